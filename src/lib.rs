@@ -1,0 +1,7 @@
+//! A Lua-scriptable, event-driven proxy that speaks the MySQL wire protocol.
+//!
+//! The layers, each of which knows only those to its right:
+//! `script` → `proxy` → {`session` → `wire`, `net`}.
+
+pub mod net;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! The reactor: sockets, timers and names, without any idea of what the bytes mean.
