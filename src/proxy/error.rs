@@ -1,0 +1,52 @@
+//! Why something that was asked of the proxy cannot be done.
+
+use std::io;
+
+/// An error for whoever called the proxy: in a script, a Lua error.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The connection has closed, and why.
+    #[error("connection {id} is closed ({reason})")]
+    Closed {
+        /// The connection's number.
+        id: u64,
+        /// Why it closed.
+        reason: String,
+    },
+    /// The state of the protocol does not allow the packet.
+    #[error("connection {id}: {why}")]
+    Forbidden {
+        /// The connection's number.
+        id: u64,
+        /// Which state, and what it waits for.
+        why: String,
+    },
+    /// The two ends cannot be linked.
+    #[error("cannot link client {client} and server {server}: {why}")]
+    Link {
+        /// The client's number.
+        client: u64,
+        /// The server's number.
+        server: u64,
+        /// Why not.
+        why: String,
+    },
+    /// A listener could not be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address or path.
+        address: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The packet cannot be encoded.
+    #[error("connection {id}: the packet is {len} bytes long, more than max_packet allows ({max})")]
+    TooLong {
+        /// The connection's number.
+        id: u64,
+        /// The packet's length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+}

@@ -1,0 +1,61 @@
+//! What the proxy asks of the layer above it.
+
+use std::rc::Rc;
+
+use super::conn::{ConnId, ConnInfo};
+use crate::session::{Event, PacketKind};
+use crate::wire::Capabilities;
+
+/// What is to be done with the packet that a hook was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Forward it to the linked peer, if there is one.
+    Forward,
+    /// Do not forward it: it was handled, replaced or kept.
+    Hold,
+    /// Forward it, then unlink client and server.
+    FlushDisconnect,
+    /// The hook failed (and has said so in the log).
+    Failed,
+}
+
+/// A packet as a hook sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// What it is.
+    pub kind: PacketKind,
+    /// Its payload, in a buffer that is used again: what is to be kept must be copied.
+    pub payload: &'a [u8],
+    /// What the connection it came from has negotiated: how it is to be decoded.
+    pub capabilities: Capabilities,
+}
+
+/// The layer above: scripts, or a Rust program that embeds the proxy.
+///
+/// No borrow of the proxy is held while a hook runs, so a hook may do anything to any connection.
+pub trait Hooks {
+    /// A client was accepted. `Failed` closes it.
+    fn accepted(&self, listener: &Rc<ConnInfo>, client: &Rc<ConnInfo>) -> Verdict;
+
+    /// Something happened that was [armed](super::Proxy::arm).
+    fn event(&self, conn: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict;
+
+    /// The connection closes: called exactly once, armed or not. `collected`: because nothing
+    /// refers to it any more.
+    fn closing(&self, conn: &Rc<ConnInfo>, collected: bool);
+
+    /// A client and a server were linked.
+    fn linked(&self, client: ConnId, server: ConnId);
+
+    /// Their link is gone.
+    fn unlinked(&self, client: ConnId, server: ConnId);
+
+    /// A timer is due.
+    fn timer(&self, key: u64);
+
+    /// The process got this signal ("HUP", "USR1", "USR2").
+    fn signal(&self, name: &'static str);
+
+    /// All that was ready has been dealt with, and the loop is about to wait.
+    fn end_of_tick(&self);
+}

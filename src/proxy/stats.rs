@@ -1,0 +1,66 @@
+//! Counters.
+
+/// What has happened since the start, and what is there now.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stats {
+    /// Clients accepted.
+    pub clients_accepted: u64,
+    /// Clients turned away beyond `max_clients`.
+    pub clients_refused: u64,
+    /// Connections to servers begun.
+    pub servers_connected: u64,
+    /// Clients connected now.
+    pub clients: u64,
+    /// Servers connected, or being connected to, now.
+    pub servers: u64,
+    /// Listeners open now.
+    pub listeners: u64,
+    /// Packets received (of a split packet, each frame; of streamed rows, each row).
+    pub packets: u64,
+    /// Commands received from clients.
+    pub commands: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Callbacks called.
+    pub callbacks: u64,
+    /// Callbacks that failed.
+    pub callback_errors: u64,
+    /// Connections closed because their peer broke the protocol.
+    pub protocol_errors: u64,
+    /// Connections closed because they took too long.
+    pub timeouts: u64,
+    /// Passes of the loop.
+    pub ticks: u64,
+    /// The longest that one pass of the loop has taken, in microseconds: how late others may be.
+    pub loop_lag_max_us: u64,
+    /// How long the last pass of the loop took, in microseconds.
+    pub loop_lag_us: u64,
+}
+
+impl Stats {
+    /// Every counter by its name in Lua.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("clients_accepted", self.clients_accepted),
+            ("clients_refused", self.clients_refused),
+            ("servers_connected", self.servers_connected),
+            ("clients", self.clients),
+            ("servers", self.servers),
+            ("listeners", self.listeners),
+            ("packets", self.packets),
+            ("commands", self.commands),
+            ("bytes_in", self.bytes_in),
+            ("bytes_out", self.bytes_out),
+            ("callbacks", self.callbacks),
+            ("callback_errors", self.callback_errors),
+            ("protocol_errors", self.protocol_errors),
+            ("timeouts", self.timeouts),
+            ("ticks", self.ticks),
+            ("loop_lag_max_us", self.loop_lag_max_us),
+            ("loop_lag_us", self.loop_lag_us),
+        ]
+        .into_iter()
+    }
+}

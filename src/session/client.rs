@@ -1,0 +1,339 @@
+//! The connection of a client, as a state machine: what it sends us, what we may send it.
+
+use super::event::{Event, EventSet};
+use super::exchanges::Exchanges;
+use super::response::{Response, wants_auth_answer};
+use super::step::{Head, PacketKind, Step, Violation};
+use crate::wire::{Capabilities, Com};
+
+/// The state of a connection whose far end is a client.
+#[derive(Debug)]
+pub struct ClientSession {
+    phase: Phase,
+    offered: Capabilities,
+    negotiated: Capabilities,
+    exchanges: Exchanges,
+    /// The exchange that has just ended may still be followed by an EOF which, under
+    /// CLIENT_DEPRECATE_EOF, is not on the wire.
+    eof_due: bool,
+    /// The number of the next packet, whichever way it goes.
+    pub seq: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// We owe it the handshake.
+    Greeting,
+    Auth,
+    AuthResult {
+        may_speak: bool,
+    },
+    Ready,
+    /// It was sent an ERR instead of a login.
+    Refused,
+}
+
+impl Default for ClientSession {
+    fn default() -> Self {
+        ClientSession {
+            phase: Phase::Greeting,
+            offered: Capabilities::empty(),
+            negotiated: Capabilities::empty(),
+            exchanges: Exchanges::default(),
+            eof_due: false,
+            seq: 0,
+        }
+    }
+}
+
+/// What sending a packet to a client came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// The events that fire on the client once the packet is queued.
+    pub events: EventSet,
+    /// The packet ended an exchange: the client may speak.
+    pub done: bool,
+    /// The packet refused a login: the connection ends when it is flushed.
+    pub refused: bool,
+}
+
+impl ClientSession {
+    /// Whether the login is complete.
+    pub fn authenticated(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Whether its handshake is still to be sent.
+    pub fn awaits_handshake(&self) -> bool {
+        self.phase == Phase::Greeting
+    }
+
+    /// Whether all its commands are answered.
+    pub fn idle(&self) -> bool {
+        self.phase == Phase::Ready && self.exchanges.idle()
+    }
+
+    /// Whether so many commands wait for answers that no more should be read.
+    pub fn full(&self) -> bool {
+        self.exchanges.full()
+    }
+
+    /// Whether its next packet is part of what is under way, rather than a command that could
+    /// wait its turn.
+    pub fn may_speak_now(&self) -> bool {
+        match self.phase {
+            Phase::Greeting | Phase::Refused => false,
+            Phase::Auth => true,
+            Phase::AuthResult { may_speak } => may_speak,
+            Phase::Ready => match self.exchanges.current() {
+                None => true,
+                Some(response) => {
+                    response.wants_file() || response.wants_auth() || response.is_binlog()
+                }
+            },
+        }
+    }
+
+    /// What was agreed on at login.
+    pub fn capabilities(&self) -> Capabilities {
+        match self.phase {
+            Phase::Greeting | Phase::Auth => self.offered,
+            _ => self.negotiated,
+        }
+    }
+
+    /// What the handshake offered it.
+    pub fn offered(&self) -> Capabilities {
+        self.offered
+    }
+
+    /// The response in progress.
+    pub fn response(&self) -> Option<&Response> {
+        self.exchanges.current()
+    }
+
+    /// What a packet from the client means, before it is taken: the state stays as it is.
+    ///
+    /// # Errors
+    /// The packet has no place here: the connection is of no use any more.
+    pub fn peek(&self, head: Head<'_>) -> Result<Step, Violation> {
+        let (kind, event) = match self.phase {
+            Phase::Greeting => {
+                return Err(Violation::by("nothing before the handshake", head));
+            }
+            Phase::Refused => {
+                return Err(Violation::by("nothing behind a refused login", head));
+            }
+            Phase::Auth => (PacketKind::Auth, Event::ClientWaiting),
+            Phase::AuthResult { .. } => (PacketKind::AuthData, Event::ClientSentAuth),
+            Phase::Ready => match self.exchanges.current() {
+                Some(response) if response.wants_file() && head.len == 0 => {
+                    (PacketKind::Data, Event::ClientSentData)
+                }
+                Some(response) if response.wants_file() || response.is_binlog() => {
+                    (PacketKind::Data, Event::ClientSendingData)
+                }
+                Some(response) if response.wants_auth() => {
+                    (PacketKind::AuthData, Event::ClientSentAuth)
+                }
+                _ if head.len == 0 => return Err(Violation::by("a command", head)),
+                _ => (PacketKind::Command, Event::ClientSentCommand),
+            },
+        };
+        Ok(Step {
+            kind,
+            events: event.set(),
+            synthesised: EventSet::NONE,
+            done: false,
+        })
+    }
+
+    /// Takes the packet that [`peek`](Self::peek) looked at.
+    ///
+    /// # Errors
+    /// As for `peek`.
+    pub fn receive(&mut self, head: Head<'_>) -> Result<Step, Violation> {
+        let step = self.peek(head)?;
+        let seq = head.seq.wrapping_add(1);
+        match step.kind {
+            PacketKind::Command => {
+                let com = Com(head.first().unwrap_or_default());
+                self.eof_due = false;
+                if com.expects_answer()
+                    && let Some(seq) = self.exchanges.push(com, seq)
+                {
+                    self.seq = seq;
+                }
+            }
+            PacketKind::Auth => {
+                self.seq = seq;
+                self.phase = Phase::AuthResult { may_speak: false };
+            }
+            PacketKind::AuthData => {
+                self.seq = seq;
+                match self.exchanges.current_mut() {
+                    Some(response) => response.auth_answered(),
+                    None => self.phase = Phase::AuthResult { may_speak: false },
+                }
+            }
+            _ => {
+                if let Some(response) = self.exchanges.current_mut()
+                    && response.wants_file()
+                {
+                    self.seq = seq;
+                    if head.len == 0 {
+                        response.file_complete();
+                    }
+                }
+            }
+        }
+        Ok(step)
+    }
+
+    /// The packet just received went on to this frame number, since it was split.
+    pub fn received_until(&mut self, last_seq: u8, kind: PacketKind) {
+        let seq = last_seq.wrapping_add(1);
+        if kind != PacketKind::Command || self.exchanges.amend_response_seq(seq) {
+            self.seq = seq;
+        }
+    }
+
+    /// The capabilities that the client's auth packet asks for.
+    pub fn negotiate(&mut self, asked: Capabilities) {
+        self.negotiated = asked & self.offered;
+    }
+
+    /// Whether an EOF now belongs to columns that have ended and is not on the wire; takes note
+    /// that it was sent.
+    pub fn swallow_eof(&mut self) -> bool {
+        match self.exchanges.current_mut() {
+            Some(response) => response.swallow_eof(),
+            None => std::mem::take(&mut self.eof_due),
+        }
+    }
+
+    /// Sends the handshake.
+    ///
+    /// # Errors
+    /// It was sent before.
+    pub fn send_handshake(&mut self, offered: Capabilities) -> Result<Sent, String> {
+        if self.phase != Phase::Greeting {
+            return Err(self.forbids("a handshake"));
+        }
+        self.offered = offered;
+        self.phase = Phase::Auth;
+        Ok(Sent {
+            events: Event::ClientWaitAuth.set(),
+            done: false,
+            refused: false,
+        })
+    }
+
+    /// Sends the packet with this head, which is of this kind (or of any kind: `None`).
+    ///
+    /// # Errors
+    /// It has no place where the exchange stands; nothing changes then.
+    pub fn send(&mut self, head: Head<'_>, kind: Option<PacketKind>) -> Result<Sent, String> {
+        let what = kind.map_or("this packet", PacketKind::name);
+        let nothing = Sent {
+            events: EventSet::NONE,
+            done: false,
+            refused: false,
+        };
+        let login_over = |phase: &mut Phase| {
+            *phase = Phase::Refused;
+            Ok(Sent {
+                refused: true,
+                ..nothing
+            })
+        };
+        match self.phase {
+            Phase::Greeting | Phase::Auth | Phase::AuthResult { .. }
+                if head.first() == Some(0xFF) =>
+            {
+                login_over(&mut self.phase)
+            }
+            Phase::AuthResult { .. } => match head.first() {
+                Some(0x00) if !matches!(kind, Some(PacketKind::AuthData)) => {
+                    self.phase = Phase::Ready;
+                    Ok(Sent {
+                        events: Event::ClientWaiting.set(),
+                        done: true,
+                        ..nothing
+                    })
+                }
+                Some(0xFE | 0x01) if matches!(kind, None | Some(PacketKind::AuthData)) => {
+                    self.phase = Phase::AuthResult {
+                        may_speak: wants_auth_answer(head),
+                    };
+                    Ok(nothing)
+                }
+                _ => Err(self.forbids(what)),
+            },
+            Phase::Ready => {
+                let Some(current) = self.exchanges.current() else {
+                    return Err(self.forbids(what));
+                };
+                let mut response = *current;
+                let step = response
+                    .step(head, self.negotiated)
+                    .map_err(|_| self.forbids(what))?;
+                if kind.is_some_and(|kind| !same_kind(kind, step.kind)) {
+                    return Err(self.forbids(what));
+                }
+                if !step.done {
+                    if let Some(current) = self.exchanges.current_mut() {
+                        *current = response;
+                    }
+                    return Ok(nothing);
+                }
+                self.eof_due = response.swallow_eof();
+                // The response's last packet is still to be numbered with the old count, so the
+                // next one's is set by `begin_next`.
+                Ok(Sent {
+                    events: Event::ClientWaiting.set(),
+                    done: true,
+                    ..nothing
+                })
+            }
+            _ => Err(self.forbids(what)),
+        }
+    }
+
+    /// The last packet of a response has been numbered: the exchange is over.
+    pub fn finish_exchange(&mut self) {
+        if let Some(seq) = self.exchanges.finish() {
+            self.seq = seq;
+        }
+    }
+
+    fn forbids(&self, what: &str) -> String {
+        let state = match self.phase {
+            Phase::Greeting => "waits for a handshake",
+            Phase::Auth => "has not sent its auth packet yet",
+            Phase::AuthResult { .. } => "waits for OK, ERR or a round of authentication",
+            Phase::Ready => match self.exchanges.current() {
+                Some(response) => {
+                    return format!(
+                        "the client does not take {what} now: it waits for {}",
+                        response.expects()
+                    );
+                }
+                None => "has asked for nothing",
+            },
+            Phase::Refused => "has been refused",
+        };
+        format!("the client does not take {what} now: it {state}")
+    }
+}
+
+/// Whether a packet that a script calls this is what the client will take it for: OK and EOF are
+/// both what ends rows, and a row is a row.
+fn same_kind(sent: PacketKind, taken: PacketKind) -> bool {
+    use PacketKind::{BinaryRow, Eof, Ok, TextRow};
+    sent == taken
+        || matches!(
+            (sent, taken),
+            (TextRow | BinaryRow, TextRow | BinaryRow) | (Ok | Eof, Ok | Eof)
+        )
+}

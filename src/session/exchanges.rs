@@ -1,0 +1,80 @@
+//! The commands of one connection that are not yet answered, in their order.
+
+use std::collections::VecDeque;
+
+use super::response::Response;
+use crate::wire::Com;
+
+/// How many commands may wait for their answers before their sender is read no further.
+pub const MAX_PIPELINED: usize = 1024;
+
+/// The response in progress, and the commands pipelined behind it.
+#[derive(Debug, Default)]
+pub struct Exchanges {
+    current: Option<Response>,
+    behind: VecDeque<Behind>,
+}
+
+#[derive(Debug)]
+struct Behind {
+    com: Com,
+    response_seq: u8,
+}
+
+impl Exchanges {
+    /// Takes note of a command that will be answered, with the sequence number that its response
+    /// begins with. That number comes back if the response is the one now in progress.
+    pub fn push(&mut self, com: Com, response_seq: u8) -> Option<u8> {
+        if self.current.is_none() {
+            self.current = Some(Response::new(com));
+            return Some(response_seq);
+        }
+        self.behind.push_back(Behind { com, response_seq });
+        None
+    }
+
+    /// The last command pushed turned out longer than a frame: its response begins later.
+    /// Returns whether that response is the one in progress.
+    pub fn amend_response_seq(&mut self, response_seq: u8) -> bool {
+        match self.behind.back_mut() {
+            Some(last) => {
+                last.response_seq = response_seq;
+                false
+            }
+            None => self.current.is_some(),
+        }
+    }
+
+    /// The response in progress.
+    pub fn current(&self) -> Option<&Response> {
+        self.current.as_ref()
+    }
+
+    /// The response in progress.
+    pub fn current_mut(&mut self) -> Option<&mut Response> {
+        self.current.as_mut()
+    }
+
+    /// The response in progress is complete; returns the sequence number of the next one's first
+    /// packet if there is a next one.
+    pub fn finish(&mut self) -> Option<u8> {
+        self.current = None;
+        let next = self.behind.pop_front()?;
+        if self.behind.is_empty() {
+            // An idle connection owns no buffer.
+            self.behind = VecDeque::new();
+        }
+        self.current = Some(Response::new(next.com));
+        Some(next.response_seq)
+    }
+
+    /// Whether every command has been answered.
+    pub fn idle(&self) -> bool {
+        self.current.is_none()
+    }
+
+    /// Whether so many commands wait that no more should be read.
+    pub fn full(&self) -> bool {
+        self.behind.len() >= MAX_PIPELINED
+    }
+}

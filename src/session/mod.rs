@@ -1,0 +1,24 @@
+//! The protocol's state machines, without any input or output.
+//!
+//! A session is shown the head of each packet, either way, and answers what the packet is, which
+//! [`Event`]s it causes, and whether the exchange is over. It never sees a socket or a script.
+//!
+//! - [`client`]: the connection of a client; [`server`]: the connection to a server
+//! - [`response`]: one command's answer, the same on both legs
+//! - [`exchanges`]: the commands that wait for theirs
+//! - [`event`]: the states by the names that scripts know
+//! - [`rows`]: the fast path over a resultset
+
+pub mod client;
+pub mod event;
+pub mod exchanges;
+pub mod response;
+pub mod rows;
+pub mod server;
+pub mod step;
+
+pub use client::{ClientSession, Sent};
+pub use event::{Event, EventSet};
+pub use response::Response;
+pub use server::ServerSession;
+pub use step::{HEAD, Head, PacketKind, Step, Violation};

@@ -1,0 +1,457 @@
+//! Following one command's response, packet by packet.
+//!
+//! The same machine runs on both legs: over what a server sends, and over what is sent to a
+//! client. <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>
+
+use super::event::{Event, EventSet};
+use super::step::{Head, PacketKind, Step, Violation};
+use crate::wire::{Capabilities, Com, MAX_PAYLOAD, Status, lenenc};
+
+/// More columns than any server allows (4,096) or a statement's 16-bit counts can say.
+const MAX_COLUMNS: u64 = 65_535;
+
+/// Where a command's response stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Response {
+    com: Com,
+    phase: Phase,
+    /// Whether a packet of it has passed.
+    started: bool,
+    /// Set by an EOF behind columns that announced OUT parameters: an OK follows the rows, though
+    /// their own terminator may not say so.
+    out_params: bool,
+    /// Under CLIENT_DEPRECATE_EOF: columns have just ended, so an EOF that an old-style script
+    /// sends now belongs to them and is not on the wire.
+    eof_due: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// OK, ERR, a file request or a column count.
+    Result,
+    Columns {
+        left: u32,
+    },
+    ColumnsEof,
+    Rows,
+    /// The client's turn: it sends the file.
+    InfileData,
+    InfileResult,
+    /// OK, ERR or EOF.
+    Simple,
+    Statistics,
+    FieldList,
+    /// COM_CHANGE_USER: rounds of authentication.
+    Authentication {
+        client_may_speak: bool,
+    },
+    Prepare,
+    Params {
+        left: u16,
+        columns: u16,
+    },
+    ParamsEof {
+        columns: u16,
+    },
+    StatementColumns {
+        left: u16,
+    },
+    StatementColumnsEof,
+    Binlog,
+}
+
+impl Response {
+    /// The response to come for a command that has one.
+    pub fn new(com: Com) -> Response {
+        let phase = match com {
+            Com::QUERY | Com::PROCESS_INFO | Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE => {
+                Phase::Result
+            }
+            Com::STMT_FETCH => Phase::Rows,
+            Com::STMT_PREPARE => Phase::Prepare,
+            Com::STATISTICS => Phase::Statistics,
+            Com::FIELD_LIST => Phase::FieldList,
+            Com::CHANGE_USER => Phase::Authentication {
+                client_may_speak: false,
+            },
+            Com::BINLOG_DUMP | Com::BINLOG_DUMP_GTID => Phase::Binlog,
+            _ => Phase::Simple,
+        };
+        Response {
+            com,
+            phase,
+            started: false,
+            out_params: false,
+            eof_due: false,
+        }
+    }
+
+    /// The command that is being answered.
+    pub fn com(&self) -> Com {
+        self.com
+    }
+
+    /// Whether any of it has passed.
+    pub fn started(&self) -> bool {
+        self.started
+    }
+
+    /// Whether rows (text or binary) stream now, so that whole spans can be skimmed.
+    pub fn in_rows(&self) -> bool {
+        self.phase == Phase::Rows
+    }
+
+    /// Whether the server waits for the client's file.
+    pub fn wants_file(&self) -> bool {
+        self.phase == Phase::InfileData
+    }
+
+    /// Whether the next packet of the client continues an authentication.
+    pub fn wants_auth(&self) -> bool {
+        self.phase
+            == Phase::Authentication {
+                client_may_speak: true,
+            }
+    }
+
+    /// Whether this is a binlog stream, in which a replica may send acknowledgements.
+    pub fn is_binlog(&self) -> bool {
+        self.phase == Phase::Binlog
+    }
+
+    /// Whether columns are complete but for the EOF that must follow them on the wire.
+    pub fn owes_columns_eof(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::ColumnsEof | Phase::ParamsEof { .. } | Phase::StatementColumnsEof
+        )
+    }
+
+    /// Under CLIENT_DEPRECATE_EOF: takes note of an EOF behind columns that puts nothing on the
+    /// wire. False if that is not what an EOF would mean now.
+    pub fn swallow_eof(&mut self) -> bool {
+        std::mem::take(&mut self.eof_due)
+    }
+
+    /// Whether an OK or EOF now would end rows (or definitions), and so takes that form.
+    pub fn awaits_terminator(&self) -> bool {
+        matches!(self.phase, Phase::Rows | Phase::FieldList | Phase::Binlog)
+    }
+
+    /// What the response waits for, in words.
+    pub fn expects(&self) -> &'static str {
+        match self.phase {
+            Phase::Result => "OK, ERR, a file request or a column count",
+            Phase::Columns { .. } => "a column definition",
+            Phase::ColumnsEof => "the EOF behind the columns",
+            Phase::Rows => "a row or the end of the rows",
+            Phase::InfileData => "the client's file",
+            Phase::InfileResult | Phase::Simple => "OK or ERR",
+            Phase::Statistics => "the statistics text",
+            Phase::FieldList => "a column definition or EOF",
+            Phase::Authentication { .. } => "OK, ERR or a round of authentication",
+            Phase::Prepare => "the answer to COM_STMT_PREPARE",
+            Phase::Params { .. } => "a parameter definition",
+            Phase::ParamsEof { .. } => "the EOF behind the parameters",
+            Phase::StatementColumns { .. } => "a column definition",
+            Phase::StatementColumnsEof => "the EOF behind the columns",
+            Phase::Binlog => "a binlog packet",
+        }
+    }
+
+    /// Takes the next packet of the response.
+    pub fn step(
+        &mut self,
+        head: Head<'_>,
+        capabilities: Capabilities,
+    ) -> Result<Step, Violation> {
+        let step = self.classify(head, capabilities)?;
+        self.started = true;
+        Ok(step)
+    }
+
+    /// Takes the client's empty data packet: its file is complete.
+    pub fn file_complete(&mut self) {
+        self.phase = Phase::InfileResult;
+    }
+
+    /// Takes a client's answer to a round of authentication.
+    pub fn auth_answered(&mut self) {
+        self.phase = Phase::Authentication {
+            client_may_speak: false,
+        };
+    }
+
+    fn classify(
+        &mut self,
+        head: Head<'_>,
+        capabilities: Capabilities,
+    ) -> Result<Step, Violation> {
+        let expected = self.expects();
+        let violation = || Violation::by(expected, head);
+        let first = head.first().ok_or_else(violation)?;
+        let deprecate_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
+
+        // No packet that may stand elsewhere in a response begins with 0xFF, except the free text
+        // of COM_STATISTICS, which is ASCII.
+        if first == 0xFF && self.phase != Phase::InfileData {
+            return Ok(last(PacketKind::Err, Event::ServerReceivedError));
+        }
+        match self.phase {
+            Phase::Result => match first {
+                0x00 => self.result_end(PacketKind::Ok, ok_status(head).ok_or_else(violation)?),
+                0xFB => {
+                    self.phase = Phase::InfileData;
+                    Ok(next(PacketKind::Infile, Event::ServerSentInfile))
+                }
+                _ => {
+                    let (columns, _) = lenenc::decode(head.bytes).ok_or_else(violation)?;
+                    let left = u32::try_from(columns)
+                        .ok()
+                        .filter(|n| (1..=MAX_COLUMNS).contains(&u64::from(*n)))
+                        .ok_or_else(violation)?;
+                    self.phase = Phase::Columns { left };
+                    Ok(next(
+                        PacketKind::ResultsetHeader,
+                        Event::ServerSentResultset,
+                    ))
+                }
+            },
+            Phase::Columns { left } => {
+                let mut step = next(PacketKind::Column, Event::ServerSendingFields);
+                self.phase = match left {
+                    2.. => Phase::Columns { left: left - 1 },
+                    _ if deprecate_eof => {
+                        self.eof_due = true;
+                        step.synthesised = Event::ServerSentFields.set();
+                        Phase::Rows
+                    }
+                    _ => Phase::ColumnsEof,
+                };
+                Ok(step)
+            }
+            Phase::ColumnsEof => {
+                let status = eof_status(head).ok_or_else(violation)?;
+                let mut step = next(PacketKind::Eof, Event::ServerSentFields);
+                // A cursor was opened: its rows come by COM_STMT_FETCH. (A prepared CALL with OUT
+                // parameters sets the flag too, and says MORE_RESULTS.)
+                if status.contains(Status::CURSOR_EXISTS)
+                    && !status.contains(Status::MORE_RESULTS_EXISTS)
+                {
+                    step.events = step.events.with(Event::ServerWaitCommand.set());
+                    step.done = true;
+                }
+                self.out_params = status.contains(Status::PS_OUT_PARAMS);
+                self.phase = Phase::Rows;
+                Ok(step)
+            }
+            Phase::Rows => {
+                self.eof_due = false;
+                match terminator(head, deprecate_eof) {
+                    None => Ok(next(self.row_kind(), Event::ServerSendingRows)),
+                    Some((kind, status)) => {
+                        let more = std::mem::take(&mut self.out_params);
+                        let mut status = status.ok_or_else(violation)?;
+                        status.set(
+                            Status::MORE_RESULTS_EXISTS,
+                            more || status.contains(Status::MORE_RESULTS_EXISTS),
+                        );
+                        self.result_end(kind, status)
+                    }
+                }
+            }
+            Phase::InfileData => Err(violation()),
+            Phase::InfileResult => match first {
+                0x00 => self.result_end(PacketKind::Ok, ok_status(head).ok_or_else(violation)?),
+                _ => Err(violation()),
+            },
+            Phase::Simple => match first {
+                0x00 => Ok(last(PacketKind::Ok, Event::ServerWaitCommand)),
+                0xFE => match terminator(head, deprecate_eof) {
+                    Some((kind, _)) => Ok(last(kind, Event::ServerWaitCommand)),
+                    None => Err(violation()),
+                },
+                _ => Err(violation()),
+            },
+            Phase::Statistics => {
+                let mut step = last(PacketKind::Stats, Event::ServerWaitCommand);
+                step.events = step.events.with(Event::ServerSendingStats.set());
+                Ok(step)
+            }
+            Phase::FieldList => match terminator(head, deprecate_eof) {
+                None => Ok(next(PacketKind::Column, Event::ServerSendingFields)),
+                Some((kind, _)) => {
+                    let mut step = last(kind, Event::ServerWaitCommand);
+                    step.events = step.events.with(Event::ServerSentFields.set());
+                    Ok(step)
+                }
+            },
+            Phase::Authentication { .. } => match first {
+                0x00 => Ok(last(PacketKind::Ok, Event::ServerWaitCommand)),
+                0xFE | 0x01 => {
+                    self.phase = Phase::Authentication {
+                        client_may_speak: wants_auth_answer(head),
+                    };
+                    Ok(next(PacketKind::AuthData, Event::ServerSendingAuth))
+                }
+                _ => Err(violation()),
+            },
+            Phase::Prepare => {
+                // OK(1) id(4) columns(2) parameters(2) 0 warnings(2)
+                let &[0x00, _, _, _, _, c0, c1, p0, p1, ..] = head.bytes else {
+                    return Err(violation());
+                };
+                let columns = u16::from_le_bytes([c0, c1]);
+                let params = u16::from_le_bytes([p0, p1]);
+                let mut step = next(PacketKind::Prepared, Event::ServerPrepared);
+                match (params, columns) {
+                    (0, 0) => {
+                        step.synthesised = Event::ServerWaitCommand.set();
+                        step.done = true;
+                    }
+                    (0, left) => self.phase = Phase::StatementColumns { left },
+                    (left, columns) => self.phase = Phase::Params { left, columns },
+                }
+                Ok(step)
+            }
+            Phase::Params { left, columns } => {
+                let mut step = next(PacketKind::Column, Event::ServerSendingParams);
+                if left > 1 {
+                    self.phase = Phase::Params {
+                        left: left - 1,
+                        columns,
+                    };
+                } else if deprecate_eof {
+                    self.eof_due = true;
+                    step.synthesised = Event::ServerSentParams.set();
+                    self.params_end(columns, &mut step);
+                } else {
+                    self.phase = Phase::ParamsEof { columns };
+                }
+                Ok(step)
+            }
+            Phase::ParamsEof { columns } => {
+                eof_status(head).ok_or_else(violation)?;
+                let mut step = next(PacketKind::Eof, Event::ServerSentParams);
+                if columns == 0 {
+                    step.events = step.events.with(Event::ServerWaitCommand.set());
+                    step.done = true;
+                } else {
+                    self.phase = Phase::StatementColumns { left: columns };
+                }
+                Ok(step)
+            }
+            Phase::StatementColumns { left } => {
+                self.eof_due = false;
+                let mut step = next(PacketKind::Column, Event::ServerSendingFields);
+                if left > 1 {
+                    self.phase = Phase::StatementColumns { left: left - 1 };
+                } else if deprecate_eof {
+                    self.eof_due = true;
+                    step.synthesised = Event::ServerSentFields
+                        .set()
+                        .with(Event::ServerWaitCommand.set());
+                    step.done = true;
+                } else {
+                    self.phase = Phase::StatementColumnsEof;
+                }
+                Ok(step)
+            }
+            Phase::StatementColumnsEof => {
+                eof_status(head).ok_or_else(violation)?;
+                let mut step = last(PacketKind::Eof, Event::ServerWaitCommand);
+                step.events = step.events.with(Event::ServerSentFields.set());
+                Ok(step)
+            }
+            Phase::Binlog => match terminator(head, deprecate_eof) {
+                None => Ok(next(PacketKind::Data, Event::ServerSendingBinlog)),
+                Some((kind, _)) => Ok(last(kind, Event::ServerWaitCommand)),
+            },
+        }
+    }
+
+    fn row_kind(&self) -> PacketKind {
+        match self.com {
+            Com::STMT_EXECUTE | Com::STMT_FETCH | Com::STMT_BULK_EXECUTE => PacketKind::BinaryRow,
+            _ => PacketKind::TextRow,
+        }
+    }
+
+    /// A result is complete: either the whole response is, or another result follows.
+    fn result_end(&mut self, kind: PacketKind, status: Status) -> Result<Step, Violation> {
+        if status.contains(Status::MORE_RESULTS_EXISTS) && self.com != Com::STMT_FETCH {
+            self.phase = Phase::Result;
+            Ok(next(kind, Event::ServerSendingEof))
+        } else {
+            Ok(last(kind, Event::ServerWaitCommand))
+        }
+    }
+
+    /// A statement's parameters are complete without an EOF on the wire.
+    fn params_end(&mut self, columns: u16, step: &mut Step) {
+        if columns == 0 {
+            step.synthesised = step.synthesised.with(Event::ServerWaitCommand.set());
+            step.done = true;
+        } else {
+            self.phase = Phase::StatementColumns { left: columns };
+        }
+    }
+}
+
+/// Whether a round of authentication waits for an answer: all do, but for "fast path accepted"
+/// of caching_sha2_password, behind which the OK follows at once.
+pub fn wants_auth_answer(head: Head<'_>) -> bool {
+    head.bytes != [0x01, 0x03]
+}
+
+fn next(kind: PacketKind, event: Event) -> Step {
+    Step {
+        kind,
+        events: event.set(),
+        synthesised: EventSet::NONE,
+        done: false,
+    }
+}
+
+fn last(kind: PacketKind, event: Event) -> Step {
+    Step {
+        done: true,
+        ..next(kind, event)
+    }
+}
+
+/// The end of rows or definitions, with its status flags (`None`: too short to have them); `None`
+/// for anything that is not an end. 0xFE also begins a value of 16 MB and more, so the length
+/// decides. <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_eof_packet.html>
+fn terminator(head: Head<'_>, deprecate_eof: bool) -> Option<(PacketKind, Option<Status>)> {
+    if head.first() != Some(0xFE) {
+        return None;
+    }
+    if deprecate_eof && head.len < MAX_PAYLOAD {
+        return Some((PacketKind::Ok, ok_status(head)));
+    }
+    if head.len < 9 {
+        return Some((PacketKind::Eof, eof_status(head)));
+    }
+    None
+}
+
+/// The status flags of an EOF: header(1) warnings(2) status(2).
+fn eof_status(head: Head<'_>) -> Option<Status> {
+    match head.bytes {
+        [0xFE, _, _, low, high, ..] if head.len < 9 => {
+            Some(Status::from_bits_retain(u16::from_le_bytes([*low, *high])))
+        }
+        _ => None,
+    }
+}
+
+/// The status flags of an OK: header(1) affected rows(lenenc) insert id(lenenc) status(2).
+fn ok_status(head: Head<'_>) -> Option<Status> {
+    let rest = head.bytes.get(1..)?;
+    let (_, size) = lenenc::decode(rest)?;
+    let rest = rest.get(size..)?;
+    let (_, size) = lenenc::decode(rest)?;
+    let [low, high] = *rest.get(size..)?.first_chunk::<2>()?;
+    Some(Status::from_bits_retain(u16::from_le_bytes([low, high])))
+}

@@ -1,0 +1,268 @@
+//! The connection to a server, as a state machine: what it sends us, what we may send it.
+
+use super::event::{Event, EventSet};
+use super::exchanges::Exchanges;
+use super::response::{Response, wants_auth_answer};
+use super::step::{Head, PacketKind, Step, Violation};
+use crate::wire::{Capabilities, Com};
+
+/// The state of a connection whose far end is a server.
+#[derive(Debug)]
+pub struct ServerSession {
+    phase: Phase,
+    /// What the server offers, less what the proxy cannot follow.
+    offered: Capabilities,
+    /// What both sides agreed on.
+    negotiated: Capabilities,
+    exchanges: Exchanges,
+    /// The number of the next packet, whichever way it goes.
+    pub seq: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Auth,
+    AuthResult { we_may_speak: bool },
+    Ready,
+    Refused,
+}
+
+impl Default for ServerSession {
+    fn default() -> Self {
+        ServerSession {
+            phase: Phase::Greeting,
+            offered: Capabilities::empty(),
+            negotiated: Capabilities::empty(),
+            exchanges: Exchanges::default(),
+            seq: 0,
+        }
+    }
+}
+
+impl ServerSession {
+    /// Whether the login is complete.
+    pub fn authenticated(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Whether the login has been answered with an error: the server is about to hang up.
+    pub fn refused(&self) -> bool {
+        self.phase == Phase::Refused
+    }
+
+    /// Whether it has answered all it was asked.
+    pub fn idle(&self) -> bool {
+        self.phase == Phase::Ready && self.exchanges.idle()
+    }
+
+    /// Whether so many commands wait for answers that no more should be sent.
+    pub fn full(&self) -> bool {
+        self.exchanges.full()
+    }
+
+    /// What was agreed on at login (before it: what the server offers).
+    pub fn capabilities(&self) -> Capabilities {
+        match self.phase {
+            Phase::Greeting | Phase::Auth => self.offered,
+            _ => self.negotiated,
+        }
+    }
+
+    /// What the server offers and the proxy can follow.
+    pub fn offered(&self) -> Capabilities {
+        self.offered
+    }
+
+    /// The response in progress.
+    pub fn response(&self) -> Option<&Response> {
+        self.exchanges.current()
+    }
+
+    /// What a packet from the server means, before it is taken: the state stays as it is.
+    ///
+    /// # Errors
+    /// The packet has no place here: the connection is of no use any more.
+    pub fn peek(&self, head: Head<'_>) -> Result<Step, Violation> {
+        match self.phase {
+            Phase::Greeting => match head.first() {
+                Some(0xFF) => Ok(step(PacketKind::Err, Event::ServerReceivedError)),
+                Some(10) => Ok(step(PacketKind::Handshake, Event::ServerWaitAuth)),
+                _ => Err(Violation::by("a handshake of protocol 10, or ERR", head)),
+            },
+            Phase::AuthResult { .. } => match head.first() {
+                Some(0x00) => Ok(step(PacketKind::Ok, Event::ServerWaitCommand)),
+                Some(0xFF) => Ok(step(PacketKind::Err, Event::ServerReceivedError)),
+                Some(0xFE | 0x01) => Ok(Step {
+                    done: false,
+                    ..step(PacketKind::AuthData, Event::ServerSendingAuth)
+                }),
+                _ => Err(Violation::by("OK, ERR or a round of authentication", head)),
+            },
+            Phase::Ready => match self.exchanges.current() {
+                Some(response) => {
+                    let mut probe = *response;
+                    probe.step(head, self.negotiated)
+                }
+                None if head.first() == Some(0xFF) => {
+                    Ok(step(PacketKind::Err, Event::ServerReceivedError))
+                }
+                None => Err(Violation::by(
+                    "nothing, since no command was waiting for an answer",
+                    head,
+                )),
+            },
+            Phase::Auth => match head.first() {
+                Some(0xFF) => Ok(step(PacketKind::Err, Event::ServerReceivedError)),
+                _ => Err(Violation::by("nothing until our auth packet", head)),
+            },
+            Phase::Refused => Err(Violation::by("nothing behind a refused login", head)),
+        }
+    }
+
+    /// Whether an ERR now would answer nothing: the server tells that it is going away.
+    pub fn unasked(&self) -> bool {
+        self.phase == Phase::Auth || self.phase == Phase::Ready && self.exchanges.idle()
+    }
+
+    /// Takes the packet that [`peek`](Self::peek) looked at.
+    ///
+    /// # Errors
+    /// As for `peek`.
+    pub fn receive(&mut self, head: Head<'_>) -> Result<Step, Violation> {
+        let step = self.peek(head)?;
+        if matches!(
+            step.kind,
+            PacketKind::Handshake | PacketKind::AuthData | PacketKind::Infile
+        ) {
+            // Our answer goes on counting from here.
+            self.seq = head.seq.wrapping_add(1);
+        }
+        match self.phase {
+            Phase::Greeting | Phase::Auth if step.kind == PacketKind::Err => {
+                self.phase = Phase::Refused;
+            }
+            Phase::Greeting => self.phase = Phase::Auth,
+            Phase::AuthResult { .. } => {
+                self.phase = match step.kind {
+                    PacketKind::Ok => Phase::Ready,
+                    PacketKind::Err => Phase::Refused,
+                    _ => Phase::AuthResult {
+                        we_may_speak: wants_auth_answer(head),
+                    },
+                }
+            }
+            _ => {
+                if let Some(response) = self.exchanges.current_mut() {
+                    response.step(head, self.negotiated)?;
+                    if step.done {
+                        self.exchanges.finish();
+                    }
+                }
+            }
+        }
+        Ok(step)
+    }
+
+    /// Takes note of what the (masked) handshake offers.
+    pub fn set_offered(&mut self, offered: Capabilities) {
+        self.offered = offered;
+    }
+
+    /// Sends the auth packet, which asks for these capabilities.
+    ///
+    /// # Errors
+    /// There has been no handshake, or the login is under way.
+    pub fn send_auth(&mut self, asked: Capabilities) -> Result<EventSet, String> {
+        if self.phase != Phase::Auth {
+            return Err(self.forbids("an auth packet"));
+        }
+        self.negotiated = asked & self.offered;
+        self.phase = Phase::AuthResult {
+            we_may_speak: false,
+        };
+        Ok(Event::ServerSendingOk.set())
+    }
+
+    /// Sends another round of authentication.
+    ///
+    /// # Errors
+    /// The server did not ask for one.
+    pub fn send_auth_data(&mut self) -> Result<EventSet, String> {
+        match (self.phase, self.exchanges.current_mut()) {
+            (Phase::AuthResult { we_may_speak: true }, _) => {
+                self.phase = Phase::AuthResult {
+                    we_may_speak: false,
+                };
+                Ok(EventSet::NONE)
+            }
+            (Phase::Ready, Some(response)) if response.wants_auth() => {
+                response.auth_answered();
+                Ok(EventSet::NONE)
+            }
+            _ => Err(self.forbids("a round of authentication")),
+        }
+    }
+
+    /// Sends a command of one frame.
+    ///
+    /// # Errors
+    /// Nobody is logged in.
+    pub fn send_command(&mut self, com: Com) -> Result<EventSet, String> {
+        if self.phase != Phase::Ready {
+            return Err(self.forbids("a command"));
+        }
+        if com.expects_answer() {
+            self.exchanges.push(com, 1);
+        }
+        self.seq = 0;
+        Ok(Event::ServerGotCommand.set())
+    }
+
+    /// Sends a piece of the file that the server asked for; the empty one ends it.
+    ///
+    /// # Errors
+    /// It asked for none.
+    pub fn send_data(&mut self, empty: bool) -> Result<EventSet, String> {
+        let response = self.exchanges.current_mut();
+        match response {
+            Some(response) if response.wants_file() => {
+                if empty {
+                    response.file_complete();
+                }
+                Ok(EventSet::NONE)
+            }
+            // A replica's acknowledgement.
+            Some(response) if response.is_binlog() => Ok(EventSet::NONE),
+            _ => Err(self.forbids("data")),
+        }
+    }
+
+    fn forbids(&self, what: &str) -> String {
+        let state = match self.phase {
+            Phase::Greeting => "has not sent its handshake yet",
+            Phase::Auth => "waits for the auth packet",
+            Phase::AuthResult { .. } => "has not accepted the login yet",
+            Phase::Ready => match self.exchanges.current() {
+                Some(response) => {
+                    return format!(
+                        "the server does not take {what} now: it is sending {}",
+                        response.expects()
+                    );
+                }
+                None => "waits for a command",
+            },
+            Phase::Refused => "has refused the login",
+        };
+        format!("the server does not take {what} now: it {state}")
+    }
+}
+
+fn step(kind: PacketKind, event: Event) -> Step {
+    Step {
+        kind,
+        events: event.set(),
+        synthesised: EventSet::NONE,
+        done: true,
+    }
+}

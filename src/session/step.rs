@@ -1,0 +1,128 @@
+//! What one packet means: the answer of a session that is shown a packet's head.
+
+use super::event::EventSet;
+
+/// How much of a packet's start a session wants to see, if the packet is that long: the longest
+/// thing it reads is an OK packet up to its status flags (1 + 9 + 9 + 2 bytes).
+pub const HEAD: usize = 24;
+
+/// The start of a packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// The length that the first frame announces: the whole payload, if it is under 16 MB.
+    pub len: usize,
+    /// The first bytes of the payload, [`HEAD`] of them if there are so many.
+    pub bytes: &'a [u8],
+    /// The sequence number of the first frame.
+    pub seq: u8,
+}
+
+impl<'a> Head<'a> {
+    /// The head of a packet that is all there.
+    pub fn of(payload: &'a [u8]) -> Head<'a> {
+        Head {
+            len: payload.len(),
+            bytes: payload.get(..HEAD).unwrap_or(payload),
+            seq: 0,
+        }
+    }
+
+    /// The byte that tells most packets apart.
+    pub fn first(&self) -> Option<u8> {
+        self.bytes.first().copied()
+    }
+}
+
+/// The sort of a packet: what it decodes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketKind {
+    /// The server's greeting.
+    Handshake,
+    /// The client's answer to it.
+    Auth,
+    /// OK, also as the end of rows (header 0xFE) under CLIENT_DEPRECATE_EOF.
+    Ok,
+    /// ERR.
+    Err,
+    /// A command.
+    Command,
+    /// EOF.
+    Eof,
+    /// The column count.
+    ResultsetHeader,
+    /// A column's or a parameter's definition.
+    Column,
+    /// A row of the text protocol.
+    TextRow,
+    /// A row of the binary protocol.
+    BinaryRow,
+    /// The answer to COM_STATISTICS.
+    Stats,
+    /// A further round of authentication, either way.
+    AuthData,
+    /// The first packet of the answer to COM_STMT_PREPARE.
+    Prepared,
+    /// The server asks for a file.
+    Infile,
+    /// A piece of a file from the client, or of a binlog from the server.
+    Data,
+}
+
+impl PacketKind {
+    /// The name used in messages: that of the packet's Lua object.
+    pub fn name(self) -> &'static str {
+        match self {
+            PacketKind::Handshake => "handshake",
+            PacketKind::Auth => "auth",
+            PacketKind::Ok => "ok",
+            PacketKind::Err => "err",
+            PacketKind::Command => "cmd",
+            PacketKind::Eof => "eof",
+            PacketKind::ResultsetHeader => "rset",
+            PacketKind::Column => "field",
+            PacketKind::TextRow | PacketKind::BinaryRow => "row",
+            PacketKind::Stats => "stats",
+            PacketKind::AuthData => "authdata",
+            PacketKind::Prepared => "prepared",
+            PacketKind::Infile => "infile",
+            PacketKind::Data => "data",
+        }
+    }
+}
+
+/// What a packet is and what it causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// What the packet is.
+    pub kind: PacketKind,
+    /// The events that fire with this packet.
+    pub events: EventSet,
+    /// The events that fire behind it with an EOF that is not on the wire.
+    pub synthesised: EventSet,
+    /// Whether the exchange that it belongs to is complete.
+    pub done: bool,
+}
+
+/// A packet that has no place where the exchange stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, got {got}")]
+pub struct Violation {
+    /// What would have been right.
+    pub expected: &'static str,
+    /// What came instead.
+    pub got: String,
+}
+
+impl Violation {
+    /// A violation by the packet that begins like this.
+    pub fn by(expected: &'static str, head: Head<'_>) -> Violation {
+        let got = match head.first() {
+            Some(first) => format!(
+                "a packet of {} bytes that begins with 0x{first:02x}",
+                head.len
+            ),
+            None => "an empty packet".to_string(),
+        };
+        Violation { expected, got }
+    }
+}
