@@ -1,0 +1,500 @@
+//! The hot path: taking packets off the front of what was read, and passing on what nobody wants
+//! to look at, in whole spans and before it is complete.
+
+use super::conn::{Conn, ConnId, Role, Transit};
+use super::core::Core;
+use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
+use crate::wire::{Capabilities, Com, HEADER, Header, MAX_PAYLOAD};
+
+/// How packets look depends on these; ends that differ in them need translation.
+pub(super) const TRANSLATED: Capabilities =
+    Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK);
+
+/// What is to be done behind the bytes that could be passed on.
+#[derive(Debug)]
+pub(super) enum Advance {
+    /// Look again.
+    Again,
+    /// A packet is complete at its receiver, and these events fire there.
+    Arrived { to: ConnId, events: EventSet },
+    /// A packet of so many bytes, frame headers included, is to be handled whole.
+    Packet(usize),
+    /// Nothing can be done until there are so many bytes (0: until something else happens).
+    Wait(usize),
+    /// The far end broke the protocol.
+    Broken(String),
+    /// The connection is closing, or gone.
+    Gone,
+}
+
+/// What became of a packet in transit.
+enum Carried {
+    /// More of it must come.
+    Partly(usize),
+    /// It is complete.
+    Done(Transit),
+}
+
+impl Core {
+    /// Deals with the front of `data`, which came from the connection `id`: returns how many
+    /// bytes of it are dealt with, and what is to be done about the rest.
+    pub fn advance(&mut self, id: ConnId, data: &mut [u8]) -> (usize, Advance) {
+        let Some(conn) = self.open(id) else {
+            return (0, Advance::Gone);
+        };
+        // A packet in transit goes on to where it set out for, whatever the link is by now.
+        let to = match &conn.transit {
+            Some(transit) => transit.to,
+            None if conn.discard => None,
+            None => conn.peer,
+        };
+        let linked = to == conn.peer;
+        let to = to.filter(|to| self.open(*to).is_some());
+        let mut at = 0;
+        let advance = self.scan(id, to, linked, data, &mut at);
+        if let (Some(to), Some(span)) = (to, data.get(..at))
+            && !span.is_empty()
+        {
+            self.forward(to, span);
+            if self.flooded(to)
+                && let Some(conn) = self.get_mut(id)
+            {
+                conn.throttled = true;
+            }
+        }
+        if let Some(to) = to {
+            self.mark_inbound(id, to);
+        }
+        (at, advance)
+    }
+
+    /// Moves `at` over all that goes to the peer as it is.
+    fn scan(
+        &mut self,
+        id: ConnId,
+        to: Option<ConnId>,
+        linked: bool,
+        data: &mut [u8],
+        at: &mut usize,
+    ) -> Advance {
+        loop {
+            let Some(conn) = self.open(id) else {
+                return Advance::Gone;
+            };
+            if conn.opaque {
+                *at = data.len();
+                return Advance::Wait(0);
+            }
+            if conn.transit.is_some() {
+                match self.carry(id, data, at) {
+                    Carried::Partly(need) => return Advance::Wait(need),
+                    Carried::Done(transit) => {
+                        if let Some(advance) = self.arrive(&transit) {
+                            return advance;
+                        }
+                        if !linked || transit.to.is_none() {
+                            return Advance::Again;
+                        }
+                    }
+                }
+                continue;
+            }
+            if !linked {
+                return Advance::Again;
+            }
+            if !self.may_take(id) {
+                return Advance::Wait(0);
+            }
+            if self.skim(id, to, data, at) {
+                continue;
+            }
+            if let Some(stop) = self.begin(id, to, data, *at) {
+                return stop;
+            }
+        }
+    }
+
+    /// Whether the next packet of this connection may be taken now, or must wait for its turn.
+    pub fn may_take(&self, id: ConnId) -> bool {
+        let Some(conn) = self.open(id) else {
+            return false;
+        };
+        if conn.paused {
+            return false;
+        }
+        let Role::Client(session) = &conn.role else {
+            return true;
+        };
+        if session.may_speak_now() {
+            return true;
+        }
+        session.authenticated() && !session.full() && !self.attended(conn)
+    }
+
+    /// Passes over the rows at the front, if nobody watches them.
+    fn skim(&mut self, id: ConnId, to: Option<ConnId>, data: &mut [u8], at: &mut usize) -> bool {
+        let in_rows = |conn: &Conn| match &conn.role {
+            Role::Server(session) => session.response().is_some_and(|r| r.in_rows()),
+            Role::Client(session) => session.response().is_some_and(|r| r.in_rows()),
+            Role::Listener(_) => false,
+        };
+        let Some(conn) = self.open(id) else {
+            return false;
+        };
+        if !matches!(conn.role, Role::Server(_))
+            || !in_rows(conn)
+            || conn.armed.has(Event::ServerSendingRows)
+        {
+            return false;
+        }
+        let Some(rest) = data.get_mut(*at..) else {
+            return false;
+        };
+        let skimmed = match to {
+            None => rows::skim(rest, &mut 0),
+            Some(to) => {
+                let Some(receiver) = self.open_mut(to) else {
+                    return false;
+                };
+                if !in_rows(receiver) || receiver.inbound.is_some_and(|from| from != id) {
+                    return false;
+                }
+                let skimmed = rows::skim(rest, receiver.seq());
+                if skimmed.rows > 0
+                    && let Some(session) = receiver.client()
+                {
+                    session.swallow_eof();
+                }
+                skimmed
+            }
+        };
+        *at += skimmed.bytes;
+        self.stats.packets += skimmed.rows;
+        skimmed.rows > 0
+    }
+
+    /// Begins with the packet at `at`: either it is in transit then, or the reason to stop is
+    /// returned.
+    fn begin(
+        &mut self,
+        id: ConnId,
+        to: Option<ConnId>,
+        data: &mut [u8],
+        at: usize,
+    ) -> Option<Advance> {
+        let rest = data.get(at..).unwrap_or_default();
+        let Some(header) = Header::parse(rest) else {
+            return Some(Advance::Wait(HEADER));
+        };
+        let head_len = header.len.min(HEAD);
+        let Some(bytes) = rest.get(HEADER..HEADER + head_len) else {
+            return Some(Advance::Wait(HEADER + head_len));
+        };
+        let head = Head {
+            len: header.len,
+            bytes,
+            seq: header.seq,
+        };
+        let conn = self.open(id)?;
+        let step = match &conn.role {
+            Role::Client(session) => session.peek(head),
+            Role::Server(session) => session.peek(head),
+            Role::Listener(_) => return Some(Advance::Gone),
+        };
+        let step = match step {
+            Ok(step) => step,
+            Err(violation) => return Some(Advance::Broken(violation.to_string())),
+        };
+        if step.kind == PacketKind::Command
+            && let Some(first) = head.first()
+            && !Com(first).is_known()
+            && let Some(to) = to
+            && !self.attended(conn)
+        {
+            log::info!(
+                "connection {}: unknown command 0x{first:02x}: this link is opaque from here on",
+                id.serial
+            );
+            self.make_opaque(id, to);
+            return None;
+        }
+        if self.wanted_whole(conn, to, &step, head) {
+            let max = conn.options.max_packet;
+            return Some(match whole_size(rest, max) {
+                Ok(Some(size)) => Advance::Packet(size),
+                Ok(None) => Advance::Wait((HEADER + header.len).max(rest.len() + 1)),
+                Err(len) => Advance::Broken(format!(
+                    "a {} packet of at least {len} bytes is longer than max_packet ({max})",
+                    step.kind.name()
+                )),
+            });
+        }
+        let number = data.get_mut(at + 3);
+        match self.set_out(id, to, header, step, bytes_of(head).as_ref()) {
+            Ok(seq) => {
+                if let (Some(seq), Some(number)) = (seq, number) {
+                    *number = seq;
+                }
+                None
+            }
+            Err(stop) => Some(stop),
+        }
+    }
+
+    /// Whether the packet has to be all there before anything is done with it.
+    fn wanted_whole(&self, conn: &Conn, to: Option<ConnId>, step: &Step, head: Head<'_>) -> bool {
+        if conn.armed.meets(step.events.with(step.synthesised)) || !conn.authenticated() {
+            return true;
+        }
+        let receiver = to.and_then(|to| self.open(to));
+        if receiver.is_some_and(|receiver| receiver.inbound.is_some_and(|from| from != conn.id())) {
+            return true;
+        }
+        match step.kind {
+            PacketKind::Err | PacketKind::AuthData => true,
+            PacketKind::Command => {
+                receiver.is_none() || !head.first().is_some_and(|first| Com(first).is_known())
+            }
+            _ if conn.discard => step.done,
+            PacketKind::Ok | PacketKind::Eof | PacketKind::Column | PacketKind::Prepared => {
+                let ends = step.kind == PacketKind::Ok
+                    || step.kind == PacketKind::Eof
+                    || !step.synthesised.is_empty();
+                ends && (conn.orphaned && step.done
+                    || receiver.is_some_and(|receiver| {
+                        (conn.capabilities() ^ receiver.capabilities()).intersects(TRANSLATED)
+                    }))
+            }
+            _ => conn.orphaned && step.done,
+        }
+    }
+
+    /// Sends a packet on its way whose head is known: both sessions take it. Returns the number
+    /// that its frame is to have.
+    fn set_out(
+        &mut self,
+        id: ConnId,
+        to: Option<ConnId>,
+        header: Header,
+        step: Step,
+        bytes: &[u8],
+    ) -> Result<Option<u8>, Advance> {
+        let head = Head {
+            len: header.len,
+            bytes,
+            seq: header.seq,
+        };
+        let broken = |why: String| Advance::Broken(why);
+        self.stats.packets += 1;
+        self.note_state(id, step.events);
+        let mut transit = Transit {
+            to: None,
+            left: HEADER + header.len,
+            split: header.len == MAX_PAYLOAD,
+            kind: step.kind,
+            last_seq: header.seq,
+            events: EventSet::NONE,
+            done: false,
+        };
+        let mut seq = None;
+        let mut conn = self.get_mut(id).ok_or(Advance::Gone)?;
+        let received = match &mut conn.role {
+            Role::Client(session) => session.receive(head),
+            Role::Server(session) => session.receive(head),
+            Role::Listener(_) => return Err(Advance::Gone),
+        };
+        received.map_err(|violation| broken(violation.to_string()))?;
+        if let Some(to) = to {
+            let (from, receiver) = self.pair_mut(id, to).ok_or(Advance::Gone)?;
+            conn = from;
+            let accepted = match &mut receiver.role {
+                Role::Client(session) if session.response().is_none() => {
+                    // It has asked for nothing, so nothing of this is for it.
+                    None
+                }
+                Role::Client(session) => {
+                    let sent = session.send(head, None).map_err(broken)?;
+                    transit.done = sent.done;
+                    Some(sent.events)
+                }
+                Role::Server(session) => Some(
+                    match step.kind {
+                        PacketKind::Command => {
+                            session.send_command(Com(head.first().unwrap_or_default()))
+                        }
+                        _ => session.send_data(head.len == 0),
+                    }
+                    .map_err(broken)?,
+                ),
+                Role::Listener(_) => None,
+            };
+            if let Some(events) = accepted {
+                transit.to = Some(to);
+                transit.events = receiver.armed.and(events);
+                let next = receiver.seq();
+                seq = Some(*next);
+                *next = next.wrapping_add(1);
+            }
+        }
+        conn.transit = Some(transit);
+        if step.kind == PacketKind::Command {
+            self.stats.commands += 1;
+        }
+        Ok(seq)
+    }
+
+    /// Moves `at` over what is there of the packet in transit.
+    fn carry(&mut self, id: ConnId, data: &mut [u8], at: &mut usize) -> Carried {
+        loop {
+            let Some(conn) = self.get_mut(id) else {
+                return Carried::Partly(0);
+            };
+            let Some(transit) = &mut conn.transit else {
+                return Carried::Partly(0);
+            };
+            let there = data.len().saturating_sub(*at);
+            let step = transit.left.min(there);
+            transit.left -= step;
+            *at += step;
+            if transit.left > 0 {
+                return Carried::Partly(0);
+            }
+            if !transit.split {
+                return match conn.transit.take() {
+                    Some(transit) => Carried::Done(transit),
+                    None => Carried::Partly(0),
+                };
+            }
+            // A fragment behind a full one is never classified by its first byte.
+            let Some(header) = data.get(*at..).and_then(Header::parse) else {
+                return Carried::Partly(HEADER);
+            };
+            transit.left = HEADER + header.len;
+            transit.split = header.len == MAX_PAYLOAD;
+            transit.last_seq = header.seq;
+            let last_seq = header.seq;
+            let (to, kind) = (transit.to, transit.kind);
+            if !transit.split
+                && let Some(session) = conn.client()
+            {
+                session.received_until(last_seq, kind);
+            }
+            if let Some(receiver) = to.and_then(|to| self.open_mut(to)) {
+                let next = receiver.seq();
+                let seq = *next;
+                *next = next.wrapping_add(1);
+                if let Some(number) = data.get_mut(*at + 3) {
+                    *number = seq;
+                }
+            }
+        }
+    }
+
+    /// A packet has been passed on to its end: what follows from that at its receiver?
+    fn arrive(&mut self, transit: &Transit) -> Option<Advance> {
+        let to = transit.to?;
+        let receiver = self.open_mut(to)?;
+        if transit.done
+            && let Some(session) = receiver.client()
+        {
+            session.finish_exchange();
+        }
+        receiver.info.state.set(
+            transit
+                .events
+                .into_iter()
+                .last()
+                .or(receiver.info.state.get()),
+        );
+        let held_up = !receiver.deferred.is_empty();
+        if transit.done {
+            self.resume_client(to);
+        }
+        if held_up || !transit.events.is_empty() {
+            return Some(Advance::Arrived {
+                to,
+                events: transit.events,
+            });
+        }
+        None
+    }
+
+    /// The client may speak again: deal with what it has said meanwhile.
+    pub fn resume_client(&mut self, id: ConnId) {
+        if self
+            .open(id)
+            .is_some_and(|conn| !conn.input.is_empty() || conn.readable || conn.hung_up)
+        {
+            self.schedule(id);
+        }
+    }
+
+    /// Keeps others from wiring into the middle of a packet that is in transit to `to`, and lets
+    /// through what they have wired once it is complete.
+    fn mark_inbound(&mut self, id: ConnId, to: ConnId) {
+        let in_transit = self
+            .get(id)
+            .and_then(|conn| conn.transit.as_ref())
+            .is_some_and(|transit| transit.to == Some(to));
+        let Some(receiver) = self.get_mut(to) else {
+            return;
+        };
+        if in_transit {
+            receiver.inbound = Some(id);
+        } else if receiver.inbound == Some(id) {
+            receiver.inbound = None;
+            self.release_deferred(to);
+        }
+    }
+
+    /// Queues what was wired to a connection while a packet was in transit to it.
+    pub fn release_deferred(&mut self, id: ConnId) {
+        let Some(conn) = self.get_mut(id) else {
+            return;
+        };
+        let deferred = std::mem::take(&mut conn.deferred);
+        if deferred.is_empty() {
+            return;
+        }
+        for payload in &deferred {
+            conn.queue(payload);
+        }
+        self.after_queueing(id);
+    }
+
+    fn make_opaque(&mut self, a: ConnId, b: ConnId) {
+        for id in [a, b] {
+            if let Some(conn) = self.get_mut(id) {
+                conn.opaque = true;
+            }
+        }
+    }
+}
+
+/// A copy of the head, since the buffer it lies in is about to be numbered.
+fn bytes_of(head: Head<'_>) -> Box<[u8]> {
+    head.bytes.into()
+}
+
+/// The size of the packet at the front with all its frames, once they are all there. The error is
+/// the length that is known by now, if it is over the limit.
+fn whole_size(data: &[u8], max: usize) -> Result<Option<usize>, usize> {
+    let mut at = 0;
+    let mut len = 0;
+    loop {
+        let Some(header) = data.get(at..).and_then(Header::parse) else {
+            return Ok(None);
+        };
+        len += header.len;
+        if len > max {
+            return Err(len);
+        }
+        at += HEADER + header.len;
+        if at > data.len() {
+            return Ok(None);
+        }
+        if header.len < MAX_PAYLOAD {
+            return Ok(Some(at));
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! One connection: its socket, its session, what is queued, and what is left of it afterwards.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bytes::BytesMut;
+
+use super::options::Options;
+use crate::net::{Listener, Stream, TimerId};
+use crate::session::{ClientSession, Event, EventSet, PacketKind, ServerSession};
+use crate::wire::{Capabilities, frame};
+
+/// Above this many queued bytes whoever fills the queue is read no further…
+pub(super) const HIGH_WATER: usize = 256 << 10;
+/// …until it has fallen below this many.
+pub(super) const LOW_WATER: usize = 64 << 10;
+
+/// Names a connection for ever: neither the number nor the name is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    pub(super) serial: u64,
+    pub(super) slot: u32,
+}
+
+impl ConnId {
+    /// The number that scripts know it by.
+    pub fn serial(self) -> u64 {
+        self.serial
+    }
+
+    /// The place in the table of connections, which is used again.
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+/// What a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnKind {
+    /// A listening TCP socket.
+    TcpListener,
+    /// A listening unix socket.
+    UnixListener,
+    /// A client is at the far end.
+    Client,
+    /// A server is at the far end.
+    Server,
+}
+
+impl ConnKind {
+    /// Whether it only listens.
+    pub fn is_listener(self) -> bool {
+        matches!(self, ConnKind::TcpListener | ConnKind::UnixListener)
+    }
+}
+
+/// What can be read of a connection; it outlives the socket.
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// Its name.
+    pub id: ConnId,
+    /// What it is.
+    pub kind: ConnKind,
+    /// The number of the linked peer, also after that has closed; 0 if there has been none, or
+    /// the link was undone.
+    pub remote_id: Cell<u64>,
+    /// Whether it has begun to close.
+    pub closed: Cell<bool>,
+    /// Why it closed.
+    pub close_reason: RefCell<Option<Rc<str>>>,
+    /// The far end's address ("localhost" on a unix socket); a listener's own.
+    pub address: RefCell<Rc<str>>,
+    /// The far end's port; a listener's own.
+    pub port: Cell<u16>,
+    /// What has been negotiated.
+    pub capabilities: Cell<Capabilities>,
+    /// The last event on it.
+    pub state: Cell<Option<Event>>,
+}
+
+impl ConnInfo {
+    /// Why it closed, in words fit for a log.
+    pub fn reason(&self) -> String {
+        self.close_reason
+            .borrow()
+            .as_deref()
+            .unwrap_or("no reason was given")
+            .to_string()
+    }
+}
+
+/// The socket in its stages.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Listening(Listener),
+    /// A name is being resolved.
+    Resolving,
+    Connecting(Stream),
+    Open(Stream),
+    None,
+}
+
+/// Which end of the protocol we talk to.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// It sends nothing, so its packets' number is never looked at.
+    Listener(u8),
+    Client(ClientSession),
+    Server(ServerSession),
+}
+
+/// A packet that is being passed on before all of it has come.
+#[derive(Debug)]
+pub(super) struct Transit {
+    /// Where it goes; `None`: nowhere.
+    pub to: Option<ConnId>,
+    /// Bytes left of the present frame.
+    pub left: usize,
+    /// Whether another frame follows this one.
+    pub split: bool,
+    /// The number of the present frame.
+    pub last_seq: u8,
+    pub kind: PacketKind,
+    /// What fires on the receiver when the packet is complete.
+    pub events: EventSet,
+    /// The packet ends the receiving client's exchange.
+    pub done: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub info: Rc<ConnInfo>,
+    pub role: Role,
+    pub socket: Socket,
+    pub options: Rc<Options>,
+    pub peer: Option<ConnId>,
+    /// The events that a hook wants to see.
+    pub armed: EventSet,
+    /// Bytes that were read and not yet dealt with.
+    pub input: BytesMut,
+    /// How many bytes the packet at the front of `input` needs to be dealt with.
+    pub need: usize,
+    /// Bytes to be written.
+    pub output: BytesMut,
+    /// Packets wired to this connection while another packet was in transit to it.
+    pub deferred: Vec<Vec<u8>>,
+    /// The packet in transit from here.
+    pub transit: Option<Transit>,
+    /// Who has a packet in transit to here.
+    pub inbound: Option<ConnId>,
+    pub readable: bool,
+    pub writable: bool,
+    /// The far end has said that it will send no more, or is gone.
+    pub hung_up: bool,
+    /// A script paused reading.
+    pub paused: bool,
+    /// The peer's queue is full.
+    pub throttled: bool,
+    /// Above the high-water mark, and not yet below the low one again.
+    pub flooded: bool,
+    pub closing: bool,
+    /// Whether it stands in the list of connections to flush, or to pump.
+    pub dirty: bool,
+    pub queued: bool,
+    /// A time-out: for the connect, the login, the last flush.
+    pub deadline: Option<TimerId>,
+    /// Bytes are passed on without being understood: an unknown command went before.
+    pub opaque: bool,
+    /// A server whose login came from the client that it is linked to.
+    pub passthrough: bool,
+    /// A server whose present response nobody wants any more.
+    pub discard: bool,
+    /// A server with an exchange in flight whose client has been unlinked.
+    pub orphaned: bool,
+    /// How many clients a listener has.
+    pub clients: usize,
+    /// The listener that a client came by.
+    pub listener: Option<ConnId>,
+    /// Bytes moved, either way, since the idle time-out was last looked at.
+    pub active: bool,
+}
+
+impl Conn {
+    pub fn new(info: Rc<ConnInfo>, role: Role, socket: Socket, options: Rc<Options>) -> Conn {
+        Conn {
+            info,
+            role,
+            socket,
+            options,
+            peer: None,
+            armed: EventSet::NONE,
+            input: BytesMut::new(),
+            need: 0,
+            output: BytesMut::new(),
+            deferred: Vec::new(),
+            transit: None,
+            inbound: None,
+            readable: false,
+            writable: false,
+            hung_up: false,
+            paused: false,
+            throttled: false,
+            flooded: false,
+            closing: false,
+            dirty: false,
+            queued: false,
+            deadline: None,
+            opaque: false,
+            passthrough: false,
+            discard: false,
+            orphaned: false,
+            clients: 0,
+            listener: None,
+            active: false,
+        }
+    }
+
+    pub fn id(&self) -> ConnId {
+        self.info.id
+    }
+
+    pub fn client(&mut self) -> Option<&mut ClientSession> {
+        match &mut self.role {
+            Role::Client(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub fn server(&mut self) -> Option<&mut ServerSession> {
+        match &mut self.role {
+            Role::Server(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub fn authenticated(&self) -> bool {
+        match &self.role {
+            Role::Client(session) => session.authenticated(),
+            Role::Server(session) => session.authenticated(),
+            Role::Listener(_) => false,
+        }
+    }
+
+    /// Whether no exchange is in flight.
+    pub fn idle(&self) -> bool {
+        match &self.role {
+            Role::Client(session) => session.idle(),
+            Role::Server(session) => session.idle(),
+            Role::Listener(_) => true,
+        }
+    }
+
+    pub fn capabilities(&self) -> Capabilities {
+        match &self.role {
+            Role::Client(session) => session.capabilities(),
+            Role::Server(session) => session.capabilities(),
+            Role::Listener(_) => Capabilities::empty(),
+        }
+    }
+
+    /// The number of the next packet to be sent.
+    pub fn seq(&mut self) -> &mut u8 {
+        match &mut self.role {
+            Role::Client(session) => &mut session.seq,
+            Role::Server(session) => &mut session.seq,
+            Role::Listener(seq) => seq,
+        }
+    }
+
+    /// Queues one packet, numbered and framed, behind a packet in transit if there is one.
+    pub fn queue(&mut self, payload: &[u8]) {
+        if self.inbound.is_some() {
+            self.deferred.push(payload.to_vec());
+            return;
+        }
+        let mut seq = *self.seq();
+        frame::write(payload, &mut seq, &mut self.output);
+        *self.seq() = seq;
+    }
+
+    /// Whether its socket could be read and somebody wants what would come.
+    pub fn may_read(&self) -> bool {
+        self.readable && !self.paused && !self.throttled && !self.closing
+    }
+}

@@ -1,0 +1,366 @@
+//! The table of connections and what can be done to them without anybody's leave: everything here
+//! changes state at once, under one short borrow, and never calls a hook.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use slab::Slab;
+
+use super::conn::{Conn, ConnId, ConnInfo, ConnKind, HIGH_WATER, LOW_WATER, Role, Socket};
+use super::options::Options;
+use super::stats::Stats;
+use crate::net::{Poller, Resolver, Signals, Stream, TimerId, Timers};
+use crate::session::{Event, EventSet};
+use crate::wire::Capabilities;
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TimerKey {
+    /// A script's.
+    Script(u64),
+    /// A connect, a login or a last flush took too long.
+    Deadline(ConnId),
+    /// Time to look whether a connection has been idle.
+    Idle(ConnId),
+    /// Accepting was paused for want of descriptors.
+    Accept(ConnId),
+    /// The time for exchanges in flight is over.
+    Drain,
+}
+
+/// What became of queued bytes.
+#[derive(Debug, Default)]
+pub(super) struct Flushed {
+    /// The queue has fallen below the low-water mark again.
+    pub drained: bool,
+    /// The socket failed.
+    pub error: Option<io::Error>,
+}
+
+pub(super) struct Core {
+    pub conns: Slab<Conn>,
+    next_serial: u64,
+    pub poller: Poller,
+    pub resolver: Resolver,
+    pub signals: Signals,
+    pub timers: Timers<TimerKey>,
+    pub script_timers: usize,
+    /// Connections to be pumped.
+    pub work: VecDeque<ConnId>,
+    /// Connections with bytes to be written.
+    pub dirty: Vec<ConnId>,
+    /// Connections that are done with, to be freed at the end of the tick.
+    pub finished: Vec<ConnId>,
+    /// Connects that failed before they began.
+    pub stillborn: Vec<(ConnId, String)>,
+    pub defaults: Rc<Options>,
+    pub stats: Stats,
+    /// Listeners out of descriptors have said so.
+    pub starved: bool,
+    pub stopping: bool,
+    pub exit: Option<i32>,
+}
+
+impl Core {
+    pub fn new() -> io::Result<Core> {
+        let poller = Poller::new()?;
+        let mut signals = Signals::new()?;
+        poller.register(&mut signals, SIGNALS)?;
+        Ok(Core {
+            conns: Slab::new(),
+            next_serial: 1,
+            resolver: Resolver::new(poller.wake_handle()),
+            poller,
+            signals,
+            timers: Timers::new(),
+            script_timers: 0,
+            work: VecDeque::new(),
+            dirty: Vec::new(),
+            finished: Vec::new(),
+            stillborn: Vec::new(),
+            defaults: Rc::new(Options::default()),
+            stats: Stats::default(),
+            starved: false,
+            stopping: false,
+            exit: None,
+        })
+    }
+
+    /// Enters a connection into the table.
+    pub fn insert(
+        &mut self,
+        kind: ConnKind,
+        role: Role,
+        socket: Socket,
+        options: Rc<Options>,
+        address: (&str, u16),
+    ) -> io::Result<Rc<ConnInfo>> {
+        let serial = self.next_serial;
+        let entry = self.conns.vacant_entry();
+        let slot = entry.key();
+        let id = ConnId {
+            serial,
+            slot: u32::try_from(slot).map_err(|_| io::Error::other("too many connections"))?,
+        };
+        let info = Rc::new(ConnInfo {
+            id,
+            kind,
+            remote_id: Cell::new(0),
+            closed: Cell::new(false),
+            close_reason: RefCell::new(None),
+            address: RefCell::new(address.0.into()),
+            port: Cell::new(address.1),
+            capabilities: Cell::new(Capabilities::empty()),
+            state: Cell::new(None),
+        });
+        let mut conn = Conn::new(info.clone(), role, socket, options);
+        match &mut conn.socket {
+            Socket::Listening(listener) => self.poller.register(listener, slot)?,
+            Socket::Connecting(stream) | Socket::Open(stream) => {
+                self.poller.register(stream, slot)?;
+            }
+            Socket::Resolving | Socket::None => {}
+        }
+        entry.insert(conn);
+        self.next_serial += 1;
+        match kind {
+            ConnKind::Client => self.stats.clients += 1,
+            ConnKind::Server => self.stats.servers += 1,
+            _ => self.stats.listeners += 1,
+        }
+        Ok(info)
+    }
+
+    /// The connection of this name, unless it has been freed.
+    pub fn get(&self, id: ConnId) -> Option<&Conn> {
+        self.conns.get(id.slot()).filter(|conn| conn.id() == id)
+    }
+
+    /// The connection of this name, unless it has been freed.
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(id.slot()).filter(|conn| conn.id() == id)
+    }
+
+    /// The connection of this name, if it has not begun to close.
+    pub fn open(&self, id: ConnId) -> Option<&Conn> {
+        self.get(id).filter(|conn| !conn.closing)
+    }
+
+    /// The connection of this name, if it has not begun to close.
+    pub fn open_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.get_mut(id).filter(|conn| !conn.closing)
+    }
+
+    /// The linked peer, if both ends are open.
+    pub fn peer(&self, id: ConnId) -> Option<ConnId> {
+        let peer = self.open(id)?.peer?;
+        self.open(peer).map(Conn::id)
+    }
+
+    /// Two different connections at once.
+    pub fn pair_mut(&mut self, a: ConnId, b: ConnId) -> Option<(&mut Conn, &mut Conn)> {
+        if a.slot() == b.slot() {
+            return None;
+        }
+        let (first, second) = self.conns.get2_mut(a.slot(), b.slot())?;
+        (first.id() == a && second.id() == b).then_some((first, second))
+    }
+
+    /// Puts the connection down to be pumped.
+    pub fn schedule(&mut self, id: ConnId) {
+        if let Some(conn) = self.open_mut(id)
+            && !std::mem::replace(&mut conn.queued, true)
+        {
+            self.work.push_back(id);
+        }
+    }
+
+    /// Puts the connection down to be flushed at the end of the tick.
+    pub fn touch(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id)
+            && !std::mem::replace(&mut conn.dirty, true)
+        {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Sets (or lifts: zero) the connection's time limit.
+    pub fn set_deadline(&mut self, id: ConnId, limit: Duration) {
+        let Some(conn) = self.conns.get_mut(id.slot()).filter(|c| c.id() == id) else {
+            return;
+        };
+        if let Some(timer) = conn.deadline.take() {
+            self.timers.remove(timer);
+        }
+        if !limit.is_zero() {
+            let due = Instant::now() + limit;
+            conn.deadline = Some(self.timers.insert(due, TimerKey::Deadline(id)));
+        }
+    }
+
+    /// Watches for silence, if the options ask for it.
+    pub fn watch_idle(&mut self, id: ConnId) {
+        if let Some(conn) = self.open(id)
+            && !conn.options.idle_timeout.is_zero()
+        {
+            let due = Instant::now() + conn.options.idle_timeout;
+            self.timers.insert(due, TimerKey::Idle(id));
+        }
+    }
+
+    /// Adds a timer of a script's.
+    pub fn add_script_timer(&mut self, delay: Duration, key: u64) -> TimerId {
+        self.script_timers += 1;
+        let due = Instant::now() + delay;
+        self.timers.insert(due, TimerKey::Script(key))
+    }
+
+    /// Notes that something waits in the connection's queue.
+    pub fn after_queueing(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id)
+            && conn.output.len() > HIGH_WATER
+        {
+            conn.flooded = true;
+        }
+        self.touch(id);
+    }
+
+    /// Passes bytes on to a connection: to its socket, if nothing waits before them, and what the
+    /// socket does not take into its queue.
+    pub fn forward(&mut self, to: ConnId, bytes: &[u8]) {
+        let Some(conn) = self.get_mut(to) else {
+            return;
+        };
+        let mut written = 0;
+        if conn.output.is_empty()
+            && conn.writable
+            && let Socket::Open(stream) = &mut conn.socket
+        {
+            while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+                match stream.write(rest) {
+                    Ok(0) => break,
+                    Ok(n) => written += n,
+                    // An error shows again at the flush, where it is dealt with.
+                    Err(_) => {
+                        conn.writable = false;
+                        break;
+                    }
+                }
+            }
+        }
+        conn.active = true;
+        let rest = bytes.get(written..).unwrap_or_default();
+        if !rest.is_empty() {
+            conn.output.extend_from_slice(rest);
+            // So that the flush tries, and sees an error if there was one.
+            conn.writable = true;
+            self.after_queueing(to);
+        }
+        self.stats.bytes_out += written as u64;
+    }
+
+    /// Writes what the socket takes of the queue.
+    pub fn flush(&mut self, id: ConnId) -> Flushed {
+        let mut flushed = Flushed::default();
+        let Some(conn) = self.get_mut(id) else {
+            return flushed;
+        };
+        conn.dirty = false;
+        let Socket::Open(stream) = &mut conn.socket else {
+            return flushed;
+        };
+        let mut written = 0;
+        while conn.writable && !conn.output.is_empty() {
+            match stream.write(&conn.output) {
+                Ok(0) => break,
+                Ok(n) => {
+                    written += n;
+                    conn.output.advance(n);
+                    conn.active = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
+                Err(error) => {
+                    conn.output.clear();
+                    flushed.error = Some(error);
+                    break;
+                }
+            }
+        }
+        if conn.output.is_empty() {
+            // An idle connection owns no buffer.
+            conn.output = BytesMut::new();
+        }
+        if conn.flooded && conn.output.len() < LOW_WATER {
+            conn.flooded = false;
+            flushed.drained = true;
+        }
+        self.stats.bytes_out += written as u64;
+        flushed
+    }
+
+    /// Whether whoever reads for this connection should stop for now.
+    pub fn flooded(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(|conn| conn.flooded)
+    }
+
+    /// Takes the connection out of the poller and drops its socket.
+    pub fn drop_socket(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id.slot()).filter(|c| c.id() == id) else {
+            return;
+        };
+        let result = match std::mem::replace(&mut conn.socket, Socket::None) {
+            Socket::Listening(mut listener) => self.poller.deregister(&mut listener),
+            Socket::Connecting(mut stream) | Socket::Open(mut stream) => {
+                self.poller.deregister(&mut stream)
+            }
+            Socket::Resolving | Socket::None => Ok(()),
+        };
+        if let Err(error) = result {
+            log::warn!("connection {}: deregister: {error}", id.serial);
+        }
+    }
+
+    /// Gives a connection in the table its socket.
+    pub fn attach(&mut self, id: ConnId, mut stream: Stream) -> io::Result<()> {
+        self.poller.register(&mut stream, id.slot())?;
+        if let Some(conn) = self.get_mut(id) {
+            conn.socket = Socket::Connecting(stream);
+        }
+        Ok(())
+    }
+
+    /// Whether a hook watches the packets of either end, so that only one exchange may be under
+    /// way at a time; a client without a link is watched too.
+    pub fn attended(&self, client: &Conn) -> bool {
+        if client.armed.meets(EventSet::OF_PACKETS) {
+            return true;
+        }
+        match client.peer.and_then(|peer| self.open(peer)) {
+            Some(server) => server.armed.meets(EventSet::OF_PACKETS),
+            None => true,
+        }
+    }
+
+    /// The events of this set that a hook wants to see on this connection.
+    pub fn armed(&self, id: ConnId, events: EventSet) -> EventSet {
+        self.open(id)
+            .map_or(EventSet::NONE, |conn| conn.armed.and(events))
+    }
+
+    /// Notes the last event on a connection, for `conn:state()`.
+    pub fn note_state(&mut self, id: ConnId, events: EventSet) {
+        if let Some(conn) = self.get(id)
+            && let Some(event) = events.into_iter().last()
+            && event != Event::Drained
+        {
+            conn.info.state.set(Some(event));
+        }
+    }
+}
+
+/// The poller's token for signals; connections use their slots.
+pub(super) const SIGNALS: usize = usize::MAX - 1;
