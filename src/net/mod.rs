@@ -1,1 +1,35 @@
 //! The reactor: sockets, timers and names, without any idea of what the bytes mean.
+//!
+//! A map of the folder:
+//!
+//! - [`Poller`] waits for many sockets at once and says which are [`Ready`]; a [`WakeHandle`]
+//!   interrupts it from another thread.
+//! - [`Stream`] is one connected (or connecting) socket, [`Listener`] makes more of them, and
+//!   [`Peer`] names the far end.
+//! - [`Timers`] orders deadlines; the loop asks it how long it may sleep.
+//! - [`Resolver`] looks names up on a thread of its own, because that blocks.
+//! - [`Signals`] turns the process's signals into one more readable source.
+//! - [`is_out_of_descriptors`] and [`raise_descriptor_limit`] are about the one resource that a
+//!   proxy runs out of first.
+//!
+//! Everything else is single-threaded and non-blocking: what would have to wait returns
+//! [`WouldBlock`](std::io::ErrorKind::WouldBlock). Readiness is edge-triggered: a socket is
+//! reported once when it becomes ready, so whoever stops reading before `WouldBlock` has to
+//! remember that there is more.
+
+mod descriptors;
+mod listener;
+mod poller;
+mod resolver;
+mod signals;
+mod stream;
+mod timers;
+mod unix_socket;
+
+pub use descriptors::{is_out_of_descriptors, raise_descriptor_limit};
+pub use listener::Listener;
+pub use poller::{Poller, Ready, WAKE_TOKEN, WakeHandle};
+pub use resolver::{Reply, Resolver, numeric_address};
+pub use signals::{Signal, Signals};
+pub use stream::{Peer, Stream};
+pub use timers::{TimerId, Timers};

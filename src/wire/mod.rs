@@ -1,1 +1,71 @@
-//! The bytes of the protocol: frames, values and packets.
+//! The bytes of the protocol: frames, values and packets. Knows no sockets, states or scripts.
+//!
+//! - Values: [`Reader`] takes a payload apart and can only take what is there; [`Put`] writes the
+//!   protocol's shapes of values to any buffer; [`lenenc`] has the length-encoded integers. What
+//!   cannot be decoded is a [`DecodeError`], which names packet, field and problem.
+//! - Frames: [`frame`] has the four bytes in front of each payload, and splits large ones.
+//! - Vocabulary: [`Capabilities`], [`Status`], [`Com`], [`ColumnType`] and [`column_flags`], each
+//!   with a table of MySQL's names.
+//! - Connecting: [`Handshake`], [`SslRequest`], [`Auth`], [`AuthSwitch`], [`AuthMoreData`];
+//!   [`scramble`] has the challenge and response of `mysql_native_password`.
+//! - Answers of all kinds: [`Ok`], [`ErrPacket`], [`Eof`].
+//! - Commands: [`Command`]; answers of their own have COM_STATISTICS ([`Stats`]),
+//!   COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL ([`LocalInfile`]).
+//! - Results: [`ResultsetHeader`], [`Column`], and rows as text ([`TextRow`], [`row::encode`]).
+//!
+//! A packet is a struct with `decode` and `encode`, which deal in payloads without their frames
+//! and take the capabilities agreed on, save for the two packets that negotiate them. Decoding is
+//! as tolerant as real clients and servers are; a packet that was decoded and not changed is
+//! encoded to the very bytes it came from ([`Original`] says how). Which kind of packet a payload
+//! is only the session's state can tell: that is the business of the layer above.
+//!
+//! Importing [`Ok`] does not hide the prelude's `Ok(…)`: one is a type, the other a value.
+
+mod auth;
+mod auth_data;
+mod capabilities;
+mod column;
+mod column_type;
+mod com;
+mod command;
+mod eof;
+mod err;
+mod error;
+pub mod frame;
+mod handshake;
+pub mod lenenc;
+mod local_infile;
+mod ok;
+mod original;
+mod prepare_ok;
+mod reader;
+mod resultset_header;
+pub mod row;
+pub mod scramble;
+mod ssl_request;
+mod stats;
+mod status;
+mod writer;
+
+pub use auth::Auth;
+pub use auth_data::{AuthMoreData, AuthSwitch};
+pub use capabilities::Capabilities;
+pub use column::Column;
+pub use column_type::{ColumnType, column_flags};
+pub use com::Com;
+pub use command::Command;
+pub use eof::Eof;
+pub use err::ErrPacket;
+pub use error::{DecodeError, Problem};
+pub use handshake::Handshake;
+pub use local_infile::LocalInfile;
+pub use ok::Ok;
+pub use original::Original;
+pub use prepare_ok::PrepareOk;
+pub use reader::Reader;
+pub use resultset_header::ResultsetHeader;
+pub use row::TextRow;
+pub use ssl_request::SslRequest;
+pub use stats::Stats;
+pub use status::Status;
+pub use writer::Put;

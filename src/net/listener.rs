@@ -1,0 +1,287 @@
+//! Sockets that accept connections.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Socket, Type};
+
+use super::unix_socket::{self, SocketFile};
+use super::{Peer, Stream};
+
+/// How many connections may wait to be accepted. The kernel lowers it to its own limit; a high one
+/// lets a crowd of clients through that comes while a callback keeps the loop busy.
+pub(super) const BACKLOG: i32 = 4096;
+
+/// A socket that accepts connections. Dropped, it stops to listen.
+#[derive(Debug)]
+pub enum Listener {
+    /// On TCP.
+    Tcp {
+        /// The socket.
+        socket: TcpListener,
+        /// The port it is bound to.
+        port: u16,
+    },
+    /// On a unix domain socket.
+    Unix {
+        // Before the socket, and so dropped before it: see `SocketFile`.
+        /// The file, unlinked with the listener if it is still this listener's.
+        file: SocketFile,
+        /// The socket.
+        socket: UnixListener,
+    },
+}
+
+impl Listener {
+    /// Listens on one address, or with `None` on all of them, IPv6 and IPv4. Port 0 lets the system
+    /// choose one: see [`local_port`](Listener::local_port).
+    pub fn bind_tcp(ip: Option<&str>, port: u16) -> io::Result<Listener> {
+        if let Some(text) = ip {
+            let ip: IpAddr = text.parse().map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("'{text}' is not an IP address to listen on"),
+                )
+            })?;
+            return bind_tcp(ip, port);
+        }
+        match bind_tcp(Ipv6Addr::UNSPECIFIED.into(), port) {
+            // These two would be no better with IPv4 alone, and then hide what is wrong.
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                log::debug!("no IPv6 here ({error}), listening on IPv4 only");
+                bind_tcp(Ipv4Addr::UNSPECIFIED.into(), port)
+            }
+            result => result,
+        }
+    }
+
+    /// Listens on a unix socket whose file has the permissions `mode` before the first client can
+    /// connect, whatever the umask.
+    ///
+    /// A file that a dead process left behind is replaced. One that somebody listens on, or that is
+    /// no socket, is an error and stays as it is.
+    pub fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
+        let (file, socket) = unix_socket::bind(path, mode)?;
+        Ok(Listener::Unix {
+            file,
+            socket: UnixListener::from_std(socket),
+        })
+    }
+
+    /// Takes the next connection. `WouldBlock` means that there is none now.
+    ///
+    /// After any other error call again, sooner or later: an edge-triggered loop is not told a
+    /// second time of connections that still wait.
+    /// [`is_out_of_descriptors`](super::is_out_of_descriptors) tells when it has to be later.
+    pub fn accept(&self) -> io::Result<(Stream, Peer)> {
+        loop {
+            let accepted = match self {
+                Listener::Tcp { socket, .. } => socket
+                    .accept()
+                    .map(|(socket, peer)| Stream::tcp(socket, peer)),
+                Listener::Unix { socket, .. } => {
+                    socket.accept().map(|(socket, _)| Stream::Unix(socket))
+                }
+            };
+            match accepted {
+                Ok(stream) => {
+                    let peer = stream.peer();
+                    return Ok((stream, peer));
+                }
+                Err(error) if is_about_one_client(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The TCP port, 0 on a unix socket.
+    pub fn local_port(&self) -> u16 {
+        match self {
+            Listener::Tcp { port, .. } => *port,
+            Listener::Unix { .. } => 0,
+        }
+    }
+}
+
+/// Always for reading only, whatever is asked for: a listener is never writable.
+impl Source for Listener {
+    fn register(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
+        match self {
+            Listener::Tcp { socket, .. } => socket.register(registry, token, Interest::READABLE),
+            Listener::Unix { socket, .. } => socket.register(registry, token, Interest::READABLE),
+        }
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
+        match self {
+            Listener::Tcp { socket, .. } => socket.reregister(registry, token, Interest::READABLE),
+            Listener::Unix { socket, .. } => socket.reregister(registry, token, Interest::READABLE),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Listener::Tcp { socket, .. } => socket.deregister(registry),
+            Listener::Unix { socket, .. } => socket.deregister(registry),
+        }
+    }
+}
+
+fn bind_tcp(ip: IpAddr, port: u16) -> io::Result<Listener> {
+    let address = SocketAddr::new(ip, port);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if ip.is_ipv6() {
+        // The system's default differs from machine to machine. It matters for [::] only, where
+        // everybody expects IPv4 to be included.
+        socket.set_only_v6(false)?;
+    }
+    // Without it a restart fails for a minute, as long as old connections are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let socket = TcpListener::from_std(socket.into());
+    let port = socket.local_addr()?.port();
+    Ok(Listener::Tcp { socket, port })
+}
+
+/// Whether accepting failed only because that client has gone again, or because a signal came.
+fn is_about_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Poller;
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    fn wait_accept(listener: &mut Listener) -> (Stream, Peer) {
+        let mut poller = Poller::new().unwrap();
+        poller.register(listener, 5).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match listener.accept() {
+                Ok(accepted) => return accepted,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            assert!(Instant::now() < deadline);
+            poller
+                .wait(Some(Duration::from_secs(1)), &mut Vec::new())
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn accepts_over_tcp_with_options_set() {
+        let mut listener = Listener::bind_tcp(Some("127.0.0.1"), 0).unwrap();
+        assert_ne!(listener.local_port(), 0);
+        assert_eq!(
+            listener.accept().unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+
+        let client = TcpStream::connect(("127.0.0.1", listener.local_port())).unwrap();
+        let (stream, peer) = wait_accept(&mut listener);
+        let port = client.local_addr().unwrap().port();
+        assert_eq!(
+            peer,
+            Peer {
+                address: "127.0.0.1".into(),
+                port
+            }
+        );
+        assert_eq!(stream.peer(), peer);
+        let Stream::Tcp { socket, .. } = &stream else {
+            panic!("not TCP")
+        };
+        assert!(socket.nodelay().unwrap());
+    }
+
+    #[test]
+    fn all_addresses_include_ipv4_which_looks_like_it() {
+        let mut listener = Listener::bind_tcp(None, 0).unwrap();
+        let _client = TcpStream::connect(("127.0.0.1", listener.local_port())).unwrap();
+        assert_eq!(wait_accept(&mut listener).1.address, "127.0.0.1");
+    }
+
+    #[test]
+    fn ipv6_works_where_there_is_some() {
+        let Ok(mut listener) = Listener::bind_tcp(Some("::1"), 0) else {
+            return;
+        };
+        let _client = TcpStream::connect(("::1", listener.local_port())).unwrap();
+        assert_eq!(wait_accept(&mut listener).1.address, "::1");
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error() {
+        let first = Listener::bind_tcp(None, 0).unwrap();
+        let error = Listener::bind_tcp(None, first.local_port()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_port_can_be_bound_again_at_once() {
+        let mut listener = Listener::bind_tcp(Some("127.0.0.1"), 0).unwrap();
+        let port = listener.local_port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // Our side closes first, and so keeps the connection in TIME_WAIT.
+        drop(wait_accept(&mut listener));
+        drop(listener);
+        drop(client);
+        Listener::bind_tcp(Some("127.0.0.1"), port).unwrap();
+    }
+
+    #[test]
+    fn names_are_not_addresses() {
+        for text in ["", "localhost", "127.0.0.1:3306", "[::1]", "1.2.3"] {
+            let error = Listener::bind_tcp(Some(text), 0).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(text));
+        }
+    }
+
+    #[test]
+    fn accepts_over_unix() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let mut listener = Listener::bind_unix(&path, 0o700).unwrap();
+        assert_eq!(listener.local_port(), 0);
+        let _client = UnixStream::connect(&path).unwrap();
+        let (stream, peer) = wait_accept(&mut listener);
+        assert_eq!(
+            peer,
+            Peer {
+                address: "localhost".into(),
+                port: 0
+            }
+        );
+        assert_eq!(stream.peer(), peer);
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn one_clients_bad_luck_is_not_the_listeners() {
+        assert!(is_about_one_client(
+            &io::ErrorKind::ConnectionAborted.into()
+        ));
+        assert!(!is_about_one_client(&io::ErrorKind::WouldBlock.into()));
+    }
+}

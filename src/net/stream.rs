@@ -1,0 +1,404 @@
+//! One connected, or connecting, socket.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::{SockRef, TcpKeepalive};
+
+/// How long a TCP connection may be silent before the kernel asks whether the far end is still
+/// there. Clients of a database are idle for hours, and firewalls forget them after minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// How long the kernel waits before it asks again.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How many questions without an answer mean that the far end is gone.
+const KEEPALIVE_RETRIES: u32 = 6;
+
+/// Who is at the far end of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The IP address as text, an IPv4 one always in IPv4's form; "localhost" on a unix socket.
+    pub address: String,
+    /// The TCP port, 0 on a unix socket.
+    pub port: u16,
+}
+
+impl Peer {
+    fn tcp(address: SocketAddr) -> Self {
+        // A listener on [::] sees IPv4 clients as ::ffff:a.b.c.d, which no access list expects.
+        Peer {
+            address: address.ip().to_canonical().to_string(),
+            port: address.port(),
+        }
+    }
+
+    fn unix() -> Self {
+        Peer {
+            address: "localhost".to_owned(),
+            port: 0,
+        }
+    }
+}
+
+/// A non-blocking stream of bytes to another process.
+///
+/// TLS will be a third variant here, a session around a TCP stream: readers and writers then see
+/// decrypted bytes and need not know.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP, with `TCP_NODELAY` and keep-alive.
+    Tcp {
+        /// The socket.
+        socket: TcpStream,
+        /// The far end's address, kept because the kernel forgets it with the connection.
+        peer: SocketAddr,
+    },
+    /// Over a unix domain socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Starts to connect over TCP. It is over when the stream becomes writable:
+    /// [`connected`](Stream::connected) tells how it went.
+    pub fn connect_tcp(address: SocketAddr) -> io::Result<Stream> {
+        Ok(Stream::tcp(TcpStream::connect(address)?, address))
+    }
+
+    /// Connects to a unix socket, which either works or fails at once. To be registered and asked
+    /// whether it is [`connected`](Stream::connected) all the same, so that both kinds are alike.
+    ///
+    /// `WouldBlock` means that the listener's queue is full at the moment, and that there is no
+    /// connection yet to wait for: call again a little later.
+    pub fn connect_unix(path: &Path) -> io::Result<Stream> {
+        Ok(Stream::Unix(UnixStream::connect(path)?))
+    }
+
+    /// A TCP socket with its options set.
+    pub(super) fn tcp(socket: TcpStream, peer: SocketAddr) -> Stream {
+        if let Err(error) = set_options(&socket) {
+            // The connection works without them. Some systems also refuse when the far end has
+            // gone already, which the first read will say better.
+            log::debug!("cannot set the socket options towards {peer}: {error}");
+        }
+        Stream::Tcp { socket, peer }
+    }
+
+    /// Whether the attempt to connect has succeeded (true), goes on (false) or failed (an error).
+    ///
+    /// Readiness alone does not tell: a failed socket is writable too, and an event may be a stale
+    /// one.
+    pub fn connected(&self) -> io::Result<bool> {
+        if let Some(error) = self.take_error()? {
+            return Err(error);
+        }
+        let named = match self {
+            Stream::Tcp { socket, .. } => socket.peer_addr().map(Some),
+            Stream::Unix(socket) => socket.peer_addr().map(|_| None),
+        };
+        let peer = match named {
+            Ok(peer) => peer,
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if let (Stream::Tcp { socket, .. }, Some(peer)) = (self, peer)
+            && socket.local_addr()? == peer
+        {
+            // Nobody listens on that port of this machine, the kernel picked it for our own end,
+            // and TCP connected the socket to itself.
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        Ok(true)
+    }
+
+    /// Reads what is there. 0 means that the far end will send nothing more, `WouldBlock` that
+    /// there is nothing now.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        uninterrupted(|| match self {
+            Stream::Tcp { socket, .. } => socket.read(buffer),
+            Stream::Unix(socket) => socket.read(buffer),
+        })
+    }
+
+    /// Writes as much as the socket takes. `WouldBlock` means that it takes nothing now.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        uninterrupted(|| match self {
+            Stream::Tcp { socket, .. } => socket.write(bytes),
+            Stream::Unix(socket) => socket.write(bytes),
+        })
+    }
+
+    /// Like [`write`](Stream::write), from several pieces with one system call.
+    pub fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        uninterrupted(|| match self {
+            Stream::Tcp { socket, .. } => socket.write_vectored(pieces),
+            Stream::Unix(socket) => socket.write_vectored(pieces),
+        })
+    }
+
+    /// The error that the socket has met since it was last asked, if any.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Stream::Tcp { socket, .. } => socket.take_error(),
+            Stream::Unix(socket) => socket.take_error(),
+        }
+    }
+
+    /// Tells the far end that nothing more will come. What was written before still arrives, and
+    /// reading goes on.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        let result = match self {
+            Stream::Tcp { socket, .. } => socket.shutdown(Shutdown::Write),
+            Stream::Unix(socket) => socket.shutdown(Shutdown::Write),
+        };
+        match result {
+            // The far end was faster, so there is nobody left to tell.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The far end, also after it has gone.
+    pub fn peer(&self) -> Peer {
+        match self {
+            Stream::Tcp { peer, .. } => Peer::tcp(*peer),
+            Stream::Unix(_) => Peer::unix(),
+        }
+    }
+}
+
+impl Source for Stream {
+    fn register(&mut self, registry: &Registry, token: Token, what: Interest) -> io::Result<()> {
+        match self {
+            Stream::Tcp { socket, .. } => socket.register(registry, token, what),
+            Stream::Unix(socket) => socket.register(registry, token, what),
+        }
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, what: Interest) -> io::Result<()> {
+        match self {
+            Stream::Tcp { socket, .. } => socket.reregister(registry, token, what),
+            Stream::Unix(socket) => socket.reregister(registry, token, what),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Stream::Tcp { socket, .. } => socket.deregister(registry),
+            Stream::Unix(socket) => socket.deregister(registry),
+        }
+    }
+}
+
+fn set_options(socket: &TcpStream) -> io::Result<()> {
+    // The proxy writes whole exchanges at once; to hold back the last short segment of one would
+    // only add a round trip to it.
+    socket.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+/// A signal in the middle of a system call is no result: try again.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Poller;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Instant;
+
+    /// Does what the loop would: waits for news of the stream until `done` is content.
+    fn wait_until<T>(stream: &mut Stream, mut done: impl FnMut(&mut Stream) -> Option<T>) -> T {
+        let mut poller = Poller::new().unwrap();
+        poller.register(stream, 0).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(result) = done(stream) {
+                poller.deregister(stream).unwrap();
+                return result;
+            }
+            assert!(Instant::now() < deadline);
+            poller
+                .wait(Some(Duration::from_secs(1)), &mut Vec::new())
+                .unwrap();
+        }
+    }
+
+    fn wait_connected(stream: &mut Stream) -> io::Result<()> {
+        wait_until(stream, |stream| match stream.connected() {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    fn wait_read(stream: &mut Stream, buffer: &mut [u8]) -> usize {
+        wait_until(stream, |stream| match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            result => Some(result.unwrap()),
+        })
+    }
+
+    fn tcp_pair() -> (Stream, std::net::TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut stream = Stream::connect_tcp(listener.local_addr().unwrap()).unwrap();
+        wait_connected(&mut stream).unwrap();
+        (stream, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn tcp_both_ways() {
+        let (mut stream, mut other) = tcp_pair();
+        let mut buffer = [0; 16];
+        assert_eq!(
+            stream.read(&mut buffer).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+
+        other.write_all(b"hello").unwrap();
+        assert_eq!(wait_read(&mut stream, &mut buffer), 5);
+        assert_eq!(&buffer[..5], b"hello");
+
+        assert_eq!(stream.write(b"good").unwrap(), 4);
+        let pieces = [IoSlice::new(b" day"), IoSlice::new(b"!")];
+        assert_eq!(stream.write_vectored(&pieces).unwrap(), 5);
+        stream.shutdown_write().unwrap();
+        let mut answer = String::new();
+        other.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "good day!");
+
+        let local = other.local_addr().unwrap();
+        drop(other);
+        assert_eq!(wait_read(&mut stream, &mut buffer), 0);
+        stream.shutdown_write().unwrap();
+        assert_eq!(
+            stream.peer(),
+            Peer {
+                address: "127.0.0.1".into(),
+                port: local.port()
+            }
+        );
+    }
+
+    #[test]
+    fn a_full_socket_would_block() {
+        let (mut stream, _other) = tcp_pair();
+        let block = vec![0; 1 << 20];
+        let error = (0..1024).find_map(|_| stream.write(&block).err()).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn tcp_options_are_set() {
+        let (stream, _other) = tcp_pair();
+        let Stream::Tcp { socket, .. } = &stream else {
+            panic!("not TCP")
+        };
+        assert!(socket.nodelay().unwrap());
+        assert!(SockRef::from(socket).keepalive().unwrap());
+        assert_eq!(
+            SockRef::from(socket).tcp_keepalive_time().unwrap(),
+            KEEPALIVE_IDLE
+        );
+    }
+
+    #[test]
+    fn a_refused_connection_is_an_error() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let refused =
+            Stream::connect_tcp(address).and_then(|mut stream| wait_connected(&mut stream));
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+    }
+
+    #[test]
+    fn a_socket_connected_to_itself_is_refused() {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket
+            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+            .unwrap();
+        let address = socket.local_addr().unwrap();
+        socket.connect(&address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let peer = address.as_socket().unwrap();
+        let stream = Stream::tcp(TcpStream::from_std(socket.into()), peer);
+        assert_eq!(
+            stream.connected().unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+    }
+
+    #[test]
+    fn unix_both_ways() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let mut stream = Stream::connect_unix(&path).unwrap();
+        wait_connected(&mut stream).unwrap();
+        assert_eq!(
+            stream.peer(),
+            Peer {
+                address: "localhost".into(),
+                port: 0
+            }
+        );
+
+        let (mut other, _) = listener.accept().unwrap();
+        other.write_all(b"hello").unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(wait_read(&mut stream, &mut buffer), 5);
+        assert_eq!(stream.write(b"x").unwrap(), 1);
+        stream.shutdown_write().unwrap();
+        assert_eq!(other.read(&mut buffer).unwrap(), 1);
+        assert_eq!(other.read(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_missing_unix_socket_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Stream::connect_unix(&folder.path().join("none")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn mapped_addresses_print_as_ipv4() {
+        let text = |address: &str| Peer::tcp(address.parse().unwrap()).address;
+        assert_eq!(text("[::ffff:192.0.2.7]:1"), "192.0.2.7");
+        assert_eq!(text("192.0.2.7:1"), "192.0.2.7");
+        assert_eq!(text("[2001:db8::1]:1"), "2001:db8::1");
+        assert_eq!(text("[::1]:1"), "::1");
+    }
+
+    #[test]
+    fn interruptions_are_retried() {
+        let mut left = 3;
+        let result = uninterrupted(|| {
+            left -= 1;
+            if left > 0 {
+                Err(io::ErrorKind::Interrupted.into())
+            } else {
+                Ok(42)
+            }
+        });
+        assert_eq!(result.unwrap(), 42);
+    }
+}

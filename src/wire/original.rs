@@ -1,0 +1,78 @@
+//! How a decoded packet goes out again byte for byte, however oddly it was written.
+
+use super::{Capabilities, DecodeError};
+
+/// The bytes a packet was decoded from, kept only if the packet's values alone would be encoded
+/// otherwise: a length in a longer form than needed, an absent field, bytes that trail.
+///
+/// A packet that is encoded unchanged, for the same capabilities, goes out as it came in; once a
+/// value of it has changed, it goes out in the usual form. Leave it to `Default` in new packets.
+/// It takes no part in comparisons.
+#[derive(Clone, Default)]
+pub struct Original(Option<Box<(Capabilities, Vec<u8>)>>);
+
+impl Original {
+    /// What to keep of `payload`, of which the packet's values make `usual`.
+    pub(crate) fn new(payload: &[u8], capabilities: Capabilities, usual: &[u8]) -> Self {
+        if payload == usual {
+            return Self(None);
+        }
+        Self(Some(Box::new((capabilities, payload.to_vec()))))
+    }
+
+    /// The bytes as they came in, if they still stand for `packet`.
+    pub(crate) fn still<P: PartialEq>(
+        &self,
+        packet: &P,
+        capabilities: Capabilities,
+        parse: impl Fn(&[u8], Capabilities) -> Result<P, DecodeError>,
+    ) -> Option<&[u8]> {
+        let (same, bytes) = self.0.as_deref()?;
+        (*same == capabilities && parse(bytes, capabilities).as_ref() == Ok(packet))
+            .then_some(bytes)
+    }
+}
+
+impl PartialEq for Original {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Original {}
+
+impl std::fmt::Debug for Original {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "Original(kept)"
+        } else {
+            "Original"
+        })
+    }
+}
+
+/// Gives a packet its public `decode` and `encode` on top of the private `parse` and
+/// `encode_usual`, which know nothing of odd forms.
+macro_rules! lossless {
+    ($packet:ty) => {
+        impl $packet {
+            /// Decodes a payload.
+            pub fn decode(payload: &[u8], capabilities: Capabilities) -> Result<Self, DecodeError> {
+                let mut packet = Self::parse(payload, capabilities)?;
+                let mut usual = Vec::with_capacity(payload.len());
+                packet.encode_usual(capabilities, &mut usual);
+                packet.original = Original::new(payload, capabilities, &usual);
+                Ok(packet)
+            }
+
+            /// Appends the payload to `out`.
+            pub fn encode(&self, capabilities: Capabilities, out: &mut Vec<u8>) {
+                match self.original.still(self, capabilities, Self::parse) {
+                    Some(bytes) => out.extend_from_slice(bytes),
+                    None => self.encode_usual(capabilities, out),
+                }
+            }
+        }
+    };
+}
+pub(crate) use lossless;
