@@ -4,4 +4,6 @@
 //! `script` → `proxy` → {`session` → `wire`, `net`}.
 
 pub mod net;
+pub mod proxy;
+pub mod session;
 pub mod wire;

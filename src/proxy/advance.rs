@@ -4,7 +4,8 @@
 use super::conn::{Conn, ConnId, Role, Transit};
 use super::core::Core;
 use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
-use crate::wire::{Capabilities, Com, HEADER, Header, MAX_PAYLOAD};
+use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
+use crate::wire::{Capabilities, Com};
 
 /// How packets look depends on these; ends that differ in them need translation.
 pub(super) const TRANSLATED: Capabilities =
@@ -229,10 +230,9 @@ impl Core {
                 )),
             });
         }
-        let number = data.get_mut(at + 3);
-        match self.set_out(id, to, header, step, bytes_of(head).as_ref()) {
+        match self.set_out(id, to, step, head) {
             Ok(seq) => {
-                if let (Some(seq), Some(number)) = (seq, number) {
+                if let (Some(seq), Some(number)) = (seq, data.get_mut(at + 3)) {
                     *number = seq;
                 }
                 None
@@ -275,24 +275,18 @@ impl Core {
         &mut self,
         id: ConnId,
         to: Option<ConnId>,
-        header: Header,
         step: Step,
-        bytes: &[u8],
+        head: Head<'_>,
     ) -> Result<Option<u8>, Advance> {
-        let head = Head {
-            len: header.len,
-            bytes,
-            seq: header.seq,
-        };
         let broken = |why: String| Advance::Broken(why);
         self.stats.packets += 1;
         self.note_state(id, step.events);
         let mut transit = Transit {
             to: None,
-            left: HEADER + header.len,
-            split: header.len == MAX_PAYLOAD,
+            left: HEADER + head.len,
+            split: head.len == MAX_PAYLOAD,
             kind: step.kind,
-            last_seq: header.seq,
+            last_seq: head.seq,
             events: EventSet::NONE,
             done: false,
         };
@@ -469,11 +463,6 @@ impl Core {
             }
         }
     }
-}
-
-/// A copy of the head, since the buffer it lies in is about to be numbered.
-fn bytes_of(head: Head<'_>) -> Box<[u8]> {
-    head.bytes.into()
 }
 
 /// The size of the packet at the front with all its frames, once they are all there. The error is

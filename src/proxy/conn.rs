@@ -1,6 +1,7 @@
 //! One connection: its socket, its session, what is queued, and what is left of it afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -176,6 +177,8 @@ pub(super) struct Conn {
     pub clients: usize,
     /// The listener that a client came by.
     pub listener: Option<ConnId>,
+    /// Addresses that are still to be tried.
+    pub candidates: Vec<SocketAddr>,
     /// Bytes moved, either way, since the idle time-out was last looked at.
     pub active: bool,
 }
@@ -211,6 +214,7 @@ impl Conn {
             orphaned: false,
             clients: 0,
             listener: None,
+            candidates: Vec::new(),
             active: false,
         }
     }
@@ -222,13 +226,6 @@ impl Conn {
     pub fn client(&mut self) -> Option<&mut ClientSession> {
         match &mut self.role {
             Role::Client(session) => Some(session),
-            _ => None,
-        }
-    }
-
-    pub fn server(&mut self) -> Option<&mut ServerSession> {
-        match &mut self.role {
-            Role::Server(session) => Some(session),
             _ => None,
         }
     }

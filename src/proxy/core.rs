@@ -2,7 +2,7 @@
 //! changes state at once, under one short borrow, and never calls a hook.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub(super) enum TimerKey {
     Idle(ConnId),
     /// Accepting was paused for want of descriptors.
     Accept(ConnId),
+    /// A unix socket whose queue was full is tried again.
+    RetryUnix(ConnId),
     /// The time for exchanges in flight is over.
     Drain,
 }
@@ -55,7 +57,11 @@ pub(super) struct Core {
     pub dirty: Vec<ConnId>,
     /// Connections that are done with, to be freed at the end of the tick.
     pub finished: Vec<ConnId>,
-    /// Connects that failed before they began.
+    /// Connections whose server's name is being resolved, by their number.
+    pub resolving: HashMap<u64, ConnId>,
+    /// Paths of unix sockets that are being connected to, by the connection's number.
+    pub unix_paths: HashMap<u64, Box<str>>,
+    /// Connections to be closed at once, but not before whoever made them could look at them.
     pub stillborn: Vec<(ConnId, String)>,
     pub defaults: Rc<Options>,
     pub stats: Stats,
@@ -81,6 +87,8 @@ impl Core {
             work: VecDeque::new(),
             dirty: Vec::new(),
             finished: Vec::new(),
+            resolving: HashMap::new(),
+            unix_paths: HashMap::new(),
             stillborn: Vec::new(),
             defaults: Rc::new(Options::default()),
             stats: Stats::default(),

@@ -194,9 +194,6 @@ mod tests {
             .set()
             .with(Event::ServerSendingStats.set());
         let order: Vec<_> = both.into_iter().collect();
-        assert_eq!(
-            order,
-            [Event::ServerSendingStats, Event::ServerWaitCommand]
-        );
+        assert_eq!(order, [Event::ServerSendingStats, Event::ServerWaitCommand]);
     }
 }

@@ -5,7 +5,8 @@
 
 use super::event::{Event, EventSet};
 use super::step::{Head, PacketKind, Step, Violation};
-use crate::wire::{Capabilities, Com, MAX_PAYLOAD, Status, lenenc};
+use crate::wire::frame::MAX_PAYLOAD;
+use crate::wire::{Capabilities, Com, Status, lenenc};
 
 /// More columns than any server allows (4,096) or a statement's 16-bit counts can say.
 const MAX_COLUMNS: u64 = 65_535;
@@ -160,11 +161,7 @@ impl Response {
     }
 
     /// Takes the next packet of the response.
-    pub fn step(
-        &mut self,
-        head: Head<'_>,
-        capabilities: Capabilities,
-    ) -> Result<Step, Violation> {
+    pub fn step(&mut self, head: Head<'_>, capabilities: Capabilities) -> Result<Step, Violation> {
         let step = self.classify(head, capabilities)?;
         self.started = true;
         Ok(step)
@@ -182,11 +179,7 @@ impl Response {
         };
     }
 
-    fn classify(
-        &mut self,
-        head: Head<'_>,
-        capabilities: Capabilities,
-    ) -> Result<Step, Violation> {
+    fn classify(&mut self, head: Head<'_>, capabilities: Capabilities) -> Result<Step, Violation> {
         let expected = self.expects();
         let violation = || Violation::by(expected, head);
         let first = head.first().ok_or_else(violation)?;

@@ -1,6 +1,6 @@
 //! Skimming rows: the one loop that decides how fast a large result passes.
 
-use crate::wire::{HEADER, MAX_PAYLOAD};
+use crate::wire::frame::{HEADER, MAX_PAYLOAD};
 
 /// What a skim came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,226 @@
+//! The proxy: connections, the links between them, and the pump that moves packets.
+//!
+//! It brings the protocol's [sessions](crate::session) and the [reactor](crate::net) together and
+//! asks a [`Hooks`] implementation what to do. It knows nothing of scripts.
+//!
+//! - `core`: the table of connections; `conn`: one of them
+//! - `sockets`: listen, accept, connect; `pump`: read; `advance`: the hot path;
+//!   `packet`: a packet that hooks look at; `send`: a packet of theirs; `ending`: OK and EOF in
+//!   the receiver's form
+//! - `link`, `close`: what connections mean to each other
+//! - `run`: the loop
+//!
+//! # Re-entrancy
+//!
+//! A hook may do anything to any connection, and sees the effect at once. So state changes under
+//! short borrows of [`Core`](core::Core) that no call of a hook overlaps, names ([`ConnId`])
+//! rather than references are passed on, and after every call the connection is looked up again.
+//! Only syscalls that write and the freeing of slots are put off to the end of the tick.
+
+mod advance;
+mod close;
+mod conn;
+mod core;
+mod ending;
+mod error;
+mod hooks;
+mod link;
+mod options;
+mod packet;
+mod pump;
+mod run;
+mod send;
+mod sockets;
+mod stats;
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use conn::{ConnId, ConnInfo, ConnKind};
+pub use error::ProxyError;
+pub use hooks::{Hooks, Incoming, Verdict};
+pub use options::Options;
+pub use send::Packet;
+pub use stats::Stats;
+
+pub use crate::net::TimerId;
+use crate::session::{Event, EventSet, PacketKind};
+use core::Core;
+
+/// A handle to the proxy; clones are the same proxy.
+#[derive(Clone)]
+pub struct Proxy(Rc<Inner>);
+
+struct Inner {
+    core: RefCell<Core>,
+    hooks: RefCell<Rc<dyn Hooks>>,
+    buffer: Cell<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proxy")
+    }
+}
+
+impl Proxy {
+    /// A proxy without connections or hooks.
+    ///
+    /// # Errors
+    /// The system has no poller or descriptors left.
+    pub fn new() -> io::Result<Proxy> {
+        Ok(Proxy(Rc::new(Inner {
+            core: RefCell::new(Core::new()?),
+            hooks: RefCell::new(Rc::new(NoHooks)),
+            buffer: Cell::new(Vec::new()),
+        })))
+    }
+
+    /// Sets the layer above.
+    pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
+        *self.0.hooks.borrow_mut() = hooks;
+    }
+
+    /// Tells which events on a connection are to call [`Hooks::event`]; `Event::Closing` and
+    /// those of a listener call their own hooks, armed or not. On an opaque link, arming anything
+    /// closes it.
+    pub fn arm(&self, id: ConnId, events: EventSet) {
+        let opaque = {
+            let mut core = self.core();
+            let Some(conn) = core.open_mut(id) else {
+                return;
+            };
+            conn.armed = events;
+            conn.opaque && events.meets(EventSet::OF_PACKETS)
+        };
+        if opaque {
+            self.close_for(
+                id,
+                "a callback was registered, but an unknown command has made the link opaque",
+            );
+        }
+    }
+
+    /// Stops reading from a connection.
+    pub fn pause(&self, id: ConnId) {
+        if let Some(conn) = self.core().open_mut(id) {
+            conn.paused = true;
+        }
+    }
+
+    /// Reads from a paused connection again.
+    pub fn resume(&self, id: ConnId) {
+        let mut core = self.core();
+        if let Some(conn) = core.open_mut(id) {
+            conn.paused = false;
+        }
+        core.schedule(id);
+    }
+
+    /// How many bytes are queued on a connection.
+    pub fn pending(&self, id: ConnId) -> usize {
+        self.core().get(id).map_or(0, |conn| {
+            conn.output.len() + conn.deferred.iter().map(Vec::len).sum::<usize>()
+        })
+    }
+
+    /// Calls [`Hooks::timer`] once, with this key, after the delay.
+    pub fn schedule(&self, delay: Duration, key: u64) -> TimerId {
+        self.core().add_script_timer(delay, key)
+    }
+
+    /// Takes a timer back. False if it is no longer there.
+    pub fn cancel(&self, timer: TimerId) -> bool {
+        let mut core = self.core();
+        let removed = core.timers.remove(timer);
+        if removed {
+            core.script_timers = core.script_timers.saturating_sub(1);
+        }
+        removed
+    }
+
+    /// The options of connections that are made without any of their own.
+    pub fn defaults(&self) -> Options {
+        (*self.core().defaults).clone()
+    }
+
+    /// Sets the options of connections that are made from now on.
+    pub fn set_defaults(&self, options: Options) {
+        self.core().defaults = Rc::new(options);
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.core().stats
+    }
+
+    fn core(&self) -> RefMut<'_, Core> {
+        self.0.core.borrow_mut()
+    }
+
+    fn hooks(&self) -> Rc<dyn Hooks> {
+        self.0.hooks.borrow().clone()
+    }
+
+    /// Calls the hook. No borrow of the core is held here.
+    fn fire(&self, info: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict {
+        info.state.set(Some(event));
+        let verdict = self.hooks().event(info, event, packet);
+        let mut core = self.core();
+        core.stats.callbacks += 1;
+        if verdict == Verdict::Failed {
+            core.stats.callback_errors += 1;
+        }
+        verdict
+    }
+
+    /// Fires events that come without a packet and whose verdict is ignored.
+    fn fire_all(&self, id: ConnId, events: EventSet) {
+        for event in events {
+            let info = {
+                let core = self.core();
+                core.open(id)
+                    .filter(|conn| conn.armed.has(event))
+                    .map(|conn| conn.info.clone())
+            };
+            let Some(info) = info else {
+                continue;
+            };
+            if self.fire(&info, event, None) == Verdict::Failed {
+                self.callback_failed(id);
+            }
+        }
+    }
+
+    /// The loop's read buffer. It is back before the next connection is pumped.
+    fn take_buffer(&self) -> Vec<u8> {
+        let mut buffer = self.0.buffer.take();
+        buffer.resize(pump::READ_BUFFER, 0);
+        buffer
+    }
+
+    fn give_buffer(&self, buffer: Vec<u8>) {
+        self.0.buffer.set(buffer);
+    }
+}
+
+/// What a proxy does that nobody has told anything: no client is served.
+struct NoHooks;
+
+impl Hooks for NoHooks {
+    fn accepted(&self, _: &Rc<ConnInfo>, _: &Rc<ConnInfo>) -> Verdict {
+        Verdict::Failed
+    }
+    fn event(&self, _: &Rc<ConnInfo>, _: Event, packet: Option<Incoming<'_>>) -> Verdict {
+        debug_assert!(packet.is_none_or(|packet| packet.kind != PacketKind::Handshake));
+        Verdict::Forward
+    }
+    fn closing(&self, _: &Rc<ConnInfo>, _: bool) {}
+    fn linked(&self, _: ConnId, _: ConnId) {}
+    fn unlinked(&self, _: ConnId, _: ConnId) {}
+    fn timer(&self, _: u64) {}
+    fn signal(&self, _: &'static str) {}
+    fn end_of_tick(&self) {}
+}

@@ -1,0 +1,275 @@
+//! Reading, and dealing with what was read.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+
+use super::Proxy;
+use super::advance::Advance;
+use super::conn::{ConnId, Role, Socket};
+use super::core::Core;
+
+/// The loop's read buffer, which all connections share: an idle connection owns none.
+pub(super) const READ_BUFFER: usize = 256 << 10;
+
+/// How many times a connection is read before others get their turn.
+const MAX_READS: usize = 8;
+
+/// What a read came to.
+enum Fill {
+    /// So many bytes lie in the buffer, to be looked at.
+    Bytes(usize),
+    /// The packet at the front is larger than the buffer; it is gathered in the connection, and
+    /// is all there now.
+    Large(BytesMut),
+    /// A part of a large packet: read on.
+    More,
+    /// There is nothing to be done now.
+    Nothing,
+    /// The far end has closed, or is gone, and all that it said has been dealt with.
+    Ended(String),
+}
+
+impl Proxy {
+    /// Reads from a connection and deals with what came, until it is exhausted, must wait, or has
+    /// had its turn.
+    pub(super) fn pump(&self, id: ConnId) {
+        let mut buffer = self.take_buffer();
+        let mut turns = MAX_READS;
+        loop {
+            if turns == 0 {
+                self.core().schedule(id);
+                break;
+            }
+            turns -= 1;
+            let fill = self.core().fill(id, &mut buffer);
+            match fill {
+                Fill::Bytes(len) => {
+                    let Some(data) = buffer.get_mut(..len) else {
+                        break;
+                    };
+                    let (used, wait) = self.process(id, data);
+                    let rest = data.get(used..).unwrap_or_default();
+                    if !self.core().keep(id, rest, wait) {
+                        break;
+                    }
+                }
+                Fill::Large(mut data) => {
+                    let (used, wait) = self.process(id, &mut data);
+                    data.advance(used.min(data.len()));
+                    if !self.core().keep(id, &data, wait) {
+                        break;
+                    }
+                }
+                Fill::More => {}
+                Fill::Nothing => break,
+                Fill::Ended(reason) => {
+                    self.close_for(id, &reason);
+                    break;
+                }
+            }
+        }
+        self.give_buffer(buffer);
+    }
+
+    /// Deals with packets at the front of `data`: returns how many bytes are dealt with, and how
+    /// many there must be before it is worth to look again (0: not before something else happens).
+    fn process(&self, id: ConnId, data: &mut [u8]) -> (usize, usize) {
+        let mut at = 0;
+        loop {
+            let Some(rest) = data.get_mut(at..) else {
+                return (at, 0);
+            };
+            let (used, advance) = self.core().advance(id, rest);
+            at += used;
+            match advance {
+                Advance::Again => {}
+                Advance::Arrived { to, events } => self.fire_all(to, events),
+                Advance::Packet(size) => {
+                    let Some(frames) = data.get(at..at + size) else {
+                        return (at, size);
+                    };
+                    self.packet(id, frames);
+                    at += size;
+                }
+                Advance::Wait(need) => return (at, need),
+                Advance::Broken(reason) => {
+                    self.broken(id, &reason);
+                    return (data.len(), 0);
+                }
+                Advance::Gone => return (data.len(), 0),
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Puts what waits in the connection, and what its socket has, at the front of the buffer.
+    fn fill(&mut self, id: ConnId, buffer: &mut [u8]) -> Fill {
+        let Some(conn) = self.open_mut(id) else {
+            return Fill::Nothing;
+        };
+        if !matches!(conn.socket, Socket::Open(_)) || conn.paused || conn.throttled {
+            return Fill::Nothing;
+        }
+        if !self.may_take(id) && !self.mid_packet(id) {
+            return self.fill_while_busy(id);
+        }
+        let Some(conn) = self.open_mut(id) else {
+            return Fill::Nothing;
+        };
+        let waiting = conn.input.len();
+        let need = conn.need;
+        // What waits may have become worth a look without a byte more: the exchange before it
+        // is over.
+        let worth_a_look = waiting > 0 && waiting >= need;
+        if waiting + need > buffer.len() / 2 && !worth_a_look {
+            return self.gather(id, buffer);
+        }
+        if waiting > buffer.len() / 2 {
+            conn.need = 0;
+            return Fill::Large(std::mem::take(&mut conn.input));
+        }
+        if let Some(front) = buffer.get_mut(..waiting) {
+            front.copy_from_slice(&conn.input);
+        }
+        conn.input = BytesMut::new();
+        conn.need = 0;
+        let read = match buffer.get_mut(waiting..) {
+            Some(space) => self.read(id, space),
+            None => Ok(None),
+        };
+        match read {
+            Ok(Some(0)) if waiting == 0 => Fill::Ended(self.ended_reason(id)),
+            Ok(Some(n)) if n > 0 => Fill::Bytes(waiting + n),
+            Ok(_) if worth_a_look => Fill::Bytes(waiting),
+            Ok(Some(_)) => Fill::Ended("closed in the middle of a packet".to_string()),
+            Ok(None) => {
+                if let Some(conn) = self.open_mut(id) {
+                    conn.input = BytesMut::from(buffer.get(..waiting).unwrap_or_default());
+                    conn.need = need;
+                }
+                Fill::Nothing
+            }
+            Err(error) => Fill::Ended(format!("read: {error}")),
+        }
+    }
+
+    /// A client that must wait for its turn is not read, but its death is noticed.
+    fn fill_while_busy(&mut self, id: ConnId) -> Fill {
+        let Some(conn) = self.open_mut(id) else {
+            return Fill::Nothing;
+        };
+        if !conn.hung_up || !conn.readable || conn.input.len() > READ_BUFFER {
+            return Fill::Nothing;
+        }
+        let mut space = [0; 4096];
+        loop {
+            match self.read(id, &mut space) {
+                Ok(Some(0)) => {
+                    let nothing_left = self.open(id).is_some_and(|conn| conn.input.is_empty());
+                    if nothing_left {
+                        return Fill::Ended(self.ended_reason(id));
+                    }
+                    return Fill::Nothing;
+                }
+                Ok(Some(n)) => {
+                    let Some(conn) = self.open_mut(id) else {
+                        return Fill::Nothing;
+                    };
+                    conn.input
+                        .extend_from_slice(space.get(..n).unwrap_or_default());
+                    if conn.input.len() > READ_BUFFER {
+                        return Fill::Nothing;
+                    }
+                }
+                Ok(None) => return Fill::Nothing,
+                Err(error) => return Fill::Ended(format!("read: {error}")),
+            }
+        }
+    }
+
+    /// Gathers a packet that is larger than the buffer. Only what has really come takes memory,
+    /// whatever the packet announces.
+    fn gather(&mut self, id: ConnId, buffer: &mut [u8]) -> Fill {
+        match self.read(id, buffer) {
+            Ok(Some(0)) => Fill::Ended("closed in the middle of a packet".to_string()),
+            Ok(Some(n)) => {
+                let Some(conn) = self.open_mut(id) else {
+                    return Fill::Nothing;
+                };
+                conn.input
+                    .extend_from_slice(buffer.get(..n).unwrap_or_default());
+                if conn.input.len() < conn.need {
+                    return Fill::More;
+                }
+                conn.need = 0;
+                Fill::Large(std::mem::take(&mut conn.input))
+            }
+            Ok(None) => Fill::Nothing,
+            Err(error) => Fill::Ended(format!("read: {error}")),
+        }
+    }
+
+    /// Reads once. `None`: there is nothing now.
+    fn read(&mut self, id: ConnId, space: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(conn) = self.open_mut(id) else {
+            return Ok(None);
+        };
+        if !conn.readable {
+            return Ok(None);
+        }
+        let Socket::Open(stream) = &mut conn.socket else {
+            return Ok(None);
+        };
+        match stream.read(space) {
+            Ok(n) => {
+                // The socket gave less than it could have: it is empty, and the next byte is
+                // told of. The end of the stream is told of only once, so it is read for.
+                if n < space.len() && !conn.hung_up {
+                    conn.readable = false;
+                }
+                conn.active = true;
+                self.stats.bytes_in += n as u64;
+                Ok(Some(n))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                conn.readable = false;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps what was not dealt with. Returns whether to go on reading.
+    fn keep(&mut self, id: ConnId, rest: &[u8], need: usize) -> bool {
+        let Some(conn) = self.open_mut(id) else {
+            return false;
+        };
+        conn.need = need;
+        if !rest.is_empty() {
+            // In front of what was gathered in the meantime, which is nothing as a rule.
+            let mut input = BytesMut::from(rest);
+            input.extend_from_slice(&conn.input);
+            conn.input = input;
+        }
+        conn.may_read()
+    }
+
+    fn mid_packet(&self, id: ConnId) -> bool {
+        self.open(id).is_some_and(|conn| conn.transit.is_some())
+    }
+
+    fn ended_reason(&self, id: ConnId) -> String {
+        let inside = self.open(id).is_some_and(|conn| conn.transit.is_some());
+        let who = match self.open(id).map(|conn| &conn.role) {
+            Some(Role::Client(_)) => "the client",
+            _ => "the server",
+        };
+        if inside {
+            format!("{who} closed the connection in the middle of a packet")
+        } else {
+            format!("{who} closed the connection")
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! `wire_packet`: a script's packet onto a connection.
+
+use super::Proxy;
+use super::conn::{Conn, ConnId, Role};
+use super::core::Core;
+use super::ending::{self, Ending};
+use super::error::ProxyError;
+use super::packet::Put;
+use crate::session::{ClientSession, Head, PacketKind, Sent, ServerSession};
+use crate::wire::{
+    Auth, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket, PrepareOk,
+    ResultsetHeader,
+};
+
+/// A packet to be sent. Those that hold bytes are payloads as they go on the wire.
+#[derive(Debug, Clone, Copy)]
+pub enum Packet<'a> {
+    /// The greeting, to a client.
+    Handshake(&'a Handshake),
+    /// The login, to a server.
+    Auth(&'a Auth),
+    /// OK, to a client.
+    Ok(&'a OkPacket),
+    /// ERR, to a client.
+    Err(&'a ErrPacket),
+    /// EOF, to a client.
+    Eof(&'a Eof),
+    /// A command, to a server.
+    Command(&'a Command),
+    /// The column count, to a client.
+    ResultsetHeader(&'a ResultsetHeader),
+    /// A column's definition, to a client.
+    Column(&'a Column),
+    /// A row, to a client.
+    Row(&'a [u8]),
+    /// The answer to COM_STATISTICS, to a client.
+    Stats(&'a [u8]),
+    /// A round of authentication, either way.
+    AuthData(&'a [u8]),
+    /// The first packet of the answer to COM_STMT_PREPARE, to a client.
+    Prepared(&'a PrepareOk),
+    /// The request for a file, to a client.
+    Infile(&'a LocalInfile),
+    /// A piece of a file to a server, or of a binlog to a client.
+    Data(&'a [u8]),
+}
+
+impl Packet<'_> {
+    /// Which sort of packet it is.
+    pub fn kind(&self) -> PacketKind {
+        match self {
+            Packet::Handshake(_) => PacketKind::Handshake,
+            Packet::Auth(_) => PacketKind::Auth,
+            Packet::Ok(_) => PacketKind::Ok,
+            Packet::Err(_) => PacketKind::Err,
+            Packet::Eof(_) => PacketKind::Eof,
+            Packet::Command(_) => PacketKind::Command,
+            Packet::ResultsetHeader(_) => PacketKind::ResultsetHeader,
+            Packet::Column(_) => PacketKind::Column,
+            Packet::Row(_) => PacketKind::TextRow,
+            Packet::Stats(_) => PacketKind::Stats,
+            Packet::AuthData(_) => PacketKind::AuthData,
+            Packet::Prepared(_) => PacketKind::Prepared,
+            Packet::Infile(_) => PacketKind::Infile,
+            Packet::Data(_) => PacketKind::Data,
+        }
+    }
+}
+
+impl Proxy {
+    /// Puts a packet on a connection, steps its session, and fires what that causes there before
+    /// it returns.
+    ///
+    /// # Errors
+    /// The connection is closed, or the state of the protocol does not allow the packet (nothing
+    /// is sent then).
+    pub fn send(&self, id: ConnId, packet: Packet<'_>) -> Result<(), ProxyError> {
+        let put = self.core().wire(id, packet)?;
+        if put.refused {
+            let reason = match packet {
+                Packet::Err(err) => format!(
+                    "the login was refused: {} {}",
+                    err.errnum,
+                    String::from_utf8_lossy(&err.message)
+                ),
+                _ => "the login was refused".to_string(),
+            };
+            self.close_for(id, &reason);
+            return Ok(());
+        }
+        let overflow = {
+            let core = self.core();
+            core.open(id)
+                .filter(|conn| conn.output.len() > conn.options.max_queue)
+                .map(|conn| conn.options.max_queue)
+        };
+        if let Some(max) = overflow {
+            self.close_for(id, &format!("more than max_queue ({max} bytes) is queued"));
+            return Ok(());
+        }
+        self.fire_all(id, put.events);
+        Ok(())
+    }
+}
+
+impl Core {
+    fn wire(&mut self, id: ConnId, packet: Packet<'_>) -> Result<Put, ProxyError> {
+        let closed = |conn: Option<&Conn>| ProxyError::Closed {
+            id: id.serial,
+            reason: conn.map_or_else(|| "long ago".to_string(), |conn| conn.info.reason()),
+        };
+        if self.open(id).is_none() {
+            return Err(closed(self.get(id)));
+        }
+        let conn = self.open_mut(id).ok_or_else(|| closed(None))?;
+        let forbidden = |why: String| ProxyError::Forbidden { id: id.serial, why };
+        if conn.opaque {
+            return Err(forbidden(
+                "its link has become opaque: an unknown command went over it".into(),
+            ));
+        }
+        let mut payload = Vec::new();
+        let (sent, on_wire) = match &mut conn.role {
+            Role::Client(session) => to_client(session, packet, &mut payload).map_err(forbidden)?,
+            Role::Server(session) => {
+                let events = to_server(session, packet, &mut payload).map_err(forbidden)?;
+                let sent = Sent {
+                    events,
+                    done: false,
+                    refused: false,
+                };
+                (sent, true)
+            }
+            Role::Listener(_) => return Err(forbidden("a listener takes no packets".into())),
+        };
+        if on_wire {
+            conn.queue(&payload);
+        }
+        conn.info.capabilities.set(conn.capabilities());
+        if sent.done {
+            Core::finish_client(conn);
+        }
+        if let Some(event) = sent.events.into_iter().last() {
+            conn.info.state.set(Some(event));
+        }
+        let put = Put {
+            events: conn.armed.and(sent.events),
+            refused: sent.refused,
+        };
+        let logged_in = sent.done && conn.deadline.is_some() && conn.authenticated();
+        self.after_queueing(id);
+        if logged_in {
+            self.login_complete(id);
+        }
+        if sent.done {
+            self.resume_client(id);
+        }
+        Ok(put)
+    }
+}
+
+/// Encodes a packet for a client and lets its session take it. Returns false beside what was sent
+/// if it puts nothing on the wire.
+fn to_client(
+    session: &mut ClientSession,
+    packet: Packet<'_>,
+    payload: &mut Vec<u8>,
+) -> Result<(Sent, bool), String> {
+    let capabilities = session.capabilities();
+    let silent = Sent {
+        events: crate::session::EventSet::NONE,
+        done: false,
+        refused: false,
+    };
+    match packet {
+        Packet::Handshake(handshake) => {
+            handshake.encode(payload);
+            let offered = handshake.capabilities;
+            return Ok((session.send_handshake(offered)?, true));
+        }
+        Packet::Ok(ok) => match ending::encode(session, Ending::Ok(ok)) {
+            Some(encoded) => *payload = encoded,
+            None => return Ok((silent, false)),
+        },
+        Packet::Eof(eof) => match ending::encode(session, Ending::Eof(eof)) {
+            Some(encoded) => *payload = encoded,
+            None => return Ok((silent, false)),
+        },
+        // Before the capabilities are agreed on there is no telling that the client would not
+        // understand an SQLSTATE.
+        Packet::Err(err) => err.encode(
+            capabilities | crate::wire::Capabilities::PROTOCOL_41,
+            payload,
+        ),
+        Packet::ResultsetHeader(header) => header.encode(capabilities, payload),
+        Packet::Column(column) => column.encode(capabilities, payload),
+        Packet::Prepared(prepared) => prepared.encode(capabilities, payload),
+        Packet::Infile(infile) => infile.encode(capabilities, payload),
+        Packet::Row(bytes)
+        | Packet::Stats(bytes)
+        | Packet::AuthData(bytes)
+        | Packet::Data(bytes) => payload.extend_from_slice(bytes),
+        Packet::Auth(_) => return Err("an auth packet goes to a server".into()),
+        Packet::Command(_) => return Err("a command goes to a server".into()),
+    }
+    let sent = session.send(Head::of(payload), Some(packet.kind()))?;
+    Ok((sent, true))
+}
+
+/// Encodes a packet for a server and lets its session take it.
+fn to_server(
+    session: &mut ServerSession,
+    packet: Packet<'_>,
+    payload: &mut Vec<u8>,
+) -> Result<crate::session::EventSet, String> {
+    match packet {
+        Packet::Auth(auth) => {
+            let mut auth = auth.clone();
+            auth.capabilities &= session.offered();
+            let events = session.send_auth(auth.capabilities)?;
+            auth.encode(payload);
+            Ok(events)
+        }
+        Packet::Command(command) => {
+            if !command.com.is_known() {
+                return Err(format!(
+                    "nobody knows what would answer command 0x{:02x}",
+                    command.com.0
+                ));
+            }
+            let events = session.send_command(command.com)?;
+            command.encode(session.capabilities(), payload);
+            Ok(events)
+        }
+        Packet::AuthData(bytes) => {
+            payload.extend_from_slice(bytes);
+            session.send_auth_data()
+        }
+        Packet::Data(bytes) => {
+            payload.extend_from_slice(bytes);
+            session.send_data(bytes.is_empty())
+        }
+        other => Err(format!(
+            "the {} packet goes to a client",
+            other.kind().name()
+        )),
+    }
+}

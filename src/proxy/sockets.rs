@@ -1,0 +1,410 @@
+//! Listening, accepting and connecting.
+
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Proxy;
+use super::conn::{ConnId, ConnInfo, ConnKind, Role, Socket};
+use super::core::{Core, TimerKey};
+use super::error::ProxyError;
+use super::hooks::Verdict;
+use super::options::Options;
+use super::packet::error_packet;
+use crate::net::{Listener, Peer, Stream, is_out_of_descriptors, numeric_address};
+use crate::session::{ClientSession, Event, ServerSession};
+
+/// How many clients are accepted before others get their turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// How long accepting rests when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How soon a unix socket whose queue is full is tried again.
+const UNIX_RETRY: Duration = Duration::from_millis(20);
+
+impl Proxy {
+    /// Listens on a TCP port; without an address, on all.
+    ///
+    /// # Errors
+    /// The address is not ours or is taken.
+    pub fn listen_tcp(
+        &self,
+        ip: Option<&str>,
+        port: u16,
+        options: Options,
+    ) -> Result<Rc<ConnInfo>, ProxyError> {
+        let failed = |source: io::Error| ProxyError::Listen {
+            address: format!("{}:{port}", ip.unwrap_or("*")),
+            source,
+        };
+        let listener = Listener::bind_tcp(ip, port).map_err(failed)?;
+        let port = listener.local_port();
+        let address = (ip.unwrap_or("*"), port);
+        self.core()
+            .listen(ConnKind::TcpListener, listener, options, address)
+            .map_err(failed)
+    }
+
+    /// Listens on a unix socket with this file mode.
+    ///
+    /// # Errors
+    /// The path is taken by a live socket or another kind of file, or cannot be written.
+    pub fn listen_unix(
+        &self,
+        path: &str,
+        mode: u32,
+        options: Options,
+    ) -> Result<Rc<ConnInfo>, ProxyError> {
+        let failed = |source: io::Error| ProxyError::Listen {
+            address: path.to_string(),
+            source,
+        };
+        let listener = Listener::bind_unix(Path::new(path), mode).map_err(failed)?;
+        self.core()
+            .listen(ConnKind::UnixListener, listener, options, (path, 0))
+            .map_err(failed)
+    }
+
+    /// Begins to connect to a server. A failure arrives as the connection's closing, after this
+    /// has returned.
+    ///
+    /// # Errors
+    /// The connection cannot even be entered into the table.
+    pub fn connect_tcp(
+        &self,
+        host: &str,
+        port: u16,
+        options: Options,
+    ) -> Result<Rc<ConnInfo>, ProxyError> {
+        let mut core = self.core();
+        let info = core.new_server(options, (host, port))?;
+        let begun = match numeric_address(host, port) {
+            Some(address) => core.connect_next(info.id, vec![address]),
+            None => {
+                core.resolving.insert(info.id.serial, info.id);
+                core.resolver.request(host, port, info.id.serial)
+            }
+        };
+        if let Err(error) = begun {
+            core.stillborn
+                .push((info.id, format!("cannot connect to {host}:{port}: {error}")));
+        }
+        Ok(info)
+    }
+
+    /// Begins to connect to a server's unix socket, like [`connect_tcp`](Self::connect_tcp).
+    ///
+    /// # Errors
+    /// As for `connect_tcp`.
+    pub fn connect_unix(&self, path: &str, options: Options) -> Result<Rc<ConnInfo>, ProxyError> {
+        let mut core = self.core();
+        let info = core.new_server(options, ("localhost", 0))?;
+        core.unix_paths.insert(info.id.serial, path.into());
+        core.try_unix(info.id);
+        Ok(info)
+    }
+
+    /// Takes the clients that wait at a listener.
+    pub(super) fn accept(&self, listener: ConnId) {
+        for _ in 0..ACCEPT_BATCH {
+            let accepted = self.core().accept_one(listener);
+            match accepted {
+                Some((listener, client)) => {
+                    log::debug!(
+                        "connection {}: accepted from {} on listener {}",
+                        client.id.serial,
+                        client.address.borrow(),
+                        listener.id.serial
+                    );
+                    match self.hooks().accepted(&listener, &client) {
+                        Verdict::Failed => {
+                            self.close_for(client.id, "its listener's MYC_CONNECT callback failed");
+                        }
+                        _ => {
+                            self.core().stats.callbacks += 1;
+                        }
+                    }
+                }
+                None => return,
+            }
+        }
+        self.core().schedule(listener);
+    }
+
+    /// A socket that was connecting has become writable, or failed.
+    pub(super) fn connected(&self, id: ConnId) {
+        let outcome = {
+            let mut core = self.core();
+            core.check_connected(id)
+        };
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(info)) => {
+                log::debug!(
+                    "connection {}: connected to {}:{}",
+                    id.serial,
+                    info.address.borrow(),
+                    info.port.get()
+                );
+                let armed = !self.core().armed(id, Event::ServerConnect.set()).is_empty();
+                info.state.set(Some(Event::ServerConnect));
+                if armed && self.fire(&info, Event::ServerConnect, None) == Verdict::Failed {
+                    self.callback_failed(id);
+                }
+                self.core().schedule(id);
+            }
+            Err(reason) => {
+                self.close_for(id, &reason);
+            }
+        }
+    }
+}
+
+impl Core {
+    fn listen(
+        &mut self,
+        kind: ConnKind,
+        listener: Listener,
+        options: Options,
+        address: (&str, u16),
+    ) -> io::Result<Rc<ConnInfo>> {
+        let info = self.insert(
+            kind,
+            Role::Listener(0),
+            Socket::Listening(listener),
+            Rc::new(options),
+            address,
+        )?;
+        log::info!(
+            "connection {}: listening on {}{}",
+            info.id.serial,
+            address.0,
+            if kind == ConnKind::TcpListener {
+                format!(":{}", address.1)
+            } else {
+                String::new()
+            }
+        );
+        // Somebody may have connected before the registration.
+        self.schedule(info.id);
+        Ok(info)
+    }
+
+    fn new_server(
+        &mut self,
+        options: Options,
+        address: (&str, u16),
+    ) -> Result<Rc<ConnInfo>, ProxyError> {
+        let limit = options.connect_timeout;
+        let options = self.share_options(options);
+        let info = self
+            .insert(
+                ConnKind::Server,
+                Role::Server(ServerSession::default()),
+                Socket::Resolving,
+                options,
+                address,
+            )
+            .map_err(|source| ProxyError::Listen {
+                address: format!("{}:{}", address.0, address.1),
+                source,
+            })?;
+        self.stats.servers_connected += 1;
+        self.set_deadline(info.id, limit);
+        Ok(info)
+    }
+
+    /// The defaults are shared by all connections that do not differ.
+    fn share_options(&self, options: Options) -> Rc<Options> {
+        if *self.defaults == options {
+            self.defaults.clone()
+        } else {
+            Rc::new(options)
+        }
+    }
+
+    /// A unix socket whose queue is full leaves no half-open connection to wait for: try again.
+    pub fn try_unix(&mut self, id: ConnId) {
+        let Some(path) = self.unix_paths.get(&id.serial).cloned() else {
+            return;
+        };
+        if self.open(id).is_none() {
+            self.unix_paths.remove(&id.serial);
+            return;
+        }
+        let result = Stream::connect_unix(Path::new(&*path)).and_then(|s| self.attach(id, s));
+        match result {
+            Ok(()) => {
+                self.unix_paths.remove(&id.serial);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let due = std::time::Instant::now() + UNIX_RETRY;
+                self.timers.insert(due, TimerKey::RetryUnix(id));
+            }
+            Err(error) => {
+                self.unix_paths.remove(&id.serial);
+                self.stillborn
+                    .push((id, format!("cannot connect to {path}: {error}")));
+            }
+        }
+    }
+
+    /// Tries the next of these addresses, and keeps the others for when it fails.
+    pub fn connect_next(
+        &mut self,
+        id: ConnId,
+        mut addresses: Vec<std::net::SocketAddr>,
+    ) -> io::Result<()> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        while !addresses.is_empty() {
+            let address = addresses.remove(0);
+            match Stream::connect_tcp(address).and_then(|stream| self.attach(id, stream)) {
+                Ok(()) => {
+                    if let Some(conn) = self.get_mut(id) {
+                        conn.candidates = addresses;
+                    }
+                    return Ok(());
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn check_connected(&mut self, id: ConnId) -> Result<Option<Rc<ConnInfo>>, String> {
+        let Some(conn) = self.open_mut(id) else {
+            return Ok(None);
+        };
+        let Socket::Connecting(stream) = &conn.socket else {
+            return Ok(None);
+        };
+        match stream.connected() {
+            Ok(false) => Ok(None),
+            Ok(true) => {
+                let Peer { address, port } = stream.peer();
+                *conn.info.address.borrow_mut() = address.into();
+                conn.info.port.set(port);
+                if let Socket::Connecting(stream) =
+                    std::mem::replace(&mut conn.socket, Socket::None)
+                {
+                    conn.socket = Socket::Open(stream);
+                }
+                let info = conn.info.clone();
+                let limit = conn.options.handshake_timeout;
+                self.set_deadline(id, limit);
+                Ok(Some(info))
+            }
+            Err(error) => {
+                let (host, port) = (conn.info.address.borrow().clone(), conn.info.port.get());
+                let candidates = std::mem::take(&mut conn.candidates);
+                self.drop_socket(id);
+                if !candidates.is_empty() && self.connect_next(id, candidates).is_ok() {
+                    return Ok(None);
+                }
+                Err(if port == 0 {
+                    format!("cannot connect to {host}: {error}")
+                } else {
+                    format!("cannot connect to {host}:{port}: {error}")
+                })
+            }
+        }
+    }
+
+    fn accept_one(&mut self, id: ConnId) -> Option<(Rc<ConnInfo>, Rc<ConnInfo>)> {
+        loop {
+            let conn = self.open_mut(id)?;
+            let Socket::Listening(listener) = &conn.socket else {
+                return None;
+            };
+            if !conn.readable {
+                return None;
+            }
+            match listener.accept() {
+                Ok((stream, peer)) => match self.admit(id, stream, &peer) {
+                    Ok(Some(pair)) => return Some(pair),
+                    Ok(None) => {}
+                    Err(error) => {
+                        log::warn!("connection {}: accept: {error}", id.serial);
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    conn.readable = false;
+                    return None;
+                }
+                Err(error) => {
+                    if is_out_of_descriptors(&error) {
+                        self.pause_accepting(id, &error);
+                    } else {
+                        log::warn!("connection {}: accept: {error}", id.serial);
+                        self.schedule(id);
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Clients wait in the system's queue until a descriptor is free again.
+    fn pause_accepting(&mut self, id: ConnId, error: &io::Error) {
+        if !std::mem::replace(&mut self.starved, true) {
+            log::error!(
+                "connection {}: accepting is paused until connections close: {error} \
+                 (raise the limit on open files, or set max_clients)",
+                id.serial
+            );
+        }
+        let due = std::time::Instant::now() + ACCEPT_PAUSE;
+        self.timers.insert(due, TimerKey::Accept(id));
+    }
+
+    fn admit(
+        &mut self,
+        listener: ConnId,
+        stream: Stream,
+        peer: &Peer,
+    ) -> io::Result<Option<(Rc<ConnInfo>, Rc<ConnInfo>)>> {
+        if std::mem::take(&mut self.starved) {
+            log::info!("connection {}: accepting again", listener.serial);
+        }
+        let Some(conn) = self.open_mut(listener) else {
+            return Ok(None);
+        };
+        let options = conn.options.clone();
+        let listener_info = conn.info.clone();
+        let full = options.max_clients.is_some_and(|max| conn.clients >= max);
+        conn.clients += 1;
+        let limit = options.handshake_timeout;
+        let info = self.insert(
+            ConnKind::Client,
+            Role::Client(ClientSession::default()),
+            Socket::Open(stream),
+            options,
+            (&peer.address, peer.port),
+        )?;
+        if let Some(conn) = self.get_mut(info.id) {
+            conn.listener = Some(listener);
+            conn.writable = true;
+        }
+        self.stats.clients_accepted += 1;
+        self.set_deadline(info.id, limit);
+        if full {
+            self.stats.clients_refused += 1;
+            self.refuse(info.id);
+            return Ok(None);
+        }
+        Ok(Some((listener_info, info)))
+    }
+
+    /// Turns a client away as a full server does: an ERR instead of a handshake.
+    fn refuse(&mut self, id: ConnId) {
+        log::info!("connection {}: refused: max_clients is reached", id.serial);
+        let err = error_packet(1040, b"08004", "Too many connections".into());
+        if self.put_error(id, &err).is_err() {
+            log::debug!("connection {}: gone before it could be refused", id.serial);
+        }
+        self.stillborn
+            .push((id, "max_clients is reached".to_string()));
+    }
+}
