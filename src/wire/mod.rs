@@ -49,6 +49,8 @@ mod ssl_request;
 mod stats;
 mod status;
 mod temporal;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use auth::Auth;
