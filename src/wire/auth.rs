@@ -24,7 +24,8 @@ pub struct Auth {
     pub character_set: u8,
     /// The user's name.
     pub user: Vec<u8>,
-    /// The answer to the challenge; empty for an empty password.
+    /// The answer to the challenge; empty for an empty password. More than 255 bytes are cut off
+    /// unless PLUGIN_AUTH_LENENC_CLIENT_DATA is set.
     pub auth_response: Vec<u8>,
     /// The initial database (CONNECT_WITH_DB).
     pub database: Option<Vec<u8>>,

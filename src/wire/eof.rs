@@ -32,6 +32,13 @@ impl Eof {
     /// A payload that begins like an EOF and is as long or longer is none.
     pub const LEN_LIMIT: usize = 9;
 
+    /// The status alone; `None` if it is not there, as with a peer before 4.1.
+    pub fn peek_status(payload: &[u8]) -> Option<Status> {
+        let mut reader = Reader::new(NAME, payload);
+        reader.bytes("header and warnings", 3).ok()?;
+        reader.u16("status").ok().map(Status::from_bits_retain)
+    }
+
     /// Decodes a payload.
     pub fn decode(payload: &[u8], capabilities: Capabilities) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(NAME, payload);

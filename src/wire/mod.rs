@@ -11,7 +11,8 @@
 //! - Answers of all kinds: [`Ok`], [`ErrPacket`], [`Eof`].
 //! - Commands: [`Command`]; answers of their own have COM_STATISTICS ([`Stats`]),
 //!   COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL ([`LocalInfile`]).
-//! - Results: [`ResultsetHeader`], [`Column`], and rows as text ([`TextRow`], [`row::encode`]).
+//! - Results: [`ResultsetHeader`], [`Column`], rows of the text protocol ([`TextRow`],
+//!   [`row::encode`]) and of the binary one ([`binary_row`], whose values read as text, too).
 //!
 //! A packet is a struct with `decode` and `encode`, which deal in payloads without their frames
 //! and take the capabilities agreed on, save for the two packets that negotiate them. Decoding is
@@ -23,6 +24,7 @@
 
 mod auth;
 mod auth_data;
+pub mod binary_row;
 mod capabilities;
 mod column;
 mod column_type;
@@ -31,6 +33,7 @@ mod command;
 mod eof;
 mod err;
 mod error;
+mod float_text;
 pub mod frame;
 mod handshake;
 pub mod lenenc;
@@ -45,10 +48,14 @@ pub mod scramble;
 mod ssl_request;
 mod stats;
 mod status;
+mod temporal;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use auth::Auth;
 pub use auth_data::{AuthMoreData, AuthSwitch};
+pub use binary_row::BinaryColumn;
 pub use capabilities::Capabilities;
 pub use column::Column;
 pub use column_type::{ColumnType, column_flags};

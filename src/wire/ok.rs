@@ -54,6 +54,16 @@ impl Ok {
     /// How an OK begins that stands for EOF.
     pub const HEADER_EOF: u8 = 0xFE;
 
+    /// The status alone, from the first bytes of a payload: at most 21 of them are looked at.
+    /// `None` if it is not there, as with a peer before 4.1 that has no transactions.
+    pub fn peek_status(payload: &[u8]) -> Option<Status> {
+        let mut reader = Reader::new(NAME, payload);
+        reader.u8("header").ok()?;
+        reader.lenenc("affected_rows").ok()?;
+        reader.lenenc("insert_id").ok()?;
+        reader.u16("status").ok().map(Status::from_bits_retain)
+    }
+
     fn parse(payload: &[u8], capabilities: Capabilities) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(NAME, payload);
         let header = reader.u8("header")?;
