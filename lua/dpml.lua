@@ -9,7 +9,7 @@ local bit = require "bit"
 
 local dpml = {}
 
--- Calls back ------------------------------------------------------------------------------------
+-- Callbacks -------------------------------------------------------------------------------------
 
 -- Registers a whole table of { [dpm.STATE] = function } with a connection or a callback object.
 function dpml.register_callbacks(object, callbacks)
@@ -277,6 +277,14 @@ end
 
 -- Logging in to a server ------------------------------------------------------------------------
 
+-- Starts to connect; a host that begins with a slash is a unix socket.
+local function connect(host, port)
+    if host:sub(1, 1) == "/" then
+        return dpm.connect_unix(host)
+    end
+    return dpm.connect(host, port or 3306)
+end
+
 local logins = {} -- server id -> what connect_mysql_server was given, while it is under way
 
 local function finish_login(server_id, err)
@@ -341,17 +349,11 @@ end
 -- callback = } calls callback(server) or, if that fails, callback(nil, err). `path` is a unix
 -- socket and stands for host and port. Hold on to the server from then on, or it is collected.
 function dpml.connect_mysql_server(options)
-    local host, port = options.host or "127.0.0.1", options.port or 3306
-    local server, address
-    if options.path then
-        server, address = dpm.connect_unix(options.path), options.path
-    else
-        server, address = dpm.connect(host, port), host .. ":" .. port
-    end
-
+    local host, port = options.path or options.host or "127.0.0.1", options.port or 3306
+    local server = connect(host, port)
     logins[server:id()] = {
         server = server,
-        address = address,
+        address = host:sub(1, 1) == "/" and host or host .. ":" .. port,
         user = options.user,
         pass = options.pass,
         db = options.db,
@@ -362,22 +364,34 @@ function dpml.connect_mysql_server(options)
     return server
 end
 
--- Passing clients through -----------------------------------------------------------------------
+-- Serving clients -------------------------------------------------------------------------------
 
-local passed = {} -- client id -> client; the link keeps its server
+local held = {} -- client id -> client: as long as it is connected, so that scripts need not
 
-local function close_passed(client_id)
-    local client = passed[client_id]
-    passed[client_id] = nil
+local function close_held(client_id)
+    local client = held[client_id]
+    held[client_id] = nil
     if client then
         dpm.close(client)
     end
 end
 
+local function hold(client)
+    held[client:id()] = client
+    client:on_close(close_held)
+end
+
+-- What a script does not ask for is not registered: a state without a callback costs nothing.
+local function register_client_callbacks(client, callbacks)
+    client:register(dpm.MYC_SENT_CMD, callbacks.new_command)
+    client:register(dpm.MYC_WAITING, callbacks.finished_command)
+    client:register(dpm.MY_CLOSING, callbacks.closing)
+end
+
 -- MYC_WAITING comes with the auth packet, then without one: once after login, and after each answer.
-local function on_finished(finished_command)
+local function after_login(finished_command)
     local logged_in = false
-    return function(packet_or_id, client)
+    return finished_command and function(packet_or_id, client)
         if type(packet_or_id) ~= "number" then
             return
         end
@@ -388,34 +402,63 @@ local function on_finished(finished_command)
     end
 end
 
--- Gives each client of `listener` a connection of its own to the server at { host, port }, where it
--- logs in by itself. The callbacks, each of them optional: new_client(client, server),
+-- Gives each client of `listener` a connection of its own to the server at { host, port } or
+-- { socket path }, where it logs in by itself. The callbacks, each of them optional: new_client(client, server),
 -- new_command(cmd, client_id, client), whose result is its verdict, finished_command(client_id,
 -- client) and closing(client_id, client).
 function dpml.passthrough_new_clients(listener, callbacks, address)
     listener:register(dpm.MYC_CONNECT, function(client)
         local client_id = client:id()
-        local server = dpm.connect(address[1], address[2])
-        passed[client_id] = client
-        dpm.proxy_connect(client, server)
-
-        client:on_close(close_passed)
+        local server = connect(address[1], address[2])
+        hold(client)
         server:on_close(function()
-            close_passed(client_id)
+            close_held(client_id)
         end)
-        -- What has no callback costs nothing: the bytes pass without Lua.
-        if callbacks.new_command then
-            client:register(dpm.MYC_SENT_CMD, callbacks.new_command)
-        end
-        if callbacks.finished_command then
-            client:register(dpm.MYC_WAITING, on_finished(callbacks.finished_command))
-        end
-        if callbacks.closing then
-            client:register(dpm.MY_CLOSING, callbacks.closing)
-        end
+        register_client_callbacks(client, {
+            new_command = callbacks.new_command,
+            finished_command = after_login(callbacks.finished_command),
+            closing = callbacks.closing,
+        })
+        -- The link keeps the server as long as the client is kept.
+        dpm.proxy_connect(client, server)
         if callbacks.new_client then
             callbacks.new_client(client, server)
         end
+    end)
+end
+
+local function refuse_client(client, user)
+    local message = ("Access denied for user '%s'@'%s'"):format(user, client:socket_address())
+    dpml.send_error(client, "28000", 1045, message)
+end
+
+local function check_client(client, auth, handshake, accounts, callbacks)
+    local user = auth:user()
+    local stored_hash = accounts[user]
+    if not stored_hash or dpm.check_pass(auth, handshake, stored_hash) ~= 0 then
+        refuse_client(client, user)
+    elseif not callbacks.new_client or callbacks.new_client(client, auth) ~= dpm.DPM_NOPROXY then
+        register_client_callbacks(client, {
+            new_command = callbacks.new_command,
+            finished_command = after_login(callbacks.finished_command),
+            closing = callbacks.closing,
+        })
+        dpml.send_resultset(client, {}) -- OK
+    end
+end
+
+-- Logs the clients of `listener` in without any server, against accounts: { user = stored hash }.
+-- The callbacks are those of passthrough_new_clients, but for new_client(client, auth): it is called
+-- when the password was right, and may return DPM_NOPROXY if it has sent an error instead of the OK.
+function dpml.authenticate_new_clients(listener, callbacks, accounts)
+    listener:register(dpm.MYC_CONNECT, function(client)
+        local handshake = dpm.new_handshake_pkt()
+        hold(client)
+        client:register(dpm.MYC_WAITING, function(auth, _, waiting_client)
+            check_client(waiting_client, auth, handshake, accounts, callbacks)
+            return dpm.DPM_NOPROXY
+        end)
+        dpm.wire_packet(client, handshake)
     end)
 end
 

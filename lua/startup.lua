@@ -5,15 +5,14 @@
 
 local dpml = require "dpml"
 
-local USER, DATABASE = "dpm", "dpm"
+local USER, PASSWORD, DATABASE = "dpm", "dpm", "dpm"
 local STORED_HASH = "*8CE64ABA0405493B2F72B576CD63737B2524F631" -- SELECT PASSWORD('dpm')
 local COMMENT = "dpm without a database"
 
 local VERSION = dpm.new_handshake_pkt():server_version()
 local STARTED = dpm.monotonic()
 
--- What a client needs to be remembered by: { conn, handshake, user, database }, until it closes.
-local sessions = {}
+local sessions = {} -- client id -> { conn, user, database }
 
 -- Expressions -----------------------------------------------------------------------------------
 
@@ -387,46 +386,20 @@ end
 
 -- Clients ---------------------------------------------------------------------------------------
 
-local function refuse(client, auth)
-    local message = ("Access denied for user '%s'@'%s'"):format(auth:user(), client:socket_address())
-    dpml.send_error(client, "28000", 1045, message)
-end
-
--- MYC_WAITING comes with the auth packet first, and without one each time the client may speak again.
-local function client_waiting(auth, client_id, client)
-    if type(auth) == "number" then
-        return
-    end
-    local session = sessions[client_id]
-    if auth:user() ~= USER or dpm.check_pass(auth, session.handshake, STORED_HASH) ~= 0 then
-        refuse(client, auth)
-        return dpm.DPM_NOPROXY
-    end
+local function new_client(client, auth)
     local database = auth:databasename()
-    if database and database ~= "" and database ~= DATABASE then
+    if database == "" then
+        database = nil
+    end
+    if database and database ~= DATABASE then
         unknown_database(client, database)
         return dpm.DPM_NOPROXY
     end
-
-    session.user, session.database = auth:user(), database ~= "" and database or nil
-    client:register(dpm.MYC_WAITING, nil)
-    dpml.send_resultset(client, ok)
-    return dpm.DPM_NOPROXY
+    sessions[client:id()] = { conn = client, user = auth:user(), database = database }
 end
 
 local function client_closing(client_id)
     sessions[client_id] = nil
-end
-
-local function new_client(client)
-    local handshake = dpm.new_handshake_pkt()
-    sessions[client:id()] = { conn = client, handshake = handshake }
-    dpml.register_callbacks(client, {
-        [dpm.MYC_WAITING] = client_waiting,
-        [dpm.MYC_SENT_CMD] = new_command,
-        [dpm.MY_CLOSING] = client_closing,
-    })
-    dpm.wire_packet(client, handshake)
 end
 
 local port = tonumber(arg and arg[1]) or 5500
@@ -440,6 +413,10 @@ end
 
 -- A global, because a listener that nobody holds is collected, and closed with it.
 listener = listener_or_problem
-listener:register(dpm.MYC_CONNECT, new_client)
+dpml.authenticate_new_clients(listener, {
+    new_client = new_client,
+    new_command = new_command,
+    closing = client_closing,
+}, { [USER] = STORED_HASH })
 print(("dpm: startup listening on 127.0.0.1:%d"):format(listener:socket_port()))
-print(("dpm: try  mysql -h 127.0.0.1 -P %d -u %s -p%s"):format(listener:socket_port(), USER, "dpm"))
+print(("dpm: try  mysql -h 127.0.0.1 -P %d -u %s -p%s"):format(listener:socket_port(), USER, PASSWORD))
