@@ -362,11 +362,13 @@ local commands = {
         dpml.send_resultset(client, ok)
     end,
 
+    -- Worded as a server's, of which clients cut the uptime.
     [dpm.COM_STATISTICS] = function(client)
+        local counters, packet = dpm.stats(), dpm.new_stats_pkt()
         local uptime = math.floor((dpm.monotonic() - STARTED) / 1000)
-        local stats = dpm.new_stats_pkt()
-        stats:message(("Uptime: %d  Lua memory: %d KB"):format(uptime, collectgarbage("count")))
-        dpm.wire_packet(client, stats)
+        local text = "Uptime: %d  Threads: %d  Questions: %d"
+        packet:message(text:format(uptime, counters.clients, counters.commands))
+        dpm.wire_packet(client, packet)
     end,
 
     [dpm.COM_QUIT] = function(client)
