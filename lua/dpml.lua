@@ -265,7 +265,8 @@ function dpml.execute_query_buffered(server, query, callback)
     queue[#queue + 1] = { server = server, query = query, callback = callback }
 
     local sent, problem = pcall(dpm.wire_packet, server, new_query(query))
-    if not sent then
+    -- If sending closed the connection, the callback has already been told.
+    if not sent and jobs[id] == queue then
         table.remove(queue)
         if #queue == 0 then
             jobs[id] = nil
