@@ -1,0 +1,57 @@
+-- no-backend.lua: logs clients in and answers them, without any server behind it.
+-- Run: dpm --startfile demos/no-backend.lua -- [ignored] [ignored] [listen port] [user] [password]
+-- Look: mysql -h 127.0.0.1 -P 5500 -u dpm -pdpm, from several terminals, then: SHOW CLIENTS;
+
+local dpml = require "dpml"
+local listen_port, user, pass = tonumber(arg[3]) or 5500, arg[4] or "dpm", arg[5] or "dpm"
+
+local stored_hash = dpm.hash_pass(pass) -- what SELECT PASSWORD(pass) prints on a server
+local clients = {} -- id -> { conn, handshake, queries }
+
+local function show_clients()
+    local rows = {}
+    for id, client in pairs(clients) do
+        rows[#rows + 1] = { id, client.conn:socket_address(), client.queries }
+    end
+    return { fields = { { name = "Id", type = dpm.MYSQL_TYPE_LONGLONG }, "Address", "Queries" }, rows = rows }
+end
+
+local function new_command(cmd, client_id, client)
+    local state = clients[client_id]
+    state.queries = state.queries + 1
+    if cmd:command() == dpm.COM_QUIT then
+        dpm.close(client)
+    elseif cmd:command() ~= dpm.COM_QUERY then
+        dpm.wire_packet(client, dpm.new_ok_pkt())
+    elseif cmd:argument():upper() == "SHOW CLIENTS" then
+        dpml.send_resultset(client, show_clients())
+    else
+        dpml.send_error(client, "42000", 1064, "All I know is SHOW CLIENTS")
+    end
+    return dpm.DPM_NOPROXY
+end
+
+local function check_auth(auth, client_id, client)
+    if auth:user() ~= user or dpm.check_pass(auth, clients[client_id].handshake, stored_hash) ~= 0 then
+        dpml.send_error(client, "28000", 1045, "Access denied") -- which also ends the connection
+        return dpm.DPM_NOPROXY
+    end
+    -- MYC_WAITING would fire again with the OK, and after each answer: once was enough.
+    client:register(dpm.MYC_WAITING, nil)
+    dpm.wire_packet(client, dpm.new_ok_pkt())
+    return dpm.DPM_NOPROXY
+end
+
+local function new_client(client)
+    local handshake = dpm.new_handshake_pkt()
+    -- The password is checked against the challenge in this very handshake, so it is kept.
+    clients[client:id()] = { conn = client, handshake = handshake, queries = 0 }
+    client:register(dpm.MYC_WAITING, check_auth)
+    client:register(dpm.MYC_SENT_CMD, new_command)
+    client:register(dpm.MY_CLOSING, function(client_id) clients[client_id] = nil end)
+    dpm.wire_packet(client, handshake)
+end
+
+listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+listener:register(dpm.MYC_CONNECT, new_client)
+print("dpm: no-backend listening on 127.0.0.1:" .. listener:socket_port())

@@ -1,0 +1,60 @@
+-- pool-one.lua: all clients share one server connection; their commands queue while it is busy.
+-- Run: dpm --startfile demos/pool-one.lua -- [backend host] [port] [listen port] [user] [password]
+-- Look: log in several times: SHOW PROCESSLIST shows one connection, and USE in one moves them all.
+
+local dpml = require "dpml"
+local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
+local user, pass = arg[4] or "root", arg[5] or ""
+
+local backend, current -- the one server, once it is there; the client whose command it works on
+local waiting = {} -- the commands that it has not seen yet, oldest first
+local unanswered = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
+
+local function run_next()
+    while backend and waiting[1] and not current do
+        local job = table.remove(waiting, 1)
+        if not job.client:close_reason() then
+            current = not unanswered[job.cmd:command()] and job.client or nil
+            dpm.proxy_connect(job.client, backend) -- and no longer to the client before
+            dpm.wire_packet(backend, job.cmd)
+        end
+    end
+end
+
+local function new_command(cmd, client_id, client)
+    -- Who leaves, or wants another login, leaves alone: the shared one stays.
+    local leaves = cmd:command() == dpm.COM_QUIT or cmd:command() == dpm.COM_CHANGE_USER
+    if leaves then dpm.close(client) else table.insert(waiting, { client = client, cmd = cmd }) end
+    run_next()
+    return dpm.DPM_NOPROXY
+end
+
+local function answered(client_id)
+    if current and current:id() == client_id then
+        current = nil
+        run_next()
+    end
+end
+
+-- The end of an answer whose client has left: the one that comes next must not get it.
+local function answered_nobody()
+    if current and current:close_reason() then
+        answered(current:id())
+        return dpm.DPM_NOPROXY
+    end
+end
+
+local function use_backend(server, err)
+    if err then return print("dpm: pool-one: " .. tostring(err)) end
+    backend = server
+    backend:register(dpm.MYS_WAIT_CMD, answered_nobody)
+    backend:register(dpm.MYS_RECV_ERR, answered_nobody)
+    run_next()
+end
+
+listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local callbacks, accounts = { new_command = new_command, finished_command = answered }, { [user] = dpm.hash_pass(pass) }
+dpml.authenticate_new_clients(listener, callbacks, accounts)
+local options = { host = host, port = port, user = user, pass = pass, callback = use_backend }
+dpml.connect_mysql_server(options):on_close(function() dpm.exit(1) end) -- no backend, no pool
+print("dpm: pool-one listening on 127.0.0.1:" .. listener:socket_port())
