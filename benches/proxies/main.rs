@@ -163,6 +163,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
 
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
     let folder = Folder::new()?;
     let cores = Cores::split(available_parallelism()?.get());
     stay_on(&cores.rest)?;
@@ -195,7 +197,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    let facts = facts(&options, &cores);
+    let facts = facts(&options, &cores, load);
     for (name, value) in &facts {
         println!("{name}: {value}");
     }
@@ -258,7 +260,7 @@ impl Drop for Folder {
 }
 
 /// When, on what and how it was measured.
-fn facts(options: &Options, cores: &Cores) -> Vec<(&'static str, String)> {
+fn facts(options: &Options, cores: &Cores, load: String) -> Vec<(&'static str, String)> {
     let file = |path| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = file("/proc/cpuinfo");
     let model = cpuinfo.lines().find(|line| line.starts_with("model name"));
@@ -276,10 +278,7 @@ fn facts(options: &Options, cores: &Cores) -> Vec<(&'static str, String)> {
             "kernel",
             file("/proc/sys/kernel/osrelease").trim().to_owned(),
         ),
-        (
-            "load before and now",
-            file("/proc/loadavg").trim().to_owned(),
-        ),
+        ("load before", load),
         ("mariadb", first_line("mariadbd", &["--version"])),
         ("haproxy", first_line("haproxy", &["-v"])),
         ("dpm", first_line(&options.dpm, &["--version"])),

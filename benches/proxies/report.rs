@@ -42,14 +42,14 @@ impl Report {
             let names: Vec<_> = names.collect();
             let _ = write!(text, "  {:20}", "");
             for name in &names {
-                let _ = write!(text, " {name:>22}");
+                let _ = write!(text, " {name:>18}");
             }
             text.push('\n');
             for (target, columns) in targets {
                 let _ = write!(text, "  {target:20}");
                 for name in &names {
                     let cell = values(columns, name).map_or_else(|| "-".into(), cell);
-                    let _ = write!(text, " {cell:>22}");
+                    let _ = write!(text, " {cell:>18}");
                 }
                 text.push('\n');
             }
@@ -158,8 +158,9 @@ fn cell(values: &[f64]) -> String {
     let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), v| {
         (low.min(*v), high.max(*v))
     });
+    let middle = median(values);
     let spread = (high - low) / 2.0;
-    format!("{} ±{}", significant(median(values)), significant(spread))
+    format!("{} ±{spread:.*}", significant(middle), decimals(middle))
 }
 
 /// Four digits that mean something.
@@ -167,9 +168,12 @@ fn significant(value: f64) -> String {
     if !value.is_finite() {
         return "null".into();
     }
+    format!("{value:.*}", decimals(value))
+}
+
+fn decimals(value: f64) -> usize {
     let whole = value.abs().max(1e-9).log10().floor() as i32;
-    let decimals = (3 - whole).clamp(0, 4) as usize;
-    format!("{value:.decimals$}")
+    (3 - whole).clamp(0, 4) as usize
 }
 
 fn object(members: impl Iterator<Item = String>) -> String {

@@ -36,7 +36,7 @@ impl Size {
     };
 
     pub const QUICK: Self = Self {
-        rows: 400_000,
+        rows: 2_000_000,
         points: 1000,
         window: Duration::from_millis(300),
         connections: 200,
