@@ -201,8 +201,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, value) in &facts {
         println!("{name}: {value}");
     }
-    println!("{}\ngoals", report.table());
-    println!("{}", report.goals(options.size.rows));
+    println!("{}", report.table());
+    let goals = report.goals(options.size.rows);
+    if !goals.is_empty() {
+        println!("goals, of medians\n{goals}");
+    }
     println!("{}", report.json(&facts));
     Ok(())
 }

@@ -3,14 +3,19 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Error, Result};
+use std::mem;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::sync::mpsc;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, DATABASE, PASSWORD, USER};
+
+/// How long a program may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which cores the proxy and everything else run on; empty where there is only one.
 pub struct Cores {
@@ -185,10 +190,7 @@ impl Proxy {
         command.stdout(Stdio::piped()).stderr(create(&log)?);
         let mut process = Running(command.spawn()?);
 
-        let mut line = String::new();
-        if let Some(stdout) = process.0.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
+        let line = first_line(&mut process).unwrap_or_default();
         let port = line.trim().parse().map_err(|_| failed(binary, &log))?;
         let address = local(port);
         until_login(&mut process, address, binary, &log)?;
@@ -200,8 +202,21 @@ impl Proxy {
     }
 }
 
+/// What a program prints first; its output stays open.
+fn first_line(process: &mut Running) -> Option<String> {
+    let mut stdout = BufReader::new(process.0.stdout.take()?);
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        while matches!(stdout.read_line(&mut line), Ok(1..)) {
+            let _ = sender.send(mem::take(&mut line));
+        }
+    });
+    receiver.recv_timeout(PATIENCE).ok()
+}
+
 fn until_login(process: &mut Running, address: SocketAddr, name: &str, log: &Path) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match Client::login(address, 1024) {
             Ok(client) => return client.quit(),
