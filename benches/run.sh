@@ -30,4 +30,4 @@ ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -ge 8192 ] ||
     echo "warning: only $(ulimit -n) open files allowed; 8192 are needed" >&2
 
-cargo bench --quiet --bench proxies -- "$@"
+cargo bench --bench proxies -- "$@"
