@@ -12,7 +12,7 @@ use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::thread::available_parallelism;
 
 use report::{CONNECTIONS, IDLE, POINTS, Report, STALL, STREAM};
@@ -152,7 +152,17 @@ fn points(clients: u64) -> Measure {
     Box::new(move |target, size| scenario::points(target, size, clients))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     if !args.iter().any(|arg| arg == "--bench") {
         println!("not measuring anything: benches/run.sh does");
