@@ -1,0 +1,2 @@
+-- Every packet passes without Lua.
+require "link" ()

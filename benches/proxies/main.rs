@@ -1,0 +1,309 @@
+//! Measures `dpm` against HAProxy and a direct connection, in front of a private MariaDB.
+//!
+//! `benches/run.sh` prepares the machine and runs this; `HELP` says what it takes.
+
+mod client;
+mod process;
+mod report;
+mod scenario;
+mod servers;
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::thread::available_parallelism;
+
+use report::{CONNECTIONS, IDLE, POINTS, Report, STALL, STREAM};
+use scenario::{Figures, Size, Target};
+use servers::{Cores, Database, Proxy};
+
+const HELP: &str = "\
+Usage: benches/run.sh [OPTION]...
+
+  --runs N           runs of everything, interleaved (5)
+  --only a,b,…       these scenarios only:
+                       a  one long result             b  point selects
+                       c  connections per second      d  memory of idle connections
+                       e  a client that stalls        f  a, with Lua callbacks on rows
+  --targets T,…      of direct, haproxy, dpm (all)
+  --quick            little of everything, to see that it works
+  --dpm FILE         measure this program instead of the one just built
+  --help             this text
+";
+
+struct Options {
+    runs: usize,
+    only: Vec<String>,
+    targets: Vec<String>,
+    size: Size,
+    quick: bool,
+    dpm: String,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let mut options = Self {
+            runs: 5,
+            only: list("a,b,c,d,e,f"),
+            targets: list("direct,haproxy,dpm"),
+            size: Size::FULL,
+            quick: false,
+            dpm: env!("CARGO_BIN_EXE_dpm").into(),
+        };
+        while let Some(option) = args.next() {
+            let mut value = || args.next().ok_or(format!("{option} needs a value"));
+            match option.as_str() {
+                "--runs" => options.runs = value()?.parse().map_err(|_| "--runs needs a number")?,
+                "--only" => options.only = list(&value()?),
+                "--targets" => options.targets = list(&value()?),
+                "--quick" => {
+                    options.size = Size::QUICK;
+                    options.quick = true;
+                }
+                "--dpm" => options.dpm = value()?,
+                "--bench" => {} // from cargo
+                "--help" => return Ok(None),
+                _ => return Err(format!("unknown option {option}\n\n{HELP}")),
+            }
+        }
+        Ok(Some(options))
+    }
+
+    fn wants(&self, scenario: &str) -> bool {
+        self.only.iter().any(|only| only == scenario)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Direct,
+    Haproxy,
+    /// With this script.
+    Dpm(&'static str),
+}
+
+const PLAIN: [(&str, Kind); 3] = [
+    ("direct", Kind::Direct),
+    ("haproxy", Kind::Haproxy),
+    ("dpm", Kind::Dpm("passthrough.lua")),
+];
+const ROWS: [(&str, Kind); 2] = [
+    ("dpm no-op rows", Kind::Dpm("row-noop.lua")),
+    ("dpm parsed rows", Kind::Dpm("row-parse.lua")),
+];
+
+type Measure = Box<dyn Fn(Target, &Size) -> io::Result<Figures>>;
+
+/// One cell of the table.
+struct Job {
+    scenario: &'static str,
+    target: &'static str,
+    kind: Kind,
+    measure: Measure,
+}
+
+fn jobs(options: &Options) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    let mut add = |scenario, targets: &[(&'static str, Kind)], measure: fn() -> Measure| {
+        for &(target, kind) in targets {
+            let family = target.split(' ').next().unwrap_or(target);
+            if options.targets.iter().any(|wanted| wanted == family) {
+                jobs.push(Job {
+                    scenario,
+                    target,
+                    kind,
+                    measure: measure(),
+                });
+            }
+        }
+    };
+
+    if options.wants("a") {
+        add(STREAM, &PLAIN, || Box::new(scenario::stream));
+    } else if options.wants("f") {
+        // What the callbacks are compared with.
+        add(STREAM, &PLAIN[2..], || Box::new(scenario::stream));
+    }
+    if options.wants("f") {
+        add(STREAM, &ROWS, || Box::new(scenario::stream));
+    }
+    if options.wants("b") {
+        let [(_, one), (_, sixteen), (_, many)] = POINTS;
+        add(one, &PLAIN, || points(POINTS[0].0));
+        add(sixteen, &PLAIN, || points(POINTS[1].0));
+        add(many, &PLAIN, || points(POINTS[2].0));
+    }
+    if options.wants("c") {
+        add(CONNECTIONS, &PLAIN, || Box::new(scenario::connections));
+    }
+    if options.wants("d") {
+        add(IDLE, &PLAIN[1..], || Box::new(scenario::idle));
+    }
+    if options.wants("e") {
+        add(STALL, &PLAIN, || Box::new(scenario::stall));
+    }
+    jobs
+}
+
+fn points(clients: u64) -> Measure {
+    Box::new(move |target, size| scenario::points(target, size, clients))
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    if !args.iter().any(|arg| arg == "--bench") {
+        println!("not measuring anything: benches/run.sh does");
+        return Ok(());
+    }
+    let Some(options) = Options::parse(args.into_iter())? else {
+        print!("{HELP}");
+        return Ok(());
+    };
+
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
+    let folder = Folder::new()?;
+    let cores = Cores::split(available_parallelism()?.get());
+    stay_on(&cores.rest)?;
+    eprintln!("starting MariaDB");
+    let database = Database::start(&folder.0, &cores, options.size.points)?;
+
+    let mut report = Report::default();
+    let jobs = jobs(&options);
+    for run in 0..options.runs {
+        // Each run begins with another job, so that none has the same place in all of them.
+        for at in 0..jobs.len() {
+            let job = &jobs[(at + run) % jobs.len()];
+            eprintln!(
+                "run {} of {}: {}, {}",
+                run + 1,
+                options.runs,
+                job.scenario,
+                job.target
+            );
+            let proxy = start(job.kind, &options, &folder.0, &cores, &database)?;
+            let target = Target {
+                address: proxy
+                    .as_ref()
+                    .map_or(database.address, |proxy| proxy.address),
+                pid: proxy.as_ref().map(Proxy::pid),
+            };
+            let figures = (job.measure)(target, &options.size)
+                .map_err(|error| format!("{}, {}: {error}", job.scenario, job.target))?;
+            report.add(job.scenario, job.target, figures);
+        }
+    }
+
+    let facts = facts(&options, &cores, load);
+    for (name, value) in &facts {
+        println!("{name}: {value}");
+    }
+    println!("{}", report.table());
+    let goals = report.goals(options.size.rows);
+    if !goals.is_empty() {
+        println!("goals, of medians\n{goals}");
+    }
+    println!("{}", report.json(&facts));
+    Ok(())
+}
+
+fn start(
+    kind: Kind,
+    options: &Options,
+    folder: &Path,
+    cores: &Cores,
+    database: &Database,
+) -> io::Result<Option<Proxy>> {
+    let proxy = match kind {
+        Kind::Direct => return Ok(None),
+        Kind::Haproxy => Proxy::haproxy(folder, cores, database.address)?,
+        Kind::Dpm(script) => {
+            let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
+            let script = scripts.join(script);
+            Proxy::dpm(folder, cores, database.address, &options.dpm, &script)?
+        }
+    };
+    Ok(Some(proxy))
+}
+
+/// This program's own threads, all to come, leave the proxy's core alone.
+fn stay_on(cores: &str) -> io::Result<()> {
+    if cores.is_empty() {
+        eprintln!("warning: one core only, so the proxy shares it with all the rest");
+        return Ok(());
+    }
+    let me = std::process::id().to_string();
+    let output = Command::new("taskset")
+        .args(["-acp", cores, &me])
+        .output()?;
+    if !output.status.success() {
+        return Err(io::Error::other("taskset failed"));
+    }
+    Ok(())
+}
+
+/// A folder for the database, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("dpm-bench-{}", std::process::id()));
+        fs::create_dir(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// When, on what and how it was measured.
+fn facts(options: &Options, cores: &Cores, load: String) -> Vec<(&'static str, String)> {
+    let file = |path| fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = file("/proc/cpuinfo");
+    let model = cpuinfo.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split_once(": "));
+    let medians = if options.quick { "quick, " } else { "" };
+    vec![
+        ("date", first_line("date", &["-u", "+%F %H:%M UTC"])),
+        (
+            "cpu",
+            model.map_or("unknown", |(_, model)| model).to_owned(),
+        ),
+        ("proxy's core", cores.proxy.clone()),
+        ("others' cores", cores.rest.clone()),
+        (
+            "kernel",
+            file("/proc/sys/kernel/osrelease").trim().to_owned(),
+        ),
+        ("load before", load),
+        ("mariadb", first_line("mariadbd", &["--version"])),
+        ("haproxy", first_line("haproxy", &["-v"])),
+        ("dpm", first_line(&options.dpm, &["--version"])),
+        ("runs", format!("{medians}medians of {}", options.runs)),
+    ]
+}
+
+fn first_line(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let output = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let line = output
+        .ok()
+        .and_then(|text| text.lines().next().map(str::to_owned));
+    line.unwrap_or_else(|| "unknown".into())
+}

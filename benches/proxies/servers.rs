@@ -1,0 +1,258 @@
+//! The programs under test and the database behind them, each started for itself and stopped when
+//! dropped.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Error, Result};
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, DATABASE, PASSWORD, USER};
+
+/// How long a program may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which cores the proxy and everything else run on; empty where there is only one.
+pub struct Cores {
+    pub proxy: String,
+    pub rest: String,
+}
+
+impl Cores {
+    /// The last core is the proxy's.
+    pub fn split(count: usize) -> Self {
+        match count {
+            0 | 1 => Self {
+                proxy: String::new(),
+                rest: String::new(),
+            },
+            2 => Self {
+                proxy: "1".into(),
+                rest: "0".into(),
+            },
+            _ => Self {
+                proxy: (count - 1).to_string(),
+                rest: format!("0-{}", count - 2),
+            },
+        }
+    }
+}
+
+/// A command that dies with this program and runs on `cores`.
+fn pinned(cores: &str, program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    if !cores.is_empty() {
+        command.args(["taskset", "-c", cores]);
+    }
+    command.arg(program).stdin(Stdio::null());
+    command
+}
+
+/// A child process, killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has nothing to save, and may have gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub struct Database {
+    _process: Running,
+    pub address: SocketAddr,
+}
+
+impl Database {
+    /// `points` rows are there to be selected by `id`.
+    pub fn start(folder: &Path, cores: &Cores, points: u64) -> Result<Self> {
+        let data = folder.join("data");
+        let log = folder.join("mariadb.log");
+        let root = fs::metadata("/proc/self")?.uid() == 0;
+
+        let mut install = Command::new("mariadb-install-db");
+        install.args(["--no-defaults", "--skip-test-db"]);
+        install.arg("--auth-root-authentication-method=normal");
+        install.arg(option("datadir", &data));
+        if root {
+            install.arg("--user=root");
+        }
+        let done = install
+            .stdout(Stdio::null())
+            .stderr(create(&log)?)
+            .status()?;
+        if !done.success() {
+            return Err(failed("mariadb-install-db", &log));
+        }
+
+        let first = folder.join("first.sql");
+        fs::write(&first, schema(points))?;
+        let port = free_port()?;
+        let mut server = pinned(&cores.rest, "mariadbd");
+        server.arg("--no-defaults");
+        server.arg(option("datadir", &data));
+        server.arg(option("socket", &folder.join("mariadb.sock")));
+        server.arg(option("pid-file", &folder.join("mariadb.pid")));
+        server.arg(option("init-file", &first));
+        server.arg(format!("--port={port}"));
+        server.args([
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--skip-log-bin",
+            "--query-cache-type=0",
+            "--max-connections=5000",
+            "--max-connect-errors=1000000",
+            "--thread-cache-size=2000",
+            "--back-log=2000",
+            "--innodb-buffer-pool-size=32M",
+            "--max-heap-table-size=256M",
+        ]);
+        if root {
+            server.arg("--user=root");
+        }
+        let child = server.stdout(Stdio::null()).stderr(create(&log)?).spawn()?;
+        let address = local(port);
+        let mut process = Running(child);
+        until_login(&mut process, address, "mariadbd", &log)?;
+        Ok(Self {
+            _process: process,
+            address,
+        })
+    }
+}
+
+fn schema(points: u64) -> String {
+    [
+        format!("CREATE DATABASE {DATABASE};"),
+        format!(
+            "CREATE TABLE {DATABASE}.points (id INT PRIMARY KEY, c CHAR(60) NOT NULL) \
+             ENGINE=MEMORY CHARSET=latin1;"
+        ),
+        format!(
+            "INSERT INTO {DATABASE}.points \
+             SELECT seq, RPAD(MD5(seq), 60, 'x') FROM {DATABASE}.seq_1_to_{points};"
+        ),
+        format!("CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}';"),
+        // The last, so that whoever can log in finds the rest in place.
+        format!("GRANT ALL ON *.* TO {USER}@'%';\n"),
+    ]
+    .join("\n")
+}
+
+/// A proxy before the database.
+pub struct Proxy {
+    process: Running,
+    pub address: SocketAddr,
+}
+
+impl Proxy {
+    pub fn haproxy(folder: &Path, cores: &Cores, database: SocketAddr) -> Result<Self> {
+        let port = free_port()?;
+        let config = folder.join("haproxy.cfg");
+        let log = folder.join("haproxy.log");
+        fs::write(
+            &config,
+            format!(
+                "global\n  nbthread 1\n  maxconn 5000\n\
+                 defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 1h\n  \
+                 timeout server 1h\n\
+                 listen bench\n  bind 127.0.0.1:{port}\n  server database {database}\n"
+            ),
+        )?;
+        let mut command = pinned(&cores.proxy, "haproxy");
+        command.args(["-db", "-f"]).arg(&config);
+        command.stdout(Stdio::null()).stderr(create(&log)?);
+        let mut process = Running(command.spawn()?);
+        let address = local(port);
+        until_login(&mut process, address, "haproxy", &log)?;
+        Ok(Self { process, address })
+    }
+
+    pub fn dpm(
+        folder: &Path,
+        cores: &Cores,
+        database: SocketAddr,
+        binary: &str,
+        script: &Path,
+    ) -> Result<Self> {
+        let log = folder.join("dpm.log");
+        let mut command = pinned(&cores.proxy, binary);
+        command.arg("--startfile").arg(script).arg("--");
+        command.arg(database.ip().to_string());
+        command.arg(database.port().to_string());
+        command.stdout(Stdio::piped()).stderr(create(&log)?);
+        let mut process = Running(command.spawn()?);
+
+        let line = first_line(&mut process).unwrap_or_default();
+        let port = line.trim().parse().map_err(|_| failed(binary, &log))?;
+        let address = local(port);
+        until_login(&mut process, address, binary, &log)?;
+        Ok(Self { process, address })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+}
+
+/// What a program prints first; its output stays open.
+fn first_line(process: &mut Running) -> Option<String> {
+    let mut stdout = BufReader::new(process.0.stdout.take()?);
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        while matches!(stdout.read_line(&mut line), Ok(1..)) {
+            let _ = sender.send(mem::take(&mut line));
+        }
+    });
+    receiver.recv_timeout(PATIENCE).ok()
+}
+
+fn until_login(process: &mut Running, address: SocketAddr, name: &str, log: &Path) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Client::login(address, 1024) {
+            Ok(client) => return client.quit(),
+            Err(error) if Instant::now() > deadline => {
+                eprintln!("{name} does not let anybody in: {error}");
+                return Err(failed(name, log));
+            }
+            Err(_) => sleep(Duration::from_millis(20)),
+        }
+        if process.0.try_wait()?.is_some() {
+            return Err(failed(name, log));
+        }
+    }
+}
+
+fn failed(name: &str, log: &Path) -> Error {
+    let log = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+    Error::other(format!("{name} did not start\n{tail}"))
+}
+
+fn option(name: &str, value: &Path) -> String {
+    format!("--{name}={}", value.display())
+}
+
+fn create(path: &Path) -> Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
