@@ -37,6 +37,11 @@ fn accounts_are_of_the_kind_the_tests_count_on() {
     assert_eq!(mariadb().sql(&plugin), "mysql_native_password\n");
     let hash = mariadb().sql(&format!("SELECT PASSWORD('{PASSWORD}')"));
     assert!(hash.starts_with('*'));
+}
+
+#[test]
+fn accounts_on_mysql_are_of_the_kind_the_tests_count_on() {
+    let plugin = format!("SELECT plugin FROM mysql.user WHERE user = '{USER}'");
     if let Some(server) = mysql() {
         assert_eq!(server.sql(&plugin), "caching_sha2_password\n");
         assert!(server.sql("SELECT VERSION()").starts_with("9.7"));

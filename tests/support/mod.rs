@@ -8,6 +8,7 @@
 //! No wait is endless: what takes too long panics, and says what it waited for.
 
 // Not every helper has a caller at every time.
+#![allow(unused_imports)]
 #![allow(dead_code)]
 
 pub mod cli;

@@ -283,8 +283,8 @@ impl Wire {
                         return error(&packet);
                     }
                     if packet[0] == 0xFE && packet.len() < if deprecate_eof { FULL } else { 9 } {
-                        let at = if deprecate_eof { 3 } else { 3 };
-                        let status = u16::from_le_bytes([packet[at], packet[at + 1]]);
+                        // An OK has two lengths of one byte there, an EOF the warnings.
+                        let status = u16::from_le_bytes([packet[3], packet[4]]);
                         return Answer::Rows {
                             columns,
                             rows,
