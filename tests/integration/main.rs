@@ -4,4 +4,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod commands;
+mod passthrough;
 mod servers;

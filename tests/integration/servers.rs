@@ -70,3 +70,10 @@ fn the_byte_level_client_logs_in() {
         ));
     }
 }
+
+both! {
+    fn accounts_without_a_password_need_no_exchange(server) {
+        let mut wire = support::Wire::login_empty(server.port, support::wire::caps::BASE);
+        assert_eq!(wire.rows("SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)"), [["empty"]]);
+    }
+}

@@ -45,13 +45,29 @@ impl Cli {
             .arg(format!("-p{PASSWORD}"));
         match flavour {
             Flavour::MariaDb => cli,
-            Flavour::MySql => cli.arg("--get-server-public-key"),
+            Flavour::MySql => cli
+                .arg("--get-server-public-key")
+                // It was built for a folder that is not there.
+                .arg(format!(
+                    "--plugin-dir={}",
+                    server::mysql_plugins().display()
+                )),
         }
     }
 
     /// The interactive client, logged in as above, printing tab-separated rows.
     pub fn client(flavour: Flavour, port: u16) -> Cli {
-        Cli::login(flavour, "mysql", port).args(["-N", "-B"])
+        Cli::interactive(flavour, port).args(["-N", "-B"])
+    }
+
+    /// The interactive client, logged in as above, as a person would start it.
+    pub fn interactive(flavour: Flavour, port: u16) -> Cli {
+        let cli = Cli::login(flavour, "mysql", port);
+        match flavour {
+            Flavour::MariaDb => cli,
+            // MySQL 9's client does not listen to `source` and its like otherwise.
+            Flavour::MySql => cli.arg("--commands"),
+        }
     }
 
     /// Adds an argument.

@@ -102,12 +102,13 @@ impl Launch {
 
     /// Starts it.
     pub fn start(self) -> Dpm {
+        let program = program();
         let mut command = match self.open_files {
-            None => process::command(env!("CARGO_BIN_EXE_dpm")),
+            None => process::command(program),
             Some(limit) => {
                 let mut command = process::command("prlimit");
                 command.arg(format!("--nofile={limit}:{limit}"));
-                command.arg(env!("CARGO_BIN_EXE_dpm"));
+                command.arg(program);
                 command
             }
         };
@@ -134,6 +135,11 @@ impl Launch {
             folder: folder.to_owned(),
         }
     }
+}
+
+/// The binary that cargo built, or another one to compare with.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("DPM_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_dpm").into())
 }
 
 fn watch(stream: impl Read + Send + 'static, log: &Arc<Log>) {

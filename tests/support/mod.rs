@@ -14,6 +14,7 @@
 pub mod cli;
 pub mod client;
 pub mod dpm;
+pub mod exchange;
 pub mod process;
 pub mod server;
 pub mod wire;

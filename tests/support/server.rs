@@ -85,6 +85,11 @@ pub fn mysql_bin() -> PathBuf {
     mysql_root().join("dpm-bin")
 }
 
+/// The folder of MySQL's plugins, server's and clients'.
+pub fn mysql_plugins() -> PathBuf {
+    mysql_root().join("usr/lib/mysql/plugin")
+}
+
 impl Flavour {
     fn server_program(self) -> PathBuf {
         match self {
@@ -192,7 +197,7 @@ impl Flavour {
              GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION;\n\
              CREATE USER IF NOT EXISTS 'empty'@'%';\n\
              CREATE DATABASE IF NOT EXISTS test;\n\
-             GRANT ALL ON test.* TO 'empty'@'%';\n"
+             GRANT ALL ON *.* TO 'empty'@'%';\n"
         )
     }
 }

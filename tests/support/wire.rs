@@ -205,9 +205,21 @@ impl Wire {
     /// Reads a greeting and logs in by `mysql_native_password` as [`USER`].
     #[track_caller]
     pub fn login(port: u16, capabilities: u32) -> Wire {
+        Wire::login_as(port, USER, PASSWORD, capabilities)
+    }
+
+    /// Logs in as "empty", which has no password: that works on either kind of server.
+    #[track_caller]
+    pub fn login_empty(port: u16, capabilities: u32) -> Wire {
+        Wire::login_as(port, "empty", "", capabilities)
+    }
+
+    /// Reads a greeting and logs in.
+    #[track_caller]
+    pub fn login_as(port: u16, user: &str, password: &str, capabilities: u32) -> Wire {
         let mut wire = Wire::connect(port);
         let greeting = Greeting::parse(&wire.read());
-        wire.authenticate(&greeting, USER, PASSWORD, capabilities);
+        wire.authenticate(&greeting, user, password, capabilities);
         let answer = wire.read();
         assert_eq!(
             answer.first(),
@@ -222,7 +234,17 @@ impl Wire {
     #[track_caller]
     pub fn authenticate(&mut self, greeting: &Greeting, user: &str, password: &str, wanted: u32) {
         self.capabilities = wanted & greeting.capabilities;
-        let packet = auth_packet(&greeting.nonce, user, password, self.capabilities);
+        let mut packet = auth_packet(&greeting.nonce, user, password, self.capabilities);
+        if self.capabilities & caps::PLUGIN_AUTH != 0 {
+            // Without a password there is nothing to answer, whatever the plugin.
+            let plugin = if password.is_empty() {
+                &greeting.plugin
+            } else {
+                "mysql_native_password"
+            };
+            packet.extend_from_slice(plugin.as_bytes());
+            packet.push(0);
+        }
         self.write(&packet);
     }
 
@@ -405,7 +427,7 @@ pub fn native_answer(password: &str, nonce: &[u8]) -> Vec<u8> {
     once.iter().zip(mask.iter()).map(|(a, b)| a ^ b).collect()
 }
 
-/// A client's auth packet.
+/// A client's auth packet, up to where the plugin's name would be.
 pub fn auth_packet(nonce: &[u8], user: &str, password: &str, capabilities: u32) -> Vec<u8> {
     let mut packet = Vec::new();
     packet.extend_from_slice(&capabilities.to_le_bytes());
@@ -422,9 +444,6 @@ pub fn auth_packet(nonce: &[u8], user: &str, password: &str, capabilities: u32) 
     }
     if capabilities & caps::CONNECT_WITH_DB != 0 {
         packet.extend_from_slice(b"test\0");
-    }
-    if capabilities & caps::PLUGIN_AUTH != 0 {
-        packet.extend_from_slice(b"mysql_native_password\0");
     }
     packet
 }
