@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test. Arguments go to the integration tests'
+# runner: `tests/run.sh FILTER` runs the integration tests whose name contains FILTER, and nothing else.
+# The tests start private servers on free ports in temporary folders: runs do not disturb each other.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tests/setup.sh
+. tests/setup.sh
+# shellcheck source=tests/mysql.sh
+. tests/mysql.sh
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/dpm-run-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+export DPM_TEST_SKIPS=$work/skips
+: >"$DPM_TEST_SKIPS"
+export CARGO_TERM_PROGRESS_WHEN=never
+passed=0 failed=0 broken=()
+
+# run NAME COMMAND…: shows its output, and adds up what the test runners in it counted.
+run() {
+    local name=$1 log=$work/$1.log status=0
+    shift
+    say "$name: $*"
+    timeout --kill-after=20 2400 "$@" </dev/null 2>&1 | tee "$log" || status=$?
+    # "test result: ok. 12 passed; 0 failed; …", one line for each test binary.
+    passed=$((passed + $(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")))
+    failed=$((failed + $(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$log")))
+    [ "$status" -eq 0 ] || broken+=("$name")
+}
+
+say "what the tests need"
+need_build_tools
+need_mariadb
+need mariadb-dump mariadb-client
+need mariadb-admin mariadb-client
+need flock util-linux
+compgen -G "/usr/lib/*/lua/5.1/cjson.so" >/dev/null || need_packages lua-cjson
+/usr/bin/python3 -c 'import pymysql, cryptography' 2>/dev/null ||
+    need_packages python3 python3-pymysql python3-cryptography
+note "MariaDB: $(mariadbd --version | sed 's/.*Ver //')"
+if need_mysql; then
+    export DPM_TEST_MYSQL=$MYSQL_LANE
+else
+    # The tests of this lane count themselves as skipped.
+    export DPM_TEST_MYSQL=none
+    printf '\n!!!! MySQL 9.7 could not be had: its lane is SKIPPED. MariaDB'\''s still runs. !!!!\n'
+fi
+
+if [ $# -gt 0 ]; then
+    run integration cargo test --test integration -- --test-threads=4 "$@"
+else
+    run fmt cargo fmt --all --check
+    run clippy cargo clippy --all-targets -- -D warnings
+    run units cargo test --lib --bins --examples
+    run integration cargo test --test integration -- --test-threads=4
+    # Test binaries other than those two, such as the check of the layers.
+    for file in tests/*.rs; do
+        [ -e "$file" ] || continue
+        name=$(basename "$file" .rs)
+        run "$name" cargo test --test "$name"
+    done
+    run doc cargo test --doc
+fi
+
+say "summary"
+skipped=$(sort -u "$DPM_TEST_SKIPS" | wc -l)
+# A skipped test has returned early, and its runner has counted it as passed.
+passed=$((passed - skipped))
+if [ "$skipped" -gt 0 ]; then
+    note "skipped:"
+    sort -u "$DPM_TEST_SKIPS" | sed 's/^/   - /'
+fi
+for name in "${broken[@]}"; do note "FAILED: $name"; done
+if [ "${#broken[@]}" -gt 0 ] && [ "$failed" -eq 0 ]; then failed=${#broken[@]}; fi
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "${#broken[@]}" -eq 0 ]

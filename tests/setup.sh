@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# What tests/run.sh and demos/quickstart.sh share: installing what is missing, with progress shown.
+# Sourced, never run.
+
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+note() { printf '   %s\n' "$*"; }
+fail() {
+    printf '\n!! %s\n' "$*" >&2
+    exit 1
+}
+
+# step WHAT COMMAND…: runs it with its output kept back, says every ten seconds that it still runs,
+# and shows the end of the output only if it fails.
+step() {
+    local what=$1 log status=0 begun=$SECONDS ticker
+    shift
+    log=$(mktemp)
+    note "$what …"
+    (
+        while sleep 10; do note "  still busy: $what ($((SECONDS - begun)) s)"; done
+    ) &
+    ticker=$!
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    kill "$ticker" 2>/dev/null || true
+    wait "$ticker" 2>/dev/null || true
+    if [ "$status" -ne 0 ]; then
+        note "  failed with status $status; its last lines:"
+        tail -n 25 "$log" | sed 's/^/   | /'
+    fi
+    rm -f "$log"
+    return "$status"
+}
+
+# need_packages PACKAGE…: apt-get, with the package lists refreshed once a run.
+need_packages() {
+    [ "$(id -u)" -eq 0 ] || fail "missing: $*. Install them, or run this as root."
+    command -v apt-get >/dev/null || fail "missing: $*, and there is no apt-get here to install them with."
+    if [ -z "${APT_LISTS_FRESH:-}" ]; then
+        step "refreshing the package lists" apt-get update || note "  going on with the lists there are"
+        APT_LISTS_FRESH=1
+    fi
+    step "installing $*" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@" ||
+        fail "could not install $*"
+}
+
+# need COMMAND PACKAGE…: installs the packages if the command is not there.
+need() {
+    local command=$1
+    shift
+    command -v "$command" >/dev/null || need_packages "$@"
+}
+
+need_rust() {
+    if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH=$HOME/.cargo/bin:$PATH
+    fi
+    command -v cargo >/dev/null || fail "cargo is not installed. Install Rust (1.88 or newer), then run this again."
+}
+
+# The vendored LuaJIT is built with make and a C compiler.
+need_build_tools() {
+    need_rust
+    need cc gcc libc6-dev
+    need make make
+}
+
+# The core packages hold the programs alone: no service is started, no port is taken.
+need_mariadb() {
+    need mariadbd mariadb-server-core
+    need mariadb mariadb-client-core
+    need setpriv util-linux
+}

@@ -1,0 +1,151 @@
+//! The real command-line clients, MariaDB's and MySQL's, and Python's PyMySQL.
+
+use std::ffi::OsStr;
+use std::process::Command;
+use std::time::Duration;
+
+use super::process::{self, Finished};
+use super::server::{self, Flavour};
+use super::{PASSWORD, USER};
+
+/// A command-line client about to run.
+pub struct Cli {
+    command: Command,
+    input: Vec<u8>,
+    patience: Duration,
+}
+
+impl Cli {
+    /// A program by its MySQL name ("mysql", "mysqldump", "mysqladmin", "mysqlbinlog"), bare.
+    pub fn tool(flavour: Flavour, name: &str) -> Cli {
+        let program = match flavour {
+            Flavour::MySql => server::mysql_bin().join(name),
+            Flavour::MariaDb => match name {
+                "mysql" => "mariadb".into(),
+                "mysqldump" => "mariadb-dump".into(),
+                "mysqladmin" => "mariadb-admin".into(),
+                "mysqlbinlog" => "mariadb-binlog".into(),
+                other => other.into(),
+            },
+        };
+        Cli {
+            command: process::command(program),
+            input: Vec::new(),
+            patience: Duration::from_secs(60),
+        }
+    }
+
+    /// A tool that logs in to a port of this host over TCP as [`USER`]. MySQL's may ask for the RSA
+    /// key: that is how a `caching_sha2_password` login works where there is no TLS.
+    pub fn login(flavour: Flavour, name: &str, port: u16) -> Cli {
+        let cli = Cli::tool(flavour, name)
+            .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1"])
+            .arg(format!("-P{port}"))
+            .arg(format!("-u{USER}"))
+            .arg(format!("-p{PASSWORD}"));
+        match flavour {
+            Flavour::MariaDb => cli,
+            Flavour::MySql => cli
+                .arg("--get-server-public-key")
+                // It was built for a folder that is not there.
+                .arg(format!(
+                    "--plugin-dir={}",
+                    server::mysql_plugins().display()
+                )),
+        }
+    }
+
+    /// The interactive client, logged in as above, printing tab-separated rows.
+    pub fn client(flavour: Flavour, port: u16) -> Cli {
+        Cli::interactive(flavour, port).args(["-N", "-B"])
+    }
+
+    /// The interactive client, logged in as above, as a person would start it.
+    pub fn interactive(flavour: Flavour, port: u16) -> Cli {
+        let cli = Cli::login(flavour, "mysql", port);
+        match flavour {
+            Flavour::MariaDb => cli,
+            // MySQL 9's client does not listen to `source` and its like otherwise.
+            Flavour::MySql => cli.arg("--commands"),
+        }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Cli {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Cli {
+        self.command.args(args);
+        self
+    }
+
+    /// What it reads on its standard input.
+    pub fn stdin(mut self, input: impl Into<Vec<u8>>) -> Cli {
+        self.input = input.into();
+        self
+    }
+
+    /// How long it may take, 60 seconds if not said.
+    pub fn patience(mut self, patience: Duration) -> Cli {
+        self.patience = patience;
+        self
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub fn run(self) -> Finished {
+        process::run(self.command, self.input, self.patience)
+    }
+
+    /// Runs it, expects success, and gives its standard output.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        let what = format!("{:?}", self.command);
+        let done = self.run();
+        assert_eq!(
+            done.code,
+            0,
+            "{what}:\n{}\n{}",
+            process::clip(&done.stdout),
+            process::clip(&done.stderr)
+        );
+        done.out()
+    }
+
+    /// Runs one or more statements with the interactive client.
+    #[track_caller]
+    pub fn query(flavour: Flavour, port: u16, statements: &str) -> String {
+        Cli::client(flavour, port).arg("-e").arg(statements).ok()
+    }
+
+    /// Starts it without waiting, with pipes.
+    pub fn start(mut self) -> std::process::Child {
+        use std::process::Stdio;
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        process::spawn(self.command)
+    }
+}
+
+/// Runs a Python program that has `connect(**more)`, PyMySQL logged in as [`USER`] on `port`.
+#[track_caller]
+pub fn python(port: u16, program: &str) -> String {
+    let program = format!(
+        "import pymysql, sys\n\
+         def connect(**more):\n\
+         \x20   return pymysql.connect(**dict(dict(host='127.0.0.1', port={port}, user='{USER}',\n\
+         \x20       password='{PASSWORD}', read_timeout=30, write_timeout=30), **more))\n{program}"
+    );
+    // Debian's own, which has Debian's PyMySQL.
+    let cli = Cli {
+        command: process::command("/usr/bin/python3"),
+        input: Vec::new(),
+        patience: Duration::from_secs(60),
+    };
+    cli.args(["-c", &program]).ok()
+}

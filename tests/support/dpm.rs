@@ -1,0 +1,336 @@
+//! The program under test.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, Server, process};
+
+/// What every startfile of a test may `require`; see there.
+const HARNESS_LUA: &str = include_str!("harness.lua");
+
+/// Goes behind every startfile of a test, so that [`Dpm::stats`] gets its answer. It leaves the
+/// numbers of the lines before it alone.
+const TAIL: &str = "\ndpm.on_signal('USR1', require('harness').print_stats)\n";
+
+/// The lines that the program has written so far, on either stream.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+/// How to start the program.
+pub struct Launch {
+    startfile: PathBuf,
+    args: Vec<String>,
+    options: Vec<String>,
+    env: Vec<(String, String)>,
+    open_files: Option<u32>,
+}
+
+/// A running `dpm`. Killed when dropped; when that happens because a test fails, it first shows what
+/// the program has written.
+pub struct Dpm {
+    child: Child,
+    log: Arc<Log>,
+    /// The folder that the startfile is in, if it was given as text.
+    pub folder: PathBuf,
+}
+
+impl Launch {
+    /// A startfile given as text. It runs beside `harness.lua`.
+    pub fn script(script: &str) -> Launch {
+        let folder = process::folder("dpm");
+        std::fs::write(folder.join("harness.lua"), HARNESS_LUA).expect("a file");
+        let startfile = folder.join("start.lua");
+        std::fs::write(&startfile, format!("{script}{TAIL}")).expect("a file");
+        Launch::file(startfile)
+    }
+
+    /// A startfile as it is.
+    pub fn file(startfile: PathBuf) -> Launch {
+        Launch {
+            startfile,
+            args: Vec::new(),
+            options: vec!["--verbose".to_owned()],
+            env: Vec::new(),
+            open_files: None,
+        }
+    }
+
+    /// One of the demos.
+    pub fn demo(name: &str) -> Launch {
+        Launch::file(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("demos")
+                .join(name),
+        )
+    }
+
+    /// Adds an argument of the script.
+    pub fn arg(mut self, arg: impl ToString) -> Launch {
+        self.args.push(arg.to_string());
+        self
+    }
+
+    /// Adds a server's host and port as arguments of the script.
+    pub fn server(self, server: &Server) -> Launch {
+        self.arg(server.host()).arg(server.port)
+    }
+
+    /// Adds an option of the program.
+    pub fn option(mut self, option: &str) -> Launch {
+        self.options.push(option.to_owned());
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn env(mut self, name: &str, value: &str) -> Launch {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Limits the number of open files.
+    pub fn open_files(mut self, limit: u32) -> Launch {
+        self.open_files = Some(limit);
+        self
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Dpm {
+        let program = program();
+        let mut command = match self.open_files {
+            None => process::command(program),
+            Some(limit) => {
+                let mut command = process::command("prlimit");
+                command.arg(format!("--nofile={limit}:{limit}"));
+                command.arg(program);
+                command
+            }
+        };
+        command
+            .args(&self.options)
+            .arg("--startfile")
+            .arg(&self.startfile)
+            .arg("--")
+            .args(&self.args)
+            .env_remove("RUST_LOG")
+            .env("RUST_BACKTRACE", "1")
+            .envs(self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = process::spawn(command);
+        let log = Arc::new(Log::default());
+        watch(child.stdout.take().unwrap(), &log);
+        watch(child.stderr.take().unwrap(), &log);
+        let folder = self.startfile.parent().unwrap_or(Path::new("/"));
+        Dpm {
+            child,
+            log,
+            folder: folder.to_owned(),
+        }
+    }
+}
+
+/// The binary that cargo built, or another one to compare with.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("DPM_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_dpm").into())
+}
+
+fn watch(stream: impl Read + Send + 'static, log: &Arc<Log>) {
+    let log = Arc::clone(log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n') {
+            let Ok(line) = line else { return };
+            let line = String::from_utf8_lossy(&line).into_owned();
+            log.lines.lock().unwrap().push(line);
+            log.more.notify_all();
+        }
+    });
+}
+
+impl Dpm {
+    /// Starts it with a startfile given as text and a server as `arg[1]` and `arg[2]`.
+    pub fn start(script: &str, server: &Server) -> Dpm {
+        Launch::script(script).server(server).start()
+    }
+
+    /// A plain 1:1 passthrough before a server, without callbacks.
+    pub fn passthrough(server: &Server) -> Dpm {
+        Dpm::start("require('harness').passthrough()", server)
+    }
+
+    /// A plain passthrough before any address.
+    pub fn passthrough_to(port: u16) -> Dpm {
+        Launch::script("require('harness').passthrough()")
+            .arg("127.0.0.1")
+            .arg(port)
+            .start()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The port it listens on: the script has printed a line "port N".
+    #[track_caller]
+    pub fn port(&self) -> u16 {
+        let line = self.wait_for(PATIENCE, "a line 'port N'", |line| {
+            line.strip_prefix("port ").map(str::to_owned)
+        });
+        line.trim().parse().expect("a port number")
+    }
+
+    /// Waits for a line that contains `needle`, and gives it.
+    #[track_caller]
+    pub fn line(&self, needle: &str) -> String {
+        self.wait_for(PATIENCE, &format!("a line with {needle:?}"), |line| {
+            line.contains(needle).then(|| line.to_owned())
+        })
+    }
+
+    /// Waits until `pick` has found its line, among those written before too.
+    #[track_caller]
+    pub fn wait_for<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        pick: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let begun = Instant::now();
+        let mut lines = self.log.lines.lock().unwrap();
+        let mut seen = 0;
+        loop {
+            if let Some(found) = lines[seen..].iter().find_map(|line| pick(line)) {
+                return found;
+            }
+            seen = lines.len();
+            let left = patience.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                drop(lines);
+                panic!("dpm did not write {what} in {patience:?}");
+            }
+            lines = self.log.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// Whether a line that contains `needle` was written.
+    pub fn wrote(&self, needle: &str) -> bool {
+        self.count(needle) > 0
+    }
+
+    /// How many lines that contain `needle` were written.
+    pub fn count(&self, needle: &str) -> usize {
+        let lines = self.log.lines.lock().unwrap();
+        lines.iter().filter(|line| line.contains(needle)).count()
+    }
+
+    /// All lines so far that begin with `prefix`, without it.
+    pub fn lines(&self, prefix: &str) -> Vec<String> {
+        let lines = self.log.lines.lock().unwrap();
+        lines
+            .iter()
+            .filter_map(|line| line.strip_prefix(prefix))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The counters of `dpm.stats()`.
+    #[track_caller]
+    pub fn stats(&self) -> HashMap<String, f64> {
+        let before = self.count("STATS ");
+        self.signal("USR1");
+        let begun = Instant::now();
+        while self.count("STATS ") == before {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "dpm does not print its counters"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let line = self.lines("STATS ").pop().expect("a line of counters");
+        line.split_whitespace()
+            .filter_map(|pair| pair.split_once('='))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            .collect()
+    }
+
+    /// One counter.
+    #[track_caller]
+    pub fn stat(&self, name: &str) -> f64 {
+        let stats = self.stats();
+        *stats
+            .get(name)
+            .unwrap_or_else(|| panic!("no counter {name:?} in {stats:?}"))
+    }
+
+    /// Waits until no connection is left, neither in the counters nor among the scripts' links.
+    #[track_caller]
+    pub fn wait_until_idle(&self) {
+        let begun = Instant::now();
+        loop {
+            let open = self.stat("connections");
+            if open == 0.0 {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{open} connections have leaked");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        process::signal(&self.child, name);
+    }
+
+    /// Asks it to end (SIGTERM) and waits for that.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait_for_end()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        process::wait(&mut self.child, PATIENCE).expect("dpm ends")
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("it can be waited for")
+            .is_none()
+    }
+
+    /// Memory in KiB: "VmRSS" now, "VmHWM" at its peak.
+    pub fn memory_kib(&self, field: &str) -> u64 {
+        process::memory_kib(self.pid(), field)
+    }
+
+    /// Its open file descriptors.
+    pub fn open_files(&self) -> usize {
+        process::open_files(self.pid())
+    }
+}
+
+impl Drop for Dpm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let status = self.child.wait();
+        if std::thread::panicking() {
+            let lines = self.log.lines.lock().unwrap();
+            println!("--- dpm ended with {status:?}; the end of what it wrote:");
+            for line in &lines[lines.len().saturating_sub(200)..] {
+                println!("  {line}");
+            }
+        }
+    }
+}

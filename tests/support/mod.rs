@@ -1,0 +1,74 @@
+//! The harness of the integration tests: private servers, the proxy under test, clients, and peers
+//! that speak bytes.
+//!
+//! Everything a test process makes lives in one temporary folder and dies with the process, however
+//! it ends (see [`process`]). Servers are shared by the tests of the process and started by the first
+//! test that asks; a test that wants to stop or kill a server starts its own.
+//!
+//! No wait is endless: what takes too long panics, and says what it waited for.
+
+// Not every helper has a caller at every time.
+#![allow(unused_imports)]
+#![allow(dead_code)]
+
+pub mod cli;
+pub mod client;
+pub mod dpm;
+pub mod exchange;
+pub mod process;
+pub mod server;
+pub mod wire;
+
+pub use cli::{Cli, python};
+pub use client::{connect, connect_as, options};
+pub use dpm::Dpm;
+pub use server::{Flavour, Server, mariadb, mysql};
+pub use wire::{MockServer, Wire};
+
+use std::time::{Duration, Instant};
+
+/// The account that every server has, with every privilege. On MariaDB it is a
+/// `mysql_native_password` one, on MySQL a `caching_sha2_password` one.
+pub const USER: &str = "happy";
+/// Its password.
+pub const PASSWORD: &str = "wheefun";
+
+/// How long a test waits for something that should happen at once. Generous: machines are busy.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until the answer is yes. Panics with `what` after [`PATIENCE`].
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Defines a test that runs against both kinds of server, as `NAME::mariadb` and `NAME::mysql`.
+/// Where MySQL cannot be had, its half counts itself as skipped.
+macro_rules! both {
+    ($(#[$meta:meta])* fn $name:ident($server:ident) $body:block) => {
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            fn check($server: &'static $crate::support::Server) $body
+
+            #[test]
+            fn mariadb() {
+                check($crate::support::mariadb());
+            }
+
+            #[test]
+            fn mysql() {
+                if let Some(server) = $crate::support::mysql() {
+                    check(server);
+                }
+            }
+        }
+    };
+}
+pub(crate) use both;

@@ -1,0 +1,192 @@
+//! Child processes that cannot outlive the test process, and a folder that cannot either.
+
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+/// The folder of this test process, short enough for the paths of unix sockets. A shell that waits
+/// for the end of a pipe, which only this process can write to, removes it: that works even after
+/// `kill -9`.
+pub fn root() -> &'static Path {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let root = tempfile::Builder::new()
+            .prefix("dpm-it-")
+            .tempdir()
+            .expect("a temporary folder")
+            .keep();
+        let janitor = Command::new("sh")
+            .args(["-c", r#"read -r _; sleep 0.2; rm -rf "$1""#, "janitor"])
+            .arg(&root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the janitor starts");
+        static JANITOR: Mutex<Option<Child>> = Mutex::new(None);
+        *JANITOR.lock().unwrap() = Some(janitor);
+        root
+    })
+}
+
+/// A new folder in [`root`].
+pub fn folder(name: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let path = root().join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    std::fs::create_dir(&path).expect("a folder for the test");
+    path
+}
+
+/// A command whose process gets SIGKILL when its parent goes. To be started by [`spawn`] only.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// Starts a [`command`]. The kernel sends the death signal when the *thread* that started the child
+/// ends, and test threads end early: so one thread, which lives as long as the process, starts all.
+pub fn spawn(command: Command) -> Child {
+    type Job = (Command, mpsc::Sender<io::Result<Child>>);
+    static SPAWNER: OnceLock<Mutex<mpsc::Sender<Job>>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in inbox {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        Mutex::new(jobs)
+    });
+    let what = format!("{command:?}");
+    let (reply, answer) = mpsc::channel();
+    spawner.lock().unwrap().send((command, reply)).unwrap();
+    answer
+        .recv()
+        .unwrap()
+        .unwrap_or_else(|error| panic!("cannot start {what}: {error}"))
+}
+
+/// Sends a signal by name, such as "TERM".
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh")
+        .arg("-c")
+        .arg(format!("kill -{name} {} 2>/dev/null", child.id()))
+        .status()
+        .expect("sh runs");
+    let _ = status; // It may be gone already.
+}
+
+/// Waits for the end of a process, `None` if it does not end in time.
+pub fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return Some(status);
+        }
+        if begun.elapsed() > patience {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What a finished program left.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code, -1 if a signal ended it.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Finished {
+    /// Standard output as text.
+    pub fn out(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Standard error as text.
+    pub fn err(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+/// Runs a [`command`] to its end, with `input` as standard input. Panics if it takes too long.
+#[track_caller]
+pub fn run(mut command: Command, input: Vec<u8>, patience: Duration) -> Finished {
+    let what = format!("{command:?}");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = spawn(command);
+    let mut stdin = child.stdin.take().unwrap();
+    // A program that does not read its input ends this thread with an error, which is fine.
+    let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let stdout = collect(child.stdout.take().unwrap());
+    let stderr = collect(child.stderr.take().unwrap());
+    let status = wait(&mut child, patience);
+    if status.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+    let _ = feeder.join();
+    let Some(status) = status else {
+        panic!(
+            "{what} did not end in {patience:?}; it said:\n{}\n{}",
+            clip(&stdout),
+            clip(&stderr)
+        );
+    };
+    Finished {
+        code: status.code().unwrap_or(-1),
+        stdout,
+        stderr,
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        let _ = pipe.read_to_end(&mut all);
+        all
+    })
+}
+
+/// The end of some output, short enough for a message.
+pub fn clip(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4000)..]).into_owned()
+}
+
+/// A TCP port of the loopback address that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+/// A figure of `/proc/PID/status` in KiB, such as "VmRSS" or "VmHWM".
+pub fn memory_kib(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .expect("a figure in KiB")
+}
+
+/// How many file descriptors a process has open.
+pub fn open_files(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("it runs")
+        .count()
+}

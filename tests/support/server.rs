@@ -1,0 +1,373 @@
+//! Private MariaDB and MySQL servers: on free ports, in temporary folders, fast rather than durable.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::cli::Cli;
+use super::{PASSWORD, USER, process};
+
+/// The two kinds of server.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// Debian 12's MariaDB, always there.
+    MariaDb,
+    /// MySQL 9.7 out of a bootstrapped Debian sid; a machine may lack it.
+    MySql,
+}
+
+/// A running server. Killed and removed when dropped, or when the test process ends.
+pub struct Server {
+    /// What it is.
+    pub flavour: Flavour,
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// Its unix socket.
+    pub socket: PathBuf,
+    folder: PathBuf,
+    child: Mutex<Child>,
+}
+
+/// The MariaDB that the tests share.
+pub fn mariadb() -> &'static Server {
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    SHARED.get_or_init(|| Server::start_own(Flavour::MariaDb, &[]))
+}
+
+/// The MySQL that the tests share. `None` where it cannot be had: the test must then return, and is
+/// counted as skipped.
+pub fn mysql() -> Option<&'static Server> {
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    if !mysql_available() {
+        return None;
+    }
+    Some(SHARED.get_or_init(|| Server::start_own(Flavour::MySql, &[])))
+}
+
+/// Whether there is a MySQL; if not, notes that the calling test was skipped.
+pub fn mysql_available() -> bool {
+    if mysql_bin().join("mysqld").exists() {
+        return true;
+    }
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // Through the descriptor, not `eprintln!`: the runner would swallow that.
+    let _ = writeln!(std::io::stderr(), "SKIPPED for want of MySQL 9.7: {test}");
+    if let Some(path) = std::env::var_os("DPM_TEST_SKIPS") {
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .expect("the list of skipped tests");
+        writeln!(file, "{test}").expect("the list of skipped tests");
+    }
+    false
+}
+
+/// The folder of the bootstrapped sid.
+fn mysql_root() -> PathBuf {
+    if let Some(path) = std::env::var_os("DPM_TEST_MYSQL") {
+        return path.into();
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache")
+    });
+    cache.join("dpm/sid")
+}
+
+/// The folder of MySQL's programs.
+pub fn mysql_bin() -> PathBuf {
+    mysql_root().join("dpm-bin")
+}
+
+/// The folder of MySQL's plugins, server's and clients'.
+pub fn mysql_plugins() -> PathBuf {
+    mysql_root().join("usr/lib/mysql/plugin")
+}
+
+impl Flavour {
+    fn server_program(self) -> PathBuf {
+        match self {
+            Flavour::MariaDb => PathBuf::from("mariadbd"),
+            Flavour::MySql => mysql_bin().join("mysqld"),
+        }
+    }
+
+    /// The options that say where the program's own files are. They must come first.
+    fn base(self) -> Vec<String> {
+        let mut options = vec!["--no-defaults".to_owned()];
+        if self == Flavour::MySql {
+            let usr = mysql_root().join("usr");
+            let usr = usr.display();
+            options.push(format!("--basedir={usr}"));
+            options.push(format!("--lc-messages-dir={usr}/share/mysql"));
+            options.push(format!("--character-sets-dir={usr}/share/mysql/charsets"));
+            options.push(format!("--plugin-dir={usr}/lib/mysql/plugin"));
+        }
+        options
+    }
+
+    /// Durability costs time and gives a test nothing.
+    fn settings(self) -> &'static [&'static str] {
+        match self {
+            Flavour::MariaDb => &[
+                "--innodb-log-file-size=48M",
+                "--aria-log-file-size=8M",
+                "--innodb-doublewrite=0",
+            ],
+            Flavour::MySql => &[
+                "--innodb-redo-log-capacity=64M",
+                "--innodb-doublewrite=OFF",
+                "--performance-schema=OFF",
+                "--mysqlx=OFF",
+            ],
+        }
+    }
+
+    /// A data folder fresh from the server's own initialisation, made once for each version of the
+    /// server and build folder, and copied from there.
+    fn template(self) -> PathBuf {
+        let version = process::run(
+            {
+                let mut command = process::command(self.server_program());
+                command.arg("--version");
+                command
+            },
+            Vec::new(),
+            Duration::from_secs(20),
+        );
+        let version: String = version
+            .out()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        let version = version
+            .split("Ver")
+            .last()
+            .unwrap_or_default()
+            .trim_matches('-');
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let template = cache.join(format!("{self:?}-{version}"));
+        if template.exists() {
+            return template;
+        }
+        let fresh = cache.join(format!("{self:?}-{version}.{}", std::process::id()));
+        let mut command = match self {
+            Flavour::MariaDb => {
+                let mut command = process::command("mariadb-install-db");
+                command.args(["--no-defaults", "--skip-test-db"]);
+                command.arg("--auth-root-authentication-method=normal");
+                command
+            }
+            Flavour::MySql => {
+                let mut command = process::command(self.server_program());
+                command.args(self.base()).arg("--initialize-insecure");
+                command
+            }
+        };
+        command
+            .args(self.settings())
+            .arg("--user=root")
+            .arg(format!("--datadir={}", fresh.display()));
+        let made = process::run(command, Vec::new(), Duration::from_secs(120));
+        assert_eq!(made.code, 0, "no data folder: {}{}", made.out(), made.err());
+        // Another process may have been faster; its template is as good.
+        if std::fs::rename(&fresh, &template).is_err() {
+            let _ = std::fs::remove_dir_all(&fresh);
+        }
+        template
+    }
+
+    fn accounts(self) -> String {
+        let plugin = match self {
+            Flavour::MariaDb => "mysql_native_password",
+            Flavour::MySql => "caching_sha2_password",
+        };
+        let native = match self {
+            Flavour::MariaDb => format!("IDENTIFIED VIA {plugin} USING PASSWORD('{PASSWORD}')"),
+            Flavour::MySql => format!("IDENTIFIED WITH {plugin} BY '{PASSWORD}'"),
+        };
+        format!(
+            "CREATE USER IF NOT EXISTS '{USER}'@'%' {native};\n\
+             GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION;\n\
+             CREATE USER IF NOT EXISTS 'empty'@'%';\n\
+             CREATE DATABASE IF NOT EXISTS test;\n\
+             GRANT ALL ON *.* TO 'empty'@'%';\n"
+        )
+    }
+}
+
+impl Server {
+    /// Starts a server for one test, with more options.
+    pub fn start_own(flavour: Flavour, options: &[&str]) -> Server {
+        let folder = process::folder(match flavour {
+            Flavour::MariaDb => "mariadb",
+            Flavour::MySql => "mysql",
+        });
+        let data = folder.join("data");
+        let copied = Command::new("cp")
+            .args(["-a", "--reflink=auto", "--sparse=always"])
+            .arg(flavour.template())
+            .arg(&data)
+            .status()
+            .expect("cp runs");
+        assert!(copied.success(), "the data folder could not be copied");
+        std::fs::create_dir(folder.join("tmp")).expect("a folder");
+        std::fs::write(folder.join("init.sql"), flavour.accounts()).expect("a file");
+
+        // Someone else may take the port between our look and the server's bind.
+        for _ in 0..5 {
+            let port = process::free_port();
+            let child = launch(flavour, &folder, port, options);
+            let mut server = Server {
+                flavour,
+                port,
+                socket: folder.join("sock"),
+                folder: folder.clone(),
+                child: Mutex::new(child),
+            };
+            if server.wait_until_ready() {
+                return server;
+            }
+            // Not this folder's end.
+            server.folder = PathBuf::new();
+        }
+        panic!("{flavour:?} does not start:\n{}", log_tail(&folder));
+    }
+
+    /// Whether it came up: a greeting can be read.
+    fn wait_until_ready(&self) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            if self.exited() {
+                return false;
+            }
+            if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
+                let mut head = [0; 5];
+                // Protocol 10: a real greeting, not an error packet.
+                if stream.read_exact(&mut head).is_ok() && head[4] == 10 && !self.exited() {
+                    return true;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
+    fn exited(&self) -> bool {
+        let mut child = self.child.lock().unwrap();
+        child.try_wait().expect("it can be waited for").is_some()
+    }
+
+    /// "127.0.0.1".
+    pub fn host(&self) -> &'static str {
+        "127.0.0.1"
+    }
+
+    /// Runs statements as root over the unix socket with the server's own command-line client;
+    /// the answer is tab-separated lines without headings.
+    #[track_caller]
+    pub fn sql(&self, statements: &str) -> String {
+        let done = Cli::tool(self.flavour, "mysql")
+            .args(["--no-defaults", "-uroot", "-N", "-B"])
+            .arg(format!("--socket={}", self.socket.display()))
+            .stdin(statements)
+            .run();
+        assert_eq!(done.code, 0, "{statements}: {}", done.err());
+        done.out()
+    }
+
+    /// Creates a database of a name that no other test has, and names it.
+    pub fn database(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.sql(&format!("CREATE DATABASE {name}"));
+        name
+    }
+
+    /// Ends the process at once, as a power cut would.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Waits until the server has ended by itself.
+    #[track_caller]
+    pub fn wait_for_end(&self) {
+        let mut child = self.child.lock().unwrap();
+        let status = process::wait(&mut child, Duration::from_secs(60));
+        assert!(status.is_some(), "the server does not end");
+    }
+
+    /// Starts it again on the same port and data, after [`Server::kill`] or its own end.
+    pub fn restart(&self, options: &[&str]) {
+        *self.child.lock().unwrap() = launch(self.flavour, &self.folder, self.port, options);
+        assert!(
+            self.wait_until_ready(),
+            "the server does not start again:\n{}",
+            log_tail(&self.folder)
+        );
+    }
+
+    /// A folder that goes with the server.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if self.folder.is_absolute() {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn launch(flavour: Flavour, folder: &Path, port: u16, options: &[&str]) -> Child {
+    let at = folder.display();
+    let log = std::fs::File::create(folder.join("log")).expect("a log");
+    let mut command = process::command(flavour.server_program());
+    command
+        .args(flavour.base())
+        .args(flavour.settings())
+        .args([
+            "--user=root",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-flush-method=nosync",
+            "--sync-binlog=0",
+            "--server-id=1",
+            "--log-bin=binlog",
+            "--local-infile=1",
+            "--secure-file-priv=",
+            "--max-connections=1500",
+            "--back-log=1500",
+            "--max-allowed-packet=1G",
+            "--max-connect-errors=1000000",
+        ])
+        .arg(format!("--datadir={at}/data"))
+        .arg(format!("--tmpdir={at}/tmp"))
+        .arg(format!("--socket={at}/sock"))
+        .arg(format!("--pid-file={at}/pid"))
+        .arg(format!("--init-file={at}/init.sql"))
+        .arg(format!("--port={port}"))
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log);
+    process::spawn(command)
+}
+
+fn log_tail(folder: &Path) -> String {
+    process::clip(&std::fs::read(folder.join("log")).unwrap_or_default())
+}
