@@ -243,7 +243,7 @@ fn compare(server: &Server, startfile: &str, how: &str) {
         same(&direct, &through, how);
     }
     dpm.wait_until_idle();
-    assert_eq!(dpm.stat("errors"), 0.0);
+    dpm.assert_no_errors();
 }
 
 both! {

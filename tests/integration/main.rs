@@ -4,6 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod callbacks;
+mod command_line;
 mod commands;
+mod deaths;
+mod errors;
+mod flow;
+mod hostile;
 mod passthrough;
 mod servers;

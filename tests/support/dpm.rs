@@ -270,18 +270,29 @@ impl Dpm {
             .unwrap_or_else(|| panic!("no counter {name:?} in {stats:?}"))
     }
 
-    /// Waits until no connection is left, neither in the counters nor among the scripts' links.
+    /// Waits until no connection is left.
     #[track_caller]
     pub fn wait_until_idle(&self) {
         let begun = Instant::now();
         loop {
-            let open = self.stat("connections");
-            if open == 0.0 {
+            let stats = self.stats();
+            if stats["clients"] == 0.0 && stats["servers"] == 0.0 {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "{open} connections have leaked");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "connections have leaked: {stats:?}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Panics if a callback has failed or a peer was found to break the protocol.
+    #[track_caller]
+    pub fn assert_no_errors(&self) {
+        let stats = self.stats();
+        assert_eq!(stats["callback_errors"], 0.0, "{stats:?}");
+        assert_eq!(stats["protocol_errors"], 0.0, "{stats:?}");
     }
 
     /// Sends a signal by name.
@@ -326,7 +337,9 @@ impl Drop for Dpm {
         let _ = self.child.kill();
         let status = self.child.wait();
         if std::thread::panicking() {
-            let lines = self.log.lines.lock().unwrap();
+            let mut lines = self.log.lines.lock().unwrap();
+            // Of the many counters only the last ones tell something.
+            lines.dedup_by(|b, a| a.starts_with("STATS ") && b.starts_with("STATS "));
             println!("--- dpm ended with {status:?}; the end of what it wrote:");
             for line in &lines[lines.len().saturating_sub(200)..] {
                 println!("  {line}");

@@ -20,7 +20,11 @@ pub fn root() -> &'static Path {
             .expect("a temporary folder")
             .keep();
         let janitor = Command::new("sh")
-            .args(["-c", r#"read -r _; sleep 0.2; rm -rf "$1""#, "janitor"])
+            .args([
+                "-c",
+                r#"trap "" INT TERM HUP; read -r _; sleep 0.2; rm -rf "$1""#,
+                "janitor",
+            ])
             .arg(&root)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

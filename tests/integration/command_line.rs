@@ -1,0 +1,263 @@
+//! The program itself: options, startfiles, signals.
+
+use std::time::{Duration, Instant};
+
+use crate::support::dpm::Launch;
+use crate::support::process::{self, Finished};
+use crate::support::wire::{Wire, caps, com};
+use crate::support::{Cli, Dpm, Flavour, mariadb};
+
+const PLAIN: u32 = caps::BASE | caps::MULTI;
+
+/// Runs the program to its end.
+fn dpm(args: &[&str]) -> Finished {
+    let mut command = process::command(env!("CARGO_BIN_EXE_dpm"));
+    command.args(args).env_remove("RUST_LOG");
+    process::run(command, Vec::new(), Duration::from_secs(20))
+}
+
+/// Writes a startfile and gives its path.
+fn file(text: &str) -> String {
+    let path = process::folder("startfile").join("it.lua");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn help_and_version() {
+    let help = dpm(&["--help"]);
+    assert_eq!(help.code, 0);
+    for option in ["--startfile", "--verbose", "--check", "--version"] {
+        assert!(help.out().contains(option), "{option}");
+    }
+    let version = dpm(&["--version"]);
+    assert_eq!(version.code, 0);
+    assert!(version.out().contains(env!("CARGO_PKG_VERSION")));
+    assert_ne!(dpm(&["--nonsense"]).code, 0);
+}
+
+#[test]
+fn a_startfile_without_anything_to_wait_for_ends_well() {
+    let done = dpm(&["-s", &file("print('hello', #arg)"), "--", "a", "b"]);
+    assert_eq!(
+        (done.code, done.out().as_str()),
+        (0, "hello\t2\n"),
+        "{}",
+        done.err()
+    );
+}
+
+#[test]
+fn arguments_reach_the_script() {
+    let path = file("print(arg[0], arg[1], arg[2], arg[3])");
+    let done = dpm(&["--startfile", &path, "--", "--x", "y z"]);
+    assert_eq!(done.out(), format!("{path}\t--x\ty z\tnil\n"));
+}
+
+#[test]
+fn an_error_in_the_startfile_has_file_line_and_traceback() {
+    let path = file("local function f()\n  error('broken')\nend\nf()");
+    let done = dpm(&["-s", &path]);
+    assert_eq!(done.code, 1);
+    for part in ["it.lua:2: broken", "stack traceback", "it.lua:4:"] {
+        assert!(done.err().contains(part), "{part}: {}", done.err());
+    }
+    let done = dpm(&["-s", "/does/not/exist.lua"]);
+    assert_eq!(done.code, 1);
+    assert!(done.err().contains("/does/not/exist.lua"));
+}
+
+#[test]
+fn check_compiles_and_does_not_run() {
+    let done = dpm(&["--check", "-s", &file("print('ran') error('x')")]);
+    assert_eq!((done.code, done.out().as_str()), (0, ""), "{}", done.err());
+    let done = dpm(&["--check", "-s", &file("x = = 1")]);
+    assert_eq!(done.code, 1);
+    assert!(done.err().contains("it.lua:1:"), "{}", done.err());
+}
+
+#[test]
+fn it_is_luajit_with_lua_5_1_semantics() {
+    let done = dpm(&[
+        "-s",
+        &file(
+            "print(_VERSION, type(jit), type(setfenv), type(unpack), type(module), table.maxn { 1, 2 })",
+        ),
+    ]);
+    assert_eq!(
+        done.out(),
+        "Lua 5.1\ttable\tfunction\tfunction\tfunction\t2\n"
+    );
+}
+
+#[test]
+fn require_looks_beside_the_startfile_first_then_in_the_binary() {
+    let folder = process::folder("require");
+    std::fs::write(folder.join("mine.lua"), "return 'beside'").unwrap();
+    std::fs::write(
+        folder.join("it.lua"),
+        "print(require('mine'), type(require('dpml')), dpml == require('dpml'))",
+    )
+    .unwrap();
+    let done = dpm(&["-s", &folder.join("it.lua").display().to_string()]);
+    assert_eq!(done.out(), "beside\ttable\ttrue\n", "{}", done.err());
+    std::fs::write(folder.join("dpml.lua"), "return 'own'").unwrap();
+    std::fs::write(folder.join("it.lua"), "print(require('dpml'))").unwrap();
+    let done = dpm(&["-s", &folder.join("it.lua").display().to_string()]);
+    assert_eq!(done.out(), "own\n", "{}", done.err());
+}
+
+#[test]
+fn a_native_lua_module_loads() {
+    let pattern = std::fs::read_dir("/usr/lib")
+        .unwrap()
+        .filter_map(Result::ok)
+        .map(|entry| entry.path().join("lua/5.1"))
+        .find(|path| path.join("cjson.so").exists())
+        .expect("lua-cjson is installed");
+    let mut command = process::command(env!("CARGO_BIN_EXE_dpm"));
+    command
+        .args([
+            "-s",
+            &file("print(require('cjson').encode { 1, 'two', true })"),
+        ])
+        .env("LUA_CPATH", format!("{}/?.so", pattern.display()));
+    let done = process::run(command, Vec::new(), Duration::from_secs(20));
+    assert_eq!(done.out(), "[1,\"two\",true]\n", "{}", done.err());
+}
+
+#[test]
+fn exit_leaves_in_order_with_a_code() {
+    let done = dpm(&["-s", &file("dpm.exit(7)")]);
+    assert_eq!(done.code, 7);
+    let done = dpm(&[
+        "-s",
+        &file(
+            "local t = dpm.new_timer() t:schedule(0, 10, function() print('bye') dpm.exit(3) end)",
+        ),
+    ]);
+    assert_eq!((done.code, done.out().as_str()), (3, "bye\n"));
+}
+
+#[test]
+fn a_timer_keeps_it_alive_until_it_is_cancelled() {
+    let done = dpm(&[
+        "-s",
+        &file(
+            "
+        local n = 0
+        dpm.new_timer():schedule(0, 5, function(t, what)
+          n = n + 1
+          print(what, n)
+          if n == 3 then t:cancel() end
+        end, 'tick')
+        collectgarbage()",
+        ),
+    ]);
+    assert_eq!(
+        (done.code, done.out().as_str()),
+        (0, "tick\t1\ntick\t2\ntick\t3\n"),
+        "{}",
+        done.err()
+    );
+}
+
+#[test]
+fn signals_reach_the_script() {
+    let dpm = Dpm::start(
+        "for _, name in ipairs { 'HUP', 'USR2' } do
+           dpm.on_signal(name, function() print('got ' .. name) end)
+         end
+         require('harness').passthrough()",
+        mariadb(),
+    );
+    dpm.port();
+    dpm.signal("HUP");
+    dpm.line("got HUP");
+    dpm.signal("USR2");
+    dpm.line("got USR2");
+    dpm.signal("PIPE");
+    assert_eq!(Wire::login(dpm.port(), PLAIN).rows("SELECT 1"), [["1"]]);
+}
+
+#[test]
+fn sigterm_lets_exchanges_finish() {
+    for name in ["TERM", "INT"] {
+        let mut dpm = Dpm::passthrough(mariadb());
+        let port = dpm.port();
+        let mut idle = Wire::login(port, PLAIN);
+        let mut busy = Wire::login(port, PLAIN);
+        busy.command(com::QUERY, b"SELECT SLEEP(0.7)");
+        std::thread::sleep(Duration::from_millis(100));
+        dpm.signal(name);
+        assert!(idle.closed(), "an idle client is not waited for");
+        assert!(
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_err(),
+            "it accepts no more"
+        );
+        assert!(matches!(
+            busy.answer(),
+            crate::support::wire::Answer::Rows { .. }
+        ));
+        assert!(busy.closed());
+        assert_eq!(dpm.wait_for_end().code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut dpm = Dpm::passthrough(mariadb());
+    let mut busy = Wire::login(dpm.port(), PLAIN);
+    busy.command(com::QUERY, b"SELECT SLEEP(15)");
+    std::thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
+    dpm.signal("TERM");
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(dpm.runs());
+    dpm.signal("TERM");
+    dpm.wait_for_end();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn the_drain_has_an_end() {
+    let mut dpm = Dpm::start(
+        "dpm.config { drain = 1 } require('harness').passthrough()",
+        mariadb(),
+    );
+    let mut busy = Wire::login(dpm.port(), PLAIN);
+    busy.command(com::QUERY, b"SELECT SLEEP(15)");
+    std::thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
+    assert_eq!(dpm.stop().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(busy.closed());
+}
+
+#[test]
+fn without_a_startfile_it_answers_by_itself() {
+    // The built-in script takes a fixed port; a test must not count on that one being free.
+    let startup = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("lua/startup.lua");
+    let port = process::free_port();
+    let dpm = Launch::file(startup).arg(port).start();
+    dpm.line("dpm");
+    let help = dpm.lines("").join("\n");
+    assert!(
+        help.contains(&port.to_string()),
+        "it says how to connect: {help}"
+    );
+    let said = Cli::tool(Flavour::MariaDb, "mysql")
+        .args([
+            "--no-defaults",
+            "--protocol=tcp",
+            "-h127.0.0.1",
+            "-udpm",
+            "-pdpm",
+            "-N",
+            "-B",
+        ])
+        .arg(format!("-P{port}"))
+        .args(["-e", "SELECT 1; SHOW STATUS LIKE 'dpm%'"])
+        .run();
+    assert!(said.out().starts_with("1\n"), "{}\n{help}", said.err());
+}
