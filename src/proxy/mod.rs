@@ -28,6 +28,8 @@ mod link;
 mod options;
 mod packet;
 mod pump;
+#[cfg(test)]
+mod replay;
 mod run;
 mod send;
 mod sockets;

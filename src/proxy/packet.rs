@@ -403,7 +403,7 @@ impl Core {
                 put.events = match step.kind {
                     PacketKind::Auth => {
                         let mut auth = Auth::decode(&payload).map_err(|error| error.to_string())?;
-                        auth.capabilities &= session.offered();
+                        auth.capabilities &= session.offered() | Capabilities::WISHES;
                         let events = session.send_auth(auth.capabilities)?;
                         let mut masked = Vec::new();
                         auth.encode(&mut masked);
@@ -620,7 +620,7 @@ fn read_auth(payload: &[u8], offered: Capabilities) -> Result<(Capabilities, Vec
             "the client asks for what it was not offered: {unoffered:?}"
         )));
     }
-    auth.capabilities &= offered;
+    auth.capabilities &= offered | Capabilities::WISHES;
     let mut masked = Vec::with_capacity(payload.len());
     auth.encode(&mut masked);
     Ok((auth.capabilities, masked))

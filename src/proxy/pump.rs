@@ -74,7 +74,7 @@ impl Proxy {
 
     /// Deals with packets at the front of `data`: returns how many bytes are dealt with, and how
     /// many there must be before it is worth to look again (0: not before something else happens).
-    fn process(&self, id: ConnId, data: &mut [u8]) -> (usize, usize) {
+    pub(super) fn process(&self, id: ConnId, data: &mut [u8]) -> (usize, usize) {
         let mut at = 0;
         loop {
             let Some(rest) = data.get_mut(at..) else {
@@ -242,7 +242,7 @@ impl Core {
     }
 
     /// Keeps what was not dealt with. Returns whether to go on reading.
-    fn keep(&mut self, id: ConnId, rest: &[u8], need: usize) -> bool {
+    pub(super) fn keep(&mut self, id: ConnId, rest: &[u8], need: usize) -> bool {
         let Some(conn) = self.open_mut(id) else {
             return false;
         };

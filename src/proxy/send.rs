@@ -216,7 +216,7 @@ fn to_server(
     match packet {
         Packet::Auth(auth) => {
             let mut auth = auth.clone();
-            auth.capabilities &= session.offered();
+            auth.capabilities &= session.offered() | crate::wire::Capabilities::WISHES;
             let events = session.send_auth(auth.capabilities)?;
             auth.encode(payload);
             Ok(events)

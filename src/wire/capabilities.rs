@@ -105,6 +105,19 @@ capabilities! {
 }
 
 impl Capabilities {
+    /// Wishes of a client that change no packet's form, so that it may utter them unasked, as
+    /// client libraries do.
+    pub const WISHES: Self = Self::from_bits_retain(
+        Self::LONG_PASSWORD.bits()
+            | Self::FOUND_ROWS.bits()
+            | Self::LONG_FLAG.bits()
+            | Self::NO_SCHEMA.bits()
+            | Self::ODBC.bits()
+            | Self::IGNORE_SPACE.bits()
+            | Self::INTERACTIVE.bits()
+            | Self::IGNORE_SIGPIPE.bits(),
+    );
+
     /// What the proxy can follow today. A handshake that passes through is masked with it, so that
     /// client and server never agree on something that would change the bytes behind its back: no
     /// TLS, no compression, no query attributes, no results without definitions, no second
