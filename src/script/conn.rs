@@ -81,7 +81,9 @@ fn add_value(
 
 fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
     add_value(methods, "id", |_, info| number(info.id.serial() as f64))?;
-    add_value(methods, "remote_id", |_, info| number(info.remote_id.get() as f64))?;
+    add_value(methods, "remote_id", |_, info| {
+        number(info.remote_id.get() as f64)
+    })?;
     add_value(methods, "listener", |_, info| {
         number(match info.kind {
             ConnKind::TcpListener => 1.0,
@@ -100,7 +102,9 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
         let address = info.address.borrow().clone();
         string(lua, &*address)
     })?;
-    add_value(methods, "socket_port", |_, info| number(info.port.get().into()))?;
+    add_value(methods, "socket_port", |_, info| {
+        number(info.port.get().into())
+    })?;
     add_value(methods, "state", |_, info| match info.state.get() {
         Some(event) => number(f64::from(event as u8)),
         None => one(Value::Nil),
@@ -150,7 +154,9 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
             }),
             _ => return Err(args.expected(0, "", "a callback object or nil")),
         };
-        let before = rt.entry(conn.id(), |entry| std::mem::replace(&mut entry.package, package));
+        let before = rt.entry(conn.id(), |entry| {
+            std::mem::replace(&mut entry.package, package)
+        });
         drop(before);
         rt.rearm(conn.id());
         nothing()
@@ -159,7 +165,10 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
     let rt = runtime.clone();
     methods.add::<ConnObject>("on_close", move |_, conn, args| {
         let function = args.function(0, "")?.clone();
-        if rt.entry(conn.id(), |entry| entry.on_close.push(function)).is_none() {
+        if rt
+            .entry(conn.id(), |entry| entry.on_close.push(function))
+            .is_none()
+        {
             let (id, reason) = (conn.id().serial(), conn.info.reason());
             return Err(args.error(format!("connection {id} is closed ({reason})")));
         }

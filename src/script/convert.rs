@@ -91,7 +91,11 @@ mod tests {
             (Value::Number(3.5), 255, None),
             (Value::Number(f64::NAN), 255, None),
             (Value::Number(f64::INFINITY), u64::MAX, None),
-            (Value::Number(9_007_199_254_740_992.0), u64::MAX, Some(EXACT)),
+            (
+                Value::Number(9_007_199_254_740_992.0),
+                u64::MAX,
+                Some(EXACT),
+            ),
             (Value::Number(9_007_199_254_740_994.0), u64::MAX, None),
             (string("18446744073709551615"), u64::MAX, Some(u64::MAX)),
             (string("18446744073709551616"), u64::MAX, None),

@@ -25,12 +25,15 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::slice;
 
+use mlua::state::RawLua;
 use mlua::{AnyUserData, Function, Lua, Table, Value, ffi, lua_State};
 
 use crate::wire::lenenc;
 
 /// The most that is pushed by anything here.
 const STACK: c_int = 16;
+/// The most arguments of a callback.
+const MAX_ARGS: usize = 4;
 /// Values of a row that are found at once, before the first becomes a Lua value.
 const BATCH: usize = 32;
 /// The longest row that fits into a Lua object.
@@ -56,10 +59,8 @@ struct RowHeader {
     moved: bool,
 }
 
-/// The first argument of a callback.
-pub(super) enum Packet<'a> {
-    /// The event comes without one.
-    None,
+/// An argument of a callback.
+pub(super) enum Arg<'a> {
     /// A row that has just come in.
     Row {
         /// Its encoding.
@@ -67,8 +68,14 @@ pub(super) enum Packet<'a> {
         /// Its bytes.
         payload: &'a [u8],
     },
-    /// Any other object.
+    /// An object.
     Object(&'a AnyUserData),
+    /// The element of a table, unless it has been collected from there.
+    Element(&'a Table, i32),
+    /// A number.
+    Number(f64),
+    /// Anything else.
+    Value(&'a Value),
 }
 
 /// What is called.
@@ -78,17 +85,6 @@ pub(super) enum Target<'a> {
     Function(&'a Function),
     /// The element of a table.
     Element(&'a Table, i32),
-}
-
-/// The last argument of a callback.
-#[derive(Clone, Copy)]
-pub(super) enum Conn<'a> {
-    /// The element of the table of connections that are alive.
-    Alive(&'a Table, i32),
-    /// The object itself.
-    Object(&'a AnyUserData),
-    /// It has been collected: nil.
-    Collected,
 }
 
 /// What the hot path needs at hand.
@@ -106,7 +102,9 @@ return function(error)
     if type(error) ~= 'string' and find(text, 'stack traceback:', 1, true) then
         return text
     end
-    return traceback(text, 2)
+    -- Not a tail call, which would take the place of level 1.
+    local with_traceback = traceback(text, 2)
+    return with_traceback
 end";
 
 impl Fast {
@@ -136,21 +134,16 @@ impl Fast {
         &self.handler
     }
 
-    /// Calls back with `(packet, id, conn)` or `(id, conn)`; the result is the function's first,
-    /// if that is a number, or its error with a traceback. `Ok(None)` also if there is no such
-    /// function.
+    /// Calls a function; the result is its first, if that is a number, or its error with a
+    /// traceback. `Ok(None)` also if there is no such function.
     pub fn call(
         &self,
         lua: &Lua,
         target: Target<'_>,
-        packet: &Packet<'_>,
-        id: u64,
-        conn: Conn<'_>,
+        args: &[Arg<'_>],
     ) -> Result<Option<f64>, String> {
-        if let Packet::Row { payload, .. } = packet
-            && payload.len() > MAX_ROW
-        {
-            return Err(format!("a row of {} bytes is too long", payload.len()));
+        if args.len() > MAX_ARGS {
+            return Err("too many arguments for a callback".to_string());
         }
         lua.exec_raw_lua(|raw| {
             let state = raw.state();
@@ -161,37 +154,7 @@ impl Fast {
                 if ffi::lua_checkstack(state, STACK) == 0 {
                     return Err("the Lua stack is full: calls are nested too deep".to_string());
                 }
-                let pushed = (|| {
-                    raw.push(&self.handler)?;
-                    match target {
-                        Target::Function(function) => raw.push(function)?,
-                        Target::Element(table, index) => push_element(raw, table, index)?,
-                    }
-                    match packet {
-                        Packet::None => {}
-                        Packet::Row { binary, payload } => {
-                            let kind = RowKind {
-                                binary: *binary,
-                                packed: false,
-                            };
-                            new_row(state, kind, payload);
-                            raw.push(&self.row_metatable)?;
-                            ffi::lua_setmetatable(state, -2);
-                        }
-                        Packet::Object(object) => raw.push(*object)?,
-                    }
-                    // Never above 2^53: it counts connections.
-                    ffi::lua_pushnumber(state, id as f64);
-                    match conn {
-                        Conn::Alive(table, index) => push_element(raw, table, index),
-                        Conn::Object(object) => raw.push(object),
-                        Conn::Collected => {
-                            ffi::lua_pushnil(state);
-                            Ok(())
-                        }
-                    }
-                })();
-                if let Err(error) = pushed {
+                if let Err(error) = self.push_call(raw, target, args) {
                     ffi::lua_settop(state, top);
                     return Err(error.to_string());
                 }
@@ -199,8 +162,7 @@ impl Fast {
                     ffi::lua_settop(state, top);
                     return Ok(None);
                 }
-                let args = ffi::lua_gettop(state) - top - 2;
-                let status = ffi::lua_pcall(state, args, 1, top + 1);
+                let status = ffi::lua_pcall(state, args.len() as c_int, 1, top + 1);
                 let result = if status != ffi::LUA_OK {
                     Err(message(state))
                 } else if ffi::lua_type(state, -1) == ffi::LUA_TNUMBER {
@@ -212,6 +174,48 @@ impl Fast {
                 result
             }
         })
+    }
+
+    /// Pushes the message handler, the function and its arguments.
+    ///
+    /// # Safety
+    /// The stack must have room for `STACK` values.
+    unsafe fn push_call(
+        &self,
+        raw: &RawLua,
+        target: Target<'_>,
+        args: &[Arg<'_>],
+    ) -> mlua::Result<()> {
+        let state = raw.state();
+        // SAFETY: two values, and one and a passing one for each argument.
+        unsafe {
+            raw.push(&self.handler)?;
+            match target {
+                Target::Function(function) => raw.push(function)?,
+                Target::Element(table, index) => push_element(raw, table, index)?,
+            }
+            for arg in args {
+                match arg {
+                    Arg::Row { payload, .. } if payload.len() > MAX_ROW => {
+                        return Err(mlua::Error::runtime("the row is too long"));
+                    }
+                    Arg::Row { binary, payload } => {
+                        let kind = RowKind {
+                            binary: *binary,
+                            packed: false,
+                        };
+                        new_row(state, kind, payload);
+                        raw.push(&self.row_metatable)?;
+                        ffi::lua_setmetatable(state, -2);
+                    }
+                    Arg::Object(object) => raw.push(*object)?,
+                    Arg::Element(table, index) => push_element(raw, table, *index)?,
+                    Arg::Number(number) => ffi::lua_pushnumber(state, *number),
+                    Arg::Value(value) => raw.push_value(value)?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A new row object.
@@ -268,7 +272,13 @@ impl Fast {
     }
 
     /// Gives a row other bytes; `false` if the object is no row.
-    pub fn write_row(&self, lua: &Lua, object: &AnyUserData, kind: RowKind, payload: &[u8]) -> bool {
+    pub fn write_row(
+        &self,
+        lua: &Lua,
+        object: &AnyUserData,
+        kind: RowKind,
+        payload: &[u8],
+    ) -> bool {
         if payload.len() > MAX_ROW {
             return false;
         }
@@ -372,7 +382,7 @@ impl Fast {
 ///
 /// # Safety
 /// The stack must have room for two values.
-unsafe fn push_element(raw: &mlua::state::RawLua, table: &Table, index: i32) -> mlua::Result<()> {
+unsafe fn push_element(raw: &RawLua, table: &Table, index: i32) -> mlua::Result<()> {
     let state = raw.state();
     // SAFETY: a table was pushed, and raw access neither runs code nor fails.
     unsafe {
@@ -517,8 +527,12 @@ unsafe extern "C-unwind" fn parse_row_array(state: *mut lua_State) -> c_int {
         let mut at = 0;
         let mut count: c_int = 0;
         loop {
-            let Some((found, next)) = scan(slice::from_raw_parts(start, len), at, &mut spans) else {
-                return ffi::luaL_error(state, c"rset:parse_row_array: the row is malformed".as_ptr());
+            let Some((found, next)) = scan(slice::from_raw_parts(start, len), at, &mut spans)
+            else {
+                return ffi::luaL_error(
+                    state,
+                    c"rset:parse_row_array: the row is malformed".as_ptr(),
+                );
             };
             if at == 0 {
                 ffi::lua_createtable(state, found as c_int, 0);

@@ -28,7 +28,12 @@ fn attributes() -> Vec<Accessor<Column>> {
             |c| c.character_set.into(),
             |c, v| c.character_set = v as u16,
         ),
-        Accessor::integer("length", U32, |c| c.length.into(), |c, v| c.length = v as u32),
+        Accessor::integer(
+            "length",
+            U32,
+            |c| c.length.into(),
+            |c, v| c.length = v as u32,
+        ),
         Accessor::integer(
             "type",
             U8,
@@ -36,7 +41,12 @@ fn attributes() -> Vec<Accessor<Column>> {
             |c, v| c.column_type = ColumnType(v as u8),
         ),
         Accessor::flags("flags", U16, |c| c.flags.into(), |c, v| c.flags = v as u16),
-        Accessor::integer("decimals", U8, |c| c.decimals.into(), |c, v| c.decimals = v as u8),
+        Accessor::integer(
+            "decimals",
+            U8,
+            |c| c.decimals.into(),
+            |c, v| c.decimals = v as u8,
+        ),
         Accessor::optional(
             "default",
             NAME,
@@ -103,7 +113,9 @@ fn changes(
     for pair in args.table(0, "")?.pairs::<Value, Value>() {
         let (key, value) = pair?;
         let attribute = match &key {
-            Value::String(key) => attributes.iter().find(|a| a.name.as_bytes() == key.as_bytes()),
+            Value::String(key) => attributes
+                .iter()
+                .find(|a| key.as_bytes() == a.name.as_bytes()),
             _ => None,
         };
         let Some(attribute) = attribute else {

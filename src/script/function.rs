@@ -96,7 +96,11 @@ pub struct Methods<'a> {
 
 impl<'a> Methods<'a> {
     /// None yet.
-    pub fn new(lua: &'a Lua, raiser: &'a Raiser, object: &'static str) -> mlua::Result<Methods<'a>> {
+    pub fn new(
+        lua: &'a Lua,
+        raiser: &'a Raiser,
+        object: &'static str,
+    ) -> mlua::Result<Methods<'a>> {
         Ok(Methods {
             lua,
             raiser,
@@ -174,7 +178,12 @@ impl Args {
 
     /// An error about an argument of the wrong kind. `what` names the argument, if there are
     /// several.
-    pub fn expected(&self, index: usize, what: &str, wanted: impl std::fmt::Display) -> ScriptError {
+    pub fn expected(
+        &self,
+        index: usize,
+        what: &str,
+        wanted: impl std::fmt::Display,
+    ) -> ScriptError {
         let got = describe(self.get(index));
         let colon = if what.is_empty() { "" } else { ": " };
         self.error(format!("{what}{colon}expected {wanted}, got {got}"))
@@ -183,7 +192,9 @@ impl Args {
     fn not_self(&self) -> ScriptError {
         let (object, name) = self.path.split_once(':').unwrap_or(("", &self.path));
         let got = self.values.first().map_or("nothing".to_string(), describe);
-        self.error(format!("must be called on {object} as {object}:{name}(), not on {got}"))
+        self.error(format!(
+            "must be called on {object} as {object}:{name}(), not on {got}"
+        ))
     }
 
     /// An integer from 0 to `max`.
@@ -202,7 +213,10 @@ impl Args {
         if bytes.len() > max {
             let colon = if what.is_empty() { "" } else { ": " };
             let len = bytes.len();
-            return Err(self.error(format!("{what}{colon}expected {}, got {len} bytes", wanted())));
+            return Err(self.error(format!(
+                "{what}{colon}expected {}, got {len} bytes",
+                wanted()
+            )));
         }
         Ok(bytes.to_vec())
     }
@@ -300,4 +314,3 @@ pub fn number(number: f64) -> Answer {
 pub fn string(lua: &Lua, bytes: impl AsRef<[u8]>) -> Answer {
     one(Value::String(lua.create_string(bytes)?))
 }
-

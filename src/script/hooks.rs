@@ -4,7 +4,7 @@ use std::rc::{Rc, Weak};
 
 use mlua::{AnyUserData, Lua};
 
-use super::fast::{Conn, Packet, Target};
+use super::fast::{Arg, Target};
 use super::object::{self, AuthDataPacket, DataPacket, PacketObject, StatsPacket};
 use super::rset::Rset;
 use super::runtime::Runtime;
@@ -33,16 +33,20 @@ impl LuaHooks {
 
 impl Hooks for LuaHooks {
     fn accepted(&self, listener: &Rc<ConnInfo>, client: &Rc<ConnInfo>) -> Verdict {
-        self.with(Verdict::Failed, |runtime, lua| accepted(runtime, lua, listener, client))
+        self.with(Verdict::Failed, |runtime, lua| {
+            accepted(runtime, lua, listener, client)
+        })
     }
 
     fn event(&self, conn: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict {
-        self.with(Verdict::Failed, |runtime, lua| match fire(runtime, lua, conn.id, event, packet) {
-            Result::Ok(verdict) => verdict,
-            Err(problem) => {
-                let id = conn.id.serial();
-                log::error!("connection {id}: {}: {problem}", event.name());
-                Verdict::Failed
+        self.with(Verdict::Failed, |runtime, lua| {
+            match fire(runtime, lua, conn.id, event, packet) {
+                Ok(verdict) => verdict,
+                Err(problem) => {
+                    let id = conn.id.serial();
+                    log::error!("connection {id}: {}: {problem}", event.name());
+                    Verdict::Failed
+                }
             }
         })
     }
@@ -53,6 +57,8 @@ impl Hooks for LuaHooks {
 
     fn linked(&self, client: ConnId, server: ConnId) {
         self.with((), |runtime, _| {
+            runtime.entry(client, |entry| entry.peer = Some(server));
+            runtime.entry(server, |entry| entry.peer = Some(client));
             // Either object keeps the other one, in a way that Lua's collector sees through.
             if let (Some(client), Some(server)) = (runtime.object(client), runtime.object(server)) {
                 let kept = client
@@ -87,10 +93,14 @@ impl Hooks for LuaHooks {
 
 /// The object of an end no longer keeps the other one.
 fn release(runtime: &Runtime, id: ConnId) {
+    runtime.entry(id, |entry| entry.peer = None);
     if let Some(object) = runtime.object(id)
         && let Err(error) = object.set_user_value(mlua::Nil)
     {
-        log::error!("connection {}: its link cannot be let go: {error}", id.serial());
+        log::error!(
+            "connection {}: its link cannot be let go: {error}",
+            id.serial()
+        );
     }
 }
 
@@ -102,7 +112,7 @@ fn accepted(
 ) -> Verdict {
     let id = listener.id;
     let client = match runtime.adopt(lua, client.clone()) {
-        Result::Ok(client) => client,
+        Ok(client) => client,
         Err(error) => {
             log::error!("connection {}: {error}", client.id.serial());
             return Verdict::Failed;
@@ -112,7 +122,12 @@ fn accepted(
         log::warn!("listener {} has no MYC_CONNECT callback", id.serial());
         return Verdict::Failed;
     };
-    runtime.fire(id, Event::ClientConnect, &callbacks, &Packet::Object(&client))
+    runtime.fire(
+        id,
+        Event::ClientConnect,
+        &callbacks,
+        Some(Arg::Object(&client)),
+    )
 }
 
 /// Why a callback was not called.
@@ -128,9 +143,9 @@ fn fire(
     let callbacks = runtime.watching(id, event);
     let Some(packet) = packet else {
         let Some(callbacks) = callbacks else {
-            return Result::Ok(Verdict::Forward);
+            return Ok(Verdict::Forward);
         };
-        return Result::Ok(runtime.fire(id, event, &callbacks, &Packet::None));
+        return Ok(runtime.fire(id, event, &callbacks, None));
     };
 
     if let PacketKind::TextRow | PacketKind::BinaryRow = packet.kind {
@@ -140,19 +155,19 @@ fn fire(
             arrived.inspect(|arrived| arrived.binary.set(true));
         }
         let Some(callbacks) = callbacks else {
-            return Result::Ok(Verdict::Forward);
+            return Ok(Verdict::Forward);
         };
         let payload = packet.payload;
-        return Result::Ok(runtime.fire(id, event, &callbacks, &Packet::Row { binary, payload }));
+        return Ok(runtime.fire(id, event, &callbacks, Some(Arg::Row { binary, payload })));
     }
 
     let Some(object) = arrived_object(runtime, lua, id, event, packet, callbacks.is_some())? else {
-        return Result::Ok(Verdict::Forward);
+        return Ok(Verdict::Forward);
     };
     let Some(callbacks) = callbacks else {
-        return Result::Ok(Verdict::Forward);
+        return Ok(Verdict::Forward);
     };
-    Result::Ok(runtime.fire(id, event, &callbacks, &Packet::Object(&object)))
+    Ok(runtime.fire(id, event, &callbacks, Some(Arg::Object(&object))))
 }
 
 /// The object of a packet, unless nobody will see it.
@@ -170,7 +185,7 @@ fn arrived_object(
             let rset = Rset::arrived(ResultsetHeader::decode(packet.payload, capabilities)?);
             let arrived = watched.then(|| rset.columns());
             runtime.entry(id, |entry| entry.arrived = arrived);
-            Result::Ok(Some(lua.create_userdata(rset)?))
+            Ok(Some(lua.create_userdata(rset)?))
         }
         PacketKind::Column => {
             let column = Column::decode(packet.payload, capabilities)?;
@@ -179,11 +194,11 @@ fn arrived_object(
                 arrived.inspect(|arrived| arrived.note(&column));
             }
             match watched {
-                true => Result::Ok(Some(lua.create_userdata(object::Packet::new(column))?)),
-                false => Result::Ok(None),
+                true => Ok(Some(lua.create_userdata(object::Packet::new(column))?)),
+                false => Ok(None),
             }
         }
-        _ => Result::Ok(Some(packet_object(lua, packet)?)),
+        _ => Ok(Some(packet_object(lua, packet)?)),
     }
 }
 
@@ -198,9 +213,9 @@ fn packet_object(lua: &Lua, packet: Incoming<'_>) -> Result<AnyUserData, Problem
         PacketKind::Eof => decoded(lua, packet, Eof::decode),
         PacketKind::Prepared => decoded(lua, packet, PrepareOk::decode),
         PacketKind::Infile => decoded(lua, packet, LocalInfile::decode),
-        PacketKind::Stats => create(lua, Result::Ok(StatsPacket::from(payload))),
-        PacketKind::AuthData => create(lua, Result::Ok(AuthDataPacket::from(payload))),
-        PacketKind::Data => create(lua, Result::Ok(DataPacket::from(payload))),
+        PacketKind::Stats => create(lua, Ok(StatsPacket::from(payload))),
+        PacketKind::AuthData => create(lua, Ok(AuthDataPacket::from(payload))),
+        PacketKind::Data => create(lua, Ok(DataPacket::from(payload))),
         PacketKind::ResultsetHeader
         | PacketKind::Column
         | PacketKind::TextRow
@@ -220,7 +235,7 @@ fn create<T: PacketObject>(
     lua: &Lua,
     packet: Result<T, DecodeError>,
 ) -> Result<AnyUserData, Problem> {
-    Result::Ok(lua.create_userdata(object::Packet::new(packet?))?)
+    Ok(lua.create_userdata(object::Packet::new(packet?))?)
 }
 
 /// `MY_CLOSING`, then what was registered with `on_close`; then nothing is known of the connection.
@@ -231,19 +246,25 @@ fn closing(runtime: &Rc<Runtime>, id: ConnId, collected: bool) {
         true => None,
         false => runtime.object(id),
     };
-    let conn = object.as_ref().map_or(Conn::Collected, Conn::Object);
+    let conn = object.as_ref().map_or(Arg::Value(&mlua::Nil), Arg::Object);
+    let args = [Arg::Number(serial as f64), conn];
 
-    let callbacks = runtime.entry(id, |entry| entry.closing().cloned()).flatten();
+    let callbacks = runtime
+        .entry(id, |entry| entry.closing().cloned())
+        .flatten();
     if let Some(callbacks) = callbacks {
-        let target = Target::Element(callbacks.functions(), super::callbacks::index(Event::Closing));
+        let target = Target::Element(
+            callbacks.functions(),
+            super::callbacks::index(Event::Closing),
+        );
         let what = || format!("MY_CLOSING of connection {serial}");
-        runtime.notify(what, target, serial, conn);
+        runtime.notify(what, target, &args);
     }
 
     let functions = runtime.entry(id, |entry| std::mem::take(&mut entry.on_close));
     for function in functions.into_iter().flatten() {
         let what = || format!("on_close of connection {serial}");
-        runtime.notify(what, Target::Function(&function), serial, conn);
+        runtime.notify(what, Target::Function(&function), &args);
     }
 
     release(runtime, id);

@@ -202,7 +202,10 @@ impl<T> Accessor<T> {
             let on = args.boolean(1, "value")?;
             let mut packet = writing(packet, args)?;
             let before = get(&packet);
-            set(&mut packet, if on { before | flags } else { before & !flags });
+            set(
+                &mut packet,
+                if on { before | flags } else { before & !flags },
+            );
             return nothing();
         }
         let change = self
@@ -316,4 +319,3 @@ impl<const KIND: u8> PacketObject for Blob<KIND> {
         vec![Accessor::bytes(name, PAYLOAD, |p| &p.0, |p, v| p.0 = v)]
     }
 }
-

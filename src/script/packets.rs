@@ -81,11 +81,11 @@ impl PacketObject for Auth {
                 |p| p.character_set.into(),
                 |p, v| p.character_set = v as u8,
             ),
-            Accessor::bytes("user", NAME, |p| &p.user, |p, v| p.user = v).without_nul(),
+            Accessor::bytes("user", NAME, |p: &Self| &p.user, |p, v| p.user = v).without_nul(),
             Accessor::optional(
                 "databasename",
                 NAME,
-                |p| p.database.as_deref(),
+                |p: &Self| p.database.as_deref(),
                 // With its flag, without which the name would not be sent.
                 |p, v| p.set_database(v),
             )
@@ -105,7 +105,12 @@ impl PacketObject for Ok {
                 |p| p.affected_rows,
                 |p, v| p.affected_rows = v,
             ),
-            Accessor::integer("insert_id", u64::MAX, |p| p.insert_id, |p, v| p.insert_id = v),
+            Accessor::integer(
+                "insert_id",
+                u64::MAX,
+                |p| p.insert_id,
+                |p, v| p.insert_id = v,
+            ),
             Accessor::flags(
                 "server_status",
                 U16,
@@ -149,7 +154,12 @@ impl PacketObject for ErrPacket {
 
     fn accessors() -> Vec<Accessor<Self>> {
         vec![
-            Accessor::integer("errnum", U16, |p| p.errnum.into(), |p, v| p.errnum = v as u16),
+            Accessor::integer(
+                "errnum",
+                U16,
+                |p| p.errnum.into(),
+                |p, v| p.errnum = v as u16,
+            ),
             Accessor::exactly(
                 "sqlstate",
                 5,
@@ -167,7 +177,12 @@ impl PacketObject for Command {
 
     fn accessors() -> Vec<Accessor<Self>> {
         vec![
-            Accessor::integer("command", U8, |p| p.com.0.into(), |p, v| p.com = Com(v as u8)),
+            Accessor::integer(
+                "command",
+                U8,
+                |p| p.com.0.into(),
+                |p, v| p.com = Com(v as u8),
+            ),
             Accessor::bytes(
                 "argument",
                 PAYLOAD,
@@ -189,8 +204,18 @@ impl PacketObject for PrepareOk {
                 |p| p.statement_id.into(),
                 |p, v| p.statement_id = v as u32,
             ),
-            Accessor::integer("columns", U16, |p| p.columns.into(), |p, v| p.columns = v as u16),
-            Accessor::integer("params", U16, |p| p.params.into(), |p, v| p.params = v as u16),
+            Accessor::integer(
+                "columns",
+                U16,
+                |p| p.columns.into(),
+                |p, v| p.columns = v as u16,
+            ),
+            Accessor::integer(
+                "params",
+                U16,
+                |p| p.params.into(),
+                |p, v| p.params = v as u16,
+            ),
             Accessor::integer(
                 "warning_count",
                 U16,
@@ -205,6 +230,11 @@ impl PacketObject for LocalInfile {
     const NAME: &'static str = "infile";
 
     fn accessors() -> Vec<Accessor<Self>> {
-        vec![Accessor::bytes("filename", PAYLOAD, |p| &p.filename, |p, v| p.filename = v)]
+        vec![Accessor::bytes(
+            "filename",
+            PAYLOAD,
+            |p| &p.filename,
+            |p, v| p.filename = v,
+        )]
     }
 }

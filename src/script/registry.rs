@@ -29,6 +29,8 @@ pub struct Entry {
     pub package: Option<Package>,
     /// What runs after `MY_CLOSING`.
     pub on_close: Vec<Function>,
+    /// The other end of its link.
+    pub peer: Option<ConnId>,
     /// The columns of the present result, if a script has its resultset.
     pub arrived: Option<Rc<Arrived>>,
 }
@@ -76,6 +78,7 @@ impl Registry {
             own: None,
             package: None,
             on_close: Vec::new(),
+            peer: None,
             arrived: None,
         })
     }

@@ -3,8 +3,8 @@
 use mlua::Table;
 
 use super::convert::{describe, is_null, number_text};
-use crate::wire::row::{self, TextRow};
 use crate::wire::Column;
+use crate::wire::row::{self, TextRow};
 
 /// One value: its text, or SQL's NULL.
 pub type Value = Option<Vec<u8>>;
@@ -40,7 +40,9 @@ pub fn from_table(table: &Table, columns: usize) -> Result<Vec<Value>, String> {
                 null if is_null(null) => Ok(None),
                 other => {
                     let got = describe(other);
-                    Err(format!("value {index}: expected a string, a number or NULL, got {got}"))
+                    Err(format!(
+                        "value {index}: expected a string, a number or NULL, got {got}"
+                    ))
                 }
             }
         })

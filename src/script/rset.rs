@@ -162,7 +162,9 @@ fn values(rset: &Rset, table: &Table, args: &Args) -> Result<Vec<row::Value>, Sc
 fn pack_row(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
     let object = row_argument(lua, fast, args)?;
     let values = values(rset, args.table(1, "values")?, args)?;
-    let was_binary = fast.read_row_kind(lua, object).is_some_and(|kind| kind.binary);
+    let was_binary = fast
+        .read_row_kind(lua, object)
+        .is_some_and(|kind| kind.binary);
     let binary = was_binary || rset.arrived.binary.get();
     let payload = match binary {
         true => row::encode_binary(&values, &rset.to_pack()),
@@ -279,5 +281,8 @@ pub fn install_fast_path(lua: &Lua, fast: &Fast) -> mlua::Result<()> {
     let rset = lua.create_userdata(Rset::default())?;
     let methods: Table = rset.metatable()?.get("__index")?;
     let otherwise = methods.raw_get("parse_row_array")?;
-    methods.raw_set("parse_row_array", fast.parse_row_array(lua, &rset, &otherwise)?)
+    methods.raw_set(
+        "parse_row_array",
+        fast.parse_row_array(lua, &rset, &otherwise)?,
+    )
 }

@@ -9,7 +9,7 @@ use mlua::{AnyUserData, Lua, Table, WeakLua};
 use super::callbacks::{Callbacks, index};
 use super::conn::ConnObject;
 use super::error::ScriptError;
-use super::fast::{Conn, Fast, Packet, Target};
+use super::fast::{Arg, Fast, Target};
 use super::function::Args;
 use super::registry::{Entry, Registry};
 use super::signals::SignalHandlers;
@@ -25,11 +25,13 @@ const MAX_DEPTH: u32 = 100;
 const SLOW: Duration = Duration::from_millis(100);
 
 /// The results that a callback may give, by their names in Lua.
-pub const VERDICTS: [(&str, u64); 3] =
-    [("DPM_OK", 0), ("DPM_NOPROXY", 1), ("DPM_FLUSH_DISCONNECT", 2)];
+pub const VERDICTS: [(&str, u64); 3] = [
+    ("DPM_OK", 0),
+    ("DPM_NOPROXY", 1),
+    ("DPM_FLUSH_DISCONNECT", 2),
+];
 
 /// Where the binding's parts find each other.
-#[derive(Debug)]
 pub struct Runtime {
     lua: WeakLua,
     proxy: Proxy,
@@ -47,6 +49,12 @@ pub struct Runtime {
     last_return: Cell<Option<Instant>>,
     /// Callbacks that failed and whose caller has no verdict to count.
     errors: Cell<u64>,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Runtime")
+    }
 }
 
 impl Runtime {
@@ -163,36 +171,29 @@ impl Runtime {
         callbacks.set().has(event).then(|| callbacks.clone())
     }
 
-    /// The last argument of the callbacks of an open connection.
-    pub fn alive(&self, id: ConnId) -> Conn<'_> {
-        Conn::Alive(&self.alive, slot_index(id))
-    }
-
-    /// Calls the function for an event on an open connection.
+    /// Calls the function for an event on an open connection: `fn(packet, id, conn)`, or without
+    /// a packet `fn(id, conn)`.
     pub fn fire(
         &self,
         id: ConnId,
         event: Event,
         callbacks: &Callbacks,
-        packet: &Packet<'_>,
+        packet: Option<Arg<'_>>,
     ) -> Verdict {
         let target = Target::Element(callbacks.functions(), index(event));
         let what = || format!("{} of connection {}", event.name(), id.serial());
-        match self.call(what, target, packet, id.serial(), self.alive(id)) {
-            Ok(verdict) => verdict,
-            Err(()) => Verdict::Failed,
-        }
+        let number = Arg::Number(id.serial() as f64);
+        let conn = Arg::Element(&self.alive, slot_index(id));
+        let result = match packet {
+            Some(packet) => self.call(what, target, &[packet, number, conn]),
+            None => self.call(what, target, &[number, conn]),
+        };
+        result.unwrap_or(Verdict::Failed)
     }
 
     /// The same for callbacks whose verdict nobody asks for.
-    pub fn notify(
-        &self,
-        what: impl Fn() -> String,
-        target: Target<'_>,
-        id: u64,
-        conn: Conn<'_>,
-    ) -> bool {
-        let done = self.call(what, target, &Packet::None, id, conn).is_ok();
+    pub fn notify(&self, what: impl Fn() -> String, target: Target<'_>, args: &[Arg<'_>]) -> bool {
+        let done = self.call(what, target, args).is_ok();
         if !done {
             self.count_error();
         }
@@ -209,16 +210,17 @@ impl Runtime {
         &self,
         what: impl Fn() -> String,
         target: Target<'_>,
-        packet: &Packet<'_>,
-        id: u64,
-        conn: Conn<'_>,
+        args: &[Arg<'_>],
     ) -> Result<Verdict, ()> {
         let Some(lua) = self.lua() else {
             return Err(());
         };
         let depth = self.depth.get();
         if depth >= MAX_DEPTH {
-            log::error!("callback {}: callbacks are nested more than {MAX_DEPTH} deep", what());
+            log::error!(
+                "callback {}: callbacks are nested more than {MAX_DEPTH} deep",
+                what()
+            );
             return Err(());
         }
 
@@ -229,14 +231,17 @@ impl Runtime {
             _ => Instant::now(),
         };
         self.depth.set(depth + 1);
-        let result = self.fast.call(&lua, target, packet, id, conn);
+        let result = self.fast.call(&lua, target, args);
         self.depth.set(depth);
         let now = Instant::now();
         self.last_return.set(Some(now));
         let took = now - began;
         if took > SLOW {
             let ms = took.as_millis();
-            log::warn!("callback {}: took {ms} ms, in which nothing else could run", what());
+            log::warn!(
+                "callback {}: took {ms} ms, in which nothing else could run",
+                what()
+            );
         }
 
         let number = match result {
@@ -254,7 +259,10 @@ impl Runtime {
         } else if number == 2.0 {
             Ok(Verdict::FlushDisconnect)
         } else {
-            log::error!("callback {}: returned {number}, which is no verdict", what());
+            log::error!(
+                "callback {}: returned {number}, which is no verdict",
+                what()
+            );
             Err(())
         }
     }

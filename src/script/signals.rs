@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mlua::Function;
 
 use super::error::Answer;
-use super::fast::{Conn, Target};
+use super::fast::Target;
 use super::function::{Args, nothing};
 use super::runtime::Runtime;
 
@@ -21,7 +21,9 @@ pub struct SignalHandlers(RefCell<HashMap<&'static str, Function>>);
 /// `dpm.on_signal(name, fn or nil)`.
 pub fn on_signal(runtime: &Runtime, args: &Args) -> Answer {
     let wanted = "\"HUP\", \"USR1\" or \"USR2\"";
-    let name = args.bytes(0, "name", 8).map_err(|_| args.expected(0, "name", wanted))?;
+    let name = args
+        .bytes(0, "name", 8)
+        .map_err(|_| args.expected(0, "name", wanted))?;
     let known = NAMES.iter().find(|known| known.as_bytes() == name);
     let Some(name) = known else {
         return Err(args.expected(0, "name", wanted));
@@ -43,5 +45,5 @@ pub fn arrived(runtime: &Rc<Runtime>, name: &'static str) {
         return;
     };
     let what = || format!("for signal {name}");
-    runtime.notify(what, Target::Function(&function), 0, Conn::Collected);
+    runtime.notify(what, Target::Function(&function), &[]);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mlua::{AnyUserData, Function, UserData, UserDataFields, Value};
 
 use super::error::Answer;
-use super::fast::{Conn, Packet, Target};
+use super::fast::{Arg, Target};
 use super::function::{Args, Methods, Raiser, nothing};
 use super::runtime::Runtime;
 use crate::proxy::TimerId;
@@ -53,10 +53,12 @@ pub fn due(runtime: &Rc<Runtime>, key: u64) {
     let Some(scheduled) = scheduled else {
         return;
     };
-    // The object takes the place of the packet, the argument that of the number: see `Fast::call`.
-    let result = call(runtime, &scheduled);
-    if let Err(()) = result {
-        runtime.count_error();
+    let target = Target::Function(&scheduled.function);
+    let args = [
+        Arg::Object(&scheduled.object),
+        Arg::Value(&scheduled.argument),
+    ];
+    if !runtime.notify(|| format!("of timer {key}"), target, &args) {
         cancel(runtime, key);
         return;
     }
@@ -117,7 +119,9 @@ impl UserData for TimerObject {
             let runtime = Runtime::of(lua)?;
             let methods = Methods::new(lua, &raiser, "timer")?;
             let rt = runtime.clone();
-            methods.add_raw("schedule", move |_, object, args| schedule(&rt, object, args))?;
+            methods.add_raw("schedule", move |_, object, args| {
+                schedule(&rt, object, args)
+            })?;
             methods.add::<TimerObject>("cancel", move |_, timer, _| {
                 if let Some(key) = timer.key.get() {
                     cancel(&runtime, key);
