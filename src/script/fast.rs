@@ -129,11 +129,6 @@ impl Fast {
         })
     }
 
-    /// What turns an error into its message with a traceback.
-    pub fn handler(&self) -> &Function {
-        &self.handler
-    }
-
     /// Calls a function; the result is its first, if that is a number, or its error with a
     /// traceback. `Ok(None)` also if there is no such function.
     pub fn call(

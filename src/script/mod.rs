@@ -45,9 +45,10 @@ mod timer;
 use std::path::Path;
 use std::rc::Rc;
 
-use mlua::{Function, Lua, Value};
+use mlua::{Function, Lua};
 
 pub use error::ScriptError;
+use fast::Target;
 use hooks::LuaHooks;
 use runtime::Runtime;
 
@@ -110,13 +111,9 @@ impl Script {
     /// # Errors
     /// Its Lua error, with a traceback.
     pub fn run(&self, startfile: &Function) -> Result<(), ScriptError> {
-        let xpcall: Function = self.lua.globals().get("xpcall")?;
-        let (done, message): (bool, Value) =
-            xpcall.call((startfile, self.runtime.fast().handler()))?;
-        match done {
-            true => Ok(()),
-            false => Err(ScriptError(message.to_string()?)),
-        }
+        let target = Target::Function(startfile);
+        let result = self.runtime.fast().call(&self.lua, target, &[]);
+        result.map(|_| ()).map_err(ScriptError)
     }
 }
 
