@@ -1,9 +1,11 @@
 //! The values of a row, between the two encodings and Lua.
 
+use std::borrow::Cow;
+
 use mlua::Table;
 
 use super::convert::{describe, is_null, number_text};
-use crate::wire::Column;
+use crate::wire::binary_row::{self, BinaryColumn};
 use crate::wire::row::{self, TextRow};
 
 /// One value: its text, or SQL's NULL.
@@ -67,13 +69,27 @@ pub fn decode_text(payload: &[u8]) -> Result<Vec<Value>, String> {
 }
 
 /// Encodes a row of the binary protocol.
-pub fn encode_binary(values: &[Value], columns: &[Column]) -> Result<Vec<u8>, String> {
-    let _ = (values, columns);
-    Err("rows of the binary protocol cannot be packed yet".to_string())
+pub fn encode_binary(values: &[Value], columns: &[BinaryColumn]) -> Result<Vec<u8>, String> {
+    if columns.is_empty() {
+        return Err(UNKNOWN.to_string());
+    }
+    let mut out = Vec::new();
+    binary_row::encode(values.iter().map(Option::as_deref), columns, &mut out)
+        .map_err(|error| error.to_string())?;
+    Ok(out)
 }
 
 /// Decodes a row of the binary protocol into what the text protocol would have sent.
-pub fn decode_binary(payload: &[u8], columns: &[Column]) -> Result<Vec<Value>, String> {
-    let _ = (payload, columns);
-    Err("rows of the binary protocol cannot be parsed yet".to_string())
+pub fn decode_binary(payload: &[u8], columns: &[BinaryColumn]) -> Result<Vec<Value>, String> {
+    if columns.is_empty() {
+        return Err(UNKNOWN.to_string());
+    }
+    let values = binary_row::decode(payload, columns).map_err(|error| error.to_string())?;
+    Ok(values
+        .into_iter()
+        .map(|value| value.map(Cow::into_owned))
+        .collect())
 }
+
+const UNKNOWN: &str = "a row of the binary protocol needs its columns: give them with \
+    rset:add_field, or take the resultset that MYS_SENT_RSET brings";

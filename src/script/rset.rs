@@ -15,6 +15,7 @@ use super::fast::{Fast, RowKind};
 use super::function::{Args, Methods, Raiser, nothing, one};
 use super::object::Packet;
 use super::row;
+
 use crate::wire::{Column, ResultsetHeader};
 
 /// The columns of a result as they come from the server.
@@ -78,26 +79,14 @@ impl Rset {
         self.header.borrow_mut().columns = count;
     }
 
-    fn given(&self) -> Vec<Column> {
-        let given = self.given.borrow();
-        given.iter().map(|field| field.0.borrow().clone()).collect()
-    }
-
-    /// The columns that a row is read by.
-    fn to_read(&self, kind: RowKind) -> Vec<Column> {
+    /// The columns that a row is read by (or, to be packed, written by), as `f` sees each.
+    fn columns_for<R>(&self, use_given: bool, f: impl Fn(&Column) -> R) -> Vec<R> {
         let arrived = self.arrived.columns.borrow();
-        if (kind.packed && !self.given.borrow().is_empty()) || arrived.is_empty() {
-            return self.given();
-        }
-        arrived.clone()
-    }
-
-    /// The columns that a row is packed by.
-    fn to_pack(&self) -> Vec<Column> {
-        let given = self.given();
-        match given.is_empty() {
-            true => self.arrived.columns.borrow().clone(),
-            false => given,
+        let given = self.given.borrow();
+        if (use_given && !given.is_empty()) || arrived.is_empty() {
+            given.iter().map(|field| f(&field.0.borrow())).collect()
+        } else {
+            arrived.iter().map(f).collect()
         }
     }
 }
@@ -167,7 +156,7 @@ fn pack_row(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
         .is_some_and(|kind| kind.binary);
     let binary = was_binary || rset.arrived.binary.get();
     let payload = match binary {
-        true => row::encode_binary(&values, &rset.to_pack()),
+        true => row::encode_binary(&values, &rset.columns_for(true, |column| column.into())),
         false => Ok(row::encode_text(&values)),
     }
     .map_err(|problem| args.error(problem))?;
@@ -197,7 +186,10 @@ fn parsed(
         return Err(args.expected(0, "row", "a row object"));
     };
     let values = match kind.binary {
-        true => row::decode_binary(&payload, &rset.to_read(kind)),
+        true => row::decode_binary(
+            &payload,
+            &rset.columns_for(kind.packed, |column| column.into()),
+        ),
         false => row::decode_text(&payload),
     }
     .map_err(|problem| args.error(problem))?;
@@ -221,19 +213,19 @@ fn parse_row_array(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
 
 fn parse_row_table(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
     let (values, kind, null) = parsed(lua, fast, rset, args)?;
-    let columns = rset.to_read(kind);
+    let columns = rset.columns_for(kind.packed, |column| column.name.clone());
     if columns.len() != values.len() {
         let (columns, values) = (columns.len(), values.len());
         let problem = format!("the row has {values} values, but {columns} fields are known");
         return Err(args.error(format!("{problem}: give them with rset:add_field")));
     }
     let table = lua.create_table_with_capacity(0, values.len())?;
-    for (column, value) in columns.iter().zip(&values) {
+    for (name, value) in columns.iter().zip(&values) {
         let value = match value {
             Some(bytes) => Value::String(lua.create_string(bytes)?),
             None => null.clone(),
         };
-        table.raw_set(lua.create_string(&column.name)?, value)?;
+        table.raw_set(lua.create_string(name)?, value)?;
     }
     one(Value::Table(table))
 }
