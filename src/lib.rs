@@ -3,7 +3,9 @@
 //! The layers, each of which knows only those to its right:
 //! `script` → `proxy` → {`session` → `wire`, `net`}.
 
+pub mod cli;
 pub mod net;
 pub mod proxy;
+pub mod script;
 pub mod session;
 pub mod wire;

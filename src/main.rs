@@ -1,2 +1,5 @@
 //! The `dpm` program.
-fn main() {}
+
+fn main() {
+    std::process::exit(dpm::cli::main());
+}

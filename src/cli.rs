@@ -1,0 +1,83 @@
+//! The command line.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Parser;
+use log::LevelFilter;
+
+use crate::proxy::Proxy;
+use crate::script::{Script, ScriptError};
+
+/// A Lua-scriptable proxy that speaks the MySQL wire protocol.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Arguments {
+    /// The script that sets everything up; without one, a built-in server without a database
+    #[arg(short, long, value_name = "FILE")]
+    pub startfile: Option<PathBuf>,
+
+    /// More logging: -v info, -vv debug, -vvv trace, or --verbose N (RUST_LOG wins)
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = false,
+        default_missing_value = "1",
+        action = clap::ArgAction::Append,
+        value_parser = clap::value_parser!(u8).range(0..=3),
+    )]
+    pub verbose: Vec<u8>,
+
+    /// Compile the startfile without running it
+    #[arg(long)]
+    pub check: bool,
+
+    /// What follows -- is the script's `arg`
+    #[arg(last = true, value_name = "ARG")]
+    pub script_arguments: Vec<String>,
+}
+
+impl Arguments {
+    /// What is logged if `RUST_LOG` does not say.
+    pub fn level(&self) -> LevelFilter {
+        let verbosity: u32 = self.verbose.iter().map(|n| u32::from(*n)).sum();
+        match verbosity {
+            0 => LevelFilter::Warn,
+            1 => LevelFilter::Info,
+            2 => LevelFilter::Debug,
+            _ => LevelFilter::Trace,
+        }
+    }
+}
+
+/// The program: reads the command line, runs the startfile, serves. Returns the exit code.
+pub fn main() -> i32 {
+    let arguments = Arguments::parse();
+    let level = arguments.level();
+    let environment = env_logger::Env::default().default_filter_or(level.as_str());
+    env_logger::Builder::from_env(environment).init();
+    match serve(&arguments) {
+        Ok(code) => code,
+        Err(ScriptError(message)) => {
+            // To stderr itself: a log level must not hide why nothing runs.
+            let _ = writeln!(std::io::stderr(), "dpm: {message}");
+            1
+        }
+    }
+}
+
+fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
+    let startfile = arguments.startfile.as_deref();
+    let proxy = Proxy::new().map_err(ScriptError::new)?;
+    let script = Script::new(proxy.clone(), startfile)?;
+    let chunk = script.load(startfile)?;
+    if arguments.check {
+        return Ok(0);
+    }
+    let name = startfile.map_or("startup.lua".into(), |file| file.display().to_string());
+    script.set_arguments(&name, &arguments.script_arguments)?;
+    script.run(&chunk)?;
+    proxy.run().map_err(ScriptError::new)
+}

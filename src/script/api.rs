@@ -1,0 +1,296 @@
+//! The functions of the `dpm` table.
+
+use std::rc::Rc;
+
+use mlua::{AnyUserData, Lua, MultiValue, Table, Value};
+
+use super::callbacks::CallbackObject;
+use super::clock;
+use super::conn::ConnObject;
+use super::constants;
+use super::error::{Answer, ScriptError};
+use super::fast::RowKind;
+use super::function::{Args, Raiser, nothing, number, one};
+use super::login;
+use super::object::{Packet, PacketObject, StatsPacket};
+use super::options;
+use super::rset::Rset;
+use super::runtime::Runtime;
+use super::send;
+use super::signals;
+use super::timer::TimerObject;
+use crate::proxy::{ConnId, ConnInfo, ConnKind, ProxyError};
+use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket};
+
+/// The functions while they are being made.
+struct Functions<'a> {
+    lua: &'a Lua,
+    raiser: Raiser,
+    runtime: &'a Rc<Runtime>,
+    table: Table,
+}
+
+impl Functions<'_> {
+    fn add(
+        &self,
+        path: &'static str,
+        f: impl Fn(&Lua, &Rc<Runtime>, &Args) -> Answer + 'static,
+    ) -> mlua::Result<()> {
+        let runtime = self.runtime.clone();
+        let function = self
+            .raiser
+            .function(self.lua, path, move |lua, args| f(lua, &runtime, args))?;
+        self.table
+            .raw_set(path.trim_start_matches("dpm."), function)
+    }
+
+    fn add_packet<T: PacketObject + Default>(&self, path: &'static str) -> mlua::Result<()> {
+        self.add(path, |lua, _, _| {
+            userdata(lua.create_userdata(Packet::new(T::default()))?)
+        })
+    }
+}
+
+fn userdata(object: AnyUserData) -> Answer {
+    one(Value::UserData(object))
+}
+
+/// Makes the table and all that is in it.
+pub fn dpm_table(lua: &Lua, runtime: &Rc<Runtime>) -> mlua::Result<Table> {
+    let functions = Functions {
+        lua,
+        raiser: Raiser::of(lua)?,
+        runtime,
+        table: lua.create_table()?,
+    };
+    constants::add(&functions.table)?;
+    add_connections(&functions)?;
+    add_objects(&functions)?;
+    add_process(&functions)?;
+    Ok(functions.table)
+}
+
+fn add_connections(functions: &Functions<'_>) -> mlua::Result<()> {
+    functions.add("dpm.listener", listener)?;
+    functions.add("dpm.listener_unix", listener_unix)?;
+    functions.add("dpm.connect", connect)?;
+    functions.add("dpm.connect_unix", connect_unix)?;
+    functions.add("dpm.close", close)?;
+    functions.add("dpm.wire_packet", send::wire_packet)?;
+    functions.add("dpm.proxy_connect", |_, runtime, args| {
+        runtime.check_depth(args)?;
+        let client = connection(args, 0, "client")?;
+        let server = connection(args, 1, "server")?;
+        runtime
+            .proxy()
+            .link(client.id, server.id)
+            .map_err(|error| named(args, &error))?;
+        nothing()
+    })?;
+    functions.add("dpm.proxy_disconnect", proxy_disconnect)?;
+    functions.add("dpm.check_pass", |_, _, args| login::check_pass(args))?;
+    functions.add("dpm.crypt_pass", |_, _, args| login::crypt_pass(args))
+}
+
+fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
+    functions.add_packet::<Handshake>("dpm.new_handshake_pkt")?;
+    functions.add_packet::<Auth>("dpm.new_auth_pkt")?;
+    functions.add_packet::<OkPacket>("dpm.new_ok_pkt")?;
+    functions.add_packet::<ErrPacket>("dpm.new_err_pkt")?;
+    functions.add_packet::<Command>("dpm.new_cmd_pkt")?;
+    functions.add_packet::<Column>("dpm.new_field_pkt")?;
+    functions.add_packet::<Eof>("dpm.new_eof_pkt")?;
+    functions.add_packet::<StatsPacket>("dpm.new_stats_pkt")?;
+    functions.add_packet::<super::object::AuthDataPacket>("dpm.new_authdata_pkt")?;
+    functions.add_packet::<super::object::DataPacket>("dpm.new_data_pkt")?;
+    functions.add("dpm.new_rset_pkt", |lua, _, _| {
+        userdata(lua.create_userdata(Rset::default())?)
+    })?;
+    functions.add("dpm.new_row_pkt", |lua, runtime, _| {
+        let kind = RowKind {
+            binary: false,
+            packed: true,
+        };
+        userdata(runtime.fast().row(lua, kind, &[])?)
+    })?;
+    functions.add("dpm.new_callback", |lua, _, _| {
+        userdata(CallbackObject::create(lua)?)
+    })?;
+    functions.add("dpm.new_timer", |lua, _, _| {
+        userdata(lua.create_userdata(TimerObject::default())?)
+    })
+}
+
+fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
+    functions.add("dpm.gettimeofday", |_, _, _| {
+        let (seconds, micros) = clock::time_of_day();
+        let values = vec![Value::Number(seconds as f64), Value::Number(micros.into())];
+        Ok(MultiValue::from_vec(values))
+    })?;
+    functions.add("dpm.time", |_, _, _| number(clock::time_of_day().0 as f64))?;
+    functions.add("dpm.time_hires", |_, _, _| number(clock::milliseconds()))?;
+    functions.add("dpm.monotonic", |_, _, _| number(clock::monotonic()))?;
+    functions.add("dpm.log", |_, _, args| log_message(args))?;
+    functions.add("dpm.config", |_, runtime, args| {
+        let table = args.table(0, "")?;
+        let options = options::read(args, table, runtime.proxy().defaults(), options::PROCESS)?;
+        runtime.proxy().set_defaults(options);
+        nothing()
+    })?;
+    functions.add("dpm.on_signal", |_, runtime, args| {
+        signals::on_signal(runtime, args)
+    })?;
+    functions.add("dpm.exit", |_, runtime, args| {
+        let code = match args.get(0) {
+            Value::Nil => 0,
+            _ => args.integer(0, "code", 255)?,
+        };
+        runtime.proxy().exit(code as i32);
+        nothing()
+    })?;
+    functions.add("dpm.stats", stats)?;
+    functions.add("dpm.state_name", |lua, _, args| {
+        let event = super::callbacks::state_argument(args)?;
+        super::function::string(lua, event.name())
+    })
+}
+
+/// What the proxy says, after the function's name.
+pub fn named(args: &Args, error: &ProxyError) -> ScriptError {
+    args.error(error)
+}
+
+/// The connection that is an argument.
+pub fn connection(args: &Args, index: usize, what: &str) -> Result<Rc<ConnInfo>, ScriptError> {
+    args.object(index, what, "a connection", |conn: &ConnObject| {
+        conn.info().clone()
+    })
+}
+
+fn adopt(lua: &Lua, runtime: &Runtime, info: Rc<ConnInfo>) -> Answer {
+    let id: ConnId = info.id;
+    match runtime.adopt(lua, info) {
+        Ok(object) => userdata(object),
+        Err(error) => {
+            runtime
+                .proxy()
+                .close(id, "its Lua object could not be made");
+            Err(error.into())
+        }
+    }
+}
+
+fn listener(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    let ip = match args.get(0) {
+        Value::Nil => None,
+        _ => Some(args.text(0, "ip")?).filter(|ip| ip != constants::INADDR_ANY),
+    };
+    let port = args.integer(1, "port", u16::MAX.into())? as u16;
+    let options = options::argument(args, 2, runtime, options::LISTENER)?;
+    let info = runtime
+        .proxy()
+        .listen_tcp(ip.as_deref(), port, options)
+        .map_err(|error| named(args, &error))?;
+    adopt(lua, runtime, info)
+}
+
+fn listener_unix(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    let path = args.text(0, "path")?;
+    let mode = match args.get(1) {
+        Value::Nil => 0o700,
+        _ => {
+            let wanted = "an octal string such as \"0700\"";
+            let mode = args
+                .text(1, "mode")
+                .map_err(|_| args.expected(1, "mode", wanted))?;
+            let mode = u32::from_str_radix(&mode, 8)
+                .ok()
+                .filter(|mode| *mode <= 0o777);
+            mode.ok_or_else(|| args.expected(1, "mode", wanted))?
+        }
+    };
+    let options = options::argument(args, 2, runtime, options::LISTENER)?;
+    let info = runtime
+        .proxy()
+        .listen_unix(&path, mode, options)
+        .map_err(|error| named(args, &error))?;
+    adopt(lua, runtime, info)
+}
+
+fn connect(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    let host = args.text(0, "host")?;
+    let port = args.integer(1, "port", u16::MAX.into())? as u16;
+    let options = options::argument(args, 2, runtime, options::CONNECT)?;
+    let info = runtime
+        .proxy()
+        .connect_tcp(&host, port, options)
+        .map_err(|error| named(args, &error))?;
+    adopt(lua, runtime, info)
+}
+
+fn connect_unix(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    let path = args.text(0, "path")?;
+    let options = options::argument(args, 1, runtime, options::CONNECT)?;
+    let info = runtime
+        .proxy()
+        .connect_unix(&path, options)
+        .map_err(|error| named(args, &error))?;
+    adopt(lua, runtime, info)
+}
+
+fn close(_: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    let info = connection(args, 0, "conn")?;
+    if !info.closed.get() {
+        runtime.check_depth(args)?;
+        if runtime.proxy().close(info.id, "the script closed it") {
+            return number(1.0);
+        }
+    }
+    one(Value::Nil)
+}
+
+fn proxy_disconnect(_: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    let info = connection(args, 0, "conn")?;
+    let Some(peer) = runtime.entry(info.id, |entry| entry.peer).flatten() else {
+        return nothing();
+    };
+    let (client, server) = match info.kind {
+        ConnKind::Server => (peer, info.id),
+        _ => (info.id, peer),
+    };
+    runtime
+        .proxy()
+        .unlink(client, server)
+        .map_err(|error| named(args, &error))?;
+    nothing()
+}
+
+fn log_message(args: &Args) -> Answer {
+    let wanted = "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
+    let level = args
+        .text(0, "level")
+        .map_err(|_| args.expected(0, "level", wanted))?;
+    let level = match level.as_str() {
+        "error" => log::Level::Error,
+        "warn" => log::Level::Warn,
+        "info" => log::Level::Info,
+        "debug" => log::Level::Debug,
+        "trace" => log::Level::Trace,
+        _ => return Err(args.expected(0, "level", wanted)),
+    };
+    let message = args.bytes(1, "message", 1 << 20)?;
+    log::log!(target: "lua", level, "{}", String::from_utf8_lossy(&message));
+    nothing()
+}
+
+fn stats(lua: &Lua, runtime: &Rc<Runtime>, _: &Args) -> Answer {
+    let table = lua.create_table()?;
+    for (name, value) in runtime.proxy().stats().iter() {
+        table.raw_set(name, value as f64)?;
+    }
+    let errors = runtime.proxy().stats().callback_errors + runtime.errors();
+    table.raw_set("callback_errors", errors as f64)?;
+    table.raw_set("lua_memory", lua.used_memory() as f64)?;
+    table.raw_set("timers", runtime.timers.len() as f64)?;
+    one(Value::Table(table))
+}

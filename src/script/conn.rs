@@ -1,0 +1,194 @@
+//! The connection object.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use mlua::{UserData, UserDataFields, Value};
+
+use super::callbacks::{CallbackObject, Callbacks, state_argument};
+use super::error::Answer;
+use super::function::{Args, Methods, Raiser, nothing, number, one, string};
+use super::registry::Package;
+use super::runtime::Runtime;
+use crate::proxy::{ConnId, ConnInfo, ConnKind};
+
+/// What a script holds of a connection. When the last reference is collected, the drop notes the
+/// connection's name; the close comes at the end of the tick, when nothing else is going on.
+#[derive(Debug)]
+pub struct ConnObject {
+    info: Rc<ConnInfo>,
+    collected: Rc<RefCell<Vec<ConnId>>>,
+}
+
+impl ConnObject {
+    /// The only object of its connection.
+    pub fn new(info: Rc<ConnInfo>, collected: Rc<RefCell<Vec<ConnId>>>) -> ConnObject {
+        ConnObject { info, collected }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> ConnId {
+        self.info.id
+    }
+
+    /// What can be read of it.
+    pub fn info(&self) -> &Rc<ConnInfo> {
+        &self.info
+    }
+}
+
+impl Drop for ConnObject {
+    fn drop(&mut self) {
+        if !self.info.closed.get() {
+            self.collected.borrow_mut().push(self.info.id);
+        }
+    }
+}
+
+/// What `my_type()` says of the far end.
+pub const CONSTANTS: [(&str, u64); 2] = [("MY_CLIENT", MY_CLIENT), ("MY_SERVER", MY_SERVER)];
+const MY_CLIENT: u64 = 1;
+const MY_SERVER: u64 = 2;
+
+impl UserData for ConnObject {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_meta_field("__name", "conn");
+        fields.add_meta_field_with("__index", |lua| {
+            let raiser = Raiser::of(lua)?;
+            let runtime = Runtime::of(lua)?;
+            let methods = Methods::new(lua, &raiser, "conn")?;
+            add_values(&methods)?;
+            add_callbacks(&methods, &runtime)?;
+            add_flow(&methods, &runtime)?;
+            Ok(methods.table)
+        });
+    }
+}
+
+/// A method that only reads.
+fn add_value(
+    methods: &Methods<'_>,
+    name: &'static str,
+    read: impl Fn(&mlua::Lua, &ConnInfo) -> Answer + 'static,
+) -> mlua::Result<()> {
+    methods.add::<ConnObject>(name, move |lua, conn, args: &Args| {
+        if !args.is_empty() {
+            return Err(args.error("expected no argument: it is read-only"));
+        }
+        read(lua, &conn.info)
+    })
+}
+
+fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
+    add_value(methods, "id", |_, info| number(info.id.serial() as f64))?;
+    add_value(methods, "remote_id", |_, info| {
+        number(info.remote_id.get() as f64)
+    })?;
+    add_value(methods, "listener", |_, info| {
+        number(match info.kind {
+            ConnKind::TcpListener => 1.0,
+            ConnKind::UnixListener => 2.0,
+            ConnKind::Client | ConnKind::Server => 0.0,
+        })
+    })?;
+    add_value(methods, "my_type", |_, info| {
+        number(match info.kind {
+            ConnKind::Server => MY_SERVER,
+            // A listener's clients are clients.
+            _ => MY_CLIENT,
+        } as f64)
+    })?;
+    add_value(methods, "socket_address", |lua, info| {
+        let address = info.address.borrow().clone();
+        string(lua, &*address)
+    })?;
+    add_value(methods, "socket_port", |_, info| {
+        number(info.port.get().into())
+    })?;
+    add_value(methods, "state", |_, info| match info.state.get() {
+        Some(event) => number(f64::from(event as u8)),
+        None => one(Value::Nil),
+    })?;
+    add_value(methods, "close_reason", |lua, info| {
+        match info.closed.get() {
+            true => string(lua, info.reason()),
+            false => one(Value::Nil),
+        }
+    })
+}
+
+fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
+    let rt = runtime.clone();
+    methods.add::<ConnObject>("register", move |lua, conn, args| {
+        let event = state_argument(args)?;
+        let own = rt.entry(conn.id(), |entry| entry.own.clone()).flatten();
+        if args.len() == 1 {
+            return one(match own {
+                Some(own) => own.get(event)?,
+                None => Value::Nil,
+            });
+        }
+        let function = args.function_or_nil(1, "function")?;
+        let own = match own {
+            Some(own) => own,
+            None => Callbacks::new(lua)?,
+        };
+        own.put(event, function)?;
+        // On a connection that has closed nothing will fire: there is no entry.
+        rt.entry(conn.id(), |entry| entry.own = Some(own));
+        rt.rearm(conn.id());
+        nothing()
+    })?;
+
+    let rt = runtime.clone();
+    methods.add::<ConnObject>("package_register", move |_, conn, args| {
+        if args.is_empty() {
+            let package = rt.entry(conn.id(), |entry| entry.package.clone()).flatten();
+            return one(package.map_or(Value::Nil, |package| Value::UserData(package.object)));
+        }
+        let package = match args.get(0) {
+            Value::Nil => None,
+            Value::UserData(object) if object.is::<CallbackObject>() => Some(Package {
+                object: object.clone(),
+                callbacks: CallbackObject::callbacks(object)?,
+            }),
+            _ => return Err(args.expected(0, "", "a callback object or nil")),
+        };
+        let before = rt.entry(conn.id(), |entry| {
+            std::mem::replace(&mut entry.package, package)
+        });
+        drop(before);
+        rt.rearm(conn.id());
+        nothing()
+    })?;
+
+    let rt = runtime.clone();
+    methods.add::<ConnObject>("on_close", move |_, conn, args| {
+        let function = args.function(0, "")?.clone();
+        if rt
+            .entry(conn.id(), |entry| entry.on_close.push(function))
+            .is_none()
+        {
+            let (id, reason) = (conn.id().serial(), conn.info.reason());
+            return Err(args.error(format!("connection {id} is closed ({reason})")));
+        }
+        nothing()
+    })
+}
+
+fn add_flow(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
+    let rt = runtime.clone();
+    methods.add::<ConnObject>("pending", move |_, conn, _| {
+        number(rt.proxy().pending(conn.id()) as f64)
+    })?;
+    let rt = runtime.clone();
+    methods.add::<ConnObject>("pause", move |_, conn, _| {
+        rt.proxy().pause(conn.id());
+        nothing()
+    })?;
+    let rt = runtime.clone();
+    methods.add::<ConnObject>("resume", move |_, conn, _| {
+        rt.proxy().resume(conn.id());
+        nothing()
+    })
+}

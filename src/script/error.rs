@@ -1,0 +1,38 @@
+//! What can go wrong in a function that a script calls.
+
+use std::fmt::Display;
+
+use crate::proxy::ProxyError;
+
+/// Becomes a Lua error: a string, with the script's file and line in front of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptError(pub String);
+
+impl ScriptError {
+    /// An error with this message.
+    pub fn new(message: impl Display) -> ScriptError {
+        ScriptError(message.to_string())
+    }
+}
+
+impl From<ProxyError> for ScriptError {
+    fn from(error: ProxyError) -> ScriptError {
+        ScriptError::new(error)
+    }
+}
+
+impl From<mlua::Error> for ScriptError {
+    /// Without mlua's own traceback and category: the message stands in a sentence of ours.
+    fn from(error: mlua::Error) -> ScriptError {
+        match error {
+            mlua::Error::RuntimeError(message) | mlua::Error::MemoryError(message) => {
+                ScriptError(message)
+            }
+            mlua::Error::CallbackError { cause, .. } => cause.as_ref().clone().into(),
+            other => ScriptError::new(other),
+        }
+    }
+}
+
+/// The result of a function that a script calls.
+pub type Answer = Result<mlua::MultiValue, ScriptError>;

@@ -1,0 +1,272 @@
+//! What the proxy asks, answered by the scripts' callbacks.
+
+use std::rc::{Rc, Weak};
+
+use mlua::{AnyUserData, Lua};
+
+use super::fast::{Arg, Target};
+use super::object::{self, AuthDataPacket, DataPacket, PacketObject, StatsPacket};
+use super::rset::Rset;
+use super::runtime::Runtime;
+use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Verdict};
+use crate::session::{Event, PacketKind};
+use crate::wire::{
+    Auth, Capabilities, Column, Command, DecodeError, Eof, ErrPacket, Handshake, LocalInfile, Ok,
+    PrepareOk, ResultsetHeader,
+};
+
+/// The proxy's hooks. They do not keep the binding alive: the binding has the proxy.
+#[derive(Debug)]
+pub struct LuaHooks(pub Weak<Runtime>);
+
+impl LuaHooks {
+    fn with<R>(&self, otherwise: R, f: impl FnOnce(&Rc<Runtime>, &Lua) -> R) -> R {
+        let Some(runtime) = self.0.upgrade() else {
+            return otherwise;
+        };
+        let Some(lua) = runtime.lua() else {
+            return otherwise;
+        };
+        f(&runtime, &lua)
+    }
+}
+
+impl Hooks for LuaHooks {
+    fn accepted(&self, listener: &Rc<ConnInfo>, client: &Rc<ConnInfo>) -> Verdict {
+        self.with(Verdict::Failed, |runtime, lua| {
+            accepted(runtime, lua, listener, client)
+        })
+    }
+
+    fn event(&self, conn: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict {
+        self.with(Verdict::Failed, |runtime, lua| {
+            match fire(runtime, lua, conn.id, event, packet) {
+                Ok(verdict) => verdict,
+                Err(problem) => {
+                    let id = conn.id.serial();
+                    log::error!("connection {id}: {}: {problem}", event.name());
+                    Verdict::Failed
+                }
+            }
+        })
+    }
+
+    fn closing(&self, conn: &Rc<ConnInfo>, collected: bool) {
+        self.with((), |runtime, _| closing(runtime, conn.id, collected));
+    }
+
+    fn linked(&self, client: ConnId, server: ConnId) {
+        self.with((), |runtime, _| {
+            runtime.entry(client, |entry| entry.peer = Some(server));
+            runtime.entry(server, |entry| entry.peer = Some(client));
+            // Either object keeps the other one, in a way that Lua's collector sees through.
+            if let (Some(client), Some(server)) = (runtime.object(client), runtime.object(server)) {
+                let kept = client
+                    .set_user_value(&server)
+                    .and_then(|()| server.set_user_value(&client));
+                if let Err(error) = kept {
+                    log::error!("a link cannot be kept: {error}");
+                }
+            }
+        });
+    }
+
+    fn unlinked(&self, client: ConnId, server: ConnId) {
+        self.with((), |runtime, _| {
+            release(runtime, client);
+            release(runtime, server);
+        });
+    }
+
+    fn timer(&self, key: u64) {
+        self.with((), |runtime, _| super::timer::due(runtime, key));
+    }
+
+    fn signal(&self, name: &'static str) {
+        self.with((), |runtime, _| super::signals::arrived(runtime, name));
+    }
+
+    fn end_of_tick(&self) {
+        self.with((), |runtime, _| runtime.end_of_tick());
+    }
+}
+
+/// The object of an end no longer keeps the other one.
+fn release(runtime: &Runtime, id: ConnId) {
+    runtime.entry(id, |entry| entry.peer = None);
+    if let Some(object) = runtime.object(id)
+        && let Err(error) = object.set_user_value(mlua::Nil)
+    {
+        log::error!(
+            "connection {}: its link cannot be let go: {error}",
+            id.serial()
+        );
+    }
+}
+
+fn accepted(
+    runtime: &Rc<Runtime>,
+    lua: &Lua,
+    listener: &Rc<ConnInfo>,
+    client: &Rc<ConnInfo>,
+) -> Verdict {
+    let id = listener.id;
+    let client = match runtime.adopt(lua, client.clone()) {
+        Ok(client) => client,
+        Err(error) => {
+            log::error!("connection {}: {error}", client.id.serial());
+            return Verdict::Failed;
+        }
+    };
+    let Some(callbacks) = runtime.watching(id, Event::ClientConnect) else {
+        log::warn!("listener {} has no MYC_CONNECT callback", id.serial());
+        return Verdict::Failed;
+    };
+    runtime.fire(
+        id,
+        Event::ClientConnect,
+        &callbacks,
+        Some(Arg::Object(&client)),
+    )
+}
+
+/// Why a callback was not called.
+type Problem = Box<dyn std::error::Error>;
+
+fn fire(
+    runtime: &Rc<Runtime>,
+    lua: &Lua,
+    id: ConnId,
+    event: Event,
+    packet: Option<Incoming<'_>>,
+) -> Result<Verdict, Problem> {
+    let callbacks = runtime.watching(id, event);
+    let Some(packet) = packet else {
+        let Some(callbacks) = callbacks else {
+            return Ok(Verdict::Forward);
+        };
+        return Ok(runtime.fire(id, event, &callbacks, None));
+    };
+
+    if let PacketKind::TextRow | PacketKind::BinaryRow = packet.kind {
+        let binary = packet.kind == PacketKind::BinaryRow;
+        if binary {
+            let arrived = runtime.entry(id, |entry| entry.arrived.clone()).flatten();
+            arrived.inspect(|arrived| arrived.binary.set(true));
+        }
+        let Some(callbacks) = callbacks else {
+            return Ok(Verdict::Forward);
+        };
+        let payload = packet.payload;
+        return Ok(runtime.fire(id, event, &callbacks, Some(Arg::Row { binary, payload })));
+    }
+
+    let Some(object) = arrived_object(runtime, lua, id, event, packet, callbacks.is_some())? else {
+        return Ok(Verdict::Forward);
+    };
+    let Some(callbacks) = callbacks else {
+        return Ok(Verdict::Forward);
+    };
+    Ok(runtime.fire(id, event, &callbacks, Some(Arg::Object(&object))))
+}
+
+/// The object of a packet, unless nobody will see it.
+fn arrived_object(
+    runtime: &Rc<Runtime>,
+    lua: &Lua,
+    id: ConnId,
+    event: Event,
+    packet: Incoming<'_>,
+    watched: bool,
+) -> Result<Option<AnyUserData>, Problem> {
+    let capabilities = packet.capabilities;
+    match packet.kind {
+        PacketKind::ResultsetHeader => {
+            let rset = Rset::arrived(ResultsetHeader::decode(packet.payload, capabilities)?);
+            let arrived = watched.then(|| rset.columns());
+            runtime.entry(id, |entry| entry.arrived = arrived);
+            Ok(Some(lua.create_userdata(rset)?))
+        }
+        PacketKind::Column => {
+            let column = Column::decode(packet.payload, capabilities)?;
+            if event == Event::ServerSendingFields {
+                let arrived = runtime.entry(id, |entry| entry.arrived.clone()).flatten();
+                arrived.inspect(|arrived| arrived.note(&column));
+            }
+            match watched {
+                true => Ok(Some(lua.create_userdata(object::Packet::new(column))?)),
+                false => Ok(None),
+            }
+        }
+        _ => Ok(Some(packet_object(lua, packet)?)),
+    }
+}
+
+fn packet_object(lua: &Lua, packet: Incoming<'_>) -> Result<AnyUserData, Problem> {
+    let payload = packet.payload;
+    match packet.kind {
+        PacketKind::Handshake => create(lua, Handshake::decode(payload)),
+        PacketKind::Auth => create(lua, Auth::decode(payload)),
+        PacketKind::Ok => decoded(lua, packet, Ok::decode),
+        PacketKind::Err => decoded(lua, packet, ErrPacket::decode),
+        PacketKind::Command => decoded(lua, packet, Command::decode),
+        PacketKind::Eof => decoded(lua, packet, Eof::decode),
+        PacketKind::Prepared => decoded(lua, packet, PrepareOk::decode),
+        PacketKind::Infile => decoded(lua, packet, LocalInfile::decode),
+        PacketKind::Stats => create(lua, Ok(StatsPacket::from(payload))),
+        PacketKind::AuthData => create(lua, Ok(AuthDataPacket::from(payload))),
+        PacketKind::Data => create(lua, Ok(DataPacket::from(payload))),
+        PacketKind::ResultsetHeader
+        | PacketKind::Column
+        | PacketKind::TextRow
+        | PacketKind::BinaryRow => Err("the packet was dealt with before".into()),
+    }
+}
+
+fn decoded<T: PacketObject>(
+    lua: &Lua,
+    packet: Incoming<'_>,
+    decode: fn(&[u8], Capabilities) -> Result<T, DecodeError>,
+) -> Result<AnyUserData, Problem> {
+    create(lua, decode(packet.payload, packet.capabilities))
+}
+
+fn create<T: PacketObject>(
+    lua: &Lua,
+    packet: Result<T, DecodeError>,
+) -> Result<AnyUserData, Problem> {
+    Ok(lua.create_userdata(object::Packet::new(packet?))?)
+}
+
+/// `MY_CLOSING`, then what was registered with `on_close`; then nothing is known of the connection.
+fn closing(runtime: &Rc<Runtime>, id: ConnId, collected: bool) {
+    let serial = id.serial();
+    // Held while the functions run, because their argument must not be collected between them.
+    let object = match collected {
+        true => None,
+        false => runtime.object(id),
+    };
+    let conn = object.as_ref().map_or(Arg::Value(&mlua::Nil), Arg::Object);
+    let args = [Arg::Number(serial as f64), conn];
+
+    let callbacks = runtime
+        .entry(id, |entry| entry.closing().cloned())
+        .flatten();
+    if let Some(callbacks) = callbacks {
+        let target = Target::Element(
+            callbacks.functions(),
+            super::callbacks::index(Event::Closing),
+        );
+        let what = || format!("MY_CLOSING of connection {serial}");
+        runtime.notify(what, target, &args);
+    }
+
+    let functions = runtime.entry(id, |entry| std::mem::take(&mut entry.on_close));
+    for function in functions.into_iter().flatten() {
+        let what = || format!("on_close of connection {serial}");
+        runtime.notify(what, Target::Function(&function), &args);
+    }
+
+    release(runtime, id);
+    runtime.forget(id);
+}

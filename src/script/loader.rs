@@ -1,0 +1,135 @@
+//! `require`: where modules are found, and how a startfile is read.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mlua::{Function, Lua, Table, Value};
+
+use super::error::ScriptError;
+
+mod library {
+    //! The Lua library, as it is in the binary: `FILES`.
+    include!(concat!(env!("OUT_DIR"), "/library.rs"));
+}
+
+/// Where the library may be on disk, if the environment does not say.
+const FOLDERS: [&str; 2] = ["/usr/local/share/dpm/lua", "/usr/share/dpm/lua"];
+
+/// The file of the library that runs without a startfile.
+pub const STARTUP: &str = "startup.lua";
+
+/// The source of a file of the library.
+pub fn embedded(name: &str) -> Option<&'static [u8]> {
+    let file = library::FILES.iter().find(|(path, _)| *path == name);
+    file.map(|(_, source)| *source)
+}
+
+/// Sets up `require`: the startfile's folder, `LUA_PATH` and `LUA_CPATH` (or LuaJIT's defaults),
+/// the library's folder if there is one, and the copy of it in the binary.
+pub fn install(lua: &Lua, startfile: Option<&Path>) -> mlua::Result<()> {
+    let package: Table = lua.globals().get("package")?;
+    let own = startfile.map(|file| match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    });
+    let shared = library_folder();
+
+    let lua_files = |folder: &Path| patterns(folder, &["?.lua", "?/init.lua"]);
+    let native = |folder: &Path| patterns(folder, &["?.so"]);
+    for (field, before, after) in [
+        (
+            "path",
+            own.as_deref().map(lua_files),
+            shared.as_deref().map(lua_files),
+        ),
+        (
+            "cpath",
+            own.as_deref().map(native),
+            shared.as_deref().map(native),
+        ),
+    ] {
+        let path: mlua::LuaString = package.get(field)?;
+        let parts: Vec<Vec<u8>> = [before, Some(path.as_bytes().to_vec()), after]
+            .into_iter()
+            .flatten()
+            .filter(|part| !part.is_empty())
+            .collect();
+        package.set(field, lua.create_string(parts.join(&b';'))?)?;
+    }
+
+    let loaders: Table = package.get("loaders")?;
+    loaders.push(lua.create_function(|lua, name: mlua::LuaString| search(lua, &name))?)
+}
+
+fn library_folder() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("DPM_LUA").filter(|folder: &OsString| !folder.is_empty())
+    {
+        return Some(PathBuf::from(folder));
+    }
+    FOLDERS
+        .iter()
+        .map(PathBuf::from)
+        .find(|folder| folder.is_dir())
+}
+
+fn patterns(folder: &Path, patterns: &[&str]) -> Vec<u8> {
+    let folder = folder.as_os_str().as_encoded_bytes();
+    let parts: Vec<Vec<u8>> = patterns
+        .iter()
+        .map(|pattern| [folder, b"/", pattern.as_bytes()].concat())
+        .collect();
+    parts.join(&b';')
+}
+
+/// The last place that `require` looks in: the binary.
+fn search(lua: &Lua, name: &mlua::LuaString) -> mlua::Result<Value> {
+    let path = name.to_string_lossy().replace('.', "/");
+    for candidate in [format!("{path}.lua"), format!("{path}/init.lua")] {
+        if let Some(source) = embedded(&candidate) {
+            return Ok(Value::Function(compile(
+                lua,
+                source,
+                &format!("@dpm/{candidate}"),
+            )?));
+        }
+    }
+    let message = format!("\n\tno file '{path}.lua' in the dpm binary");
+    Ok(Value::String(lua.create_string(message)?))
+}
+
+/// Compiles a chunk. A first line that begins with # is for the shell.
+fn compile(lua: &Lua, source: &[u8], name: &str) -> mlua::Result<Function> {
+    let source = source.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(source);
+    let source = match source.first() {
+        // The line end stays, so that lines are numbered as in the file.
+        Some(b'#') => {
+            let end = source.iter().position(|byte| *byte == b'\n');
+            source
+                .get(end.unwrap_or(source.len())..)
+                .unwrap_or_default()
+        }
+        _ => source,
+    };
+    lua.load(source).set_name(name).into_function()
+}
+
+/// Compiles a startfile, or the built-in one.
+pub fn startfile(lua: &Lua, path: Option<&Path>) -> Result<Function, ScriptError> {
+    let compiled = match path {
+        Some(path) => {
+            let shown = path.display();
+            let source = fs::read(path)
+                .map_err(|error| ScriptError::new(format!("cannot read {shown}: {error}")))?;
+            compile(lua, &source, &format!("@{shown}"))
+        }
+        None => {
+            let source = embedded(STARTUP).unwrap_or_default();
+            compile(lua, source, &format!("@dpm/{STARTUP}"))
+        }
+    };
+    compiled.map_err(|error| match error {
+        mlua::Error::SyntaxError { message, .. } => ScriptError(message),
+        other => other.into(),
+    })
+}

@@ -1,0 +1,66 @@
+//! Passwords: `dpm.check_pass` and `dpm.crypt_pass`.
+
+use super::error::{Answer, ScriptError};
+use super::function::{Args, nothing, number};
+use super::object::Packet;
+use crate::wire::{Auth, Handshake, scramble};
+
+/// The one method that a password's hash is enough for.
+const NATIVE: &[u8] = b"mysql_native_password";
+/// The bytes of a scramble that count.
+const NONCE: usize = 20;
+
+fn nonce(args: &Args) -> Result<Vec<u8>, ScriptError> {
+    let scramble = args.object(
+        1,
+        "handshake",
+        "a handshake packet",
+        |p: &Packet<Handshake>| p.0.borrow().scramble.clone(),
+    )?;
+    match scramble.get(..NONCE) {
+        Some(nonce) => Ok(nonce.to_vec()),
+        None => Err(args.error(format!(
+            "the handshake's scramble has less than {NONCE} bytes"
+        ))),
+    }
+}
+
+/// 0 if the client knew the password, else 1.
+pub fn check_pass(args: &Args) -> Answer {
+    let (plugin, answer) = args.object(0, "auth", "an auth packet", |p: &Packet<Auth>| {
+        let auth = p.0.borrow();
+        (auth.auth_plugin.clone(), auth.auth_response.clone())
+    })?;
+    let nonce = nonce(args)?;
+    let hash = args.bytes(2, "stored_hash", 41)?;
+    if hash.is_empty() {
+        // An account without a password.
+        return number(if answer.is_empty() { 0.0 } else { 1.0 });
+    }
+    let hash = std::str::from_utf8(&hash)
+        .ok()
+        .and_then(scramble::parse_native_hash);
+    let Some(hash) = hash else {
+        let wanted = "what SELECT PASSWORD('...') prints: 40 hexadecimal digits, or none";
+        return Err(args.error(format!("stored_hash: expected {wanted}")));
+    };
+    let native = plugin.is_none_or(|plugin| plugin == NATIVE);
+    let knew = native && scramble::native_verify(&answer, &nonce, &hash);
+    number(if knew { 0.0 } else { 1.0 })
+}
+
+/// Puts the answer to the handshake's challenge into the auth packet.
+pub fn crypt_pass(args: &Args) -> Answer {
+    let nonce = nonce(args)?;
+    let password = args.bytes(2, "plaintext", 4096)?;
+    let answer = match password.is_empty() {
+        true => Vec::new(),
+        false => scramble::native_answer(&password, &nonce).to_vec(),
+    };
+    args.object(0, "auth", "an auth packet", |p: &Packet<Auth>| {
+        let mut auth = p.0.borrow_mut();
+        auth.auth_response = answer;
+        auth.auth_plugin = Some(NATIVE.to_vec());
+    })?;
+    nothing()
+}

@@ -1,0 +1,105 @@
+//! `dpm.config{}` and the options of listeners and connects.
+
+use std::time::Duration;
+
+use mlua::{Table, Value};
+
+use super::convert::{describe, to_integer};
+use super::error::ScriptError;
+use super::function::Args;
+use super::runtime::Runtime;
+use crate::proxy::Options;
+
+/// The largest `max_packet`, as in MySQL.
+const MAX_PACKET: u64 = 1 << 30;
+/// A time-out of a day or more had better be none.
+const MAX_SECONDS: f64 = 86_400.0 * 365.0;
+
+/// What each place takes.
+pub const PROCESS: &[&str] = &[
+    "max_packet",
+    "max_queue",
+    "connect_timeout",
+    "handshake_timeout",
+    "drain",
+    "idle_timeout",
+];
+/// What `dpm.listener` takes.
+pub const LISTENER: &[&str] = &[
+    "max_packet",
+    "max_queue",
+    "handshake_timeout",
+    "idle_timeout",
+    "max_clients",
+];
+/// What `dpm.connect` takes.
+pub const CONNECT: &[&str] = &[
+    "max_packet",
+    "max_queue",
+    "connect_timeout",
+    "handshake_timeout",
+    "idle_timeout",
+];
+
+/// The options that are an argument, or those of the process.
+pub fn argument(
+    args: &Args,
+    index: usize,
+    runtime: &Runtime,
+    known: &[&str],
+) -> Result<Options, ScriptError> {
+    let defaults = runtime.proxy().defaults();
+    match args.get(index) {
+        Value::Nil => Ok(defaults),
+        _ => read(args, args.table(index, "options")?, defaults, known),
+    }
+}
+
+/// `options` with what the table says.
+pub fn read(
+    args: &Args,
+    table: &Table,
+    mut options: Options,
+    known: &[&str],
+) -> Result<Options, ScriptError> {
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        let key = match &key {
+            Value::String(key) => key.to_string_lossy(),
+            other => describe(other),
+        };
+        if !known.contains(&key.as_str()) {
+            let known = known.join(", ");
+            return Err(args.error(format!("there is no option {key}, only {known}")));
+        }
+        let bytes = |max: u64| {
+            to_integer(&value, max)
+                .filter(|n| *n > 0)
+                .map(|n| n as usize)
+                .ok_or_else(|| wrong(args, &key, format!("an integer from 1 to {max}"), &value))
+        };
+        let seconds = || match value.as_f64() {
+            Some(n) if (0.0..=MAX_SECONDS).contains(&n) => Ok(Duration::from_secs_f64(n)),
+            _ => Err(wrong(
+                args,
+                &key,
+                format!("seconds from 0 to {MAX_SECONDS}"),
+                &value,
+            )),
+        };
+        match key.as_str() {
+            "max_packet" => options.max_packet = bytes(MAX_PACKET)?,
+            "max_queue" => options.max_queue = bytes(1 << 40)?,
+            "max_clients" => options.max_clients = Some(bytes(1 << 20)?),
+            "connect_timeout" => options.connect_timeout = seconds()?,
+            "handshake_timeout" => options.handshake_timeout = seconds()?,
+            "drain" => options.drain = seconds()?,
+            _ => options.idle_timeout = seconds()?,
+        }
+    }
+    Ok(options)
+}
+
+fn wrong(args: &Args, key: &str, wanted: String, value: &Value) -> ScriptError {
+    args.error(format!("{key}: expected {wanted}, got {}", describe(value)))
+}

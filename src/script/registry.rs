@@ -1,0 +1,108 @@
+//! What the script layer knows of each connection: its callbacks, until it closes.
+
+use std::rc::Rc;
+
+use mlua::{AnyUserData, Function};
+
+use super::callbacks::Callbacks;
+use super::rset::Arrived;
+use crate::proxy::{ConnId, ConnInfo};
+use crate::session::{Event, EventSet};
+
+/// A library's callbacks, laid over the connection's own.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// The object, to be given back.
+    pub object: AnyUserData,
+    /// Its functions.
+    pub callbacks: Callbacks,
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub struct Entry {
+    /// What can be read of it.
+    pub info: Rc<ConnInfo>,
+    /// Its own callbacks, once there is one.
+    pub own: Option<Callbacks>,
+    /// Those laid over them.
+    pub package: Option<Package>,
+    /// What runs after `MY_CLOSING`.
+    pub on_close: Vec<Function>,
+    /// The other end of its link.
+    pub peer: Option<ConnId>,
+    /// The columns of the present result, if a script has its resultset.
+    pub arrived: Option<Rc<Arrived>>,
+}
+
+impl Entry {
+    /// The callbacks that fire.
+    pub fn active(&self) -> Option<&Callbacks> {
+        match &self.package {
+            Some(package) => Some(&package.callbacks),
+            None => self.own.as_ref(),
+        }
+    }
+
+    /// The callbacks with the function for `MY_CLOSING`: the connection's own go first there.
+    pub fn closing(&self) -> Option<&Callbacks> {
+        let package = self.package.as_ref().map(|package| &package.callbacks);
+        let has = |callbacks: &&Callbacks| callbacks.set().has(Event::Closing);
+        self.own.as_ref().filter(has).or(package.filter(has))
+    }
+
+    /// What the proxy has to show us.
+    pub fn wanted(&self) -> EventSet {
+        let set = self.active().map_or(EventSet::NONE, Callbacks::set);
+        match set.has(Event::ServerSentResultset) {
+            // Its columns too, so that the resultset knows them when rows are to be decoded.
+            true => set.with(Event::ServerSendingFields.set()),
+            false => set,
+        }
+    }
+}
+
+/// The open connections, by their places in the proxy's table.
+#[derive(Debug, Default)]
+pub struct Registry(Vec<Option<Entry>>);
+
+impl Registry {
+    /// Enters a connection; what was in its place is given back.
+    pub fn insert(&mut self, info: Rc<ConnInfo>) -> Option<Entry> {
+        let slot = info.id.slot();
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        self.0.get_mut(slot)?.replace(Entry {
+            info,
+            own: None,
+            package: None,
+            on_close: Vec::new(),
+            peer: None,
+            arrived: None,
+        })
+    }
+
+    /// The connection of this name, if it has not closed.
+    pub fn get(&self, id: ConnId) -> Option<&Entry> {
+        let entry = self.0.get(id.slot())?.as_ref()?;
+        (entry.info.id == id).then_some(entry)
+    }
+
+    /// The connection of this name, if it has not closed.
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Entry> {
+        let entry = self.0.get_mut(id.slot())?.as_mut()?;
+        (entry.info.id == id).then_some(entry)
+    }
+
+    /// Forgets a connection; what was known is given back, to be dropped without a borrow.
+    pub fn remove(&mut self, id: ConnId) -> Option<Entry> {
+        let place = self.0.get_mut(id.slot())?;
+        place.take_if(|entry| entry.info.id == id)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.0.iter().flatten()
+    }
+}

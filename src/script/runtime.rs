@@ -1,0 +1,305 @@
+//! What the binding shares: the proxy, the connections' callbacks, and the way into Lua.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use mlua::{AnyUserData, Lua, Table, WeakLua};
+
+use super::callbacks::{Callbacks, index};
+use super::conn::ConnObject;
+use super::error::ScriptError;
+use super::fast::{Arg, Fast, Target};
+use super::function::Args;
+use super::registry::{Entry, Registry};
+use super::signals::SignalHandlers;
+use super::timer::Timers;
+use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
+use crate::session::{Event, EventSet};
+
+/// How deep calls from Lua to us and back may nest. LuaJIT gives up on C calls at about 200, with
+/// a message that helps nobody.
+const MAX_DEPTH: u32 = 100;
+
+/// A callback that holds up everybody for longer than this is told of in the log.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// The results that a callback may give, by their names in Lua.
+pub const VERDICTS: [(&str, u64); 3] = [
+    ("DPM_OK", 0),
+    ("DPM_NOPROXY", 1),
+    ("DPM_FLUSH_DISCONNECT", 2),
+];
+
+/// Where the binding's parts find each other.
+pub struct Runtime {
+    lua: WeakLua,
+    proxy: Proxy,
+    fast: Fast,
+    registry: RefCell<Registry>,
+    /// The objects of open connections by their places, without keeping them.
+    alive: Table,
+    collected: Rc<RefCell<Vec<ConnId>>>,
+    /// Scheduled timers.
+    pub timers: Timers,
+    /// `dpm.on_signal`.
+    pub signals: SignalHandlers,
+    depth: Cell<u32>,
+    /// When the last callback of this tick returned.
+    last_return: Cell<Option<Instant>>,
+    /// Callbacks that failed and whose caller has no verdict to count.
+    errors: Cell<u64>,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Runtime")
+    }
+}
+
+impl Runtime {
+    /// The binding of this state to this proxy. The state knows it from then on.
+    pub fn install(lua: &Lua, proxy: Proxy) -> mlua::Result<Rc<Runtime>> {
+        let alive = lua.create_table()?;
+        let weak = lua.create_table()?;
+        weak.raw_set("__mode", "v")?;
+        alive.set_metatable(Some(weak))?;
+        let runtime = Rc::new(Runtime {
+            lua: lua.weak(),
+            proxy,
+            fast: Fast::of(lua)?,
+            registry: RefCell::default(),
+            alive,
+            collected: Rc::default(),
+            timers: Timers::default(),
+            signals: SignalHandlers::default(),
+            depth: Cell::new(0),
+            last_return: Cell::new(None),
+            errors: Cell::new(0),
+        });
+        lua.set_app_data(Rc::downgrade(&runtime));
+        Ok(runtime)
+    }
+
+    /// The binding of this state.
+    pub fn of(lua: &Lua) -> mlua::Result<Rc<Runtime>> {
+        let weak = lua.app_data_ref::<Weak<Runtime>>();
+        let runtime = weak.and_then(|weak| weak.upgrade());
+        runtime.ok_or_else(|| mlua::Error::runtime("dpm is shutting down"))
+    }
+
+    /// The proxy below.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// The hot path.
+    pub fn fast(&self) -> &Fast {
+        &self.fast
+    }
+
+    /// The Lua state, unless it is gone.
+    pub fn lua(&self) -> Option<Lua> {
+        self.lua.try_upgrade()
+    }
+
+    /// Callbacks that failed and were not counted by the proxy.
+    pub fn errors(&self) -> u64 {
+        self.errors.get()
+    }
+
+    /// Runs `f` on what is known of an open connection. `f` must not enter Lua, nor create or drop
+    /// a value of it.
+    pub fn entry<R>(&self, id: ConnId, f: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        self.registry.borrow_mut().get_mut(id).map(f)
+    }
+
+    /// Enters a connection, and makes its object.
+    pub fn adopt(&self, lua: &Lua, info: Rc<ConnInfo>) -> mlua::Result<AnyUserData> {
+        let id = info.id;
+        let object = ConnObject::new(info.clone(), self.collected.clone());
+        let object = lua.create_userdata(object)?;
+        self.alive.raw_set(slot_index(id), &object)?;
+        let before = self.registry.borrow_mut().insert(info);
+        drop(before);
+        Ok(object)
+    }
+
+    /// Forgets a connection that has closed.
+    pub fn forget(&self, id: ConnId) {
+        let entry = self.registry.borrow_mut().remove(id);
+        if entry.is_some() && self.alive.raw_set(slot_index(id), mlua::Nil).is_err() {
+            log::error!("connection {}: cannot be forgotten", id.serial());
+        }
+    }
+
+    /// The object of an open connection, unless it has been collected.
+    pub fn object(&self, id: ConnId) -> Option<AnyUserData> {
+        self.registry.borrow().get(id)?;
+        self.alive.raw_get(slot_index(id)).ok()
+    }
+
+    /// Tells the proxy what is to be shown to us, after callbacks have changed.
+    pub fn rearm(&self, id: ConnId) {
+        let wanted = self.registry.borrow().get(id).map(Entry::wanted);
+        if let Some(wanted) = wanted {
+            self.proxy.arm(id, wanted);
+        }
+    }
+
+    /// The same for all connections that these callbacks are laid over.
+    pub fn rearm_users(&self, callbacks: &Callbacks) {
+        let users: Vec<(ConnId, EventSet)> = self
+            .registry
+            .borrow()
+            .iter()
+            .filter(|entry| {
+                let package = entry.package.as_ref();
+                package.is_some_and(|package| package.callbacks.same(callbacks))
+            })
+            .map(|entry| (entry.info.id, entry.wanted()))
+            .collect();
+        for (id, wanted) in users {
+            self.proxy.arm(id, wanted);
+        }
+    }
+
+    /// The callbacks that fire for this event on this connection, if there is a function for it.
+    pub fn watching(&self, id: ConnId, event: Event) -> Option<Callbacks> {
+        let registry = self.registry.borrow();
+        let callbacks = registry.get(id)?.active()?;
+        callbacks.set().has(event).then(|| callbacks.clone())
+    }
+
+    /// Calls the function for an event on an open connection: `fn(packet, id, conn)`, or without
+    /// a packet `fn(id, conn)`.
+    pub fn fire(
+        &self,
+        id: ConnId,
+        event: Event,
+        callbacks: &Callbacks,
+        packet: Option<Arg<'_>>,
+    ) -> Verdict {
+        let target = Target::Element(callbacks.functions(), index(event));
+        let what = || format!("{} of connection {}", event.name(), id.serial());
+        let number = Arg::Number(id.serial() as f64);
+        let conn = Arg::Element(&self.alive, slot_index(id));
+        let result = match packet {
+            Some(packet) => self.call(what, target, &[packet, number, conn]),
+            None => self.call(what, target, &[number, conn]),
+        };
+        result.unwrap_or(Verdict::Failed)
+    }
+
+    /// The same for callbacks whose verdict nobody asks for.
+    pub fn notify(&self, what: impl Fn() -> String, target: Target<'_>, args: &[Arg<'_>]) -> bool {
+        let done = self.call(what, target, args).is_ok();
+        if !done {
+            self.count_error();
+        }
+        done
+    }
+
+    /// Counts a failed callback.
+    pub fn count_error(&self) {
+        self.errors.set(self.errors.get() + 1);
+    }
+
+    /// The one way into Lua's callbacks.
+    pub fn call(
+        &self,
+        what: impl Fn() -> String,
+        target: Target<'_>,
+        args: &[Arg<'_>],
+    ) -> Result<Verdict, ()> {
+        let Some(lua) = self.lua() else {
+            return Err(());
+        };
+        let depth = self.depth.get();
+        if depth >= MAX_DEPTH {
+            log::error!(
+                "callback {}: callbacks are nested more than {MAX_DEPTH} deep",
+                what()
+            );
+            return Err(());
+        }
+
+        // One reading of the clock each: within a tick, a callback begins about when the one
+        // before it returned.
+        let began = match self.last_return.get() {
+            Some(before) if depth == 0 => before,
+            _ => Instant::now(),
+        };
+        self.depth.set(depth + 1);
+        let result = self.fast.call(&lua, target, args);
+        self.depth.set(depth);
+        let now = Instant::now();
+        self.last_return.set(Some(now));
+        let took = now - began;
+        if took > SLOW {
+            let ms = took.as_millis();
+            log::warn!(
+                "callback {}: took {ms} ms, in which nothing else could run",
+                what()
+            );
+        }
+
+        let number = match result {
+            Ok(None) => return Ok(Verdict::Forward),
+            Ok(Some(number)) => number,
+            Err(message) => {
+                log::error!("callback {}: {}", what(), explained(&message));
+                return Err(());
+            }
+        };
+        if number == 0.0 {
+            Ok(Verdict::Forward)
+        } else if number == 1.0 {
+            Ok(Verdict::Hold)
+        } else if number == 2.0 {
+            Ok(Verdict::FlushDisconnect)
+        } else {
+            log::error!(
+                "callback {}: returned {number}, which is no verdict",
+                what()
+            );
+            Err(())
+        }
+    }
+
+    /// An error if what a script asks for would make callbacks nest too deep.
+    pub fn check_depth(&self, args: &Args) -> Result<(), ScriptError> {
+        if self.depth.get() < MAX_DEPTH {
+            return Ok(());
+        }
+        Err(args.error(format!("callbacks are nested more than {MAX_DEPTH} deep")))
+    }
+
+    /// What is put off to the end of the tick.
+    pub fn end_of_tick(&self) {
+        // Closing fires callbacks, which can create garbage: until nothing is left.
+        loop {
+            let collected = std::mem::take(&mut *self.collected.borrow_mut());
+            if collected.is_empty() {
+                break;
+            }
+            for id in collected {
+                self.proxy.collected(id);
+            }
+        }
+        self.last_return.set(None);
+    }
+}
+
+/// LuaJIT's message for a yield through us does not say that it was one.
+fn explained(message: &str) -> String {
+    if message.contains("attempt to yield across C-call boundary") {
+        return format!("a callback cannot yield, nor what it calls through the proxy: {message}");
+    }
+    message.to_string()
+}
+
+/// A place in the table of objects. Small numbers, so that it stays an array.
+fn slot_index(id: ConnId) -> i32 {
+    i32::try_from(id.slot()).unwrap_or(i32::MAX - 1) + 1
+}

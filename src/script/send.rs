@@ -1,0 +1,82 @@
+//! `dpm.wire_packet`.
+
+use std::any::TypeId;
+use std::rc::Rc;
+
+use mlua::{AnyUserData, Lua};
+
+use super::api::{connection, named};
+use super::error::{Answer, ScriptError};
+use super::function::{Args, nothing};
+use super::object::{self, AuthDataPacket, DataPacket, StatsPacket};
+use super::rset::Rset;
+use super::runtime::Runtime;
+use crate::proxy::{ConnId, Packet, ProxyError};
+use crate::wire::{
+    Auth, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket, PrepareOk,
+};
+
+/// Encodes a packet onto a connection.
+pub fn wire_packet(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    const WANTED: &str = "a packet";
+    runtime.check_depth(args)?;
+    let id = connection(args, 0, "conn")?.id;
+    let packet = args.userdata(1, "packet", WANTED)?;
+    let sent = send(lua, runtime, id, packet)?;
+    let sent = sent.ok_or_else(|| args.expected(1, "packet", WANTED))?;
+    sent.map_err(|error| named(args, &error))?;
+    nothing()
+}
+
+/// Sends a copy: what is fired meanwhile may write to the packet. `None` if it is no packet.
+fn send(
+    lua: &Lua,
+    runtime: &Rc<Runtime>,
+    id: ConnId,
+    packet: &AnyUserData,
+) -> Result<Option<Result<(), ProxyError>>, ScriptError> {
+    let proxy = runtime.proxy();
+    if let Some((_, payload)) = runtime.fast().read_row(lua, packet) {
+        return Ok(Some(proxy.send(id, Packet::Row(&payload))));
+    }
+    let Some(kind) = packet.type_id() else {
+        return Ok(None);
+    };
+    macro_rules! send {
+        ($($type:ty => $variant:ident),* $(,)?) => {
+            $(if kind == TypeId::of::<object::Packet<$type>>() {
+                let copy = packet.borrow::<object::Packet<$type>>()?.0.borrow().clone();
+                return Ok(Some(proxy.send(id, Packet::$variant(&copy))));
+            })*
+        };
+    }
+    macro_rules! send_bytes {
+        ($($type:ty => $variant:ident),* $(,)?) => {
+            $(if kind == TypeId::of::<object::Packet<$type>>() {
+                let copy = packet.borrow::<object::Packet<$type>>()?.0.borrow().clone();
+                return Ok(Some(proxy.send(id, Packet::$variant(&copy.0))));
+            })*
+        };
+    }
+    send! {
+        Command => Command,
+        Column => Column,
+        OkPacket => Ok,
+        Eof => Eof,
+        ErrPacket => Err,
+        Handshake => Handshake,
+        Auth => Auth,
+        PrepareOk => Prepared,
+        LocalInfile => Infile,
+    }
+    send_bytes! {
+        StatsPacket => Stats,
+        AuthDataPacket => AuthData,
+        DataPacket => Data,
+    }
+    if kind == TypeId::of::<Rset>() {
+        let header = packet.borrow::<Rset>()?.header();
+        return Ok(Some(proxy.send(id, Packet::ResultsetHeader(&header))));
+    }
+    Ok(None)
+}

@@ -1,0 +1,49 @@
+//! `dpm.on_signal`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use mlua::Function;
+
+use super::error::Answer;
+use super::fast::Target;
+use super::function::{Args, nothing};
+use super::runtime::Runtime;
+
+/// The signals that a script can take.
+const NAMES: [&str; 3] = ["HUP", "USR1", "USR2"];
+
+/// The functions by signal.
+#[derive(Debug, Default)]
+pub struct SignalHandlers(RefCell<HashMap<&'static str, Function>>);
+
+/// `dpm.on_signal(name, fn or nil)`.
+pub fn on_signal(runtime: &Runtime, args: &Args) -> Answer {
+    let wanted = "\"HUP\", \"USR1\" or \"USR2\"";
+    let name = args
+        .bytes(0, "name", 8)
+        .map_err(|_| args.expected(0, "name", wanted))?;
+    let known = NAMES.iter().find(|known| known.as_bytes() == name);
+    let Some(name) = known else {
+        return Err(args.expected(0, "name", wanted));
+    };
+    let function = args.function_or_nil(1, "function")?.cloned();
+    let mut handlers = runtime.signals.0.borrow_mut();
+    match function {
+        Some(function) => handlers.insert(name, function),
+        None => handlers.remove(name),
+    };
+    nothing()
+}
+
+/// The process got this signal.
+pub fn arrived(runtime: &Rc<Runtime>, name: &'static str) {
+    let function = runtime.signals.0.borrow().get(name).cloned();
+    let Some(function) = function else {
+        log::info!("signal {name}: the script has no function for it");
+        return;
+    };
+    let what = || format!("for signal {name}");
+    runtime.notify(what, Target::Function(&function), &[]);
+}

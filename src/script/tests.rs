@@ -1,0 +1,1 @@
+//! Scripts without sockets: objects, accessors, conversions.

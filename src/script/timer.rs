@@ -1,0 +1,134 @@
+//! The timer object.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mlua::{AnyUserData, Function, UserData, UserDataFields, Value};
+
+use super::error::Answer;
+use super::fast::{Arg, Target};
+use super::function::{Args, Methods, Raiser, nothing};
+use super::runtime::Runtime;
+use crate::proxy::TimerId;
+
+/// The longest delay, in seconds: some hundred years, which every clock can add up.
+const MAX_SECONDS: u64 = 1 << 32;
+
+/// What `dpm.new_timer()` makes.
+#[derive(Debug, Default)]
+pub struct TimerObject {
+    /// What the scheduled timer is known by; each time it is scheduled, by another number.
+    key: Cell<Option<u64>>,
+}
+
+/// A timer that is scheduled. It keeps its object, its function and its argument.
+#[derive(Debug, Clone)]
+struct Scheduled {
+    object: AnyUserData,
+    function: Function,
+    argument: Value,
+    delay: Duration,
+    id: TimerId,
+}
+
+/// All that are scheduled.
+#[derive(Debug, Default)]
+pub struct Timers {
+    scheduled: RefCell<HashMap<u64, Scheduled>>,
+    last_key: Cell<u64>,
+}
+
+impl Timers {
+    /// How many are scheduled.
+    pub fn len(&self) -> usize {
+        self.scheduled.borrow().len()
+    }
+}
+
+/// A timer is due. The next delay begins when the function returns, so late ticks do not pile up.
+pub fn due(runtime: &Rc<Runtime>, key: u64) {
+    let scheduled = runtime.timers.scheduled.borrow().get(&key).cloned();
+    let Some(scheduled) = scheduled else {
+        return;
+    };
+    let target = Target::Function(&scheduled.function);
+    let args = [
+        Arg::Object(&scheduled.object),
+        Arg::Value(&scheduled.argument),
+    ];
+    if !runtime.notify(|| format!("of timer {key}"), target, &args) {
+        cancel(runtime, key);
+        return;
+    }
+    // Unless the function cancelled it.
+    let mut timers = runtime.timers.scheduled.borrow_mut();
+    if let Some(timer) = timers.get_mut(&key) {
+        timer.id = runtime.proxy().schedule(timer.delay, key);
+    }
+}
+
+fn cancel(runtime: &Runtime, key: u64) {
+    let scheduled = runtime.timers.scheduled.borrow_mut().remove(&key);
+    let Some(scheduled) = scheduled else {
+        return;
+    };
+    runtime.proxy().cancel(scheduled.id);
+    if let Ok(object) = scheduled.object.borrow::<TimerObject>()
+        && object.key.get() == Some(key)
+    {
+        object.key.set(None);
+    }
+}
+
+fn schedule(runtime: &Runtime, object: &AnyUserData, args: &Args) -> Answer {
+    let timer = object
+        .borrow::<TimerObject>()
+        .map_err(|_| args.error("must be called on a timer, as timer:schedule()"))?;
+    let seconds = args.integer(0, "seconds", MAX_SECONDS)?;
+    let milliseconds = args.integer(1, "milliseconds", MAX_SECONDS)?;
+    let function = args.function(2, "function")?.clone();
+    let argument = args.get(3).clone();
+    let delay = Duration::from_secs(seconds) + Duration::from_millis(milliseconds);
+    if delay.is_zero() {
+        return Err(args.error("a delay of 0 s 0 ms would never let anything else run"));
+    }
+    if timer.key.get().is_some() {
+        return Err(args.error("the timer is scheduled already: cancel it first"));
+    }
+    let key = runtime.timers.last_key.get() + 1;
+    runtime.timers.last_key.set(key);
+    let scheduled = Scheduled {
+        object: object.clone(),
+        function,
+        argument,
+        delay,
+        id: runtime.proxy().schedule(delay, key),
+    };
+    runtime.timers.scheduled.borrow_mut().insert(key, scheduled);
+    timer.key.set(Some(key));
+    nothing()
+}
+
+impl UserData for TimerObject {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_meta_field("__name", "timer");
+        fields.add_meta_field_with("__index", |lua| {
+            let raiser = Raiser::of(lua)?;
+            let runtime = Runtime::of(lua)?;
+            let methods = Methods::new(lua, &raiser, "timer")?;
+            let rt = runtime.clone();
+            methods.add_raw("schedule", move |_, object, args| {
+                schedule(&rt, object, args)
+            })?;
+            methods.add::<TimerObject>("cancel", move |_, timer, _| {
+                if let Some(key) = timer.key.get() {
+                    cancel(&runtime, key);
+                }
+                nothing()
+            })?;
+            Ok(methods.table)
+        });
+    }
+}
