@@ -50,7 +50,7 @@ impl Proxy {
             conn.info.state.set(Some(Event::Closing));
             conn.info.clone()
         };
-        log::debug!(
+        log::info!(
             "connection {} ({:?} {}): closing: {reason}",
             id.serial,
             info.kind,

@@ -112,7 +112,7 @@ impl Proxy {
             let accepted = self.core().accept_one(listener);
             match accepted {
                 Some((listener, client)) => {
-                    log::debug!(
+                    log::info!(
                         "connection {}: accepted from {} on listener {}",
                         client.id.serial,
                         client.address.borrow(),
@@ -142,7 +142,7 @@ impl Proxy {
         match outcome {
             Ok(None) => {}
             Ok(Some(info)) => {
-                log::debug!(
+                log::info!(
                     "connection {}: connected to {}:{}",
                     id.serial,
                     info.address.borrow(),
