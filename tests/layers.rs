@@ -22,11 +22,11 @@ const LUA: (&str, &str) = ("mlua", "Lua: only src/script/ speaks to it");
 const REACTOR: (&str, &str) = ("mio", "the reactor: only src/net/ speaks to it");
 const SIGNALS: (&str, &str) = ("signal_hook", "signals: only src/net/ takes them");
 const SOCKET_OPTIONS: (&str, &str) = ("socket2", "sockets: only src/net/ has them");
-const SOCKETS: (&str, &str) = ("std::net", "sockets: this layer is free of input and output");
-const SYSTEM: (&str, &str) = ("std::os", "the system: this layer is free of input and output");
-const IO: (&str, &str) = ("std::io", "input and output: this layer is free of them");
-const FILES: (&str, &str) = ("std::fs", "files: this layer is free of input and output");
-const THREADS: (&str, &str) = ("std::thread", "threads: this layer is a pure function of bytes");
+const SOCKETS: (&str, &str) = ("std::net", "sockets: this layer has no I/O");
+const SYSTEM: (&str, &str) = ("std::os", "the system: this layer has no I/O");
+const IO: (&str, &str) = ("std::io", "streams: this layer has no I/O");
+const FILES: (&str, &str) = ("std::fs", "files: this layer has no I/O");
+const THREADS: (&str, &str) = ("std::thread", "threads: this layer has none");
 
 /// From the top down. Being on the list of `knows` goes for the layer itself, too.
 const LAYERS: &[Layer] = &[
@@ -183,7 +183,10 @@ fn objections(layer: Option<&Layer>, path: &str) -> Vec<String> {
             found.push(if is_layer(name) {
                 format!("`{}` must not know `{name}`", layer.name)
             } else {
-                format!("`{}` must not know what stands above the layers", layer.name)
+                format!(
+                    "`{}` must not know what stands above the layers",
+                    layer.name
+                )
             });
         }
         ("super", Some(name)) if is_layer(name) => {
