@@ -1,0 +1,483 @@
+//! Who may know whom, enforced from the source text.
+//!
+//! `script` → `proxy` → {`session` → `wire`, `net`}: dependencies point down only, `wire` and
+//! `net` never meet, and each dangerous thing (the Lua binding, the reactor, `unsafe`) is known in
+//! one place. `doc/ARCHITECTURE.md` says why.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+/// A folder under `src/`.
+struct Layer {
+    name: &'static str,
+    /// The layers it may name.
+    knows: &'static [&'static str],
+    /// Paths that it must stay clear of, and what they would bring in.
+    avoids: &'static [(&'static str, &'static str)],
+}
+
+const LUA: (&str, &str) = ("mlua", "Lua: only src/script/ speaks to it");
+const REACTOR: (&str, &str) = ("mio", "the reactor: only src/net/ speaks to it");
+const SIGNALS: (&str, &str) = ("signal_hook", "signals: only src/net/ takes them");
+const SOCKET_OPTIONS: (&str, &str) = ("socket2", "sockets: only src/net/ has them");
+const SOCKETS: (&str, &str) = ("std::net", "sockets: this layer has no I/O");
+const SYSTEM: (&str, &str) = ("std::os", "the system: this layer has no I/O");
+const IO: (&str, &str) = ("std::io", "streams: this layer has no I/O");
+const FILES: (&str, &str) = ("std::fs", "files: this layer has no I/O");
+const THREADS: (&str, &str) = ("std::thread", "threads: this layer has none");
+
+/// From the top down. Being on the list of `knows` goes for the layer itself, too.
+const LAYERS: &[Layer] = &[
+    Layer {
+        name: "script",
+        // Not `net`: what scripts need of it, `proxy` hands on (as it does with `TimerId`).
+        knows: &["proxy", "session", "wire"],
+        avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS],
+    },
+    Layer {
+        name: "proxy",
+        knows: &["session", "wire", "net"],
+        avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS],
+    },
+    Layer {
+        name: "session",
+        knows: &["wire"],
+        avoids: PURE,
+    },
+    Layer {
+        name: "wire",
+        knows: &[],
+        avoids: PURE,
+    },
+    Layer {
+        name: "net",
+        knows: &[],
+        avoids: &[LUA],
+    },
+];
+
+const PURE: &[(&str, &str)] = &[
+    LUA,
+    REACTOR,
+    SIGNALS,
+    SOCKET_OPTIONS,
+    SOCKETS,
+    SYSTEM,
+    IO,
+    FILES,
+    THREADS,
+];
+
+/// `main.rs` and its like tie the layers together, but have nothing of their own to do below.
+const TOP_AVOIDS: &[(&str, &str)] = &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS];
+
+/// Where `unsafe` may be written. Each file argues for it at its head. Two are enough.
+const UNSAFE: &[&str; 2] = &["script/state.rs", "script/fast.rs"];
+
+#[test]
+fn dependencies_point_down() {
+    let mut complaints = String::new();
+    for file in sources() {
+        let layer = LAYERS.iter().find(|layer| layer.name == file.folder());
+        for (line, path) in paths(&tokens(&file.code)) {
+            for why in objections(layer, &path) {
+                writeln!(complaints, "  src/{}:{line}: `{path}`: {why}", file.name).unwrap();
+            }
+        }
+    }
+    assert!(
+        complaints.is_empty(),
+        "\nthe layers are script → proxy → {{session → wire, net}}:\n{complaints}"
+    );
+}
+
+#[test]
+fn every_folder_is_a_layer() {
+    let known: BTreeSet<_> = LAYERS.iter().map(|layer| layer.name).collect();
+    for file in sources() {
+        let folder = file.folder();
+        assert!(
+            folder.is_empty() || known.contains(folder),
+            "src/{}: the folder `{folder}` is no layer yet: say in tests/layers.rs whom it may \
+             know, and in doc/ARCHITECTURE.md why",
+            file.name
+        );
+    }
+}
+
+#[test]
+fn unsafe_code_is_where_it_is_argued_for() {
+    let mut complaints = String::new();
+    for file in sources() {
+        let allowed = UNSAFE.contains(&&*file.name);
+        for token in tokens(&file.code) {
+            if matches!(token.text, "unsafe" | "unsafe_code") && !allowed {
+                writeln!(
+                    complaints,
+                    "  src/{}:{}: `{}`",
+                    file.name, token.line, token.text
+                )
+                .unwrap();
+            }
+        }
+        let argued = file
+            .text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .any(|line| line.contains("`unsafe`"));
+        assert!(
+            !allowed || argued,
+            "src/{}: a file that is allowed `unsafe` argues for it in its `//!` head",
+            file.name
+        );
+    }
+    assert!(
+        complaints.is_empty(),
+        "\n`unsafe` belongs into {UNSAFE:?} alone:\n{complaints}"
+    );
+
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(
+        manifest.contains("unsafe_code = \"deny\""),
+        "Cargo.toml: the lint `unsafe_code` is to be \"deny\""
+    );
+}
+
+#[test]
+fn the_list_of_unsafe_files_is_not_stale() {
+    if !root().join("src/script").exists() {
+        return;
+    }
+    for name in UNSAFE {
+        let used = sources().into_iter().any(|file| {
+            file.name == *name && tokens(&file.code).iter().any(|t| t.text == "unsafe")
+        });
+        assert!(
+            used,
+            "src/{name} has no `unsafe` any more: take it off the list"
+        );
+    }
+}
+
+/// What is wrong with this path in a file of this layer (`None`: `main.rs` and its like).
+fn objections(layer: Option<&Layer>, path: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let avoids = layer.map_or(TOP_AVOIDS, |layer| layer.avoids);
+    for (avoided, why) in avoids {
+        let inside = path.strip_prefix(avoided);
+        if inside.is_some_and(|rest| rest.is_empty() || rest.starts_with("::")) {
+            found.push(format!("brings in {why}"));
+        }
+    }
+    let Some(layer) = layer else {
+        return found;
+    };
+    let mut segments = path.split("::");
+    let root = segments.next().unwrap_or_default();
+    let named = segments.find(|segment| *segment != "super");
+    let is_layer = |name: &str| LAYERS.iter().any(|layer| layer.name == name);
+    match (root, named) {
+        ("crate" | "dpm", Some(name)) if name != layer.name && !layer.knows.contains(&name) => {
+            found.push(if is_layer(name) {
+                format!("`{}` must not know `{name}`", layer.name)
+            } else {
+                format!(
+                    "`{}` must not know what stands above the layers",
+                    layer.name
+                )
+            });
+        }
+        ("super", Some(name)) if is_layer(name) => {
+            found.push(format!("a layer is named from the root: `crate::{name}`"));
+        }
+        _ => {}
+    }
+    found
+}
+
+struct Source {
+    /// Its path below `src/`, with slashes.
+    name: String,
+    text: String,
+    /// The text without comments and literals.
+    code: String,
+}
+
+impl Source {
+    /// The layer's folder; empty for what lies in `src/` itself.
+    fn folder(&self) -> &str {
+        self.name.split_once('/').map_or("", |(folder, _)| folder)
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let mut files = Vec::new();
+    let mut folders = vec![src.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let name = path.strip_prefix(&src).unwrap().to_str().unwrap();
+                files.push(Source {
+                    name: name.replace('\\', "/"),
+                    code: without_comments_and_literals(&text),
+                    text,
+                });
+            }
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(files.len() > 20, "there is more in src/ than this");
+    files
+}
+
+/// Blanks what is not code; lines stay where they are.
+fn without_comments_and_literals(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let after_word = code.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let skipped = match first {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => block_comment(rest),
+            '"' => string(rest),
+            'r' | 'b' | 'c' if !after_word => raw_string(rest),
+            '\'' => character(rest),
+            _ => 0,
+        };
+        if skipped == 0 {
+            code.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        let (literal, behind) = rest.split_at(skipped);
+        code.push(' ');
+        code.extend(literal.chars().filter(|c| *c == '\n'));
+        rest = behind;
+    }
+    code
+}
+
+fn block_comment(rest: &str) -> usize {
+    let mut depth = 0_usize;
+    let bytes = rest.as_bytes();
+    let mut at = 0;
+    while let Some(pair) = bytes.get(at..at + 2) {
+        match pair {
+            b"/*" => depth += 1,
+            b"*/" => depth -= 1,
+            _ => {
+                at += 1;
+                continue;
+            }
+        }
+        at += 2;
+        if depth == 0 {
+            return at;
+        }
+    }
+    rest.len()
+}
+
+fn string(rest: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// `r"…"`, `br#"…"#` and the like; 0 if it is none.
+fn raw_string(rest: &str) -> usize {
+    let prefix = rest.len() - rest.trim_start_matches(['b', 'c']).len();
+    let Some(behind) = rest[prefix..].strip_prefix('r') else {
+        return 0;
+    };
+    let hashes = behind.len() - behind.trim_start_matches('#').len();
+    let Some(body) = behind[hashes..].strip_prefix('"') else {
+        return 0;
+    };
+    let end = format!("\"{}", "#".repeat(hashes));
+    let start = rest.len() - body.len();
+    body.find(&end)
+        .map_or(rest.len(), |at| start + at + end.len())
+}
+
+/// `'x'` or `'\n'`; 0 for a lifetime.
+fn character(rest: &str) -> usize {
+    let mut chars = rest.char_indices().skip(1);
+    let Some((_, first)) = chars.next() else {
+        return 0;
+    };
+    if first == '\\' {
+        return rest[3..].find('\'').map_or(0, |at| 3 + at + 1);
+    }
+    match chars.next() {
+        Some((at, '\'')) => at + 1,
+        _ => 0,
+    }
+}
+
+struct Token<'a> {
+    line: usize,
+    text: &'a str,
+}
+
+/// Words, `::`, and each other character by itself.
+fn tokens(code: &str) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    for (number, line) in code.lines().enumerate() {
+        let mut rest = line.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let len = if is_word(first) {
+                rest.find(|c| !is_word(c)).unwrap_or(rest.len())
+            } else if rest.starts_with("::") {
+                2
+            } else {
+                first.len_utf8()
+            };
+            let (text, behind) = rest.split_at(len);
+            tokens.push(Token {
+                line: number + 1,
+                text,
+            });
+            rest = behind.trim_start();
+        }
+    }
+    tokens
+}
+
+/// Every path in the code with its line, `a::{b, c::d}` written out. A lone word is one, too.
+fn paths(tokens: &[Token<'_>]) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        at = path(tokens, at, "", &mut found);
+    }
+    found
+}
+
+/// Takes the path that begins at `at`, inside of `prefix`; returns where it ends.
+fn path(
+    tokens: &[Token<'_>],
+    mut at: usize,
+    prefix: &str,
+    found: &mut Vec<(usize, String)>,
+) -> usize {
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
+    let is_word = |at: usize| text(at).starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    if !is_word(at) {
+        return at + 1;
+    }
+    let line = tokens[at].line;
+    let mut whole = format!("{prefix}{}", text(at));
+    at += 1;
+    while text(at) == "::" {
+        if is_word(at + 1) {
+            whole = format!("{whole}::{}", text(at + 1));
+            at += 2;
+            continue;
+        }
+        if text(at + 1) != "{" {
+            break;
+        }
+        at += 2;
+        while at < tokens.len() && text(at) != "}" {
+            at = path(tokens, at, &format!("{whole}::"), found);
+            while at < tokens.len() && !matches!(text(at), "," | "}") {
+                at += 1;
+            }
+            if text(at) == "," {
+                at += 1;
+            }
+        }
+        return at + 1;
+    }
+    found.push((line, whole));
+    at
+}
+
+#[test]
+fn the_scan_sees_code_and_nothing_else() {
+    let text = r##"
+//! [doc](crate::doc)
+use crate::{
+    net::{Poller, Stream as S},
+    wire, /* crate::comment /* nested */ crate::still */
+};
+fn f<'a>(x: &'a str) -> char {
+    let _ = ("crate::string \" crate::quoted", r#"crate::raw "#, b'"', '\'', br"crate::bytes");
+    std::io::stdout().lock(); // crate::line
+    'b'
+}
+"##;
+    let code = without_comments_and_literals(text);
+    assert_eq!(code.lines().count(), text.lines().count());
+    let found = paths(&tokens(&code));
+    let crate_paths: Vec<_> = found
+        .iter()
+        .filter(|(_, path)| path.starts_with("crate"))
+        .map(|(line, path)| (*line, path.as_str()))
+        .collect();
+    assert_eq!(
+        crate_paths,
+        [
+            (4, "crate::net::Poller"),
+            (4, "crate::net::Stream"),
+            (5, "crate::wire"),
+        ]
+    );
+    assert!(found.contains(&(9, "std::io::stdout".to_string())));
+}
+
+#[test]
+fn the_rules_object_to_what_they_should() {
+    let objects = |layer: &str, path: &str| {
+        let layer = LAYERS.iter().find(|l| l.name == layer);
+        !objections(layer, path).is_empty()
+    };
+    for (layer, path) in [
+        ("wire", "crate::net::Stream"),
+        ("net", "crate::wire::Ok"),
+        ("session", "crate::proxy"),
+        ("session", "super::super::proxy::Proxy"),
+        ("session", "std::net::TcpStream"),
+        ("proxy", "mlua::Lua"),
+        ("proxy", "crate::script"),
+        ("script", "mio"),
+        ("script", "crate::net::Poller"),
+        ("net", "crate::cli::Arguments"),
+        ("", "mlua::Lua"),
+    ] {
+        assert!(objects(layer, path), "{path} in {layer}");
+    }
+    for (layer, path) in [
+        ("script", "crate::wire::Ok"),
+        ("script", "mlua::Lua"),
+        ("proxy", "crate::net::Stream"),
+        ("proxy", "std::net::SocketAddr"),
+        ("session", "crate::session::Event"),
+        ("session", "super::response::Response"),
+        ("wire", "mio_like::Thing"),
+        ("net", "mio::Poll"),
+        ("", "crate::proxy::Proxy"),
+    ] {
+        assert!(!objects(layer, path), "{path} in {layer}");
+    }
+}
