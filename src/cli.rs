@@ -17,18 +17,20 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     pub startfile: Option<PathBuf>,
 
-    /// More logging: -v info, -vv debug, -vvv trace, or --verbose N (RUST_LOG wins)
+    /// More logging: 1 info, 2 debug, 3 trace; adds up if repeated (RUST_LOG wins)
     #[arg(
-        short,
         long,
         value_name = "N",
         num_args = 0..=1,
-        require_equals = false,
         default_missing_value = "1",
         action = clap::ArgAction::Append,
         value_parser = clap::value_parser!(u8).range(0..=3),
     )]
     pub verbose: Vec<u8>,
+
+    /// The same as --verbose 1, each time
+    #[arg(short, action = clap::ArgAction::Count)]
+    pub v: u8,
 
     /// Compile the startfile without running it
     #[arg(long)]
@@ -42,7 +44,7 @@ pub struct Arguments {
 impl Arguments {
     /// What is logged if `RUST_LOG` does not say.
     pub fn level(&self) -> LevelFilter {
-        let verbosity: u32 = self.verbose.iter().map(|n| u32::from(*n)).sum();
+        let verbosity = self.verbose.iter().map(|n| u32::from(*n)).sum::<u32>() + u32::from(self.v);
         match verbosity {
             0 => LevelFilter::Warn,
             1 => LevelFilter::Info,
@@ -80,4 +82,40 @@ fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
     script.set_arguments(&name, &arguments.script_arguments)?;
     script.run(&chunk)?;
     proxy.run().map_err(ScriptError::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Arguments {
+        Arguments::try_parse_from(line.split(' ')).unwrap()
+    }
+
+    #[test]
+    fn verbosity_adds_up() {
+        for (line, level) in [
+            ("dpm", LevelFilter::Warn),
+            ("dpm -v", LevelFilter::Info),
+            ("dpm --verbose", LevelFilter::Info),
+            ("dpm --verbose --startfile x", LevelFilter::Info),
+            ("dpm -vv -s x", LevelFilter::Debug),
+            ("dpm --verbose 2", LevelFilter::Debug),
+            ("dpm --verbose=2", LevelFilter::Debug),
+            ("dpm --verbose --verbose", LevelFilter::Debug),
+            ("dpm -v -v -v", LevelFilter::Trace),
+            ("dpm -v --verbose 2", LevelFilter::Trace),
+        ] {
+            assert_eq!(parse(line).level(), level, "{line}");
+        }
+        assert!(Arguments::try_parse_from(["dpm", "--verbose", "loud"]).is_err());
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_scripts() {
+        let arguments = parse("dpm -s x.lua --check -- -v --startfile y");
+        assert_eq!(arguments.script_arguments, ["-v", "--startfile", "y"]);
+        assert!(arguments.check);
+        assert!(Arguments::try_parse_from(["dpm", "x.lua"]).is_err());
+    }
 }

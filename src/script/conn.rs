@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mlua::{UserData, UserDataFields, Value};
+use mlua::{MetaMethod, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::callbacks::{CallbackObject, Callbacks, state_argument};
 use super::error::Answer;
@@ -61,6 +61,20 @@ impl UserData for ConnObject {
             add_callbacks(&methods, &runtime)?;
             add_flow(&methods, &runtime)?;
             Ok(methods.table)
+        });
+    }
+
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        // For `print`, mostly.
+        methods.add_meta_method(MetaMethod::ToString, |_, conn, ()| {
+            let info = &conn.info;
+            let kind = match info.kind {
+                ConnKind::TcpListener | ConnKind::UnixListener => "listener",
+                ConnKind::Client => "client",
+                ConnKind::Server => "server",
+            };
+            let (id, address) = (info.id.serial(), info.address.borrow());
+            Ok(format!("{kind} {id} ({address}:{})", info.port.get()))
         });
     }
 }

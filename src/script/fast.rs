@@ -21,6 +21,7 @@
 //! - A row is told from other userdata by its metatable, which scripts cannot get at or set.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::slice;
@@ -70,7 +71,7 @@ pub(super) enum Arg<'a> {
     },
     /// An object.
     Object(&'a AnyUserData),
-    /// The element of a table, unless it has been collected from there.
+    /// The element of a table. If it is gone from there, nothing is called.
     Element(&'a Table, i32),
     /// A number.
     Number(f64),
@@ -90,8 +91,10 @@ pub(super) enum Target<'a> {
 /// What the hot path needs at hand.
 #[derive(Debug, Clone)]
 pub(super) struct Fast {
-    handler: Function,
-    row_metatable: Table,
+    /// The message handler's place in Lua's registry, where it stays for ever.
+    handler: c_int,
+    /// The place of the metatable of rows.
+    row_metatable: c_int,
 }
 
 /// Turns an error into its message with a traceback. Errors of the binding bring theirs along.
@@ -119,18 +122,18 @@ impl Fast {
     }
 
     fn new(lua: &Lua) -> mlua::Result<Fast> {
-        let handler = lua.load(HANDLER).set_name("=dpm").call(())?;
+        let handler: Function = lua.load(HANDLER).set_name("=dpm").call(())?;
         let row_metatable = lua.create_table()?;
         row_metatable.raw_set("__metatable", false)?;
         row_metatable.raw_set("__name", "row")?;
         Ok(Fast {
-            handler,
-            row_metatable,
+            handler: register(lua, &handler)?,
+            row_metatable: register(lua, &row_metatable)?,
         })
     }
 
     /// Calls a function; the result is its first, if that is a number, or its error with a
-    /// traceback. `Ok(None)` also if there is no such function.
+    /// traceback. `Ok(None)` also if there is no such function or element.
     pub fn call(
         &self,
         lua: &Lua,
@@ -149,13 +152,16 @@ impl Fast {
                 if ffi::lua_checkstack(state, STACK) == 0 {
                     return Err("the Lua stack is full: calls are nested too deep".to_string());
                 }
-                if let Err(error) = self.push_call(raw, target, args) {
-                    ffi::lua_settop(state, top);
-                    return Err(error.to_string());
-                }
-                if ffi::lua_type(state, top + 2) == ffi::LUA_TNIL {
-                    ffi::lua_settop(state, top);
-                    return Ok(None);
+                match self.push_call(raw, target, args) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        ffi::lua_settop(state, top);
+                        return Ok(None);
+                    }
+                    Err(error) => {
+                        ffi::lua_settop(state, top);
+                        return Err(error.to_string());
+                    }
                 }
                 let status = ffi::lua_pcall(state, args.len() as c_int, 1, top + 1);
                 let result = if status != ffi::LUA_OK {
@@ -171,7 +177,7 @@ impl Fast {
         })
     }
 
-    /// Pushes the message handler, the function and its arguments.
+    /// Pushes the message handler, the function and its arguments; false if one is not there.
     ///
     /// # Safety
     /// The stack must have room for `STACK` values.
@@ -180,14 +186,15 @@ impl Fast {
         raw: &RawLua,
         target: Target<'_>,
         args: &[Arg<'_>],
-    ) -> mlua::Result<()> {
+    ) -> mlua::Result<bool> {
         let state = raw.state();
+        let mut complete = true;
         // SAFETY: two values, and one and a passing one for each argument.
         unsafe {
-            raw.push(&self.handler)?;
+            push_registered(state, self.handler);
             match target {
                 Target::Function(function) => raw.push(function)?,
-                Target::Element(table, index) => push_element(raw, table, index)?,
+                Target::Element(table, index) => complete &= push_element(raw, table, index)?,
             }
             for arg in args {
                 match arg {
@@ -200,17 +207,17 @@ impl Fast {
                             packed: false,
                         };
                         new_row(state, kind, payload);
-                        raw.push(&self.row_metatable)?;
+                        push_registered(state, self.row_metatable);
                         ffi::lua_setmetatable(state, -2);
                     }
                     Arg::Object(object) => raw.push(*object)?,
-                    Arg::Element(table, index) => push_element(raw, table, *index)?,
+                    Arg::Element(table, index) => complete &= push_element(raw, table, *index)?,
                     Arg::Number(number) => ffi::lua_pushnumber(state, *number),
                     Arg::Value(value) => raw.push_value(value)?,
                 }
             }
         }
-        Ok(())
+        Ok(complete)
     }
 
     /// A new row object.
@@ -226,10 +233,7 @@ impl Fast {
                     return Err(mlua::Error::StackError);
                 }
                 new_row(state, kind, payload);
-                if let Err(error) = raw.push(&self.row_metatable) {
-                    ffi::lua_pop(state, 1);
-                    return Err(error);
-                }
+                push_registered(state, self.row_metatable);
                 ffi::lua_setmetatable(state, -2);
                 raw.pop()
             }
@@ -323,14 +327,12 @@ impl Fast {
                 if ffi::lua_checkstack(state, STACK) == 0 {
                     return None;
                 }
-                let pushed = raw
-                    .push(object)
-                    .and_then(|()| raw.push(&self.row_metatable));
-                let same = pushed.is_ok()
-                    && ffi::lua_getmetatable(state, -2) != 0
-                    && ffi::lua_rawequal(state, -1, -2) != 0;
+                push_registered(state, self.row_metatable);
+                let same = raw.push(object).is_ok()
+                    && ffi::lua_getmetatable(state, -1) != 0
+                    && ffi::lua_rawequal(state, -1, -3) != 0;
                 let result = same.then(|| {
-                    ffi::lua_settop(state, top + 1);
+                    ffi::lua_pop(state, 1);
                     f(state, ffi::lua_touserdata(state, -1).cast())
                 });
                 ffi::lua_settop(state, top);
@@ -356,7 +358,7 @@ impl Fast {
                     return Err(mlua::Error::StackError);
                 }
                 let pushed = (|| {
-                    raw.push(&self.row_metatable)?;
+                    push_registered(state, self.row_metatable);
                     raw.push(rset)?;
                     ffi::lua_getmetatable(state, -1);
                     ffi::lua_remove(state, -2);
@@ -373,19 +375,42 @@ impl Fast {
     }
 }
 
-/// Pushes `table[index]`.
+/// Puts a value into Lua's registry, where it stays.
+fn register(lua: &Lua, value: impl mlua::IntoLua) -> mlua::Result<c_int> {
+    let place = Cell::new(0);
+    // SAFETY: the value is on top of the stack, and is popped; the call is protected.
+    unsafe {
+        lua.exec_raw::<()>(value, |state| {
+            place.set(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
+        })?;
+    }
+    Ok(place.get())
+}
+
+/// Pushes what [`register`] put into the registry.
+///
+/// # Safety
+/// The stack must have room for a value.
+unsafe fn push_registered(state: *mut lua_State, place: c_int) {
+    // SAFETY: raw access neither runs code nor fails.
+    unsafe {
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, place.into());
+    }
+}
+
+/// Pushes `table[index]`; false if that is nil.
 ///
 /// # Safety
 /// The stack must have room for two values.
-unsafe fn push_element(raw: &RawLua, table: &Table, index: i32) -> mlua::Result<()> {
+unsafe fn push_element(raw: &RawLua, table: &Table, index: i32) -> mlua::Result<bool> {
     let state = raw.state();
     // SAFETY: a table was pushed, and raw access neither runs code nor fails.
     unsafe {
         raw.push(table)?;
         ffi::lua_rawgeti(state, -1, index.into());
         ffi::lua_remove(state, -2);
+        Ok(ffi::lua_type(state, -1) != ffi::LUA_TNIL)
     }
-    Ok(())
 }
 
 /// The bytes behind the header.

@@ -5,6 +5,7 @@ use std::rc::{Rc, Weak};
 use mlua::{AnyUserData, Lua};
 
 use super::fast::{Arg, Target};
+use super::idle;
 use super::object::{self, AuthDataPacket, DataPacket, PacketObject, StatsPacket};
 use super::rset::Rset;
 use super::runtime::Runtime;
@@ -79,7 +80,10 @@ impl Hooks for LuaHooks {
     }
 
     fn timer(&self, key: u64) {
-        self.with((), |runtime, _| super::timer::due(runtime, key));
+        self.with((), |runtime, _| match key {
+            idle::KEY => idle::due(runtime),
+            _ => super::timer::due(runtime, key),
+        });
     }
 
     fn signal(&self, name: &'static str) {
@@ -269,4 +273,7 @@ fn closing(runtime: &Rc<Runtime>, id: ConnId, collected: bool) {
 
     release(runtime, id);
     runtime.forget(id);
+    if !runtime.has_connections() {
+        runtime.idle.rest(runtime);
+    }
 }

@@ -11,7 +11,7 @@
 //! - `hooks`: the proxy's questions; `runtime`: what all share, and the one way into callbacks;
 //!   `registry`: the callbacks of each connection
 //! - `function`, `convert`, `error`: arguments, results and errors, without silent losses
-//! - `loader`: `require`
+//! - `loader`: `require`; `idle`: collects garbage while nothing happens
 //! - `fast`: rows and calls on the raw C API; `state`: the Lua state. Only these two are `unsafe`.
 //!
 //! No borrow is held where Lua can run, and Lua can run wherever a value is created: the collector
@@ -28,6 +28,7 @@ mod fast;
 mod field;
 mod function;
 mod hooks;
+mod idle;
 mod loader;
 mod login;
 mod object;
@@ -113,6 +114,7 @@ impl Script {
     pub fn run(&self, startfile: &Function) -> Result<(), ScriptError> {
         let target = Target::Function(startfile);
         let result = self.runtime.fast().call(&self.lua, target, &[]);
+        self.runtime.idle.note_activity(&self.runtime);
         result.map(|_| ()).map_err(ScriptError)
     }
 }

@@ -11,6 +11,7 @@ use super::conn::ConnObject;
 use super::error::ScriptError;
 use super::fast::{Arg, Fast, Target};
 use super::function::Args;
+use super::idle::Idle;
 use super::registry::{Entry, Registry};
 use super::signals::SignalHandlers;
 use super::timer::Timers;
@@ -49,6 +50,8 @@ pub struct Runtime {
     last_return: Cell<Option<Instant>>,
     /// Callbacks that failed and whose caller has no verdict to count.
     errors: Cell<u64>,
+    /// Collects garbage when nothing else is to be done.
+    pub idle: Idle,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -76,6 +79,7 @@ impl Runtime {
             depth: Cell::new(0),
             last_return: Cell::new(None),
             errors: Cell::new(0),
+            idle: Idle::default(),
         });
         lua.set_app_data(Rc::downgrade(&runtime));
         Ok(runtime)
@@ -287,7 +291,14 @@ impl Runtime {
                 self.proxy.collected(id);
             }
         }
-        self.last_return.set(None);
+        if self.last_return.take().is_some() {
+            self.idle.note_activity(self);
+        }
+    }
+
+    /// Whether any connection is open.
+    pub fn has_connections(&self) -> bool {
+        self.registry.borrow().iter().next().is_some()
     }
 }
 

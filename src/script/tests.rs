@@ -429,3 +429,61 @@ fn require_finds_the_library_in_the_binary() {
         fails(\"no file 'nowhere/at_all.lua' in the dpm binary\", require, 'nowhere.at_all')
     ");
 }
+
+#[test]
+fn an_idle_proxy_closes_what_nobody_holds_and_ends() {
+    let proxy = Proxy::new().unwrap();
+    let script = Script::new(proxy.clone(), None).unwrap();
+    let chunk = script
+        .lua()
+        .load("dpm.listener('127.0.0.1', 0)")
+        .into_function()
+        .unwrap();
+    script.run(&chunk).unwrap();
+    assert_eq!(proxy.run().unwrap(), 0);
+}
+
+#[test]
+fn timers_run_until_they_are_cancelled_or_fail() {
+    let proxy = Proxy::new().unwrap();
+    let script = Script::new(proxy.clone(), None).unwrap();
+    let chunk = "
+        calls, failures = {}, 0
+        dpm.new_timer():schedule(0, 5, function(self, arg)
+            calls[#calls + 1] = arg.name
+            if #calls == 3 then self:cancel() end
+        end, { name = 'tick' })
+        dpm.new_timer():schedule(0, 5, function()
+            failures = failures + 1
+            error('on purpose')
+        end)
+        once = dpm.new_timer()
+        once:schedule(0, 1, function(self)
+            self:cancel()
+            self:schedule(0, 1, function(self) self:cancel() again = true end)
+        end)
+        collectgarbage()";
+    let chunk = script.lua().load(chunk).into_function().unwrap();
+    script.run(&chunk).unwrap();
+    assert_eq!(proxy.run().unwrap(), 0);
+    let check = "
+        assert(table.concat(calls, ' ') == 'tick tick tick' and failures == 1 and again)
+        assert(dpm.stats().callback_errors == 1)";
+    script.lua().load(check).exec().unwrap();
+}
+
+#[test]
+fn a_proxy_and_its_script_can_be_dropped() {
+    let proxy = Proxy::new().unwrap();
+    let script = Script::new(proxy.clone(), None).unwrap();
+    let weak = Rc::downgrade(&script.runtime);
+    script
+        .lua()
+        .load("c = dpm.connect('127.0.0.1', 1) t = dpm.new_timer()")
+        .exec()
+        .unwrap();
+    drop(script);
+    assert!(weak.upgrade().is_none());
+    // Without a script its hooks say no to everything.
+    proxy.run().unwrap();
+}
