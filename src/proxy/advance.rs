@@ -11,6 +11,9 @@ use crate::wire::{Capabilities, Com};
 pub(super) const TRANSLATED: Capabilities =
     Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK);
 
+/// No packet of a login is longer than this; only those who are logged in may make us hold more.
+const MAX_LOGIN_PACKET: usize = 1 << 20;
+
 /// What is to be done behind the bytes that could be passed on.
 #[derive(Debug)]
 pub(super) enum Advance {
@@ -24,6 +27,8 @@ pub(super) enum Advance {
     Wait(usize),
     /// The far end broke the protocol.
     Broken(String),
+    /// A client's command is longer than allowed.
+    TooLong(String),
     /// The connection is closing, or gone.
     Gone,
 }
@@ -46,10 +51,10 @@ impl Core {
         // A packet in transit goes on to where it set out for, whatever the link is by now.
         let to = match &conn.transit {
             Some(transit) => transit.to,
-            None if conn.discard => None,
+            None if conn.discard > 0 => None,
             None => conn.peer,
         };
-        let linked = to == conn.peer;
+        let linked = conn.transit.is_none() || to == conn.peer;
         let to = to.filter(|to| self.open(*to).is_some());
         let mut at = 0;
         let advance = self.scan(id, to, linked, data, &mut at);
@@ -206,6 +211,16 @@ impl Core {
             Ok(step) => step,
             Err(violation) => return Some(Advance::Broken(violation.to_string())),
         };
+        if step.kind == PacketKind::Command && header.seq != 0 {
+            return Some(Advance::Broken(format!(
+                "expected a command numbered 0, got one numbered {}",
+                header.seq
+            )));
+        }
+        // What is pipelined in front of COM_QUIT is still answered.
+        if step.kind == PacketKind::Command && head.first() == Some(Com::QUIT.0) && !conn.idle() {
+            return Some(Advance::Wait(0));
+        }
         if step.kind == PacketKind::Command
             && let Some(first) = head.first()
             && !Com(first).is_known()
@@ -220,23 +235,39 @@ impl Core {
             return None;
         }
         if self.wanted_whole(conn, to, &step, head) {
-            let max = conn.options.max_packet;
+            let max = if conn.authenticated() {
+                conn.options.max_packet
+            } else {
+                conn.options.max_packet.min(MAX_LOGIN_PACKET)
+            };
             return Some(match whole_size(rest, max) {
                 Ok(Some(size)) => Advance::Packet(size),
                 Ok(None) => Advance::Wait((HEADER + header.len).max(rest.len() + 1)),
-                Err(len) => Advance::Broken(format!(
-                    "a {} packet of at least {len} bytes is longer than max_packet ({max})",
-                    step.kind.name()
-                )),
+                Err(len) => {
+                    let why = format!(
+                        "a {} packet of at least {len} bytes is longer than max_packet ({max})",
+                        step.kind.name()
+                    );
+                    if step.kind == PacketKind::Command
+                        && let Some(session) = self.open_mut(id).and_then(Conn::client)
+                        && session.receive(head).is_ok()
+                    {
+                        return Some(Advance::TooLong(why));
+                    }
+                    Advance::Broken(why)
+                }
             });
         }
         match self.set_out(id, to, step, head) {
-            Ok(seq) => {
-                if let (Some(seq), Some(number)) = (seq, data.get_mut(at + 3)) {
+            Ok(Some(seq)) => {
+                if let Some(number) = data.get_mut(at + 3) {
                     *number = seq;
                 }
                 None
             }
+            // It goes nowhere, unlike what lies in front of it.
+            Ok(None) if to.is_some() => Some(Advance::Again),
+            Ok(None) => None,
             Err(stop) => Some(stop),
         }
     }
@@ -253,9 +284,13 @@ impl Core {
         match step.kind {
             PacketKind::Err | PacketKind::AuthData => true,
             PacketKind::Command => {
-                receiver.is_none() || !head.first().is_some_and(|first| Com(first).is_known())
+                receiver.is_none()
+                    || !head
+                        .first()
+                        .is_some_and(|first| Com(first).is_known() && Com(first) != Com::QUIT)
             }
-            _ if conn.discard => step.done,
+            PacketKind::Infile if conn.discard > 0 => true,
+            _ if conn.discard > 0 => step.done,
             PacketKind::Ok | PacketKind::Eof | PacketKind::Column | PacketKind::Prepared => {
                 let ends = step.kind == PacketKind::Ok
                     || step.kind == PacketKind::Eof
@@ -289,9 +324,14 @@ impl Core {
             last_seq: head.seq,
             events: EventSet::NONE,
             done: false,
+            answered: step.kind != PacketKind::Command
+                || head
+                    .first()
+                    .is_some_and(|first| Com(first).expects_answer()),
         };
         let mut seq = None;
         let mut conn = self.get_mut(id).ok_or(Advance::Gone)?;
+        let binlog = conn.in_binlog();
         let received = match &mut conn.role {
             Role::Client(session) => session.receive(head),
             Role::Server(session) => session.receive(head),
@@ -326,6 +366,13 @@ impl Core {
                 transit.to = Some(to);
                 transit.events = receiver.armed.and(events);
                 let next = receiver.seq();
+                match step.kind {
+                    PacketKind::Command => *next = 0,
+                    // The two ends of a binlog stream count each in their own way
+                    // (net_clear() in the servers' semi-synchronous replication).
+                    PacketKind::Data if binlog => *next = head.seq,
+                    _ => {}
+                }
                 seq = Some(*next);
                 *next = next.wrapping_add(1);
             }
@@ -369,6 +416,7 @@ impl Core {
             let last_seq = header.seq;
             let (to, kind) = (transit.to, transit.kind);
             if !transit.split
+                && transit.answered
                 && let Some(session) = conn.client()
             {
                 session.received_until(last_seq, kind);
@@ -450,10 +498,11 @@ impl Core {
         if deferred.is_empty() {
             return;
         }
-        for payload in &deferred {
-            conn.queue(payload);
+        for packet in &deferred {
+            conn.queue(&packet.payload, packet.numbering);
         }
         self.after_queueing(id);
+        self.resume_client(id);
     }
 
     fn make_opaque(&mut self, a: ConnId, b: ConnId) {

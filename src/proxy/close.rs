@@ -61,10 +61,18 @@ impl Proxy {
 
         let (peer, in_transit) = {
             let mut core = self.core();
+            let mut source = None;
             let in_transit = core.get_mut(id).and_then(|conn| {
                 conn.armed = crate::session::EventSet::NONE;
+                source = conn.inbound.take();
                 conn.transit.take().and_then(|transit| transit.to)
             });
+            if let Some(conn) = source.and_then(|source| core.open_mut(source)) {
+                // The rest of its packet is for nobody.
+                conn.throttled = false;
+                let source = conn.id();
+                core.schedule(source);
+            }
             (core.get(id).and_then(|conn| conn.peer), in_transit)
         };
         if let Some(receiver) = in_transit {
@@ -82,7 +90,7 @@ impl Proxy {
                 Survivor::IsTold => {
                     let message =
                         format!("Lost connection to MySQL server during query ({reason})");
-                    self.put_error(peer, &error_packet(2013, b"HY000", message));
+                    self.disappoint(peer, &error_packet(2013, b"HY000", message), reason);
                 }
             }
         }
@@ -97,6 +105,9 @@ impl Core {
         let Some(conn) = self.open(peer) else {
             return Survivor::Stays;
         };
+        if conn.opaque {
+            return Survivor::Closes("the other end of its opaque link is gone");
+        }
         match &conn.role {
             Role::Client(session) if !session.authenticated() => {
                 Survivor::Closes("its server is gone before the login was over")
@@ -109,7 +120,7 @@ impl Core {
                 Some(_) => Survivor::IsTold,
             },
             Role::Server(session) => {
-                if conn.passthrough || !session.authenticated() {
+                if conn.passthrough == Some(dead) || !session.authenticated() {
                     return Survivor::Closes("its client is gone");
                 }
                 let Some(response) = session.response() else {
@@ -120,10 +131,7 @@ impl Core {
                     // must not be taken for the whole.
                     return Survivor::Closes("its client is gone in the middle of an exchange");
                 }
-                let drains = self.get(dead).is_some();
-                if drains {
-                    self.discard_response(peer);
-                }
+                self.discard_responses(peer, usize::MAX);
                 Survivor::Stays
             }
             Role::Listener(_) => Survivor::Stays,
@@ -162,8 +170,15 @@ impl Core {
     /// The connection is done with: it is freed at the end of the tick.
     pub fn finish(&mut self, id: ConnId) {
         self.set_deadline(id, Duration::ZERO);
-        if self.get(id).is_some() && !self.finished.contains(&id) {
+        let Some(conn) = self.get_mut(id) else {
+            return;
+        };
+        let idle_timer = conn.idle_timer.take();
+        if !std::mem::replace(&mut conn.finished, true) {
             self.finished.push(id);
+        }
+        if let Some(timer) = idle_timer {
+            self.timers.remove(timer);
         }
     }
 }

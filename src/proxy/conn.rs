@@ -126,6 +126,28 @@ pub(super) struct Transit {
     pub events: EventSet,
     /// The packet ends the receiving client's exchange.
     pub done: bool,
+    /// A command that is answered (or no command).
+    pub answered: bool,
+}
+
+/// A packet that waits for another one, in transit to the same connection, to be complete.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    pub payload: Vec<u8>,
+    pub numbering: Numbering,
+}
+
+/// How a packet's frames are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbering {
+    /// They go on counting.
+    GoesOn,
+    /// They begin at 0: a command.
+    Restarts,
+    /// They go on counting, and end an exchange: the next packet belongs to the next one.
+    Ends,
+    /// They begin here.
+    From(u8),
 }
 
 #[derive(Debug)]
@@ -144,7 +166,7 @@ pub(super) struct Conn {
     /// Bytes to be written.
     pub output: BytesMut,
     /// Packets wired to this connection while another packet was in transit to it.
-    pub deferred: Vec<Vec<u8>>,
+    pub deferred: Vec<Deferred>,
     /// The packet in transit from here.
     pub transit: Option<Transit>,
     /// Who has a packet in transit to here.
@@ -167,12 +189,20 @@ pub(super) struct Conn {
     pub deadline: Option<TimerId>,
     /// Bytes are passed on without being understood: an unknown command went before.
     pub opaque: bool,
-    /// A server whose login came from the client that it is linked to.
-    pub passthrough: bool,
-    /// A server whose present response nobody wants any more.
-    pub discard: bool,
+    /// The client that a server's login came from.
+    pub passthrough: Option<ConnId>,
+    /// How many of a server's responses, the present one first, nobody wants any more.
+    pub discard: usize,
     /// A server with an exchange in flight whose client has been unlinked.
     pub orphaned: bool,
+    /// The login is over.
+    pub logged_in: bool,
+    /// It stands in the list of those to be freed.
+    pub finished: bool,
+    /// Writing failed, and how; what the far end said before that is still to be read.
+    pub broken: Option<String>,
+    /// When silence is looked at.
+    pub idle_timer: Option<TimerId>,
     /// How many clients a listener has.
     pub clients: usize,
     /// The listener that a client came by.
@@ -209,9 +239,13 @@ impl Conn {
             queued: false,
             deadline: None,
             opaque: false,
-            passthrough: false,
-            discard: false,
+            passthrough: None,
+            discard: 0,
             orphaned: false,
+            logged_in: false,
+            finished: false,
+            broken: None,
+            idle_timer: None,
             clients: 0,
             listener: None,
             candidates: Vec::new(),
@@ -255,6 +289,16 @@ impl Conn {
         }
     }
 
+    /// Whether a binlog streams over it.
+    pub fn in_binlog(&self) -> bool {
+        let response = match &self.role {
+            Role::Client(session) => session.response(),
+            Role::Server(session) => session.response(),
+            Role::Listener(_) => None,
+        };
+        response.is_some_and(crate::session::Response::is_binlog)
+    }
+
     /// The number of the next packet to be sent.
     pub fn seq(&mut self) -> &mut u8 {
         match &mut self.role {
@@ -265,14 +309,32 @@ impl Conn {
     }
 
     /// Queues one packet, numbered and framed, behind a packet in transit if there is one.
-    pub fn queue(&mut self, payload: &[u8]) {
+    pub fn queue(&mut self, payload: &[u8], numbering: Numbering) {
         if self.inbound.is_some() {
-            self.deferred.push(payload.to_vec());
+            self.deferred.push(Deferred {
+                payload: payload.to_vec(),
+                numbering,
+            });
             return;
         }
-        let mut seq = *self.seq();
+        let mut seq = match numbering {
+            Numbering::Restarts => 0,
+            Numbering::From(seq) => seq,
+            Numbering::GoesOn | Numbering::Ends => *self.seq(),
+        };
         frame::write(payload, &mut seq, &mut self.output);
         *self.seq() = seq;
+        if numbering == Numbering::Ends
+            && let Some(session) = self.client()
+        {
+            session.finish_exchange();
+        }
+    }
+
+    /// How many bytes are queued.
+    pub fn pending(&self) -> usize {
+        let deferred = self.deferred.iter().map(|packet| packet.payload.len());
+        self.output.len() + deferred.sum::<usize>()
     }
 
     /// Whether its socket could be read and somebody wants what would come.

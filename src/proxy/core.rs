@@ -216,7 +216,10 @@ impl Core {
             && !conn.options.idle_timeout.is_zero()
         {
             let due = Instant::now() + conn.options.idle_timeout;
-            self.timers.insert(due, TimerKey::Idle(id));
+            let timer = self.timers.insert(due, TimerKey::Idle(id));
+            if let Some(conn) = self.open_mut(id) {
+                conn.idle_timer = Some(timer);
+            }
         }
     }
 
@@ -229,10 +232,19 @@ impl Core {
 
     /// Notes that something waits in the connection's queue.
     pub fn after_queueing(&mut self, id: ConnId) {
+        let mut source = None;
         if let Some(conn) = self.get_mut(id)
             && conn.output.len() > HIGH_WATER
         {
             conn.flooded = true;
+            source = conn.peer;
+        }
+        // Whether bytes are forwarded or a callback wires them: a reader that stalls stops the
+        // server that it is linked to.
+        if let Some(conn) = source.and_then(|source| self.open_mut(source))
+            && matches!(conn.role, Role::Server(_))
+        {
+            conn.throttled = true;
         }
         self.touch(id);
     }

@@ -39,8 +39,8 @@ pub enum ProxyError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The packet cannot be encoded.
-    #[error("connection {id}: the packet is {len} bytes long, more than max_packet allows ({max})")]
+    /// The packet is longer than the connection's queue may be.
+    #[error("connection {id}: the packet is {len} bytes long, more than max_queue allows ({max})")]
     TooLong {
         /// The connection's number.
         id: u64,

@@ -25,6 +25,9 @@ impl Proxy {
             server: server.serial,
             why,
         };
+        if self.core().peer(client) == Some(server) {
+            return Ok(());
+        }
         let others = self.core().check_link(client, server).map_err(refuse)?;
         for (client, server) in others {
             self.unlink_if_linked(client, server);
@@ -73,6 +76,12 @@ impl Proxy {
             }
         }
         self.hooks().unlinked(client, server);
+        let opaque = self.core().open(client).is_some_and(|conn| conn.opaque);
+        if opaque {
+            // Neither can be understood without the other any more.
+            self.close_for(client, "its opaque link was undone");
+            self.close_for(server, "its opaque link was undone");
+        }
         true
     }
 }
@@ -86,9 +95,6 @@ impl Core {
         let (Role::Client(c_session), Role::Server(s_session)) = (&c.role, &s.role) else {
             return Err("the first must be a client, the second a server".into());
         };
-        if c.peer == Some(server) {
-            return Ok(Vec::new());
-        }
         if c_session.authenticated() != s_session.authenticated() {
             return Err("one of them is logged in and the other is not".into());
         }
@@ -97,14 +103,15 @@ impl Core {
         }
         let mut others = Vec::new();
         if let Some(other) = s.peer {
-            if s_session.authenticated() && !s_session.idle() {
+            if !s_session.idle() {
                 return Err(format!(
                     "the server is in the middle of an exchange of client {}",
                     other.serial
                 ));
             }
             others.push((other, server));
-        } else if s.orphaned || s.discard {
+        }
+        if s.orphaned || s.discard > 0 {
             return Err("the server is in the middle of another client's exchange".into());
         }
         if let Some(other) = c.peer {

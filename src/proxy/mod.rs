@@ -123,9 +123,7 @@ impl Proxy {
 
     /// How many bytes are queued on a connection.
     pub fn pending(&self, id: ConnId) -> usize {
-        self.core().get(id).map_or(0, |conn| {
-            conn.output.len() + conn.deferred.iter().map(Vec::len).sum::<usize>()
-        })
+        self.core().get(id).map_or(0, conn::Conn::pending)
     }
 
     /// Calls [`Hooks::timer`] once, with this key, after the delay.

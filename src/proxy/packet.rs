@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use super::Proxy;
 use super::advance::TRANSLATED;
-use super::conn::{ConnId, ConnInfo, Role};
+use super::conn::{ConnId, ConnInfo, Numbering, Role};
 use super::core::Core;
 use super::ending::{self, Ending};
 use super::hooks::{Incoming, Verdict};
-use crate::session::{Event, EventSet, Head, PacketKind, Step};
+use crate::session::{ClientSession, Event, EventSet, Head, PacketKind, Step};
 use crate::wire::frame::{HEADER, Header};
 use crate::wire::{
     Auth, Capabilities, Com, Eof, ErrPacket, Handshake, Ok as OkPacket, SslRequest, Status,
@@ -19,17 +19,21 @@ use crate::wire::{
 struct Taken<'a> {
     info: Rc<ConnInfo>,
     step: Step,
+    /// The number of its last frame.
+    seq: u8,
     payload: Cow<'a, [u8]>,
     /// What it is to be decoded with.
     capabilities: Capabilities,
     /// An ERR that answers nothing.
     unasked: bool,
-    /// A server that serves a client's login: both live and die together.
+    /// From a server that serves its client's login: both live and die together.
     passthrough: bool,
     /// Part of a response that nobody wants any more.
     discard: bool,
-    /// The EOF behind columns, which is not on the wire under CLIENT_DEPRECATE_EOF.
-    behind_columns: bool,
+    /// Part of a binlog stream.
+    binlog: bool,
+    /// The command that a server is answering.
+    answers: Option<Com>,
     /// A command that nobody knows, which is answered rather than shown.
     unknown: bool,
 }
@@ -92,24 +96,41 @@ impl Proxy {
         let Some((hold, mut unlink)) = self.ask(&taken) else {
             return;
         };
-        let events = if hold {
-            EventSet::NONE
-        } else {
-            match self.hand_over(&taken) {
-                Some(events) => events,
+        let receiver = self.core().peer(id);
+        let mut events = EventSet::NONE;
+        if !hold {
+            match self.hand_over(&taken, receiver) {
+                Some(fired) => events = fired,
                 None => return,
             }
-        };
+        }
+        if taken.unasked {
+            let reason = unasked_reason(&taken);
+            self.close_for(id, &reason);
+            if let Some(receiver) = receiver.filter(|_| taken.passthrough) {
+                self.close_for(receiver, &reason);
+            }
+            return;
+        }
+        if taken.discard && matches!(taken.step.kind, PacketKind::Infile | PacketKind::AuthData) {
+            self.close_for(id, "it asks for what its client, who is gone, cannot give");
+            return;
+        }
         if !taken.step.synthesised.is_empty() {
-            unlink |= self.synthesise(&taken);
+            let (unlinks, more) = self.synthesise(&taken, receiver);
+            unlink |= unlinks;
+            events = events.with(more);
         }
-        let peer = taken.info.id;
-        let receiver = self.core().peer(peer);
-        if let Some(receiver) = receiver {
-            self.fire_all(receiver, events);
+        let Some(receiver) = receiver else {
+            return;
+        };
+        self.fire_all(receiver, events);
+        if unlink && self.unlink_if_linked(id, receiver) {
+            // In the middle of a response, the rest of it is for nobody.
+            self.core().discard_responses(id, usize::MAX);
         }
-        if unlink && let Some(receiver) = receiver {
-            self.unlink_if_linked(id, receiver);
+        if !hold && taken.is_quit() {
+            self.close_for(id, "the client quit");
         }
     }
 
@@ -145,14 +166,9 @@ impl Proxy {
 
     /// Forwards the packet over the link as it stands now. `None`: that was the end of the
     /// connection.
-    fn hand_over(&self, taken: &Taken<'_>) -> Option<EventSet> {
+    fn hand_over(&self, taken: &Taken<'_>, peer: Option<ConnId>) -> Option<EventSet> {
         let id = taken.info.id;
-        let peer = self.core().peer(id);
         let Some(peer) = peer else {
-            if taken.unasked {
-                self.close_for(id, &unasked_reason(taken));
-                return None;
-            }
             if taken.step.kind == PacketKind::Command {
                 self.without_peer(id, &taken.payload);
             }
@@ -163,10 +179,6 @@ impl Proxy {
             Ok(put) => {
                 if put.refused {
                     self.close_for(peer, &refused_reason(&taken.payload));
-                } else if taken.unasked {
-                    self.close_for(peer, &unasked_reason(taken));
-                    self.close_for(id, &unasked_reason(taken));
-                    return None;
                 }
                 Some(put.events)
             }
@@ -199,10 +211,11 @@ impl Proxy {
     }
 
     /// Fires the events that stand for an EOF which this server leaves out, and sends it to a
-    /// client that wants it. Returns whether to unlink.
-    fn synthesise(&self, taken: &Taken<'_>) -> bool {
+    /// client that wants it. Returns whether to unlink, and what then fires on the client.
+    fn synthesise(&self, taken: &Taken<'_>, receiver: Option<ConnId>) -> (bool, EventSet) {
         let id = taken.info.id;
         let mut unlink = false;
+        let mut events = EventSet::NONE;
         for event in taken.step.synthesised {
             let eof = Eof {
                 warnings: 0,
@@ -222,18 +235,19 @@ impl Proxy {
                     Verdict::FlushDisconnect => unlink = true,
                     Verdict::Failed => {
                         self.callback_failed(id);
-                        return false;
+                        return (false, EventSet::NONE);
                     }
                     Verdict::Forward | Verdict::Hold => {}
                 }
             }
-            let peer = self.core().peer(id);
-            if let Some(peer) = peer.filter(|_| !taken.discard) {
-                let events = self.core().insert_eof(peer, &eof);
-                self.fire_all(peer, events);
+            // A cursor is announced by the flags of the very EOF that would have to be inserted,
+            // so there it waits for the packet behind the columns, which has them.
+            let may_open_cursor = taken.answers == Some(Com::STMT_EXECUTE);
+            if let Some(receiver) = receiver.filter(|_| !taken.discard && !may_open_cursor) {
+                events = events.with(self.core().insert_eof(receiver, &eof));
             }
         }
-        unlink
+        (unlink, events)
     }
 
     /// Sends an ERR of the proxy's own to a client, if it can take one now.
@@ -245,6 +259,22 @@ impl Proxy {
             } else {
                 self.fire_all(client, put.events);
             }
+        }
+    }
+
+    /// Tells a client that what it waits for will not come. One that has sent more commands
+    /// meanwhile is closed behind that.
+    pub(super) fn disappoint(&self, client: ConnId, err: &ErrPacket, reason: &str) {
+        self.put_error(client, err);
+        let owed = {
+            let core = self.core();
+            core.open(client).is_some_and(|conn| match &conn.role {
+                Role::Client(session) => conn.peer.is_none() && session.outstanding() > 0,
+                _ => false,
+            })
+        };
+        if owed {
+            self.close_for(client, reason);
         }
     }
 
@@ -278,7 +308,7 @@ impl Proxy {
             // What the server may still say about it is for nobody.
             let mut core = self.core();
             if let Some(server) = core.peer(client) {
-                core.discard_response(server);
+                core.discard_responses(server, 1);
             }
         }
         let message = "A callback of the proxy's script failed; its log says which";
@@ -312,19 +342,19 @@ impl Core {
             return Err("closed".to_string().into());
         };
         let info = conn.info.clone();
-        let passthrough = conn.passthrough;
-        let discard = conn.discard;
+        let passthrough =
+            conn.peer.is_some() && (conn.passthrough == conn.peer || !conn.authenticated());
+        let discard = conn.discard > 0;
+        let binlog = conn.in_binlog();
         let mut unasked = false;
-        let mut field_list = false;
+        let mut answers = None;
         let mut unknown = false;
         let mut payload = Cow::Borrowed(payload);
         let step = match &mut conn.role {
             Role::Client(session) => session.receive(head),
             Role::Server(session) => {
                 unasked = session.unasked();
-                field_list = session
-                    .response()
-                    .is_some_and(|response| response.com() == Com::FIELD_LIST);
+                answers = session.response().map(|response| response.com());
                 session.receive(head)
             }
             Role::Listener(_) => return Err("a listener sends nothing".to_string().into()),
@@ -348,36 +378,32 @@ impl Core {
         }
         let capabilities = conn.capabilities();
         info.capabilities.set(capabilities);
-        if step.kind == PacketKind::Ok && conn.authenticated() && conn.deadline.is_some() {
-            self.login_complete(id);
-        }
+        self.check_login(id);
         if step.kind == PacketKind::Command {
             self.stats.commands += 1;
         }
         if discard {
             // Only how it ended is told.
-            let ends = Event::ServerWaitCommand
-                .set()
-                .with(Event::ServerReceivedError.set());
+            let ends = match conn_owes(self.get(id)) {
+                true => EventSet::NONE,
+                false => Event::ServerWaitCommand
+                    .set()
+                    .with(Event::ServerReceivedError.set()),
+            };
             step.events = step.events.and(ends);
             step.synthesised = step.synthesised.and(ends);
         }
         if step.done
             && let Some(conn) = self.open_mut(id)
         {
-            conn.discard = false;
-            conn.orphaned = false;
+            conn.discard = conn.discard.saturating_sub(1);
+            conn.orphaned &= !conn.idle();
         }
-        let behind_columns = step.kind == PacketKind::Eof
-            && !field_list
-            && step.events.meets(
-                Event::ServerSentFields
-                    .set()
-                    .with(Event::ServerSentParams.set()),
-            );
         Ok(Taken {
             info,
-            behind_columns,
+            seq,
+            binlog,
+            answers,
             step,
             payload,
             capabilities,
@@ -395,7 +421,13 @@ impl Core {
             return Ok(Put::default());
         };
         let differs = (taken.capabilities ^ receiver.capabilities()).intersects(TRANSLATED);
+        let mut numbering = match step.kind {
+            PacketKind::Command => Numbering::Restarts,
+            PacketKind::Data if taken.binlog => Numbering::From(taken.seq),
+            _ => Numbering::GoesOn,
+        };
         let mut done = false;
+        let mut columns_eof = None;
         let mut put = Put::default();
         let mut payload = Cow::Borrowed(&*taken.payload);
         match &mut receiver.role {
@@ -404,11 +436,11 @@ impl Core {
                     PacketKind::Auth => {
                         let mut auth = Auth::decode(&payload).map_err(|error| error.to_string())?;
                         auth.capabilities &= session.offered() | Capabilities::WISHES;
+                        receiver.passthrough = Some(id);
                         let events = session.send_auth(auth.capabilities)?;
                         let mut masked = Vec::new();
                         auth.encode(&mut masked);
                         payload = Cow::Owned(masked);
-                        receiver.passthrough = true;
                         events
                     }
                     PacketKind::AuthData => session.send_auth_data()?,
@@ -418,16 +450,19 @@ impl Core {
                     _ => session.send_data(payload.is_empty())?,
                 };
             }
-            Role::Client(session) if taken.unasked => {
+            Role::Client(session) if taken.unasked && session.authenticated() => {
                 // It answers nothing, so no session has a place for it.
-                session.seq = 0;
+                numbering = Numbering::From(0);
             }
             Role::Client(session) => {
-                if taken.behind_columns
+                if taken.is_behind_columns()
                     && session.capabilities().contains(Capabilities::DEPRECATE_EOF)
                 {
                     session.swallow_eof();
-                    return Ok(put);
+                    let opens_cursor = step.done && session.response().is_some_and(|r| r.in_rows());
+                    if !opens_cursor {
+                        return Ok(put);
+                    }
                 }
                 if step.kind == PacketKind::Handshake {
                     put.events = session.send_handshake(taken.capabilities)?.events;
@@ -435,10 +470,17 @@ impl Core {
                     // It has asked for nothing, so this is not for it.
                     return Ok(put);
                 } else {
-                    if differs && session.authenticated() {
-                        let translated =
-                            translate(session, step.kind, &payload, taken.capabilities)?;
-                        match translated {
+                    if session.response().is_some_and(|r| r.owes_columns_eof())
+                        && step.kind != PacketKind::Eof
+                        && step.kind != PacketKind::Err
+                    {
+                        columns_eof = late_columns_eof(session, &payload, taken)?;
+                        if columns_eof.is_none() {
+                            // The one EOF was all: a cursor is open.
+                            payload = Cow::Owned(cursor_eof(&payload, taken.capabilities)?);
+                        }
+                    } else if differs {
+                        match translate(session, &payload, taken)? {
                             Translated::Same => {}
                             Translated::Nothing => return Ok(Put::default()),
                             Translated::Other(other) => payload = Cow::Owned(other),
@@ -452,12 +494,11 @@ impl Core {
             }
             Role::Listener(_) => return Ok(put),
         }
-        receiver.queue(&payload);
-        if done {
-            Self::finish_client(receiver);
+        if let Some(eof) = columns_eof {
+            receiver.queue(&eof, numbering);
         }
+        receiver.queue(&payload, if done { Numbering::Ends } else { numbering });
         receiver.info.capabilities.set(receiver.capabilities());
-        let logged_in = done && receiver.deadline.is_some() && receiver.authenticated();
         if let Some(event) = put.events.into_iter().last() {
             receiver.info.state.set(Some(event));
         }
@@ -465,9 +506,7 @@ impl Core {
         let flooded = receiver.output.len() > super::conn::HIGH_WATER;
         from.throttled |= flooded;
         self.after_queueing(to);
-        if logged_in {
-            self.login_complete(to);
-        }
+        self.check_login(to);
         if done {
             self.resume_client(to);
         }
@@ -490,11 +529,8 @@ impl Core {
         let Ok(sent) = session.send(Head::of(&payload), None) else {
             return EventSet::NONE;
         };
-        conn.queue(&payload);
+        conn.queue(&payload, numbering_of(sent.done));
         let events = conn.armed.and(sent.events);
-        if sent.done {
-            Self::finish_client(conn);
-        }
         self.after_queueing(id);
         if sent.done {
             self.resume_client(id);
@@ -514,10 +550,7 @@ impl Core {
         let mut payload = Vec::new();
         err.encode(capabilities | Capabilities::PROTOCOL_41, &mut payload);
         let sent = session.send(Head::of(&payload), Some(PacketKind::Err))?;
-        conn.queue(&payload);
-        if sent.done {
-            Self::finish_client(conn);
-        }
+        conn.queue(&payload, numbering_of(sent.done));
         let put = Put {
             events: conn.armed.and(sent.events),
             refused: sent.refused,
@@ -529,28 +562,95 @@ impl Core {
         Ok(put)
     }
 
-    /// The rest of the server's present response is for nobody: drain it.
-    pub fn discard_response(&mut self, id: ConnId) {
+    /// The server's responses, so many from the present one on, are for nobody: drain them.
+    pub fn discard_responses(&mut self, id: ConnId, most: usize) {
+        if let Some(conn) = self.open_mut(id)
+            && let Role::Server(session) = &conn.role
+        {
+            conn.discard = session.outstanding().min(most);
+        }
+    }
+
+    /// Once the login is over its time limit is lifted, and silence is watched instead.
+    pub fn check_login(&mut self, id: ConnId) {
         if let Some(conn) = self.open_mut(id)
             && conn.authenticated()
-            && !conn.idle()
+            && !std::mem::replace(&mut conn.logged_in, true)
         {
-            conn.discard = true;
+            self.set_deadline(id, std::time::Duration::ZERO);
+            self.watch_idle(id);
         }
     }
+}
 
-    /// The last packet of a response is queued: the client may speak.
-    pub fn finish_client(conn: &mut super::conn::Conn) {
-        if let Some(session) = conn.client() {
-            session.finish_exchange();
+impl Taken<'_> {
+    /// The EOF behind columns or parameters, which is not on the wire under
+    /// CLIENT_DEPRECATE_EOF. (The one that ends COM_FIELD_LIST's answer is.)
+    fn is_behind_columns(&self) -> bool {
+        let columns = Event::ServerSentFields
+            .set()
+            .with(Event::ServerSentParams.set());
+        self.step.kind == PacketKind::Eof
+            && self.step.events.meets(columns)
+            && self.answers != Some(Com::FIELD_LIST)
+    }
+
+    fn is_quit(&self) -> bool {
+        self.step.kind == PacketKind::Command && self.payload.first() == Some(&Com::QUIT.0)
+    }
+}
+
+/// Whether the server has more to answer of what nobody wants any more.
+fn conn_owes(conn: Option<&super::conn::Conn>) -> bool {
+    conn.is_some_and(|conn| conn.discard > 1)
+}
+
+/// How the last, or another, packet of an exchange is numbered.
+pub(super) fn numbering_of(done: bool) -> Numbering {
+    if done {
+        Numbering::Ends
+    } else {
+        Numbering::GoesOn
+    }
+}
+
+/// The EOF behind columns for a client that wants one, now that the packet behind them is there;
+/// `None` if that packet says that a cursor is open, so that no rows follow.
+fn late_columns_eof(
+    session: &mut ClientSession,
+    payload: &[u8],
+    taken: &Taken<'_>,
+) -> Result<Option<Vec<u8>>, String> {
+    let mut status = Status::AUTOCOMMIT;
+    if taken.step.kind == PacketKind::Ok {
+        let ok = OkPacket::decode(payload, taken.capabilities).map_err(|e| e.to_string())?;
+        if ok.status.contains(Status::CURSOR_EXISTS)
+            && !ok.status.contains(Status::MORE_RESULTS_EXISTS)
+        {
+            return Ok(None);
         }
+        status = ok.status;
     }
+    let mut eof = Vec::new();
+    Eof {
+        warnings: 0,
+        status,
+    }
+    .encode(session.capabilities(), &mut eof);
+    session.send(Head::of(&eof), None)?;
+    Ok(Some(eof))
+}
 
-    /// The login is over: its time limit is lifted, and silence is watched instead.
-    pub fn login_complete(&mut self, id: ConnId) {
-        self.set_deadline(id, std::time::Duration::ZERO);
-        self.watch_idle(id);
+/// The EOF that says a cursor is open, from the OK that says so.
+fn cursor_eof(payload: &[u8], capabilities: Capabilities) -> Result<Vec<u8>, String> {
+    let ok = OkPacket::decode(payload, capabilities).map_err(|error| error.to_string())?;
+    let mut eof = Vec::new();
+    Eof {
+        warnings: ok.warnings,
+        status: ok.status,
     }
+    .encode(Capabilities::PROTOCOL_41, &mut eof);
+    Ok(eof)
 }
 
 enum Translated {
@@ -561,18 +661,26 @@ enum Translated {
 
 /// An OK or EOF of a server that negotiated something else than the client did.
 fn translate(
-    session: &mut crate::session::ClientSession,
-    kind: PacketKind,
+    session: &mut ClientSession,
     payload: &[u8],
-    capabilities: Capabilities,
+    taken: &Taken<'_>,
 ) -> Result<Translated, String> {
-    let encoded = match kind {
+    let capabilities = taken.capabilities;
+    // The end of a procedure's OUT parameters may leave out that an OK follows.
+    let more = if taken.step.events.has(Event::ServerSendingEof) {
+        Status::MORE_RESULTS_EXISTS
+    } else {
+        Status::empty()
+    };
+    let encoded = match taken.step.kind {
         PacketKind::Ok => {
-            let ok = OkPacket::decode(payload, capabilities).map_err(|error| error.to_string())?;
+            let mut ok = OkPacket::decode(payload, capabilities).map_err(|e| e.to_string())?;
+            ok.status |= more;
             ending::encode(session, Ending::Ok(&ok))
         }
         PacketKind::Eof => {
-            let eof = Eof::decode(payload, capabilities).map_err(|error| error.to_string())?;
+            let mut eof = Eof::decode(payload, capabilities).map_err(|e| e.to_string())?;
+            eof.status |= more;
             ending::encode(session, Ending::Eof(&eof))
         }
         _ => return Ok(Translated::Same),

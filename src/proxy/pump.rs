@@ -8,6 +8,7 @@ use super::Proxy;
 use super::advance::Advance;
 use super::conn::{ConnId, Role, Socket};
 use super::core::Core;
+use super::packet::error_packet;
 
 /// The loop's read buffer, which all connections share: an idle connection owns none.
 pub(super) const READ_BUFFER: usize = 256 << 10;
@@ -97,6 +98,12 @@ impl Proxy {
                     self.broken(id, &reason);
                     return (data.len(), 0);
                 }
+                Advance::TooLong(reason) => {
+                    let message = "Got a packet bigger than the proxy's max_packet".to_string();
+                    self.put_error(id, &error_packet(1153, b"08S01", message));
+                    self.broken(id, &reason);
+                    return (data.len(), 0);
+                }
                 Advance::Gone => return (data.len(), 0),
             }
         }
@@ -145,11 +152,15 @@ impl Core {
             Ok(_) if worth_a_look => Fill::Bytes(waiting),
             Ok(Some(_)) => Fill::Ended("closed in the middle of a packet".to_string()),
             Ok(None) => {
-                if let Some(conn) = self.open_mut(id) {
-                    conn.input = BytesMut::from(buffer.get(..waiting).unwrap_or_default());
-                    conn.need = need;
+                let Some(conn) = self.open_mut(id) else {
+                    return Fill::Nothing;
+                };
+                conn.input = BytesMut::from(buffer.get(..waiting).unwrap_or_default());
+                conn.need = need;
+                match conn.broken.take() {
+                    Some(reason) => Fill::Ended(reason),
+                    None => Fill::Nothing,
                 }
-                Fill::Nothing
             }
             Err(error) => Fill::Ended(format!("read: {error}")),
         }

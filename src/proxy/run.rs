@@ -11,6 +11,9 @@ use crate::net::{Ready, Signal};
 /// The longest wait, so that a clock that jumps does little harm.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// How often what callbacks cause at the end of a tick is dealt with before others get their turn.
+const FINISHING_PASSES: usize = 4;
+
 /// A pass of the loop that takes longer than this is worth a line in the log.
 const SLOW_TICK: Duration = Duration::from_millis(500);
 
@@ -97,7 +100,7 @@ impl Proxy {
 
     /// End of tick, until nothing is left: write, tell of drained queues, free.
     fn finish_tick(&self) {
-        loop {
+        for _ in 0..FINISHING_PASSES {
             let stillborn = std::mem::take(&mut self.core().stillborn);
             for (id, reason) in &stillborn {
                 self.close_for(*id, reason);
@@ -107,11 +110,11 @@ impl Proxy {
             for id in &dirty {
                 self.flush(*id);
             }
-            if dirty.is_empty() && self.core().stillborn.is_empty() {
+            self.core().reap();
+            if dirty.is_empty() {
                 break;
             }
         }
-        self.core().reap();
         self.check_drained();
     }
 
@@ -119,10 +122,11 @@ impl Proxy {
         let flushed = self.core().flush(id);
         if let Some(error) = flushed.error {
             let closing = self.core().get(id).is_some_and(|conn| conn.closing);
-            if !closing {
-                self.close_for(id, &format!("write: {error}"));
+            if closing {
+                self.core().finish_closing(id);
+            } else {
+                self.core().note_broken(id, format!("write: {error}"));
             }
-            self.core().finish_closing(id);
             return;
         }
         let closing = self.core().flush_ended(id);
@@ -286,7 +290,11 @@ impl Proxy {
 
 impl Core {
     fn timeout(&self) -> Duration {
-        if !self.work.is_empty() || !self.dirty.is_empty() || !self.finished.is_empty() {
+        let idle = self.work.is_empty()
+            && self.dirty.is_empty()
+            && self.finished.is_empty()
+            && self.stillborn.is_empty();
+        if !idle {
             return Duration::ZERO;
         }
         self.timers.next_deadline().map_or(LONGEST_WAIT, |due| {
@@ -319,15 +327,27 @@ impl Core {
 
     /// Its queue has fallen below the low-water mark: whoever fills it is read again.
     fn unthrottle(&mut self, id: ConnId) {
-        let source = self
-            .get(id)
-            .and_then(|conn| conn.peer)
-            .or_else(|| self.get(id).and_then(|conn| conn.inbound));
-        if let Some(source) = source
-            && let Some(conn) = self.open_mut(source)
-        {
+        let Some(conn) = self.get(id) else {
+            return;
+        };
+        for source in [conn.peer, conn.inbound].into_iter().flatten() {
+            if let Some(conn) = self.open_mut(source) {
+                conn.throttled = false;
+                self.schedule(source);
+            }
+        }
+    }
+
+    /// Nothing can be written any more; what the far end said before that is still read.
+    fn note_broken(&mut self, id: ConnId, reason: String) {
+        if let Some(conn) = self.open_mut(id) {
+            conn.broken = Some(reason);
+            conn.writable = false;
+            conn.readable = true;
+            conn.hung_up = true;
             conn.throttled = false;
-            self.schedule(source);
+            conn.paused = false;
+            self.schedule(id);
         }
     }
 

@@ -1,15 +1,15 @@
 //! `wire_packet`: a script's packet onto a connection.
 
 use super::Proxy;
-use super::conn::{Conn, ConnId, Role};
+use super::conn::{Conn, ConnId, Numbering, Role};
 use super::core::Core;
 use super::ending::{self, Ending};
 use super::error::ProxyError;
-use super::packet::Put;
+use super::packet::{Put, numbering_of};
 use crate::session::{ClientSession, Head, PacketKind, Sent, ServerSession};
 use crate::wire::{
-    Auth, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket, PrepareOk,
-    ResultsetHeader,
+    Auth, Capabilities, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket,
+    PrepareOk, ResultsetHeader,
 };
 
 /// A packet to be sent. Those that hold bytes are payloads as they go on the wire.
@@ -65,6 +65,18 @@ impl Packet<'_> {
             Packet::Data(_) => PacketKind::Data,
         }
     }
+
+    /// The length of those packets that can be of any length.
+    fn len(&self) -> Option<usize> {
+        match self {
+            Packet::Command(command) => Some(command.argument.len()),
+            Packet::Row(bytes)
+            | Packet::Stats(bytes)
+            | Packet::AuthData(bytes)
+            | Packet::Data(bytes) => Some(bytes.len()),
+            _ => None,
+        }
+    }
 }
 
 impl Proxy {
@@ -91,7 +103,7 @@ impl Proxy {
         let overflow = {
             let core = self.core();
             core.open(id)
-                .filter(|conn| conn.output.len() > conn.options.max_queue)
+                .filter(|conn| conn.pending() > conn.options.max_queue)
                 .map(|conn| conn.options.max_queue)
         };
         if let Some(max) = overflow {
@@ -119,9 +131,31 @@ impl Core {
                 "its link has become opaque: an unknown command went over it".into(),
             ));
         }
+        let ends_now = conn.inbound;
+        let max = conn.options.max_queue;
+        if let Some(len) = packet.len().filter(|len| *len > max) {
+            return Err(ProxyError::TooLong {
+                id: id.serial,
+                len,
+                max,
+            });
+        }
+        if let Some(source) = ends_now
+            && self
+                .get(source)
+                .and_then(|conn| conn.transit.as_ref())
+                .is_some_and(|transit| transit.done)
+        {
+            return Err(forbidden(
+                "the last packet of its answer is on its way".into(),
+            ));
+        }
+        let conn = self.open_mut(id).ok_or_else(|| closed(None))?;
         let mut payload = Vec::new();
         let (sent, on_wire) = match &mut conn.role {
-            Role::Client(session) => to_client(session, packet, &mut payload).map_err(forbidden)?,
+            Role::Client(session) => {
+                to_client(id, session, packet, &mut payload).map_err(forbidden)?
+            }
             Role::Server(session) => {
                 let events = to_server(session, packet, &mut payload).map_err(forbidden)?;
                 let sent = Sent {
@@ -134,12 +168,13 @@ impl Core {
             Role::Listener(_) => return Err(forbidden("a listener takes no packets".into())),
         };
         if on_wire {
-            conn.queue(&payload);
+            let numbering = match packet {
+                Packet::Command(_) => Numbering::Restarts,
+                _ => numbering_of(sent.done),
+            };
+            conn.queue(&payload, numbering);
         }
         conn.info.capabilities.set(conn.capabilities());
-        if sent.done {
-            Core::finish_client(conn);
-        }
         if let Some(event) = sent.events.into_iter().last() {
             conn.info.state.set(Some(event));
         }
@@ -147,11 +182,8 @@ impl Core {
             events: conn.armed.and(sent.events),
             refused: sent.refused,
         };
-        let logged_in = sent.done && conn.deadline.is_some() && conn.authenticated();
         self.after_queueing(id);
-        if logged_in {
-            self.login_complete(id);
-        }
+        self.check_login(id);
         if sent.done {
             self.resume_client(id);
         }
@@ -162,6 +194,7 @@ impl Core {
 /// Encodes a packet for a client and lets its session take it. Returns false beside what was sent
 /// if it puts nothing on the wire.
 fn to_client(
+    id: ConnId,
     session: &mut ClientSession,
     packet: Packet<'_>,
     payload: &mut Vec<u8>,
@@ -174,6 +207,11 @@ fn to_client(
     };
     match packet {
         Packet::Handshake(handshake) => {
+            let mut handshake = handshake.clone();
+            handshake.capabilities &= Capabilities::FOLLOWED;
+            if handshake.thread_id == 0 {
+                handshake.thread_id = id.serial as u32;
+            }
             handshake.encode(payload);
             let offered = handshake.capabilities;
             return Ok((session.send_handshake(offered)?, true));
@@ -188,10 +226,7 @@ fn to_client(
         },
         // Before the capabilities are agreed on there is no telling that the client would not
         // understand an SQLSTATE.
-        Packet::Err(err) => err.encode(
-            capabilities | crate::wire::Capabilities::PROTOCOL_41,
-            payload,
-        ),
+        Packet::Err(err) => err.encode(capabilities | Capabilities::PROTOCOL_41, payload),
         Packet::ResultsetHeader(header) => header.encode(capabilities, payload),
         Packet::Column(column) => column.encode(capabilities, payload),
         Packet::Prepared(prepared) => prepared.encode(capabilities, payload),
@@ -216,7 +251,7 @@ fn to_server(
     match packet {
         Packet::Auth(auth) => {
             let mut auth = auth.clone();
-            auth.capabilities &= session.offered() | crate::wire::Capabilities::WISHES;
+            auth.capabilities &= session.offered() | Capabilities::WISHES;
             let events = session.send_auth(auth.capabilities)?;
             auth.encode(payload);
             Ok(events)

@@ -374,7 +374,6 @@ impl Core {
         let options = conn.options.clone();
         let listener_info = conn.info.clone();
         let full = options.max_clients.is_some_and(|max| conn.clients >= max);
-        conn.clients += 1;
         let limit = options.handshake_timeout;
         let info = self.insert(
             ConnKind::Client,
@@ -386,6 +385,9 @@ impl Core {
         if let Some(conn) = self.get_mut(info.id) {
             conn.listener = Some(listener);
             conn.writable = true;
+        }
+        if let Some(conn) = self.get_mut(listener) {
+            conn.clients += 1;
         }
         self.stats.clients_accepted += 1;
         self.set_deadline(info.id, limit);

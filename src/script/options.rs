@@ -78,7 +78,12 @@ pub fn read(
                 .map(|n| n as usize)
                 .ok_or_else(|| wrong(args, &key, format!("an integer from 1 to {max}"), &value))
         };
-        let seconds = || match value.as_f64() {
+        let number = match &value {
+            Value::Integer(n) => Some(*n as f64),
+            Value::Number(n) => Some(*n),
+            _ => None,
+        };
+        let seconds = || match number {
             Some(n) if (0.0..=MAX_SECONDS).contains(&n) => Ok(Duration::from_secs_f64(n)),
             _ => Err(wrong(
                 args,

@@ -198,6 +198,11 @@ impl ClientSession {
         }
     }
 
+    /// How many responses are still owed.
+    pub fn outstanding(&self) -> usize {
+        self.exchanges.outstanding()
+    }
+
     /// The capabilities that the client's auth packet asks for.
     pub fn negotiate(&mut self, asked: Capabilities) {
         self.negotiated = asked & self.offered;
@@ -249,12 +254,12 @@ impl ClientSession {
         };
         match self.phase {
             Phase::Greeting | Phase::Auth | Phase::AuthResult { .. }
-                if head.first() == Some(0xFF) =>
+                if head.first() == Some(0xFF) && matches!(kind, None | Some(PacketKind::Err)) =>
             {
                 login_over(&mut self.phase)
             }
             Phase::AuthResult { .. } => match head.first() {
-                Some(0x00) if !matches!(kind, Some(PacketKind::AuthData)) => {
+                Some(0x00) if matches!(kind, None | Some(PacketKind::Ok)) => {
                     self.phase = Phase::Ready;
                     Ok(Sent {
                         events: Event::ClientWaiting.set(),

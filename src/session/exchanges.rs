@@ -68,6 +68,11 @@ impl Exchanges {
         Some(next.response_seq)
     }
 
+    /// How many responses are still to come, the present one included.
+    pub fn outstanding(&self) -> usize {
+        usize::from(self.current.is_some()) + self.behind.len()
+    }
+
     /// Whether every command has been answered.
     pub fn idle(&self) -> bool {
         self.current.is_none()

@@ -56,6 +56,11 @@ impl ServerSession {
         self.phase == Phase::Ready && self.exchanges.idle()
     }
 
+    /// How many responses are still to come.
+    pub fn outstanding(&self) -> usize {
+        self.exchanges.outstanding()
+    }
+
     /// Whether so many commands wait for answers that no more should be sent.
     pub fn full(&self) -> bool {
         self.exchanges.full()
@@ -204,18 +209,20 @@ impl ServerSession {
         }
     }
 
-    /// Sends a command of one frame.
+    /// Sends a command, whose frames are to be numbered from 0.
     ///
     /// # Errors
-    /// Nobody is logged in.
+    /// Nobody is logged in, or the server would take it for something else.
     pub fn send_command(&mut self, com: Com) -> Result<EventSet, String> {
-        if self.phase != Phase::Ready {
+        let takes_it_for_data = self.exchanges.current().is_some_and(|response| {
+            response.wants_file() || response.wants_auth() || response.is_binlog()
+        });
+        if self.phase != Phase::Ready || takes_it_for_data {
             return Err(self.forbids("a command"));
         }
         if com.expects_answer() {
             self.exchanges.push(com, 1);
         }
-        self.seq = 0;
         Ok(Event::ServerGotCommand.set())
     }
 
@@ -246,7 +253,7 @@ impl ServerSession {
             Phase::Ready => match self.exchanges.current() {
                 Some(response) => {
                     return format!(
-                        "the server does not take {what} now: it is sending {}",
+                        "the server does not take {what} now: what is next is {}",
                         response.expects()
                     );
                 }

@@ -210,8 +210,11 @@ fn rows_are_dropped_changed_and_added() {
            if n ~= 2 then error('two columns') end
            if values[1] == '2' then return dpm.DPM_NOPROXY end
            local c = C(conn:remote_id())
-           dpm.wire_packet(c, rset:pack_row { values[1] .. '!', values[2] })
-           dpm.wire_packet(c, rset:pack_row { 'after ' .. values[1] })
+           rset:pack_row(row, { values[1] .. '!', values[2] })
+           dpm.wire_packet(c, row)
+           local added = dpm.new_row_pkt()
+           rset:pack_row(added, { 'after ' .. values[1] })
+           dpm.wire_packet(c, added)
            return dpm.DPM_NOPROXY
          end",
     );
@@ -250,7 +253,9 @@ fn an_error_is_replaced_by_a_result() {
            dpm.wire_packet(c, rset)
            dpm.wire_packet(c, field)
            dpm.wire_packet(c, dpm.new_eof_pkt())
-           dpm.wire_packet(c, rset:pack_row { 'never mind' })
+           local row = dpm.new_row_pkt()
+           rset:pack_row(row, { 'never mind' })
+           dpm.wire_packet(c, row)
            dpm.wire_packet(c, dpm.new_eof_pkt())
            return dpm.DPM_NOPROXY
          end",

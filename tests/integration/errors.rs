@@ -25,6 +25,11 @@ fn raising(end: &str, state: &str) -> Dpm {
 /// It was logged with its traceback and counted, and after that the next client is served.
 #[track_caller]
 fn survives(dpm: &Dpm, state: &str) {
+    disarmed(dpm, state);
+    dpm.wait_until_idle();
+}
+
+fn disarmed(dpm: &Dpm, state: &str) {
     dpm.line(&format!("oops in {state}"));
     dpm.line("stack traceback");
     dpm.line("start.lua:");
@@ -34,7 +39,6 @@ fn survives(dpm: &Dpm, state: &str) {
     let mut wire = Wire::login(dpm.port(), PLAIN);
     assert_eq!(wire.rows("SELECT 'still here'"), [["still here"]]);
     drop(wire);
-    dpm.wait_until_idle();
 }
 
 #[test]
@@ -77,12 +81,14 @@ fn in_a_command_it_becomes_an_error_for_the_client() {
             other => panic!("{other:?}"),
         }
     }
-    survives(&dpm, "MYC_SENT_CMD");
+    disarmed(&dpm, "MYC_SENT_CMD");
     assert_eq!(
         wire.rows("SELECT 1"),
         [["1"]],
         "the connection is as good as before"
     );
+    drop(wire);
+    dpm.wait_until_idle();
 }
 
 #[test]
@@ -99,6 +105,7 @@ fn before_the_answer_began_it_becomes_an_error_for_the_client() {
             Answer::Err(1105, state, _) => assert_eq!(state, "HY000"),
             other => panic!("{state}: {other:?}"),
         }
+        drop(wire);
         survives(&dpm, state);
     }
 }

@@ -113,7 +113,8 @@ fn a_queue_beyond_its_limit_closes_the_connection_with_a_reason() {
              rset:add_field(field)
              dpm.wire_packet(conn, rset) dpm.wire_packet(conn, field)
              dpm.wire_packet(conn, dpm.new_eof_pkt())
-             local row = rset:pack_row { ('x'):rep(100000) }
+             local row = dpm.new_row_pkt()
+             rset:pack_row(row, { ('x'):rep(100000) })
              for i = 1, 1000 do
                if not pcall(dpm.wire_packet, conn, row) then print('stopped at', i) break end
              end

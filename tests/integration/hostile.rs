@@ -257,6 +257,11 @@ fn with_server(what: &str, misbehave: impl Fn(&MockServer)) {
                     .is_ok_and(|answer| answer.first() == Some(&0))
                 {
                     wire.command(com::QUERY, b"SELECT 1");
+                    // It is told that no answer will come, or let go.
+                    return match wire.try_read() {
+                        Ok(answer) => answer.first() == Some(&0xFF) || wire.closed(),
+                        Err(_) => true,
+                    };
                 }
             }
             wire.closed()

@@ -13,10 +13,15 @@ end
 h.pairs = {}
 
 -- A 1:1 passthrough. `client` and `server` map states to callbacks of every client and of every
--- server connection; `opts` are those of both ends.
+-- server connection; `opts` are those of both ends,
+-- but for max_clients, which is the listener's.
 function h.passthrough(client, server, opts)
+  local server_opts = {}
+  for name, value in pairs(opts or {}) do
+    if name ~= 'max_clients' then server_opts[name] = value end
+  end
   return h.listen(function(c)
-    local s = dpm.connect(arg[1], tonumber(arg[2]), opts)
+    local s = dpm.connect(arg[1], tonumber(arg[2]), server_opts)
     local id = c:id()
     h.pairs[id] = { c, s }
     for state, fn in pairs(client or {}) do
