@@ -312,12 +312,6 @@ fn servers_that_send_noise() {
         wire.read_command();
         wire.write(b"");
     });
-    with_server("a wrong sequence number", |server| {
-        let mut wire = server.accept_login(PLAIN);
-        wire.read_command();
-        wire.seq = 99;
-        wire.write(&ok());
-    });
     with_server("half an answer", |server| {
         let mut wire = server.accept_login(PLAIN);
         wire.read_command();
