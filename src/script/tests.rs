@@ -171,7 +171,8 @@ fn rows_round_trip() {
             rset:add_field(field)
         end
         equal(rset:field_count(), 3)
-        rset:pack_row(row, { 'x\\0y', nil, 1.5 })
+        equal(rset:pack_row(row, { 'x\\0y', nil, 1.5 }), row)
+        equal(rset:parse_row_array(rset:pack_row{ 'new' })[1], 'new')
         local array, count = rset:parse_row_array(row)
         equal(count, 3) equal(array[1], 'x\\0y') equal(array[2], nil) equal(array[3], '1.5')
         array = rset:parse_row_array(row, dpm.NULL)
@@ -409,7 +410,8 @@ fn constants_and_functions_are_there() {
         assert(dpm.time_hires() >= seconds * 1000 and dpm.monotonic() >= 0)
         dpm.log('debug', 'hello')
         fails('dpm.log: level: expected', dpm.log, 'loud', 'hello')
-        dpm.config{ max_packet = 2^20, idle_timeout = 1.5 }
+        dpm.config{ max_packet = 2^20, idle_timeout = 1.5, drain = 1 }
+        fails('drain: expected seconds from 0', dpm.config, { drain = 'x' })
         fails('dpm.config: there is no option max_pocket', dpm.config, { max_pocket = 1 })
         fails('max_packet: expected an integer from 1 to 1073741824, got 0', dpm.config, { max_packet = 0 })
         dpm.on_signal('HUP', print)
