@@ -489,3 +489,44 @@ fn a_proxy_and_its_script_can_be_dropped() {
     // Without a script its hooks say no to everything.
     proxy.run().unwrap();
 }
+
+/// The callbacks of closing connections nest: each closes the next.
+#[test]
+fn callbacks_nest_to_a_limit_with_a_clear_error() {
+    run("
+        local conns, deepest, problem = {}, 0
+        for i = 1, 150 do
+            conns[i] = dpm.connect('127.0.0.1', 1)
+            conns[i]:on_close(function()
+                deepest = i
+                if i < 150 then
+                    local ok, message = pcall(dpm.close, conns[i + 1])
+                    problem = problem or not ok and message
+                end
+            end)
+        end
+        dpm.close(conns[1])
+        equal(deepest, 100)
+        assert(problem:find('dpm.close: callbacks are nested more than 100 deep', 1, true), problem)
+        equal(conns[101]:close_reason(), nil)
+    ");
+}
+
+#[test]
+fn a_callback_cannot_yield_and_coroutines_may_call_anything() {
+    run("
+        local server, log = dpm.connect('127.0.0.1', 1), {}
+        server:register(dpm.MY_CLOSING, function() coroutine.yield() end)
+        server:on_close(function() log[#log + 1] = 'closed' end)
+        local co = coroutine.create(function()
+            dpm.close(server)
+            coroutine.yield('yielded')
+            return dpm.new_ok_pkt():affected_rows()
+        end)
+        equal(select(2, coroutine.resume(co)), 'yielded')
+        equal(log[1], 'closed')
+        equal(dpm.stats().callback_errors, 1)
+        equal(select(2, coroutine.resume(co)), 0)
+        equal(coroutine.status(co), 'dead')
+    ");
+}
