@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::dpm::Launch;
-use crate::support::wire::{Greeting, MockServer, Wire, caps, com, err, frames, greeting, ok};
+use crate::support::wire::{Greeting, MockServer, Wire, caps, com, err, frames, greeting};
 use crate::support::{Dpm, PASSWORD, USER, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;

@@ -11,5 +11,7 @@ mod deaths;
 mod errors;
 mod flow;
 mod hostile;
+mod links;
 mod passthrough;
 mod servers;
+mod translation;
