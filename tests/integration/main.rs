@@ -13,5 +13,7 @@ mod flow;
 mod hostile;
 mod links;
 mod passthrough;
+mod pipelining;
 mod servers;
 mod translation;
+mod unasked;

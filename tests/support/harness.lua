@@ -98,12 +98,13 @@ function h.admin()
     end)
     c:register(dpm.MYC_SENT_CMD, function(cmd, id, conn)
       if cmd:command() ~= dpm.COM_QUERY then return end
-      local results = { pcall(assert(loadstring(cmd:argument(), "=admin"))) }
-      local text = {}
-      for i = 2, math.max(table.maxn(results), 1) do text[#text + 1] = tostring(results[i]) end
-      local answer = results[1] and dpm.new_ok_pkt() or dpm.new_err_pkt()
-      answer:message(table.concat(text, "\t"))
-      dpm.wire_packet(conn, answer)
+      local function answer(ok, ...)
+        local packet, text = ok and dpm.new_ok_pkt() or dpm.new_err_pkt(), {}
+        for i = 1, select("#", ...) do text[i] = tostring((select(i, ...))) end
+        packet:message(table.concat(text, "\t"))
+        dpm.wire_packet(conn, packet)
+      end
+      answer(pcall(assert(loadstring(cmd:argument(), "=admin"))))
       return dpm.DPM_NOPROXY
     end)
     dpm.wire_packet(c, dpm.new_handshake_pkt())
