@@ -286,6 +286,15 @@ impl Core {
             }
             PacketKind::Infile if conn.discard > 0 => true,
             _ if conn.discard > 0 => step.done,
+            // The EOF behind the columns goes in front of it.
+            PacketKind::TextRow | PacketKind::BinaryRow => {
+                receiver.is_some_and(|receiver| match &receiver.role {
+                    Role::Client(session) => {
+                        session.response().is_some_and(|r| r.owes_columns_eof())
+                    }
+                    _ => false,
+                })
+            }
             PacketKind::Ok | PacketKind::Eof | PacketKind::Column | PacketKind::Prepared => {
                 let ends = step.kind == PacketKind::Ok
                     || step.kind == PacketKind::Eof
@@ -318,6 +327,7 @@ impl Core {
             kind: step.kind,
             last_seq: head.seq,
             events: EventSet::NONE,
+            state: None,
             done: false,
             answered: step.kind != PacketKind::Command
                 || head
@@ -343,8 +353,13 @@ impl Core {
                 }
                 Role::Client(session) => {
                     let sent = session.send(head, None).map_err(broken)?;
-                    transit.done = sent.done;
-                    Some(sent.events)
+                    transit.done = sent.done && step.done;
+                    if sent.done && !step.done {
+                        session.withhold_end();
+                        Some(EventSet::NONE)
+                    } else {
+                        Some(sent.events)
+                    }
                 }
                 Role::Server(session) => Some(
                     match step.kind {
@@ -360,6 +375,7 @@ impl Core {
             if let Some(events) = accepted {
                 transit.to = Some(to);
                 transit.events = receiver.armed.and(events);
+                transit.state = events.into_iter().last();
                 let next = receiver.seq();
                 match step.kind {
                     PacketKind::Command => *next = 0,
@@ -436,13 +452,9 @@ impl Core {
         {
             session.finish_exchange();
         }
-        receiver.info.state.set(
-            transit
-                .events
-                .into_iter()
-                .last()
-                .or(receiver.info.state.get()),
-        );
+        if transit.state.is_some() {
+            receiver.info.state.set(transit.state);
+        }
         let held_up = !receiver.deferred.is_empty();
         if transit.done {
             self.resume_client(to);

@@ -122,8 +122,10 @@ pub(super) struct Transit {
     /// The number of the present frame.
     pub last_seq: u8,
     pub kind: PacketKind,
-    /// What fires on the receiver when the packet is complete.
+    /// What happens to the receiver when the packet is complete: what fires of that…
     pub events: EventSet,
+    /// …and the state that it is in then.
+    pub state: Option<Event>,
     /// The packet ends the receiving client's exchange.
     pub done: bool,
     /// A command that is answered (or no command).

@@ -45,3 +45,18 @@ pub(super) fn encode(session: &mut ClientSession, ending: Ending<'_>) -> Option<
     }
     Some(payload)
 }
+
+/// An OK of a server's that stands for an EOF, for a client that negotiated something else.
+pub(super) fn translate_eof(session: &mut ClientSession, eof: &Eof, ok: &Ok) -> Option<Vec<u8>> {
+    let capabilities = session.capabilities();
+    if !capabilities.contains(Capabilities::DEPRECATE_EOF) {
+        return encode(session, Ending::Eof(eof));
+    }
+    let mut payload = Vec::new();
+    Ok {
+        original: Original::default(),
+        ..ok.clone()
+    }
+    .encode(capabilities, &mut payload);
+    Some(payload)
+}

@@ -459,6 +459,12 @@ impl Core {
                     && session.capabilities().contains(Capabilities::DEPRECATE_EOF)
                 {
                     session.swallow_eof();
+                    if session.take_withheld_end() {
+                        put.events = receiver.armed.and(Event::ClientWaiting.set());
+                        receiver.info.state.set(Some(Event::ClientWaiting));
+                        self.resume_client(to);
+                        return Ok(put);
+                    }
                     let opens_cursor = step.done && session.response().is_some_and(|r| r.in_rows());
                     if !opens_cursor {
                         return Ok(put);
@@ -470,15 +476,17 @@ impl Core {
                     // It has asked for nothing, so this is not for it.
                     return Ok(put);
                 } else {
+                    let mut opens_cursor = false;
                     if session.response().is_some_and(|r| r.owes_columns_eof())
                         && step.kind != PacketKind::Eof
                         && step.kind != PacketKind::Err
                     {
                         columns_eof = late_columns_eof(session, &payload, taken)?;
-                        if columns_eof.is_none() {
-                            // The one EOF was all: a cursor is open.
-                            payload = Cow::Owned(cursor_eof(&payload, taken.capabilities)?);
-                        }
+                        opens_cursor = columns_eof.is_none();
+                    }
+                    if opens_cursor {
+                        // The one EOF is all.
+                        payload = Cow::Owned(cursor_eof(&payload, taken.capabilities)?);
                     } else if differs {
                         match translate(session, &payload, taken)? {
                             Translated::Same => {}
@@ -490,6 +498,11 @@ impl Core {
                     put.events = sent.events;
                     put.refused = sent.refused;
                     done = sent.done;
+                    if done && !step.done {
+                        session.withhold_end();
+                        put.events = EventSet::NONE;
+                        done = false;
+                    }
                 }
             }
             Role::Listener(_) => return Ok(put),
@@ -676,7 +689,16 @@ fn translate(
         PacketKind::Ok => {
             let mut ok = OkPacket::decode(payload, capabilities).map_err(|e| e.to_string())?;
             ok.status |= more;
-            ending::encode(session, Ending::Ok(&ok))
+            // What ends rows, and answers some commands, is an EOF in the form of the other shape.
+            if ok.header == 0xFE {
+                let eof = Eof {
+                    warnings: ok.warnings,
+                    status: ok.status,
+                };
+                ending::translate_eof(session, &eof, &ok)
+            } else {
+                ending::encode(session, Ending::Ok(&ok))
+            }
         }
         PacketKind::Eof => {
             let mut eof = Eof::decode(payload, capabilities).map_err(|e| e.to_string())?;

@@ -6,7 +6,7 @@ use super::core::Core;
 use super::ending::{self, Ending};
 use super::error::ProxyError;
 use super::packet::{Put, numbering_of};
-use crate::session::{ClientSession, Head, PacketKind, Sent, ServerSession};
+use crate::session::{ClientSession, Event, Head, PacketKind, Sent, ServerSession};
 use crate::wire::{
     Auth, Capabilities, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket,
     PrepareOk, ResultsetHeader,
@@ -220,6 +220,14 @@ fn to_client(
             Some(encoded) => *payload = encoded,
             None => return Ok((silent, false)),
         },
+        Packet::Eof(_) if session.take_withheld_end() => {
+            let sent = Sent {
+                events: Event::ClientWaiting.set(),
+                done: true,
+                ..silent
+            };
+            return Ok((sent, false));
+        }
         Packet::Eof(eof) => match ending::encode(session, Ending::Eof(eof)) {
             Some(encoded) => *payload = encoded,
             None => return Ok((silent, false)),

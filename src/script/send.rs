@@ -20,11 +20,21 @@ use crate::wire::{
 pub fn wire_packet(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
     const WANTED: &str = "a packet";
     runtime.check_depth(args)?;
-    let id = connection(args, 0, "conn")?.id;
+    let conn = connection(args, 0, "conn")?;
     let packet = args.userdata(1, "packet", WANTED)?;
-    let sent = send(lua, runtime, id, packet)?;
+    let sent = send(lua, runtime, conn.id, packet)?;
     let sent = sent.ok_or_else(|| args.expected(1, "packet", WANTED))?;
-    sent.map_err(|error| named(args, &error))?;
+    sent.map_err(|error| match error {
+        // The proxy may have forgotten why.
+        ProxyError::Closed { id, .. } => named(
+            args,
+            &ProxyError::Closed {
+                id,
+                reason: conn.reason(),
+            },
+        ),
+        error => named(args, &error),
+    })?;
     nothing()
 }
 

@@ -16,6 +16,9 @@ pub struct ClientSession {
     /// The exchange that has just ended may still be followed by an EOF which, under
     /// CLIENT_DEPRECATE_EOF, is not on the wire.
     eof_due: bool,
+    /// The client has all of the answer, but the server's EOF, which is not on the wire here, is
+    /// still to come: the exchange is over only then.
+    end_withheld: bool,
     /// The number of the next packet, whichever way it goes.
     pub seq: u8,
 }
@@ -41,6 +44,7 @@ impl Default for ClientSession {
             negotiated: Capabilities::empty(),
             exchanges: Exchanges::default(),
             eof_due: false,
+            end_withheld: false,
             seq: 0,
         }
     }
@@ -305,8 +309,24 @@ impl ClientSession {
         }
     }
 
+    /// What was sent just now ended the exchange, but the server it came from has not finished.
+    pub fn withhold_end(&mut self) {
+        self.end_withheld = true;
+    }
+
+    /// An EOF that is not on the wire has come: whether it ends an exchange that was only waiting
+    /// for it, which is over then.
+    pub fn take_withheld_end(&mut self) -> bool {
+        let withheld = std::mem::take(&mut self.end_withheld);
+        if withheld {
+            self.finish_exchange();
+        }
+        withheld
+    }
+
     /// The last packet of a response has been numbered: the exchange is over.
     pub fn finish_exchange(&mut self) {
+        self.end_withheld = false;
         if let Some(seq) = self.exchanges.finish() {
             self.seq = seq;
         }

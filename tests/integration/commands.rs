@@ -6,7 +6,7 @@ use crate::support::wire::{Wire, caps, com, native_answer};
 use crate::support::{Dpm, Flavour, Server, both};
 
 /// A conversation as the client saw it: a heading for each command, and the packets of its answer.
-type Record = Vec<(String, Vec<Vec<u8>>)>;
+pub type Record = Vec<(String, Vec<Vec<u8>>)>;
 
 /// The capabilities that change the shape of answers.
 const SHAPES: [u32; 3] = [
@@ -39,7 +39,7 @@ impl Talk {
     }
 }
 
-fn talk(server: &Server, port: u16, shape: u32, base: &str) -> Record {
+pub fn talk(server: &Server, port: u16, shape: u32, base: &str) -> Record {
     let mut talk = Talk {
         wire: Wire::login_empty(port, shape),
         record: Vec::new(),
@@ -146,6 +146,23 @@ fn prepared(t: &mut Talk, server: &Server) {
         &execute_argument(all, 0, &both),
     );
 
+    let columns_only = prepare(t, "SELECT id, name, n FROM t WHERE id < 0");
+    t.say(
+        "execute without rows",
+        com::STMT_EXECUTE,
+        &execute_argument(columns_only, 0, &[]),
+    );
+    t.say(
+        "execute without rows, with a cursor",
+        com::STMT_EXECUTE,
+        &execute_argument(columns_only, 1, &[]),
+    );
+    t.say(
+        "fetch nothing",
+        com::STMT_FETCH,
+        &[columns_only.to_le_bytes(), 5u32.to_le_bytes()].concat(),
+    );
+    prepare(t, "SET @p = ?");
     let none = prepare(t, "DO 0");
     t.say(
         "execute without a result",
@@ -158,6 +175,11 @@ fn prepared(t: &mut Talk, server: &Server) {
         "execute a call",
         com::STMT_EXECUTE,
         &execute_argument(call, 0, &[Some(b"1")]),
+    );
+    t.say(
+        "execute a call with a cursor",
+        com::STMT_EXECUTE,
+        &execute_argument(call, 1, &[Some(b"1")]),
     );
     t.say("a syntax error", com::STMT_PREPARE, b"SELEKT ?");
     if server.flavour == Flavour::MariaDb {
@@ -203,7 +225,7 @@ fn change_user(t: &mut Talk, server: &Server, base: &str) {
 }
 
 /// Compares, and says where the first difference is.
-fn same(direct: &Record, through: &Record, how: &str) {
+pub fn same(direct: &Record, through: &Record, how: &str) {
     for (expected, got) in direct.iter().zip(through) {
         assert_eq!(expected.0, got.0, "{how}");
         for (at, (a, b)) in expected.1.iter().zip(&got.1).enumerate() {

@@ -42,6 +42,76 @@ for name, value in pairs(dpm) do
   if name:match("^MY[CS]?_") and type(value) == "number" then h.names[value] = name end
 end
 
+-- Connections that a test has made with the functions below, in their order. They stay.
+clients, servers = {}, {}
+
+-- Clients that the script lets in, whoever they are: at once, or when `on_auth(client)` does.
+function h.serve(on_auth, opts)
+  return h.listen(function(c)
+    clients[#clients + 1] = c
+    c:register(dpm.MYC_WAITING, function(auth, id, conn)
+      conn:register(dpm.MYC_WAITING, nil)
+      if on_auth then on_auth(conn) else h.let_in(conn) end
+    end)
+    dpm.wire_packet(c, dpm.new_handshake_pkt())
+  end, opts)
+end
+
+function h.let_in(c)
+  dpm.wire_packet(c, dpm.new_ok_pkt())
+end
+
+-- A connection to the server that the script logs in. It does not ask for the capabilities
+-- `without`; ready(server) is called once it takes commands.
+function h.server(ready, without, opts)
+  local s = dpm.connect(arg[1], tonumber(arg[2]), opts)
+  servers[#servers + 1] = s
+  s:register(dpm.MYS_WAIT_AUTH, function(handshake, id, conn)
+    conn:register(dpm.MYS_WAIT_AUTH, nil)
+    local auth = dpm.new_auth_pkt()
+    auth:user("empty")
+    auth:client_flags(dpm.CLIENT_LOCAL_FILES, true)
+    for _, flag in ipairs(without or {}) do auth:client_flags(flag, false) end
+    dpm.wire_packet(conn, auth)
+  end)
+  s:register(dpm.MYS_WAIT_CMD, function(_, id, conn)
+    conn:register(dpm.MYS_WAIT_CMD, nil)
+    if ready then ready(conn) end
+  end)
+  return s
+end
+
+-- Registers a table of callbacks by state.
+function h.register(conn, callbacks)
+  for state, fn in pairs(callbacks or {}) do conn:register(state, fn) end
+end
+
+-- A listener that runs each query as Lua and answers with what it returns, in the OK's message.
+function h.admin()
+  local listener = dpm.listener("127.0.0.1", 0)
+  h.admin_listener, h.admins = listener, {}
+  listener:register(dpm.MYC_CONNECT, function(c)
+    h.admins[#h.admins + 1] = c
+    c:register(dpm.MYC_WAITING, function(auth, id, conn)
+      conn:register(dpm.MYC_WAITING, nil)
+      h.let_in(conn)
+    end)
+    c:register(dpm.MYC_SENT_CMD, function(cmd, id, conn)
+      if cmd:command() ~= dpm.COM_QUERY then return end
+      local function answer(ok, ...)
+        local packet, text = ok and dpm.new_ok_pkt() or dpm.new_err_pkt(), {}
+        for i = 1, select("#", ...) do text[i] = tostring((select(i, ...))) end
+        packet:message(table.concat(text, "\t"))
+        dpm.wire_packet(conn, packet)
+      end
+      answer(pcall(assert(loadstring(cmd:argument(), "=admin"))))
+      return dpm.DPM_NOPROXY
+    end)
+    dpm.wire_packet(c, dpm.new_handshake_pkt())
+  end)
+  print("admin " .. listener:socket_port())
+end
+
 -- A callback for every state, which prints the state's name and goes on.
 function h.trace(prefix, verdict)
   local function all(pattern)

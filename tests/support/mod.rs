@@ -17,12 +17,14 @@ pub mod dpm;
 pub mod exchange;
 pub mod process;
 pub mod server;
+pub mod stage;
 pub mod wire;
 
 pub use cli::{Cli, python};
 pub use client::{connect, connect_as, options};
 pub use dpm::Dpm;
 pub use server::{Flavour, Server, mariadb, mysql};
+pub use stage::Stage;
 pub use wire::{MockServer, Wire};
 
 use std::time::{Duration, Instant};

@@ -180,6 +180,16 @@ impl Wire {
             .unwrap_or_else(|error| panic!("cannot write: {error}"));
     }
 
+    /// Reads so many bytes as they are.
+    #[track_caller]
+    pub fn exact(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream
+            .read_exact(&mut bytes)
+            .unwrap_or_else(|error| panic!("cannot read: {error}"));
+        bytes
+    }
+
     /// Whether the far end has closed, after reading away what it still said.
     #[track_caller]
     pub fn closed(&mut self) -> bool {
