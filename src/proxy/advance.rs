@@ -139,16 +139,11 @@ impl Core {
 
     /// Passes over the rows at the front, if nobody watches them.
     fn skim(&mut self, id: ConnId, to: Option<ConnId>, data: &mut [u8], at: &mut usize) -> bool {
-        let in_rows = |conn: &Conn| match &conn.role {
-            Role::Server(session) => session.response().is_some_and(|r| r.in_rows()),
-            Role::Client(session) => session.response().is_some_and(|r| r.in_rows()),
-            Role::Listener(_) => false,
-        };
         let Some(conn) = self.open(id) else {
             return false;
         };
         if !matches!(conn.role, Role::Server(_))
-            || !in_rows(conn)
+            || !conn.in_rows()
             || conn.armed.has(Event::ServerSendingRows)
         {
             return false;
@@ -162,7 +157,7 @@ impl Core {
                 let Some(receiver) = self.open_mut(to) else {
                     return false;
                 };
-                if !in_rows(receiver) || receiver.inbound.is_some_and(|from| from != id) {
+                if !receiver.in_rows() || receiver.inbound.is_some_and(|from| from != id) {
                     return false;
                 }
                 let skimmed = rows::skim(rest, receiver.seq());

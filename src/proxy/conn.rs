@@ -291,6 +291,16 @@ impl Conn {
         }
     }
 
+    /// Whether rows stream over it.
+    pub fn in_rows(&self) -> bool {
+        let response = match &self.role {
+            Role::Client(session) => session.response(),
+            Role::Server(session) => session.response(),
+            Role::Listener(_) => None,
+        };
+        response.is_some_and(crate::session::Response::in_rows)
+    }
+
     /// Whether a binlog streams over it.
     pub fn in_binlog(&self) -> bool {
         let response = match &self.role {

@@ -5,7 +5,7 @@
 //!
 //! - `core`: the table of connections; `conn`: one of them
 //! - `sockets`: listen, accept, connect; `pump`: read; `advance`: the hot path;
-//!   `packet`: a packet that hooks look at; `send`: a packet of theirs; `ending`: OK and EOF in
+//!   `packet`: a packet that hooks look at; `watched_rows`: rows, which are many; `send`: a packet of theirs; `ending`: OK and EOF in
 //!   the receiver's form
 //! - `link`, `close`: what connections mean to each other
 //! - `run`: the loop
@@ -34,6 +34,7 @@ mod run;
 mod send;
 mod sockets;
 mod stats;
+mod watched_rows;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;

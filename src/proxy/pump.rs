@@ -87,6 +87,11 @@ impl Proxy {
                 Advance::Again => {}
                 Advance::Arrived { to, events } => self.fire_all(to, events),
                 Advance::Packet(size) => {
+                    let rows = self.watched_rows(id, data.get(at..).unwrap_or_default());
+                    if rows > 0 {
+                        at += rows;
+                        continue;
+                    }
                     let Some(frames) = data.get(at..at + size) else {
                         return (at, size);
                     };

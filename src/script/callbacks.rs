@@ -6,6 +6,7 @@ use std::rc::Rc;
 use mlua::{AnyUserData, Function, Lua, Table, UserData, UserDataFields, Value};
 
 use super::error::ScriptError;
+use super::fast::Kept;
 use super::function::{Args, Methods, Raiser, nothing, one};
 use super::runtime::Runtime;
 use crate::session::{Event, EventSet};
@@ -13,8 +14,12 @@ use crate::session::{Event, EventSet};
 /// Functions by event. They are in a Lua table, where one call of the C API finds them; Rust only
 /// knows which are there.
 #[derive(Debug, Clone)]
-pub struct Callbacks {
+pub struct Callbacks(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     functions: Table,
+    kept: Kept,
     /// Shared by all who use the same functions.
     set: Rc<Cell<EventSet>>,
 }
@@ -22,34 +27,40 @@ pub struct Callbacks {
 impl Callbacks {
     /// None yet.
     pub fn new(lua: &Lua) -> mlua::Result<Callbacks> {
-        let events = Event::ALL.len();
-        Ok(Callbacks {
-            functions: lua.create_table_with_capacity(events, 0)?,
-            set: Rc::default(),
-        })
+        let functions = lua.create_table_with_capacity(Event::ALL.len(), 0)?;
+        Callbacks::of(lua, functions, Rc::default())
+    }
+
+    fn of(lua: &Lua, functions: Table, set: Rc<Cell<EventSet>>) -> mlua::Result<Callbacks> {
+        let kept = Kept::new(lua, &functions)?;
+        Ok(Callbacks(Rc::new(Inner {
+            functions,
+            kept,
+            set,
+        })))
     }
 
     /// Which events have a function.
     pub fn set(&self) -> EventSet {
-        self.set.get()
+        self.0.set.get()
     }
 
     /// Where the functions are.
-    pub fn functions(&self) -> &Table {
-        &self.functions
+    pub fn functions(&self) -> &Kept {
+        &self.0.kept
     }
 
     /// The function for this event.
     pub fn get(&self, event: Event) -> mlua::Result<Value> {
-        self.functions.raw_get(index(event))
+        self.0.functions.raw_get(index(event))
     }
 
     /// Puts a function in the place of the one that is there, or takes that away.
     pub fn put(&self, event: Event, function: Option<&Function>) -> mlua::Result<()> {
-        self.functions.raw_set(index(event), function)?;
-        let before = self.set.get().0;
+        self.0.functions.raw_set(index(event), function)?;
+        let before = self.0.set.get().0;
         let bit = event.set().0;
-        self.set.set(EventSet(match function {
+        self.0.set.set(EventSet(match function {
             Some(_) => before | bit,
             None => before & !bit,
         }));
@@ -58,7 +69,7 @@ impl Callbacks {
 
     /// Whether both are the same functions, not merely equal ones.
     pub fn same(&self, other: &Callbacks) -> bool {
-        Rc::ptr_eq(&self.set, &other.set)
+        Rc::ptr_eq(&self.0.set, &other.0.set)
     }
 }
 
@@ -85,17 +96,16 @@ pub struct CallbackObject {
 impl CallbackObject {
     /// A new one, without functions.
     pub fn create(lua: &Lua) -> mlua::Result<AnyUserData> {
-        let callbacks = Callbacks::new(lua)?;
-        let object = lua.create_userdata(CallbackObject { set: callbacks.set })?;
-        object.set_user_value(callbacks.functions)?;
+        let set = Rc::default();
+        let object = lua.create_userdata(CallbackObject { set })?;
+        object.set_user_value(lua.create_table_with_capacity(Event::ALL.len(), 0)?)?;
         Ok(object)
     }
 
     /// The functions of such an object.
-    pub fn callbacks(object: &AnyUserData) -> mlua::Result<Callbacks> {
+    pub fn callbacks(lua: &Lua, object: &AnyUserData) -> mlua::Result<Callbacks> {
         let set = object.borrow::<CallbackObject>()?.set.clone();
-        let functions = object.user_value()?;
-        Ok(Callbacks { functions, set })
+        Callbacks::of(lua, object.user_value()?, set)
     }
 }
 
@@ -106,8 +116,8 @@ impl UserData for CallbackObject {
             let raiser = Raiser::of(lua)?;
             let runtime = Runtime::of(lua)?;
             let methods = Methods::new(lua, &raiser, "callback")?;
-            methods.add_raw("register", move |_, object, args| {
-                let callbacks = CallbackObject::callbacks(object).map_err(|_| {
+            methods.add_raw("register", move |lua, object, args| {
+                let callbacks = CallbackObject::callbacks(lua, object).map_err(|_| {
                     args.error("must be called on a callback object, as callback:register()")
                 })?;
                 let event = state_argument(args)?;

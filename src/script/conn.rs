@@ -155,7 +155,7 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
     })?;
 
     let rt = runtime.clone();
-    methods.add::<ConnObject>("package_register", move |_, conn, args| {
+    methods.add::<ConnObject>("package_register", move |lua, conn, args| {
         if args.is_empty() {
             let package = rt.entry(conn.id(), |entry| entry.package.clone()).flatten();
             return one(package.map_or(Value::Nil, |package| Value::UserData(package.object)));
@@ -164,7 +164,7 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
             Value::Nil => None,
             Value::UserData(object) if object.is::<CallbackObject>() => Some(Package {
                 object: object.clone(),
-                callbacks: CallbackObject::callbacks(object)?,
+                callbacks: CallbackObject::callbacks(lua, object)?,
             }),
             _ => return Err(args.expected(0, "", "a callback object or nil")),
         };

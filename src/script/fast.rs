@@ -9,6 +9,9 @@
 //! - one protected call a callback, with the message handler and the arguments pushed directly;
 //! - `parse_row_array` builds its table without a Rust value per column.
 //!
+//! (The functions of the C API whose names end in `_` are the plain ones: mlua's namesakes add what
+//! later Luas return, such as the type of the value, at the cost of another call.)
+//!
 //! What keeps it sound:
 //!
 //! - Every stack is left as it was found, and room on it is asked for before it is used.
@@ -25,9 +28,10 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::slice;
+use std::time::Duration;
 
 use mlua::state::RawLua;
-use mlua::{AnyUserData, Function, Lua, Table, Value, ffi, lua_State};
+use mlua::{AnyUserData, Function, Lua, Table, Value, WeakLua, ffi, lua_State};
 
 use crate::wire::lenenc;
 
@@ -39,6 +43,28 @@ const MAX_ARGS: usize = 4;
 const BATCH: usize = 32;
 /// The longest row that fits into a Lua object.
 const MAX_ROW: usize = 1 << 30;
+
+/// The time since some time before, as exact as the system's ticks (some milliseconds). Every
+/// callback reads the clock, and this costs a fifth of an exact reading.
+#[cfg(target_os = "linux")]
+pub(super) fn coarse_clock() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec of ours; at an error it is left as it is.
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now);
+    }
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// The time since some time before.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn coarse_clock() -> Duration {
+    Duration::from_secs_f64(super::clock::monotonic() / 1000.0)
+}
 
 /// Where a row comes from, which decides how it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +97,8 @@ pub(super) enum Arg<'a> {
     },
     /// An object.
     Object(&'a AnyUserData),
-    /// The element of a table. If it is gone from there, nothing is called.
-    Element(&'a Table, i32),
+    /// The object of the open connection in this place. If it is gone, nothing is called.
+    Alive(i32),
     /// A number.
     Number(f64),
     /// Anything else.
@@ -84,8 +110,8 @@ pub(super) enum Arg<'a> {
 pub(super) enum Target<'a> {
     /// A function.
     Function(&'a Function),
-    /// The element of a table.
-    Element(&'a Table, i32),
+    /// The element of a table, if there is one.
+    Element(&'a Kept, i32),
 }
 
 /// What the hot path needs at hand.
@@ -95,6 +121,49 @@ pub(super) struct Fast {
     handler: c_int,
     /// The place of the metatable of rows.
     row_metatable: c_int,
+    /// The place of the table of open connections' objects.
+    alive: c_int,
+}
+
+/// A table that is in Lua's registry as long as this lives: pushing it is one cheap call.
+pub(super) struct Kept {
+    place: c_int,
+    lua: WeakLua,
+}
+
+impl Kept {
+    /// Puts the table there.
+    pub fn new(lua: &Lua, table: &Table) -> mlua::Result<Kept> {
+        Ok(Kept {
+            place: register(lua, table)?,
+            lua: lua.weak(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kept({})", self.place)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // Without the state, its registry is gone too.
+        let Some(lua) = self.lua.try_upgrade() else {
+            return;
+        };
+        lua.exec_raw_lua(|raw| {
+            let state = raw.state();
+            // SAFETY: the place is ours and is not used again. The keys that this writes are in
+            // the registry already, so it allocates nothing and cannot fail.
+            unsafe {
+                if ffi::lua_checkstack(state, STACK) != 0 {
+                    ffi::luaL_unref(state, ffi::LUA_REGISTRYINDEX, self.place);
+                }
+            }
+        });
+    }
 }
 
 /// Turns an error into its message with a traceback. Errors of the binding bring theirs along.
@@ -126,9 +195,29 @@ impl Fast {
         let row_metatable = lua.create_table()?;
         row_metatable.raw_set("__metatable", false)?;
         row_metatable.raw_set("__name", "row")?;
+        let alive = lua.create_table()?;
+        let weak = lua.create_table()?;
+        weak.raw_set("__mode", "v")?;
+        alive.set_metatable(Some(weak))?;
         Ok(Fast {
             handler: register(lua, &handler)?,
             row_metatable: register(lua, &row_metatable)?,
+            alive: register(lua, &alive)?,
+        })
+    }
+
+    /// The objects of open connections by their places, without keeping them.
+    pub fn alive(&self, lua: &Lua) -> mlua::Result<Table> {
+        lua.exec_raw_lua(|raw| {
+            let state = raw.state();
+            // SAFETY: as in `call`.
+            unsafe {
+                if ffi::lua_checkstack(state, STACK) == 0 {
+                    return Err(mlua::Error::StackError);
+                }
+                push_registered(state, self.alive);
+                raw.pop()
+            }
         })
     }
 
@@ -177,7 +266,8 @@ impl Fast {
         })
     }
 
-    /// Pushes the message handler, the function and its arguments; false if one is not there.
+    /// Pushes the message handler, the tables that are needed, the function and its arguments;
+    /// false if one of these is not there.
     ///
     /// # Safety
     /// The stack must have room for `STACK` values.
@@ -188,13 +278,20 @@ impl Fast {
         args: &[Arg<'_>],
     ) -> mlua::Result<bool> {
         let state = raw.state();
-        let mut complete = true;
-        // SAFETY: two values, and one and a passing one for each argument.
+        // SAFETY: four values, and one and a passing one for each argument.
         unsafe {
             push_registered(state, self.handler);
+            push_registered(state, self.alive);
+            let alive = ffi::lua_gettop(state);
             match target {
                 Target::Function(function) => raw.push(function)?,
-                Target::Element(table, index) => complete &= push_element(raw, table, index)?,
+                Target::Element(table, index) => {
+                    push_registered(state, table.place);
+                    ffi::lua_rawgeti_(state, -1, index);
+                    if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
+                        return Ok(false);
+                    }
+                }
             }
             for arg in args {
                 match arg {
@@ -211,13 +308,18 @@ impl Fast {
                         ffi::lua_setmetatable(state, -2);
                     }
                     Arg::Object(object) => raw.push(*object)?,
-                    Arg::Element(table, index) => complete &= push_element(raw, table, *index)?,
+                    Arg::Alive(index) => {
+                        ffi::lua_rawgeti_(state, alive, *index);
+                        if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
+                            return Ok(false);
+                        }
+                    }
                     Arg::Number(number) => ffi::lua_pushnumber(state, *number),
                     Arg::Value(value) => raw.push_value(value)?,
                 }
             }
         }
-        Ok(complete)
+        Ok(true)
     }
 
     /// A new row object.
@@ -292,8 +394,8 @@ impl Fast {
                     (*header).moved = false;
                 } else {
                     ffi::lua_createtable(state, 1, 0);
-                    ffi::lua_pushlstring(state, payload.as_ptr().cast(), payload.len());
-                    ffi::lua_rawseti(state, -2, 1);
+                    ffi::lua_pushlstring_(state, payload.as_ptr().cast(), payload.len());
+                    ffi::lua_rawseti_(state, -2, 1);
                     ffi::lua_setfenv(state, -2);
                     (*header).moved = true;
                 }
@@ -394,22 +496,7 @@ fn register(lua: &Lua, value: impl mlua::IntoLua) -> mlua::Result<c_int> {
 unsafe fn push_registered(state: *mut lua_State, place: c_int) {
     // SAFETY: raw access neither runs code nor fails.
     unsafe {
-        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, place.into());
-    }
-}
-
-/// Pushes `table[index]`; false if that is nil.
-///
-/// # Safety
-/// The stack must have room for two values.
-unsafe fn push_element(raw: &RawLua, table: &Table, index: i32) -> mlua::Result<bool> {
-    let state = raw.state();
-    // SAFETY: a table was pushed, and raw access neither runs code nor fails.
-    unsafe {
-        raw.push(table)?;
-        ffi::lua_rawgeti(state, -1, index.into());
-        ffi::lua_remove(state, -2);
-        Ok(ffi::lua_type(state, -1) != ffi::LUA_TNIL)
+        ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, place);
     }
 }
 
@@ -457,7 +544,7 @@ unsafe fn push_bytes(
             return (inline_bytes(header), (*header).len);
         }
         ffi::lua_getfenv(state, index);
-        ffi::lua_rawgeti(state, -1, 1);
+        ffi::lua_rawgeti_(state, -1, 1);
         ffi::lua_remove(state, -2);
         let mut len = 0;
         let start = ffi::lua_tolstring(state, -1, &mut len);
@@ -560,13 +647,13 @@ unsafe extern "C-unwind" fn parse_row_array(state: *mut lua_State) -> c_int {
             for span in &spans[..found] {
                 count += 1;
                 if !span.null {
-                    ffi::lua_pushlstring(state, start.add(span.start).cast(), span.len);
+                    ffi::lua_pushlstring_(state, start.add(span.start).cast(), span.len);
                 } else if fill {
                     ffi::lua_pushlightuserdata(state, null);
                 } else {
                     continue;
                 }
-                ffi::lua_rawseti(state, -2, count.into());
+                ffi::lua_rawseti_(state, -2, count);
             }
             at = next;
             if found < BATCH {

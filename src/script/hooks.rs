@@ -53,7 +53,7 @@ impl Hooks for LuaHooks {
     }
 
     fn closing(&self, conn: &Rc<ConnInfo>, collected: bool) {
-        self.with((), |runtime, _| closing(runtime, conn.id, collected));
+        self.with((), |runtime, lua| closing(runtime, lua, conn.id, collected));
     }
 
     fn linked(&self, client: ConnId, server: ConnId) {
@@ -80,14 +80,16 @@ impl Hooks for LuaHooks {
     }
 
     fn timer(&self, key: u64) {
-        self.with((), |runtime, _| match key {
-            idle::KEY => idle::due(runtime),
-            _ => super::timer::due(runtime, key),
+        self.with((), |runtime, lua| match key {
+            idle::KEY => idle::due(runtime, lua),
+            _ => super::timer::due(runtime, lua, key),
         });
     }
 
     fn signal(&self, name: &'static str) {
-        self.with((), |runtime, _| super::signals::arrived(runtime, name));
+        self.with((), |runtime, lua| {
+            super::signals::arrived(runtime, lua, name)
+        });
     }
 
     fn end_of_tick(&self) {
@@ -127,6 +129,7 @@ fn accepted(
         return Verdict::Failed;
     };
     runtime.fire(
+        lua,
         id,
         Event::ClientConnect,
         &callbacks,
@@ -149,7 +152,7 @@ fn fire(
         let Some(callbacks) = callbacks else {
             return Ok(Verdict::Forward);
         };
-        return Ok(runtime.fire(id, event, &callbacks, None));
+        return Ok(runtime.fire(lua, id, event, &callbacks, None));
     };
 
     if let PacketKind::TextRow | PacketKind::BinaryRow = packet.kind {
@@ -162,7 +165,13 @@ fn fire(
             return Ok(Verdict::Forward);
         };
         let payload = packet.payload;
-        return Ok(runtime.fire(id, event, &callbacks, Some(Arg::Row { binary, payload })));
+        return Ok(runtime.fire(
+            lua,
+            id,
+            event,
+            &callbacks,
+            Some(Arg::Row { binary, payload }),
+        ));
     }
 
     let Some(object) = arrived_object(runtime, lua, id, event, packet, callbacks.is_some())? else {
@@ -171,7 +180,7 @@ fn fire(
     let Some(callbacks) = callbacks else {
         return Ok(Verdict::Forward);
     };
-    Ok(runtime.fire(id, event, &callbacks, Some(Arg::Object(&object))))
+    Ok(runtime.fire(lua, id, event, &callbacks, Some(Arg::Object(&object))))
 }
 
 /// The object of a packet, unless nobody will see it.
@@ -243,7 +252,7 @@ fn create<T: PacketObject>(
 }
 
 /// `MY_CLOSING`, then what was registered with `on_close`; then nothing is known of the connection.
-fn closing(runtime: &Rc<Runtime>, id: ConnId, collected: bool) {
+fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
     let serial = id.serial();
     // Held while the functions run, because their argument must not be collected between them.
     let object = match collected {
@@ -262,13 +271,13 @@ fn closing(runtime: &Rc<Runtime>, id: ConnId, collected: bool) {
             super::callbacks::index(Event::Closing),
         );
         let what = || format!("MY_CLOSING of connection {serial}");
-        runtime.notify(what, target, &args);
+        runtime.notify(lua, what, target, &args);
     }
 
     let functions = runtime.entry(id, |entry| std::mem::take(&mut entry.on_close));
     for function in functions.into_iter().flatten() {
         let what = || format!("on_close of connection {serial}");
-        runtime.notify(what, Target::Function(&function), &args);
+        runtime.notify(lua, what, Target::Function(&function), &args);
     }
 
     release(runtime, id);

@@ -9,6 +9,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use mlua::Lua;
+
 use super::runtime::Runtime;
 use crate::proxy::TimerId;
 
@@ -50,7 +52,7 @@ impl Idle {
 }
 
 /// The timer is due.
-pub fn due(runtime: &Rc<Runtime>) {
+pub fn due(runtime: &Rc<Runtime>, lua: &Lua) {
     let idle = &runtime.idle;
     idle.timer.set(None);
     if !runtime.has_connections() {
@@ -60,9 +62,6 @@ pub fn due(runtime: &Rc<Runtime>) {
         idle.timer.set(Some(runtime.proxy().schedule(PAUSE, KEY)));
         return;
     }
-    let Some(lua) = runtime.lua() else {
-        return;
-    };
     let began = Instant::now();
     while idle.cycles_left.get() > 0 && began.elapsed() < STEP {
         match lua.gc_step() {

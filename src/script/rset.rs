@@ -148,13 +148,17 @@ fn values(rset: &Rset, table: &Table, args: &Args) -> Result<Vec<row::Value>, Sc
     row::from_table(table, columns).map_err(|problem| args.error(problem))
 }
 
+/// `pack_row(row, values)` rewrites the row in place, `pack_row(values)` makes a new one; the row is
+/// the result.
 fn pack_row(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
-    let object = row_argument(lua, fast, args)?;
-    let values = values(rset, args.table(1, "values")?, args)?;
-    let was_binary = fast
-        .read_row_kind(lua, object)
-        .is_some_and(|kind| kind.binary);
-    let binary = was_binary || rset.arrived.binary.get();
+    let makes = args.len() == 1 && matches!(args.get(0), Value::Table(_));
+    let object = match makes {
+        true => None,
+        false => Some(row_argument(lua, fast, args)?),
+    };
+    let values = values(rset, args.table(usize::from(!makes), "values")?, args)?;
+    let before = object.and_then(|object| fast.read_row_kind(lua, object));
+    let binary = rset.arrived.binary.get() || before.is_some_and(|kind| kind.binary);
     let payload = match binary {
         true => row::encode_binary(&values, &rset.columns_for(true, |column| column.into())),
         false => Ok(row::encode_text(&values)),
@@ -164,10 +168,13 @@ fn pack_row(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
         binary,
         packed: true,
     };
+    let Some(object) = object else {
+        return one(Value::UserData(fast.row(lua, kind, &payload)?));
+    };
     if !fast.write_row(lua, object, kind, &payload) {
         return Err(args.error(format!("a row of {} bytes is too long", payload.len())));
     }
-    nothing()
+    one(Value::UserData(object.clone()))
 }
 
 /// The row, how it reads, and what stands for NULL.

@@ -2,14 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::{AnyUserData, Lua, Table, WeakLua};
 
 use super::callbacks::{Callbacks, index};
 use super::conn::ConnObject;
 use super::error::ScriptError;
-use super::fast::{Arg, Fast, Target};
+use super::fast::{Arg, Fast, Target, coarse_clock};
 use super::function::Args;
 use super::idle::Idle;
 use super::registry::{Entry, Registry};
@@ -47,7 +47,7 @@ pub struct Runtime {
     pub signals: SignalHandlers,
     depth: Cell<u32>,
     /// When the last callback of this tick returned.
-    last_return: Cell<Option<Instant>>,
+    last_return: Cell<Option<Duration>>,
     /// Callbacks that failed and whose caller has no verdict to count.
     errors: Cell<u64>,
     /// Collects garbage when nothing else is to be done.
@@ -63,16 +63,13 @@ impl std::fmt::Debug for Runtime {
 impl Runtime {
     /// The binding of this state to this proxy. The state knows it from then on.
     pub fn install(lua: &Lua, proxy: Proxy) -> mlua::Result<Rc<Runtime>> {
-        let alive = lua.create_table()?;
-        let weak = lua.create_table()?;
-        weak.raw_set("__mode", "v")?;
-        alive.set_metatable(Some(weak))?;
+        let fast = Fast::of(lua)?;
         let runtime = Rc::new(Runtime {
             lua: lua.weak(),
             proxy,
-            fast: Fast::of(lua)?,
+            alive: fast.alive(lua)?,
+            fast,
             registry: RefCell::default(),
-            alive,
             collected: Rc::default(),
             timers: Timers::default(),
             signals: SignalHandlers::default(),
@@ -179,6 +176,7 @@ impl Runtime {
     /// a packet `fn(id, conn)`.
     pub fn fire(
         &self,
+        lua: &Lua,
         id: ConnId,
         event: Event,
         callbacks: &Callbacks,
@@ -187,17 +185,23 @@ impl Runtime {
         let target = Target::Element(callbacks.functions(), index(event));
         let what = || format!("{} of connection {}", event.name(), id.serial());
         let number = Arg::Number(id.serial() as f64);
-        let conn = Arg::Element(&self.alive, slot_index(id));
+        let conn = Arg::Alive(slot_index(id));
         let result = match packet {
-            Some(packet) => self.call(what, target, &[packet, number, conn]),
-            None => self.call(what, target, &[number, conn]),
+            Some(packet) => self.call(lua, what, target, &[packet, number, conn]),
+            None => self.call(lua, what, target, &[number, conn]),
         };
         result.unwrap_or(Verdict::Failed)
     }
 
     /// The same for callbacks whose verdict nobody asks for.
-    pub fn notify(&self, what: impl Fn() -> String, target: Target<'_>, args: &[Arg<'_>]) -> bool {
-        let done = self.call(what, target, args).is_ok();
+    pub fn notify(
+        &self,
+        lua: &Lua,
+        what: impl Fn() -> String,
+        target: Target<'_>,
+        args: &[Arg<'_>],
+    ) -> bool {
+        let done = self.call(lua, what, target, args).is_ok();
         if !done {
             self.count_error();
         }
@@ -212,13 +216,11 @@ impl Runtime {
     /// The one way into Lua's callbacks.
     pub fn call(
         &self,
+        lua: &Lua,
         what: impl Fn() -> String,
         target: Target<'_>,
         args: &[Arg<'_>],
     ) -> Result<Verdict, ()> {
-        let Some(lua) = self.lua() else {
-            return Err(());
-        };
         let depth = self.depth.get();
         if depth >= MAX_DEPTH {
             log::error!(
@@ -232,14 +234,14 @@ impl Runtime {
         // before it returned.
         let began = match self.last_return.get() {
             Some(before) if depth == 0 => before,
-            _ => Instant::now(),
+            _ => coarse_clock(),
         };
         self.depth.set(depth + 1);
-        let result = self.fast.call(&lua, target, args);
+        let result = self.fast.call(lua, target, args);
         self.depth.set(depth);
-        let now = Instant::now();
+        let now = coarse_clock();
         self.last_return.set(Some(now));
-        let took = now - began;
+        let took = now.saturating_sub(began);
         if took > SLOW {
             let ms = took.as_millis();
             log::warn!(

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use mlua::Function;
+use mlua::{Function, Lua};
 
 use super::error::Answer;
 use super::fast::Target;
@@ -38,12 +38,12 @@ pub fn on_signal(runtime: &Runtime, args: &Args) -> Answer {
 }
 
 /// The process got this signal.
-pub fn arrived(runtime: &Rc<Runtime>, name: &'static str) {
+pub fn arrived(runtime: &Rc<Runtime>, lua: &Lua, name: &'static str) {
     let function = runtime.signals.0.borrow().get(name).cloned();
     let Some(function) = function else {
         log::info!("signal {name}: the script has no function for it");
         return;
     };
     let what = || format!("for signal {name}");
-    runtime.notify(what, Target::Function(&function), &[]);
+    runtime.notify(lua, what, Target::Function(&function), &[]);
 }

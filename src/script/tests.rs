@@ -171,7 +171,8 @@ fn rows_round_trip() {
             rset:add_field(field)
         end
         equal(rset:field_count(), 3)
-        rset:pack_row(row, { 'x\\0y', nil, 1.5 })
+        equal(rset:pack_row(row, { 'x\\0y', nil, 1.5 }), row)
+        equal(rset:parse_row_array(rset:pack_row{ 'new' })[1], 'new')
         local array, count = rset:parse_row_array(row)
         equal(count, 3) equal(array[1], 'x\\0y') equal(array[2], nil) equal(array[3], '1.5')
         array = rset:parse_row_array(row, dpm.NULL)
@@ -409,7 +410,8 @@ fn constants_and_functions_are_there() {
         assert(dpm.time_hires() >= seconds * 1000 and dpm.monotonic() >= 0)
         dpm.log('debug', 'hello')
         fails('dpm.log: level: expected', dpm.log, 'loud', 'hello')
-        dpm.config{ max_packet = 2^20, idle_timeout = 1.5 }
+        dpm.config{ max_packet = 2^20, idle_timeout = 1.5, drain = 1 }
+        fails('drain: expected seconds from 0', dpm.config, { drain = 'x' })
         fails('dpm.config: there is no option max_pocket', dpm.config, { max_pocket = 1 })
         fails('max_packet: expected an integer from 1 to 1073741824, got 0', dpm.config, { max_packet = 0 })
         dpm.on_signal('HUP', print)
@@ -486,4 +488,45 @@ fn a_proxy_and_its_script_can_be_dropped() {
     assert!(weak.upgrade().is_none());
     // Without a script its hooks say no to everything.
     proxy.run().unwrap();
+}
+
+/// The callbacks of closing connections nest: each closes the next.
+#[test]
+fn callbacks_nest_to_a_limit_with_a_clear_error() {
+    run("
+        local conns, deepest, problem = {}, 0
+        for i = 1, 150 do
+            conns[i] = dpm.connect('127.0.0.1', 1)
+            conns[i]:on_close(function()
+                deepest = i
+                if i < 150 then
+                    local ok, message = pcall(dpm.close, conns[i + 1])
+                    problem = problem or not ok and message
+                end
+            end)
+        end
+        dpm.close(conns[1])
+        equal(deepest, 100)
+        assert(problem:find('dpm.close: callbacks are nested more than 100 deep', 1, true), problem)
+        equal(conns[101]:close_reason(), nil)
+    ");
+}
+
+#[test]
+fn a_callback_cannot_yield_and_coroutines_may_call_anything() {
+    run("
+        local server, log = dpm.connect('127.0.0.1', 1), {}
+        server:register(dpm.MY_CLOSING, function() coroutine.yield() end)
+        server:on_close(function() log[#log + 1] = 'closed' end)
+        local co = coroutine.create(function()
+            dpm.close(server)
+            coroutine.yield('yielded')
+            return dpm.new_ok_pkt():affected_rows()
+        end)
+        equal(select(2, coroutine.resume(co)), 'yielded')
+        equal(log[1], 'closed')
+        equal(dpm.stats().callback_errors, 1)
+        equal(select(2, coroutine.resume(co)), 0)
+        equal(coroutine.status(co), 'dead')
+    ");
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{AnyUserData, Function, UserData, UserDataFields, Value};
+use mlua::{AnyUserData, Function, Lua, UserData, UserDataFields, Value};
 
 use super::error::Answer;
 use super::fast::{Arg, Target};
@@ -48,7 +48,7 @@ impl Timers {
 }
 
 /// A timer is due. The next delay begins when the function returns, so late ticks do not pile up.
-pub fn due(runtime: &Rc<Runtime>, key: u64) {
+pub fn due(runtime: &Rc<Runtime>, lua: &Lua, key: u64) {
     let scheduled = runtime.timers.scheduled.borrow().get(&key).cloned();
     let Some(scheduled) = scheduled else {
         return;
@@ -58,7 +58,7 @@ pub fn due(runtime: &Rc<Runtime>, key: u64) {
         Arg::Object(&scheduled.object),
         Arg::Value(&scheduled.argument),
     ];
-    if !runtime.notify(|| format!("of timer {key}"), target, &args) {
+    if !runtime.notify(lua, || format!("of timer {key}"), target, &args) {
         cancel(runtime, key);
         return;
     }

@@ -363,7 +363,8 @@ impl Response {
         }
     }
 
-    fn row_kind(&self) -> PacketKind {
+    /// Which protocol its rows are of.
+    pub fn row_kind(&self) -> PacketKind {
         match self.com {
             Com::STMT_EXECUTE | Com::STMT_FETCH | Com::STMT_BULK_EXECUTE => PacketKind::BinaryRow,
             _ => PacketKind::TextRow,

@@ -11,6 +11,17 @@ pub struct Skimmed {
     pub rows: u64,
 }
 
+/// The row at the start of `data` with its frame's header, if there is one that is all there and
+/// not split.
+pub fn whole_row(data: &[u8]) -> Option<&[u8]> {
+    let [l0, l1, l2, _, first] = *data.first_chunk::<5>()?;
+    let len = u32::from_le_bytes([l0, l1, l2, 0]) as usize;
+    if first >= 0xFE || len == 0 || len == MAX_PAYLOAD {
+        return None;
+    }
+    data.get(..HEADER + len)
+}
+
 /// Passes over the whole row packets at the start of `data`, numbering them from `*seq` on.
 /// Stops in front of whatever needs a closer look: the end of the rows, an ERR, a packet that is
 /// not all there, or one that is split.
