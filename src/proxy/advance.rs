@@ -236,8 +236,8 @@ impl Core {
                 conn.options.max_packet.min(MAX_LOGIN_PACKET)
             };
             return Some(match whole_size(rest, max) {
-                Ok(Some(size)) => Advance::Packet(size),
-                Ok(None) => Advance::Wait((HEADER + header.len).max(rest.len() + 1)),
+                Ok(size) if size <= rest.len() => Advance::Packet(size),
+                Ok(need) => Advance::Wait(need),
                 Err(len) => {
                     let why = format!(
                         "a {} packet of at least {len} bytes is longer than max_packet ({max})",
@@ -521,25 +521,23 @@ impl Core {
     }
 }
 
-/// The size of the packet at the front with all its frames, once they are all there. The error is
-/// the length that is known by now, if it is over the limit.
-fn whole_size(data: &[u8], max: usize) -> Result<Option<usize>, usize> {
+/// The size of the packet at the front with all its frames; while they are not all there, the size
+/// up to the frame (or frame header) that is missing, which is more than there is. The error is the
+/// length that is known by now, if it is over the limit.
+fn whole_size(data: &[u8], max: usize) -> Result<usize, usize> {
     let mut at = 0;
     let mut len = 0;
     loop {
         let Some(header) = data.get(at..).and_then(Header::parse) else {
-            return Ok(None);
+            return Ok(at + HEADER);
         };
         len += header.len;
         if len > max {
             return Err(len);
         }
         at += HEADER + header.len;
-        if at > data.len() {
-            return Ok(None);
-        }
-        if header.len < MAX_PAYLOAD {
-            return Ok(Some(at));
+        if at > data.len() || header.len < MAX_PAYLOAD {
+            return Ok(at);
         }
     }
 }

@@ -58,7 +58,7 @@ impl Proxy {
                 Fill::Large(mut data) => {
                     let (used, wait) = self.process(id, &mut data);
                     data.advance(used.min(data.len()));
-                    if !self.core().keep(id, &data, wait) {
+                    if !self.core().keep_large(id, data, wait) {
                         break;
                     }
                 }
@@ -270,6 +270,18 @@ impl Core {
             conn.input = input;
         }
         conn.may_read()
+    }
+
+    /// The same for what was gathered, which may be long and is not copied.
+    fn keep_large(&mut self, id: ConnId, rest: BytesMut, need: usize) -> bool {
+        match self.open_mut(id) {
+            Some(conn) if conn.input.is_empty() => {
+                conn.input = rest;
+                conn.need = need;
+                conn.may_read()
+            }
+            _ => self.keep(id, &rest, need),
+        }
     }
 
     fn mid_packet(&self, id: ConnId) -> bool {

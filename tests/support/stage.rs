@@ -68,6 +68,13 @@ impl Stage {
         wire
     }
 
+    /// The same where the script has made so many clients before.
+    #[track_caller]
+    pub fn client_from(&mut self, clients: usize, capabilities: u32) -> Wire {
+        self.clients = clients;
+        self.client(capabilities)
+    }
+
     /// Has the script log in at a real server: `servers[n]`, counted from 1.
     #[track_caller]
     pub fn server(&mut self) {

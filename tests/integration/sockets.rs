@@ -1,0 +1,311 @@
+//! Listening and connecting: address families, names, unix sockets, time-outs and why it failed.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use crate::support::wire::{Answer, Wire, caps};
+use crate::support::{Stage, eventually, mariadb};
+
+const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
+
+/// Connects, and gives the reason for which that failed.
+#[track_caller]
+fn failure(stage: &mut Stage, connect: &str) -> String {
+    stage.lua(&format!(
+        "reason = nil
+         attempt = {connect}
+         attempt:register(dpm.MY_CLOSING, function(id, conn) reason = conn:close_reason() end)"
+    ));
+    stage.until("reason ~= nil");
+    stage.lua("return reason")
+}
+
+#[test]
+fn ipv6_both_ways() {
+    let server = TcpListener::bind("[::1]:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut stage = Stage::with("h.serve()", port);
+    let line = stage.lua(
+        "six = dpm.listener('::1', 0)
+         six:register(dpm.MYC_CONNECT, function(c)
+           clients[1] = c
+           print('from', c:socket_address(), c:socket_port() > 0, c:listener())
+         end)
+         return six:socket_port(), six:socket_address(), six:listener()",
+    );
+    let (port, rest) = line.split_once('\t').unwrap();
+    assert_eq!(rest, "::1\t1");
+    let _client = Wire::connect_to(("::1", port.parse().unwrap()));
+    stage.dpm.line("from\t::1\ttrue\t0");
+    stage.lua("servers[1] = dpm.connect('::1', tonumber(arg[2]))");
+    let _peer = server.accept().unwrap();
+    stage.until("servers[1]:socket_address() == '::1' and servers[1]:state() == dpm.MYS_CONNECT");
+}
+
+#[test]
+fn all_addresses() {
+    let mut stage = Stage::before(1);
+    for all in ["nil", "dpm.INADDR_ANY"] {
+        let port: u16 = stage
+            .lua(&format!(
+                "all = dpm.listener({all}, 0)
+                 all:register(dpm.MYC_CONNECT, function(c) clients[1] = c dpm.wire_packet(c, dpm.new_handshake_pkt()) end)
+                 return all:socket_port()"
+            ))
+            .parse()
+            .unwrap();
+        for address in ["127.0.0.1", "127.0.0.2", "::1"] {
+            assert_eq!(
+                Wire::connect_to((address, port)).read()[0],
+                10,
+                "{address} of {all}"
+            );
+        }
+        stage.lua("dpm.close(all)");
+    }
+}
+
+#[test]
+fn a_name_is_resolved() {
+    let mut stage = Stage::before(mariadb().port);
+    stage.lua("arg[1] = 'localhost'");
+    let mut wire = stage.client(PLAIN);
+    stage.server();
+    stage.link(1, 1);
+    assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+    assert_eq!(stage.lua("return servers[1]:socket_address()"), "127.0.0.1");
+}
+
+#[test]
+fn why_a_connect_failed() {
+    let mut stage = Stage::before(1);
+    let free = crate::support::process::free_port();
+    let why = failure(&mut stage, &format!("dpm.connect('127.0.0.1', {free})"));
+    assert!(
+        why.contains("refused") && why.contains(&free.to_string()),
+        "{why}"
+    );
+    let why = failure(&mut stage, "dpm.connect('no-such-host.invalid', 3306)");
+    assert!(why.contains("cannot connect"), "{why}");
+    let why = failure(&mut stage, "dpm.connect_unix('/nowhere/at/all')");
+    assert!(
+        why.contains("/nowhere/at/all") && why.contains("No such file"),
+        "{why}"
+    );
+    let why = failure(&mut stage, "dpm.connect('', 3306)");
+    assert!(why.contains("cannot connect"), "{why}");
+    // Arguments that cannot be right are errors at once.
+    for call in [
+        "dpm.connect()",
+        "dpm.connect('x')",
+        "dpm.connect('x', 65536)",
+        "dpm.connect('x', '1')",
+        "dpm.connect('x', 1, { nope = 1 })",
+        "dpm.connect('x', 1, { max_clients = 1 })",
+        "dpm.connect_unix()",
+        "dpm.listener('999.1.1.1', 0)",
+        "dpm.listener('127.0.0.1')",
+        "dpm.listener('203.0.113.1', 0)",
+    ] {
+        let said = stage.lua(&format!("return pcall(function() return {call} end)"));
+        assert!(
+            said.starts_with("false\t") && said.contains("dpm."),
+            "{call}: {said}"
+        );
+    }
+    let said = stage.lua("return pcall(dpm.listener, '127.0.0.1', h.listener:socket_port())");
+    assert!(said.contains("in use"), "{said}");
+}
+
+#[test]
+fn connect_timeout_where_nobody_answers() {
+    // A listener whose queue is full answers no more.
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener
+        .bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) =
+        std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200))
+    {
+        queue.push(stream);
+        assert!(queue.len() < 50);
+    }
+    let mut stage = Stage::before(1);
+    let begun = Instant::now();
+    let connect = format!(
+        "dpm.connect('127.0.0.1', {}, {{ connect_timeout = 0.3 }})",
+        address.port()
+    );
+    let why = failure(&mut stage, &connect);
+    assert!(why.contains("connect_timeout"), "{why}");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(300) && begun.elapsed() < Duration::from_secs(3)
+    );
+    stage.until("dpm.stats().timeouts == 1");
+}
+
+#[test]
+fn handshake_timeout_of_a_server_and_of_a_client() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut stage = Stage::with("h.serve(nil, { handshake_timeout = 0.2 })", port);
+    let why = failure(
+        &mut stage,
+        "dpm.connect('127.0.0.1', tonumber(arg[2]), { handshake_timeout = 0.2 })",
+    );
+    assert!(why.contains("handshake_timeout"), "{why}");
+    let mut wire = Wire::connect(stage.dpm.port());
+    wire.read();
+    assert!(wire.closed());
+    // Those who are logged in have time.
+    let mut wire = stage.client(PLAIN);
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(matches!(wire.query("x"), Answer::Err(1105, ..)));
+}
+
+#[test]
+fn idle_timeout_counts_from_the_last_byte_and_spares_the_busy() {
+    let mut stage = Stage::with("h.serve(nil, { idle_timeout = 0.4 })", mariadb().port);
+    let mut wire = stage.client(PLAIN);
+    stage.server();
+    stage.link(1, 1);
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_millis(150));
+        assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+    }
+    assert!(
+        matches!(wire.query("SELECT SLEEP(1.2)"), Answer::Rows { .. }),
+        "it waits for an answer"
+    );
+    let begun = Instant::now();
+    assert!(wire.closed());
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let why = stage.lua("return clients[1]:close_reason()");
+    assert!(why.contains("idle_timeout"), "{why}");
+    assert_eq!(
+        stage.lua("return servers[1]:close_reason()"),
+        "nil",
+        "a pool's server has its own"
+    );
+}
+
+#[test]
+fn unix_sockets_both_ways() {
+    let folder = crate::support::process::folder("sock");
+    let path = folder.join("s");
+    let text = path.to_str().unwrap();
+    let mut stage = Stage::before(mariadb().port);
+    let listen = format!(
+        "ul = dpm.listener_unix('{text}'%s)
+         ul:register(dpm.MYC_CONNECT, function(c)
+           clients[1] = c
+           print('unix', c:socket_address(), c:socket_port(), c:listener())
+           c:register(dpm.MYC_WAITING, function(auth, id, conn)
+             c:register(dpm.MYC_WAITING, nil)
+             dpm.wire_packet(c, dpm.new_ok_pkt())
+           end)
+           dpm.wire_packet(c, dpm.new_handshake_pkt())
+         end)
+         return ul:listener()"
+    );
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(stage.lua(&listen.replace("%s", "")), "2");
+    assert_eq!(mode(), 0o700, "by default");
+    // A live one is not taken away.
+    let said = stage.lua(&format!("return pcall(dpm.listener_unix, '{text}')"));
+    assert!(said.contains("in use"), "{said}");
+    stage.lua("dpm.close(ul)");
+    assert_eq!(stage.lua(&listen.replace("%s", ", '0666'")), "2");
+    assert_eq!(mode(), 0o666);
+
+    // A client by the unix socket, a server by its own.
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut head = [0; 5];
+    std::io::Read::read_exact(&mut stream, &mut head).unwrap();
+    assert_eq!(head[4], 10, "a greeting");
+    stage.dpm.line("unix\tlocalhost\t0\t0");
+    let socket = mariadb().socket.display();
+    stage.lua(&format!(
+        "dpm.connect = function() return dpm.connect_unix('{socket}') end"
+    ));
+    stage.server();
+    assert_eq!(stage.lua("return servers[1]:socket_address()"), "localhost");
+    let mut wire = stage.client_from(1, PLAIN);
+    stage.lua("dpm.proxy_connect(clients[#clients], servers[1])");
+    assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+}
+
+#[test]
+fn a_stale_socket_file_is_replaced_and_no_other_file() {
+    let folder = crate::support::process::folder("sock");
+    let mut stage = Stage::before(1);
+    stage.lua("held = setmetatable({}, nil)");
+    let mut listen = |path: &std::path::Path, rest: &str| {
+        let path = path.display();
+        stage.lua(&format!(
+            "local ok, what = pcall(dpm.listener_unix, '{path}'{rest}) held[#held + 1] = what return ok, what"
+        ))
+    };
+    let stale = folder.join("stale");
+    drop(UnixListener::bind(&stale).unwrap());
+    assert!(stale.exists());
+    assert!(listen(&stale, "").starts_with("true"));
+    let plain = folder.join("plain");
+    std::fs::write(&plain, "precious").unwrap();
+    assert!(listen(&plain, "").starts_with("false"));
+    assert_eq!(std::fs::read_to_string(&plain).unwrap(), "precious");
+    assert!(listen(&folder, "").starts_with("false"));
+    assert!(listen(&folder.join("no/such/folder"), "").contains("No such file"));
+    for mode in [", 700", ", '0888'", ", ''", ", '01777'", ", 'rw'"] {
+        assert!(
+            listen(&folder.join("mode"), mode).contains("an octal string"),
+            "{mode}"
+        );
+    }
+    assert!(!folder.join("mode").exists());
+    let long = folder.join("x".repeat(200));
+    assert!(listen(&long, "").starts_with("false"));
+}
+
+#[test]
+fn a_closed_listener_removes_its_socket_file() {
+    let path = crate::support::process::folder("sock").join("s");
+    let mut stage = Stage::before(1);
+    stage.lua(&format!("ul = dpm.listener_unix('{}')", path.display()));
+    assert!(path.exists());
+    stage.lua("dpm.close(ul)");
+    eventually("it is gone", || !path.exists());
+}
+
+#[test]
+fn what_is_queued_is_flushed_before_the_socket_closes() {
+    let mut stage = Stage::before(1);
+    let mut wire = stage.client(PLAIN);
+    stage.lua(
+        "clients[1]:register(dpm.MYC_SENT_CMD, function(cmd, id, conn)
+           local rset, field, row = dpm.new_rset_pkt(), dpm.new_field_pkt(), dpm.new_row_pkt()
+           field:name('x') rset:add_field(field) rset:pack_row(row, { ('x'):rep(8000000) })
+           for _, p in ipairs { rset, field, dpm.new_eof_pkt(), row, dpm.new_eof_pkt() } do
+             dpm.wire_packet(conn, p)
+           end
+           print('closed', dpm.close(conn), dpm.close(conn), conn:pending() > 0)
+           return dpm.DPM_NOPROXY
+         end)",
+    );
+    wire.command(3, b"x");
+    stage.dpm.line("closed\t1\tnil\ttrue");
+    match wire.answer() {
+        Answer::Rows { rows, .. } => assert_eq!(rows[0][0].as_ref().unwrap().len(), 8_000_000),
+        other => panic!("{other:?}"),
+    }
+    assert!(wire.closed());
+}
