@@ -259,8 +259,17 @@ impl Dpm {
         self.count(needle) > 0
     }
 
-    /// How many lines that contain `needle` were written.
+    /// How many lines that contain `needle` were written, once the output has paused: what `dpm`
+    /// has printed takes a moment to get here.
     pub fn count(&self, needle: &str) -> usize {
+        let mut seen = usize::MAX;
+        loop {
+            let now = self.log.lines.lock().unwrap().len();
+            if std::mem::replace(&mut seen, now) == now {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
         let lines = self.log.lines.lock().unwrap();
         lines.iter().filter(|line| line.contains(needle)).count()
     }
