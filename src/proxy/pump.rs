@@ -8,7 +8,7 @@ use super::Proxy;
 use super::advance::Advance;
 use super::conn::{ConnId, Role, Socket};
 use super::core::Core;
-use super::packet::error_packet;
+use super::own_errors::error_packet;
 
 /// The loop's read buffer, which all connections share: an idle connection owns none.
 pub(super) const READ_BUFFER: usize = 256 << 10;
