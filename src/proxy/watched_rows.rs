@@ -104,6 +104,8 @@ impl Core {
         if let Some(frame) = frame
             && let Some(peer) = self.peer(id)
             && let Some(receiver) = self.open_mut(peer)
+            // The hook may have ended the receiver's answer.
+            && receiver.in_rows()
             && let Some([l0, l1, l2, _, payload @ ..]) = frame.get(..)
         {
             let seq = receiver.seq();

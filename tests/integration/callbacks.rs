@@ -483,3 +483,26 @@ fn closing_fires_once_with_the_link_still_readable() {
     assert_eq!(dpm.count("client closing"), 1);
     assert_eq!(dpm.count("server closing"), 1);
 }
+
+#[test]
+fn a_row_behind_an_answer_that_the_script_has_ended_is_for_nobody() {
+    let dpm = scripted(
+        "server[dpm.MYS_SENDING_ROWS] = function(row, id, conn)
+           if h.ended then return end
+           h.ended = true
+           local err = dpm.new_err_pkt()
+           err:errnum(1234)
+           dpm.wire_packet(C(conn:remote_id()), err)
+         end
+         server[dpm.MYS_WAIT_CMD] = function() h.ended = nil end",
+    );
+    for shape in [PLAIN, MODERN] {
+        let mut wire = Wire::login(dpm.port(), shape);
+        for _ in 0..3 {
+            let sql = "SELECT 1 UNION SELECT 2 UNION SELECT 3";
+            assert!(matches!(wire.query(sql), Answer::Err(1234, ..)));
+            assert!(matches!(wire.query("DO 0"), Answer::Ok(_)));
+        }
+    }
+    dpm.assert_no_errors();
+}
