@@ -13,6 +13,7 @@ mod flow;
 mod hostile;
 mod large;
 mod links;
+mod mischief;
 mod objects;
 mod ownership;
 mod passthrough;
