@@ -15,6 +15,7 @@ mod flow;
 mod hostile;
 mod large;
 mod links;
+mod mischief;
 mod objects;
 mod ownership;
 mod passthrough;
