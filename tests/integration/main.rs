@@ -9,6 +9,7 @@ mod command_line;
 mod commands;
 mod deaths;
 mod demos;
+mod docs;
 mod dpml;
 mod errors;
 mod flow;
