@@ -21,9 +21,9 @@ local function new_command(cmd, client_id, client)
     state.queries = state.queries + 1
     if cmd:command() == dpm.COM_QUIT then
         dpm.close(client)
-    elseif cmd:command() ~= dpm.COM_QUERY then
+    elseif cmd:command() == dpm.COM_PING then
         dpm.wire_packet(client, dpm.new_ok_pkt())
-    elseif cmd:argument():upper() == "SHOW CLIENTS" then
+    elseif cmd:command() == dpm.COM_QUERY and cmd:argument():upper() == "SHOW CLIENTS" then
         dpml.send_resultset(client, show_clients())
     else
         dpml.send_error(client, "42000", 1064, "All I know is SHOW CLIENTS")

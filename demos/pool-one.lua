@@ -13,10 +13,12 @@ local unanswered = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] 
 local function run_next()
     while backend and waiting[1] and not current do
         local job = table.remove(waiting, 1)
-        if not job.client:close_reason() then
+        local linked, why = pcall(dpm.proxy_connect, job.client, backend) -- and no longer to the one before
+        if linked then
             current = not unanswered[job.cmd:command()] and job.client or nil
-            dpm.proxy_connect(job.client, backend) -- and no longer to the client before
             dpm.wire_packet(backend, job.cmd)
+        else
+            pcall(dpml.send_error, job.client, "HY000", 1105, why) -- or it has left
         end
     end
 end
@@ -30,10 +32,9 @@ local function new_command(cmd, client_id, client)
 end
 
 local function answered(client_id)
-    if current and current:id() == client_id then
-        current = nil
-        run_next()
-    end
+    if not current or current:id() ~= client_id then return end
+    current = nil
+    run_next()
 end
 
 -- The end of an answer whose client has left: the one that comes next must not get it.
@@ -47,8 +48,7 @@ end
 local function use_backend(server, err)
     if err then return print("dpm: pool-one: " .. tostring(err)) end
     backend = server
-    backend:register(dpm.MYS_WAIT_CMD, answered_nobody)
-    backend:register(dpm.MYS_RECV_ERR, answered_nobody)
+    dpml.register_callbacks(backend, { [dpm.MYS_WAIT_CMD] = answered_nobody, [dpm.MYS_RECV_ERR] = answered_nobody })
     run_next()
 end
 

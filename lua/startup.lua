@@ -67,13 +67,18 @@ local function syntax_error(scanner)
     error({ near = scanner.text:sub(scanner.at) }, 0)
 end
 
--- Takes what the pattern matches at the scanner's place, and the blanks behind it.
+-- Goes on behind a place in the text, and behind the blanks there.
+local function go_on_behind(scanner, place)
+    scanner.at = scanner.text:find("%S", place + 1) or #scanner.text + 1
+end
+
+-- Takes what the pattern matches at the scanner's place.
 local function take(scanner, pattern)
     local from, to, capture = scanner.text:find("^" .. pattern, scanner.at)
     if not from then
         return nil
     end
-    scanner.at = scanner.text:find("%S", to + 1) or #scanner.text + 1
+    go_on_behind(scanner, to)
     return capture or scanner.text:sub(from, to)
 end
 
@@ -88,17 +93,32 @@ local function take_word(scanner, word)
     return false
 end
 
+-- What is not itself behind a backslash.
+local escapes = { ["0"] = "\0", b = "\b", n = "\n", r = "\r", t = "\t", Z = "\26" }
+
 local function take_string(scanner)
-    local quote = scanner.text:match("^['\"]", scanner.at)
+    local text = scanner.text
+    local quote = text:match("^['\"]", scanner.at)
     if not quote then
         return nil
     end
-    local parts = {}
-    -- Two quotes in a row stand for one: 'it''s'.
-    repeat
-        parts[#parts + 1] = take(scanner, quote .. "([^" .. quote .. "]*)" .. quote) or syntax_error(scanner)
-    until scanner.text:sub(scanner.at, scanner.at) ~= quote
-    return table.concat(parts, quote)
+    local parts, at = {}, scanner.at + 1
+    while true do
+        local plain, stop = text:match("^([^\\" .. quote .. "]*)()", at)
+        local here, behind = text:sub(stop, stop), text:sub(stop + 1, stop + 1)
+        parts[#parts + 1] = plain
+        if here == quote and behind == quote then
+            parts[#parts + 1] = quote -- two in a row stand for one: 'it''s'
+        elseif here == quote then
+            go_on_behind(scanner, stop)
+            return table.concat(parts)
+        elseif behind == "" then
+            syntax_error(scanner) -- it has no end
+        else
+            parts[#parts + 1] = escapes[behind] or behind
+        end
+        at = stop + 2
+    end
 end
 
 local expression -- below: an expression in parentheses is one again
@@ -270,13 +290,17 @@ end
 
 local ok = {}
 
--- The first pattern that matches the query, in capitals and without the blanks around it, has it.
+local function succeed()
+    return ok
+end
+
+-- The first pattern that matches the query, as simplify() leaves it, has it.
 local queries = {
     { "^HELLO$", hello },
-    { "^SHOW%s+%a*%s*STATUS%f[%W]", function(sql)
+    { "^SHOW%s+STATUS%f[%W]", function(sql)
         return name_value_result(status_values(), sql)
     end },
-    { "^SHOW%s+%a*%s*VARIABLES%f[%W]", function(sql)
+    { "^SHOW%s+VARIABLES%f[%W]", function(sql)
         return name_value_result(variables, sql)
     end },
     { "^SHOW%s+DATABASES%f[%W]", function()
@@ -288,10 +312,12 @@ local queries = {
     { "^SHOW%s+WARNINGS%f[%W]", function()
         return { fields = { column "Level", column "Code", column "Message" }, rows = {} }
     end },
-    -- Clients set their character set, autocommit and the like before they do anything else.
-    { "^SET%s", function()
-        return ok
-    end },
+    -- Clients set their character set, autocommit and the like before they do anything else, and
+    -- some end a transaction in any case.
+    { "^SET%s", succeed },
+    { "^BEGIN$", succeed },
+    { "^COMMIT$", succeed },
+    { "^ROLLBACK$", succeed },
     { "^SELECT%f[%W]", function(sql, session)
         return select_values({ text = sql:match("^%a+%s*(.*)$"), at = 1, session = session })
     end },
@@ -302,11 +328,22 @@ local function trim(sql)
     return sql:gsub("^%s*/%*.-%*/", ""):match("^%s*(.-)[%s;]*$")
 end
 
+-- Session or global, the answer is the same.
+local scopes = { SESSION = true, LOCAL = true, GLOBAL = true }
+
+-- In capitals, with the comments opened that only some servers obey, as in SHOW /*!50002 GLOBAL */ STATUS.
+local function simplify(sql)
+    local simple = sql:upper():gsub("/%*!%d*(.-)%*/", "%1")
+    return (simple:gsub("^(SHOW%s+)(%a+)%s+", function(show, word)
+        return scopes[word] and show or nil
+    end))
+end
+
 -- The answer to a query: a result, or nil and what the parser could make nothing of.
 local function answer(sql, session)
-    local capitals = sql:upper()
+    local simple = simplify(sql)
     for _, query in ipairs(queries) do
-        if capitals:find(query[1]) then
+        if simple:find(query[1]) then
             local understood, result = pcall(query[2], sql, session)
             if understood then
                 return result
@@ -374,6 +411,10 @@ local commands = {
     [dpm.COM_QUIT] = function(client)
         dpm.close(client)
     end,
+
+    -- These expect no answer, not even that there are no statements here.
+    [dpm.COM_STMT_CLOSE] = function() end,
+    [dpm.COM_STMT_SEND_LONG_DATA] = function() end,
 }
 
 local function new_command(cmd, client_id, client)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Proxy;
 use super::conn::{ConnId, Role, Socket};
 use super::core::Core;
-use super::packet::error_packet;
+use super::own_errors::error_packet;
 use crate::session::Event;
 
 /// How long what is queued on a closing connection may take to leave.

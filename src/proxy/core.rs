@@ -68,6 +68,9 @@ pub(super) struct Core {
     /// Listeners out of descriptors have said so.
     pub starved: bool,
     pub stopping: bool,
+    /// What to exit with once everything is in order.
+    pub exit_code: i32,
+    /// The loop is left at the end of the tick, with this code.
     pub exit: Option<i32>,
 }
 
@@ -94,6 +97,7 @@ impl Core {
             stats: Stats::default(),
             starved: false,
             stopping: false,
+            exit_code: 0,
             exit: None,
         })
     }

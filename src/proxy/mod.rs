@@ -4,9 +4,11 @@
 //! asks a [`Hooks`] implementation what to do. It knows nothing of scripts.
 //!
 //! - `core`: the table of connections; `conn`: one of them
-//! - `sockets`: listen, accept, connect; `pump`: read; `advance`: the hot path;
-//!   `packet`: a packet that hooks look at; `watched_rows`: rows, which are many; `send`: a packet of theirs; `ending`: OK and EOF in
-//!   the receiver's form
+//! - `sockets`: listen, accept, connect; `pump`: read
+//! - `advance`: the hot path, which nobody looks at; `watched_rows`: rows that a hook looks at
+//! - `packet`: any other packet that hooks look at: its session takes it (`take`), and it is put
+//!   through to the peer (`put_through`), OK and EOF in the peer's form (`ending`)
+//! - `send`: a packet of the hooks' own; `own_errors`: the proxy's own ERR packets
 //! - `link`, `close`: what connections mean to each other
 //! - `run`: the loop
 //!
@@ -26,14 +28,17 @@ mod error;
 mod hooks;
 mod link;
 mod options;
+mod own_errors;
 mod packet;
 mod pump;
+mod put_through;
 #[cfg(test)]
 mod replay;
 mod run;
 mod send;
 mod sockets;
 mod stats;
+mod take;
 mod watched_rows;
 
 use std::cell::{Cell, RefCell, RefMut};

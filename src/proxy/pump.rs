@@ -8,10 +8,13 @@ use super::Proxy;
 use super::advance::Advance;
 use super::conn::{ConnId, Role, Socket};
 use super::core::Core;
-use super::packet::error_packet;
+use super::own_errors::error_packet;
 
 /// The loop's read buffer, which all connections share: an idle connection owns none.
 pub(super) const READ_BUFFER: usize = 256 << 10;
+
+/// More than so many waiting bytes are dealt with where they lie.
+const IN_PLACE: usize = 4 << 10;
 
 /// How many times a connection is read before others get their turn.
 const MAX_READS: usize = 8;
@@ -138,7 +141,8 @@ impl Core {
         if waiting + need > buffer.len() / 2 && !worth_a_look {
             return self.gather(id, buffer);
         }
-        if waiting > buffer.len() / 2 {
+        // Many commands that wait their turn are not copied back and forth for each of them.
+        if worth_a_look && waiting > IN_PLACE {
             conn.need = 0;
             return Fill::Large(std::mem::take(&mut conn.input));
         }

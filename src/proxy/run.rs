@@ -57,9 +57,16 @@ impl Proxy {
         }
     }
 
-    /// Leaves the loop with this code, in order, at the end of the tick.
+    /// Leaves the loop with this code as [`stop`](Self::stop) does: in order.
     pub fn exit(&self, code: i32) {
-        self.core().exit = Some(code);
+        let stopping = {
+            let mut core = self.core();
+            core.exit_code = code;
+            core.stopping
+        };
+        if !stopping {
+            self.stop();
+        }
     }
 
     /// Pumps what is down to be pumped. What is put down meanwhile has its turn in the next tick.
@@ -171,7 +178,8 @@ impl Proxy {
                 TimerKey::RetryUnix(id) => self.core().try_unix(id),
                 TimerKey::Drain => {
                     log::warn!("exchanges are still in flight: closing them");
-                    self.exit(0);
+                    let mut core = self.core();
+                    core.exit = Some(core.exit_code);
                 }
             }
         }
@@ -245,7 +253,7 @@ impl Proxy {
             let mut core = self.core();
             if core.stopping {
                 log::warn!("told to stop a second time: exiting at once");
-                core.exit = Some(0);
+                core.exit = Some(core.exit_code);
                 return;
             }
             core.stopping = true;
@@ -283,7 +291,7 @@ impl Proxy {
             .iter()
             .any(|(_, conn)| matches!(conn.role, Role::Client(_)) || !conn.output.is_empty());
         if !busy {
-            core.exit = Some(0);
+            core.exit = Some(core.exit_code);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::conn::{Conn, ConnId, Numbering, Role};
 use super::core::Core;
 use super::ending::{self, Ending};
 use super::error::ProxyError;
-use super::packet::{Put, numbering_of};
+use super::put_through::{Put, numbering_of};
 use crate::session::{ClientSession, Event, Head, PacketKind, Sent, ServerSession};
 use crate::wire::{
     Auth, Capabilities, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket,

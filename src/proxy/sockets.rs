@@ -11,7 +11,7 @@ use super::core::{Core, TimerKey};
 use super::error::ProxyError;
 use super::hooks::Verdict;
 use super::options::Options;
-use super::packet::error_packet;
+use super::own_errors::error_packet;
 use crate::net::{Listener, Peer, Stream, is_out_of_descriptors, numeric_address};
 use crate::session::{ClientSession, Event, ServerSession};
 

@@ -89,7 +89,8 @@ fn add_connections(functions: &Functions<'_>) -> mlua::Result<()> {
     })?;
     functions.add("dpm.proxy_disconnect", proxy_disconnect)?;
     functions.add("dpm.check_pass", |_, _, args| login::check_pass(args))?;
-    functions.add("dpm.crypt_pass", |_, _, args| login::crypt_pass(args))
+    functions.add("dpm.crypt_pass", |_, _, args| login::crypt_pass(args))?;
+    functions.add("dpm.hash_pass", |lua, _, args| login::hash_pass(lua, args))
 }
 
 fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {

@@ -1,7 +1,9 @@
-//! Passwords: `dpm.check_pass` and `dpm.crypt_pass`.
+//! Passwords: `dpm.check_pass`, `dpm.crypt_pass` and `dpm.hash_pass`.
+
+use mlua::Lua;
 
 use super::error::{Answer, ScriptError};
-use super::function::{Args, nothing, number};
+use super::function::{Args, nothing, number, string};
 use super::object::Packet;
 use crate::wire::{Auth, Handshake, scramble};
 
@@ -9,6 +11,8 @@ use crate::wire::{Auth, Handshake, scramble};
 const NATIVE: &[u8] = b"mysql_native_password";
 /// The bytes of a scramble that count.
 const NONCE: usize = 20;
+/// More than any password has.
+const PASSWORD: usize = 4096;
 
 fn nonce(args: &Args) -> Result<Vec<u8>, ScriptError> {
     let scramble = args.object(
@@ -52,7 +56,7 @@ pub fn check_pass(args: &Args) -> Answer {
 /// Puts the answer to the handshake's challenge into the auth packet.
 pub fn crypt_pass(args: &Args) -> Answer {
     let nonce = nonce(args)?;
-    let password = args.bytes(2, "plaintext", 4096)?;
+    let password = args.bytes(2, "plaintext", PASSWORD)?;
     let answer = match password.is_empty() {
         true => Vec::new(),
         false => scramble::native_answer(&password, &nonce).to_vec(),
@@ -63,4 +67,15 @@ pub fn crypt_pass(args: &Args) -> Answer {
         auth.auth_plugin = Some(NATIVE.to_vec());
     })?;
     nothing()
+}
+
+/// What `SELECT PASSWORD('...')` prints, for `check_pass`: newer servers have no such function. An
+/// account without a password has no hash either.
+pub fn hash_pass(lua: &Lua, args: &Args) -> Answer {
+    let password = args.bytes(0, "plaintext", PASSWORD)?;
+    let hash = match password.is_empty() {
+        true => String::new(),
+        false => scramble::print_native_hash(&scramble::native_hash(&password)),
+    };
+    string(lua, hash)
 }

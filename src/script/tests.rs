@@ -261,6 +261,8 @@ fn passwords() {
         local hash = '*8CE64ABA0405493B2F72B576CD63737B2524F631'
         equal(dpm.check_pass(auth, handshake, hash), 0)
         equal(dpm.check_pass(auth, handshake, hash:sub(2):lower()), 0)
+        equal(dpm.hash_pass('dpm'), hash)
+        equal(dpm.hash_pass(''), '')
         equal(dpm.check_pass(auth, handshake, ''), 1)
         equal(dpm.check_pass(auth, dpm.new_handshake_pkt(), hash), 1)
         dpm.crypt_pass(auth, handshake, '')

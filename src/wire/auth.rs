@@ -40,7 +40,9 @@ pub struct Auth {
 }
 
 impl Default for Auth {
-    /// An answer of nobody with an empty password.
+    /// An answer of nobody with an empty password. It asks for what every client library
+    /// understands, or a server that is logged in so could not serve them all.
+    /// (PS_MULTI_RESULTS many do not.)
     fn default() -> Self {
         Self {
             capabilities: Capabilities::LONG_PASSWORD
@@ -50,7 +52,6 @@ impl Default for Auth {
                 | Capabilities::SECURE_CONNECTION
                 | Capabilities::MULTI_STATEMENTS
                 | Capabilities::MULTI_RESULTS
-                | Capabilities::PS_MULTI_RESULTS
                 | Capabilities::PLUGIN_AUTH
                 | Capabilities::SESSION_TRACK
                 | Capabilities::DEPRECATE_EOF,

@@ -31,6 +31,12 @@ pub fn native_hash(password: &[u8]) -> [u8; 20] {
     sha1(&[&sha1(&[password])])
 }
 
+/// Prints a hash as `SELECT PASSWORD('x')` does: a `*` and 40 hexadecimal digits.
+pub fn print_native_hash(hash: &[u8; 20]) -> String {
+    let digits: String = hash.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("*{digits}")
+}
+
 /// Reads what `SELECT PASSWORD('x')` prints: 40 hexadecimal digits, with or without a `*` before
 /// them.
 pub fn parse_native_hash(text: &str) -> Option<[u8; 20]> {
@@ -86,6 +92,7 @@ mod tests {
     fn the_hash_is_what_a_server_prints() {
         // SELECT PASSWORD('secret')
         let printed = "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7";
+        assert_eq!(print_native_hash(&native_hash(b"secret")), printed);
         assert_eq!(parse_native_hash(printed), Some(native_hash(b"secret")));
         assert_eq!(
             parse_native_hash(&printed[1..]),

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::dpm::Launch;
 use crate::support::process::{self, Finished};
 use crate::support::wire::{Wire, caps, com};
-use crate::support::{Cli, Dpm, Flavour, mariadb};
+use crate::support::{Dpm, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;
 
@@ -232,32 +231,4 @@ fn the_drain_has_an_end() {
     assert_eq!(dpm.stop().code(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert!(busy.closed());
-}
-
-#[test]
-fn without_a_startfile_it_answers_by_itself() {
-    // The built-in script takes a fixed port; a test must not count on that one being free.
-    let startup = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("lua/startup.lua");
-    let port = process::free_port();
-    let dpm = Launch::file(startup).arg(port).start();
-    dpm.line("dpm");
-    let help = dpm.lines("").join("\n");
-    assert!(
-        help.contains(&port.to_string()),
-        "it says how to connect: {help}"
-    );
-    let said = Cli::tool(Flavour::MariaDb, "mysql")
-        .args([
-            "--no-defaults",
-            "--protocol=tcp",
-            "-h127.0.0.1",
-            "-udpm",
-            "-pdpm",
-            "-N",
-            "-B",
-        ])
-        .arg(format!("-P{port}"))
-        .args(["-e", "SELECT 1; SHOW STATUS LIKE 'dpm%'"])
-        .run();
-    assert!(said.out().starts_with("1\n"), "{}\n{help}", said.err());
 }

@@ -1,12 +1,14 @@
 //! The real command-line clients, MariaDB's and MySQL's, and Python's PyMySQL.
 
 use std::ffi::OsStr;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use super::process::{self, Finished};
 use super::server::{self, Flavour};
-use super::{PASSWORD, USER};
+use super::{PASSWORD, PATIENCE, USER};
 
 /// A command-line client about to run.
 pub struct Cli {
@@ -121,14 +123,76 @@ impl Cli {
         Cli::client(flavour, port).arg("-e").arg(statements).ok()
     }
 
+    /// Starts it as a person would keep it: statements go in one by one.
+    pub fn session(self) -> Session {
+        // Unbuffered, or a pipe would see the answers at the very end.
+        let mut child = self.arg("--unbuffered").start();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Session {
+            stdin: child.stdin.take(),
+            child,
+            lines,
+        }
+    }
+
     /// Starts it without waiting, with pipes.
-    pub fn start(mut self) -> std::process::Child {
+    pub fn start(mut self) -> Child {
         use std::process::Stdio;
         self.command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         process::spawn(self.command)
+    }
+}
+
+/// A command-line client that stays connected. Killed when dropped.
+pub struct Session {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Session {
+    /// Sends a statement and does not wait.
+    #[track_caller]
+    pub fn send(&mut self, statement: &str) {
+        let stdin = self.stdin.as_mut().expect("an open session");
+        writeln!(stdin, "{statement};").expect("the client listens");
+    }
+
+    /// The next line that it prints.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line")
+    }
+
+    /// Sends a statement, and gives the first line of its answer.
+    #[track_caller]
+    pub fn ask(&mut self, statement: &str) -> String {
+        self.send(statement);
+        self.line()
+    }
+
+    /// Quits, and gives the exit code.
+    #[track_caller]
+    pub fn quit(mut self) -> i32 {
+        drop(self.stdin.take());
+        let status = process::wait(&mut self.child, PATIENCE).expect("it ends");
+        status.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, Server, process};
+use super::{PASSWORD, PATIENCE, Server, USER, process};
 
 /// What every startfile of a test may `require`; see there.
 const HARNESS_LUA: &str = include_str!("harness.lua");
@@ -25,7 +25,8 @@ struct Log {
 
 /// How to start the program.
 pub struct Launch {
-    startfile: PathBuf,
+    /// None for what is built in.
+    startfile: Option<PathBuf>,
     args: Vec<String>,
     options: Vec<String>,
     env: Vec<(String, String)>,
@@ -54,7 +55,15 @@ impl Launch {
     /// A startfile as it is.
     pub fn file(startfile: PathBuf) -> Launch {
         Launch {
-            startfile,
+            startfile: Some(startfile),
+            ..Launch::built_in()
+        }
+    }
+
+    /// No startfile: what is built in.
+    pub fn built_in() -> Launch {
+        Launch {
+            startfile: None,
             args: Vec::new(),
             options: vec!["--verbose".to_owned()],
             env: Vec::new(),
@@ -62,13 +71,22 @@ impl Launch {
         }
     }
 
-    /// One of the demos.
-    pub fn demo(name: &str) -> Launch {
-        Launch::file(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("demos")
-                .join(name),
-        )
+    /// One of the demos, which listens where it likes.
+    pub fn demo(name: &str, server: &Server) -> Launch {
+        Launch::of_the_tree(&format!("demos/{name}.lua"), server)
+    }
+
+    /// One of the startfiles of old, which has the arguments of the demos.
+    pub fn old(name: &str, server: &Server) -> Launch {
+        Launch::of_the_tree(&format!("tests/r5/{name}.lua"), server)
+    }
+
+    fn of_the_tree(path: &str, server: &Server) -> Launch {
+        Launch::file(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+            .server(server)
+            .arg(0)
+            .arg(USER)
+            .arg(PASSWORD)
     }
 
     /// Adds an argument of the script.
@@ -103,6 +121,7 @@ impl Launch {
     /// Starts it.
     pub fn start(self) -> Dpm {
         let program = program();
+        let startfile = self.startfile.as_deref();
         let mut command = match self.open_files {
             None => process::command(program),
             Some(limit) => {
@@ -114,8 +133,11 @@ impl Launch {
         };
         command
             .args(&self.options)
-            .arg("--startfile")
-            .arg(&self.startfile)
+            .args(
+                startfile
+                    .iter()
+                    .flat_map(|file| [Path::new("--startfile"), file]),
+            )
             .arg("--")
             .args(&self.args)
             .env_remove("RUST_LOG")
@@ -128,7 +150,7 @@ impl Launch {
         let log = Arc::new(Log::default());
         watch(child.stdout.take().unwrap(), &log);
         watch(child.stderr.take().unwrap(), &log);
-        let folder = self.startfile.parent().unwrap_or(Path::new("/"));
+        let folder = startfile.and_then(Path::parent).unwrap_or(Path::new("/"));
         Dpm {
             child,
             log,
@@ -187,6 +209,18 @@ impl Dpm {
         line.trim().parse().expect("a port number")
     }
 
+    /// The port that a demo listens on: it has printed a line that ends so.
+    #[track_caller]
+    pub fn listening(&self) -> u16 {
+        let port = self.wait_for(PATIENCE, "where it listens", |line| {
+            let (_, port) = line
+                .strip_prefix("dpm: ")?
+                .split_once(" listening on 127.0.0.1:")?;
+            Some(port.to_owned())
+        });
+        port.parse().expect("a port number")
+    }
+
     /// Waits for a line that contains `needle`, and gives it.
     #[track_caller]
     pub fn line(&self, needle: &str) -> String {
@@ -225,8 +259,17 @@ impl Dpm {
         self.count(needle) > 0
     }
 
-    /// How many lines that contain `needle` were written.
+    /// How many lines that contain `needle` were written, once the output has paused: what `dpm`
+    /// has printed takes a moment to get here.
     pub fn count(&self, needle: &str) -> usize {
+        let mut seen = usize::MAX;
+        loop {
+            let now = self.log.lines.lock().unwrap().len();
+            if std::mem::replace(&mut seen, now) == now {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
         let lines = self.log.lines.lock().unwrap();
         lines.iter().filter(|line| line.contains(needle)).count()
     }
@@ -329,6 +372,12 @@ impl Dpm {
     /// Its open file descriptors.
     pub fn open_files(&self) -> usize {
         process::open_files(self.pid())
+    }
+
+    /// Waits until no more files are open than there once were: every connection is closed.
+    #[track_caller]
+    pub fn wait_for_open_files(&self, before: usize) {
+        super::eventually("every connection closes", || self.open_files() <= before);
     }
 }
 

@@ -71,6 +71,7 @@ function h.server(ready, without, opts)
     local auth = dpm.new_auth_pkt()
     auth:user("empty")
     auth:client_flags(dpm.CLIENT_LOCAL_FILES, true)
+    auth:client_flags(dpm.CLIENT_PS_MULTI_RESULTS, true)
     for _, flag in ipairs(without or {}) do auth:client_flags(flag, false) end
     dpm.wire_packet(conn, auth)
   end)

@@ -1,0 +1,257 @@
+//! A packet that is all there is taken by the session of the connection it came from.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use super::conn::{Conn, ConnId, ConnInfo, Role};
+use super::core::Core;
+use super::own_errors::error_packet;
+use crate::session::{Event, EventSet, Head, PacketKind, Step};
+use crate::wire::frame::{HEADER, Header};
+use crate::wire::{Auth, Capabilities, Com, ErrPacket, Handshake, SslRequest};
+
+/// A packet that its session has taken.
+pub(super) struct Taken<'a> {
+    pub info: Rc<ConnInfo>,
+    pub step: Step,
+    /// The number of its last frame.
+    pub seq: u8,
+    pub payload: Cow<'a, [u8]>,
+    /// What it is to be decoded with.
+    pub capabilities: Capabilities,
+    /// An ERR that answers nothing.
+    pub unasked: bool,
+    /// From a server that serves its client's login: both live and die together.
+    pub passthrough: bool,
+    /// Part of a response that nobody wants any more.
+    pub discard: bool,
+    /// Part of a binlog stream.
+    pub binlog: bool,
+    /// The command that a server is answering.
+    pub answers: Option<Com>,
+    /// A command that nobody knows, which is answered rather than shown.
+    pub unknown: bool,
+}
+
+impl Taken<'_> {
+    /// The EOF behind columns or parameters, which is not on the wire under
+    /// CLIENT_DEPRECATE_EOF. (The one that ends COM_FIELD_LIST's answer is.)
+    pub(super) fn is_behind_columns(&self) -> bool {
+        let columns = Event::ServerSentFields
+            .set()
+            .with(Event::ServerSentParams.set());
+        self.step.kind == PacketKind::Eof
+            && self.step.events.meets(columns)
+            && self.answers != Some(Com::FIELD_LIST)
+    }
+
+    pub(super) fn is_quit(&self) -> bool {
+        self.step.kind == PacketKind::Command && self.payload.first() == Some(&Com::QUIT.0)
+    }
+}
+
+/// Why a packet was not taken, and what the client is to be told about it.
+pub(super) struct Refusal {
+    pub reason: String,
+    pub answer: Option<ErrPacket>,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Refusal {
+            reason,
+            answer: None,
+        }
+    }
+}
+
+impl Core {
+    /// Lets the session take a packet that is all there.
+    pub(super) fn take<'a>(
+        &mut self,
+        id: ConnId,
+        seq: u8,
+        payload: &'a [u8],
+    ) -> Result<Taken<'a>, Refusal> {
+        let head = Head {
+            seq,
+            ..Head::of(payload)
+        };
+        self.stats.packets += 1;
+        let Some(conn) = self.open_mut(id) else {
+            return Err("closed".to_string().into());
+        };
+        let info = conn.info.clone();
+        let passthrough =
+            conn.peer.is_some() && (conn.passthrough == conn.peer || !conn.authenticated());
+        let discard = conn.discard > 0;
+        let binlog = conn.in_binlog();
+        let mut unasked = false;
+        let mut answers = None;
+        let mut unknown = false;
+        let mut payload = Cow::Borrowed(payload);
+        let step = match &mut conn.role {
+            Role::Client(session) => session.receive(head),
+            Role::Server(session) => {
+                unasked = session.unasked();
+                answers = session.response().map(|response| response.com());
+                session.receive(head)
+            }
+            Role::Listener(_) => return Err("a listener sends nothing".to_string().into()),
+        };
+        let mut step = step.map_err(|violation| violation.to_string())?;
+        match (step.kind, &mut conn.role) {
+            (PacketKind::Handshake, Role::Server(session)) => {
+                let (offered, masked) = mask_handshake(&payload)?;
+                session.set_offered(offered);
+                payload = Cow::Owned(masked);
+            }
+            (PacketKind::Auth, Role::Client(session)) => {
+                let (asked, masked) = read_auth(&payload, session.offered())?;
+                session.negotiate(asked);
+                payload = Cow::Owned(masked);
+            }
+            (PacketKind::Command, _) => {
+                unknown = !head.first().is_some_and(|first| Com(first).is_known());
+            }
+            _ => {}
+        }
+        let capabilities = conn.capabilities();
+        info.capabilities.set(capabilities);
+        self.check_login(id);
+        if step.kind == PacketKind::Command {
+            self.stats.commands += 1;
+        }
+        if discard {
+            // Only how it ended is told.
+            let ends = match conn_owes(self.get(id)) {
+                true => EventSet::NONE,
+                false => Event::ServerWaitCommand
+                    .set()
+                    .with(Event::ServerReceivedError.set()),
+            };
+            step.events = step.events.and(ends);
+            step.synthesised = step.synthesised.and(ends);
+        }
+        if step.done
+            && let Some(conn) = self.open_mut(id)
+        {
+            conn.discard = conn.discard.saturating_sub(1);
+            conn.orphaned &= !conn.idle();
+        }
+        Ok(Taken {
+            info,
+            seq,
+            binlog,
+            answers,
+            step,
+            payload,
+            capabilities,
+            unasked: unasked && step.kind == PacketKind::Err,
+            passthrough,
+            discard,
+            unknown,
+        })
+    }
+
+    /// The server's responses, so many from the present one on, are for nobody: drain them.
+    pub fn discard_responses(&mut self, id: ConnId, most: usize) {
+        if let Some(conn) = self.open_mut(id)
+            && let Role::Server(session) = &conn.role
+        {
+            conn.discard = session.outstanding().min(most);
+        }
+    }
+
+    /// Once the login is over its time limit is lifted, and silence is watched instead.
+    pub fn check_login(&mut self, id: ConnId) {
+        if let Some(conn) = self.open_mut(id)
+            && conn.authenticated()
+            && !std::mem::replace(&mut conn.logged_in, true)
+        {
+            self.set_deadline(id, std::time::Duration::ZERO);
+            self.watch_idle(id);
+        }
+    }
+}
+
+/// Whether the server has more to answer of what nobody wants any more.
+fn conn_owes(conn: Option<&Conn>) -> bool {
+    conn.is_some_and(|conn| conn.discard > 1)
+}
+
+/// The server's handshake without what the proxy cannot follow.
+fn mask_handshake(payload: &[u8]) -> Result<(Capabilities, Vec<u8>), Refusal> {
+    let mut handshake = Handshake::decode(payload).map_err(|error| error.to_string())?;
+    if !handshake.capabilities.contains(Capabilities::PROTOCOL_41) {
+        return Err("the server speaks the protocol of before MySQL 4.1"
+            .to_string()
+            .into());
+    }
+    handshake.capabilities &= Capabilities::FOLLOWED;
+    let mut masked = Vec::with_capacity(payload.len());
+    handshake.encode(&mut masked);
+    Ok((handshake.capabilities, masked))
+}
+
+/// The client's auth packet, less what it was not offered.
+fn read_auth(payload: &[u8], offered: Capabilities) -> Result<(Capabilities, Vec<u8>), Refusal> {
+    let bad = |reason: String| Refusal {
+        reason,
+        answer: Some(error_packet(1043, b"08S01", "Bad handshake".into())),
+    };
+    if SslRequest::matches(payload) {
+        return Err(bad(
+            "the client demands TLS, which it was not offered here".into()
+        ));
+    }
+    let mut auth = Auth::decode(payload).map_err(|error| bad(error.to_string()))?;
+    if !auth.capabilities.contains(Capabilities::PROTOCOL_41) {
+        return Err(bad(
+            "the client speaks the protocol of before MySQL 4.1".into()
+        ));
+    }
+    // These change the very next byte; anything else that was not offered is just not used, since
+    // client libraries ask for much that they then find the server does not have.
+    let changes_bytes = Capabilities::SSL | Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION;
+    let unoffered = auth.capabilities & changes_bytes & !offered;
+    if !unoffered.is_empty() {
+        return Err(bad(format!(
+            "the client asks for what it was not offered: {unoffered:?}"
+        )));
+    }
+    auth.capabilities &= offered | Capabilities::WISHES;
+    let mut masked = Vec::with_capacity(payload.len());
+    auth.encode(&mut masked);
+    Ok((auth.capabilities, masked))
+}
+
+/// The payload of a packet without the headers of its frames.
+pub(super) fn payload_of(frames: &[u8]) -> Cow<'_, [u8]> {
+    let Some(header) = Header::parse(frames) else {
+        return Cow::Borrowed(&[]);
+    };
+    let end = HEADER + header.len;
+    if frames.len() <= end {
+        return Cow::Borrowed(frames.get(HEADER..).unwrap_or_default());
+    }
+    let mut payload = Vec::with_capacity(frames.len());
+    let mut rest = frames;
+    while let Some(header) = Header::parse(rest) {
+        let end = (HEADER + header.len).min(rest.len());
+        payload.extend_from_slice(rest.get(HEADER..end).unwrap_or_default());
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    Cow::Owned(payload)
+}
+
+/// The sequence number of the packet's last frame.
+pub(super) fn last_seq(frames: &[u8]) -> u8 {
+    let mut rest = frames;
+    let mut seq = 0;
+    while let Some(header) = Header::parse(rest) {
+        seq = header.seq;
+        rest = rest.get(HEADER + header.len..).unwrap_or_default();
+    }
+    seq
+}

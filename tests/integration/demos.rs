@@ -1,0 +1,382 @@
+//! Each demo does what its header says.
+
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable as _;
+
+use crate::support::cli::Session;
+use crate::support::dpm::Launch;
+use crate::support::exchange::execute_argument;
+use crate::support::wire::{Answer, Wire, caps, com};
+use crate::support::{
+    self, Cli, Flavour, PASSWORD, Server, USER, both, connect_as, eventually, mariadb, process,
+    python,
+};
+
+const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
+
+both! {
+    fn direct(server) {
+        let dpm = Launch::demo("direct", server).start();
+        let port = dpm.listening();
+        let files = dpm.open_files();
+        assert_eq!(Cli::query(server.flavour, port, "hello; HELLO; SELECT 'hello'"), "2\n2\nhello\n");
+        let mut wire = Wire::login_empty(port, MODERN);
+        // Whichever end goes first takes the other with it.
+        let _ = wire.query("KILL CONNECTION_ID()");
+        assert!(wire.closed());
+        dpm.wait_for_open_files(files);
+    }
+}
+
+#[test]
+fn direct_to_a_unix_socket() {
+    let server = mariadb();
+    let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demos/direct.lua");
+    let dpm = Launch::file(demo)
+        .arg(server.socket.display())
+        .arg(0)
+        .arg(0)
+        .start();
+    assert_eq!(
+        Cli::query(Flavour::MariaDb, dpm.listening(), "HELLO"),
+        "2\n"
+    );
+}
+
+/// One command-line client of the pool.
+fn pooled(port: u16) -> Session {
+    Cli::client(Flavour::MariaDb, port).session()
+}
+
+#[test]
+fn pool_one_shares_a_server_connection() {
+    let server = Server::start_own(Flavour::MariaDb, &[]);
+    let mut dpm = Launch::demo("pool-one", &server).start();
+    let port = dpm.listening();
+    let files = dpm.open_files();
+
+    let mut clients: Vec<Session> = (0..4).map(|_| pooled(port)).collect();
+    let ids: Vec<String> = clients
+        .iter_mut()
+        .map(|c| c.ask("SELECT CONNECTION_ID()"))
+        .collect();
+    assert!(
+        ids.iter().all(|id| *id == ids[0]),
+        "one connection: {ids:?}"
+    );
+    let list = Cli::query(Flavour::MariaDb, port, "SHOW PROCESSLIST");
+    assert_eq!(list.matches(&format!("\t{USER}\t")).count(), 1, "{list}");
+    clients[0].send("USE test");
+    assert_eq!(clients[0].ask("SELECT DATABASE()"), "test");
+    assert_eq!(
+        clients[3].ask("SELECT DATABASE()"),
+        "test",
+        "USE in one moves them all"
+    );
+
+    // Who quits, or hangs up, leaves the server to the others.
+    assert_eq!(clients.pop().unwrap().quit(), 0);
+    drop(clients.pop().unwrap());
+    assert_eq!(clients[1].ask("SELECT CONNECTION_ID()"), ids[0]);
+
+    // While the server is busy, the others wait; nobody gets another's answer.
+    let begun = Instant::now();
+    clients[0].send("SELECT SLEEP(0.5), 'slow'");
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(clients[1].ask("SELECT 'quick'"), "quick");
+    assert!(begun.elapsed() >= Duration::from_millis(400));
+    assert_eq!(clients[0].line(), "0\tslow");
+
+    // Nor that of one who has left.
+    let mut leaver = Wire::login(port, MODERN);
+    leaver.command(com::QUERY, b"SELECT SLEEP(0.3), 'nobody''s'");
+    std::thread::sleep(Duration::from_millis(100));
+    drop(leaver);
+    assert_eq!(clients[1].ask("SELECT 'mine'"), "mine");
+    let mut leaver = Wire::login(port, MODERN);
+    leaver.command(com::CHANGE_USER, b"root\0\0\0");
+    assert!(leaver.closed(), "another login is not to be had");
+
+    for shape in [caps::BASE | caps::MULTI, MODERN] {
+        let mut wire = Wire::login(port, shape);
+        for statement in ["SELECT 1", "SELECT ?, 2", "DO ?", "DO 0"] {
+            let id = wire.prepare(statement);
+            let parameters: &[Option<&[u8]>] = if statement.contains('?') {
+                &[Some(b"1")]
+            } else {
+                &[]
+            };
+            let argument = execute_argument(id, 0, parameters);
+            let answer = wire.exchange(com::STMT_EXECUTE, &argument);
+            assert_ne!(answer[0][0], 0xFF, "{statement} {shape:x}");
+            wire.exchange(com::STMT_CLOSE, &id.to_le_bytes());
+        }
+    }
+    let mut conn = support::connect(port);
+    assert_eq!(
+        conn.exec_first::<i64, _, _>("SELECT ? + 1", (4,)).unwrap(),
+        Some(5)
+    );
+    assert!(conn.query_drop("SELEKT").is_err());
+    assert_eq!(conn.query_first("SELECT 7").unwrap(), Some(7));
+    drop(conn);
+    let refused = connect_as(port, USER, "wrong").unwrap_err().to_string();
+    assert!(refused.contains("1045"), "{refused}");
+    // Clients differ in what they negotiate; not every one can share, but none disturbs the others.
+    let said = python(port, "print(connect().query('SELECT 1'))");
+    assert_eq!(said, "1\n");
+    let mut old = Wire::login(port, caps::BASE);
+    assert!(matches!(old.query("SELECT 1"), Answer::Err(1105, ..)));
+    drop(old);
+    assert_eq!(clients[1].ask("SELECT CONNECTION_ID()"), ids[0]);
+    drop(clients);
+    dpm.wait_for_open_files(files);
+
+    server.kill();
+    assert_eq!(dpm.wait_for_end().code(), Some(1), "no server, no pool");
+}
+
+#[test]
+fn pool_one_without_a_server_ends() {
+    let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demos/pool-one.lua");
+    let mut dpm = Launch::file(demo)
+        .arg("127.0.0.1")
+        .arg(process::free_port())
+        .arg(0)
+        .start();
+    assert_eq!(dpm.wait_for_end().code(), Some(1));
+    dpm.line("dpm: pool-one: ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:");
+}
+
+#[test]
+fn pool_one_serves_many_at_once() {
+    let dpm = Launch::demo("pool-one", mariadb()).start();
+    let port = dpm.listening();
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            scope.spawn(move || {
+                let mut wire = Wire::login(port, MODERN);
+                for round in 0..50 {
+                    let value = format!("{client}.{round}");
+                    assert_eq!(wire.rows(&format!("SELECT '{value}'")), [[value]]);
+                }
+            });
+        }
+    });
+}
+
+both! {
+    fn autoexplain(server) {
+        let base = server.database();
+        server.sql(&format!("USE {base}; CREATE TABLE stock (id INT PRIMARY KEY); INSERT INTO stock VALUES (1), (2)"));
+        let dpm = Launch::demo("autoexplain", server).start();
+        let port = dpm.listening();
+        let files = dpm.open_files();
+        let select = format!("SELECT id FROM {base}.stock WHERE id > 0 ORDER BY id");
+        assert_eq!(Cli::query(server.flavour, port, &select), "1\n2\n");
+        dpm.line(&format!("plan of {select}"));
+        assert!(dpm.wrote("stock"), "the plan names the table");
+        let plans = dpm.count("plan of ");
+
+        for shape in [caps::BASE | caps::MULTI, MODERN] {
+            let mut wire = Wire::login_empty(port, shape);
+            // What is no SELECT, or more than one, is left alone.
+            assert!(matches!(wire.query(&format!("INSERT INTO {base}.stock VALUES (3)")), Answer::Ok(_)));
+            assert_eq!(wire.rows("SELECT 1; SELECT 2"), [["1"]]);
+            assert!(matches!(wire.answer(), Answer::Rows { .. }));
+            assert_eq!(dpm.count("plan of "), plans);
+            assert!(matches!(wire.query("DELETE FROM test.nothing"), Answer::Err(1146, ..)));
+            assert!(matches!(wire.query(&format!("DELETE FROM {base}.stock WHERE id = 3")), Answer::Ok(_)));
+        }
+        let mut wire = Wire::login_empty(port, MODERN);
+        let Answer::Err(1146, _, message) = wire.query("SELECT * FROM test.nothing") else { panic!("an error") };
+        assert_eq!(message, "Table 'test.nothing' doesn't exist");
+        assert_eq!(wire.rows("SELECT 'and on'"), [["and on"]]);
+        drop(wire);
+        dpm.wait_for_open_files(files);
+    }
+}
+
+both! {
+    fn rows(server) {
+        let base = server.database();
+        server.sql(&format!("USE {base}; CREATE TABLE t (id INT, name VARCHAR(20));
+            INSERT INTO t VALUES (1, 'ann'), (2, NULL), (NULL, 'bob')"));
+        let dpm = Launch::demo("rows", server).start();
+        let port = dpm.listening();
+        let said = Cli::interactive(server.flavour, port)
+            .args(["-B", &base, "-e", "SELECT 'a' AS b; SELECT id, name FROM t; DO 1; SELECT 5 AS five"])
+            .ok();
+        assert_eq!(
+            said,
+            "B\nA\nDPM WAS HERE\n\
+             ID\tNAME\n1\tANN\n2\tNULL\nNULL\tBOB\nNULL\tDPM WAS HERE\n\
+             FIVE\n5\nNULL\n"
+        );
+        // With auto-rehash it asks for the columns of every table: those are left alone.
+        let said = Cli::interactive(server.flavour, port)
+            .args(["-B", "-N", "--auto-rehash"])
+            .stdin(format!("USE {base};\nSELECT 'x';\n"))
+            .ok();
+        assert_eq!(said, "X\nDPM WAS HERE\n");
+        for shape in [caps::BASE | caps::MULTI, MODERN] {
+            let mut wire = Wire::login_empty(port, shape);
+            assert_eq!(wire.rows("SELECT 'a'; SELECT 'b'"), [["A"], ["DPM WAS HERE"]]);
+            let Answer::Rows { rows, .. } = wire.answer() else { panic!("rows") };
+            assert_eq!(rows.len(), 2, "of the second result, too");
+            assert!(matches!(wire.query("SELEKT"), Answer::Err(1064, ..)));
+            assert_eq!(wire.rows("SELECT 'c'"), [["C"], ["DPM WAS HERE"]]);
+        }
+        // The rows of a prepared statement have another encoding.
+        let mut conn = support::connect(port);
+        let values: Vec<(Option<i64>, Option<String>)> =
+            conn.exec(format!("SELECT id, name FROM {base}.t WHERE id < ?"), (5,)).unwrap();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(values, [(Some(1), some("ANN")), (Some(2), None), (None, some("DPM WAS HERE"))]);
+    }
+}
+
+/// The command-line client as the account that the scripts without a server let in.
+fn as_dpm(port: u16) -> Cli {
+    Cli::tool(Flavour::MariaDb, "mysql")
+        .args([
+            "--no-defaults",
+            "--protocol=tcp",
+            "-h127.0.0.1",
+            "-udpm",
+            "-pdpm",
+            "-B",
+        ])
+        .arg(format!("-P{port}"))
+}
+
+#[test]
+fn no_backend() {
+    let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demos/no-backend.lua");
+    let dpm = Launch::file(demo).arg("").arg("").arg(0).start();
+    let port = dpm.listening();
+    let files = dpm.open_files();
+    let mut first = as_dpm(port).arg("-N").session();
+    assert!(first.ask("SHOW CLIENTS").ends_with("\t127.0.0.1\t1"));
+    let mut second = as_dpm(port).arg("-N").session();
+    let both = [second.ask("show clients"), second.line()];
+    assert!(
+        both.iter().all(|line| line.ends_with("\t127.0.0.1\t1")),
+        "{both:?}"
+    );
+    assert_eq!(first.quit(), 0);
+    dpm.wait_for_open_files(files + 1);
+    assert!(second.ask("SHOW CLIENTS").ends_with("\t127.0.0.1\t2"));
+    drop(second);
+    let done = as_dpm(port).args(["-e", "SELECT 1"]).run();
+    assert!(
+        done.err().contains("ERROR 1064 (42000)") && done.err().contains("SHOW CLIENTS"),
+        "{}",
+        done.err()
+    );
+    let refused = connect_as(port, "dpm", "wrong").unwrap_err().to_string();
+    assert!(refused.contains("1045"), "{refused}");
+    let refused = connect_as(port, USER, "dpm").unwrap_err().to_string();
+    assert!(refused.contains("1045"), "{refused}");
+    dpm.wait_for_open_files(files);
+}
+
+both! {
+    fn mirror(server) {
+        let second = Server::start_own(Flavour::MariaDb, &[]);
+        let base = server.database();
+        server.sql(&format!("CREATE TABLE {base}.t (id INT); CREATE TABLE {base}.only_here (id INT)"));
+        second.sql(&format!("CREATE DATABASE IF NOT EXISTS {base}; CREATE TABLE {base}.t (id INT)"));
+        let dpm = Launch::demo("mirror", server).server(&second).start();
+        let port = dpm.listening();
+        let files = dpm.open_files();
+
+        let statements = format!("USE {base}; INSERT INTO t VALUES (1), (2); SELECT COUNT(*) FROM t");
+        assert_eq!(Cli::query(server.flavour, port, &statements), "2\n", "one answer");
+        for each in [server, &second] {
+            eventually("the rows are in both", || each.sql(&format!("SELECT COUNT(*) FROM {base}.t")) == "2\n");
+        }
+        dpm.line("mirror of client");
+        let mut wire = Wire::login_empty(port, MODERN);
+        assert!(matches!(wire.query(&format!("INSERT INTO {base}.only_here VALUES (1)")), Answer::Ok(_)));
+        dpm.line(": 1146 ");
+        drop(wire);
+        dpm.wait_for_open_files(files);
+
+        // Without its mirror the server goes on.
+        let mut wire = Wire::login_empty(port, MODERN);
+        assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+        second.kill();
+        assert_eq!(wire.rows("SELECT 2"), [["2"]]);
+        assert_eq!(Wire::login_empty(port, MODERN).rows("SELECT 3"), [["3"]]);
+        dpm.line("no mirror: ERROR 2003");
+        drop(wire);
+        dpm.wait_for_open_files(files);
+    }
+}
+
+/// The binary and nothing else: neither the library nor the demos' folder is near.
+#[test]
+fn a_lone_binary_runs_every_demo() {
+    let folder = process::folder("bare");
+    let program = folder.join("dpm");
+    std::fs::copy(env!("CARGO_BIN_EXE_dpm"), &program).unwrap();
+    let demos = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demos");
+    let mut seen = 0;
+    for demo in std::fs::read_dir(demos).unwrap() {
+        let demo = demo.unwrap().path();
+        if demo.extension().is_none_or(|extension| extension != "lua") {
+            continue;
+        }
+        let copy = folder.join("start.lua");
+        let text = std::fs::read_to_string(&demo).unwrap();
+        // A line of its own, so that it ends once all is set up.
+        std::fs::write(&copy, format!("{text}\ndpm.exit(42)\n")).unwrap();
+        let mut command = process::command("env");
+        command
+            .args(["-i", "./dpm", "-s", "start.lua", "--", "127.0.0.1"])
+            .args([&mariadb().port.to_string(), "0", USER, PASSWORD])
+            .current_dir(&folder);
+        let done = process::run(command, Vec::new(), Duration::from_secs(20));
+        assert_eq!(
+            done.code,
+            42,
+            "{}: {}{}",
+            demo.display(),
+            done.out(),
+            done.err()
+        );
+        assert!(done.out().contains(" listening on "), "{}", demo.display());
+        let lines = text.lines().count();
+        assert!(
+            (10..=60).contains(&lines),
+            "{} has {lines} lines",
+            demo.display()
+        );
+        seen += 1;
+    }
+    assert!(seen >= 6, "{seen} demos");
+}
+
+/// The startfile of the README, but for its ports.
+#[test]
+fn the_readme() {
+    let readme = include_str!("../../README.md");
+    let script = readme.split("```lua\n").nth(1).expect("a startfile");
+    let script = script.split("```").next().unwrap();
+    assert!(script.lines().count() <= 12, "a ten-line startfile");
+    let server = mariadb();
+    let script = script
+        .replace("3306", &server.port.to_string())
+        .replace("5500", "0");
+    let dpm = Launch::script(&format!(
+        "{script} print('port ' .. listener:socket_port())"
+    ))
+    .start();
+    let port = dpm.port();
+    assert_eq!(Cli::query(Flavour::MariaDb, port, "SELECT 5"), "5\n");
+    dpm.line("\tSELECT 5");
+    dpm.wait_until_idle();
+    assert!(readme.lines().count() <= 100, "two screens");
+}

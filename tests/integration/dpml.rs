@@ -1,0 +1,682 @@
+//! The Lua library.
+
+use std::time::Duration;
+
+use crate::support::dpm::Launch;
+use crate::support::wire::{self, Answer, MockServer, Wire, caps, com};
+use crate::support::{
+    Cli, Dpm, Flavour, PASSWORD, Server, USER, both, eventually, mariadb, mysql, options, process,
+};
+
+const PLAIN: u32 = caps::BASE | caps::MULTI;
+const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
+
+/// Runs a script that ends by itself, without a failed callback, and gives the lines that it prints.
+#[track_caller]
+fn run(script: &str, arguments: &[&str]) -> Vec<String> {
+    let path = process::folder("dpml").join("start.lua");
+    std::fs::write(&path, format!("local dpml = require 'dpml' {script}")).unwrap();
+    let mut command = process::command(env!("CARGO_BIN_EXE_dpm"));
+    command
+        .arg("--startfile")
+        .arg(path)
+        .arg("--")
+        .args(arguments)
+        .env_remove("RUST_LOG");
+    let done = process::run(command, Vec::new(), Duration::from_secs(20));
+    assert_eq!(done.code, 0, "{}{}", done.out(), done.err());
+    assert!(
+        !done.err().contains("traceback"),
+        "{}{}",
+        done.out(),
+        done.err()
+    );
+    done.out().lines().map(str::to_owned).collect()
+}
+
+/// Runs a script whose body has a logged-in `server`, which it must close.
+#[track_caller]
+fn with_server(body: &str) -> Vec<String> {
+    let script = format!(
+        "local function show(result)
+           if not result then return 'nothing' end
+           if not result.fields then
+             return ('ok %d %s %s'):format(result.affected_rows, tostring(result.insert_id), result.message)
+           end
+           local lines = {{}}
+           for i, field in ipairs(result.fields) do lines[i] = field.name end
+           local all = {{ table.concat(lines, ',') }}
+           for _, row in ipairs(result.rows) do
+             local values = {{}}
+             for i = 1, #result.fields do values[i] = tostring(row[i]) end
+             all[#all + 1] = table.concat(values, ',')
+           end
+           return table.concat(all, ' | ')
+         end
+         local function body(server) {body} end
+         dpml.connect_mysql_server {{
+           host = arg[1], port = tonumber(arg[2]), user = '{USER}', pass = '{PASSWORD}', db = 'test',
+           callback = function(server, err) assert(server, err) body(server) end,
+         }}"
+    );
+    run(&script, &["127.0.0.1", &mariadb().port.to_string()])
+}
+
+#[test]
+fn a_query_is_answered_in_one_piece() {
+    let base = mariadb().database();
+    mariadb().sql(&format!(
+        "USE {base}; CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20));
+         DELIMITER //
+         CREATE PROCEDURE p() BEGIN SELECT 1 AS one; SELECT 2 AS two, 3 AS three; DO 1; END //"
+    ));
+    let lines = with_server(&format!(
+        "local queries = {{
+           \"SELECT 1 AS a, NULL AS b, '' AS c, 'x' AS d UNION SELECT NULL, 2, NULL, NULL\",
+           'SELECT 1 AS a FROM DUAL WHERE 0',
+           \"INSERT INTO {base}.t (name) VALUES ('a'), ('b')\",
+           'UPDATE {base}.t SET name = UPPER(name)',
+           'SELECT * FROM nowhere.t',
+           'SELECT id, name FROM {base}.t ORDER BY id',
+         }}
+         local at = 0
+         local function next_query()
+           at = at + 1
+           if at > #queries then return dpm.close(server) end
+           dpml.execute_query_buffered(server, queries[at], function(id, query, result, err)
+             assert(id == server:id() and query == queries[at])
+             print(err or show(result))
+             next_query()
+           end)
+         end
+         next_query()"
+    ));
+    assert_eq!(
+        lines,
+        [
+            "a,b,c,d | 1,nil,,x | nil,2,nil,nil",
+            "a",
+            "ok 2 1 Records: 2  Duplicates: 0  Warnings: 0",
+            "ok 2 0 Rows matched: 2  Changed: 2  Warnings: 0",
+            "ERROR 1146 (42S02): Table 'nowhere.t' doesn't exist",
+            "id,name | 1,A | 2,B",
+        ]
+    );
+    let lines = with_server(&format!(
+        "dpml.execute_query_buffered(server, 'CALL {base}.p()', function(_, _, result, err)
+           assert(not err)
+           while result do print(show(result)) result = result.next end
+         end)
+         dpml.execute_query_buffered(server, 'SELECT DATABASE() AS db', function(_, _, result)
+           print(show(result), result.server_status, result.warning_count, result.fields[1].type)
+           dpm.close(server)
+         end)"
+    ));
+    assert_eq!(
+        lines,
+        [
+            "one | 1",
+            "two,three | 2,3",
+            "ok 0 0 ",
+            "db | test\t2\t0\t253"
+        ]
+    );
+}
+
+#[test]
+fn queries_are_pipelined() {
+    let lines = with_server(
+        "local n = 0
+         for i = 1, 200 do
+           local sql = i % 7 == 0 and 'SELEKT ' .. i or 'SELECT ' .. i .. ' AS n'
+           dpml.execute_query_buffered(server, sql, function(_, query, result, err)
+             n = n + 1
+             assert(query == sql and n == i)
+             assert((err ~= nil) == (i % 7 == 0))
+             if not err then assert(result.rows[1][1] == tostring(i)) end
+             -- One more from inside of a callback goes to the end of the queue.
+             if i == 1 then
+               dpml.execute_query_buffered(server, 'SELECT 0', function()
+                 print('last', n, server:package_register())
+                 dpm.close(server)
+               end)
+             end
+           end)
+         end",
+    );
+    assert_eq!(lines, ["last\t200\tnil"]);
+}
+
+#[test]
+fn a_callback_that_fails_harms_nobody_else() {
+    let script = format!(
+        "local dpml = require 'dpml'
+         require('harness').listen(function() end)
+         dpml.connect_mysql_server {{
+           host = arg[1], port = tonumber(arg[2]), user = '{USER}', pass = '{PASSWORD}',
+           callback = function(s)
+             server = s
+             dpml.execute_query_buffered(s, 'SELECT 1', function() error('oops') end)
+             dpml.execute_query_buffered(s, 'SELECT 2', function(_, _, result, err)
+               print('second', err or result.rows[1][1])
+             end)
+           end,
+         }}"
+    );
+    let dpm = Dpm::start(&script, mariadb());
+    dpm.line("oops");
+    // Either way it is told: its answer, or that the connection is gone.
+    dpm.line("second\t");
+}
+
+#[test]
+fn the_package_in_place_is_put_back() {
+    let lines = with_server(
+        "local mine = dpm.new_callback()
+         server:package_register(mine)
+         mine:register(dpm.MYS_WAIT_CMD, function()
+           -- Another library, from inside of this one's callback.
+           mine:register(dpm.MYS_WAIT_CMD, function() print('wrong') end)
+           for i = 1, 3 do
+             dpml.execute_query_buffered(server, 'SELECT ' .. i, function(_, _, result)
+               print(result.rows[1][1], server:package_register() == mine)
+               if i == 3 then
+                 server:package_register(nil)
+                 dpml.execute_query_buffered(server, 'DO 1', function()
+                   print('none', server:package_register())
+                   dpm.close(server)
+                 end)
+               end
+             end)
+           end
+           return dpm.DPM_NOPROXY
+         end)
+         local cmd = dpm.new_cmd_pkt()
+         cmd:command(dpm.COM_PING)
+         dpm.wire_packet(server, cmd)",
+    );
+    assert_eq!(lines, ["1\tfalse", "2\tfalse", "3\ttrue", "none\tnil"]);
+}
+
+/// Logs in to a server of ours and asks three queries.
+const THREE: &str = "local function told(_, query, result, err)
+       print(query, err or 'fine', result and result.rows and #result.rows or 'nothing')
+     end
+     dpml.connect_mysql_server { host = '127.0.0.1', port = tonumber(arg[1]), user = 'u', callback = function(s, err)
+       assert(s, err)
+       server = s
+       dpml.execute_query_buffered(s, 'first', told)
+       dpml.execute_query_buffered(s, 'second', told)
+       s:on_close(function()
+         dpml.execute_query_buffered(s, 'third', told)
+       end)
+     end }";
+
+#[test]
+fn a_server_that_dies_is_told_to_every_query() {
+    let mock = MockServer::new();
+    let port = mock.port.to_string();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut server = mock.accept_login(PLAIN);
+            assert_eq!(server.read_command(), (com::QUERY, b"first".to_vec()));
+            server.seq = 1;
+            server.write(&[1]);
+            server.write(&wire::column("c"));
+            server.write(&wire::eof(2));
+            server.write(&wire::pack_row(&[Some(b"x")]));
+        });
+        let lines = run(THREE, &[&port]);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(
+            lines[0].starts_with("first\tERROR 2013 (HY000): Lost connection"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[0].ends_with("\t1"),
+            "what came before the error is told: {lines:?}"
+        );
+        assert!(lines[1].starts_with("second\tERROR 2013"), "{lines:?}");
+        assert!(lines[2].starts_with("third\tERROR 2006"), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_file_is_refused() {
+    let lines = with_server(
+        "dpml.execute_query_buffered(server, 'CREATE TEMPORARY TABLE l (a INT)', function() end)
+         dpml.execute_query_buffered(server, \"LOAD DATA LOCAL INFILE '/etc/hostname' INTO TABLE l\",
+           function(_, _, result, err) print(err.errnum) dpm.close(server) end)",
+    );
+    assert_eq!(lines.len(), 1);
+    assert!(
+        ["2013", "1148", "4166"].contains(&lines[0].as_str()),
+        "{lines:?}"
+    );
+}
+
+/// Tries to log in, and gives what the callback is told.
+#[track_caller]
+fn login(options: &str) -> String {
+    let script = format!(
+        "dpml.connect_mysql_server {{ {options}, callback = function(server, err)
+           if err then
+             assert(server == nil)
+             print(err)
+             assert(type(err.errnum) == 'number' and #err.sqlstate == 5 and #err.message > 0)
+           else
+             keep = server
+             dpml.execute_query_buffered(server, 'SELECT CURRENT_USER(), DATABASE()', function(_, _, result)
+               print(unpack(result.rows[1], 1, 2))
+               dpm.close(server)
+             end)
+           end
+         end }}"
+    );
+    let lines = run(&script, &[]);
+    assert_eq!(lines.len(), 1, "told once: {lines:?}");
+    lines[0].clone()
+}
+
+#[test]
+fn logging_in_to_a_server() {
+    let (port, socket) = (mariadb().port, mariadb().socket.display());
+    let account = format!("user = '{USER}', pass = '{PASSWORD}'");
+    let happy = format!("{USER}@%");
+    assert_eq!(
+        login(&format!("host = '127.0.0.1', port = {port}, {account}")),
+        format!("{happy}\tnil")
+    );
+    assert_eq!(
+        login(&format!(
+            "host = 'localhost', port = {port}, {account}, db = 'test'"
+        )),
+        format!("{happy}\ttest")
+    );
+    assert_eq!(
+        login(&format!("path = '{socket}', {account}")),
+        format!("{happy}\tnil")
+    );
+    assert_eq!(
+        login(&format!("host = '{socket}', {account}")),
+        format!("{happy}\tnil")
+    );
+    assert_eq!(
+        login(&format!("port = {port}, user = 'empty'")),
+        "empty@%\tnil"
+    );
+
+    let refused = login(&format!("port = {port}, user = '{USER}', pass = 'wrong'"));
+    assert!(
+        refused.starts_with("ERROR 1045 (28000): Access denied for user 'happy'"),
+        "{refused}"
+    );
+    let refused = login(&format!("port = {port}, {account}, db = 'nowhere'"));
+    assert!(
+        refused.starts_with("ERROR 1049 (42000): Unknown database"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_server_that_cannot_be_logged_in_to() {
+    let dead = process::free_port();
+    let told = login(&format!("port = {dead}"));
+    assert!(
+        told.starts_with(&format!(
+            "ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:{dead}' ("
+        )),
+        "{told}"
+    );
+    // Not a name at all, so that no name server is asked.
+    let told = login("host = 'no..such..host', port = 3306");
+    assert!(
+        told.starts_with("ERROR 2003 (HY000): Can't connect to server on 'no..such..host:3306' ("),
+        "{told}"
+    );
+    let told = login("path = '/no/such/socket'");
+    assert!(
+        told.starts_with("ERROR 2003 (HY000): Can't connect to server on '/no/such/socket' ("),
+        "{told}"
+    );
+
+    // What a mock server does, and what is told then.
+    type Behaviour = fn(&mut Wire);
+    let cases: [(Behaviour, &str); 5] = [
+        // An error in place of a handshake has no SQLSTATE.
+        (
+            |server| server.write(b"\xff\x10\x04Too many connections"),
+            "ERROR 1040 (HY000): Too many connections",
+        ),
+        (
+            |_| {},
+            "ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:",
+        ),
+        (
+            |server| server.write(b"nonsense"),
+            "ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:",
+        ),
+        (
+            |server| {
+                server.write(&wire::greeting(PLAIN));
+                server.read();
+            },
+            "ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:",
+        ),
+        (
+            |server| {
+                server.write(&wire::greeting(PLAIN));
+                server.read();
+                server.write(b"\xfesome_plugin\0abcdefghijklmnopqrst\0");
+                assert!(server.closed());
+            },
+            "ERROR 2059 (HY000): Authentication plugin 'some_plugin' is not supported",
+        ),
+    ];
+    for (behaviour, expected) in cases {
+        let mock = MockServer::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| behaviour(&mut mock.accept()));
+            let told = login(&format!("port = {}", mock.port));
+            assert!(told.starts_with(expected), "{told}");
+        });
+    }
+    if let Some(server) = mysql() {
+        let told = login(&format!(
+            "port = {}, user = '{USER}', pass = '{PASSWORD}'",
+            server.port
+        ));
+        assert!(
+            told.contains("2059") && told.contains("caching_sha2_password"),
+            "{told}"
+        );
+    }
+}
+
+/// A server that lets anybody in and answers by the script's `answer(sql, client)`.
+fn answering(answer: &str) -> Dpm {
+    let script = format!(
+        "local dpml = require 'dpml'
+         local function answer(sql, client) {answer} end
+         local l = require('harness').listen(function() end)
+         dpml.authenticate_new_clients(l, {{
+           new_command = function(cmd, id, client)
+             if cmd:command() == dpm.COM_QUIT then dpm.close(client) else answer(cmd:argument(), client) end
+             return dpm.DPM_NOPROXY
+           end,
+         }}, {{ [''] = '', me = dpm.hash_pass('secret') }})"
+    );
+    Launch::script(&script).start()
+}
+
+#[test]
+fn results_are_sent() {
+    let dpm = answering(
+        "local results = {
+           rows = {
+             fields = {
+               'text',
+               { name = 'number', type = dpm.MYSQL_TYPE_LONGLONG, flags = dpm.NOT_NULL_FLAG },
+               { name = 'more', org_name = 'm', table = 't', org_table = 'tt', db = 'd' },
+             },
+             rows = { { 'a', 1, true }, { nil, 2.5 }, { dpm.NULL, nil, 'x\\0y' }, {} },
+             warning_count = 3, server_status = dpm.SERVER_STATUS_IN_TRANS,
+           },
+           none = { fields = { 'a' }, rows = {} },
+           missing = { fields = { 'a' } },
+           ok = { affected_rows = 300, insert_id = '18446744073709551615', message = 'done', warning_count = 1 },
+           many = { fields = { 'a' }, rows = { { 1 } }, next = {
+                    affected_rows = 2, next = { fields = { 'b' }, rows = { { 3 } } } } },
+         }
+         if sql == 'error' then return dpml.send_error(client, '45000', 1644, 'as you wish') end
+         if sql == 'wrong' then return dpml.send_error(client, '450', 70000, 'x') end
+         dpml.send_resultset(client, results[sql])",
+    );
+    let port = dpm.port();
+    for shape in [PLAIN, MODERN] {
+        let mut wire = Wire::login_as(port, "me", "secret", shape);
+        let Answer::Rows {
+            columns,
+            rows,
+            status,
+        } = wire.query("rows")
+        else {
+            panic!("rows")
+        };
+        let some = |text: &str| Some(text.as_bytes().to_vec());
+        assert_eq!(
+            rows,
+            [
+                [some("a"), some("1"), some("1")],
+                [None, some("2.5"), None],
+                [None, None, some("x\0y")],
+                [None, None, None],
+            ]
+        );
+        assert_eq!(status & 1, 1, "in a transaction");
+        assert!(
+            columns[2].starts_with(b"\x03def\x01d\x01t\x02tt\x04more\x01m"),
+            "{:?}",
+            columns[2]
+        );
+        for empty in ["none", "missing"] {
+            assert!(wire.rows(empty).is_empty());
+        }
+        let Answer::Ok(ok) = wire.query("ok") else {
+            panic!("an OK")
+        };
+        assert!(
+            ok.starts_with(b"\0\xfc\x2c\x01\xfe\xff\xff\xff\xff\xff\xff\xff\xff"),
+            "{ok:?}"
+        );
+        assert!(ok.ends_with(b"done"));
+        assert_eq!(wire.rows("many"), [["1"]]);
+        let Answer::Ok(ok) = wire.answer() else {
+            panic!("an OK")
+        };
+        assert_eq!(ok[1], 2);
+        let Answer::Rows { rows, status, .. } = wire.answer() else {
+            panic!("rows")
+        };
+        assert_eq!((rows.len(), status & 8), (1, 0), "the last one");
+        assert_eq!(
+            wire.query("error"),
+            Answer::Err(1644, "45000".into(), "as you wish".into())
+        );
+        assert!(
+            matches!(wire.query("wrong"), Answer::Err(1105, ..)),
+            "what cannot be sent is not"
+        );
+        assert_eq!(wire.rows("many"), [["1"]]);
+    }
+    dpm.line("err:errnum: expected an integer from 0 to 65535");
+    let said = Cli::tool(Flavour::MariaDb, "mysql")
+        .args([
+            "--no-defaults",
+            "--protocol=tcp",
+            "-h127.0.0.1",
+            "-ume",
+            "-psecret",
+            "-N",
+            "-B",
+            "--comments",
+        ])
+        .arg(format!("-P{port}"))
+        .args(["-e", "rows; many"])
+        .ok();
+    assert_eq!(
+        said,
+        "a\t1\t1\nNULL\t2.5\tNULL\nNULL\tNULL\tx\\0y\nNULL\tNULL\tNULL\n1\n3\n"
+    );
+}
+
+#[test]
+fn accounts() {
+    let dpm = answering("dpml.send_resultset(client, {})");
+    let port = dpm.port();
+    assert!(matches!(
+        Wire::login_as(port, "me", "secret", MODERN).query("x"),
+        Answer::Ok(_)
+    ));
+    assert!(matches!(
+        Wire::login_as(port, "", "", PLAIN).query("x"),
+        Answer::Ok(_)
+    ));
+    for (user, password) in [
+        ("me", "wrong"),
+        ("me", ""),
+        ("you", "secret"),
+        ("", "secret"),
+    ] {
+        let login = options(port).user(Some(user)).pass(Some(password));
+        let refused = mysql::Conn::new(login).unwrap_err().to_string();
+        assert!(
+            refused.contains("1045") && refused.contains("127.0.0.1"),
+            "{refused}"
+        );
+    }
+    dpm.wait_until_idle();
+    dpm.assert_no_errors();
+}
+
+#[test]
+fn tables_are_dumped() {
+    let lines = run(
+        "local t = { 'a', 'b\"\\n\\0', [10] = true, x = { 1, { deep = dpm.NULL ~= nil } }, empty = {}, n = 0.5 }
+         t.self = t
+         t.x.up = t.x
+         t.again = t.empty
+         t[false] = 'no'
+         dpml.dump_table(t)
+         dpml.dump_table({})
+         dpml.dump_table('text')
+         dpml.dump_table(nil)
+         assert(not next(t.empty))",
+        &[],
+    );
+    let expected = r#"{
+    [1] = "a"
+    [2] = "b\"\n\0"
+    [10] = true
+    [false] = "no"
+    ["again"] = {}
+    ["empty"] = {}
+    ["n"] = 0.5
+    ["self"] = <a table above>
+    ["x"] = {
+        [1] = 1
+        [2] = {
+            ["deep"] = true
+        }
+        ["up"] = <a table above>
+    }
+}
+{
+}
+"text"
+nil"#;
+    assert_eq!(lines.join("\n"), expected);
+}
+
+#[test]
+fn callbacks_are_registered_by_the_table() {
+    let lines = run(
+        "local function a() end
+         local function b() end
+         local listener, object = dpm.listener('127.0.0.1', 0), dpm.new_callback()
+         for _, each in ipairs { listener, object } do
+           dpml.register_callbacks(each, { [dpm.MYC_CONNECT] = a, [dpm.MY_CLOSING] = b })
+           print(each:register(dpm.MYC_CONNECT) == a, each:register(dpm.MY_CLOSING) == b)
+           dpml.register_callbacks(each, {})
+         end
+         print(pcall(dpml.register_callbacks, object, { [12345] = a }))
+         dpm.close(listener)",
+        &[],
+    );
+    assert_eq!(lines[..2], ["true\ttrue", "true\ttrue"]);
+    assert!(
+        lines[2].starts_with("false\t") && lines[2].contains("a state"),
+        "{lines:?}"
+    );
+}
+
+both! {
+    fn clients_are_passed_through(server) {
+        let dpm = Dpm::start(
+            "local dpml = require 'dpml'
+             local l = require('harness').listen(function() end)
+             local servers = {}
+             dpml.passthrough_new_clients(l, {
+               new_client = function(client, server)
+                 servers[client:id()] = server:id()
+                 print('new', client:remote_id() == server:id(), server:remote_id() == client:id())
+               end,
+               new_command = function(cmd, id, client)
+                 print('command', cmd:argument(), id == client:id())
+                 if cmd:argument() == 'no' then
+                   dpml.send_error(client, '42000', 1142, 'no')
+                   return dpm.DPM_NOPROXY
+                 end
+               end,
+               finished_command = function(id, client) print('finished', id == client:id()) end,
+               closing = function(id, client) print('closing', servers[id] == client:remote_id()) end,
+             }, { arg[1], tonumber(arg[2]) })",
+            server,
+        );
+        let mut wire = Wire::login_empty(dpm.port(), MODERN);
+        assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+        assert!(matches!(wire.query("no"), Answer::Err(1142, ..)));
+        assert_eq!(wire.rows("SELECT 2"), [["2"]]);
+        drop(wire);
+        dpm.wait_until_idle();
+        let told: Vec<String> = dpm.lines("").into_iter().filter(|l| l.contains("true")).collect();
+        assert_eq!(told, [
+            "new\ttrue\ttrue",
+            "command\tSELECT 1\ttrue", "finished\ttrue",
+            "command\tno\ttrue", "finished\ttrue",
+            "command\tSELECT 2\ttrue", "finished\ttrue",
+            "closing\ttrue",
+        ]);
+        dpm.assert_no_errors();
+
+        // Whichever end goes first takes the other with it.
+        let mut wire = Wire::login_empty(dpm.port(), MODERN);
+        let _ = wire.query("KILL CONNECTION_ID()");
+        assert!(wire.closed());
+        dpm.wait_until_idle();
+    }
+}
+
+#[test]
+fn clients_are_passed_through_without_any_callback() {
+    let server = Server::start_own(Flavour::MariaDb, &[]);
+    for address in ["{ arg[1], tonumber(arg[2]) }", "{ arg[3] }"] {
+        let dpm = Launch::script(&format!(
+            "local l = require('harness').listen(function() end)
+             require('dpml').passthrough_new_clients(l, {{}}, {address})"
+        ))
+        .server(&server)
+        .arg(server.socket.display())
+        .start();
+        assert_eq!(Cli::query(Flavour::MariaDb, dpm.port(), "SELECT 1"), "1\n");
+        dpm.wait_until_idle();
+        assert!(
+            dpm.stat("callbacks") <= 2.0,
+            "nothing but connects enters Lua"
+        );
+    }
+    let dpm = Launch::script(
+        "local l = require('harness').listen(function() end)
+         require('dpml').passthrough_new_clients(l, { closing = function() print('closing') end }, { arg[1], tonumber(arg[2]) })",
+    )
+    .server(&server)
+    .start();
+    let mut wire = Wire::login(dpm.port(), PLAIN);
+    server.kill();
+    assert!(wire.closed());
+    dpm.line("closing");
+    assert!(Wire::connect(dpm.port()).closed(), "nobody behind it");
+    eventually("both are told", || dpm.lines("closing").len() == 2);
+    dpm.wait_until_idle();
+    dpm.assert_no_errors();
+}
