@@ -50,7 +50,14 @@ impl Proxy {
             conn.info.state.set(Some(Event::Closing));
             conn.info.clone()
         };
-        log::info!(
+        // What a script has lost hold of by mistake would otherwise just be gone some day.
+        let level = if collected {
+            log::Level::Warn
+        } else {
+            log::Level::Info
+        };
+        log::log!(
+            level,
             "connection {} ({:?} {}): closing: {reason}",
             id.serial,
             info.kind,

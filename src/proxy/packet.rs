@@ -29,9 +29,19 @@ impl Proxy {
             self.put_error(id, &error_packet(1047, b"08S01", "Unknown command".into()));
             return;
         }
-        let Some((hold, mut unlink)) = self.ask(&taken) else {
+        let Some((mut hold, mut unlink)) = self.ask(&taken) else {
             return;
         };
+        if !hold && taken.expects_answer() && self.core().has_been_answered(id) {
+            // Forwarded all the same it would be carried out, and its answer be taken for that of
+            // the next command.
+            log::error!(
+                "connection {}: a callback answered a command without returning \
+                 dpm.DPM_NOPROXY: the command is not forwarded",
+                id.serial
+            );
+            hold = true;
+        }
         let receiver = self.core().peer(id);
         let mut events = EventSet::NONE;
         if !hold {

@@ -33,6 +33,7 @@ impl Proxy {
                     return Ok(code);
                 }
                 if core.conns.is_empty() && core.script_timers == 0 {
+                    log::info!("no listener, connection or timer is left to wait for: leaving");
                     return Ok(0);
                 }
             }

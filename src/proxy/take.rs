@@ -45,6 +45,15 @@ impl Taken<'_> {
             && self.answers != Some(Com::FIELD_LIST)
     }
 
+    /// A client's command that will be answered.
+    pub(super) fn expects_answer(&self) -> bool {
+        self.step.kind == PacketKind::Command
+            && self
+                .payload
+                .first()
+                .is_some_and(|first| Com(*first).expects_answer())
+    }
+
     pub(super) fn is_quit(&self) -> bool {
         self.step.kind == PacketKind::Command && self.payload.first() == Some(&Com::QUIT.0)
     }
@@ -152,6 +161,11 @@ impl Core {
             discard,
             unknown,
         })
+    }
+
+    /// Whether a client has had its answer to all that it has asked.
+    pub(super) fn has_been_answered(&self, id: ConnId) -> bool {
+        self.open(id).is_some_and(Conn::idle)
     }
 
     /// The server's responses, so many from the present one on, are for nobody: drain them.

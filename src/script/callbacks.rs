@@ -81,8 +81,9 @@ pub fn index(event: Event) -> i32 {
 /// The arguments of `register`: a state, and what is to be done with its function. Without a
 /// second argument it is only asked for.
 pub fn state_argument(args: &Args) -> Result<Event, ScriptError> {
-    let number = args.integer(0, "state", u64::MAX)?;
-    Event::from_number(number)
+    args.integer(0, "state", u64::MAX)
+        .ok()
+        .and_then(Event::from_number)
         .ok_or_else(|| args.expected(0, "state", "a state such as dpm.MYC_SENT_CMD"))
 }
 

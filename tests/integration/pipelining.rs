@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::wire::{Answer, MockServer, Wire, caps, com, err, frames, ok};
-use crate::support::{Stage, mariadb};
+use crate::support::wire::{
+    Answer, Greeting, MockServer, Wire, auth_packet, caps, com, err, frames, ok,
+};
+use crate::support::{PASSWORD, Stage, USER, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
 const MODERN: u32 = PLAIN | caps::DEPRECATE_EOF;
@@ -317,4 +319,40 @@ fn flush_disconnect_in_a_login_leaves_it_to_the_script() {
     stage.dpm.line("user\thappy\t0");
     stage.until("servers[1]:state() == dpm.MYS_WAIT_CMD");
     stage.link(1, 1);
+}
+
+#[test]
+fn commands_straight_behind_the_auth_packet_wait_for_the_end_of_the_login() {
+    for startfile in [
+        "require('harness').passthrough()",
+        "local h = require('harness') h.passthrough(h.trace('at '))",
+    ] {
+        let dpm = crate::support::Dpm::start(startfile, mariadb());
+        for quit in [false, true] {
+            let mut wire = Wire::connect(dpm.port());
+            let greeting = Greeting::parse(&wire.read());
+            wire.capabilities = PLAIN & greeting.capabilities;
+            let mut auth = auth_packet(&greeting.nonce, USER, PASSWORD, wire.capabilities);
+            auth.extend_from_slice(b"mysql_native_password\0");
+            let mut bytes = frames(&auth, &mut 1);
+            if !quit {
+                bytes.extend(queries(&["SELECT 1", "SELECT 2"]));
+            }
+            bytes.extend(frames(&[com::QUIT], &mut 0));
+            wire.raw(&bytes);
+            wire.seq = 2;
+            assert_eq!(wire.read()[0], 0, "the login");
+            if !quit {
+                for n in [b"1", b"2"] {
+                    match answer(&mut wire) {
+                        Answer::Rows { rows, .. } => assert_eq!(rows, [[Some(n.to_vec())]]),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            assert!(wire.closed());
+        }
+        dpm.wait_until_idle();
+        dpm.assert_no_errors();
+    }
 }

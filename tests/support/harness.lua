@@ -39,8 +39,9 @@ end
 -- The name of a state, and tables of all states of one side.
 h.names = {}
 for name, value in pairs(dpm) do
-  -- MY_CLIENT and MY_SERVER look like states, and have a state's number.
-  if name:match("^MY[CS]?_") and name ~= "MY_CLIENT" and name ~= "MY_SERVER" then h.names[value] = name end
+  -- These two are no states, though their numbers are some state's.
+  local state = name:match("^MY[CS]?_") and name ~= "MY_CLIENT" and name ~= "MY_SERVER"
+  if state and type(value) == "number" then h.names[value] = name end
 end
 
 -- Connections that a test has made with the functions below, in their order. They stay.
