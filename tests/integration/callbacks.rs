@@ -288,6 +288,30 @@ fn the_end_of_an_answer_is_held_and_sent_later() {
 }
 
 #[test]
+fn a_command_that_was_answered_is_not_forwarded_too() {
+    // The first mistake of every firewall: the answer is wired, and the verdict forgotten.
+    let dpm = scripted(
+        "local dpml = require('dpml')
+         client[dpm.MYC_SENT_CMD] = function(cmd, id, conn)
+           if cmd:argument():find('forbidden') then
+             dpml.send_error(conn, '42000', 1142, 'no')
+           end
+         end",
+    );
+    for shape in [PLAIN, MODERN] {
+        let mut wire = Wire::login(dpm.port(), shape);
+        for _ in 0..2 {
+            assert!(matches!(
+                wire.query("SELECT 'forbidden'"),
+                Answer::Err(1142, ..)
+            ));
+            assert_eq!(wire.rows("SELECT 1"), [["1"]], "its own answer");
+        }
+    }
+    dpm.line("a callback answered a command without returning dpm.DPM_NOPROXY");
+}
+
+#[test]
 fn what_is_no_number_forwards() {
     for result in [
         "",
