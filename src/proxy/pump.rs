@@ -166,10 +166,7 @@ impl Core {
                 };
                 conn.input = BytesMut::from(buffer.get(..waiting).unwrap_or_default());
                 conn.need = need;
-                match conn.broken.take() {
-                    Some(reason) => Fill::Ended(reason),
-                    None => Fill::Nothing,
-                }
+                self.exhausted(id)
             }
             Err(error) => Fill::Ended(format!("read: {error}")),
         }
@@ -203,7 +200,7 @@ impl Core {
                         return Fill::Nothing;
                     }
                 }
-                Ok(None) => return Fill::Nothing,
+                Ok(None) => return self.exhausted(id),
                 Err(error) => return Fill::Ended(format!("read: {error}")),
             }
         }
@@ -226,8 +223,16 @@ impl Core {
                 conn.need = 0;
                 Fill::Large(std::mem::take(&mut conn.input))
             }
-            Ok(None) => Fill::Nothing,
+            Ok(None) => self.exhausted(id),
             Err(error) => Fill::Ended(format!("read: {error}")),
+        }
+    }
+
+    /// There is nothing to be read now: the end, if writing has failed already.
+    fn exhausted(&mut self, id: ConnId) -> Fill {
+        match self.open_mut(id).and_then(|conn| conn.broken.take()) {
+            Some(reason) => Fill::Ended(reason),
+            None => Fill::Nothing,
         }
     }
 
