@@ -11,6 +11,8 @@
 //! - Answers of all kinds: [`Ok`], [`ErrPacket`], [`Eof`].
 //! - Commands: [`Command`]; answers of their own have COM_STATISTICS ([`Stats`]),
 //!   COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL ([`LocalInfile`]).
+//! - Statements: [`Execute`] and [`BulkExecute`], whose parameters are [`ParamValue`]s of a
+//!   [`ParamType`]; the shorter commands about statements are accessors of [`Command`].
 //! - Results: [`ResultsetHeader`], [`Column`], rows of the text protocol ([`TextRow`],
 //!   [`row::encode`]) and of the binary one ([`binary_row`], whose values read as text, too).
 //!
@@ -25,6 +27,7 @@
 mod auth;
 mod auth_data;
 pub mod binary_row;
+mod bulk_execute;
 mod capabilities;
 mod column;
 mod column_type;
@@ -33,6 +36,7 @@ mod command;
 mod eof;
 mod err;
 mod error;
+mod execute;
 mod float_text;
 pub mod frame;
 mod handshake;
@@ -40,12 +44,14 @@ pub mod lenenc;
 mod local_infile;
 mod ok;
 mod original;
+mod param;
 mod prepare_ok;
 mod reader;
 mod resultset_header;
 pub mod row;
 pub mod scramble;
 mod ssl_request;
+mod statement_command;
 mod stats;
 mod status;
 mod temporal;
@@ -56,6 +62,7 @@ mod writer;
 pub use auth::Auth;
 pub use auth_data::{AuthMoreData, AuthSwitch};
 pub use binary_row::BinaryColumn;
+pub use bulk_execute::{BulkExecute, BulkRows};
 pub use capabilities::Capabilities;
 pub use column::Column;
 pub use column_type::{ColumnType, column_flags};
@@ -64,15 +71,18 @@ pub use command::Command;
 pub use eof::Eof;
 pub use err::ErrPacket;
 pub use error::{DecodeError, Problem};
+pub use execute::{Bound, Execute, Param, execute_flags};
 pub use handshake::Handshake;
 pub use local_infile::LocalInfile;
 pub use ok::Ok;
 pub use original::Original;
+pub use param::{ParamError, ParamType, ParamValue};
 pub use prepare_ok::PrepareOk;
 pub use reader::Reader;
 pub use resultset_header::ResultsetHeader;
 pub use row::TextRow;
 pub use ssl_request::SslRequest;
+pub use statement_command::{LAST_PREPARED, LongData};
 pub use stats::Stats;
 pub use status::Status;
 pub use writer::Put;

@@ -2,6 +2,7 @@
 
 mod captured;
 mod properties;
+mod statements;
 
 use super::*;
 

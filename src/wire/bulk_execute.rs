@@ -1,0 +1,163 @@
+//! COM_STMT_BULK_EXECUTE: runs a statement once for each of many rows of values. MariaDB only.
+
+use super::execute::put;
+use super::param::{ParamError, ParamType, ParamValue};
+use super::reader::Reader;
+use super::{Com, DecodeError};
+use bytes::BufMut;
+
+const NAME: &str = "bulk execute";
+
+/// What stands before each value.
+mod indicator {
+    pub(super) const NONE: u8 = 0;
+    pub(super) const NULL: u8 = 1;
+    pub(super) const DEFAULT: u8 = 2;
+    pub(super) const IGNORE: u8 = 3;
+}
+
+/// A command that runs a statement many times.
+///
+/// <https://mariadb.com/docs/server/reference/clientserver-protocol/3-binary-protocol-prepared-statements/com_stmt_bulk_execute>
+#[derive(Debug, Clone, PartialEq)]
+pub struct BulkExecute {
+    /// Which statement; 0xFFFFFFFF is the one that was prepared last.
+    pub statement_id: u32,
+    /// See the constants.
+    pub flags: u16,
+    /// The types of the parameters, sent here or known.
+    pub types: Vec<ParamType>,
+}
+
+impl BulkExecute {
+    /// A result of each unit is wanted.
+    pub const SEND_UNIT_RESULTS: u16 = 64;
+    /// The types are in the packet.
+    pub const SEND_TYPES: u16 = 128;
+
+    /// Decodes all but the rows, which the second value reads. `params` is how many parameters
+    /// the statement takes, `types` what an earlier execute bound.
+    pub fn decode<'a>(
+        payload: &'a [u8],
+        params: u16,
+        types: &[ParamType],
+    ) -> Result<(Self, BulkRows<'a>), DecodeError> {
+        let mut reader = Reader::new(NAME, payload);
+        reader.header(Com::STMT_BULK_EXECUTE.0)?;
+        let mut bulk = Self {
+            statement_id: reader.u32("statement_id")?,
+            flags: reader.u16("flags")?,
+            types: Vec::new(),
+        };
+        if params == 0 {
+            return Err(reader.invalid("rows", "the statement takes no parameters"));
+        }
+        let params = usize::from(params);
+        bulk.types = if bulk.flags & Self::SEND_TYPES != 0 {
+            let mut sent = Vec::with_capacity(params);
+            for _ in 0..params {
+                sent.push(ParamType::from_bytes(reader.array("parameter_type")?));
+            }
+            sent
+        } else {
+            let known = types.get(..params).ok_or(reader.invalid(
+                "parameter_type",
+                "left out, and no execute that was seen before has sent it",
+            ))?;
+            known.to_vec()
+        };
+        let rows = BulkRows {
+            reader,
+            types: bulk.types.clone(),
+        };
+        Ok((bulk, rows))
+    }
+
+    /// Appends the payload with these rows to `out`; nothing, if that fails.
+    pub fn encode(&self, rows: &[Vec<ParamValue>], out: &mut Vec<u8>) -> Result<(), ParamError> {
+        let start = out.len();
+        let result = self.append(rows, out);
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    fn append(&self, rows: &[Vec<ParamValue>], out: &mut Vec<u8>) -> Result<(), ParamError> {
+        if self.types.is_empty() || rows.is_empty() {
+            return Err(ParamError::Impossible(
+                "a bulk execute needs parameters, and values for them",
+            ));
+        }
+        out.put_u8(Com::STMT_BULK_EXECUTE.0);
+        out.put_u32_le(self.statement_id);
+        out.put_u16_le(self.flags);
+        if self.flags & Self::SEND_TYPES != 0 {
+            for param_type in &self.types {
+                out.put_slice(&param_type.to_bytes());
+            }
+        }
+        for row in rows {
+            if row.len() != self.types.len() {
+                return Err(ParamError::Impossible(
+                    "a row has more values than there are parameters, or fewer",
+                ));
+            }
+            for (at, (value, param_type)) in row.iter().zip(&self.types).enumerate() {
+                match value {
+                    ParamValue::Null => out.put_u8(indicator::NULL),
+                    ParamValue::Default => out.put_u8(indicator::DEFAULT),
+                    ParamValue::Ignore => out.put_u8(indicator::IGNORE),
+                    _ => {
+                        out.put_u8(indicator::NONE);
+                        put(value, *param_type, at, out)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a bulk execute, one at a time: a packet of NULLs holds more rows than one would want
+/// in memory at once.
+#[derive(Debug, Clone)]
+pub struct BulkRows<'a> {
+    reader: Reader<'a>,
+    types: Vec<ParamType>,
+}
+
+impl BulkRows<'_> {
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.reader.peek().len()
+    }
+
+    fn row(&mut self) -> Result<Vec<ParamValue>, DecodeError> {
+        let reader = &mut self.reader;
+        let value = |param_type: &ParamType| match reader.u8("indicator")? {
+            indicator::NONE => param_type.decode(reader),
+            indicator::NULL => Ok(ParamValue::Null),
+            indicator::DEFAULT => Ok(ParamValue::Default),
+            indicator::IGNORE => Ok(ParamValue::Ignore),
+            _ => Err(reader.invalid("indicator", "none of 0 to 3")),
+        };
+        self.types.iter().map(value).collect()
+    }
+}
+
+impl Iterator for BulkRows<'_> {
+    type Item = Result<Vec<ParamValue>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let row = self.row();
+        if row.is_err() {
+            // There is no telling where the next one would begin.
+            self.reader.rest();
+        }
+        Some(row)
+    }
+}
