@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh
 . tests/setup.sh
-# shellcheck source=tests/mysql.sh
-. tests/mysql.sh
+# shellcheck source=tests/sid.sh
+. tests/sid.sh
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/dpm-run-XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -38,12 +38,13 @@ compgen -G "/usr/lib/*/lua/5.1/cjson.so" >/dev/null || need_packages lua-cjson
 /usr/bin/python3 -c 'import pymysql, cryptography' 2>/dev/null ||
     need_packages python3 python3-pymysql python3-cryptography
 note "MariaDB: $(mariadbd --version | sed 's/.*Ver //')"
-if need_mysql; then
-    export DPM_TEST_MYSQL=$MYSQL_LANE
+if need_sid mariadb11; then
+    export DPM_TEST_SID=$SID_LANE
+    note "MySQL: $(sid_version mysqld)"
+    note "MariaDB beside it: $(sid_version mariadbd)"
 else
-    # The tests of this lane count themselves as skipped.
-    export DPM_TEST_MYSQL=none
-    printf '\n!!!! MySQL 9.7 could not be had: its lane is SKIPPED. MariaDB'\''s still runs. !!!!\n'
+    # The tests of these lanes count themselves as skipped.
+    printf '\n!!!! Debian sid could not be had as a whole: what it lacks of MySQL 9.7 and MariaDB 11 is SKIPPED. !!!!\n'
 fi
 
 if [ $# -gt 0 ]; then

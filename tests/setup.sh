@@ -17,6 +17,8 @@ step() {
     log=$(mktemp)
     note "$what …"
     (
+        # Its last sleep outlives it, and must not keep the lock that this shell may have on 9.
+        exec 9>&-
         while sleep 10; do note "  still busy: $what ($((SECONDS - begun)) s)"; done
     ) &
     ticker=$!
@@ -70,4 +72,23 @@ need_mariadb() {
     need mariadbd mariadb-server-core
     need mariadb mariadb-client-core
     need setpriv util-linux
+    need_mariadb_plugins
+}
+
+# The plugins that authenticate are in the package that would start a service: so it is only
+# unpacked, into the cache, and the tests' servers are told where.
+need_mariadb_plugins() {
+    local version folder=${XDG_CACHE_HOME:-$HOME/.cache}/dpm/mariadb-plugins
+    [ ! -e /usr/lib/mysql/plugin/auth_ed25519.so ] || return 0
+    version=$(dpkg-query -W -f '${Version}' mariadb-server-core)
+    [ "$(cat "$folder/version" 2>/dev/null)" != "$version" ] || return 0
+    rm -rf "$folder.$$"
+    mkdir -p "$folder.$$"
+    step "downloading MariaDB's plugins" sh -c \
+        'cd "$1" && apt-get -o APT::Sandbox::User=root download "mariadb-server=$2" && dpkg-deb -x ./*.deb .' \
+        plugins "$folder.$$" "$version" || fail "no plugins for MariaDB $version"
+    mv "$folder.$$/usr/lib/mysql/plugin" "$folder.$$/plugin"
+    rm -rf "$folder.$$/usr" "$folder.$$"/*.deb "$folder"
+    printf '%s\n' "$version" >"$folder.$$/version"
+    mv "$folder.$$" "$folder" || [ -e "$folder/version" ]
 }

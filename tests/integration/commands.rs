@@ -182,7 +182,7 @@ fn prepared(t: &mut Talk, server: &Server) {
         &execute_argument(call, 1, &[Some(b"1")]),
     );
     t.say("a syntax error", com::STMT_PREPARE, b"SELEKT ?");
-    if server.flavour == Flavour::MariaDb {
+    if server.flavour.is_mariadb() {
         // "The last prepared one", which did not come about.
         let last = execute_argument(u32::MAX, 0, &[]);
         t.say("execute the last one", com::STMT_EXECUTE, &last);
@@ -192,7 +192,7 @@ fn prepared(t: &mut Talk, server: &Server) {
 /// COM_CHANGE_USER, with the AuthSwitch that the servers answer with.
 fn change_user(t: &mut Talk, server: &Server, base: &str) {
     let plugin: &[u8] = match server.flavour {
-        Flavour::MariaDb => b"mysql_native_password",
+        Flavour::MariaDb | Flavour::MariaDb11 => b"mysql_native_password",
         Flavour::MySql => b"caching_sha2_password",
     };
     let argument = [b"empty\0\0", base.as_bytes(), b"\0\x2d\0", plugin, b"\0"].concat();
@@ -205,7 +205,7 @@ fn change_user(t: &mut Talk, server: &Server, base: &str) {
         heads.push(answer[0]);
     }
     t.record.push(("change user".into(), vec![heads, answer]));
-    if server.flavour == Flavour::MariaDb {
+    if server.flavour.is_mariadb() {
         let argument = [
             b"happy\0\x14",
             &[7u8; 20][..],
@@ -372,7 +372,7 @@ both! {
     /// COM_BINLOG_DUMP: an endless stream, cut by the client.
     fn binlog_dump(server) {
         let name = server.sql(match server.flavour {
-            Flavour::MariaDb => "SHOW MASTER STATUS",
+            Flavour::MariaDb | Flavour::MariaDb11 => "SHOW MASTER STATUS",
             Flavour::MySql => "SHOW BINARY LOG STATUS",
         });
         let name = name.split('\t').next().unwrap().to_owned();

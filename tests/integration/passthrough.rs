@@ -58,11 +58,11 @@ both! {
 
 both! {
     fn the_clients_of_the_other_kind_work_too(server) {
-        if server.flavour == Flavour::MariaDb && !support::server::mysql_available() {
+        if server.flavour.is_mariadb() && !support::server::mysql_available() {
             return;
         }
         let other = match server.flavour {
-            Flavour::MariaDb => Flavour::MySql,
+            Flavour::MariaDb | Flavour::MariaDb11 => Flavour::MySql,
             Flavour::MySql => Flavour::MariaDb,
         };
         let dpm = Dpm::passthrough(server);
@@ -156,7 +156,7 @@ both! {
             let cli = Cli::login(server.flavour, "mysqldump", port)
                 .args(["--routines", "--triggers", "--hex-blob", "--skip-dump-date"]);
             let cli = match server.flavour {
-                Flavour::MariaDb => cli,
+                Flavour::MariaDb | Flavour::MariaDb11 => cli,
                 // Other tests write meanwhile.
                 Flavour::MySql => cli.arg("--set-gtid-purged=OFF"),
             };
@@ -398,7 +398,7 @@ both! {
         let base = server.database();
         server.sql(&format!("CREATE TABLE {base}.binlog_marker (id INT)"));
         let name = server.sql(match server.flavour {
-            Flavour::MariaDb => "SHOW MASTER STATUS",
+            Flavour::MariaDb | Flavour::MariaDb11 => "SHOW MASTER STATUS",
             Flavour::MySql => "SHOW BINARY LOG STATUS",
         });
         let name = name.split('\t').next().unwrap().to_owned();

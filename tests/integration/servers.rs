@@ -77,3 +77,32 @@ both! {
         assert_eq!(wire.rows("SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)"), [["empty"]]);
     }
 }
+
+/// The third lane: a server, its client, and the ways to log in that only it has.
+#[test]
+fn mariadb_11_logs_in_with_its_own_plugins() {
+    let Some(server) = support::mariadb11() else {
+        return;
+    };
+    for plugin in ["ed25519", "parsec"] {
+        server.sql(&format!(
+            "CREATE USER '{plugin}'@'%' IDENTIFIED VIA {plugin} USING PASSWORD('s3cret')"
+        ));
+        let who = Cli::client(Flavour::MariaDb11, server.port)
+            .args(["-u", plugin, "-ps3cret", "-e", "SELECT CURRENT_USER()"])
+            .ok();
+        assert_eq!(who, format!("{plugin}@%\n"));
+    }
+    server.sql("DROP USER ed25519, parsec");
+}
+
+#[test]
+fn mariadb_10_has_ed25519() {
+    let server = mariadb();
+    server.sql("CREATE USER edward@'%' IDENTIFIED VIA ed25519 USING PASSWORD('s3cret')");
+    let who = Cli::client(Flavour::MariaDb, server.port)
+        .args(["-u", "edward", "-ps3cret", "-e", "SELECT CURRENT_USER()"])
+        .ok();
+    assert_eq!(who, "edward@%\n");
+    server.sql("DROP USER edward");
+}

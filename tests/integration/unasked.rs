@@ -103,7 +103,7 @@ fn wait_timeout_of_a_real_server() {
         }
         let server = match flavour {
             Flavour::MariaDb => mariadb(),
-            Flavour::MySql => crate::support::mysql().unwrap(),
+            _ => crate::support::mysql().unwrap(),
         };
         for startfile in STARTFILES {
             let dpm = Dpm::start(startfile, server);

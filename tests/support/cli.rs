@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::process::{self, Finished};
-use super::server::{self, Flavour};
+use super::server::Flavour;
 use super::{PASSWORD, PATIENCE, USER};
 
 /// A command-line client about to run.
@@ -20,18 +20,8 @@ pub struct Cli {
 impl Cli {
     /// A program by its MySQL name ("mysql", "mysqldump", "mysqladmin", "mysqlbinlog"), bare.
     pub fn tool(flavour: Flavour, name: &str) -> Cli {
-        let program = match flavour {
-            Flavour::MySql => server::mysql_bin().join(name),
-            Flavour::MariaDb => match name {
-                "mysql" => "mariadb".into(),
-                "mysqldump" => "mariadb-dump".into(),
-                "mysqladmin" => "mariadb-admin".into(),
-                "mysqlbinlog" => "mariadb-binlog".into(),
-                other => other.into(),
-            },
-        };
         Cli {
-            command: process::command(program),
+            command: process::command(flavour.program(name)),
             input: Vec::new(),
             patience: Duration::from_secs(60),
         }
@@ -45,15 +35,14 @@ impl Cli {
             .arg(format!("-P{port}"))
             .arg(format!("-u{USER}"))
             .arg(format!("-p{PASSWORD}"));
-        match flavour {
-            Flavour::MariaDb => cli,
-            Flavour::MySql => cli
-                .arg("--get-server-public-key")
-                // It was built for a folder that is not there.
-                .arg(format!(
-                    "--plugin-dir={}",
-                    server::mysql_plugins().display()
-                )),
+        let cli = match flavour {
+            Flavour::MariaDb | Flavour::MariaDb11 => cli,
+            Flavour::MySql => cli.arg("--get-server-public-key"),
+        };
+        // Some were built for a folder that is not there.
+        match flavour.client_plugins() {
+            Some(folder) => cli.arg(format!("--plugin-dir={}", folder.display())),
+            None => cli,
         }
     }
 
@@ -66,7 +55,7 @@ impl Cli {
     pub fn interactive(flavour: Flavour, port: u16) -> Cli {
         let cli = Cli::login(flavour, "mysql", port);
         match flavour {
-            Flavour::MariaDb => cli,
+            Flavour::MariaDb | Flavour::MariaDb11 => cli,
             // MySQL 9's client does not listen to `source` and its like otherwise.
             Flavour::MySql => cli.arg("--commands"),
         }

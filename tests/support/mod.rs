@@ -23,7 +23,7 @@ pub mod wire;
 pub use cli::{Cli, python};
 pub use client::{connect, connect_as, options};
 pub use dpm::Dpm;
-pub use server::{Flavour, Server, mariadb, mysql};
+pub use server::{Flavour, Server, mariadb, mariadb11, mysql};
 pub use stage::Stage;
 pub use wire::{MockServer, Wire};
 

@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 use super::cli::Cli;
 use super::{PASSWORD, USER, process};
 
-/// The two kinds of server.
+/// The kinds of server.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// Debian 12's MariaDB, always there.
     MariaDb,
     /// MySQL 9.7 out of a bootstrapped Debian sid; a machine may lack it.
     MySql,
+    /// MariaDB 11.8 out of the same; a machine may lack it.
+    MariaDb11,
 }
 
 /// A running server. Killed and removed when dropped, or when the test process ends.
@@ -48,74 +50,145 @@ pub fn mysql() -> Option<&'static Server> {
     Some(SHARED.get_or_init(|| Server::start_own(Flavour::MySql, &[])))
 }
 
+/// The MariaDB 11.8 that the tests share, like [`mysql`].
+pub fn mariadb11() -> Option<&'static Server> {
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    if !Flavour::MariaDb11.available() {
+        return None;
+    }
+    Some(SHARED.get_or_init(|| Server::start_own(Flavour::MariaDb11, &[])))
+}
+
 /// Whether there is a MySQL; if not, notes that the calling test was skipped.
 pub fn mysql_available() -> bool {
-    if mysql_bin().join("mysqld").exists() {
-        return true;
-    }
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    // Through the descriptor, not `eprintln!`: the runner would swallow that.
-    let _ = writeln!(std::io::stderr(), "SKIPPED for want of MySQL 9.7: {test}");
-    if let Some(path) = std::env::var_os("DPM_TEST_SKIPS") {
-        let mut file = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .expect("the list of skipped tests");
-        writeln!(file, "{test}").expect("the list of skipped tests");
-    }
-    false
+    Flavour::MySql.available()
 }
 
 /// The folder of the bootstrapped sid.
-fn mysql_root() -> PathBuf {
-    if let Some(path) = std::env::var_os("DPM_TEST_MYSQL") {
+fn sid_root() -> PathBuf {
+    if let Some(path) = std::env::var_os("DPM_TEST_SID") {
         return path.into();
     }
+    cache().join("sid")
+}
+
+/// What the project keeps between runs.
+fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| {
         PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache")
     });
-    cache.join("dpm/sid")
+    cache.join("dpm")
 }
 
-/// The folder of MySQL's programs.
-pub fn mysql_bin() -> PathBuf {
-    mysql_root().join("dpm-bin")
-}
-
-/// The folder of MySQL's plugins, server's and clients'.
-pub fn mysql_plugins() -> PathBuf {
-    mysql_root().join("usr/lib/mysql/plugin")
+/// The folder of sid's programs, of MySQL's and MariaDB's.
+pub fn sid_bin() -> PathBuf {
+    sid_root().join("dpm-bin")
 }
 
 impl Flavour {
+    /// Whether it is a MariaDB of some age.
+    pub fn is_mariadb(self) -> bool {
+        self != Flavour::MySql
+    }
+
+    /// Whether it is there; if not, notes that the calling test was skipped.
+    pub fn available(self) -> bool {
+        let program = self.server_program();
+        if program.is_relative() || program.exists() {
+            return true;
+        }
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        // Through the descriptor, not `eprintln!`: the runner would swallow that.
+        let _ = writeln!(std::io::stderr(), "SKIPPED for want of {self:?}: {test}");
+        if let Some(path) = std::env::var_os("DPM_TEST_SKIPS") {
+            let mut file = std::fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)
+                .expect("the list of skipped tests");
+            writeln!(file, "{test}").expect("the list of skipped tests");
+        }
+        false
+    }
+
+    /// One of its programs, by its MySQL name.
+    pub fn program(self, name: &str) -> PathBuf {
+        let of_mariadb = match name {
+            "mysql" => "mariadb",
+            "mysqldump" => "mariadb-dump",
+            "mysqladmin" => "mariadb-admin",
+            "mysqlbinlog" => "mariadb-binlog",
+            other => other,
+        };
+        match self {
+            Flavour::MySql => sid_bin().join(name),
+            Flavour::MariaDb => of_mariadb.into(),
+            Flavour::MariaDb11 => sid_bin().join(of_mariadb),
+        }
+    }
+
+    /// The folder of the plugins of its clients, where it is not the one they were built for.
+    pub fn client_plugins(self) -> Option<PathBuf> {
+        match self {
+            Flavour::MySql => Some(sid_root().join("usr/lib/mysql/plugin")),
+            Flavour::MariaDb => None,
+            Flavour::MariaDb11 => std::fs::read_dir(sid_root().join("usr/lib"))
+                .ok()?
+                .filter_map(|entry| Some(entry.ok()?.path().join("libmariadb3/plugin")))
+                .find(|folder| folder.exists()),
+        }
+    }
+
     fn server_program(self) -> PathBuf {
         match self {
-            Flavour::MariaDb => PathBuf::from("mariadbd"),
-            Flavour::MySql => mysql_bin().join("mysqld"),
+            Flavour::MySql => sid_bin().join("mysqld"),
+            _ => self.program("mariadbd"),
         }
     }
 
     /// The options that say where the program's own files are. They must come first.
     fn base(self) -> Vec<String> {
         let mut options = vec!["--no-defaults".to_owned()];
-        if self == Flavour::MySql {
-            let usr = mysql_root().join("usr");
-            let usr = usr.display();
-            options.push(format!("--basedir={usr}"));
-            options.push(format!("--lc-messages-dir={usr}/share/mysql"));
-            options.push(format!("--character-sets-dir={usr}/share/mysql/charsets"));
-            options.push(format!("--plugin-dir={usr}/lib/mysql/plugin"));
-        }
+        let (usr, share) = match self {
+            Flavour::MariaDb => {
+                let installed = Path::new("/usr/lib/mysql/plugin/auth_ed25519.so");
+                let unpacked = cache().join("mariadb-plugins/plugin");
+                if !installed.exists() && unpacked.exists() {
+                    options.push(format!("--plugin-dir={}", unpacked.display()));
+                }
+                return options;
+            }
+            Flavour::MySql => (sid_root().join("usr"), "mysql"),
+            Flavour::MariaDb11 => (sid_root().join("mariadb/usr"), "mariadb"),
+        };
+        let usr = usr.display();
+        options.push(format!("--basedir={usr}"));
+        options.push(format!("--lc-messages-dir={usr}/share/{share}"));
+        options.push(format!("--character-sets-dir={usr}/share/{share}/charsets"));
+        options.push(format!("--plugin-dir={usr}/lib/mysql/plugin"));
         options
+    }
+
+    /// The plugins that a running server has besides its own: with accounts of theirs, MariaDB can
+    /// ask for `ed25519`, and 11.8 for `parsec` and `caching_sha2_password`.
+    fn plugins(self) -> &'static [&'static str] {
+        match self {
+            Flavour::MySql => &[],
+            Flavour::MariaDb => &["--plugin-load-add=auth_ed25519"],
+            Flavour::MariaDb11 => &[
+                "--plugin-load-add=auth_ed25519",
+                "--plugin-load-add=auth_parsec",
+                "--plugin-load-add=auth_mysql_sha2",
+            ],
+        }
     }
 
     /// Durability costs time and gives a test nothing.
     fn settings(self) -> &'static [&'static str] {
         match self {
-            Flavour::MariaDb => &[
+            Flavour::MariaDb | Flavour::MariaDb11 => &[
                 "--innodb-log-file-size=48M",
                 "--aria-log-file-size=8M",
                 "--innodb-doublewrite=0",
@@ -151,6 +224,8 @@ impl Flavour {
             .last()
             .unwrap_or_default()
             .trim_matches('-');
+        // One of them says more than its version.
+        let version = &version[..version.len().min(60)];
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let template = cache.join(format!("{self:?}-{version}"));
         if template.exists() {
@@ -158,8 +233,8 @@ impl Flavour {
         }
         let fresh = cache.join(format!("{self:?}-{version}.{}", std::process::id()));
         let mut command = match self {
-            Flavour::MariaDb => {
-                let mut command = process::command("mariadb-install-db");
+            Flavour::MariaDb | Flavour::MariaDb11 => {
+                let mut command = process::command(self.program("mariadb-install-db"));
                 command.args(["--no-defaults", "--skip-test-db"]);
                 command.arg("--auth-root-authentication-method=normal");
                 command
@@ -185,11 +260,13 @@ impl Flavour {
 
     fn accounts(self) -> String {
         let plugin = match self {
-            Flavour::MariaDb => "mysql_native_password",
+            Flavour::MariaDb | Flavour::MariaDb11 => "mysql_native_password",
             Flavour::MySql => "caching_sha2_password",
         };
         let native = match self {
-            Flavour::MariaDb => format!("IDENTIFIED VIA {plugin} USING PASSWORD('{PASSWORD}')"),
+            Flavour::MariaDb | Flavour::MariaDb11 => {
+                format!("IDENTIFIED VIA {plugin} USING PASSWORD('{PASSWORD}')")
+            }
             Flavour::MySql => format!("IDENTIFIED WITH {plugin} BY '{PASSWORD}'"),
         };
         format!(
@@ -208,6 +285,7 @@ impl Server {
         let folder = process::folder(match flavour {
             Flavour::MariaDb => "mariadb",
             Flavour::MySql => "mysql",
+            Flavour::MariaDb11 => "mariadb11",
         });
         let data = folder.join("data");
         let copied = Command::new("cp")
@@ -338,6 +416,7 @@ fn launch(flavour: Flavour, folder: &Path, port: u16, options: &[&str]) -> Child
     command
         .args(flavour.base())
         .args(flavour.settings())
+        .args(flavour.plugins())
         .args([
             "--user=root",
             "--bind-address=127.0.0.1",
