@@ -1,8 +1,9 @@
 //! A Lua-scriptable, event-driven proxy that speaks the MySQL wire protocol.
 //!
 //! The layers, each of which knows only those to its right:
-//! `script` → `proxy` → {`session` → `wire`, `net`}.
+//! `script` → `proxy` → {`session` → `wire`, `auth` → `wire`, `net`}.
 
+pub mod auth;
 pub mod cli;
 pub mod net;
 pub mod proxy;

@@ -1,8 +1,8 @@
 //! Who may know whom, enforced from the source text.
 //!
-//! `script` → `proxy` → {`session` → `wire`, `net`}: dependencies point down only, `wire` and
-//! `net` never meet, and each dangerous thing (the Lua binding, the reactor, `unsafe`) is known in
-//! one place. `doc/ARCHITECTURE.md` says why.
+//! `script` → `proxy` → {`session` → `wire`, `auth` → `wire`, `net`}: dependencies point down
+//! only, `wire` and `net` never meet, and each dangerous thing (the Lua binding, the reactor,
+//! `unsafe`) is known in one place. `doc/ARCHITECTURE.md` says why.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -33,13 +33,19 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "script",
         // Not `net`: what scripts need of it, `proxy` hands on (as it does with `TimerId`).
-        knows: &["proxy", "session", "wire"],
+        knows: &["proxy", "auth", "session", "wire"],
         avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS],
     },
     Layer {
         name: "proxy",
-        knows: &["session", "wire", "net"],
+        knows: &["auth", "session", "wire", "net"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS],
+    },
+    Layer {
+        // Computes what a login says. Who says it to whom is `script`'s and `proxy`'s business.
+        name: "auth",
+        knows: &["wire"],
+        avoids: PURE,
     },
     Layer {
         name: "session",
@@ -89,7 +95,7 @@ fn dependencies_point_down() {
     }
     assert!(
         complaints.is_empty(),
-        "\nthe layers are script → proxy → {{session → wire, net}}:\n{complaints}"
+        "\nthe layers are script → proxy → {{session → wire, auth → wire, net}}:\n{complaints}"
     );
 }
 

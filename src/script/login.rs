@@ -5,12 +5,11 @@ use mlua::Lua;
 use super::error::{Answer, ScriptError};
 use super::function::{Args, nothing, number, string};
 use super::object::Packet;
-use crate::wire::{Auth, Handshake, scramble};
+use crate::auth::native;
+use crate::wire::{Auth, Handshake, NONCE};
 
 /// The one method that a password's hash is enough for.
 const NATIVE: &[u8] = b"mysql_native_password";
-/// The bytes of a scramble that count.
-const NONCE: usize = 20;
 /// More than any password has.
 const PASSWORD: usize = 4096;
 
@@ -43,13 +42,13 @@ pub fn check_pass(args: &Args) -> Answer {
     }
     let hash = std::str::from_utf8(&hash)
         .ok()
-        .and_then(scramble::parse_native_hash);
+        .and_then(native::parse_native_hash);
     let Some(hash) = hash else {
         let wanted = "what SELECT PASSWORD('...') prints: 40 hexadecimal digits, or none";
         return Err(args.error(format!("stored_hash: expected {wanted}")));
     };
     let native = plugin.is_none_or(|plugin| plugin == NATIVE);
-    let knew = native && scramble::native_verify(&answer, &nonce, &hash);
+    let knew = native && native::native_verify(&answer, &nonce, &hash);
     number(if knew { 0.0 } else { 1.0 })
 }
 
@@ -59,7 +58,7 @@ pub fn crypt_pass(args: &Args) -> Answer {
     let password = args.bytes(2, "plaintext", PASSWORD)?;
     let answer = match password.is_empty() {
         true => Vec::new(),
-        false => scramble::native_answer(&password, &nonce).to_vec(),
+        false => native::native_answer(&password, &nonce).to_vec(),
     };
     args.object(0, "auth", "an auth packet", |p: &Packet<Auth>| {
         let mut auth = p.0.borrow_mut();
@@ -75,7 +74,7 @@ pub fn hash_pass(lua: &Lua, args: &Args) -> Answer {
     let password = args.bytes(0, "plaintext", PASSWORD)?;
     let hash = match password.is_empty() {
         true => String::new(),
-        false => scramble::print_native_hash(&scramble::native_hash(&password)),
+        false => native::print_native_hash(&native::native_hash(&password)),
     };
     string(lua, hash)
 }

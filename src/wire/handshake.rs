@@ -2,7 +2,7 @@
 
 use super::original::Original;
 use super::reader::Reader;
-use super::{Capabilities, DecodeError, Put, Status, scramble};
+use super::{Capabilities, DecodeError, Put, Status, nonce};
 use bytes::BufMut;
 
 const NAME: &str = "handshake";
@@ -44,7 +44,7 @@ impl Default for Handshake {
             protocol_version: 10,
             server_version: b"8.0.0-dpm".to_vec(),
             thread_id: 0,
-            scramble: scramble::nonce().to_vec(),
+            scramble: nonce().to_vec(),
             capabilities: Capabilities::FOLLOWED,
             character_set: 45,
             status: Status::AUTOCOMMIT,

@@ -6,8 +6,8 @@
 //! - Frames: [`frame`] has the four bytes in front of each payload, and splits large ones.
 //! - Vocabulary: [`Capabilities`], [`Status`], [`Com`], [`ColumnType`] and [`column_flags`], each
 //!   with a table of MySQL's names.
-//! - Connecting: [`Handshake`], [`SslRequest`], [`Auth`], [`AuthSwitch`], [`AuthMoreData`];
-//!   [`scramble`] has the challenge and response of `mysql_native_password`.
+//! - Connecting: [`Handshake`] with its [`nonce`](nonce()), [`SslRequest`], [`Auth`],
+//!   [`AuthSwitch`], [`AuthMoreData`].
 //! - Answers of all kinds: [`Ok`], [`ErrPacket`], [`Eof`].
 //! - Commands: [`Command`]; answers of their own have COM_STATISTICS ([`Stats`]),
 //!   COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL ([`LocalInfile`]).
@@ -42,6 +42,7 @@ pub mod frame;
 mod handshake;
 pub mod lenenc;
 mod local_infile;
+mod nonce;
 mod ok;
 mod original;
 mod param;
@@ -49,7 +50,6 @@ mod prepare_ok;
 mod reader;
 mod resultset_header;
 pub mod row;
-pub mod scramble;
 mod ssl_request;
 mod statement_command;
 mod stats;
@@ -74,6 +74,7 @@ pub use error::{DecodeError, Problem};
 pub use execute::{Bound, Execute, Param, execute_flags};
 pub use handshake::Handshake;
 pub use local_infile::LocalInfile;
+pub use nonce::{NONCE, nonce};
 pub use ok::Ok;
 pub use original::Original;
 pub use param::{ParamError, ParamType, ParamValue};

@@ -5,17 +5,31 @@
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_authentication_methods_native_password_authentication.html>
 
-use rand::RngExt as _;
-use sha1::{Digest as _, Sha1};
+use super::digest::{equal, sha1, xor};
+use super::{AuthError, Login, Plugin};
+use crate::wire::NONCE;
 
-/// A fresh nonce of printable characters: no NUL, which would end it early, and no '$', which
-/// servers avoid because it separates fields of stored hashes.
-pub fn nonce() -> [u8; 20] {
-    let mut rng = rand::rng();
-    std::array::from_fn(|_| match rng.random_range(b'!'..b'~') {
-        b'$' => b'~',
-        other => other,
-    })
+/// `mysql_native_password`.
+#[derive(Debug)]
+pub struct Native;
+
+impl Plugin for Native {
+    fn name(&self) -> &'static str {
+        "mysql_native_password"
+    }
+
+    fn answer(&self, login: &Login<'_>) -> Result<Vec<u8>, AuthError> {
+        if login.password.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Servers of before 4.1 send eight bytes, for a method that gives the password away.
+        let nonce = login.nonce.get(..NONCE).ok_or(AuthError::Challenge {
+            plugin: self.name(),
+            wanted: NONCE,
+            got: login.nonce.len(),
+        })?;
+        Ok(native_answer(login.password, nonce).to_vec())
+    }
 }
 
 /// The answer to `nonce` of who knows `password`. With an empty password the answer is empty
@@ -60,27 +74,7 @@ pub fn native_verify(answer: &[u8], nonce: &[u8], hash: &[u8; 20]) -> bool {
         return false;
     };
     let stage1 = xor(answer, sha1(&[nonce, hash]));
-    let proof = sha1(&[&stage1]);
-    proof
-        .iter()
-        .zip(hash)
-        .fold(0, |differences, (a, b)| differences | (a ^ b))
-        == 0
-}
-
-fn sha1(parts: &[&[u8]]) -> [u8; 20] {
-    let mut digest = Sha1::new();
-    for part in parts {
-        digest.update(part);
-    }
-    digest.finalize().into()
-}
-
-fn xor(mut a: [u8; 20], b: [u8; 20]) -> [u8; 20] {
-    for (a, b) in a.iter_mut().zip(b) {
-        *a ^= b;
-    }
-    a
+    equal(&sha1(&[&stage1]), hash)
 }
 
 #[cfg(test)]
@@ -117,11 +111,29 @@ mod tests {
         }
     }
 
-    #[test]
-    fn nonces_are_printable() {
-        for _ in 0..200 {
-            assert!(nonce().iter().all(|c| c.is_ascii_graphic() && *c != b'$'));
+    fn login<'a>(password: &'a [u8], nonce: &'a [u8]) -> Login<'a> {
+        Login {
+            password,
+            nonce,
+            secure: false,
+            server_key: None,
+            allow_cleartext: false,
         }
+    }
+
+    #[test]
+    fn the_challenge_has_its_length() {
+        let answer = |nonce: &[u8]| Native.answer(&login(b"secret", nonce));
+        assert_eq!(answer(&[b'x'; 20]).unwrap().len(), 20);
+        let error = answer(&[b'x'; 8]).unwrap_err().to_string();
+        let wanted = "mysql_native_password: expected a challenge of 20 bytes, got 8";
+        assert_eq!(error, wanted);
+        assert_eq!(Native.answer(&login(b"", b"")), Ok(Vec::new()));
+        assert!(
+            Native
+                .more(&login(b"x", &[b'x'; 20]), b"", b"data")
+                .is_err()
+        );
     }
 
     proptest! {
