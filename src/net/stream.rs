@@ -46,8 +46,17 @@ impl Peer {
 
 /// A non-blocking stream of bytes to another process.
 ///
-/// TLS will be a third variant here, a session around a TCP stream: readers and writers then see
-/// decrypted bytes and need not know.
+/// # How any pipe of bytes behaves
+///
+/// Readers and writers need not know what is between them and the socket, if they keep to this:
+///
+/// - [`write`](Stream::write) takes some of the bytes; what it took may still be inside.
+///   `WouldBlock` means that it takes nothing now, because the socket takes nothing of what is
+///   inside. What is inside is bounded.
+/// - While the pipe [`wants_write`](Stream::wants_write), [`flush`](Stream::flush) is to be called
+///   whenever the socket becomes writable. Reading can make it want to.
+/// - [`read`](Stream::read) may have more although the socket has nothing: only `WouldBlock` means
+///   that there is nothing now, or a short read where [`short_read_is_all`](Stream::short_read_is_all).
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP, with `TCP_NODELAY` and keep-alive.
@@ -121,6 +130,41 @@ impl Stream {
             Stream::Tcp { socket, .. } => socket.read(buffer),
             Stream::Unix(socket) => socket.read(buffer),
         })
+    }
+
+    /// Whether a read that gave less than there was room for has emptied the socket, so that its
+    /// next byte will be told of.
+    pub fn short_read_is_all(&self) -> bool {
+        match self {
+            Stream::Tcp { .. } | Stream::Unix(_) => true,
+        }
+    }
+
+    /// Whether it still holds bytes that the socket has not taken.
+    pub fn wants_write(&self) -> bool {
+        match self {
+            Stream::Tcp { .. } | Stream::Unix(_) => false,
+        }
+    }
+
+    /// Pushes what is inside out to the socket. `WouldBlock` means that some is left.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Tcp { .. } | Stream::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Nothing more will be written: says so to the far end, where the pipe has a way to. Then
+    /// it may [want to write](Stream::wants_write) once more.
+    pub fn finish(&mut self) {
+        match self {
+            Stream::Tcp { .. } | Stream::Unix(_) => {}
+        }
+    }
+
+    /// Whether the far end is on this machine, where nobody else can listen.
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Stream::Unix(_))
     }
 
     /// Writes as much as the socket takes. `WouldBlock` means that it takes nothing now.

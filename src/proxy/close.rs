@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Proxy;
-use super::conn::{ConnId, Role, Socket};
+use super::conn::{ConnId, Role};
 use super::core::Core;
 use super::own_errors::error_packet;
 use crate::session::Event;
@@ -152,7 +152,10 @@ impl Core {
         };
         conn.input = bytes::BytesMut::new();
         let listener = conn.listener;
-        let flushable = matches!(conn.socket, Socket::Open(_)) && !conn.output.is_empty();
+        if conn.output.is_empty() {
+            conn.finish_writing();
+        }
+        let flushable = conn.unsent();
         let is_client = matches!(conn.role, Role::Client(_));
         let is_server = matches!(conn.role, Role::Server(_));
         if is_client {

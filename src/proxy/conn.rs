@@ -73,6 +73,8 @@ pub struct ConnInfo {
     pub address: RefCell<Rc<str>>,
     /// The far end's port; a listener's own.
     pub port: Cell<u16>,
+    /// Whether nobody can listen in on what goes over it: TLS, or a unix socket.
+    pub secure: Cell<bool>,
     /// What has been negotiated.
     pub capabilities: Cell<Capabilities>,
     /// The last event on it.
@@ -347,6 +349,25 @@ impl Conn {
     pub fn pending(&self) -> usize {
         let deferred = self.deferred.iter().map(|packet| packet.payload.len());
         self.output.len() + deferred.sum::<usize>()
+    }
+
+    /// Whether bytes wait to be written, queued or inside the pipe.
+    pub fn unsent(&self) -> bool {
+        match &self.socket {
+            Socket::Open(pipe) => !self.output.is_empty() || pipe.wants_write(),
+            _ => false,
+        }
+    }
+
+    /// Everything that was queued is in the pipe, and nothing more will be.
+    pub fn finish_writing(&mut self) {
+        if let Socket::Open(pipe) = &mut self.socket {
+            pipe.finish();
+            // What does not go now waits for the socket.
+            if pipe.flush().is_err() {
+                self.writable = false;
+            }
+        }
     }
 
     /// Whether its socket could be read and somebody wants what would come.

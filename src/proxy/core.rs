@@ -127,6 +127,7 @@ impl Core {
             address: RefCell::new(address.0.into()),
             port: Cell::new(address.1),
             capabilities: Cell::new(Capabilities::empty()),
+            secure: Cell::new(false),
             state: Cell::new(None),
         });
         let mut conn = Conn::new(info.clone(), role, socket, options);
@@ -134,6 +135,7 @@ impl Core {
             Socket::Listening(listener) => self.poller.register(listener, slot)?,
             Socket::Connecting(stream) | Socket::Open(stream) => {
                 self.poller.register(stream, slot)?;
+                info.secure.set(stream.is_unix());
             }
             Socket::Resolving | Socket::None => {}
         }
@@ -297,6 +299,17 @@ impl Core {
         let Socket::Open(stream) = &mut conn.socket else {
             return flushed;
         };
+        if stream.wants_write() {
+            match stream.flush() {
+                // It may have refused to take more although the socket did not.
+                Ok(()) => conn.writable = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
+                Err(error) => {
+                    conn.output.clear();
+                    flushed.error = Some(error);
+                }
+            }
+        }
         let mut written = 0;
         while conn.writable && !conn.output.is_empty() {
             match stream.write(&conn.output) {
@@ -317,6 +330,9 @@ impl Core {
         if conn.output.is_empty() {
             // An idle connection owns no buffer.
             conn.output = BytesMut::new();
+            if conn.closing && flushed.error.is_none() {
+                conn.finish_writing();
+            }
         }
         if conn.flooded && conn.output.len() < LOW_WATER {
             conn.flooded = false;
@@ -352,6 +368,7 @@ impl Core {
     pub fn attach(&mut self, id: ConnId, mut stream: Stream) -> io::Result<()> {
         self.poller.register(&mut stream, id.slot())?;
         if let Some(conn) = self.get_mut(id) {
+            conn.info.secure.set(stream.is_unix());
             conn.socket = Socket::Connecting(stream);
         }
         Ok(())

@@ -9,6 +9,7 @@
 //! - `packet`: any other packet that hooks look at: its session takes it (`take`), and it is put
 //!   through to the peer (`put_through`), OK and EOF in the peer's form (`ending`)
 //! - `send`: a packet of the hooks' own; `own_errors`: the proxy's own ERR packets
+//! - `negotiation`: what is offered to clients and asked of servers
 //! - `link`, `close`: what connections mean to each other
 //! - `run`: the loop
 //!
@@ -27,6 +28,7 @@ mod ending;
 mod error;
 mod hooks;
 mod link;
+mod negotiation;
 mod options;
 mod own_errors;
 mod packet;

@@ -247,11 +247,14 @@ impl Core {
         let Socket::Open(stream) = &mut conn.socket else {
             return Ok(None);
         };
-        match stream.read(space) {
+        let read = stream.read(space);
+        let short_read_is_all = stream.short_read_is_all();
+        let answers = stream.wants_write();
+        let result = match read {
             Ok(n) => {
                 // The socket gave less than it could have: it is empty, and the next byte is
                 // told of. The end of the stream is told of only once, so it is read for.
-                if n < space.len() && !conn.hung_up {
+                if n < space.len() && !conn.hung_up && short_read_is_all {
                     conn.readable = false;
                 }
                 conn.active = true;
@@ -263,7 +266,11 @@ impl Core {
                 Ok(None)
             }
             Err(error) => Err(error),
+        };
+        if answers {
+            self.touch(id);
         }
+        result
     }
 
     /// Keeps what was not dealt with. Returns whether to go on reading.

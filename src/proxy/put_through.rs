@@ -6,9 +6,10 @@ use super::advance::TRANSLATED;
 use super::conn::{ConnId, Numbering, Role};
 use super::core::Core;
 use super::ending::{self, Ending};
+use super::negotiation;
 use super::take::Taken;
 use crate::session::{ClientSession, Event, EventSet, Head, PacketKind};
-use crate::wire::{Auth, Capabilities, Com, Eof, Ok as OkPacket, Status};
+use crate::wire::{Auth, Capabilities, Com, Eof, Handshake, Ok as OkPacket, Status};
 
 /// What came of putting a packet on a connection.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ impl Core {
                 put.events = match step.kind {
                     PacketKind::Auth => {
                         let mut auth = Auth::decode(&payload).map_err(|error| error.to_string())?;
-                        auth.capabilities &= session.offered() | Capabilities::WISHES;
+                        negotiation::ask(&mut auth, session, &receiver.options);
                         receiver.passthrough = Some(id);
                         let events = session.send_auth(auth.capabilities)?;
                         let mut masked = Vec::new();
@@ -82,7 +83,13 @@ impl Core {
                     }
                 }
                 if step.kind == PacketKind::Handshake {
-                    put.events = session.send_handshake(taken.capabilities)?.events;
+                    let mut handshake =
+                        Handshake::decode(&payload).map_err(|error| error.to_string())?;
+                    negotiation::offer(&mut handshake, &receiver.options);
+                    put.events = session.send_handshake(handshake.capabilities)?.events;
+                    let mut offered = Vec::new();
+                    handshake.encode(&mut offered);
+                    payload = Cow::Owned(offered);
                 } else if session.authenticated() && session.response().is_none() {
                     // It has asked for nothing, so this is not for it.
                     return Ok(put);

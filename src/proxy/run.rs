@@ -290,7 +290,7 @@ impl Proxy {
         let busy = core
             .conns
             .iter()
-            .any(|(_, conn)| matches!(conn.role, Role::Client(_)) || !conn.output.is_empty());
+            .any(|(_, conn)| matches!(conn.role, Role::Client(_)) || conn.unsent());
         if !busy {
             core.exit = Some(core.exit_code);
         }
@@ -321,7 +321,7 @@ impl Core {
         conn.hung_up |= ready.read_closed || ready.error;
         conn.writable |= ready.writable || ready.error;
         let id = conn.id();
-        if ready.writable && !conn.output.is_empty() {
+        if ready.writable && conn.unsent() {
             self.touch(id);
         }
         self.schedule(id);
@@ -365,7 +365,7 @@ impl Core {
         let Some(conn) = self.get(id).filter(|conn| conn.closing) else {
             return false;
         };
-        if conn.output.is_empty() {
+        if !conn.unsent() {
             self.finish(id);
         }
         true
@@ -407,7 +407,7 @@ impl Core {
         self.conns
             .iter()
             .map(|(_, conn)| conn)
-            .filter(|conn| !conn.closing && conn.output.is_empty())
+            .filter(|conn| !conn.closing && !conn.unsent())
             .filter(|conn| match &conn.role {
                 Role::Client(session) => session.idle() || !session.authenticated(),
                 _ => false,

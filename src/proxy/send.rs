@@ -5,6 +5,8 @@ use super::conn::{Conn, ConnId, Numbering, Role};
 use super::core::Core;
 use super::ending::{self, Ending};
 use super::error::ProxyError;
+use super::negotiation;
+use super::options::Options;
 use super::put_through::{Put, numbering_of};
 use crate::session::{ClientSession, Event, Head, PacketKind, Sent, ServerSession};
 use crate::wire::{
@@ -154,10 +156,11 @@ impl Core {
         let mut payload = Vec::new();
         let (sent, on_wire) = match &mut conn.role {
             Role::Client(session) => {
-                to_client(id, session, packet, &mut payload).map_err(forbidden)?
+                to_client(id, session, &conn.options, packet, &mut payload).map_err(forbidden)?
             }
             Role::Server(session) => {
-                let events = to_server(session, packet, &mut payload).map_err(forbidden)?;
+                let events =
+                    to_server(session, &conn.options, packet, &mut payload).map_err(forbidden)?;
                 let sent = Sent {
                     events,
                     done: false,
@@ -196,6 +199,7 @@ impl Core {
 fn to_client(
     id: ConnId,
     session: &mut ClientSession,
+    options: &Options,
     packet: Packet<'_>,
     payload: &mut Vec<u8>,
 ) -> Result<(Sent, bool), String> {
@@ -208,7 +212,7 @@ fn to_client(
     match packet {
         Packet::Handshake(handshake) => {
             let mut handshake = handshake.clone();
-            handshake.capabilities &= Capabilities::FOLLOWED;
+            negotiation::offer(&mut handshake, options);
             if handshake.thread_id == 0 {
                 handshake.thread_id = id.serial as u32;
             }
@@ -253,13 +257,14 @@ fn to_client(
 /// Encodes a packet for a server and lets its session take it.
 fn to_server(
     session: &mut ServerSession,
+    options: &Options,
     packet: Packet<'_>,
     payload: &mut Vec<u8>,
 ) -> Result<crate::session::EventSet, String> {
     match packet {
         Packet::Auth(auth) => {
             let mut auth = auth.clone();
-            auth.capabilities &= session.offered() | Capabilities::WISHES;
+            negotiation::ask(&mut auth, session, options);
             let events = session.send_auth(auth.capabilities)?;
             auth.encode(payload);
             Ok(events)

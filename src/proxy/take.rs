@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use super::conn::{Conn, ConnId, ConnInfo, Role};
 use super::core::Core;
-use super::own_errors::error_packet;
+use super::negotiation;
 use crate::session::{Event, EventSet, Head, PacketKind, Step};
 use crate::wire::frame::{HEADER, Header};
-use crate::wire::{Auth, Capabilities, Com, ErrPacket, Handshake, SslRequest};
+use crate::wire::{Capabilities, Com, ErrPacket, SslRequest};
 
 /// A packet that its session has taken.
 pub(super) struct Taken<'a> {
@@ -111,14 +111,18 @@ impl Core {
         let mut step = step.map_err(|violation| violation.to_string())?;
         match (step.kind, &mut conn.role) {
             (PacketKind::Handshake, Role::Server(session)) => {
-                let (offered, masked) = mask_handshake(&payload)?;
-                session.set_offered(offered);
-                payload = Cow::Owned(masked);
+                let offer = negotiation::read_handshake(&payload)?;
+                session.set_offered(offer.followed, offer.really);
+                payload = Cow::Owned(offer.payload);
             }
             (PacketKind::Auth, Role::Client(session)) => {
-                let (asked, masked) = read_auth(&payload, session.offered())?;
-                session.negotiate(asked);
-                payload = Cow::Owned(masked);
+                if SslRequest::matches(&payload) {
+                    let why = "the client demands TLS, which it was not offered here";
+                    return Err(negotiation::bad_handshake(why.into()));
+                }
+                let asked = negotiation::read_auth(&payload, session.offered())?;
+                session.negotiate(asked.capabilities);
+                payload = Cow::Owned(asked.payload);
             }
             (PacketKind::Command, _) => {
                 unknown = !head.first().is_some_and(|first| Com(first).is_known());
@@ -192,52 +196,6 @@ impl Core {
 /// Whether the server has more to answer of what nobody wants any more.
 fn conn_owes(conn: Option<&Conn>) -> bool {
     conn.is_some_and(|conn| conn.discard > 1)
-}
-
-/// The server's handshake without what the proxy cannot follow.
-fn mask_handshake(payload: &[u8]) -> Result<(Capabilities, Vec<u8>), Refusal> {
-    let mut handshake = Handshake::decode(payload).map_err(|error| error.to_string())?;
-    if !handshake.capabilities.contains(Capabilities::PROTOCOL_41) {
-        return Err("the server speaks the protocol of before MySQL 4.1"
-            .to_string()
-            .into());
-    }
-    handshake.capabilities &= Capabilities::FOLLOWED;
-    let mut masked = Vec::with_capacity(payload.len());
-    handshake.encode(&mut masked);
-    Ok((handshake.capabilities, masked))
-}
-
-/// The client's auth packet, less what it was not offered.
-fn read_auth(payload: &[u8], offered: Capabilities) -> Result<(Capabilities, Vec<u8>), Refusal> {
-    let bad = |reason: String| Refusal {
-        reason,
-        answer: Some(error_packet(1043, b"08S01", "Bad handshake".into())),
-    };
-    if SslRequest::matches(payload) {
-        return Err(bad(
-            "the client demands TLS, which it was not offered here".into()
-        ));
-    }
-    let mut auth = Auth::decode(payload).map_err(|error| bad(error.to_string()))?;
-    if !auth.capabilities.contains(Capabilities::PROTOCOL_41) {
-        return Err(bad(
-            "the client speaks the protocol of before MySQL 4.1".into()
-        ));
-    }
-    // These change the very next byte; anything else that was not offered is just not used, since
-    // client libraries ask for much that they then find the server does not have.
-    let changes_bytes = Capabilities::SSL | Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION;
-    let unoffered = auth.capabilities & changes_bytes & !offered;
-    if !unoffered.is_empty() {
-        return Err(bad(format!(
-            "the client asks for what it was not offered: {unoffered:?}"
-        )));
-    }
-    auth.capabilities &= offered | Capabilities::WISHES;
-    let mut masked = Vec::with_capacity(payload.len());
-    auth.encode(&mut masked);
-    Ok((auth.capabilities, masked))
 }
 
 /// The payload of a packet without the headers of its frames.

@@ -119,6 +119,9 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
     add_value(methods, "socket_port", |_, info| {
         number(info.port.get().into())
     })?;
+    add_value(methods, "secure", |_, info| {
+        one(Value::Boolean(info.secure.get()))
+    })?;
     add_value(methods, "state", |_, info| match info.state.get() {
         Some(event) => number(f64::from(event as u8)),
         None => one(Value::Nil),

@@ -12,6 +12,8 @@ pub struct ServerSession {
     phase: Phase,
     /// What the server offers, less what the proxy cannot follow.
     offered: Capabilities,
+    /// All that it offers.
+    really_offered: Capabilities,
     /// What both sides agreed on.
     negotiated: Capabilities,
     exchanges: Exchanges,
@@ -33,6 +35,7 @@ impl Default for ServerSession {
         ServerSession {
             phase: Phase::Greeting,
             offered: Capabilities::empty(),
+            really_offered: Capabilities::empty(),
             negotiated: Capabilities::empty(),
             exchanges: Exchanges::default(),
             seq: 0,
@@ -77,6 +80,11 @@ impl ServerSession {
     /// What the server offers and the proxy can follow.
     pub fn offered(&self) -> Capabilities {
         self.offered
+    }
+
+    /// All that the server offers, be it of use to the other leg or not.
+    pub fn really_offered(&self) -> Capabilities {
+        self.really_offered
     }
 
     /// The response in progress.
@@ -169,9 +177,10 @@ impl ServerSession {
         Ok(step)
     }
 
-    /// Takes note of what the (masked) handshake offers.
-    pub fn set_offered(&mut self, offered: Capabilities) {
+    /// Takes note of what the handshake offers, masked and as it came.
+    pub fn set_offered(&mut self, offered: Capabilities, really: Capabilities) {
         self.offered = offered;
+        self.really_offered = really;
     }
 
     /// Sends the auth packet, which asks for these capabilities.
@@ -182,7 +191,7 @@ impl ServerSession {
         if self.phase != Phase::Auth {
             return Err(self.forbids("an auth packet"));
         }
-        self.negotiated = asked & self.offered;
+        self.negotiated = asked & self.really_offered;
         self.phase = Phase::AuthResult {
             we_may_speak: false,
         };

@@ -101,7 +101,7 @@ fn what_is_read_only_says_so() {
          end
          local conn = clients[1]
          for _, name in ipairs { 'id', 'remote_id', 'listener', 'my_type', 'socket_address', 'socket_port',
-             'state', 'close_reason' } do
+             'secure', 'state', 'close_reason' } do
            fails('conn:' .. name, conn[name], conn, 1)
          end
          fails('must be called on conn', conn.id)
@@ -150,6 +150,7 @@ fn connections_tell_what_they_are() {
          equal(c:my_type(), dpm.MY_CLIENT) equal(s:my_type(), dpm.MY_SERVER)
          equal(c:listener(), 0) equal(s:listener(), 0) equal(l:listener(), 1)
          equal(c:socket_address(), '127.0.0.1') equal(s:socket_port(), tonumber(arg[2]))
+         equal(c:secure(), false) equal(s:secure(), false) equal(l:secure(), false)
          equal(c:remote_id(), s:id()) equal(s:remote_id(), c:id()) equal(l:remote_id(), 0)
          assert(c:id() ~= s:id() and c:id() > 0)
          equal(c:close_reason(), nil) equal(c:pending(), 0)

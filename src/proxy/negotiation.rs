@@ -1,0 +1,156 @@
+//! What is offered to clients and asked of servers: the one place where capabilities are computed.
+//!
+//! Most bits are *end to end*: what client and server agree on between themselves, less what the
+//! proxy cannot [follow](Capabilities::FOLLOWED). A few belong to one *leg* alone, since they say how
+//! its bytes travel rather than what they mean: TLS and compression. These are taken out of what
+//! passes from one leg to the other, hooks included, and put in for each leg by what its options
+//! say and its far end can do.
+
+use super::options::Options;
+use super::own_errors::error_packet;
+use super::take::Refusal;
+use crate::session::ServerSession;
+use crate::wire::{Auth, Capabilities, Handshake};
+
+/// The bits that belong to one leg.
+pub(super) const LEG: Capabilities = Capabilities::SSL
+    .union(Capabilities::COMPRESS)
+    .union(Capabilities::ZSTD_COMPRESSION)
+    .union(Capabilities::SSL_VERIFY_SERVER_CERT);
+
+/// What goes from one leg to the other of these capabilities.
+pub(super) fn end_to_end(capabilities: Capabilities) -> Capabilities {
+    capabilities & Capabilities::FOLLOWED & !LEG
+}
+
+/// The bits of its own that a client's leg is offered.
+pub(super) fn client_leg(_options: &Options) -> Capabilities {
+    Capabilities::empty()
+}
+
+/// The bits of its own that a server's leg asks for, of those that the server really offers.
+pub(super) fn server_leg(_options: &Options, _offered: Capabilities) -> Capabilities {
+    Capabilities::empty()
+}
+
+/// The handshake for a client, forwarded or a script's, with what its leg is offered.
+pub(super) fn offer(handshake: &mut Handshake, options: &Options) {
+    handshake.capabilities = end_to_end(handshake.capabilities) | client_leg(options);
+}
+
+/// The auth packet for a server, forwarded or a script's, with what its leg asks for.
+pub(super) fn ask(auth: &mut Auth, session: &ServerSession, options: &Options) {
+    let asked = auth.capabilities & (session.offered() | Capabilities::WISHES);
+    auth.capabilities = asked & !LEG | server_leg(options, session.really_offered());
+}
+
+/// A server's handshake as hooks and the other leg see it: without what the proxy cannot follow,
+/// and without what concerns this leg alone.
+pub(super) struct Offer {
+    /// What the server offers.
+    pub really: Capabilities,
+    /// What is left of it.
+    pub followed: Capabilities,
+    /// The payload that says so.
+    pub payload: Vec<u8>,
+}
+
+/// Reads a server's handshake.
+pub(super) fn read_handshake(payload: &[u8]) -> Result<Offer, Refusal> {
+    let mut handshake = Handshake::decode(payload).map_err(|error| error.to_string())?;
+    let really = handshake.capabilities;
+    if !really.contains(Capabilities::PROTOCOL_41) {
+        return Err("the server speaks the protocol of before MySQL 4.1"
+            .to_string()
+            .into());
+    }
+    handshake.capabilities = end_to_end(really);
+    let mut masked = Vec::with_capacity(payload.len());
+    handshake.encode(&mut masked);
+    Ok(Offer {
+        really,
+        followed: handshake.capabilities,
+        payload: masked,
+    })
+}
+
+/// A client's auth packet as hooks and the other leg see it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// What it asks for, of what it was offered; its leg's bits included.
+    pub capabilities: Capabilities,
+    /// The payload without these.
+    pub payload: Vec<u8>,
+}
+
+/// Reads a client's auth packet, less what it was not offered.
+pub(super) fn read_auth(payload: &[u8], offered: Capabilities) -> Result<Asked, Refusal> {
+    let mut auth = Auth::decode(payload).map_err(|error| bad_handshake(error.to_string()))?;
+    if !auth.capabilities.contains(Capabilities::PROTOCOL_41) {
+        let why = "the client speaks the protocol of before MySQL 4.1";
+        return Err(bad_handshake(why.into()));
+    }
+    // These change the very next byte; anything else that was not offered is just not used, since
+    // client libraries ask for much that they then find the server does not have.
+    let changes_bytes = Capabilities::SSL | Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION;
+    let unoffered = auth.capabilities & changes_bytes & !offered;
+    if !unoffered.is_empty() {
+        return Err(bad_handshake(format!(
+            "the client asks for what it was not offered: {unoffered:?}"
+        )));
+    }
+    let asked = auth.capabilities & (offered | Capabilities::WISHES);
+    auth.capabilities = asked & !LEG;
+    let mut masked = Vec::with_capacity(payload.len());
+    auth.encode(&mut masked);
+    Ok(Asked {
+        capabilities: asked,
+        payload: masked,
+    })
+}
+
+/// What a client is told that the protocol has gone wrong with before it is logged in.
+pub(super) fn bad_handshake(reason: String) -> Refusal {
+    Refusal {
+        reason,
+        answer: Some(error_packet(1043, b"08S01", "Bad handshake".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_legs_bits_do_not_pass() {
+        let server = Handshake {
+            capabilities: Capabilities::FOLLOWED | LEG,
+            ..Handshake::default()
+        };
+        let mut payload = Vec::new();
+        server.encode(&mut payload);
+        let offer = read_handshake(&payload).ok().unwrap();
+        assert_eq!(offer.really, Capabilities::FOLLOWED | LEG);
+        assert_eq!(offer.followed, Capabilities::FOLLOWED);
+        let masked = Handshake::decode(&offer.payload).unwrap();
+        assert_eq!(masked.capabilities, Capabilities::FOLLOWED);
+        assert_eq!(masked.scramble, server.scramble);
+    }
+
+    #[test]
+    fn a_clients_leg_is_its_own() {
+        let auth = Auth {
+            capabilities: Auth::default().capabilities | LEG,
+            ..Auth::default()
+        };
+        let mut payload = Vec::new();
+        auth.encode(&mut payload);
+        assert!(read_auth(&payload, Capabilities::FOLLOWED).is_err());
+        let asked = read_auth(&payload, Capabilities::FOLLOWED | LEG)
+            .ok()
+            .unwrap();
+        assert_eq!(asked.capabilities & LEG, LEG);
+        let masked = Auth::decode(&asked.payload).unwrap();
+        assert_eq!(masked.capabilities, Auth::default().capabilities);
+    }
+}
