@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cli::Cli;
@@ -205,6 +205,9 @@ impl Flavour {
     /// A data folder fresh from the server's own initialisation, made once for each version of the
     /// server and build folder, and copied from there.
     fn template(self) -> PathBuf {
+        // Tests of this process that want it at once wait for the first.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let version = process::run(
             {
                 let mut command = process::command(self.server_program());
@@ -295,6 +298,8 @@ impl Server {
             .status()
             .expect("cp runs");
         assert!(copied.success(), "the data folder could not be copied");
+        // MySQL's identity: a replica refuses a source that has the same one as itself.
+        let _ = std::fs::remove_file(data.join("auto.cnf"));
         std::fs::create_dir(folder.join("tmp")).expect("a folder");
         std::fs::write(folder.join("init.sql"), flavour.accounts()).expect("a file");
 
