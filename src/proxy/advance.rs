@@ -1,7 +1,7 @@
 //! The hot path: taking packets off the front of what was read, and passing on what nobody wants
 //! to look at, in whole spans and before it is complete.
 
-use super::conn::{Conn, ConnId, Role, Transit};
+use super::conn::{Conn, ConnId, Numbering, Role, Transit};
 use super::core::Core;
 use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
@@ -336,13 +336,13 @@ impl Core {
         };
         let mut seq = None;
         let mut conn = self.get_mut(id).ok_or(Advance::Gone)?;
-        let binlog = conn.in_binlog();
         let received = match &mut conn.role {
             Role::Client(session) => session.receive(head),
             Role::Server(session) => session.receive(head),
             Role::Listener(_) => return Err(Advance::Gone),
         };
         received.map_err(|violation| broken(violation.to_string()))?;
+        let numbering = conn.numbering(step.kind, head.seq, head.seq);
         if let Some(to) = to {
             let (from, receiver) = self.pair_mut(id, to).ok_or(Advance::Gone)?;
             conn = from;
@@ -377,12 +377,10 @@ impl Core {
                 transit.events = receiver.armed.and(events);
                 transit.state = events.into_iter().last();
                 let next = receiver.seq();
-                match step.kind {
-                    PacketKind::Command => *next = 0,
-                    // The two ends of a binlog stream count each in their own way
-                    // (net_clear() in the servers' semi-synchronous replication).
-                    PacketKind::Data if binlog => *next = head.seq,
-                    _ => {}
+                match numbering {
+                    Numbering::Restarts => *next = 0,
+                    Numbering::From(first) => *next = first,
+                    Numbering::GoesOn | Numbering::Ends => {}
                 }
                 seq = Some(*next);
                 *next = next.wrapping_add(1);
@@ -425,6 +423,7 @@ impl Core {
             transit.split = header.len == MAX_PAYLOAD;
             transit.last_seq = header.seq;
             let last_seq = header.seq;
+            conn.stream_seq = last_seq.wrapping_add(1);
             let (to, kind) = (transit.to, transit.kind);
             if !transit.split
                 && transit.answered

@@ -215,6 +215,8 @@ pub(super) struct Conn {
     pub candidates: Vec<SocketAddr>,
     /// Bytes moved, either way, since the idle time-out was last looked at.
     pub active: bool,
+    /// The number that a binlog stream's next packet has, unless the server begins anew.
+    pub stream_seq: u8,
 }
 
 impl Conn {
@@ -254,6 +256,7 @@ impl Conn {
             listener: None,
             candidates: Vec::new(),
             active: false,
+            stream_seq: 0,
         }
     }
 
@@ -311,6 +314,25 @@ impl Conn {
             Role::Listener(_) => None,
         };
         response.is_some_and(crate::session::Response::is_binlog)
+    }
+
+    /// How a packet that was received here, numbered from `first` to `last`, is numbered for the
+    /// other end. The two ends of a binlog stream count each in their own way: in semi-synchronous
+    /// replication they begin anew behind every packet that asks for an acknowledgement
+    /// (`net_clear()` in both servers' sources), and the acknowledgements count for themselves. What
+    /// a script has added or dropped since then stays counted.
+    pub fn numbering(&mut self, kind: PacketKind, first: u8, last: u8) -> Numbering {
+        match kind {
+            PacketKind::Command => return Numbering::Restarts,
+            PacketKind::Data if self.in_binlog() => {}
+            _ => return Numbering::GoesOn,
+        }
+        let expected = std::mem::replace(&mut self.stream_seq, last.wrapping_add(1));
+        if matches!(self.role, Role::Server(_)) && expected == first {
+            Numbering::GoesOn
+        } else {
+            Numbering::From(first)
+        }
     }
 
     /// The number of the next packet to be sent.

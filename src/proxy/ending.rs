@@ -15,7 +15,8 @@ pub(super) enum Ending<'a> {
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_ok_packet.html>
 pub(super) fn encode(session: &mut ClientSession, ending: Ending<'_>) -> Option<Vec<u8>> {
     let capabilities = session.capabilities();
-    let deprecate_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
+    let deprecate_eof = capabilities.contains(Capabilities::DEPRECATE_EOF)
+        && !session.response().is_some_and(|r| r.is_binlog());
     let ends_rows = session
         .response()
         .is_some_and(|response| response.awaits_terminator());

@@ -33,11 +33,7 @@ impl Core {
             return Ok(Put::default());
         };
         let differs = (taken.capabilities ^ receiver.capabilities()).intersects(TRANSLATED);
-        let mut numbering = match step.kind {
-            PacketKind::Command => Numbering::Restarts,
-            PacketKind::Data if taken.binlog => Numbering::From(taken.seq),
-            _ => Numbering::GoesOn,
-        };
+        let mut numbering = taken.numbering;
         let mut done = false;
         let mut columns_eof = None;
         let mut put = Put::default();

@@ -409,7 +409,12 @@ impl Core {
             .map(|(_, conn)| conn)
             .filter(|conn| !conn.closing && !conn.unsent())
             .filter(|conn| match &conn.role {
-                Role::Client(session) => session.idle() || !session.authenticated(),
+                // A replica's stream has no end to wait for, and the replica comes again.
+                Role::Client(session) => {
+                    session.idle()
+                        || !session.authenticated()
+                        || conn.in_binlog() && conn.inbound.is_none()
+                }
                 _ => false,
             })
             .map(super::conn::Conn::id)

@@ -3,19 +3,17 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::conn::{Conn, ConnId, ConnInfo, Role};
+use super::conn::{Conn, ConnId, ConnInfo, Numbering, Role};
 use super::core::Core;
 use super::negotiation;
 use crate::session::{Event, EventSet, Head, PacketKind, Step};
-use crate::wire::frame::{HEADER, Header};
+use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 use crate::wire::{Capabilities, Com, ErrPacket, SslRequest};
 
 /// A packet that its session has taken.
 pub(super) struct Taken<'a> {
     pub info: Rc<ConnInfo>,
     pub step: Step,
-    /// The number of its last frame.
-    pub seq: u8,
     pub payload: Cow<'a, [u8]>,
     /// What it is to be decoded with.
     pub capabilities: Capabilities,
@@ -25,8 +23,8 @@ pub(super) struct Taken<'a> {
     pub passthrough: bool,
     /// Part of a response that nobody wants any more.
     pub discard: bool,
-    /// Part of a binlog stream.
-    pub binlog: bool,
+    /// How it is numbered for the other end.
+    pub numbering: Numbering,
     /// The command that a server is answering.
     pub answers: Option<Com>,
     /// A command that nobody knows, which is answered rather than shown.
@@ -94,7 +92,7 @@ impl Core {
         let passthrough =
             conn.peer.is_some() && (conn.passthrough == conn.peer || !conn.authenticated());
         let discard = conn.discard > 0;
-        let binlog = conn.in_binlog();
+        let frames = u8::try_from(payload.len() / MAX_PAYLOAD).unwrap_or_default();
         let mut unasked = false;
         let mut answers = None;
         let mut unknown = false;
@@ -129,6 +127,7 @@ impl Core {
             }
             _ => {}
         }
+        let numbering = conn.numbering(step.kind, seq.wrapping_sub(frames), seq);
         let capabilities = conn.capabilities();
         info.capabilities.set(capabilities);
         self.check_login(id);
@@ -154,8 +153,7 @@ impl Core {
         }
         Ok(Taken {
             info,
-            seq,
-            binlog,
+            numbering,
             answers,
             step,
             payload,

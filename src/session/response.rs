@@ -115,7 +115,8 @@ impl Response {
             }
     }
 
-    /// Whether this is a binlog stream, in which a replica may send acknowledgements.
+    /// Whether this is a binlog stream, in which a replica may send acknowledgements, and which
+    /// ends with an EOF of old even under CLIENT_DEPRECATE_EOF.
     pub fn is_binlog(&self) -> bool {
         self.phase == Phase::Binlog
     }
@@ -356,7 +357,9 @@ impl Response {
                 step.events = step.events.with(Event::ServerSentFields.set());
                 Ok(step)
             }
-            Phase::Binlog => match terminator(head, deprecate_eof) {
+            // CLIENT_DEPRECATE_EOF or not, both servers end a dump with an EOF
+            // (Protocol_classic::send_eof() of MySQL, net_send_eof()'s caller in MariaDB).
+            Phase::Binlog => match terminator(head, false) {
                 None => Ok(next(PacketKind::Data, Event::ServerSendingBinlog)),
                 Some((kind, _)) => Ok(last(kind, Event::ServerWaitCommand)),
             },

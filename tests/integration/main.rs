@@ -22,6 +22,7 @@ mod ownership;
 mod passthrough;
 mod pipelining;
 mod r5;
+mod replication;
 mod servers;
 mod sockets;
 mod startup;
