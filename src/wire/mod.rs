@@ -3,7 +3,8 @@
 //! - Values: [`Reader`] takes a payload apart and can only take what is there; [`Put`] writes the
 //!   protocol's shapes of values to any buffer; [`lenenc`] has the length-encoded integers. What
 //!   cannot be decoded is a [`DecodeError`], which names packet, field and problem.
-//! - Frames: [`frame`] has the four bytes in front of each payload, and splits large ones.
+//! - Frames: [`frame`] has the four bytes in front of each payload, and splits large ones;
+//!   [`compressed`] has the frames that the stream of all that travels in where it is compressed.
 //! - Vocabulary: [`Capabilities`], [`Status`], [`Com`], [`ColumnType`] and [`column_flags`], each
 //!   with a table of MySQL's names.
 //! - Connecting: [`Handshake`] with its [`nonce`](nonce()), [`SslRequest`], [`Auth`],
@@ -33,6 +34,7 @@ mod column;
 mod column_type;
 mod com;
 mod command;
+pub mod compressed;
 mod eof;
 mod err;
 mod error;

@@ -1,0 +1,274 @@
+//! Compressed frames into bytes, as they come.
+
+use flate2::{Decompress, FlushDecompress, Status};
+use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
+
+use super::{Algorithm, FrameError, HEADER, Numbers, Toolbox};
+
+/// Takes frames apart. What comes out goes into a buffer of the caller's, and never is more than
+/// that holds: a frame that inflates to 16 MB takes no more memory than its algorithm's window,
+/// for as long as nobody reads it.
+#[derive(Debug)]
+pub struct Decoder {
+    algorithm: Algorithm,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// So many bytes of a header are there.
+    Header([u8; HEADER], usize),
+    /// A frame that is stored as it is has so many bytes left.
+    Stored(usize),
+    Inflating(Inflating),
+}
+
+/// A frame whose engine is at work.
+#[derive(Debug)]
+struct Inflating {
+    engine: Engine,
+    /// Bytes of it that are still to come.
+    compressed_left: usize,
+    /// What it says that it inflates to…
+    size: usize,
+    /// …and how much of that has come out.
+    out: usize,
+    /// The engine filled the room it had, and may have more than that.
+    full: bool,
+}
+
+enum Engine {
+    Zlib(Decompress),
+    Zstd(DCtx<'static>),
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+/// What came of decoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Decoded {
+    /// How many bytes of the input were used.
+    pub used: usize,
+    /// How many bytes came out.
+    pub made: usize,
+    /// The next frame's number is out of its turn, as far as can be told before what came out has
+    /// been looked at: perhaps a command begins there.
+    pub out_of_turn: bool,
+}
+
+impl Decoder {
+    /// A decoder before its first frame.
+    pub fn new(algorithm: Algorithm) -> Self {
+        Decoder {
+            algorithm,
+            state: State::Header([0; HEADER], 0),
+        }
+    }
+
+    /// Whether nothing of a frame has come of which more must.
+    pub fn between_frames(&self) -> bool {
+        matches!(self.state, State::Header(_, 0))
+    }
+
+    /// Decodes until the input is used up, the output is full, or a frame is out of its turn.
+    ///
+    /// # Errors
+    /// The frame is not what it says.
+    pub fn decode(
+        &mut self,
+        toolbox: &mut Toolbox,
+        numbers: &mut Numbers,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<Decoded, FrameError> {
+        let mut done = Decoded::default();
+        loop {
+            let rest = input.get(done.used..).unwrap_or_default();
+            let room = output.get_mut(done.made..).unwrap_or_default();
+            match &mut self.state {
+                State::Header(header, have) => {
+                    let count = (HEADER - *have).min(rest.len());
+                    if let (Some(to), Some(from)) =
+                        (header.get_mut(*have..*have + count), rest.get(..count))
+                    {
+                        to.copy_from_slice(from);
+                    }
+                    *have += count;
+                    done.used += count;
+                    if *have < HEADER {
+                        return Ok(done);
+                    }
+                    let [a, b, c, number, d, e, f] = *header;
+                    if !numbers.accept(number) {
+                        done.out_of_turn = true;
+                        return Ok(done);
+                    }
+                    let compressed_left = u32::from_le_bytes([a, b, c, 0]) as usize;
+                    let size = u32::from_le_bytes([d, e, f, 0]) as usize;
+                    self.state = match size {
+                        0 => State::Stored(compressed_left),
+                        _ => State::Inflating(Inflating {
+                            engine: self.engine(toolbox)?,
+                            compressed_left,
+                            size,
+                            out: 0,
+                            full: false,
+                        }),
+                    };
+                }
+                State::Stored(0) => self.state = State::Header([0; HEADER], 0),
+                State::Stored(left) => {
+                    let count = (*left).min(rest.len()).min(room.len());
+                    if count == 0 {
+                        return Ok(done);
+                    }
+                    if let (Some(to), Some(from)) = (room.get_mut(..count), rest.get(..count)) {
+                        to.copy_from_slice(from);
+                    }
+                    *left -= count;
+                    done.used += count;
+                    done.made += count;
+                }
+                State::Inflating(frame) => {
+                    let (used, made, ended) = frame.step(self.algorithm, rest, room)?;
+                    done.used += used;
+                    done.made += made;
+                    if ended {
+                        let state =
+                            std::mem::replace(&mut self.state, State::Header([0; HEADER], 0));
+                        if let State::Inflating(frame) = state {
+                            frame.engine.give_back(toolbox);
+                        }
+                    } else if used == 0 && made == 0 {
+                        return Ok(done);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The number of the frame that is out of its turn.
+    pub fn next_number(&self) -> Option<u8> {
+        match self.state {
+            State::Header([_, _, _, number, ..], HEADER) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn engine(&self, toolbox: &mut Toolbox) -> Result<Engine, FrameError> {
+        match self.algorithm {
+            Algorithm::Zlib => Ok(Engine::Zlib(toolbox.inflater())),
+            Algorithm::Zstd => toolbox
+                .unzstd()
+                .map(Engine::Zstd)
+                .ok_or(FrameError::Corrupt(self.algorithm)),
+        }
+    }
+}
+
+impl Inflating {
+    /// Goes on with the frame. Returns how many bytes were used, how many came out, and whether
+    /// that was all of it.
+    fn step(
+        &mut self,
+        algorithm: Algorithm,
+        input: &[u8],
+        room: &mut [u8],
+    ) -> Result<(usize, usize, bool), FrameError> {
+        let input = input.get(..self.compressed_left).unwrap_or(input);
+        let size_left = self.size - self.out;
+        let starved = input.is_empty() && !self.full && self.compressed_left > 0;
+        if starved || room.is_empty() && size_left > 0 {
+            return Ok((0, 0, false));
+        }
+        let inflated = if size_left > 0 {
+            let len = room.len().min(size_left);
+            let room = room.get_mut(..len).unwrap_or_default();
+            let inflated = self.engine.run(input, room);
+            self.full = inflated.is_some_and(|inflated| inflated.made == len);
+            inflated
+        } else {
+            // All is there, and only the end is missing. A byte more would be too much.
+            let mut excess = [0];
+            self.full = false;
+            let inflated = self.engine.run(input, &mut excess);
+            if inflated.is_some_and(|inflated| inflated.made > 0) {
+                return Err(FrameError::TooMuch(self.size));
+            }
+            inflated
+        };
+        let Inflated { used, made, ended } = inflated.ok_or(FrameError::Corrupt(algorithm))?;
+        self.compressed_left -= used;
+        self.out += made;
+        if ended {
+            if self.out < self.size {
+                return Err(self.too_little());
+            }
+            if self.compressed_left > 0 {
+                return Err(FrameError::Trailing(self.compressed_left));
+            }
+        } else if self.compressed_left == 0 && made == 0 {
+            // The engine has had all, and has no more to give.
+            return Err(match self.out < self.size {
+                true => self.too_little(),
+                false => FrameError::Corrupt(algorithm),
+            });
+        } else if used == 0 && made == 0 && !input.is_empty() {
+            return Err(FrameError::Corrupt(algorithm));
+        }
+        Ok((used, made, ended))
+    }
+
+    fn too_little(&self) -> FrameError {
+        FrameError::TooLittle {
+            expected: self.size,
+            got: self.out,
+        }
+    }
+}
+
+/// What an engine did.
+#[derive(Clone, Copy)]
+struct Inflated {
+    used: usize,
+    made: usize,
+    ended: bool,
+}
+
+impl Engine {
+    /// `None`: the input is no such thing.
+    fn run(&mut self, input: &[u8], room: &mut [u8]) -> Option<Inflated> {
+        match self {
+            Engine::Zlib(inflater) => {
+                let (was_in, was_out) = (inflater.total_in(), inflater.total_out());
+                let status = inflater.decompress(input, room, FlushDecompress::None);
+                Some(Inflated {
+                    ended: status.ok()? == Status::StreamEnd,
+                    used: usize::try_from(inflater.total_in() - was_in).ok()?,
+                    made: usize::try_from(inflater.total_out() - was_out).ok()?,
+                })
+            }
+            Engine::Zstd(ctx) => {
+                let mut from = InBuffer::around(input);
+                let mut to = OutBuffer::around(room);
+                let hint = ctx.decompress_stream(&mut to, &mut from).ok()?;
+                Some(Inflated {
+                    ended: hint == 0,
+                    used: from.pos(),
+                    made: to.pos(),
+                })
+            }
+        }
+    }
+
+    fn give_back(self, toolbox: &mut Toolbox) {
+        match self {
+            Engine::Zlib(inflater) => toolbox.return_inflater(inflater),
+            Engine::Zstd(ctx) => toolbox.return_unzstd(ctx),
+        }
+    }
+}
