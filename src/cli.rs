@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use log::LevelFilter;
 
+use crate::logging;
 use crate::proxy::Proxy;
 use crate::script::{Script, ScriptError};
 
@@ -57,9 +58,7 @@ impl Arguments {
 /// The program: reads the command line, runs the startfile, serves. Returns the exit code.
 pub fn main() -> i32 {
     let arguments = Arguments::parse();
-    let level = arguments.level();
-    let environment = env_logger::Env::default().default_filter_or(level.as_str());
-    env_logger::Builder::from_env(environment).init();
+    logging::begin(arguments.level());
     match serve(&arguments) {
         Ok(code) => code,
         Err(ScriptError(message)) => {

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod cli;
+mod logging;
 pub mod net;
 pub mod proxy;
 pub mod script;

@@ -1,6 +1,7 @@
 //! One connection: its socket, its session, what is queued, and what is left of it afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -135,7 +136,6 @@ pub(super) struct Transit {
 }
 
 /// A packet that waits for another one, in transit to the same connection, to be complete.
-#[derive(Debug)]
 pub(super) struct Deferred {
     pub payload: Vec<u8>,
     pub numbering: Numbering,
@@ -154,7 +154,6 @@ pub(super) enum Numbering {
     From(u8),
 }
 
-#[derive(Debug)]
 pub(super) struct Conn {
     pub info: Rc<ConnInfo>,
     pub role: Role,
@@ -217,6 +216,16 @@ pub(super) struct Conn {
     pub active: bool,
     /// The number that a binlog stream's next packet has, unless the server begins anew.
     pub stream_seq: u8,
+}
+
+impl fmt::Debug for Conn {
+    /// Without what it has read and is to write, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("info", &self.info)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Conn {

@@ -1,10 +1,11 @@
 //! What the proxy asks of the layer above it.
 
+use std::fmt;
 use std::rc::Rc;
 
 use super::conn::{ConnId, ConnInfo};
 use crate::session::{Event, PacketKind};
-use crate::wire::Capabilities;
+use crate::wire::{Capabilities, Hidden};
 
 /// What is to be done with the packet that a hook was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Verdict {
 }
 
 /// A packet as a hook sees it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Incoming<'a> {
     /// What it is.
     pub kind: PacketKind,
@@ -28,6 +29,17 @@ pub struct Incoming<'a> {
     pub payload: &'a [u8],
     /// What the connection it came from has negotiated: how it is to be decoded.
     pub capabilities: Capabilities,
+}
+
+impl fmt::Debug for Incoming<'_> {
+    /// Without secrets, which a payload may hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("kind", &self.kind)
+            .field("payload", &Hidden(self.payload))
+            .field("capabilities", &self.capabilities)
+            .finish()
+    }
 }
 
 /// The layer above: scripts, or a Rust program that embeds the proxy.

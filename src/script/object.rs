@@ -1,6 +1,7 @@
 //! Packets as Lua objects, whose accessors are a table: one line each.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 
 use mlua::{Lua, UserData, UserDataFields, Value};
@@ -8,6 +9,7 @@ use mlua::{Lua, UserData, UserDataFields, Value};
 use super::convert::{integer, integer_wanted, to_integer};
 use super::error::{Answer, ScriptError};
 use super::function::{Args, Methods, Raiser, nothing, one};
+use crate::wire::Hidden;
 
 /// A packet that scripts can hold: shared, because a resultset shares its fields.
 #[derive(Debug, Clone)]
@@ -228,7 +230,6 @@ fn wrong_value(args: &Args, wanted: &str) -> ScriptError {
 }
 
 /// A checked value on its way into a packet.
-#[derive(Debug)]
 pub enum Change<T> {
     /// A number.
     Integer(Set<T, u64>, u64),
@@ -288,8 +289,14 @@ impl<T: PacketObject> UserData for Packet<T> {
 }
 
 /// A packet that is nothing but bytes.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Blob<const KIND: u8>(pub Vec<u8>);
+
+impl<const KIND: u8> fmt::Debug for Blob<KIND> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Blob").field(&Hidden(&self.0)).finish()
+    }
+}
 
 impl<const KIND: u8> From<&[u8]> for Blob<KIND> {
     fn from(bytes: &[u8]) -> Self {

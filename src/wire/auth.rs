@@ -2,8 +2,9 @@
 
 use super::original::Original;
 use super::reader::Reader;
-use super::{Capabilities, DecodeError, Put};
+use super::{Capabilities, DecodeError, Hidden, Put};
 use bytes::BufMut;
+use std::fmt;
 
 const NAME: &str = "auth";
 
@@ -14,7 +15,7 @@ const FILLER: usize = 19;
 /// flags are set in `capabilities`; one that is missing nevertheless is sent empty.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_handshake_response.html>
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Auth {
     /// What the client asks for.
     pub capabilities: Capabilities,
@@ -37,6 +38,23 @@ pub struct Auth {
     pub zstd_level: Option<u8>,
     /// See [`Original`].
     pub original: Original,
+}
+
+impl fmt::Debug for Auth {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("capabilities", &self.capabilities)
+            .field("max_packet_size", &self.max_packet_size)
+            .field("character_set", &self.character_set)
+            .field("user", &self.user)
+            .field("auth_response", &Hidden(&self.auth_response))
+            .field("database", &self.database)
+            .field("auth_plugin", &self.auth_plugin)
+            .field("attributes", &self.attributes)
+            .field("zstd_level", &self.zstd_level)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Auth {

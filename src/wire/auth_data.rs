@@ -2,15 +2,16 @@
 
 use super::original::{Original, lossless};
 use super::reader::Reader;
-use super::{Capabilities, DecodeError, Put};
+use super::{Capabilities, DecodeError, Hidden, Put};
 use bytes::BufMut;
+use std::fmt;
 
 /// The server asks for an answer by another plugin.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_auth_switch_request.html>,
 /// and for the bare form, which asks for the password of before 4.1,
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_old_auth_switch_request.html>
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct AuthSwitch {
     /// The plugin's name.
     pub plugin: Vec<u8>,
@@ -18,6 +19,16 @@ pub struct AuthSwitch {
     pub data: Vec<u8>,
     /// See [`Original`].
     pub original: Original,
+}
+
+impl fmt::Debug for AuthSwitch {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthSwitch")
+            .field("plugin", &self.plugin)
+            .field("data", &Hidden(&self.data))
+            .finish_non_exhaustive()
+    }
 }
 
 lossless!(AuthSwitch);
@@ -56,10 +67,19 @@ impl AuthSwitch {
 /// The server tells a plugin at the client more.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_auth_more_data.html>
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct AuthMoreData {
     /// What the plugin gets.
     pub data: Vec<u8>,
+}
+
+impl fmt::Debug for AuthMoreData {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthMoreData")
+            .field("data", &Hidden(&self.data))
+            .finish_non_exhaustive()
+    }
 }
 
 impl AuthMoreData {

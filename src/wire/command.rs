@@ -1,20 +1,31 @@
 //! What a client asks for.
 
 use super::reader::Reader;
-use super::{Capabilities, Com, DecodeError};
+use super::{Capabilities, Com, DecodeError, Hidden};
 use bytes::{BufMut, Bytes};
+use std::fmt;
 
 const NAME: &str = "command";
 
 /// A client's command.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     /// Which command.
     pub com: Com,
     /// All that follows: for COM_QUERY the SQL.
     pub argument: Bytes,
+}
+
+impl fmt::Debug for Command {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("com", &self.com)
+            .field("argument", &Hidden(&self.argument))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Command {

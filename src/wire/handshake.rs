@@ -2,8 +2,9 @@
 
 use super::original::Original;
 use super::reader::Reader;
-use super::{Capabilities, DecodeError, Put, Status, nonce};
+use super::{Capabilities, DecodeError, Hidden, Put, Status, nonce};
 use bytes::BufMut;
+use std::fmt;
 
 const NAME: &str = "handshake";
 
@@ -14,7 +15,7 @@ const PART_2_MIN: usize = 13;
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_handshake_v10.html>,
 /// <https://mariadb.com/docs/server/reference/clientserver-protocol/1-connecting/connection#initial-handshake-packet>
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Handshake {
     /// Always 10.
     pub protocol_version: u8,
@@ -35,6 +36,22 @@ pub struct Handshake {
     pub auth_plugin: Option<Vec<u8>>,
     /// See [`Original`].
     pub original: Original,
+}
+
+impl fmt::Debug for Handshake {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("protocol_version", &self.protocol_version)
+            .field("server_version", &self.server_version)
+            .field("thread_id", &self.thread_id)
+            .field("scramble", &Hidden(&self.scramble))
+            .field("capabilities", &self.capabilities)
+            .field("character_set", &self.character_set)
+            .field("status", &self.status)
+            .field("auth_plugin", &self.auth_plugin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Handshake {
