@@ -9,8 +9,8 @@ use bytes::BytesMut;
 
 use super::options::Options;
 use crate::net::{Listener, Stream, TimerId};
-use crate::session::{ClientSession, Event, EventSet, PacketKind, ServerSession};
-use crate::wire::{Capabilities, frame};
+use crate::session::{ClientSession, Event, EventSet, PacketKind, Response, ServerSession};
+use crate::wire::{Capabilities, Com, frame};
 
 /// Above this many queued bytes whoever fills the queue is read no further…
 pub(super) const HIGH_WATER: usize = 256 << 10;
@@ -305,24 +305,27 @@ impl Conn {
         }
     }
 
-    /// Whether rows stream over it.
-    pub fn in_rows(&self) -> bool {
-        let response = match &self.role {
+    fn response(&self) -> Option<&Response> {
+        match &self.role {
             Role::Client(session) => session.response(),
             Role::Server(session) => session.response(),
             Role::Listener(_) => None,
-        };
-        response.is_some_and(crate::session::Response::in_rows)
+        }
+    }
+
+    /// The command whose answer is under way.
+    pub fn answering(&self) -> Option<Com> {
+        self.response().map(Response::com)
+    }
+
+    /// Whether rows stream over it.
+    pub fn in_rows(&self) -> bool {
+        self.response().is_some_and(Response::in_rows)
     }
 
     /// Whether a binlog streams over it.
     pub fn in_binlog(&self) -> bool {
-        let response = match &self.role {
-            Role::Client(session) => session.response(),
-            Role::Server(session) => session.response(),
-            Role::Listener(_) => None,
-        };
-        response.is_some_and(crate::session::Response::is_binlog)
+        self.response().is_some_and(Response::is_binlog)
     }
 
     /// How a packet that was received here, numbered from `first` to `last`, is numbered for the

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::conn::{ConnId, ConnInfo};
 use crate::session::{Event, PacketKind};
-use crate::wire::{Capabilities, Hidden};
+use crate::wire::{Capabilities, Com, Hidden};
 
 /// What is to be done with the packet that a hook was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Incoming<'a> {
     pub payload: &'a [u8],
     /// What the connection it came from has negotiated: how it is to be decoded.
     pub capabilities: Capabilities,
+    /// The command that it answers, if it answers one.
+    pub answers: Option<Com>,
 }
 
 impl fmt::Debug for Incoming<'_> {
@@ -38,6 +40,7 @@ impl fmt::Debug for Incoming<'_> {
             .field("kind", &self.kind)
             .field("payload", &Hidden(self.payload))
             .field("capabilities", &self.capabilities)
+            .field("answers", &self.answers)
             .finish()
     }
 }

@@ -57,6 +57,7 @@ pub use stats::Stats;
 
 pub use crate::net::TimerId;
 use crate::session::{Event, EventSet, PacketKind};
+use crate::wire::Com;
 use core::Core;
 
 /// A handle to the proxy; clones are the same proxy.
@@ -132,6 +133,11 @@ impl Proxy {
     /// How many bytes are queued on a connection.
     pub fn pending(&self, id: ConnId) -> usize {
         self.core().get(id).map_or(0, conn::Conn::pending)
+    }
+
+    /// The command that a client waits to have answered, or that a server is answering.
+    pub fn answering(&self, id: ConnId) -> Option<Com> {
+        self.core().open(id)?.answering()
     }
 
     /// Calls [`Hooks::timer`] once, with this key, after the delay.

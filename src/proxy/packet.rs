@@ -95,6 +95,7 @@ impl Proxy {
                 kind: taken.step.kind,
                 payload: &taken.payload,
                 capabilities: taken.capabilities,
+                answers: taken.answers,
             };
             match self.fire(&taken.info, event, Some(packet)) {
                 Verdict::Forward => {}
@@ -176,6 +177,7 @@ impl Proxy {
                     kind: PacketKind::Eof,
                     payload: &payload,
                     capabilities: taken.capabilities,
+                    answers: taken.answers,
                 };
                 match self.fire(&taken.info, event, Some(packet)) {
                     Verdict::FlushDisconnect => unlink = true,

@@ -9,14 +9,15 @@ use super::conn::{Conn, ConnId, ConnInfo, Role};
 use super::core::Core;
 use super::hooks::{Incoming, Verdict};
 use crate::session::{Event, PacketKind, rows};
-use crate::wire::Capabilities;
 use crate::wire::frame::HEADER;
+use crate::wire::{Capabilities, Com};
 
 /// What the rows of a batch have in common.
 struct Batch {
     info: Rc<ConnInfo>,
     kind: PacketKind,
     capabilities: Capabilities,
+    answers: Com,
     max_packet: usize,
 }
 
@@ -37,6 +38,7 @@ impl Proxy {
                 kind: batch.kind,
                 payload: frame.get(HEADER..).unwrap_or_default(),
                 capabilities: batch.capabilities,
+                answers: Some(batch.answers),
             };
             if packet.payload.len() > batch.max_packet {
                 break;
@@ -94,6 +96,7 @@ impl Core {
         Some(Batch {
             info: conn.info.clone(),
             kind: session.response()?.row_kind(),
+            answers: session.response()?.com(),
             capabilities: session.capabilities(),
             max_packet: conn.options.max_packet,
         })

@@ -18,6 +18,7 @@ use super::rset::Rset;
 use super::runtime::Runtime;
 use super::send;
 use super::signals;
+use super::statement::Statement;
 use super::timer::TimerObject;
 use crate::proxy::{ConnId, ConnInfo, ConnKind, ProxyError};
 use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket};
@@ -104,6 +105,7 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add_packet::<StatsPacket>("dpm.new_stats_pkt")?;
     functions.add_packet::<super::object::AuthDataPacket>("dpm.new_authdata_pkt")?;
     functions.add_packet::<super::object::DataPacket>("dpm.new_data_pkt")?;
+    functions.add_packet::<Statement>("dpm.new_prepared_pkt")?;
     functions.add("dpm.new_rset_pkt", |lua, _, _| {
         userdata(lua.create_userdata(Rset::default())?)
     })?;

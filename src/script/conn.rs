@@ -58,6 +58,7 @@ impl UserData for ConnObject {
             let runtime = Runtime::of(lua)?;
             let methods = Methods::new(lua, &raiser, "conn")?;
             add_values(&methods)?;
+            super::statements::add_methods(&methods, &runtime)?;
             add_callbacks(&methods, &runtime)?;
             add_flow(&methods, &runtime)?;
             Ok(methods.table)

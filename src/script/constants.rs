@@ -3,6 +3,7 @@
 use mlua::{Table, Value};
 
 use super::conn;
+use super::param;
 use super::runtime;
 use crate::session::Event;
 use crate::wire::{Capabilities, ColumnType, Com, Status, column_flags};
@@ -14,8 +15,12 @@ pub const INADDR_ANY: &str = "0.0.0.0 and ::";
 pub fn add(table: &Table) -> mlua::Result<()> {
     table.raw_set("NULL", Value::NULL)?;
     table.raw_set("INADDR_ANY", INADDR_ANY)?;
+    for (name, mark) in param::CONSTANTS {
+        table.raw_set(name, mark.value())?;
+    }
     let numbers = (runtime::VERDICTS.into_iter())
         .chain(conn::CONSTANTS)
+        .chain(param::flags())
         .chain(
             Event::ALL
                 .iter()

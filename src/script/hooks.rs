@@ -4,16 +4,18 @@ use std::rc::{Rc, Weak};
 
 use mlua::{AnyUserData, Lua};
 
+use super::callbacks::Callbacks;
 use super::fast::{Arg, Target};
 use super::idle;
 use super::object::{self, AuthDataPacket, DataPacket, PacketObject, StatsPacket};
 use super::rset::Rset;
 use super::runtime::Runtime;
+use super::statements;
 use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Verdict};
 use crate::session::{Event, PacketKind};
 use crate::wire::{
-    Auth, Capabilities, Column, Command, DecodeError, Eof, ErrPacket, Handshake, LocalInfile, Ok,
-    PrepareOk, ResultsetHeader,
+    Auth, Capabilities, Column, Com, Command, DecodeError, Eof, ErrPacket, Handshake, LocalInfile,
+    Ok, PrepareOk, ResultsetHeader,
 };
 
 /// The proxy's hooks. They do not keep the binding alive: the binding has the proxy.
@@ -41,7 +43,7 @@ impl Hooks for LuaHooks {
 
     fn event(&self, conn: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict {
         self.with(Verdict::Failed, |runtime, lua| {
-            match fire(runtime, lua, conn.id, event, packet) {
+            match fire(runtime, lua, conn, event, packet) {
                 Ok(verdict) => verdict,
                 Err(problem) => {
                     let id = conn.id.serial();
@@ -60,6 +62,8 @@ impl Hooks for LuaHooks {
         self.with((), |runtime, _| {
             runtime.entry(client, |entry| entry.peer = Some(server));
             runtime.entry(server, |entry| entry.peer = Some(client));
+            statements::rearm(runtime, client);
+            statements::rearm(runtime, server);
             // Either object keeps the other one, in a way that Lua's collector sees through.
             if let (Some(client), Some(server)) = (runtime.object(client), runtime.object(server)) {
                 let kept = client
@@ -76,6 +80,8 @@ impl Hooks for LuaHooks {
         self.with((), |runtime, _| {
             release(runtime, client);
             release(runtime, server);
+            statements::rearm(runtime, client);
+            statements::rearm(runtime, server);
         });
     }
 
@@ -143,10 +149,11 @@ type Problem = Box<dyn std::error::Error>;
 fn fire(
     runtime: &Rc<Runtime>,
     lua: &Lua,
-    id: ConnId,
+    conn: &Rc<ConnInfo>,
     event: Event,
     packet: Option<Incoming<'_>>,
 ) -> Result<Verdict, Problem> {
+    let id = conn.id;
     let callbacks = runtime.watching(id, event);
     let Some(packet) = packet else {
         let Some(callbacks) = callbacks else {
@@ -157,10 +164,6 @@ fn fire(
 
     if let PacketKind::TextRow | PacketKind::BinaryRow = packet.kind {
         let binary = packet.kind == PacketKind::BinaryRow;
-        if binary {
-            let arrived = runtime.entry(id, |entry| entry.arrived.clone()).flatten();
-            arrived.inspect(|arrived| arrived.binary.set(true));
-        }
         let Some(callbacks) = callbacks else {
             return Ok(Verdict::Forward);
         };
@@ -174,6 +177,44 @@ fn fire(
         ));
     }
 
+    match packet.kind {
+        PacketKind::Command => {
+            let tracked = runtime.entry(id, |entry| entry.statements_tracked);
+            if tracked != Some(true) {
+                return show(runtime, lua, id, event, packet, callbacks);
+            }
+            statements::command_arrives(runtime, id, packet.payload);
+            let verdict = show(runtime, lua, id, event, packet, callbacks)?;
+            statements::command_passed(runtime, id, packet.payload, verdict);
+            Ok(verdict)
+        }
+        PacketKind::Prepared => {
+            let ok = PrepareOk::decode(packet.payload, packet.capabilities)?;
+            let statement = statements::prepared(runtime, conn, ok);
+            let verdict = match callbacks {
+                Some(callbacks) => {
+                    let object = object::Packet::new(statement.clone());
+                    let object = lua.create_userdata(object)?;
+                    runtime.fire(lua, id, event, &callbacks, Some(Arg::Object(&object)))
+                }
+                None => Verdict::Forward,
+            };
+            statements::prepared_passed(runtime, id, statement, verdict);
+            Ok(verdict)
+        }
+        _ => show(runtime, lua, id, event, packet, callbacks),
+    }
+}
+
+/// Shows a packet to the callbacks, if there are any.
+fn show(
+    runtime: &Rc<Runtime>,
+    lua: &Lua,
+    id: ConnId,
+    event: Event,
+    packet: Incoming<'_>,
+    callbacks: Option<Callbacks>,
+) -> Result<Verdict, Problem> {
     let Some(object) = arrived_object(runtime, lua, id, event, packet, callbacks.is_some())? else {
         return Ok(Verdict::Forward);
     };
@@ -195,14 +236,19 @@ fn arrived_object(
     let capabilities = packet.capabilities;
     match packet.kind {
         PacketKind::ResultsetHeader => {
-            let rset = Rset::arrived(ResultsetHeader::decode(packet.payload, capabilities)?);
+            let binary = packet.answers.is_some_and(Com::has_binary_rows);
+            let header = ResultsetHeader::decode(packet.payload, capabilities)?;
+            let rset = Rset::arrived(header, binary);
             let arrived = watched.then(|| rset.columns());
             runtime.entry(id, |entry| entry.arrived = arrived);
             Ok(Some(lua.create_userdata(rset)?))
         }
         PacketKind::Column => {
             let column = Column::decode(packet.payload, capabilities)?;
-            if event == Event::ServerSendingFields {
+            if packet.answers == Some(Com::STMT_PREPARE) {
+                let is_param = event == Event::ServerSendingParams;
+                statements::definition(runtime, id, &column, is_param);
+            } else if event == Event::ServerSendingFields {
                 let arrived = runtime.entry(id, |entry| entry.arrived.clone()).flatten();
                 arrived.inspect(|arrived| arrived.note(&column));
             }
@@ -211,6 +257,7 @@ fn arrived_object(
                 false => Ok(None),
             }
         }
+        _ if !watched => Ok(None),
         _ => Ok(Some(packet_object(lua, packet)?)),
     }
 }
@@ -224,12 +271,12 @@ fn packet_object(lua: &Lua, packet: Incoming<'_>) -> Result<AnyUserData, Problem
         PacketKind::Err => decoded(lua, packet, ErrPacket::decode),
         PacketKind::Command => decoded(lua, packet, Command::decode),
         PacketKind::Eof => decoded(lua, packet, Eof::decode),
-        PacketKind::Prepared => decoded(lua, packet, PrepareOk::decode),
         PacketKind::Infile => decoded(lua, packet, LocalInfile::decode),
         PacketKind::Stats => create(lua, Ok(StatsPacket::from(payload))),
         PacketKind::AuthData => create(lua, Ok(AuthDataPacket::from(payload))),
         PacketKind::Data => create(lua, Ok(DataPacket::from(payload))),
         PacketKind::ResultsetHeader
+        | PacketKind::Prepared
         | PacketKind::Column
         | PacketKind::TextRow
         | PacketKind::BinaryRow => Err("the packet was dealt with before".into()),

@@ -7,7 +7,9 @@
 //!   of it; `constants`
 //! - `conn`, `callbacks`, `timer`: the objects that are no packets
 //! - `object`: packets as objects, by tables of accessors, which are in `packets` and `field`;
-//!   `rset` and `row`: resultsets and what is in their rows
+//!   `rset` and `row`: resultsets and what is in their rows; `statement`, `known` and `param`:
+//!   prepared statements, what is known of them, and values; `command`: executes and the like;
+//!   `statements`: those that a connection remembers
 //! - `hooks`: the proxy's questions; `runtime`: what all share, and the one way into callbacks;
 //!   `registry`: the callbacks of each connection
 //! - `function`, `convert`, `error`: arguments, results and errors, without silent losses
@@ -20,6 +22,7 @@
 mod api;
 mod callbacks;
 mod clock;
+mod command;
 mod conn;
 mod constants;
 mod convert;
@@ -29,11 +32,13 @@ mod field;
 mod function;
 mod hooks;
 mod idle;
+mod known;
 mod loader;
 mod login;
 mod object;
 mod options;
 mod packets;
+mod param;
 mod registry;
 mod row;
 mod rset;
@@ -41,6 +46,8 @@ mod runtime;
 mod send;
 mod signals;
 mod state;
+mod statement;
+mod statements;
 mod timer;
 
 use std::path::Path;

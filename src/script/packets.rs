@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::function::Methods;
 use super::object::{Accessor, PAYLOAD, PacketObject};
 use crate::wire::{
-    Auth, Capabilities, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok, PrepareOk, Status,
+    Auth, Capabilities, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok, Status,
 };
 
 /// A user's or a database's name: more than any server allows.
@@ -191,38 +192,9 @@ impl PacketObject for Command {
             ),
         ]
     }
-}
 
-impl PacketObject for PrepareOk {
-    const NAME: &'static str = "prepared";
-
-    fn accessors() -> Vec<Accessor<Self>> {
-        vec![
-            Accessor::integer(
-                "statement_id",
-                U32,
-                |p| p.statement_id.into(),
-                |p, v| p.statement_id = v as u32,
-            ),
-            Accessor::integer(
-                "columns",
-                U16,
-                |p| p.columns.into(),
-                |p, v| p.columns = v as u16,
-            ),
-            Accessor::integer(
-                "params",
-                U16,
-                |p| p.params.into(),
-                |p, v| p.params = v as u16,
-            ),
-            Accessor::integer(
-                "warning_count",
-                U16,
-                |p| p.warnings.into(),
-                |p, v| p.warnings = v as u16,
-            ),
-        ]
+    fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
+        super::command::add_methods(methods)
     }
 }
 

@@ -6,7 +6,8 @@ use mlua::{AnyUserData, Function};
 
 use super::callbacks::Callbacks;
 use super::rset::Arrived;
-use crate::proxy::{ConnId, ConnInfo};
+use super::statements::{self, Preparing, Statements};
+use crate::proxy::{ConnId, ConnInfo, ConnKind};
 use crate::session::{Event, EventSet};
 
 /// A library's callbacks, laid over the connection's own.
@@ -33,6 +34,12 @@ pub struct Entry {
     pub peer: Option<ConnId>,
     /// The columns of the present result, if a script has its resultset.
     pub arrived: Option<Rc<Arrived>>,
+    /// Its prepared statements, if a script wants them remembered.
+    pub statements: Option<Box<Statements>>,
+    /// Its statements, or those of the other end of its link, are remembered.
+    pub statements_tracked: bool,
+    /// The statement whose definitions are on their way.
+    pub preparing: Option<Preparing>,
 }
 
 impl Entry {
@@ -54,11 +61,16 @@ impl Entry {
     /// What the proxy has to show us.
     pub fn wanted(&self) -> EventSet {
         let set = self.active().map_or(EventSet::NONE, Callbacks::set);
-        match set.has(Event::ServerSentResultset) {
+        let mut wanted = set.with(statements::wanted(self.info.kind, self.statements_tracked));
+        if set.has(Event::ServerSentResultset) {
             // Its columns too, so that the resultset knows them when rows are to be decoded.
-            true => set.with(Event::ServerSendingFields.set()),
-            false => set,
+            wanted = wanted.with(Event::ServerSendingFields.set());
         }
+        if set.has(Event::ServerPrepared) {
+            // So that the object gets to know its definitions.
+            wanted = wanted.with(statements::wanted(ConnKind::Server, true));
+        }
+        wanted
     }
 }
 
@@ -80,6 +92,9 @@ impl Registry {
             on_close: Vec::new(),
             peer: None,
             arrived: None,
+            statements: None,
+            statements_tracked: false,
+            preparing: None,
         })
     }
 

@@ -25,8 +25,6 @@ pub struct Arrived {
     pub columns: RefCell<Vec<Column>>,
     /// How many there will be.
     announced: u64,
-    /// Its rows are in the binary protocol's encoding.
-    pub binary: Cell<bool>,
 }
 
 impl Arrived {
@@ -45,11 +43,14 @@ pub struct Rset {
     header: RefCell<ResultsetHeader>,
     given: RefCell<Vec<Packet<Column>>>,
     arrived: Rc<Arrived>,
+    /// Whether rows are packed for the binary protocol, if that is known: it came, or was wired,
+    /// as part of an answer.
+    binary: Cell<Option<bool>>,
 }
 
 impl Rset {
     /// One that begins on the wire.
-    pub fn arrived(header: ResultsetHeader) -> Rset {
+    pub fn arrived(header: ResultsetHeader, binary: bool) -> Rset {
         let arrived = Arrived {
             announced: header.columns,
             ..Arrived::default()
@@ -57,6 +58,7 @@ impl Rset {
         Rset {
             header: RefCell::new(header),
             arrived: Rc::new(arrived),
+            binary: Cell::new(Some(binary)),
             ..Rset::default()
         }
     }
@@ -69,6 +71,11 @@ impl Rset {
     /// What is sent.
     pub fn header(&self) -> ResultsetHeader {
         self.header.borrow().clone()
+    }
+
+    /// Rows are packed for an answer in this encoding from now on.
+    pub fn set_binary(&self, binary: bool) {
+        self.binary.set(Some(binary));
     }
 
     fn field_count(&self) -> u64 {
@@ -158,7 +165,8 @@ fn pack_row(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
     };
     let values = values(rset, args.table(usize::from(!makes), "values")?, args)?;
     let before = object.and_then(|object| fast.read_row_kind(lua, object));
-    let binary = rset.arrived.binary.get() || before.is_some_and(|kind| kind.binary);
+    let known = rset.binary.get();
+    let binary = known.unwrap_or_else(|| before.is_some_and(|kind| kind.binary));
     let payload = match binary {
         true => row::encode_binary(&values, &rset.columns_for(true, |column| column.into())),
         false => Ok(row::encode_text(&values)),
@@ -256,6 +264,13 @@ impl UserData for Rset {
             let fast = Fast::of(lua)?;
             let methods = Methods::new(lua, &raiser, "rset")?;
             methods.add::<Rset>("field_count", field_count)?;
+            methods.add::<Rset>("binary", |_, rset, args| {
+                if args.is_empty() {
+                    return one(Value::Boolean(rset.binary.get().unwrap_or(false)));
+                }
+                rset.set_binary(args.boolean(0, "")?);
+                nothing()
+            })?;
             methods.add::<Rset>("add_field", |_, rset, args| add_field(rset, args))?;
             methods.add::<Rset>("remove_field", |_, rset, args| remove_field(rset, args))?;
             let own = fast.clone();

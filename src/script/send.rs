@@ -11,9 +11,11 @@ use super::function::{Args, nothing};
 use super::object::{self, AuthDataPacket, DataPacket, StatsPacket};
 use super::rset::Rset;
 use super::runtime::Runtime;
+use super::statement::Statement;
+use super::statements;
 use crate::proxy::{ConnId, Packet, ProxyError};
 use crate::wire::{
-    Auth, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket, PrepareOk,
+    Auth, Column, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket,
 };
 
 /// Encodes a packet onto a connection.
@@ -68,15 +70,28 @@ fn send(
             })*
         };
     }
+    if kind == TypeId::of::<object::Packet<Command>>() {
+        let copy = packet
+            .borrow::<object::Packet<Command>>()?
+            .0
+            .borrow()
+            .clone();
+        let sent = proxy.send(id, Packet::Command(&copy));
+        if sent.is_ok() {
+            statements::command_wired(runtime, id, &copy);
+        }
+        return Ok(Some(sent));
+    }
+    if kind == TypeId::of::<object::Packet<Statement>>() {
+        return send_prepared(runtime, id, packet).map(Some);
+    }
     send! {
-        Command => Command,
         Column => Column,
         OkPacket => Ok,
         Eof => Eof,
         ErrPacket => Err,
         Handshake => Handshake,
         Auth => Auth,
-        PrepareOk => Prepared,
         LocalInfile => Infile,
     }
     send_bytes! {
@@ -85,8 +100,34 @@ fn send(
         DataPacket => Data,
     }
     if kind == TypeId::of::<Rset>() {
-        let header = packet.borrow::<Rset>()?.header();
+        let header = {
+            let rset = packet.borrow::<Rset>()?;
+            // Rows that it packs are for this answer.
+            if let Some(com) = proxy.answering(id) {
+                rset.set_binary(com.has_binary_rows());
+            }
+            rset.header()
+        };
         return Ok(Some(proxy.send(id, Packet::ResultsetHeader(&header))));
     }
     Ok(None)
+}
+
+/// The head of the answer to a client's COM_STMT_PREPARE. What the client knows is remembered
+/// before anything fires.
+fn send_prepared(
+    runtime: &Rc<Runtime>,
+    id: ConnId,
+    packet: &AnyUserData,
+) -> Result<Result<(), ProxyError>, ScriptError> {
+    let copy = packet
+        .borrow::<object::Packet<Statement>>()?
+        .0
+        .borrow()
+        .clone();
+    let answers = runtime.proxy().answering(id) == Some(Com::STMT_PREPARE);
+    if answers {
+        statements::prepared_wired(runtime, id, &copy);
+    }
+    Ok(runtime.proxy().send(id, Packet::Prepared(&copy.ok)))
 }

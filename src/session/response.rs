@@ -368,9 +368,9 @@ impl Response {
 
     /// Which protocol its rows are of.
     pub fn row_kind(&self) -> PacketKind {
-        match self.com {
-            Com::STMT_EXECUTE | Com::STMT_FETCH | Com::STMT_BULK_EXECUTE => PacketKind::BinaryRow,
-            _ => PacketKind::TextRow,
+        match self.com.has_binary_rows() {
+            true => PacketKind::BinaryRow,
+            false => PacketKind::TextRow,
         }
     }
 

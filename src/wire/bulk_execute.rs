@@ -3,8 +3,9 @@
 use super::execute::put;
 use super::param::{ParamError, ParamType, ParamValue};
 use super::reader::Reader;
-use super::{Com, DecodeError};
-use bytes::BufMut;
+use super::{DecodeError, Hidden};
+use bytes::{Buf, BufMut, Bytes};
+use std::fmt;
 
 const NAME: &str = "bulk execute";
 
@@ -35,15 +36,14 @@ impl BulkExecute {
     /// The types are in the packet.
     pub const SEND_TYPES: u16 = 128;
 
-    /// Decodes all but the rows, which the second value reads. `params` is how many parameters
-    /// the statement takes, `types` what an earlier execute bound.
-    pub fn decode<'a>(
-        payload: &'a [u8],
+    /// Decodes a command's argument but for the rows, which the second value reads. `params` is
+    /// how many parameters the statement takes, `types` what an earlier execute bound.
+    pub fn decode(
+        argument: &Bytes,
         params: u16,
         types: &[ParamType],
-    ) -> Result<(Self, BulkRows<'a>), DecodeError> {
-        let mut reader = Reader::new(NAME, payload);
-        reader.header(Com::STMT_BULK_EXECUTE.0)?;
+    ) -> Result<(Self, BulkRows), DecodeError> {
+        let mut reader = Reader::new(NAME, argument);
         let mut bulk = Self {
             statement_id: reader.u32("statement_id")?,
             flags: reader.u16("flags")?,
@@ -52,28 +52,34 @@ impl BulkExecute {
         if params == 0 {
             return Err(reader.invalid("rows", "the statement takes no parameters"));
         }
-        let params = usize::from(params);
         bulk.types = if bulk.flags & Self::SEND_TYPES != 0 {
-            let mut sent = Vec::with_capacity(params);
-            for _ in 0..params {
-                sent.push(ParamType::from_bytes(reader.array("parameter_type")?));
-            }
-            sent
+            read_types(&mut reader, params)?
         } else {
-            let known = types.get(..params).ok_or(reader.invalid(
+            let known = types.get(..usize::from(params)).ok_or(reader.invalid(
                 "parameter_type",
                 "left out, and no execute that was seen before has sent it",
             ))?;
             known.to_vec()
         };
+        let head = argument.len() - reader.peek().len();
         let rows = BulkRows {
-            reader,
+            left: argument.slice(head..),
             types: bulk.types.clone(),
         };
         Ok((bulk, rows))
     }
 
-    /// Appends the payload with these rows to `out`; nothing, if that fails.
+    /// Only what a command's argument binds; nothing, if it leaves that out.
+    pub fn decode_types(argument: &[u8], params: u16) -> Result<Vec<ParamType>, DecodeError> {
+        let mut reader = Reader::new(NAME, argument);
+        reader.u32("statement_id")?;
+        if reader.u16("flags")? & Self::SEND_TYPES == 0 {
+            return Ok(Vec::new());
+        }
+        read_types(&mut reader, params)
+    }
+
+    /// Appends the command's argument with these rows to `out`; nothing, if that fails.
     pub fn encode(&self, rows: &[Vec<ParamValue>], out: &mut Vec<u8>) -> Result<(), ParamError> {
         let start = out.len();
         let result = self.append(rows, out);
@@ -89,7 +95,6 @@ impl BulkExecute {
                 "a bulk execute needs parameters, and values for them",
             ));
         }
-        out.put_u8(Com::STMT_BULK_EXECUTE.0);
         out.put_u32_le(self.statement_id);
         out.put_u16_le(self.flags);
         if self.flags & Self::SEND_TYPES != 0 {
@@ -119,22 +124,37 @@ impl BulkExecute {
     }
 }
 
+fn read_types(reader: &mut Reader<'_>, params: u16) -> Result<Vec<ParamType>, DecodeError> {
+    (0..params)
+        .map(|_| Ok(ParamType::from_bytes(reader.array("parameter_type")?)))
+        .collect()
+}
+
 /// The rows of a bulk execute, one at a time: a packet of NULLs holds more rows than one would want
 /// in memory at once.
-#[derive(Debug, Clone)]
-pub struct BulkRows<'a> {
-    reader: Reader<'a>,
+#[derive(Clone)]
+pub struct BulkRows {
+    left: Bytes,
     types: Vec<ParamType>,
 }
 
-impl BulkRows<'_> {
+impl fmt::Debug for BulkRows {
+    /// Without the values, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BulkRows")
+            .field("left", &Hidden(&self.left))
+            .field("types", &self.types)
+            .finish()
+    }
+}
+
+impl BulkRows {
     /// How many bytes are left.
     pub fn left(&self) -> usize {
-        self.reader.peek().len()
+        self.left.len()
     }
 
-    fn row(&mut self) -> Result<Vec<ParamValue>, DecodeError> {
-        let reader = &mut self.reader;
+    fn row(&self, reader: &mut Reader<'_>) -> Result<Vec<ParamValue>, DecodeError> {
         let value = |param_type: &ParamType| match reader.u8("indicator")? {
             indicator::NONE => param_type.decode(reader),
             indicator::NULL => Ok(ParamValue::Null),
@@ -146,18 +166,21 @@ impl BulkRows<'_> {
     }
 }
 
-impl Iterator for BulkRows<'_> {
+impl Iterator for BulkRows {
     type Item = Result<Vec<ParamValue>, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.reader.is_empty() {
+        if self.left.is_empty() {
             return None;
         }
-        let row = self.row();
-        if row.is_err() {
+        let mut reader = Reader::new(NAME, &self.left);
+        let row = self.row(&mut reader);
+        let taken = match row {
+            Ok(_) => self.left.len() - reader.peek().len(),
             // There is no telling where the next one would begin.
-            self.reader.rest();
-        }
+            Err(_) => self.left.len(),
+        };
+        self.left.advance(taken);
         Some(row)
     }
 }

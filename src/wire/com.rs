@@ -77,6 +77,14 @@ impl Com {
         ) && matches!(self.0, 0x00..=0x21 | 0xFA)
     }
 
+    /// Whether the rows that answer it are in the binary protocol's encoding.
+    pub const fn has_binary_rows(self) -> bool {
+        matches!(
+            self,
+            Self::STMT_EXECUTE | Self::STMT_FETCH | Self::STMT_BULK_EXECUTE
+        )
+    }
+
     /// Whether the server answers at all.
     pub const fn expects_answer(self) -> bool {
         !matches!(

@@ -2,7 +2,7 @@
 
 use super::param::{ParamError, ParamType, ParamValue};
 use super::reader::Reader;
-use super::{Capabilities, Com, DecodeError, Put};
+use super::{Capabilities, DecodeError, Put};
 use bytes::BufMut;
 
 const NAME: &str = "execute";
@@ -70,62 +70,31 @@ pub struct Bound<'a> {
 }
 
 impl Execute {
-    /// Decodes a payload.
+    /// Decodes a command's argument.
     pub fn decode(
-        payload: &[u8],
+        argument: &[u8],
         bound: Bound<'_>,
         capabilities: Capabilities,
     ) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(NAME, payload);
-        reader.header(Com::STMT_EXECUTE.0)?;
-        let mut execute = Self {
-            statement_id: reader.u32("statement_id")?,
-            flags: reader.u8("flags")?,
-            iterations: reader.u32("iterations")?,
-            types_sent: false,
-            params: Vec::new(),
-            values: Vec::new(),
-        };
-        let attributes = capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
-        let counted = execute.flags & execute_flags::PARAMETER_COUNT_AVAILABLE != 0;
-        let mut count = u64::from(bound.params);
-        if attributes && (counted || count > 0) {
-            count = reader.lenenc("parameter_count")?;
-            if count > MAX_PARAMS {
-                return Err(reader.invalid("parameter_count", "more than can be"));
-            }
-        }
+        let Head {
+            mut packet,
+            count,
+            nulls,
+            mut reader,
+        } = Head::read(argument, bound.params, capabilities)?;
         if count == 0 {
             // Nobody looks at what follows.
-            return Ok(execute);
+            return Ok(packet);
         }
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let nulls = reader.bytes("null bitmap", count.div_ceil(8))?;
-        execute.types_sent = match reader.u8("new_params_bind_flag")? {
-            0 => false,
-            1 => true,
-            _ => return Err(reader.invalid("new_params_bind_flag", "neither 0 nor 1")),
-        };
-        if execute.types_sent {
-            // As many as there are bytes for.
-            for _ in 0..count {
-                execute.params.push(Param {
-                    param_type: ParamType::from_bytes(reader.array("parameter_type")?),
-                    name: match attributes {
-                        true => reader.lenenc_bytes("parameter_name")?.to_vec(),
-                        false => Vec::new(),
-                    },
-                });
-            }
-        } else {
+        if !packet.types_sent {
             let types = bound.types.get(..count).ok_or(reader.invalid(
                 "parameter_type",
                 "left out, and no execute that was seen before has sent it",
             ))?;
-            execute.params = types.to_vec();
+            packet.params = types.to_vec();
         }
-        execute.values = (0..count)
-            .zip(&execute.params)
+        packet.values = (0..count)
+            .zip(&packet.params)
             .map(|(at, param)| {
                 let is_null = nulls
                     .get(at / 8)
@@ -140,10 +109,21 @@ impl Execute {
             })
             .collect::<Result<_, _>>()?;
         reader.finish()?;
-        Ok(execute)
+        Ok(packet)
     }
 
-    /// Appends the payload to `out`; nothing, if that fails. Whether the number of parameters is
+    /// Only what a command's argument binds, if it binds anything; `params` is how many parameters
+    /// the statement takes.
+    pub fn decode_types(
+        argument: &[u8],
+        params: u16,
+        capabilities: Capabilities,
+    ) -> Result<Option<Vec<Param>>, DecodeError> {
+        let packet = Head::read(argument, params, capabilities)?.packet;
+        Ok(packet.types_sent.then_some(packet.params))
+    }
+
+    /// Appends the command's argument to `out`; nothing, if that fails. Whether the number of parameters is
     /// said depends on the capabilities, whatever the flags are.
     pub fn encode(&self, capabilities: Capabilities, out: &mut Vec<u8>) -> Result<(), ParamError> {
         let start = out.len();
@@ -157,7 +137,6 @@ impl Execute {
     fn append(&self, capabilities: Capabilities, out: &mut Vec<u8>) -> Result<(), ParamError> {
         let attributes = capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
         let counted = attributes && !self.values.is_empty();
-        out.put_u8(Com::STMT_EXECUTE.0);
         out.put_u32_le(self.statement_id);
         out.put_u8(match counted {
             true => self.flags | execute_flags::PARAMETER_COUNT_AVAILABLE,
@@ -203,6 +182,70 @@ impl Execute {
             }
         }
         Ok(())
+    }
+}
+
+/// All that stands before the values.
+struct Head<'a> {
+    packet: Execute,
+    count: usize,
+    nulls: &'a [u8],
+    reader: Reader<'a>,
+}
+
+impl<'a> Head<'a> {
+    fn read(
+        argument: &'a [u8],
+        params: u16,
+        capabilities: Capabilities,
+    ) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(NAME, argument);
+        let mut packet = Execute {
+            statement_id: reader.u32("statement_id")?,
+            flags: reader.u8("flags")?,
+            iterations: reader.u32("iterations")?,
+            types_sent: false,
+            params: Vec::new(),
+            values: Vec::new(),
+        };
+        let attributes = capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
+        let counted = packet.flags & execute_flags::PARAMETER_COUNT_AVAILABLE != 0;
+        let mut count = u64::from(params);
+        // MySQL 9.7 wants the count where there are parameters, be the flag set or not.
+        if attributes && (counted || count > 0) {
+            count = reader.lenenc("parameter_count")?;
+            if count > MAX_PARAMS {
+                return Err(reader.invalid("parameter_count", "more than can be"));
+            }
+        }
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut nulls = &[][..];
+        if count > 0 {
+            nulls = reader.bytes("null bitmap", count.div_ceil(8))?;
+            packet.types_sent = match reader.u8("new_params_bind_flag")? {
+                0 => false,
+                1 => true,
+                _ => return Err(reader.invalid("new_params_bind_flag", "neither 0 nor 1")),
+            };
+        }
+        if packet.types_sent {
+            // As many as there are bytes for.
+            for _ in 0..count {
+                packet.params.push(Param {
+                    param_type: ParamType::from_bytes(reader.array("parameter_type")?),
+                    name: match attributes {
+                        true => reader.lenenc_bytes("parameter_name")?.to_vec(),
+                        false => Vec::new(),
+                    },
+                });
+            }
+        }
+        Ok(Self {
+            packet,
+            count,
+            nulls,
+            reader,
+        })
     }
 }
 

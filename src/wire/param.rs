@@ -4,8 +4,9 @@
 
 use super::reader::Reader;
 use super::temporal::{DateTime, Time};
-use super::{ColumnType, DecodeError, Put};
+use super::{ColumnType, DecodeError, Put, float_text};
 use bytes::BufMut;
+use std::fmt;
 
 /// The type that a client has bound to a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct ParamType {
 }
 
 /// A parameter's value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum ParamValue {
     /// SQL's NULL.
     Null,
@@ -201,8 +202,12 @@ impl ParamType {
                 ParamValue::Unsigned(number) => {
                     out.put_lenenc_bytes(number.to_string().as_bytes());
                 }
-                ParamValue::Float(number) => out.put_lenenc_bytes(number.to_string().as_bytes()),
-                ParamValue::Double(number) => out.put_lenenc_bytes(number.to_string().as_bytes()),
+                ParamValue::Float(number) if number.is_finite() => {
+                    out.put_lenenc_bytes(number.to_string().as_bytes());
+                }
+                ParamValue::Double(number) if number.is_finite() => {
+                    out.put_lenenc_bytes(float_text::double(*number, VARYING).as_bytes());
+                }
                 _ => return None,
             },
             _ => return None,
@@ -213,6 +218,13 @@ impl ParamType {
 
 /// The number of decimals is not known where a value is bound: all are shown, if there are any.
 const VARYING: u8 = 31;
+
+impl fmt::Debug for ParamValue {
+    /// Without what a string says, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe())
+    }
+}
 
 impl ParamValue {
     /// What it is, for messages.
@@ -226,7 +238,6 @@ impl ParamValue {
             Self::Unsigned(number) => number.to_string(),
             Self::Float(number) => number.to_string(),
             Self::Double(number) => number.to_string(),
-            // The value itself may be a secret.
             Self::Bytes(bytes) => format!("a string of {} bytes", bytes.len()),
         }
     }

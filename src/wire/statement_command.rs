@@ -3,8 +3,9 @@
 //! the two that execute.
 
 use super::reader::Reader;
-use super::{Com, Command, DecodeError};
+use super::{Com, Command, DecodeError, Hidden};
 use bytes::{Bytes, BytesMut};
+use std::fmt;
 
 const NAME: &str = "statement command";
 
@@ -12,12 +13,22 @@ const NAME: &str = "statement command";
 pub const LAST_PREPARED: u32 = u32::MAX;
 
 /// A piece of a parameter's value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LongData<'a> {
     /// Which parameter, counted from 0.
     pub param: u16,
     /// The piece.
     pub data: &'a [u8],
+}
+
+impl fmt::Debug for LongData<'_> {
+    /// Without the data, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LongData")
+            .field("param", &self.param)
+            .field("data", &Hidden(self.data))
+            .finish()
+    }
 }
 
 impl Com {

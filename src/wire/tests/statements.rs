@@ -25,12 +25,21 @@ fn text(text: &str) -> ParamValue {
     ParamValue::Bytes(text.into())
 }
 
+/// Without the byte that says which command it is.
+fn argument(payload: &[u8]) -> &[u8] {
+    payload.get(1..).unwrap_or_default()
+}
+
+fn bulk(payload: &[u8]) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(argument(payload))
+}
+
 /// Decodes, and makes sure that it is encoded to the same bytes.
 fn execute(payload: &[u8], known: Bound<'_>, capabilities: Capabilities) -> Execute {
-    let execute = Execute::decode(payload, known, capabilities).unwrap();
+    let execute = Execute::decode(argument(payload), known, capabilities).unwrap();
     let mut again = Vec::new();
     execute.encode(capabilities, &mut again).unwrap();
-    assert_eq!(again, payload);
+    assert_eq!(again, argument(payload));
     execute
 }
 
@@ -77,14 +86,14 @@ fn values_of_mysql_connector() {
 #[test]
 fn the_count_is_there_without_its_flag() {
     let payload = hex("17 01000000 00 01000000 01 00 01 fe00 00 0178");
-    let decoded = Execute::decode(&payload, bound(1), WITH_ATTRIBUTES).unwrap();
+    let decoded = Execute::decode(argument(&payload), bound(1), WITH_ATTRIBUTES).unwrap();
     assert_eq!(decoded.values, [text("x")]);
     // But where there are none nothing follows, unless the flag is set.
     let payload = hex("17 01000000 00 01000000");
-    let decoded = Execute::decode(&payload, bound(0), WITH_ATTRIBUTES).unwrap();
+    let decoded = Execute::decode(argument(&payload), bound(0), WITH_ATTRIBUTES).unwrap();
     assert!(decoded.values.is_empty());
     let payload = hex("17 01000000 08 01000000 00");
-    let decoded = Execute::decode(&payload, bound(0), WITH_ATTRIBUTES).unwrap();
+    let decoded = Execute::decode(argument(&payload), bound(0), WITH_ATTRIBUTES).unwrap();
     assert!(decoded.values.is_empty());
 }
 
@@ -131,7 +140,7 @@ fn attributes_and_long_data() {
 #[test]
 fn types_are_left_out_once_they_are_known() {
     let first = Execute::decode(
-        &hex("17 01000000 00 01000000 00 01 0380 0700 fa000000 00"),
+        argument(&hex("17 01000000 00 01000000 00 01 0380 0700 fa000000 00")),
         bound(2),
         AGREED,
     )
@@ -152,7 +161,7 @@ fn types_are_left_out_once_they_are_known() {
         [ParamValue::Unsigned(u32::MAX.into()), ParamValue::Null]
     );
     let error = Execute::decode(
-        &hex("17 01000000 00 01000000 02 00 ffffffff"),
+        argument(&hex("17 01000000 00 01000000 02 00 ffffffff")),
         bound(2),
         AGREED,
     );
@@ -173,7 +182,7 @@ fn counts_that_lie() {
         "17 01000000 08 01000000 01 00 01 0100 00 0000",
         "17 01000000 08 01000000 01 00 02 0100 00 00",
     ] {
-        let decoded = Execute::decode(&hex(payload), bound(1), WITH_ATTRIBUTES);
+        let decoded = Execute::decode(argument(&hex(payload)), bound(1), WITH_ATTRIBUTES);
         assert!(decoded.is_err(), "{payload}: {decoded:?}");
     }
 }
@@ -249,8 +258,8 @@ fn what_does_not_fit_is_told_but_not_shown() {
 #[test]
 fn bulk_rows() {
     let payload = hex("fa 07000000 8000 0300 fd00 00 01000000 00 0161 01 02 00 ffffffff 03");
-    let (bulk, rows) = BulkExecute::decode(&payload, 2, &[]).unwrap();
-    assert_eq!(bulk.statement_id, 7);
+    let (decoded, rows) = BulkExecute::decode(&bulk(&payload), 2, &[]).unwrap();
+    assert_eq!(decoded.statement_id, 7);
     let rows: Vec<_> = rows.collect::<Result<_, _>>().unwrap();
     assert_eq!(
         rows,
@@ -261,23 +270,26 @@ fn bulk_rows() {
         ]
     );
     let mut again = Vec::new();
-    bulk.encode(&rows, &mut again).unwrap();
-    assert_eq!(again, payload);
+    decoded.encode(&rows, &mut again).unwrap();
+    assert_eq!(again, argument(&payload));
 
     // Types known from before.
     let payload = hex("fa ffffffff 4000 00 02000000 01");
-    let (bulk, rows) = BulkExecute::decode(&payload, 2, &bulk.types).unwrap();
-    assert_eq!(bulk.statement_id, LAST_PREPARED);
+    let (decoded, rows) = BulkExecute::decode(&bulk(&payload), 2, &decoded.types).unwrap();
+    assert_eq!(decoded.statement_id, LAST_PREPARED);
     assert_eq!(
         rows.collect::<Result<Vec<_>, _>>().unwrap(),
         [[ParamValue::Signed(2), ParamValue::Null]]
     );
 
     for bad in ["fa 07000000 8000 0300", "fa 07000000 0000 00", "fa 0700"] {
-        assert!(BulkExecute::decode(&hex(bad), 2, &[]).is_err(), "{bad}");
+        assert!(
+            BulkExecute::decode(&bulk(&hex(bad)), 2, &[]).is_err(),
+            "{bad}"
+        );
     }
     let payload = hex("fa 07000000 8000 0300 09 00");
-    let (_, mut rows) = BulkExecute::decode(&payload, 1, &[]).unwrap();
+    let (_, mut rows) = BulkExecute::decode(&bulk(&payload), 1, &[]).unwrap();
     assert!(rows.next().unwrap().is_err());
     assert!(rows.next().is_none());
 }
@@ -426,7 +438,7 @@ proptest! {
         };
         let mut out = Vec::new();
         bulk.encode(&rows, &mut out).unwrap();
-        let (again, read) = BulkExecute::decode(&out, typed.len() as u16, &[]).unwrap();
+        let (again, read) = BulkExecute::decode(&out.into(), typed.len() as u16, &[]).unwrap();
         prop_assert_eq!(again, bulk);
         prop_assert_eq!(read.collect::<Result<Vec<_>, _>>().unwrap(), rows);
     }
@@ -441,14 +453,15 @@ proptest! {
         let capabilities = if attributes { WITH_ATTRIBUTES } else { AGREED };
         let types = vec![Param { param_type: ParamType::new(ColumnType::VAR_STRING), name: Vec::new() }; 10];
         let bound = Bound { params, types: &types, long_data: &long_data };
-        for head in [&[0x17, 1, 0, 0, 0, 8, 1, 0, 0, 0][..], &[0x17], &[]] {
+        for head in [&[1, 0, 0, 0, 8, 1, 0, 0, 0][..], &[]] {
             let payload = [head, &noise].concat();
+            let _ = Execute::decode_types(&payload, params, capabilities);
             if let Ok(execute) = Execute::decode(&payload, bound, capabilities) {
                 // A time of four billion days cannot be written again.
                 let _ = execute.encode(capabilities, &mut Vec::new());
             }
         }
-        let payload = [&[0xFA, 1, 0, 0, 0, 128, 0][..], &noise].concat();
+        let payload = [&[1, 0, 0, 0, 128, 0][..], &noise].concat().into();
         if let Ok((_, rows)) = BulkExecute::decode(&payload, params, &[]) {
             let left = rows.left();
             prop_assert!(rows.count() <= left);

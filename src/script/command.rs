@@ -1,0 +1,95 @@
+//! What the cmd object has for commands about prepared statements.
+
+use mlua::{MultiValue, Value};
+
+use super::error::{Answer, ScriptError};
+use super::function::{Args, Methods, nothing, number, one};
+use super::object::{PAYLOAD, Packet, reading, writing};
+use crate::wire::{Com, Command};
+
+const U16: u64 = u16::MAX as u64;
+const U32: u64 = u32::MAX as u64;
+
+/// Adds the methods.
+pub fn add_methods(methods: &Methods<'_>) -> mlua::Result<()> {
+    methods.add::<Packet<Command>>("statement_id", |_, cmd, args| {
+        if args.is_empty() {
+            return number_or_nil(reading(&cmd.0, args)?.statement_id().map(u64::from));
+        }
+        let id = args.integer(0, "", U32)? as u32;
+        let mut command = writing(&cmd.0, args)?;
+        check(command.com.names_statement(), &command, args)?;
+        command.set_at(0, &id.to_le_bytes());
+        nothing()
+    })?;
+    methods.add::<Packet<Command>>("execute_flags", execute_flags)?;
+    methods.add::<Packet<Command>>("fetch_rows", |_, cmd, args| {
+        if args.is_empty() {
+            return number_or_nil(reading(&cmd.0, args)?.fetch_rows().map(u64::from));
+        }
+        let rows = args.integer(0, "", U32)? as u32;
+        let mut command = writing(&cmd.0, args)?;
+        check(command.com == Com::STMT_FETCH, &command, args)?;
+        command.set_at(4, &rows.to_le_bytes());
+        nothing()
+    })?;
+    methods.add::<Packet<Command>>("long_data", |lua, cmd, args| {
+        if args.is_empty() {
+            let command = reading(&cmd.0, args)?.clone();
+            if command.com != Com::STMT_SEND_LONG_DATA {
+                return one(Value::Nil);
+            }
+            let long = command.long_data().map_err(|error| args.error(error))?;
+            return Ok(MultiValue::from_vec(vec![
+                Value::Number(f64::from(long.param) + 1.0),
+                Value::String(lua.create_string(long.data)?),
+            ]));
+        }
+        let param = args.integer(0, "param", U16 + 1)?.checked_sub(1);
+        let param = param.ok_or_else(|| args.error("param: they are counted from 1"))? as u16;
+        let data = args.bytes(1, "data", PAYLOAD - 6)?;
+        let mut command = writing(&cmd.0, args)?;
+        check(command.com == Com::STMT_SEND_LONG_DATA, &command, args)?;
+        let id = command.statement_id().unwrap_or_default();
+        let argument = [&id.to_le_bytes()[..], &param.to_le_bytes(), &data].concat();
+        command.argument = argument.into();
+        nothing()
+    })
+}
+
+/// A flag accessor: without an argument all of them, nil if the command has none.
+fn execute_flags(_: &mlua::Lua, cmd: &Packet<Command>, args: &Args) -> Answer {
+    let flags = reading(&cmd.0, args)?.execute_flags();
+    if args.is_empty() {
+        return number_or_nil(flags.map(u64::from));
+    }
+    let asked = args.integer(0, "flags", U16)? as u16;
+    let now = flags.unwrap_or_default();
+    if args.len() == 1 {
+        return one(Value::Boolean(now & asked == asked));
+    }
+    let on = args.boolean(1, "value")?;
+    let mut command = writing(&cmd.0, args)?;
+    let executes = matches!(command.com, Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE);
+    check(executes, &command, args)?;
+    let flags = if on { now | asked } else { now & !asked };
+    match command.com {
+        Com::STMT_EXECUTE => command.set_at(4, &[flags as u8]),
+        _ => command.set_at(4, &flags.to_le_bytes()),
+    }
+    nothing()
+}
+
+fn number_or_nil(value: Option<u64>) -> Answer {
+    match value {
+        Some(value) => number(value as f64),
+        None => one(Value::Nil),
+    }
+}
+
+fn check(has_it: bool, command: &Command, args: &Args) -> Result<(), ScriptError> {
+    match has_it {
+        true => Ok(()),
+        false => Err(args.error(format!("{} has none", command.com.name()))),
+    }
+}

@@ -1,0 +1,280 @@
+//! What is known of a prepared statement beyond its answer's first packet: the definitions behind
+//! it, the types that were bound, and what was sent as long data. Shared by all objects of the
+//! statement, and bounded: a peer can announce what it likes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::wire::{BulkExecute, Capabilities, Column, Execute, Param, PrepareOk};
+
+/// What all that is remembered of a connection's statements may take, long data excepted.
+const MAX_REMEMBERED: usize = 16 << 20;
+/// What a definition, a type or a piece takes beside its bytes.
+const OVERHEAD: usize = 256;
+
+/// What a connection's statements take, and may take.
+#[derive(Debug, Default)]
+pub struct Budget {
+    remembered: Cell<usize>,
+    long_data: Cell<usize>,
+    /// How many bytes of long data are kept; beyond that only sizes are.
+    pub keep_long_data: Cell<usize>,
+}
+
+/// The definitions of a statement's parameters and columns, as far as they have come.
+#[derive(Debug, Default)]
+pub struct Definitions {
+    /// The parameters.
+    pub params: Vec<Rc<Column>>,
+    /// The columns of its result.
+    pub columns: Vec<Rc<Column>>,
+    /// There was more than is remembered.
+    cut: bool,
+}
+
+/// A parameter's long data.
+#[derive(Default)]
+pub struct LongData {
+    /// How much was sent.
+    pub size: u64,
+    /// All of it, unless it was too much.
+    pub pieces: Option<Vec<Bytes>>,
+}
+
+impl fmt::Debug for LongData {
+    /// Without the data, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LongData({} bytes)", self.size)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    /// By the parameter's number, from 0 on.
+    params: BTreeMap<u16, LongData>,
+    /// The execute that they were for has come: the next piece begins anew.
+    executed: bool,
+    /// There was more than is remembered.
+    cut: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Known {
+    definitions: Rc<RefCell<Definitions>>,
+    bound: RefCell<Vec<Param>>,
+    sent: RefCell<Sent>,
+    budget: Rc<Budget>,
+    /// What this statement has taken of the budget.
+    remembered: Cell<usize>,
+    long_data: Cell<usize>,
+}
+
+impl Known {
+    /// Nothing yet.
+    pub fn new(budget: Rc<Budget>) -> Known {
+        let mut known = Known::default();
+        known.budget = budget;
+        known
+    }
+
+    /// The same statement as another connection knows it: the definitions are the same, what is
+    /// bound is its own.
+    pub fn elsewhere(&self, budget: Rc<Budget>) -> Known {
+        let mut known = Known::new(budget);
+        known.definitions = self.definitions.clone();
+        known
+    }
+
+    /// The definitions so far.
+    pub fn definitions(&self) -> std::cell::Ref<'_, Definitions> {
+        self.definitions.borrow()
+    }
+
+    /// The types that were bound last; empty if none were.
+    pub fn bound(&self) -> std::cell::Ref<'_, Vec<Param>> {
+        self.bound.borrow()
+    }
+
+    /// The parameters that were sent as long data, in ascending order; `None` if there were too
+    /// many.
+    pub fn long_params(&self) -> Option<Vec<u16>> {
+        let sent = self.sent.borrow();
+        (!sent.cut).then(|| sent.params.keys().copied().collect())
+    }
+
+    /// Runs `f` on a parameter's long data.
+    pub fn long_data<R>(&self, param: u16, f: impl FnOnce(&LongData) -> R) -> Option<R> {
+        self.sent.borrow().params.get(&param).map(f)
+    }
+
+    /// Takes note of a definition that came, if it is one of those announced.
+    pub fn note(&self, announced: &PrepareOk, column: &Column, is_param: bool) {
+        let mut definitions = self.definitions.borrow_mut();
+        if definitions.cut {
+            return;
+        }
+        let most = match is_param {
+            true => announced.params,
+            false => announced.columns,
+        };
+        let size = OVERHEAD
+            + [
+                &column.schema,
+                &column.table,
+                &column.org_table,
+                &column.name,
+                &column.org_name,
+            ]
+            .iter()
+            .map(|name| name.len())
+            .sum::<usize>()
+            + column.extended.len();
+        // Those behind would stand in its place.
+        definitions.cut = !self.afford(size);
+        if definitions.cut {
+            return;
+        }
+        let list = match is_param {
+            true => &mut definitions.params,
+            false => &mut definitions.columns,
+        };
+        if list.len() < usize::from(most) {
+            list.push(Rc::new(column.clone()));
+        }
+    }
+
+    /// Adds a definition that a script made; returns how many there are.
+    pub fn add(&self, column: Column, is_param: bool) -> usize {
+        let mut definitions = self.definitions.borrow_mut();
+        let list = match is_param {
+            true => &mut definitions.params,
+            false => &mut definitions.columns,
+        };
+        list.push(Rc::new(column));
+        list.len()
+    }
+
+    /// Takes note of what an execute binds, and that it has come.
+    pub fn executed(&self, argument: &[u8], params: u16, capabilities: Capabilities) {
+        if let Ok(Some(types)) = Execute::decode_types(argument, params, capabilities) {
+            self.bind(types);
+        }
+        let mut sent = self.sent.borrow_mut();
+        if std::mem::replace(&mut sent.executed, true) {
+            self.clear(&mut sent);
+        }
+    }
+
+    /// Takes note of what a bulk execute binds.
+    pub fn bulk_executed(&self, argument: &[u8], params: u16) {
+        if let Ok(types) = BulkExecute::decode_types(argument, params)
+            && !types.is_empty()
+        {
+            let types = types.into_iter().map(|param_type| Param {
+                param_type,
+                name: Vec::new(),
+            });
+            self.bind(types.collect());
+        }
+    }
+
+    /// Takes note of the types that are bound from now on.
+    pub fn bind(&self, types: Vec<Param>) {
+        let size = |types: &[Param]| -> usize {
+            types
+                .iter()
+                .map(|param| OVERHEAD / 8 + param.name.len())
+                .sum()
+        };
+        let mut bound = self.bound.borrow_mut();
+        if *bound == types {
+            return;
+        }
+        self.refund(size(&bound));
+        *bound = match self.afford(size(&types)) {
+            true => types,
+            false => Vec::new(),
+        };
+    }
+
+    /// Takes note of a piece of long data.
+    pub fn long_data_sent(&self, params: u16, param: u16, data: &[u8]) {
+        let mut sent = self.sent.borrow_mut();
+        if std::mem::replace(&mut sent.executed, false) {
+            self.clear(&mut sent);
+        }
+        // The server refuses those that there are not.
+        if param >= params || sent.cut {
+            return;
+        }
+        if !sent.params.contains_key(&param) && !self.afford(OVERHEAD) {
+            sent.cut = true;
+            return;
+        }
+        let long = sent.params.entry(param).or_insert_with(|| LongData {
+            size: 0,
+            pieces: Some(Vec::new()),
+        });
+        long.size += data.len() as u64;
+        let kept = self.budget.long_data.get();
+        let keeps = kept + data.len() + OVERHEAD <= self.budget.keep_long_data.get();
+        match &mut long.pieces {
+            Some(pieces) if keeps => {
+                pieces.push(Bytes::copy_from_slice(data));
+                let size = data.len() + OVERHEAD;
+                self.budget.long_data.set(kept + size);
+                self.long_data.set(self.long_data.get() + size);
+            }
+            pieces => *pieces = None,
+        }
+    }
+
+    /// The client has taken back its long data.
+    pub fn reset(&self) {
+        let mut sent = self.sent.borrow_mut();
+        sent.executed = false;
+        self.clear(&mut sent);
+    }
+
+    fn clear(&self, sent: &mut Sent) {
+        self.refund(sent.params.len() * OVERHEAD);
+        sent.params = BTreeMap::new();
+        sent.cut = false;
+        self.refund_long_data();
+    }
+
+    fn refund_long_data(&self) {
+        let size = self.long_data.take();
+        let budget = &self.budget.long_data;
+        budget.set(budget.get().saturating_sub(size));
+    }
+
+    fn afford(&self, size: usize) -> bool {
+        let all = self.budget.remembered.get() + size;
+        if all > MAX_REMEMBERED {
+            return false;
+        }
+        self.budget.remembered.set(all);
+        self.remembered.set(self.remembered.get() + size);
+        true
+    }
+
+    fn refund(&self, size: usize) {
+        self.remembered
+            .set(self.remembered.get().saturating_sub(size));
+        let all = &self.budget.remembered;
+        all.set(all.get().saturating_sub(size));
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.refund(self.remembered.get());
+        self.refund_long_data();
+    }
+}
