@@ -13,13 +13,29 @@ local function oldest(server_id)
     return jobs[server_id][1]
 end
 
+-- Once nobody waits any more the connection gets back the callbacks that it had.
+local function release_if_idle(queue, server)
+    if #queue == 0 then
+        jobs[server:id()] = nil
+        server:package_register(queue.package)
+    end
+end
+
+local function close_statement(job)
+    local command = dpm.new_cmd_pkt()
+    command:command(dpm.COM_STMT_CLOSE)
+    command:statement_id(job.statement:statement_id())
+    -- A server that has died meanwhile has closed it, too.
+    pcall(dpm.wire_packet, job.server, command)
+end
+
 local function finish_query(server_id, err)
     local queue = jobs[server_id]
     local job = table.remove(queue, 1)
-    if #queue == 0 then
-        jobs[server_id] = nil
-        job.server:package_register(queue.package)
+    if job.statement then
+        close_statement(job)
     end
+    release_if_idle(queue, job.server)
     job.callback(server_id, job.query, job.first, err)
     return dpm.DPM_NOPROXY
 end
@@ -42,6 +58,9 @@ end
 
 local function read_field(field, server_id)
     local job = oldest(server_id)
+    if job.preparing then
+        return dpm.DPM_NOPROXY
+    end
     local fields = job.last.fields
     job.rset:add_field(field)
     fields[#fields + 1] = field:full()
@@ -76,7 +95,30 @@ local function read_ending(packet, server_id)
     return dpm.DPM_NOPROXY
 end
 
+local function read_statement(prepared, server_id)
+    oldest(server_id).statement = prepared
+    return dpm.DPM_NOPROXY
+end
+
+-- The statement is prepared: it is executed behind whatever was asked meanwhile.
+local function execute_statement(server_id)
+    local queue = jobs[server_id]
+    local job = oldest(server_id)
+    local encoded, command = pcall(job.statement.encode, job.statement, job.params, job.options)
+    if not encoded then
+        return finish_query(server_id, errors.new(2034, "HY000", command))
+    end
+    table.remove(queue, 1)
+    job.preparing = nil
+    queue[#queue + 1] = job
+    dpm.wire_packet(job.server, command)
+    return dpm.DPM_NOPROXY
+end
+
 local function read_last_ending(packet, server_id)
+    if oldest(server_id).preparing then
+        return execute_statement(server_id)
+    end
     read_ending(packet, server_id)
     return finish_query(server_id)
 end
@@ -93,6 +135,9 @@ end
 
 local query_callbacks = dpm.new_callback()
 callbacks.register_callbacks(query_callbacks, {
+    [dpm.MYS_STMT_PREPARED] = read_statement,
+    [dpm.MYS_SENDING_PARAMS] = hold_back,
+    [dpm.MYS_SENT_PARAMS] = hold_back,
     [dpm.MYS_SENT_RSET] = read_rset,
     [dpm.MYS_SENDING_FIELDS] = read_field,
     [dpm.MYS_SENT_FIELDS] = hold_back,
@@ -119,22 +164,19 @@ local function fail_queries(server_id, server)
     end
 end
 
-local function new_query(sql)
+local function new_command(number, sql)
     local command = dpm.new_cmd_pkt()
-    command:command(dpm.COM_QUERY)
+    command:command(number)
     command:argument(sql)
     return command
 end
 
--- Runs `query` and calls callback(server_id, query, result, err) when the whole answer is there.
--- `result` is the table that send_resultset takes; each further result is the `next` of the one
--- before it. An OK reads { affected_rows, insert_id, message }. When `err` is given, `result` has
--- what came before the error, if anything did. Queries may be given without waiting for the one
--- before: the server answers them in order.
-function queries.execute_query_buffered(server, query, callback)
+-- Sends the command that begins a job, and waits for its answer.
+local function begin(job, command)
+    local server = job.server
     local id = server:id()
     if server:close_reason() then
-        callback(id, query, nil, errors.new(2006, "HY000", "Server has gone away"))
+        job.callback(id, job.query, nil, errors.new(2006, "HY000", "Server has gone away"))
         return
     end
     if not watched[id] then
@@ -148,19 +190,40 @@ function queries.execute_query_buffered(server, query, callback)
         jobs[id] = queue
         server:package_register(query_callbacks)
     end
-    -- The job holds the server, which must live as long as someone waits for its answer.
-    queue[#queue + 1] = { server = server, query = query, callback = callback }
+    queue[#queue + 1] = job
 
-    local sent, problem = pcall(dpm.wire_packet, server, new_query(query))
+    local sent, problem = pcall(dpm.wire_packet, server, command)
     -- If sending closed the connection, the callback has already been told.
     if not sent and jobs[id] == queue then
         table.remove(queue)
-        if #queue == 0 then
-            jobs[id] = nil
-            server:package_register(queue.package)
-        end
-        error(problem, 2)
+        release_if_idle(queue, server)
+        error(problem, 3)
     end
+end
+
+-- Runs `query` and calls callback(server_id, query, result, err) when the whole answer is there.
+-- `result` is the table that send_resultset takes; each further result is the `next` of the one
+-- before it. An OK reads { affected_rows, insert_id, message }. When `err` is given, `result` has
+-- what came before the error, if anything did. Queries may be given without waiting for the one
+-- before: the server answers them in order.
+function queries.execute_query_buffered(server, query, callback)
+    -- The job holds the server, which must live as long as someone waits for its answer.
+    local job = { server = server, query = query, callback = callback }
+    begin(job, new_command(dpm.COM_QUERY, query))
+end
+
+-- Prepares `query`, executes it with `params` (nil and dpm.NULL are NULL) and closes it again; the
+-- callback is the same. `options` are those of prepared:encode.
+function queries.execute_prepared(server, query, params, callback, options)
+    local job = {
+        server = server,
+        query = query,
+        callback = callback,
+        params = params,
+        options = options,
+        preparing = true,
+    }
+    begin(job, new_command(dpm.COM_STMT_PREPARE, query))
 end
 
 return queries

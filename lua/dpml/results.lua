@@ -75,4 +75,19 @@ function results.send_resultset(conn, result)
     end
 end
 
+-- Answers a COM_STMT_PREPARE: the packet, then the definitions of its parameters and columns that
+-- were added to it. What is counted but was not added is sent as a nameless text.
+function results.send_prepared(conn, prepared)
+    dpm.wire_packet(conn, prepared)
+    for _, kind in ipairs { "param", "column" } do
+        local count = prepared[kind .. "s"](prepared)
+        for i = 1, count do
+            dpm.wire_packet(conn, prepared[kind](prepared, i) or dpm.new_field_pkt())
+        end
+        if count > 0 then
+            dpm.wire_packet(conn, dpm.new_eof_pkt())
+        end
+    end
+end
+
 return results

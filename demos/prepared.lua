@@ -1,0 +1,44 @@
+-- prepared.lua: logs prepared statements with the values that they are executed with.
+-- Run: dpm --startfile demos/prepared.lua -- [backend host] [backend port] [listen port]
+-- Look: any client that prepares, such as a Python or Rust program; each execute is a line here.
+
+local dpml = require "dpml"
+local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
+
+-- Strings in quotes, numbers as they are: decode tells them apart.
+local function literal(value)
+    if value == dpm.NULL then return "NULL" end
+    if value == dpm.LONG_DATA then return "<long data>" end
+    if type(value) == "number" then return ("%.16g"):format(value) end
+    return "'" .. value:gsub("[%c'\\]", function(c) return ("\\x%02x"):format(c:byte()) end) .. "'"
+end
+
+local function new_client(client, server)
+    local sql, waiting = {}, nil -- the texts by statement id, and the one that is being prepared
+
+    -- Without this the proxy remembers nothing of statements.
+    client:track_statements(true)
+
+    server:register(dpm.MYS_STMT_PREPARED, function(prepared)
+        sql[prepared:statement_id()] = waiting
+    end)
+
+    client:register(dpm.MYC_SENT_CMD, function(cmd)
+        local command, id = cmd:command(), cmd:statement_id()
+        if command == dpm.COM_STMT_PREPARE then
+            waiting = cmd:argument()
+        elseif command == dpm.COM_STMT_CLOSE then
+            sql[id] = nil
+        elseif command == dpm.COM_STMT_EXECUTE then
+            local statement = client:statement(id)
+            local values, count = statement:decode(cmd, dpm.NULL)
+            for i = 1, count do values[i] = literal(values[i]) end
+            id = statement:statement_id() -- 0xFFFFFFFF is the last one
+            print(("client %d: %s <- %s"):format(client:id(), sql[id], table.concat(values, ", ")))
+        end
+    end)
+end
+
+listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+dpml.passthrough_new_clients(listener, { new_client = new_client }, { host, port })
+print("dpm: prepared listening on 127.0.0.1:" .. listener:socket_port())
