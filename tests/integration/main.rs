@@ -21,6 +21,7 @@ mod objects;
 mod ownership;
 mod passthrough;
 mod pipelining;
+mod prepared;
 mod r5;
 mod replication;
 mod servers;

@@ -77,8 +77,14 @@ function h.server(ready, without, opts)
     for _, flag in ipairs(without or {}) do auth:client_flags(flag, false) end
     dpm.wire_packet(conn, auth)
   end)
+  -- Whichever plugin the server prefers, an account without a password has nothing to say.
+  s:register(dpm.MYS_SENDING_AUTH, function(_, id, conn)
+    dpm.wire_packet(conn, dpm.new_authdata_pkt())
+    return dpm.DPM_NOPROXY
+  end)
   s:register(dpm.MYS_WAIT_CMD, function(_, id, conn)
     conn:register(dpm.MYS_WAIT_CMD, nil)
+    conn:register(dpm.MYS_SENDING_AUTH, nil)
     if ready then ready(conn) end
   end)
   return s
