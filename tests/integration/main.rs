@@ -24,6 +24,7 @@ mod pipelining;
 mod prepared;
 mod r5;
 mod replication;
+mod secrets;
 mod servers;
 mod sockets;
 mod startup;

@@ -21,6 +21,8 @@ const TAIL: &str = "\ndpm.on_signal('USR1', require('harness').print_stats)\n";
 struct Log {
     lines: Mutex<Vec<String>>,
     more: Condvar,
+    /// The same as it was written.
+    bytes: Mutex<Vec<u8>>,
 }
 
 /// How to start the program.
@@ -169,6 +171,10 @@ fn watch(stream: impl Read + Send + 'static, log: &Arc<Log>) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n') {
             let Ok(line) = line else { return };
+            let mut bytes = log.bytes.lock().unwrap();
+            bytes.extend_from_slice(&line);
+            bytes.push(b'\n');
+            drop(bytes);
             let line = String::from_utf8_lossy(&line).into_owned();
             log.lines.lock().unwrap().push(line);
             log.more.notify_all();
@@ -272,6 +278,11 @@ impl Dpm {
         }
         let lines = self.log.lines.lock().unwrap();
         lines.iter().filter(|line| line.contains(needle)).count()
+    }
+
+    /// All that was written so far, byte for byte.
+    pub fn output(&self) -> Vec<u8> {
+        self.log.bytes.lock().unwrap().clone()
     }
 
     /// All lines so far that begin with `prefix`, without it.

@@ -16,8 +16,10 @@ pub mod client;
 pub mod dpm;
 pub mod exchange;
 pub mod process;
+pub mod secrets;
 pub mod server;
 pub mod stage;
+pub mod tap;
 pub mod wire;
 
 pub use cli::{Cli, python};
@@ -25,6 +27,7 @@ pub use client::{connect, connect_as, options};
 pub use dpm::Dpm;
 pub use server::{Flavour, Server, mariadb, mariadb11, mysql};
 pub use stage::Stage;
+pub use tap::Tap;
 pub use wire::{MockServer, Wire};
 
 use std::time::{Duration, Instant};
