@@ -6,6 +6,7 @@
 //!   interrupts it from another thread.
 //! - [`Stream`] is one connected (or connecting) socket, [`Listener`] makes more of them, and
 //!   [`Peer`] names the far end.
+//! - [`TlsServer`] and [`TlsClient`] make the sessions that put TLS on a stream.
 //! - [`Timers`] orders deadlines; the loop asks it how long it may sleep.
 //! - [`Resolver`] looks names up on a thread of its own, because that blocks.
 //! - [`Signals`] turns the process's signals into one more readable source.
@@ -24,6 +25,7 @@ mod resolver;
 mod signals;
 mod stream;
 mod timers;
+mod tls;
 mod unix_socket;
 
 pub use descriptors::{is_out_of_descriptors, raise_descriptor_limit};
@@ -33,3 +35,7 @@ pub use resolver::{Reply, Resolver, numeric_address};
 pub use signals::{Signal, Signals};
 pub use stream::{Peer, Stream};
 pub use timers::{TimerId, Timers};
+pub use tls::{
+    TlsClient, TlsClientOptions, TlsError, TlsInfo, TlsMode, TlsServer, TlsServerOptions,
+    TlsSession, TlsVerify, TlsVersion,
+};

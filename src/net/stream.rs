@@ -10,6 +10,8 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
+use super::tls::{Plain, TlsInfo, TlsSession};
+
 /// How long a TCP connection may be silent before the kernel asks whether the far end is still
 /// there. Clients of a database are idle for hours, and firewalls forget them after minutes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -68,6 +70,24 @@ pub enum Stream {
     },
     /// Over a unix domain socket.
     Unix(UnixStream),
+    /// TLS inside one of the others.
+    Tls(Box<Tls>),
+}
+
+/// A TLS session and the socket that it goes over.
+#[derive(Debug)]
+pub struct Tls {
+    session: TlsSession,
+    socket: Stream,
+}
+
+impl Plain for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Stream::read(self, buffer)
+    }
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        Stream::write_vectored(self, pieces)
+    }
 }
 
 impl Stream {
@@ -107,6 +127,7 @@ impl Stream {
         let named = match self {
             Stream::Tcp { socket, .. } => socket.peer_addr().map(Some),
             Stream::Unix(socket) => socket.peer_addr().map(|_| None),
+            Stream::Tls(tls) => return tls.socket.connected(),
         };
         let peer = match named {
             Ok(peer) => peer,
@@ -129,6 +150,7 @@ impl Stream {
         uninterrupted(|| match self {
             Stream::Tcp { socket, .. } => socket.read(buffer),
             Stream::Unix(socket) => socket.read(buffer),
+            Stream::Tls(tls) => tls.session.read(&mut tls.socket, buffer),
         })
     }
 
@@ -137,6 +159,7 @@ impl Stream {
     pub fn short_read_is_all(&self) -> bool {
         match self {
             Stream::Tcp { .. } | Stream::Unix(_) => true,
+            Stream::Tls(tls) => tls.session.short_read_is_all(),
         }
     }
 
@@ -144,6 +167,7 @@ impl Stream {
     pub fn wants_write(&self) -> bool {
         match self {
             Stream::Tcp { .. } | Stream::Unix(_) => false,
+            Stream::Tls(tls) => tls.session.wants_write(),
         }
     }
 
@@ -151,6 +175,7 @@ impl Stream {
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
             Stream::Tcp { .. } | Stream::Unix(_) => Ok(()),
+            Stream::Tls(tls) => tls.session.flush(&mut tls.socket),
         }
     }
 
@@ -159,12 +184,17 @@ impl Stream {
     pub fn finish(&mut self) {
         match self {
             Stream::Tcp { .. } | Stream::Unix(_) => {}
+            Stream::Tls(tls) => tls.session.finish(),
         }
     }
 
     /// Whether the far end is on this machine, where nobody else can listen.
     pub fn is_unix(&self) -> bool {
-        matches!(self, Stream::Unix(_))
+        match self {
+            Stream::Tcp { .. } => false,
+            Stream::Unix(_) => true,
+            Stream::Tls(tls) => tls.socket.is_unix(),
+        }
     }
 
     /// Writes as much as the socket takes. `WouldBlock` means that it takes nothing now.
@@ -172,6 +202,7 @@ impl Stream {
         uninterrupted(|| match self {
             Stream::Tcp { socket, .. } => socket.write(bytes),
             Stream::Unix(socket) => socket.write(bytes),
+            Stream::Tls(tls) => tls.session.write(&mut tls.socket, bytes),
         })
     }
 
@@ -180,6 +211,10 @@ impl Stream {
         uninterrupted(|| match self {
             Stream::Tcp { socket, .. } => socket.write_vectored(pieces),
             Stream::Unix(socket) => socket.write_vectored(pieces),
+            Stream::Tls(tls) => match pieces.iter().find(|piece| !piece.is_empty()) {
+                Some(piece) => tls.session.write(&mut tls.socket, piece),
+                None => Ok(0),
+            },
         })
     }
 
@@ -188,6 +223,7 @@ impl Stream {
         match self {
             Stream::Tcp { socket, .. } => socket.take_error(),
             Stream::Unix(socket) => socket.take_error(),
+            Stream::Tls(tls) => tls.socket.take_error(),
         }
     }
 
@@ -197,6 +233,7 @@ impl Stream {
         let result = match self {
             Stream::Tcp { socket, .. } => socket.shutdown(Shutdown::Write),
             Stream::Unix(socket) => socket.shutdown(Shutdown::Write),
+            Stream::Tls(tls) => return tls.socket.shutdown_write(),
         };
         match result {
             // The far end was faster, so there is nobody left to tell.
@@ -210,6 +247,40 @@ impl Stream {
         match self {
             Stream::Tcp { peer, .. } => Peer::tcp(*peer),
             Stream::Unix(_) => Peer::unix(),
+            Stream::Tls(tls) => tls.socket.peer(),
+        }
+    }
+
+    /// The same socket with TLS on it from now on. `before` goes in front of the session's first
+    /// byte as it is; `read` was read already, and is the session's whatever it looks like.
+    #[must_use]
+    pub fn with_tls(self, session: TlsSession, before: Vec<u8>, read: &[u8]) -> Stream {
+        let mut session = session.after(before);
+        session.feed(read);
+        Stream::Tls(Box::new(Tls {
+            session,
+            socket: self,
+        }))
+    }
+
+    /// Whether TLS is on it.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Stream::Tls(_))
+    }
+
+    /// What the TLS session is: told once, as soon as it is established.
+    pub fn tls_news(&mut self) -> Option<TlsInfo> {
+        match self {
+            Stream::Tls(tls) => tls.session.news(),
+            _ => None,
+        }
+    }
+
+    /// Why there is no TLS session although there should be one.
+    pub fn tls_failure(&self) -> Option<&str> {
+        match self {
+            Stream::Tls(tls) => tls.session.failure(),
+            _ => None,
         }
     }
 }
@@ -219,6 +290,7 @@ impl Source for Stream {
         match self {
             Stream::Tcp { socket, .. } => socket.register(registry, token, what),
             Stream::Unix(socket) => socket.register(registry, token, what),
+            Stream::Tls(tls) => tls.socket.register(registry, token, what),
         }
     }
 
@@ -226,6 +298,7 @@ impl Source for Stream {
         match self {
             Stream::Tcp { socket, .. } => socket.reregister(registry, token, what),
             Stream::Unix(socket) => socket.reregister(registry, token, what),
+            Stream::Tls(tls) => tls.socket.reregister(registry, token, what),
         }
     }
 
@@ -233,6 +306,7 @@ impl Source for Stream {
         match self {
             Stream::Tcp { socket, .. } => socket.deregister(registry),
             Stream::Unix(socket) => socket.deregister(registry),
+            Stream::Tls(tls) => tls.socket.deregister(registry),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use super::options::Options;
-use crate::net::{Listener, Stream, TimerId};
+use crate::net::{Listener, Stream, TimerId, TlsClient, TlsInfo, TlsServer, TlsSession};
 use crate::session::{ClientSession, Event, EventSet, PacketKind, Response, ServerSession};
 use crate::wire::{Capabilities, Com, frame};
 
@@ -76,6 +76,10 @@ pub struct ConnInfo {
     pub port: Cell<u16>,
     /// Whether nobody can listen in on what goes over it: TLS, or a unix socket.
     pub secure: Cell<bool>,
+    /// The TLS session on it, once there is one.
+    pub tls: RefCell<Option<Rc<TlsInfo>>>,
+    /// What a listener's clients are offered of TLS.
+    pub tls_server: Option<TlsServer>,
     /// What has been negotiated.
     pub capabilities: Cell<Capabilities>,
     /// The last event on it.
@@ -159,6 +163,8 @@ pub(super) struct Conn {
     pub role: Role,
     pub socket: Socket,
     pub options: Rc<Options>,
+    /// What TLS with the server needs, if there may be any.
+    pub tls: Option<Rc<TlsClient>>,
     pub peer: Option<ConnId>,
     /// The events that a hook wants to see.
     pub armed: EventSet,
@@ -235,6 +241,7 @@ impl Conn {
             role,
             socket,
             options,
+            tls: None,
             peer: None,
             armed: EventSet::NONE,
             input: BytesMut::new(),
@@ -402,6 +409,23 @@ impl Conn {
                 self.writable = false;
             }
         }
+    }
+
+    /// Puts TLS on the connection: what is queued goes before it in clear, and what was `read`
+    /// already belongs to it.
+    pub fn start_tls(&mut self, session: TlsSession, read: &[u8]) {
+        let before = std::mem::take(&mut self.output).to_vec();
+        self.socket = match std::mem::replace(&mut self.socket, Socket::None) {
+            Socket::Open(stream) => Socket::Open(stream.with_tls(session, before, read)),
+            other => other,
+        };
+        self.info.secure.set(true);
+        self.readable = true;
+    }
+
+    /// Whether TLS is on it.
+    pub fn is_tls(&self) -> bool {
+        matches!(&self.socket, Socket::Open(stream) if stream.is_tls())
     }
 
     /// Whether its socket could be read and somebody wants what would come.

@@ -13,6 +13,7 @@ use slab::Slab;
 use super::conn::{Conn, ConnId, ConnInfo, ConnKind, HIGH_WATER, LOW_WATER, Role, Socket};
 use super::options::Options;
 use super::stats::Stats;
+use super::tls::TlsClients;
 use crate::net::{Poller, Resolver, Signals, Stream, TimerId, Timers};
 use crate::session::{Event, EventSet};
 use crate::wire::Capabilities;
@@ -61,6 +62,8 @@ pub(super) struct Core {
     pub resolving: HashMap<u64, ConnId>,
     /// Paths of unix sockets that are being connected to, by the connection's number.
     pub unix_paths: HashMap<u64, Box<str>>,
+    /// What TLS towards servers needs, made before.
+    pub tls_clients: TlsClients,
     /// Connections to be closed at once, but not before whoever made them could look at them.
     pub stillborn: Vec<(ConnId, String)>,
     pub defaults: Rc<Options>,
@@ -92,6 +95,7 @@ impl Core {
             finished: Vec::new(),
             resolving: HashMap::new(),
             unix_paths: HashMap::new(),
+            tls_clients: TlsClients::default(),
             stillborn: Vec::new(),
             defaults: Rc::new(Options::default()),
             stats: Stats::default(),
@@ -128,6 +132,8 @@ impl Core {
             port: Cell::new(address.1),
             capabilities: Cell::new(Capabilities::empty()),
             secure: Cell::new(false),
+            tls: RefCell::new(None),
+            tls_server: options.tls_server.clone().filter(|_| kind.is_listener()),
             state: Cell::new(None),
         });
         let mut conn = Conn::new(info.clone(), role, socket, options);

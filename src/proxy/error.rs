@@ -39,6 +39,9 @@ pub enum ProxyError {
         /// The system's reason.
         source: io::Error,
     },
+    /// TLS cannot be set up as the options say.
+    #[error("tls: {0}")]
+    Tls(#[from] crate::net::TlsError),
     /// The packet is longer than the connection's queue may be.
     #[error("connection {id}: the packet is {len} bytes long, more than max_queue allows ({max})")]
     TooLong {

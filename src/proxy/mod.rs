@@ -10,6 +10,7 @@
 //!   through to the peer (`put_through`), OK and EOF in the peer's form (`ending`)
 //! - `send`: a packet of the hooks' own; `own_errors`: the proxy's own ERR packets
 //! - `negotiation`: what is offered to clients and asked of servers
+//! - `tls`: when TLS begins on a connection, and what becomes of one where it cannot
 //! - `link`, `close`: what connections mean to each other
 //! - `run`: the loop
 //!
@@ -41,6 +42,7 @@ mod send;
 mod sockets;
 mod stats;
 mod take;
+mod tls;
 mod watched_rows;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -55,7 +57,9 @@ pub use options::Options;
 pub use send::Packet;
 pub use stats::Stats;
 
-pub use crate::net::TimerId;
+pub use crate::net::{
+    TimerId, TlsClientOptions, TlsInfo, TlsMode, TlsServer, TlsServerOptions, TlsVerify, TlsVersion,
+};
 use crate::session::{Event, EventSet, PacketKind};
 use crate::wire::Com;
 use core::Core;

@@ -18,19 +18,35 @@ pub(super) const LEG: Capabilities = Capabilities::SSL
     .union(Capabilities::ZSTD_COMPRESSION)
     .union(Capabilities::SSL_VERIFY_SERVER_CERT);
 
+/// What decides about the bits of a server's leg.
+pub(super) struct ServerLeg<'a> {
+    /// What the connect says.
+    #[allow(dead_code)]
+    pub options: &'a Options,
+    /// Whether TLS is wanted.
+    pub tls: bool,
+}
+
 /// What goes from one leg to the other of these capabilities.
 pub(super) fn end_to_end(capabilities: Capabilities) -> Capabilities {
     capabilities & Capabilities::FOLLOWED & !LEG
 }
 
 /// The bits of its own that a client's leg is offered.
-pub(super) fn client_leg(_options: &Options) -> Capabilities {
-    Capabilities::empty()
+pub(super) fn client_leg(options: &Options) -> Capabilities {
+    match &options.tls_server {
+        Some(_) => Capabilities::SSL,
+        None => Capabilities::empty(),
+    }
 }
 
 /// The bits of its own that a server's leg asks for, of those that the server really offers.
-pub(super) fn server_leg(_options: &Options, _offered: Capabilities) -> Capabilities {
-    Capabilities::empty()
+fn server_leg(leg: &ServerLeg<'_>, offered: Capabilities) -> Capabilities {
+    let mut asked = Capabilities::empty();
+    if leg.tls {
+        asked |= offered & Capabilities::SSL;
+    }
+    asked
 }
 
 /// The handshake for a client, forwarded or a script's, with what its leg is offered.
@@ -39,9 +55,9 @@ pub(super) fn offer(handshake: &mut Handshake, options: &Options) {
 }
 
 /// The auth packet for a server, forwarded or a script's, with what its leg asks for.
-pub(super) fn ask(auth: &mut Auth, session: &ServerSession, options: &Options) {
+pub(super) fn ask(auth: &mut Auth, session: &ServerSession, leg: &ServerLeg<'_>) {
     let asked = auth.capabilities & (session.offered() | Capabilities::WISHES);
-    auth.capabilities = asked & !LEG | server_leg(options, session.really_offered());
+    auth.capabilities = asked & !LEG | server_leg(leg, session.really_offered());
 }
 
 /// A server's handshake as hooks and the other leg see it: without what the proxy cannot follow,
@@ -114,6 +130,7 @@ pub(super) fn bad_handshake(reason: String) -> Refusal {
     Refusal {
         reason,
         answer: Some(error_packet(1043, b"08S01", "Bad handshake".into())),
+        by_server: false,
     }
 }
 

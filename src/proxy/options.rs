@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::net::{TlsClientOptions, TlsServer};
+
 /// Limits and time-outs of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -19,6 +21,10 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How many clients a listener serves at once. `None`: any number.
     pub max_clients: Option<usize>,
+    /// What a listener's clients are offered of TLS.
+    pub tls_server: Option<TlsServer>,
+    /// What is asked of a server of TLS. `None`: what the transport calls for.
+    pub tls_client: Option<TlsClientOptions>,
 }
 
 impl Default for Options {
@@ -31,6 +37,8 @@ impl Default for Options {
             drain: Duration::from_secs(10),
             idle_timeout: Duration::ZERO,
             max_clients: None,
+            tls_server: None,
+            tls_client: None,
         }
     }
 }

@@ -17,7 +17,11 @@ impl Proxy {
             Ok(taken) => taken,
             Err(refusal) => {
                 if let Some(err) = refusal.answer {
-                    self.put_error(id, &err);
+                    let client = self.core().peer(id).filter(|_| refusal.by_server);
+                    match client {
+                        Some(client) => self.tell_client(client, &err),
+                        None => self.put_error(id, &err),
+                    }
                 }
                 self.broken(id, &refusal.reason);
                 return;

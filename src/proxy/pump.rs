@@ -68,6 +68,7 @@ impl Proxy {
                 Fill::More => {}
                 Fill::Nothing => break,
                 Fill::Ended(reason) => {
+                    let reason = self.without_tls(id).unwrap_or(reason);
                     self.close_for(id, &reason);
                     break;
                 }
@@ -95,9 +96,14 @@ impl Proxy {
                         at += rows;
                         continue;
                     }
-                    let Some(frames) = data.get(at..at + size) else {
+                    let Some((frames, rest)) =
+                        data.get(at..).and_then(|data| data.split_at_checked(size))
+                    else {
                         return (at, size);
                     };
+                    if self.core().accept_ssl_request(id, frames, rest) {
+                        return (data.len(), 0);
+                    }
                     self.packet(id, frames);
                     at += size;
                 }
@@ -250,6 +256,9 @@ impl Core {
         let read = stream.read(space);
         let short_read_is_all = stream.short_read_is_all();
         let answers = stream.wants_write();
+        if let Some(news) = stream.tls_news() {
+            conn.established(news);
+        }
         let result = match read {
             Ok(n) => {
                 // The socket gave less than it could have: it is empty, and the next byte is

@@ -6,7 +6,7 @@ use super::advance::TRANSLATED;
 use super::conn::{ConnId, Numbering, Role};
 use super::core::Core;
 use super::ending::{self, Ending};
-use super::negotiation;
+use super::negotiation::{self, ServerLeg};
 use super::take::Taken;
 use crate::session::{ClientSession, Event, EventSet, Head, PacketKind};
 use crate::wire::{Auth, Capabilities, Com, Eof, Handshake, Ok as OkPacket, Status};
@@ -43,7 +43,11 @@ impl Core {
                 put.events = match step.kind {
                     PacketKind::Auth => {
                         let mut auth = Auth::decode(&payload).map_err(|error| error.to_string())?;
-                        negotiation::ask(&mut auth, session, &receiver.options);
+                        let leg = ServerLeg {
+                            options: &receiver.options,
+                            tls: receiver.tls.is_some(),
+                        };
+                        negotiation::ask(&mut auth, session, &leg);
                         receiver.passthrough = Some(id);
                         let events = session.send_auth(auth.capabilities)?;
                         let mut masked = Vec::new();
@@ -120,6 +124,9 @@ impl Core {
                 }
             }
             Role::Listener(_) => return Ok(put),
+        }
+        if step.kind == PacketKind::Auth {
+            receiver.upgrade_before_auth(&payload)?;
         }
         if let Some(eof) = columns_eof {
             receiver.queue(&eof, numbering);

@@ -7,7 +7,7 @@ use super::conn::{Conn, ConnId, Numbering, Role};
 use super::core::Core;
 use super::ending::{self, Ending};
 use super::error::ProxyError;
-use super::negotiation;
+use super::negotiation::{self, ServerLeg};
 use super::options::Options;
 use super::put_through::{Put, numbering_of};
 use crate::session::{ClientSession, Event, Head, PacketKind, Sent, ServerSession};
@@ -168,8 +168,11 @@ impl Core {
                 to_client(id, session, &conn.options, packet, &mut payload).map_err(forbidden)?
             }
             Role::Server(session) => {
-                let events =
-                    to_server(session, &conn.options, packet, &mut payload).map_err(forbidden)?;
+                let leg = ServerLeg {
+                    options: &conn.options,
+                    tls: conn.tls.is_some(),
+                };
+                let events = to_server(session, &leg, packet, &mut payload).map_err(forbidden)?;
                 let sent = Sent {
                     events,
                     done: false,
@@ -179,6 +182,9 @@ impl Core {
             }
             Role::Listener(_) => return Err(forbidden("a listener takes no packets".into())),
         };
+        if matches!(packet, Packet::Auth(_)) {
+            conn.upgrade_before_auth(&payload).map_err(forbidden)?;
+        }
         if on_wire {
             let numbering = match packet {
                 Packet::Command(_) => Numbering::Restarts,
@@ -266,14 +272,14 @@ fn to_client(
 /// Encodes a packet for a server and lets its session take it.
 fn to_server(
     session: &mut ServerSession,
-    options: &Options,
+    leg: &ServerLeg<'_>,
     packet: Packet<'_>,
     payload: &mut Vec<u8>,
 ) -> Result<crate::session::EventSet, String> {
     match packet {
         Packet::Auth(auth) => {
             let mut auth = auth.clone();
-            negotiation::ask(&mut auth, session, options);
+            negotiation::ask(&mut auth, session, leg);
             let events = session.send_auth(auth.capabilities)?;
             auth.encode(payload);
             Ok(events)

@@ -12,7 +12,7 @@ use super::error::ProxyError;
 use super::hooks::Verdict;
 use super::options::Options;
 use super::own_errors::error_packet;
-use crate::net::{Listener, Peer, Stream, is_out_of_descriptors, numeric_address};
+use crate::net::{Listener, Peer, Stream, TlsClient, is_out_of_descriptors, numeric_address};
 use crate::session::{ClientSession, Event, ServerSession};
 
 /// How many clients are accepted before others get their turn.
@@ -79,7 +79,8 @@ impl Proxy {
         options: Options,
     ) -> Result<Rc<ConnInfo>, ProxyError> {
         let mut core = self.core();
-        let info = core.new_server(options, (host, port))?;
+        let tls = core.tls_towards(&options, Some((host, port)))?;
+        let info = core.new_server(options, tls, (host, port))?;
         let begun = match numeric_address(host, port) {
             Some(address) => core.connect_next(info.id, vec![address]),
             None => {
@@ -100,7 +101,8 @@ impl Proxy {
     /// As for `connect_tcp`.
     pub fn connect_unix(&self, path: &str, options: Options) -> Result<Rc<ConnInfo>, ProxyError> {
         let mut core = self.core();
-        let info = core.new_server(options, ("localhost", 0))?;
+        let tls = core.tls_towards(&options, None)?;
+        let info = core.new_server(options, tls, ("localhost", 0))?;
         core.unix_paths.insert(info.id.serial, path.into());
         core.try_unix(info.id);
         Ok(info)
@@ -195,6 +197,7 @@ impl Core {
     fn new_server(
         &mut self,
         options: Options,
+        tls: Option<Rc<TlsClient>>,
         address: (&str, u16),
     ) -> Result<Rc<ConnInfo>, ProxyError> {
         let limit = options.connect_timeout;
@@ -211,6 +214,9 @@ impl Core {
                 address: format!("{}:{}", address.0, address.1),
                 source,
             })?;
+        if let Some(conn) = self.get_mut(info.id) {
+            conn.tls = tls;
+        }
         self.stats.servers_connected += 1;
         self.set_deadline(info.id, limit);
         Ok(info)

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::conn::{Conn, ConnId, ConnInfo, Numbering, Role};
 use super::core::Core;
 use super::negotiation;
+use super::tls;
 use crate::session::{Event, EventSet, Head, PacketKind, Step};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 use crate::wire::{Capabilities, Com, ErrPacket, SslRequest};
@@ -61,6 +62,8 @@ impl Taken<'_> {
 pub(super) struct Refusal {
     pub reason: String,
     pub answer: Option<ErrPacket>,
+    /// The packet was a server's.
+    pub by_server: bool,
 }
 
 impl From<String> for Refusal {
@@ -68,6 +71,7 @@ impl From<String> for Refusal {
         Refusal {
             reason,
             answer: None,
+            by_server: false,
         }
     }
 }
@@ -112,8 +116,20 @@ impl Core {
                 let offer = negotiation::read_handshake(&payload)?;
                 session.set_offered(offer.followed, offer.really);
                 payload = Cow::Owned(offer.payload);
+                let offered = offer.really.contains(Capabilities::SSL);
+                conn.tls = tls::decide(conn.tls.take(), offered)?;
+                if conn.tls.is_some() {
+                    // Nothing but the wish for TLS will go over it in clear.
+                    info.secure.set(true);
+                }
             }
             (PacketKind::Auth, Role::Client(session)) => {
+                if let Some(tls) = &conn.options.tls_server
+                    && tls.required()
+                    && !info.secure.get()
+                {
+                    return Err(tls::insecure());
+                }
                 if SslRequest::matches(&payload) {
                     let why = "the client demands TLS, which it was not offered here";
                     return Err(negotiation::bad_handshake(why.into()));

@@ -3,7 +3,8 @@
 //! This layer is the only one that knows Lua. From the outside in:
 //!
 //! - [`Script`]: a Lua state bound to a proxy
-//! - `api`: the functions of the `dpm` table; `send`, `login`, `options`, `signals`, `clock`: parts
+//! - `api`: the functions of the `dpm` table; `send`, `login`, `options`, `tls_options`, `signals`,
+//!   `clock`: parts
 //!   of it; `constants`
 //! - `conn`, `callbacks`, `timer`: the objects that are no packets
 //! - `object`: packets as objects, by tables of accessors, which are in `packets` and `field`;
@@ -49,6 +50,7 @@ mod state;
 mod statement;
 mod statements;
 mod timer;
+mod tls_options;
 
 use std::path::Path;
 use std::rc::Rc;

@@ -8,6 +8,7 @@ use super::convert::{describe, to_integer};
 use super::error::ScriptError;
 use super::function::Args;
 use super::runtime::Runtime;
+use super::tls_options;
 use crate::proxy::Options;
 
 /// The largest `max_packet`, as in MySQL.
@@ -31,6 +32,7 @@ pub const LISTENER: &[&str] = &[
     "handshake_timeout",
     "idle_timeout",
     "max_clients",
+    "tls",
 ];
 /// What `dpm.connect` takes.
 pub const CONNECT: &[&str] = &[
@@ -39,6 +41,7 @@ pub const CONNECT: &[&str] = &[
     "connect_timeout",
     "handshake_timeout",
     "idle_timeout",
+    "tls",
 ];
 
 /// The options that are an argument, or those of the process.
@@ -99,6 +102,10 @@ pub fn read(
             "connect_timeout" => options.connect_timeout = seconds()?,
             "handshake_timeout" => options.handshake_timeout = seconds()?,
             "drain" => options.drain = seconds()?,
+            "tls" if known.contains(&"max_clients") => {
+                options.tls_server = tls_options::of_listener(args, &value)?;
+            }
+            "tls" => options.tls_client = Some(tls_options::of_connect(args, &value)?),
             _ => options.idle_timeout = seconds()?,
         }
     }

@@ -72,6 +72,16 @@ impl ClientSession {
         self.phase == Phase::Greeting
     }
 
+    /// Whether its auth packet is to come, or what may go before it.
+    pub fn awaits_auth(&self) -> bool {
+        self.phase == Phase::Auth
+    }
+
+    /// Its demand for TLS came as this packet: its auth packet goes on counting from there.
+    pub fn received_ssl_request(&mut self, seq: u8) {
+        self.seq = seq.wrapping_add(1);
+    }
+
     /// Whether all its commands are answered.
     pub fn idle(&self) -> bool {
         self.phase == Phase::Ready && self.exchanges.idle()

@@ -28,5 +28,6 @@ mod secrets;
 mod servers;
 mod sockets;
 mod startup;
+mod tls;
 mod translation;
 mod unasked;

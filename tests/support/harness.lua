@@ -14,12 +14,14 @@ h.pairs = {}
 
 -- A 1:1 passthrough. `client` and `server` map states to callbacks of every client and of every
 -- server connection; `opts` are those of both ends,
--- but for max_clients, which is the listener's.
+-- but for max_clients and tls, which are the listener's, and server_tls, the server's tls.
 function h.passthrough(client, server, opts)
-  local server_opts = {}
+  local server_opts, listener_opts = {}, {}
   for name, value in pairs(opts or {}) do
-    if name ~= 'max_clients' then server_opts[name] = value end
+    if name ~= 'server_tls' then listener_opts[name] = value end
+    if name ~= 'max_clients' and name ~= 'tls' and name ~= 'server_tls' then server_opts[name] = value end
   end
+  server_opts.tls = opts and opts.server_tls
   return h.listen(function(c)
     local s = dpm.connect(arg[1], tonumber(arg[2]), server_opts)
     local id = c:id()
@@ -33,7 +35,7 @@ function h.passthrough(client, server, opts)
     end)
     for state, fn in pairs(server or {}) do s:register(state, fn) end
     dpm.proxy_connect(c, s)
-  end, opts)
+  end, listener_opts)
 end
 
 -- The name of a state, and tables of all states of one side.

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod client;
 pub mod dpm;
 pub mod exchange;
+pub mod pki;
 pub mod process;
 pub mod secrets;
 pub mod server;

@@ -1,0 +1,331 @@
+//! TLS: a session between the proxy and one of its ends, inside a [`Stream`](super::Stream).
+//!
+//! - [`TlsServer`] is what a listener needs, [`TlsClient`] what a connect does; either makes
+//!   [`TlsSession`]s;
+//! - `certificate`: reading, describing and making certificates;
+//! - `verify`: which certificates are accepted;
+//! - [`TlsInfo`]: what scripts are told of a session.
+//!
+//! rustls does the protocol. It speaks TLS 1.2 and 1.3 only, and what it refuses otherwise (version 1
+//! certificates, MD5 and SHA-1) is put into words here that name the certificate.
+
+mod certificate;
+mod client;
+mod info;
+mod server;
+mod verify;
+
+use std::io::{self, IoSlice, Read, Write};
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::CryptoProvider;
+use rustls::{Connection, SupportedProtocolVersion};
+
+pub use client::{TlsClient, TlsClientOptions, TlsMode};
+pub use info::TlsInfo;
+pub use server::{TlsServer, TlsServerOptions, TlsVerify};
+
+/// More than the longest record takes on the wire.
+const RECORD: usize = 20 << 10;
+
+/// Why TLS cannot be had: words for whoever set it up.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct TlsError(pub(super) String);
+
+/// The oldest version of TLS to be spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TlsVersion {
+    /// TLS 1.2, the oldest that is safe.
+    #[default]
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+impl TlsVersion {
+    fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+        static BOTH: [&SupportedProtocolVersion; 2] =
+            [&rustls::version::TLS13, &rustls::version::TLS12];
+        match self {
+            TlsVersion::V1_2 => &BOTH,
+            TlsVersion::V1_3 => BOTH.get(..1).unwrap_or_default(),
+        }
+    }
+}
+
+/// The one library that all cryptography comes from.
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER
+        .get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .clone()
+}
+
+/// One end of a TLS connection, without its socket.
+pub struct TlsSession {
+    connection: Connection,
+    /// Bytes in clear that go before the first of TLS.
+    before: Vec<u8>,
+    /// What the session died of.
+    failure: Option<String>,
+    /// The socket had nothing more when it was last read.
+    drained: bool,
+    /// Whether it was told that the session is established.
+    announced: bool,
+}
+
+impl std::fmt::Debug for TlsSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsSession")
+    }
+}
+
+/// A socket as rustls wants it.
+struct Socket<'a, S>(&'a mut S);
+
+/// What a session needs of a socket.
+pub(super) trait Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+impl<S: Plain> Read for Socket<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<S: Plain> Write for Socket<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_vectored(&[IoSlice::new(bytes)])
+    }
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(pieces)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl TlsSession {
+    fn new(connection: Connection) -> TlsSession {
+        TlsSession {
+            connection,
+            before: Vec::new(),
+            failure: None,
+            drained: false,
+            announced: false,
+        }
+    }
+
+    /// Bytes in clear that are to go before the session's first.
+    pub(super) fn after(mut self, before: Vec<u8>) -> TlsSession {
+        self.before = before;
+        self
+    }
+
+    /// Takes bytes of the far end's that were read before the session began. None of them is ever
+    /// taken for anything but TLS.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.failure.is_none() {
+            match self.connection.read_tls(&mut bytes) {
+                Ok(0) => return,
+                Ok(_) => self.digest(),
+                Err(error) => self.failure = Some(error.to_string()),
+            }
+        }
+    }
+
+    /// Deals with what was read.
+    fn digest(&mut self) {
+        if let Err(error) = self.connection.process_new_packets() {
+            self.failure = Some(verify::in_words(&error));
+        }
+    }
+
+    pub(super) fn read<S: Plain>(
+        &mut self,
+        socket: &mut S,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        let mut len = 0;
+        self.drained = false;
+        loop {
+            let ended = self.take_plaintext(buffer, &mut len);
+            if len == buffer.len() {
+                self.drained = false;
+                return Ok(len);
+            }
+            if let Some(failure) = self.failure.as_ref().filter(|_| len == 0) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, failure.clone()));
+            }
+            if ended || self.failure.is_some() {
+                self.drained = false;
+                return Ok(len);
+            }
+            match self.read_socket(socket, buffer, &mut len) {
+                Ok(true) => {}
+                Ok(false) if len > 0 => return Ok(len),
+                Ok(false) => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(error) if len == 0 => return Err(error),
+                // It shows again.
+                Err(_) => {
+                    self.drained = false;
+                    return Ok(len);
+                }
+            }
+        }
+    }
+
+    /// Moves plaintext into the buffer. True: no more will ever come.
+    fn take_plaintext(&mut self, buffer: &mut [u8], len: &mut usize) -> bool {
+        while let Some(space) = buffer.get_mut(*len..).filter(|space| !space.is_empty()) {
+            match self.connection.reader().read(space) {
+                Ok(0) => return true,
+                Ok(n) => *len += n,
+                // Without a close_notify: many peers just close, and no packet ends by that.
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+        false
+    }
+
+    /// Reads the socket once. False: it has nothing now.
+    ///
+    /// The far end of the buffer serves for what is still encrypted. Plaintext is shorter than what
+    /// it came from and what was held from before is less than a record, so what is put in front
+    /// never overtakes what is behind.
+    fn read_socket<S: Plain>(
+        &mut self,
+        socket: &mut S,
+        buffer: &mut [u8],
+        len: &mut usize,
+    ) -> io::Result<bool> {
+        if self.drained {
+            return Ok(false);
+        }
+        let start = *len + RECORD;
+        let Some(space) = buffer
+            .get_mut(start..)
+            .filter(|space| space.len() >= RECORD)
+        else {
+            if *len > 0 {
+                // There is room for little only: let what is there be dealt with first.
+                self.drained = false;
+                return Ok(false);
+            }
+            return self.read_little(socket);
+        };
+        let room = space.len();
+        let read = match socket.read(space) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.drained = true;
+                return Ok(false);
+            }
+            read => read?,
+        };
+        if read == 0 {
+            // Tells rustls.
+            self.connection.read_tls(&mut io::empty())?;
+            return Ok(true);
+        }
+        let end = start + read;
+        let mut at = start;
+        while at < end && self.failure.is_none() {
+            let Some(mut rest) = buffer.get(at..end) else {
+                break;
+            };
+            let taken = self.connection.read_tls(&mut rest)?;
+            if taken == 0 {
+                // Behind a close_notify.
+                break;
+            }
+            at += taken;
+            self.digest();
+            let Some(front) = buffer.get_mut(..at) else {
+                break;
+            };
+            self.take_plaintext(front, len);
+        }
+        self.drained = read < room;
+        Ok(true)
+    }
+
+    /// Reads the socket where the buffer is too small to serve for both.
+    fn read_little<S: Plain>(&mut self, socket: &mut S) -> io::Result<bool> {
+        match self.connection.read_tls(&mut Socket(socket)) {
+            Ok(_) => {
+                self.digest();
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.drained = true;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn short_read_is_all(&self) -> bool {
+        self.drained
+    }
+
+    pub(super) fn wants_write(&self) -> bool {
+        !self.before.is_empty() || self.connection.wants_write()
+    }
+
+    pub(super) fn flush<S: Plain>(&mut self, socket: &mut S) -> io::Result<()> {
+        while !self.before.is_empty() {
+            let written = socket.write_vectored(&[IoSlice::new(&self.before)])?;
+            self.before.drain(..written);
+        }
+        self.before = Vec::new();
+        while self.connection.wants_write() {
+            if self.connection.write_tls(&mut Socket(socket))? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write<S: Plain>(&mut self, socket: &mut S, bytes: &[u8]) -> io::Result<usize> {
+        self.flush(socket)?;
+        // rustls takes so much at a time that memory is bounded; before the handshake is over, it
+        // keeps it.
+        let taken = self.connection.writer().write(bytes)?;
+        if taken == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        match self.flush(socket) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(taken),
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        if self.failure.is_none() {
+            self.connection.send_close_notify();
+        }
+    }
+
+    /// What the session is, once, as soon as it is established.
+    pub(super) fn news(&mut self) -> Option<TlsInfo> {
+        if self.announced || self.connection.is_handshaking() {
+            return None;
+        }
+        self.announced = true;
+        Some(TlsInfo::of(&self.connection))
+    }
+
+    /// Why there is no session (any more), if the socket has ended.
+    pub(super) fn failure(&self) -> Option<&str> {
+        match &self.failure {
+            Some(failure) => Some(failure),
+            None if self.connection.is_handshaking() => {
+                Some("the connection was lost during the TLS handshake")
+            }
+            None => None,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Certificates: read from files, described, and made.
+
+use std::fs;
+
+use aws_lc_rs::digest;
+use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Name;
+
+use super::TlsError;
+
+/// Where systems keep the authorities that they trust, in one file.
+const SYSTEM: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+];
+
+/// The value of `ca` that stands for the system's authorities.
+pub(super) const SYSTEM_CA: &str = "system";
+
+/// How many years a certificate made here is good for.
+const YEARS: i32 = 10;
+
+/// A certificate with those that vouch for it, and its key.
+pub(super) struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The same in PEM form.
+    pub pem: String,
+    pub key: PrivateKeyDer<'static>,
+}
+
+fn read(what: &str, path: &str) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|error| TlsError(format!("{what}: cannot read {path}: {error}")))
+}
+
+fn read_certificates(what: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read(what, path)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) => Err(TlsError(format!(
+            "{what}: {path} holds no certificate in PEM form"
+        ))),
+        Err(error) => Err(TlsError(format!("{what}: {path}: {error}"))),
+    }
+}
+
+/// Reads a certificate and its key.
+pub(super) fn load(certificate: &str, key: &str) -> Result<Identity, TlsError> {
+    let chain = read_certificates("cert", certificate)?;
+    let pem = String::from_utf8_lossy(&read("cert", certificate)?).into_owned();
+    let text = read("key", key)?;
+    let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+        pem::Error::NoItemsFound if text.windows(9).any(|w| w == b"ENCRYPTED") => TlsError(
+            format!("key: {key} is encrypted; expected a key without a passphrase"),
+        ),
+        pem::Error::NoItemsFound => {
+            TlsError(format!("key: {key} holds no private key in PEM form"))
+        }
+        error => TlsError(format!("key: {key}: {error}")),
+    })?;
+    Ok(Identity { chain, pem, key })
+}
+
+/// Why a certificate cannot be used with its key, for whoever set it up.
+pub(super) fn unusable(certificate: &str, identity: &str, error: &rustls::Error) -> TlsError {
+    let why = match error {
+        rustls::Error::InconsistentKeys(_) => "the key is not that of the certificate".to_string(),
+        error => super::verify::in_words(error),
+    };
+    TlsError(format!("cert: {certificate} ({identity}): {why}"))
+}
+
+/// The authorities of this file, or the system's.
+pub(super) fn authorities(path: &str) -> Result<RootCertStore, TlsError> {
+    let file = match path {
+        SYSTEM_CA => system_file()?,
+        path => path.to_string(),
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates("ca", &file)? {
+        let name = subject(&certificate);
+        if let Err(error) = roots.add(certificate) {
+            if path == SYSTEM_CA {
+                log::debug!("{file}: {name} is left out: {error}");
+                continue;
+            }
+            let why = super::verify::in_words(&error);
+            return Err(TlsError(format!("ca: {file} ({name}): {why}")));
+        }
+    }
+    Ok(roots)
+}
+
+fn system_file() -> Result<String, TlsError> {
+    if let Ok(path) = std::env::var("SSL_CERT_FILE") {
+        return Ok(path);
+    }
+    let found = SYSTEM.iter().find(|path| fs::exists(path).unwrap_or(false));
+    found.map(ToString::to_string).ok_or_else(|| {
+        TlsError(format!(
+            "ca: this system keeps its authorities in none of {}",
+            SYSTEM.join(", ")
+        ))
+    })
+}
+
+/// Makes a certificate for this machine that nobody vouches for. An elliptic key: it is made in no
+/// time, and handshakes cost little.
+pub(super) fn make() -> Result<Identity, TlsError> {
+    let failed = |error: rcgen::Error| TlsError(format!("cannot make a certificate: {error}"));
+    let mut names = vec!["localhost".to_string(), "127.0.0.1".into(), "::1".into()];
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    if !host.is_empty() && host.is_ascii() && host != "localhost" {
+        names.push(host.to_string());
+    }
+    let mut params = CertificateParams::new(names).map_err(failed)?;
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "dpm, self-signed");
+    params.is_ca = IsCa::NoCa;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let year = 1970 + i32::try_from(now / (365 * 86_400 + 20_926)).unwrap_or(0);
+    // From before now, since not all clocks agree.
+    params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
+    let key = KeyPair::generate().map_err(failed)?;
+    let certificate = params.self_signed(&key).map_err(failed)?;
+    let key = PrivateKeyDer::try_from(key.serialize_der())
+        .map_err(|error| TlsError(format!("cannot make a certificate: {error}")))?;
+    Ok(Identity {
+        chain: vec![certificate.der().clone()],
+        pem: certificate.pem(),
+        key,
+    })
+}
+
+/// Whose certificate it is.
+pub(super) fn subject(certificate: &CertificateDer<'_>) -> String {
+    match X509Certificate::from_der(certificate) {
+        Ok((_, parsed)) => in_slashes(parsed.subject()),
+        Err(_) => "a certificate that cannot be read".to_string(),
+    }
+}
+
+/// Who signed it.
+pub(super) fn issuer(certificate: &CertificateDer<'_>) -> String {
+    match X509Certificate::from_der(certificate) {
+        Ok((_, parsed)) => in_slashes(parsed.issuer()),
+        Err(_) => "nobody".to_string(),
+    }
+}
+
+/// A name as `REQUIRE SUBJECT` wants it.
+fn in_slashes(name: &X509Name<'_>) -> String {
+    let mut text = String::new();
+    for attribute in name.iter_attributes() {
+        let kind = oid2abbrev(attribute.attr_type(), oid_registry());
+        text.push('/');
+        match kind {
+            Ok(kind) => text.push_str(kind),
+            Err(_) => text.push_str(&attribute.attr_type().to_id_string()),
+        }
+        text.push('=');
+        text.push_str(attribute.as_str().unwrap_or("?"));
+    }
+    text
+}
+
+/// The SHA-256 of a certificate.
+pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    let digest = digest::digest(&digest::SHA256, certificate);
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    bytes
+}

@@ -1,0 +1,145 @@
+//! What a listener needs to speak TLS with its clients.
+
+use std::sync::Arc;
+
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{Connection, ServerConfig, ServerConnection};
+
+use super::verify::ClientVerifier;
+use super::{TlsError, TlsSession, TlsVersion, certificate, provider};
+
+/// What clients' certificates are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsVerify {
+    /// Clients are not asked for any.
+    #[default]
+    None,
+    /// A client may have one, which is verified then.
+    Optional,
+    /// A client without one is turned away.
+    Required,
+}
+
+/// What a listener's script says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsServerOptions {
+    /// The files of the certificate (and those that vouch for it) and of its key. None: a
+    /// certificate is made.
+    pub identity: Option<(String, String)>,
+    /// The file of the authorities that vouch for clients.
+    pub ca: Option<String>,
+    /// What to make of clients' certificates.
+    pub verify: TlsVerify,
+    /// The oldest version to be spoken.
+    pub min_version: TlsVersion,
+    /// Whether a client that does not want TLS is turned away.
+    pub required: bool,
+}
+
+/// A listener's side of TLS. All its sessions share what makes resumption work.
+#[derive(Debug, Clone)]
+pub struct TlsServer {
+    config: Arc<ServerConfig>,
+    certificate: Arc<Certificate>,
+    required: bool,
+}
+
+/// What can be told of our own certificate.
+#[derive(Debug)]
+struct Certificate {
+    pem: String,
+    fingerprint: [u8; 32],
+    subject: String,
+}
+
+impl PartialEq for TlsServer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+}
+
+impl Eq for TlsServer {}
+
+impl TlsServer {
+    /// Reads the files, or makes a certificate.
+    ///
+    /// # Errors
+    /// A file cannot be read, or does not hold what it should.
+    pub fn new(options: &TlsServerOptions) -> Result<TlsServer, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(options.min_version.and_newer())
+            .map_err(|error| TlsError(error.to_string()))?;
+        let builder = match (&options.ca, options.verify) {
+            (_, TlsVerify::None) => builder.with_no_client_auth(),
+            (None, _) => {
+                return Err(TlsError(
+                    "ca: expected the file of who vouches for clients, got nothing".into(),
+                ));
+            }
+            (Some(ca), verify) => {
+                let roots = Arc::new(certificate::authorities(ca)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+                let verifier = match verify {
+                    TlsVerify::Required => verifier,
+                    _ => verifier.allow_unauthenticated(),
+                };
+                let verifier = verifier
+                    .build()
+                    .map_err(|error| TlsError(format!("ca: {ca}: {error}")))?;
+                builder.with_client_cert_verifier(Arc::new(ClientVerifier(verifier)))
+            }
+        };
+        let (identity, file) = match &options.identity {
+            Some((certificate, key)) => (certificate::load(certificate, key)?, certificate),
+            None => (certificate::make()?, &"self-signed".to_string()),
+        };
+        let Some(first) = identity.chain.first().cloned() else {
+            return Err(TlsError(format!("cert: {file} holds no certificate")));
+        };
+        let subject = certificate::subject(&first);
+        let pem = identity.pem;
+        let mut config = builder
+            .with_single_cert(identity.chain, identity.key)
+            .map_err(|error| certificate::unusable(file, &subject, &error))?;
+        // Tickets: the listener need not remember anything of clients that may come back.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
+            .map_err(|error| TlsError(format!("cannot make a key for tickets: {error}")))?;
+        Ok(TlsServer {
+            config: Arc::new(config),
+            certificate: Arc::new(Certificate {
+                pem,
+                fingerprint: certificate::fingerprint(&first),
+                subject,
+            }),
+            required: options.required,
+        })
+    }
+
+    /// A session with a client that has asked for one.
+    pub fn session(&self) -> Result<TlsSession, TlsError> {
+        ServerConnection::new(self.config.clone())
+            .map(|session| TlsSession::new(Connection::Server(session)))
+            .map_err(|error| TlsError(error.to_string()))
+    }
+
+    /// Whether a client that does not want TLS is turned away.
+    pub fn required(&self) -> bool {
+        self.required
+    }
+
+    /// The SHA-256 of the certificate.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.certificate.fingerprint
+    }
+
+    /// The certificate, for those who are to trust it.
+    pub fn certificate(&self) -> &str {
+        &self.certificate.pem
+    }
+
+    /// Whose certificate it is.
+    pub fn subject(&self) -> &str {
+        &self.certificate.subject
+    }
+}

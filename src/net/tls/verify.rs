@@ -1,0 +1,269 @@
+//! Which certificates are accepted, and words for why one is not.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    PeerIncompatible, RootCertStore, SignatureScheme,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use super::{TlsError, TlsMode, certificate, provider};
+
+/// Verifies servers as the modes of MySQL's clients do.
+#[derive(Debug)]
+pub(super) struct ServerVerifier {
+    mode: TlsMode,
+    /// Present if the mode verifies.
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerVerifier {
+    pub fn new(mode: TlsMode, roots: Option<RootCertStore>) -> Result<ServerVerifier, TlsError> {
+        let chain = match roots.filter(|_| mode.verifies()) {
+            Some(roots) => Some(
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+                    .build()
+                    .map_err(|error| TlsError(format!("ca: {error}")))?,
+            ),
+            None => None,
+        };
+        Ok(ServerVerifier {
+            mode,
+            chain,
+            algorithms: provider().signature_verification_algorithms,
+        })
+    }
+
+    /// Whether the far end has the key of its certificate. Without a look at the certificate's
+    /// other parts: in the modes that do not verify, one that rustls would not read (of version 1,
+    /// say) is as good as any.
+    fn signed(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let bad = || Error::InvalidCertificate(CertificateError::BadEncoding);
+        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| bad())?;
+        let key = &parsed.tbs_certificate.subject_pki;
+        let mut candidates = self
+            .algorithms
+            .mapping
+            .iter()
+            .filter(|(scheme, _)| *scheme == signed.scheme)
+            .flat_map(|(_, algorithms)| algorithms.iter());
+        let valid = candidates.any(|algorithm| {
+            algorithm
+                .verify_signature(&key.subject_public_key.data, message, signed.signature())
+                .is_ok()
+        });
+        match valid {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => Err(Error::InvalidCertificate(CertificateError::BadSignature)),
+        }
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let verified =
+            chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // The name is looked at last, so all else is right.
+            Err(error)
+                if is_about_the_name(&error)
+                    && (self.mode == TlsMode::VerifyCa
+                        || is_common_name(end_entity, server_name)) =>
+            {
+                Ok(ServerCertVerified::assertion())
+            }
+            Err(error) => Err(refused("server", end_entity, &error)),
+            Ok(verified) => Ok(verified),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signed(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signed(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+fn is_about_the_name(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+        )
+    )
+}
+
+/// A certificate that has no alternative names is for its common name: OpenSSL, and so MySQL's
+/// clients, go by that still.
+fn is_common_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        return false;
+    };
+    let has_names = match parsed.subject_alternative_name() {
+        Ok(Some(names)) => names
+            .value
+            .general_names
+            .iter()
+            .any(|name| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_))),
+        Ok(None) => false,
+        Err(_) => true,
+    };
+    let ServerName::DnsName(name) = name else {
+        return false;
+    };
+    let mut common = parsed.subject().iter_common_name();
+    !has_names
+        && common.any(|common| {
+            common
+                .as_str()
+                .is_ok_and(|common| common.eq_ignore_ascii_case(name.as_ref()))
+        })
+}
+
+/// Verifies clients as rustls does, and says whose certificate it was.
+#[derive(Debug)]
+pub(super) struct ClientVerifier(pub Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for ClientVerifier {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.0
+            .verify_client_cert(end_entity, intermediates, now)
+            .map_err(|error| refused("client", end_entity, &error))
+    }
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// The words for a refused certificate on their way through rustls.
+#[derive(Debug)]
+struct Words(String);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Words {}
+
+fn refused(whose: &str, certificate: &CertificateDer<'_>, error: &Error) -> Error {
+    let words = format!(
+        "the {whose}'s certificate ({}, signed by {}): {}",
+        certificate::subject(certificate),
+        certificate::issuer(certificate),
+        in_words(error)
+    );
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Words(words)))))
+}
+
+/// What went wrong, for a person.
+pub(super) fn in_words(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(why) => match why {
+            CertificateError::UnknownIssuer => {
+                "nobody of those in `ca` has signed it, nor anybody they vouch for".into()
+            }
+            CertificateError::Other(other) => match other.0.to_string() {
+                words if words == "UnsupportedCertVersion" => {
+                    "it is an X.509 certificate of version 1 or 2, and only version 3 is good \
+                     enough to be verified; make a new one"
+                        .into()
+                }
+                words => words,
+            },
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
+                "it is signed in a way that is not safe any more (MD5 or SHA-1, perhaps)".into()
+            }
+            CertificateError::BadSignature => "a signature is wrong".into(),
+            why => why.to_string(),
+        },
+        Error::NoCertificatesPresented => {
+            "the client has shown no certificate, which is required here".into()
+        }
+        Error::PeerIncompatible(
+            PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => "the far end speaks no version of TLS that is allowed here (1.0 and 1.1 never are)"
+            .into(),
+        Error::AlertReceived(alert) => {
+            format!("the far end broke it off: {alert:?}")
+        }
+        Error::InvalidMessage(why) => format!("expected TLS, got something else ({why:?})"),
+        error => error.to_string(),
+    }
+}

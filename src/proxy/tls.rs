@@ -1,0 +1,217 @@
+//! When TLS begins on a connection, and what becomes of one where it cannot.
+
+use std::collections::HashMap;
+use std::fs;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use super::Proxy;
+use super::conn::{Conn, ConnId, Role, Socket};
+use super::core::Core;
+use super::error::ProxyError;
+use super::options::Options;
+use super::own_errors::error_packet;
+use super::take::{Refusal, last_seq, payload_of};
+use crate::net::{TlsClient, TlsClientOptions, TlsInfo, TlsMode};
+use crate::wire::frame::{self, HEADER};
+use crate::wire::{Auth, Capabilities, ErrPacket, SslRequest};
+
+/// How many destinations are remembered. Beyond it all are forgotten, and made anew as needed.
+const REMEMBERED: usize = 256;
+
+/// Their own number for a failure of TLS, 2026, MariaDB's clients do not take from a server: they
+/// show "malformed packet" in the place of its message.
+const ER_UNKNOWN_ERROR: u16 = 1105;
+/// What MySQL's servers say under require_secure_transport.
+const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
+
+/// When a file was changed, and how long it is.
+type Stamp = Option<(SystemTime, u64)>;
+
+/// What TLS towards servers needs, by options and destination. Connections to the same destination
+/// take up each other's sessions, and files are read anew only when they have changed.
+#[derive(Debug, Default)]
+pub(super) struct TlsClients(HashMap<(TlsClientOptions, String), (Vec<Stamp>, Rc<TlsClient>)>);
+
+impl TlsClients {
+    fn get(
+        &mut self,
+        options: &TlsClientOptions,
+        host: &str,
+        port: u16,
+    ) -> Result<Rc<TlsClient>, ProxyError> {
+        let stamps: Vec<Stamp> = options
+            .files()
+            .map(|file| {
+                let data = fs::metadata(file).ok()?;
+                Some((data.modified().ok()?, data.len()))
+            })
+            .collect();
+        let key = (options.clone(), format!("{host}:{port}"));
+        if let Some((known, client)) = self.0.get(&key)
+            && *known == stamps
+        {
+            return Ok(client.clone());
+        }
+        let client = Rc::new(TlsClient::new(options, host)?);
+        if self.0.len() >= REMEMBERED {
+            self.0.clear();
+        }
+        self.0.insert(key, (stamps, client.clone()));
+        Ok(client)
+    }
+}
+
+impl Core {
+    /// What TLS towards a server needs; on a unix socket (no host) it must be asked for.
+    pub fn tls_towards(
+        &mut self,
+        options: &Options,
+        to: Option<(&str, u16)>,
+    ) -> Result<Option<Rc<TlsClient>>, ProxyError> {
+        let tls = match &options.tls_client {
+            Some(tls) => tls.clone(),
+            None => TlsClientOptions {
+                mode: TlsMode::Disabled,
+                ..TlsClientOptions::default()
+            },
+        };
+        if tls.mode == TlsMode::Disabled {
+            return Ok(None);
+        }
+        let (host, port) = to.unwrap_or(("localhost", 0));
+        self.tls_clients.get(&tls, host, port).map(Some)
+    }
+
+    /// Begins TLS with a client, if this packet demands it and it was offered. What was read behind
+    /// it is TLS's: to take it for packets would let anybody on the way put words into the
+    /// client's mouth.
+    pub fn accept_ssl_request(&mut self, id: ConnId, frames: &[u8], rest: &[u8]) -> bool {
+        let Some(conn) = self.open_mut(id) else {
+            return false;
+        };
+        if conn.is_tls() || frames.len() != HEADER + SslRequest::LEN {
+            return false;
+        }
+        let Role::Client(session) = &mut conn.role else {
+            return false;
+        };
+        let Some(tls) = &conn.options.tls_server else {
+            return false;
+        };
+        if !session.awaits_auth() || !SslRequest::matches(&payload_of(frames)) {
+            return false;
+        }
+        let tls = match tls.session() {
+            Ok(tls) => tls,
+            Err(error) => {
+                self.stillborn.push((id, format!("TLS: {error}")));
+                return true;
+            }
+        };
+        session.received_ssl_request(last_seq(frames));
+        conn.start_tls(tls, rest);
+        self.touch(id);
+        true
+    }
+}
+
+impl Conn {
+    /// Asks the server for TLS, if the auth packet that is about to be sent says so: the request is
+    /// the start of that packet, sent ahead of it.
+    pub fn upgrade_before_auth(&mut self, auth: &[u8]) -> Result<(), String> {
+        let asks =
+            Auth::decode(auth).is_ok_and(|auth| auth.capabilities.contains(Capabilities::SSL));
+        let Some(tls) = self.tls.clone().filter(|_| asks && !self.is_tls()) else {
+            return Ok(());
+        };
+        let request = auth.get(..SslRequest::LEN).unwrap_or(auth);
+        let session = tls.session().map_err(|error| error.to_string())?;
+        let mut seq = *self.seq();
+        frame::write(request, &mut seq, &mut self.output);
+        *self.seq() = seq;
+        self.start_tls(session, &[]);
+        Ok(())
+    }
+
+    /// The TLS handshake is over.
+    pub fn established(&mut self, session: TlsInfo) {
+        log::debug!(
+            "connection {}: {} with {}{}{}",
+            self.id().serial,
+            session.version,
+            session.cipher,
+            if session.resumed { ", resumed" } else { "" },
+            match &session.peer {
+                Some(peer) => format!(", certificate of {}", peer.subject),
+                None => String::new(),
+            }
+        );
+        *self.info.tls.borrow_mut() = Some(Rc::new(session));
+    }
+}
+
+impl Proxy {
+    /// If TLS is what the connection died of: why. A client whose login passes through to that
+    /// server is told.
+    pub(super) fn without_tls(&self, id: ConnId) -> Option<String> {
+        let (reason, client) = {
+            let core = self.core();
+            let conn = core.open(id)?;
+            let Socket::Open(stream) = &conn.socket else {
+                return None;
+            };
+            let reason = format!("TLS: {}", stream.tls_failure()?);
+            let client = match conn.role {
+                Role::Server(_) if !conn.authenticated() => core.peer(id),
+                _ => None,
+            };
+            (reason, client)
+        };
+        if let Some(client) = client {
+            let message = format!("SSL connection error: {reason}");
+            self.tell_client(client, &error_packet(ER_UNKNOWN_ERROR, b"HY000", message));
+        }
+        Some(reason)
+    }
+
+    /// Tells a client why its login fails. It is closed with its server, of which the reason is
+    /// known then.
+    pub(super) fn tell_client(&self, client: ConnId, err: &ErrPacket) {
+        if let Err(why) = self.core().put_error(client, err) {
+            log::debug!("connection {}: not told of it: {why}", client.serial);
+        }
+    }
+}
+
+/// Whether there is to be TLS with a server, now that it is known whether it offers it.
+pub(super) fn decide(
+    wanted: Option<Rc<TlsClient>>,
+    offered: bool,
+) -> Result<Option<Rc<TlsClient>>, Refusal> {
+    match wanted {
+        Some(tls) if !offered && tls.mode().insists() => Err(Refusal {
+            reason: "TLS is required, but the server does not offer it".to_string(),
+            answer: Some(error_packet(
+                ER_UNKNOWN_ERROR,
+                b"HY000",
+                "SSL connection error: SSL is required but the server doesn't support it".into(),
+            )),
+            by_server: true,
+        }),
+        wanted => Ok(wanted.filter(|_| offered)),
+    }
+}
+
+/// A client whose listener insists on TLS has logged in without.
+pub(super) fn insecure() -> Refusal {
+    Refusal {
+        reason: "the client logs in without TLS, which its listener requires".to_string(),
+        answer: Some(error_packet(
+            ER_SECURE_TRANSPORT_REQUIRED,
+            b"HY000",
+            "Connections using insecure transport are prohibited here".into(),
+        )),
+        by_server: false,
+    }
+}
