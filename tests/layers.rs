@@ -22,6 +22,7 @@ const LUA: (&str, &str) = ("mlua", "Lua: only src/script/ speaks to it");
 const REACTOR: (&str, &str) = ("mio", "the reactor: only src/net/ speaks to it");
 const SIGNALS: (&str, &str) = ("signal_hook", "signals: only src/net/ takes them");
 const SOCKET_OPTIONS: (&str, &str) = ("socket2", "sockets: only src/net/ has them");
+const TLS: (&str, &str) = ("rustls", "TLS: only src/net/ speaks it");
 const SOCKETS: (&str, &str) = ("std::net", "sockets: this layer has no I/O");
 const SYSTEM: (&str, &str) = ("std::os", "the system: this layer has no I/O");
 const IO: (&str, &str) = ("std::io", "streams: this layer has no I/O");
@@ -34,12 +35,12 @@ const LAYERS: &[Layer] = &[
         name: "script",
         // Not `net`: what scripts need of it, `proxy` hands on (as it does with `TimerId`).
         knows: &["proxy", "auth", "session", "wire"],
-        avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS],
+        avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         name: "proxy",
         knows: &["auth", "session", "wire", "net"],
-        avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS],
+        avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         // Computes what a login says. Who says it to whom is `script`'s and `proxy`'s business.
@@ -69,6 +70,7 @@ const PURE: &[(&str, &str)] = &[
     REACTOR,
     SIGNALS,
     SOCKET_OPTIONS,
+    TLS,
     SOCKETS,
     SYSTEM,
     IO,
@@ -77,7 +79,7 @@ const PURE: &[(&str, &str)] = &[
 ];
 
 /// `main.rs` and its like tie the layers together, but have nothing of their own to do below.
-const TOP_AVOIDS: &[(&str, &str)] = &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS];
+const TOP_AVOIDS: &[(&str, &str)] = &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS];
 
 /// Where `unsafe` may be written. Each file argues for it at its head. Two modules are enough.
 const UNSAFE: &[&str; 3] = &["script/state.rs", "script/fast.rs", "script/fast/rows.rs"];

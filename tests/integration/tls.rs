@@ -108,7 +108,7 @@ fn a_client_speaks_tls_in_front_of_a_server_without() {
         let done = cli(flavour, dpm.port(), &[demand(flavour)]);
         assert_eq!(done.code, 0, "{flavour:?} {}", done.err());
         assert_eq!(done.out(), "Ssl_version\t\n7\n");
-        assert!(dpm.line("client\ttrue").contains("TLSv1.3\tTLS_AES_256"));
+        assert!(dpm.line("client\ttrue").contains("TLSv1.3\tTLS_AES_"));
         dpm.line("server\tfalse\tnil");
         dpm.wait_until_idle();
         dpm.assert_no_errors();
