@@ -185,8 +185,12 @@ fn fire(
             }
             statements::command_arrives(runtime, id, packet.payload);
             let verdict = show(runtime, lua, id, event, packet, callbacks)?;
-            statements::command_passed(runtime, id, packet.payload, verdict);
-            Ok(verdict)
+            Ok(statements::command_passed(
+                runtime,
+                id,
+                packet.payload,
+                verdict,
+            ))
         }
         PacketKind::Prepared => {
             let ok = PrepareOk::decode(packet.payload, packet.capabilities)?;

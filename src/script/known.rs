@@ -67,6 +67,8 @@ struct Sent {
 pub struct Known {
     definitions: Rc<RefCell<Definitions>>,
     bound: RefCell<Vec<Param>>,
+    /// The server goes by what is bound here, should an execute leave it out.
+    pub server_knows: Cell<bool>,
     sent: RefCell<Sent>,
     budget: Rc<Budget>,
     /// What this statement has taken of the budget.
@@ -163,6 +165,7 @@ impl Known {
     pub fn executed(&self, argument: &[u8], params: u16, capabilities: Capabilities) {
         if let Ok(Some(types)) = Execute::decode_types(argument, params, capabilities) {
             self.bind(types);
+            self.server_knows.set(false);
         }
         let mut sent = self.sent.borrow_mut();
         if std::mem::replace(&mut sent.executed, true) {

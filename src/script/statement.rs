@@ -34,11 +34,31 @@ pub struct Statement {
 
 impl Statement {
     /// What decides about the form of its commands.
-    fn capabilities(&self) -> Capabilities {
+    pub fn capabilities(&self) -> Capabilities {
         match &self.conn {
             Some(conn) => conn.capabilities.get(),
             None => Capabilities::empty(),
         }
+    }
+
+    /// The same execute, with its types.
+    pub fn with_types(&self, command: &Command) -> Result<Command, String> {
+        let mut execute = self.decode(command)?;
+        execute.types_sent = true;
+        let mut argument = Vec::with_capacity(command.argument.len() + 64);
+        execute
+            .encode(self.capabilities(), &mut argument)
+            .map_err(|error| error.to_string())?;
+        Ok(Command {
+            com: command.com,
+            argument: argument.into(),
+        })
+    }
+
+    /// What an execute binds, if it does.
+    pub fn types_of(&self, argument: &[u8]) -> Option<Vec<Param>> {
+        let types = Execute::decode_types(argument, self.ok.params, self.capabilities());
+        types.ok().flatten()
     }
 
     /// Takes an execute apart.

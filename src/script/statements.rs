@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use mlua::Value;
 
 use super::conn::ConnObject;
@@ -11,12 +12,12 @@ use super::convert::to_integer;
 use super::error::ScriptError;
 use super::function::{Args, Methods, nothing, one};
 use super::known::{Budget, Known};
-use super::object::Packet;
+use super::object;
 use super::runtime::Runtime;
 use super::statement::Statement;
-use crate::proxy::{ConnId, ConnInfo, ConnKind, Verdict};
+use crate::proxy::{ConnId, ConnInfo, ConnKind, Packet, Verdict};
 use crate::session::{Event, EventSet};
-use crate::wire::{Capabilities, Column, Com, Command, LAST_PREPARED, PrepareOk};
+use crate::wire::{Column, Com, Command, LAST_PREPARED, PrepareOk};
 
 /// More than a client that closes its statements ever has; the oldest is forgotten beyond it.
 const MAX_STATEMENTS: usize = 4096;
@@ -124,26 +125,34 @@ pub fn command_arrives(runtime: &Runtime, id: ConnId, payload: &[u8]) {
         return;
     }
     // What the client knows it by is what counts; if that is not remembered, what its server does.
-    let statement = statement_id.and_then(|statement_id| {
-        let peer = runtime.entry(id, |entry| entry.peer).flatten();
-        find(runtime, id, statement_id)
-            .or_else(|| peer.and_then(|peer| find(runtime, peer, statement_id)))
-    });
-    if let Some(statement) = statement {
+    let peer = runtime.entry(id, |entry| entry.peer).flatten();
+    if let Some(statement) = find_for(runtime, id, peer, statement_id) {
         note(&statement, com, argument);
     }
 }
 
-/// The same command when callbacks have seen it.
-pub fn command_passed(runtime: &Runtime, id: ConnId, payload: &[u8], verdict: Verdict) {
+/// The statement that the client means.
+fn find_for(
+    runtime: &Runtime,
+    client: ConnId,
+    server: Option<ConnId>,
+    statement_id: Option<u32>,
+) -> Option<Statement> {
+    let statement_id = statement_id?;
+    find(runtime, client, statement_id).or_else(|| find(runtime, server?, statement_id))
+}
+
+/// The same command when callbacks have seen it; the result is the verdict on it.
+pub fn command_passed(runtime: &Runtime, id: ConnId, payload: &[u8], verdict: Verdict) -> Verdict {
     let Some((com, statement_id, argument)) = command_of(payload) else {
-        return;
+        return verdict;
     };
     let peer = runtime.entry(id, |entry| entry.peer).flatten();
     let known = statement_id.and_then(|statement_id| find(runtime, id, statement_id));
+    let statement = find_for(runtime, id, peer, statement_id);
     forget(runtime, id, com, statement_id);
     if !passes(verdict) {
-        return;
+        return verdict;
     }
     if let Some(peer) = peer {
         let other = statement_id.and_then(|statement_id| find(runtime, peer, statement_id));
@@ -153,12 +162,63 @@ pub fn command_passed(runtime: &Runtime, id: ConnId, payload: &[u8], verdict: Ve
             note(other, com, argument);
         }
         forget(runtime, peer, com, statement_id);
+        if let Some(statement) = statement.filter(|_| com == Com::STMT_EXECUTE) {
+            return execute_passed(runtime, (id, peer), &statement, argument, verdict);
+        }
     }
+    verdict
+}
+
+/// An execute that leaves out types goes to a server that last got others, from a script: it goes
+/// with them, or the server would read values for what they are not.
+fn execute_passed(
+    runtime: &Runtime,
+    (client, server): (ConnId, ConnId),
+    statement: &Statement,
+    argument: &[u8],
+    verdict: Verdict,
+) -> Verdict {
+    let known = &statement.known;
+    if statement.types_of(argument).is_some() || known.bound().is_empty() {
+        known.server_knows.set(true);
+        return verdict;
+    }
+    if known.server_knows.get() {
+        return verdict;
+    }
+    let command = Command {
+        com: Com::STMT_EXECUTE,
+        argument: Bytes::copy_from_slice(argument),
+    };
+    let proxy = runtime.proxy();
+    let sent = statement.with_types(&command).and_then(|command| {
+        let sent = proxy.send(server, Packet::Command(&command));
+        sent.map_err(|error| error.to_string())
+    });
+    if let Err(problem) = sent {
+        log::warn!("connection {}: {problem}", client.serial());
+        return verdict;
+    }
+    known.server_knows.set(true);
+    if verdict == Verdict::FlushDisconnect {
+        // It may be unlinked already.
+        let _ = proxy.unlink(client, server);
+    }
+    Verdict::Hold
 }
 
 /// A command that a script has wired to a server.
 pub fn command_wired(runtime: &Runtime, id: ConnId, command: &Command) {
-    forget(runtime, id, command.com, command.statement_id());
+    let statement_id = command.statement_id();
+    if command.com == Com::STMT_EXECUTE
+        && let Some(client) = runtime.entry(id, |entry| entry.peer).flatten()
+        && let Some(statement) = find_for(runtime, client, Some(id), statement_id)
+        && let Some(types) = statement.types_of(&command.argument)
+    {
+        let known = &statement.known;
+        known.server_knows.set(types == *known.bound());
+    }
+    forget(runtime, id, command.com, statement_id);
 }
 
 fn command_of(payload: &[u8]) -> Option<(Com, Option<u32>, &[u8])> {
@@ -174,14 +234,10 @@ fn command_of(payload: &[u8]) -> Option<(Com, Option<u32>, &[u8])> {
 }
 
 fn note(statement: &Statement, com: Com, argument: &[u8]) {
-    let Statement { ok, known, conn } = statement;
+    let Statement { ok, known, .. } = statement;
     match com {
         Com::STMT_EXECUTE => {
-            let capabilities = match conn {
-                Some(conn) => conn.capabilities.get(),
-                None => Capabilities::empty(),
-            };
-            known.executed(argument, ok.params, capabilities);
+            known.executed(argument, ok.params, statement.capabilities());
         }
         Com::STMT_BULK_EXECUTE => known.bulk_executed(argument, ok.params),
         Com::STMT_SEND_LONG_DATA => {
@@ -317,7 +373,7 @@ pub fn add_methods(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result
         check_tracked(&rt, conn, args)?;
         match find(&rt, conn.id(), statement_id) {
             Some(statement) => {
-                let object = lua.create_userdata(Packet::new(statement))?;
+                let object = lua.create_userdata(object::Packet::new(statement))?;
                 one(Value::UserData(object))
             }
             None => one(Value::Nil),

@@ -322,6 +322,73 @@ both! {
 }
 
 both! {
+    /// A script that executes with other types, or answers in the server's place, does not make the
+    /// server take what the client sends later for what it is not.
+    fn types_that_a_script_changed(server) {
+        let (mut stage, mut wire) = watched(server, MODERN);
+        let statement = wire.prepare("SELECT CONCAT(?, '|', ?)");
+        let mut first = head(statement, 0);
+        first.extend_from_slice(&[0, 1, 3, 0x80, 253, 0, 0xFA, 0, 0, 0, 1, b'a']);
+        let mut later = head(statement, 0);
+        later.extend_from_slice(&[0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 2, b'b', b'c']);
+        let result = b"\0\0\x0d4294967295|bc";
+        stage.lua(
+            "function other(change)
+               clients[1]:register(dpm.MYC_SENT_CMD, function(cmd, id, client)
+                 if cmd:command() == dpm.COM_STMT_EXECUTE then
+                   local statement = client:statement(cmd:statement_id())
+                   return change(statement, statement:decode(cmd))
+                 end
+               end)
+             end
+             other(function(statement, values)
+               dpm.wire_packet(servers[1], statement:encode({ 'x', values[2] }, { types = { dpm.MYSQL_TYPE_BLOB } }))
+               return dpm.DPM_NOPROXY
+             end)",
+        );
+        let rows = wire.exchange(com::STMT_EXECUTE, &first);
+        assert_eq!(rows[2], b"\0\0\x03x|a");
+        stage.lua("other(function() end)");
+        for _ in 0..2 {
+            assert_eq!(wire.exchange(com::STMT_EXECUTE, &later)[2], result);
+        }
+        // Nobody has told the server anything of this one.
+        let statement = wire.prepare("SELECT CONCAT(?, '|', ?, '')");
+        for argument in [&mut first, &mut later] {
+            argument[..4].copy_from_slice(&statement.to_le_bytes());
+        }
+        stage.lua(
+            "other(function()
+               dpm.wire_packet(clients[1], dpm.new_ok_pkt())
+               return dpm.DPM_NOPROXY
+             end)",
+        );
+        wire.exchange(com::STMT_EXECUTE, &first);
+        stage.lua("clients[1]:register(dpm.MYC_SENT_CMD, nil)");
+        for _ in 0..2 {
+            assert_eq!(wire.exchange(com::STMT_EXECUTE, &later)[2], result);
+        }
+        // Told to unlink behind it, it unlinks behind it.
+        stage.lua("servers[1]:register(dpm.MYS_GOT_CMD, function() got = servers[1]:remote_id() end)
+                   other(function(statement, values)
+                     dpm.wire_packet(servers[1], statement:encode({ 'x', values[2] }, { types = { dpm.MYSQL_TYPE_BLOB } }))
+                     return dpm.DPM_NOPROXY
+                   end)");
+        wire.exchange(com::STMT_EXECUTE, &later);
+        stage.lua("other(function() return dpm.DPM_FLUSH_DISCONNECT end)
+                   rows = {}
+                   h.register(servers[1], {
+                     [dpm.MYS_SENT_RSET] = function(p) rset = p end,
+                     [dpm.MYS_SENDING_ROWS] = function(row) rows[1] = rset:parse_row_array(row)[1] end,
+                   })");
+        wire.command(com::STMT_EXECUTE, &later);
+        stage.until("rows[1] ~= nil");
+        assert_eq!(stage.lua("return rows[1], servers[1]:remote_id()"), "4294967295|bc\t0");
+        stage.dpm.assert_no_errors();
+    }
+}
+
+both! {
     fn long_data(server) {
         let (mut stage, mut wire) = watched(server, MODERN);
         let statement = wire.prepare("SELECT LENGTH(?), ?");
