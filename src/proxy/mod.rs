@@ -30,6 +30,8 @@ mod error;
 mod hooks;
 mod link;
 mod negotiation;
+#[cfg(test)]
+mod noise;
 mod options;
 mod own_errors;
 mod packet;

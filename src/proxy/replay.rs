@@ -11,7 +11,7 @@ use super::conn::{ConnId, ConnInfo, ConnKind, Role, Socket};
 use super::{Hooks, Incoming, Proxy, Verdict};
 use crate::session::{ClientSession, Event, EventSet, ServerSession};
 
-const RECORDINGS: [(&str, &str); 4] = [
+pub(super) const RECORDINGS: [(&str, &str); 4] = [
     (
         "mariadb, connector/python",
         include_str!("../../tests/sessions/mariadb-connector-python.txt"),
@@ -71,19 +71,7 @@ impl Pair {
         let proxy = Proxy::new().expect("a poller");
         let recorder = Rc::new(Recorder::default());
         proxy.set_hooks(recorder.clone());
-        let insert = |kind, role| {
-            let mut core = proxy.core();
-            let options = core.defaults.clone();
-            let info = core
-                .insert(kind, role, Socket::None, options, ("recording", 0))
-                .expect("a slot");
-            info.id
-        };
-        let client = insert(ConnKind::Client, Role::Client(ClientSession::default()));
-        let server = insert(ConnKind::Server, Role::Server(ServerSession::default()));
-        proxy.link(client, server).expect("a link");
-        proxy.arm(client, armed);
-        proxy.arm(server, armed);
+        let (client, server) = linked_pair(&proxy, armed);
         Pair {
             proxy,
             client,
@@ -92,30 +80,61 @@ impl Pair {
         }
     }
 
-    /// What [`Proxy::pump`] does, without a socket to read.
     fn feed(&self, id: ConnId, bytes: &[u8]) {
-        let mut data = {
-            let mut core = self.proxy.core();
-            let Some(conn) = core.open_mut(id) else {
-                return;
-            };
-            let mut data = conn.input.split().to_vec();
-            data.extend_from_slice(bytes);
-            data
-        };
-        let (used, need) = self.proxy.process(id, &mut data);
-        self.proxy
-            .core()
-            .keep(id, data.get(used..).unwrap_or_default(), need);
+        feed(&self.proxy, id, bytes);
     }
 
     fn output(&self, id: ConnId) -> Vec<u8> {
-        let core = self.proxy.core();
-        core.get(id).expect("a connection").output.to_vec()
+        output(&self.proxy, id)
     }
 }
 
-fn turns(recording: &str) -> Vec<(bool, Vec<u8>)> {
+/// A client and a server that are linked and have no sockets.
+pub(super) fn linked_pair(proxy: &Proxy, armed: EventSet) -> (ConnId, ConnId) {
+    let insert = |kind, role| {
+        let mut core = proxy.core();
+        let options = core.defaults.clone();
+        let info = core
+            .insert(kind, role, Socket::None, options, ("recording", 0))
+            .expect("a slot");
+        info.id
+    };
+    let client = insert(ConnKind::Client, Role::Client(ClientSession::default()));
+    let server = insert(ConnKind::Server, Role::Server(ServerSession::default()));
+    proxy.link(client, server).expect("a link");
+    proxy.arm(client, armed);
+    proxy.arm(server, armed);
+    (client, server)
+}
+
+/// What [`Proxy::pump`] does, without a socket to read.
+pub(super) fn feed(proxy: &Proxy, id: ConnId, bytes: &[u8]) {
+    let mut data = {
+        let mut core = proxy.core();
+        let Some(conn) = core.open_mut(id) else {
+            return;
+        };
+        let mut data = conn.input.split().to_vec();
+        data.extend_from_slice(bytes);
+        data
+    };
+    let (used, need) = proxy.process(id, &mut data);
+    proxy
+        .core()
+        .keep(id, data.get(used..).unwrap_or_default(), need);
+}
+
+/// What is queued on a connection.
+pub(super) fn output(proxy: &Proxy, id: ConnId) -> Vec<u8> {
+    let core = proxy.core();
+    core.get(id).expect("a connection").output.to_vec()
+}
+
+/// Who spoke (the client, or not) and what, in their order.
+pub(super) type Turns = Vec<(bool, Vec<u8>)>;
+
+/// Reads a recording.
+pub(super) fn turns(recording: &str) -> Turns {
     let byte = |pair: &[u8]| {
         let text = std::str::from_utf8(pair).expect("hexadecimal");
         u8::from_str_radix(text, 16).expect("hexadecimal")
@@ -153,7 +172,8 @@ fn replay(turns: &[(bool, Vec<u8>)], cut: usize, armed: EventSet) -> (Log, Vec<u
     (log, pair.output(pair.client), pair.output(pair.server))
 }
 
-fn said(turns: &[(bool, Vec<u8>)], by_client: bool) -> Vec<u8> {
+/// All that one end said.
+pub(super) fn said(turns: &[(bool, Vec<u8>)], by_client: bool) -> Vec<u8> {
     turns
         .iter()
         .filter(|(from_client, _)| *from_client == by_client)
