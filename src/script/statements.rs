@@ -83,7 +83,7 @@ impl Statements {
     }
 }
 
-/// Whether commands of a client are to be shown to [`command_arrives`]; the events that take.
+/// The events that remembering takes.
 pub fn wanted(kind: ConnKind, tracked: bool) -> EventSet {
     match (tracked, kind) {
         (false, _) => EventSet::NONE,
@@ -306,7 +306,7 @@ pub fn prepared_passed(runtime: &Runtime, id: ConnId, statement: Statement, verd
     insert(runtime, peer, Statement { conn, ..statement });
 }
 
-/// A script answers a client's COM_STMT_PREPARE. Returns what stands in its place now.
+/// A script answers a client's COM_STMT_PREPARE, with a statement of a server's or of its own.
 pub fn prepared_wired(runtime: &Runtime, id: ConnId, statement: &Statement) {
     let found = runtime.entry(id, |entry| {
         let statements = entry.statements.as_ref()?;

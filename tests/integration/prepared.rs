@@ -767,6 +767,82 @@ both! {
     }
 }
 
+/// Two clients that share a statement of one server, each with an id and with types of its own.
+#[test]
+fn a_statement_that_clients_share() {
+    let mut stage = stage_before(mariadb());
+    let mut wires = [stage.client(MODERN), stage.client(PLAIN)];
+    stage.server();
+    stage.lua(
+        "server, asked = servers[1], nil
+         local function to_client(packet)
+           dpm.wire_packet(asked, packet)
+           return dpm.DPM_NOPROXY
+         end
+         h.register(server, {
+           [dpm.MYS_STMT_PREPARED] = function(p) shared = p end,
+           [dpm.MYS_SENT_RSET] = to_client,
+           [dpm.MYS_SENDING_FIELDS] = function(field) return asked and to_client(field) end,
+           [dpm.MYS_SENT_FIELDS] = function(eof) return asked and to_client(eof) end,
+           [dpm.MYS_SENDING_ROWS] = to_client,
+           [dpm.MYS_WAIT_CMD] = function(packet)
+             if asked then to_client(packet) asked = nil else ready = true end
+           end,
+         })
+         local cmd = dpm.new_cmd_pkt()
+         cmd:command(dpm.COM_STMT_PREPARE) cmd:argument(\"SELECT CONCAT(?, '|', ?)\")
+         dpm.wire_packet(server, cmd)
+         for n, client in ipairs(clients) do
+           client:track_statements(true)
+           client:register(dpm.MYC_SENT_CMD, function(cmd, id, client)
+             if cmd:command() == dpm.COM_STMT_PREPARE then
+               shared:statement_id(100 * n)
+               dpml.send_prepared(client, shared)
+             elseif cmd:command() == dpm.COM_STMT_EXECUTE then
+               asked = client
+               dpm.wire_packet(server, own:encode((client:statement(cmd:statement_id()):decode(cmd))))
+             end
+             return dpm.DPM_NOPROXY
+           end)
+         end",
+    );
+    stage.until("ready");
+    // Encodes with the server's id, however the other object is changed for the clients.
+    stage.lua(
+        "dpml = require('dpml')
+         server:track_statements(true)
+         own = dpm.new_prepared_pkt()
+         own:statement_id(shared:statement_id()) own:params(2)",
+    );
+    let number = [0, 1, 3, 0, 253, 0, 7, 0, 0, 0, 1, b'x'];
+    let text = [0, 1, 253, 0, 253, 0, 1, b'a', 1, b'y'];
+    let sent: [(&[u8], &[u8], &[u8]); 2] = [
+        (&number, &[0, 0, 8, 0, 0, 0, 1, b'x'], b"\0\0\x038|x"),
+        (&text, &[0, 0, 1, b'b', 1, b'z'], b"\0\0\x03b|z"),
+    ];
+    for (wire, id) in wires.iter_mut().zip([100, 200]) {
+        assert_eq!(wire.prepare("whatever"), id);
+    }
+    for (wire, (first, _, _)) in wires.iter_mut().zip(sent) {
+        let id = if wire.capabilities & caps::DEPRECATE_EOF != 0 {
+            100
+        } else {
+            200
+        };
+        wire.exchange(com::STMT_EXECUTE, &[head(id, 0), first.to_vec()].concat());
+    }
+    for (wire, (_, later, row)) in wires.iter_mut().zip(sent) {
+        let id = if wire.capabilities & caps::DEPRECATE_EOF != 0 {
+            100
+        } else {
+            200
+        };
+        let rows = wire.exchange(com::STMT_EXECUTE, &[head(id, 0), later.to_vec()].concat());
+        assert!(rows.iter().any(|packet| packet == row), "{rows:?}");
+    }
+    stage.dpm.assert_no_errors();
+}
+
 /// Bulk executes, as bytes: what scripts make they can take apart.
 #[test]
 fn bulk_rows() {
