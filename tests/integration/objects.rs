@@ -2,13 +2,17 @@
 
 use crate::support::exchange::execute_argument;
 use crate::support::wire::{Answer, Wire, caps, com};
-use crate::support::{Stage, mariadb};
+use crate::support::{Server, Stage, both, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
 
 /// A stage whose Lua has `fails(wanted, f, …)` and `equal(a, b)`.
 fn stage() -> Stage {
-    let mut stage = Stage::before(mariadb().port);
+    stage_before(mariadb())
+}
+
+fn stage_before(server: &Server) -> Stage {
+    let mut stage = Stage::before(server.port);
     stage.lua(
         "function fails(wanted, f, ...)
            local ok, message = pcall(f, ...)
@@ -170,10 +174,10 @@ fn connections_tell_what_they_are() {
     );
 }
 
-#[test]
-fn text_and_binary_rows_parse_to_the_same_values() {
-    let base = mariadb().database();
-    mariadb().sql(&format!(
+both! {
+fn text_and_binary_rows_parse_to_the_same_values(server) {
+    let base = server.database();
+    server.sql(&format!(
         "USE {base}; SET sql_mode = '';
          CREATE TABLE t (a TINYINT, b TINYINT UNSIGNED, c SMALLINT, d MEDIUMINT, e INT UNSIGNED, f BIGINT,
            g BIGINT UNSIGNED, h DECIMAL(30,10), i DOUBLE, j DATE, k DATETIME, l DATETIME(6), m TIMESTAMP(3) NULL,
@@ -192,7 +196,7 @@ fn text_and_binary_rows_parse_to_the_same_values() {
             '2001-01-01 00:00:00', '24:00:00', '100:00:00', 2000, 'x', 'y', 'z', 'b', b'1', 'x', 'q', 'abcde', 1, 0)"
     ));
     for shape in [PLAIN, PLAIN | caps::DEPRECATE_EOF] {
-        let mut stage = stage();
+        let mut stage = stage_before(server);
         let mut wire = stage.client(shape);
         stage.server();
         stage.link(1, 1);
@@ -237,6 +241,7 @@ fn text_and_binary_rows_parse_to_the_same_values() {
         );
         stage.dpm.assert_no_errors();
     }
+}
 }
 
 #[test]
