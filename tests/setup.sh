@@ -17,8 +17,8 @@ step() {
     log=$(mktemp)
     note "$what …"
     (
-        # Its last sleep outlives it, and must not keep the lock that this shell may have on 9.
-        exec 9>&-
+        # Its last sleep outlives it, and must not keep a lock that this shell may have on 8 or 9.
+        exec 8>&- 9>&-
         while sleep 10; do note "  still busy: $what ($((SECONDS - begun)) s)"; done
     ) &
     ticker=$!

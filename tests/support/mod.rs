@@ -9,6 +9,7 @@
 
 // Not every helper has a caller at every time.
 #![allow(unused_imports)]
+#![allow(unused_macros)]
 #![allow(dead_code)]
 
 pub mod cli;

@@ -1,0 +1,322 @@
+//! The matrix: every client × server × authentication × TLS × compression, directly and through the
+//! proxy, must say the same. `tests/matrix.sh` installs the clients and runs it; doc/COMPATIBILITY.md
+//! is what it writes.
+
+mod battery;
+mod client;
+mod ground;
+mod report;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use client::Client;
+use ground::{Ground, PASSWORD, PROXIED, Plugin, Way};
+use report::{Cell, Row, Verdict};
+use support::Flavour;
+
+const TLS: [&str; 3] = ["off", "required", "verify-ca"];
+const COMPRESSION: [&str; 3] = ["none", "zlib", "zstd"];
+
+fn main() {
+    if std::env::var_os("DPM_MATRIX_HOME").is_none() {
+        println!("skipped: run tests/matrix.sh, which installs the clients");
+        return;
+    }
+    let begun = Instant::now();
+    let flavours = [Flavour::MariaDb, Flavour::MariaDb11, Flavour::MySql];
+    let wanted = std::env::var("DPM_MATRIX_SERVERS").ok();
+    let grounds: Vec<Ground> = flavours
+        .into_iter()
+        .filter(|flavour| chosen(wanted.as_deref(), &format!("{flavour:?}").to_lowercase()))
+        .filter_map(Ground::prepare)
+        .collect();
+    let wanted = std::env::var("DPM_MATRIX_CLIENTS").ok();
+    let kinds = client::ALL
+        .iter()
+        .filter(|kind| chosen(wanted.as_deref(), kind.name));
+    let queue: Mutex<VecDeque<_>> = Mutex::new(kinds.collect());
+    let rows = Mutex::new(Vec::new());
+    let workers = std::env::var("DPM_MATRIX_WORKERS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(3);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap().pop_front();
+                    let Some(kind) = next else { return };
+                    let done = examine(kind, &grounds);
+                    rows.lock().unwrap().extend(done);
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap();
+    rows.sort_by_key(|row| client::ALL.iter().position(|kind| kind.name == row.client));
+    for ground in &grounds {
+        for (way, dpm) in ground.proxies() {
+            let stats = dpm.stats();
+            if stats["callback_errors"] > 0.0 || stats["protocol_errors"] > 0.0 {
+                println!("!! {} {}: {stats:?}", ground.title, way.name());
+            }
+        }
+    }
+    let whole = wanted.is_none() && std::env::var_os("DPM_MATRIX_SERVERS").is_none();
+    let ended = report::print(&rows, &grounds, begun.elapsed(), whole);
+    drop(grounds);
+    std::process::exit(ended);
+}
+
+/// Whether a comma-separated list, if there is one, has this name.
+fn chosen(list: Option<&str>, name: &str) -> bool {
+    list.is_none_or(|list| list.split(',').any(|item| item == name))
+}
+
+/// Everything of one client.
+fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
+    let begun = Instant::now();
+    let mut rows = Vec::new();
+    let mut client = match Client::start(kind) {
+        Ok(client) => client,
+        Err(error) => {
+            println!("!!!! {} is SKIPPED: {error}", kind.title);
+            return grounds
+                .iter()
+                .map(|ground| Row::skipped(kind.name, kind.title, &ground.title))
+                .collect();
+        }
+    };
+    for ground in grounds {
+        let base = format!("m_{}", kind.name);
+        ground.database(&base);
+        let mut row = Row {
+            client: kind.name,
+            title: client.title.clone(),
+            server: ground.title.clone(),
+            cells: Vec::new(),
+            battery: Vec::new(),
+            steps: 0,
+            skipped: false,
+        };
+        for &plugin in &ground.plugins {
+            for tls in TLS {
+                for compression in COMPRESSION {
+                    let mut seat = Seat {
+                        client: &mut client,
+                        ground,
+                        base: &base,
+                    };
+                    let verdicts = seat.cell(plugin, tls, compression);
+                    row.cells.push(Cell {
+                        plugin: plugin.name,
+                        tls,
+                        compression,
+                        verdicts,
+                    });
+                }
+            }
+        }
+        let mut seat = Seat {
+            client: &mut client,
+            ground,
+            base: &base,
+        };
+        (row.battery, row.steps) = seat.battery(&row.cells);
+        rows.push(row);
+    }
+    println!(
+        "   {} done in {:.0} s",
+        client.title,
+        begun.elapsed().as_secs_f32()
+    );
+    rows
+}
+
+/// A client before a server.
+struct Seat<'a> {
+    client: &'a mut Client,
+    ground: &'a Ground,
+    base: &'a str,
+}
+
+impl Seat<'_> {
+    fn job(
+        &mut self,
+        way: Way,
+        user: &str,
+        (tls, compression): (&str, &str),
+        steps: Vec<Value>,
+    ) -> Value {
+        let job = json!({
+            "host": "127.0.0.1", "port": self.ground.port(way), "socket": null,
+            "user": user, "password": PASSWORD, "database": self.base,
+            "tls": tls, "ca": self.ground.ca, "compression": compression, "steps": steps,
+        });
+        self.client.job(&job)
+    }
+
+    /// Connects in one combination, directly and, if that works, in the other ways. Empty if it
+    /// does not work directly either.
+    fn cell(&mut self, plugin: Plugin, tls: &str, compression: &str) -> Vec<Verdict> {
+        let legs = (tls, compression);
+        let mut steps = battery::connect();
+        steps.push(battery::probe());
+        let user = self.ground.account(plugin);
+        let mut direct = self.job(Way::Direct, &user, legs, steps);
+        let Some(said) = direct["steps"].as_array_mut() else {
+            return Vec::new();
+        };
+        let probe = said.pop().unwrap_or_default().to_string();
+        if !came_about(&probe, tls, compression) {
+            return Vec::new();
+        }
+        let direct = known_as(&direct, &user);
+        PROXIED
+            .into_iter()
+            .map(|way| {
+                let mut failure = None;
+                // A login can be unlucky once on a busy machine; twice is a failure.
+                for _ in 0..2 {
+                    let user = self.ground.account(plugin);
+                    let said = self.job(way, &user, legs, battery::connect());
+                    failure = difference(&direct, &known_as(&said, &user));
+                    if failure.is_none() {
+                        break;
+                    }
+                }
+                Verdict { way, failure }
+            })
+            .collect()
+    }
+
+    /// The whole battery, with the best account that the client can use directly, and how many
+    /// steps of it the client has ways to do.
+    fn battery(&mut self, cells: &[Cell]) -> (Vec<Verdict>, usize) {
+        let Some(cell) = cells.iter().find(|cell| !cell.verdicts.is_empty()) else {
+            return (Vec::new(), 0);
+        };
+        let legs = (cell.tls, cell.compression);
+        let flavour = self.ground.server.flavour;
+        let file = self.ground.file.to_string_lossy().into_owned();
+        let steps = battery::whole(flavour, &file, "a_other", PASSWORD, self.base);
+        let user = &format!("a_{}", cell.plugin);
+        let mut direct = Vec::new();
+        let run = |seat: &mut Self, way| {
+            [steps.clone(), battery::kill()]
+                .map(|steps| known_as(&seat.job(way, user, legs, steps), user))
+        };
+        direct.push(run(self, Way::Direct));
+        if std::env::var_os("DPM_MATRIX_SHOW").is_some() {
+            for (step, said) in steps
+                .iter()
+                .zip(direct[0][0]["steps"].as_array().into_iter().flatten())
+            {
+                println!(
+                    "{} -> {}",
+                    clip(&step.to_string(), 150),
+                    clip(&said.to_string(), 300)
+                );
+            }
+            println!("{}", clip(&direct[0][1].to_string(), 600));
+        }
+        let mut verdicts = Vec::new();
+        for way in PROXIED {
+            let said = run(self, way);
+            let mut failure = first_difference(&direct, &said, &steps);
+            if failure.is_some() {
+                // What differs between two direct runs too, such as how a killed session ends, is
+                // no fault of the proxy's.
+                direct.push(run(self, Way::Direct));
+                failure = first_difference(&direct, &said, &steps);
+            }
+            verdicts.push(Verdict { way, failure });
+        }
+        let done = direct[0][0]["steps"].as_array().map_or(0, |said| {
+            said.iter()
+                .filter(|said| said.as_str() != Some("unsupported"))
+                .count()
+        });
+        (verdicts, done)
+    }
+}
+
+/// Whether the server's own status shows what was asked for: some clients ignore what they do not know.
+fn came_about(probe: &str, tls: &str, compression: &str) -> bool {
+    // However the client shows it: as text, as hexadecimal digits, in a line or in a list.
+    let words: Vec<&str> = probe
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| !["", "s", "x", "Value"].contains(word))
+        .collect();
+    let names = ["Compression", "436f6d7072657373696f6e"];
+    let compressed = words
+        .windows(2)
+        .any(|pair| names.contains(&pair[0]) && ["ON", "4f4e"].contains(&pair[1]));
+    let ciphers = ["AES", "CHACHA", "414553", "434841434841"];
+    let encrypted = ciphers.iter().any(|cipher| probe.contains(cipher));
+    encrypted == (tls != "off") && compressed == (compression != "none")
+}
+
+/// An answer in which the account is called the same whatever it was: fresh, or the one behind it.
+fn known_as(answer: &Value, user: &str) -> Value {
+    let text = answer.to_string();
+    let name = user.trim_start_matches("a_");
+    let text = text
+        .replace(user, "ACCOUNT")
+        .replace(&format!("b_{name}"), "ACCOUNT");
+    let text = text.replace("b_other", "a_other");
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
+/// What two answers differ in, for a person.
+fn difference(direct: &Value, other: &Value) -> Option<String> {
+    if direct == other {
+        return None;
+    }
+    Some(format!(
+        "{} instead of {}",
+        clip(&other.to_string(), 600),
+        clip(&direct.to_string(), 300)
+    ))
+}
+
+/// The first step whose outcome none of the direct runs had.
+fn first_difference(direct: &[[Value; 2]], said: &[Value; 2], steps: &[Value]) -> Option<String> {
+    for part in 0..2 {
+        let all = said[part]["steps"].as_array();
+        let count = direct[0][part]["steps"].as_array().map_or(0, Vec::len);
+        if all.map_or(0, Vec::len) != count {
+            return difference(&direct[0][part], &said[part]);
+        }
+        for n in 0..count {
+            let step = &said[part]["steps"][n];
+            if direct
+                .iter()
+                .any(|direct| direct[part]["steps"][n] == *step)
+            {
+                continue;
+            }
+            let what = if part == 0 {
+                clip(&steps[n].to_string(), 200)
+            } else {
+                "kill".into()
+            };
+            let why = difference(&direct[0][part]["steps"][n], step).unwrap_or_default();
+            return Some(format!("{what}: {why}"));
+        }
+    }
+    None
+}
+
+fn clip(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

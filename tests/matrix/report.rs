@@ -1,0 +1,208 @@
+//! What was found, for a person: on the standard output, and as doc/COMPATIBILITY.md.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::ground::{Ground, Way};
+
+/// How one way went.
+pub struct Verdict {
+    /// Which.
+    pub way: Way,
+    /// What was different.
+    pub failure: Option<String>,
+}
+
+/// One combination.
+pub struct Cell {
+    /// How the client authenticates.
+    pub plugin: &'static str,
+    /// The TLS mode.
+    pub tls: &'static str,
+    /// The compression.
+    pub compression: &'static str,
+    /// Empty where it does not work directly either.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// One client and one server.
+pub struct Row {
+    /// The client's short name.
+    pub client: &'static str,
+    /// Its name with its version.
+    pub title: String,
+    /// The server's.
+    pub server: String,
+    /// All combinations.
+    pub cells: Vec<Cell>,
+    /// The battery. Empty if it cannot connect at all.
+    pub battery: Vec<Verdict>,
+    /// How many steps of the battery the client can do.
+    pub steps: usize,
+    /// Whether the client is not here.
+    pub skipped: bool,
+}
+
+impl Row {
+    /// One of a client that is not here.
+    pub fn skipped(client: &'static str, title: &str, server: &str) -> Row {
+        Row {
+            client,
+            title: title.to_owned(),
+            server: server.to_owned(),
+            cells: Vec::new(),
+            battery: Vec::new(),
+            steps: 0,
+            skipped: true,
+        }
+    }
+}
+
+/// Prints failures and figures, writes the document if asked to, and gives the exit code.
+pub fn print(rows: &[Row], grounds: &[Ground], took: Duration, whole: bool) -> i32 {
+    let (mut passed, mut failed, mut dashes) = (0, 0, 0);
+    for row in rows {
+        for cell in &row.cells {
+            dashes += usize::from(cell.verdicts.is_empty());
+            for verdict in &cell.verdicts {
+                match &verdict.failure {
+                    None => passed += 1,
+                    Some(failure) => {
+                        failed += 1;
+                        let Cell {
+                            plugin,
+                            tls,
+                            compression,
+                            ..
+                        } = cell;
+                        let way = verdict.way.name();
+                        println!(
+                            "FAILED {} × {} {plugin} tls={tls} {compression} [{way}]: {failure}",
+                            row.client, row.server
+                        );
+                    }
+                }
+            }
+        }
+        for verdict in &row.battery {
+            match &verdict.failure {
+                None => passed += 1,
+                Some(failure) => {
+                    failed += 1;
+                    println!(
+                        "FAILED {} × {} battery [{}]: {failure}",
+                        row.client,
+                        row.server,
+                        verdict.way.name()
+                    );
+                }
+            }
+        }
+    }
+    let skipped: Vec<_> = rows
+        .iter()
+        .filter(|row| row.skipped)
+        .map(|row| format!("{} × {}", row.title, row.server))
+        .collect();
+    if !skipped.is_empty() {
+        println!("SKIPPED: {}", skipped.join(", "));
+    }
+    println!(
+        "{dashes} combinations work directly neither; {:.0} s",
+        took.as_secs_f32()
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = match std::env::var_os("DPM_MATRIX_WRITE") {
+        Some(_) if whole => path.join("doc/COMPATIBILITY.md"),
+        _ => Path::new(env!("CARGO_TARGET_TMPDIR")).join("COMPATIBILITY.md"),
+    };
+    std::fs::write(&path, document(rows, grounds)).expect("the document");
+    println!("written: {}", path.display());
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored");
+    i32::from(failed > 0)
+}
+
+const HEAD: &str = include_str!("head.md");
+
+fn document(rows: &[Row], grounds: &[Ground]) -> String {
+    let mut text = HEAD.to_owned();
+    text += "\n## The battery\n\n| client |";
+    for ground in grounds {
+        let _ = write!(text, " {} |", ground.title);
+    }
+    text += "\n| --- |";
+    text += &" --- |".repeat(grounds.len());
+    let mut titles: Vec<_> = rows
+        .iter()
+        .map(|row| (row.client, row.title.as_str()))
+        .collect();
+    titles.dedup();
+    for (client, title) in &titles {
+        let _ = write!(text, "\n| {title} |");
+        for ground in grounds {
+            let row = rows
+                .iter()
+                .find(|row| row.client == *client && row.server == ground.title);
+            let cell = row.map_or_else(String::new, |row| match row.battery.len() {
+                _ if row.skipped => "not installed".into(),
+                0 => "–".into(),
+                _ => format!("{} steps{}", row.steps, failures(&row.battery)),
+            });
+            let _ = write!(text, " {cell} |");
+        }
+    }
+    text += "\n";
+    for ground in grounds {
+        let _ = write!(text, "\n## {}\n\n| client | TLS |", ground.title);
+        for plugin in &ground.plugins {
+            let _ = write!(text, " {} |", plugin.name);
+        }
+        text += "\n| --- | --- |";
+        text += &" --- |".repeat(ground.plugins.len());
+        for (client, title) in &titles {
+            let Some(row) = rows
+                .iter()
+                .find(|row| row.client == *client && row.server == ground.title)
+            else {
+                continue;
+            };
+            for tls in crate::TLS {
+                let shown = if tls == crate::TLS[0] { *title } else { "" };
+                let _ = write!(text, "\n| {shown} | {tls} |");
+                for plugin in &ground.plugins {
+                    let cells = row
+                        .cells
+                        .iter()
+                        .filter(|cell| cell.tls == tls && cell.plugin == plugin.name);
+                    let works: Vec<_> = cells
+                        .filter(|cell| !cell.verdicts.is_empty())
+                        .map(|cell| format!("{}{}", cell.compression, failures(&cell.verdicts)))
+                        .collect();
+                    let works = if row.skipped {
+                        "not installed".into()
+                    } else {
+                        works.join(", ")
+                    };
+                    let _ = write!(text, " {} |", if works.is_empty() { "–" } else { &works });
+                }
+            }
+        }
+        text += "\n";
+    }
+    text
+}
+
+/// Nothing, or the ways that failed.
+fn failures(verdicts: &[Verdict]) -> String {
+    let failed: Vec<_> = verdicts
+        .iter()
+        .filter(|v| v.failure.is_some())
+        .map(|v| v.way.name())
+        .collect();
+    if failed.is_empty() {
+        return String::new();
+    }
+    format!(" (**not** {})", failed.join(", "))
+}

@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# The clients of the matrix: installed into the cache, once, with the versions that the files beside
+# the clients name. What cannot be had is said, and its cells are reported as missing. Sourced,
+# after setup.sh and sid.sh.
+
+MATRIX_HOME=${DPM_MATRIX_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/dpm/matrix}
+MATRIX_CLIENTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/clients
+
+# matrix_part NAME STAMP-FILE COMMAND…: runs the command unless a former run has, for the same
+# contents of the file. What it makes goes to $MATRIX_HOME/NAME.
+matrix_part() {
+    local name=$1 wanted
+    # The tools' own versions are part of it: what is compiled for one Python is nothing to another.
+    wanted=$(cat "$2" <(/usr/bin/python3 --version; node --version 2>/dev/null; go version 2>/dev/null) | sha256sum)
+    [ "$(cat "$MATRIX_HOME/$name.stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    rm -rf "${MATRIX_HOME:?}/$name" "$MATRIX_HOME/$name.stamp"
+    mkdir -p "$MATRIX_HOME/$name"
+    shift 2
+    if step "installing the matrix's clients: $name" "$@"; then
+        printf '%s\n' "$wanted" >"$MATRIX_HOME/$name.stamp"
+    else
+        printf '\n!!!! Not to be had here, so not in the matrix: the clients in %s. !!!!\n' "$name"
+    fi
+}
+
+# In a subshell, for `need_packages` ends the shell where it cannot.
+matrix_packages() {
+    (need_packages "$@") || printf '\n!!!! Not to be had here, so not in the matrix: what needs %s. !!!!\n' "$*"
+}
+
+matrix_python() {
+    local pip=$MATRIX_HOME/python/bin/pip package
+    /usr/bin/python3 -m venv "$MATRIX_HOME/python" || return 1
+    "$pip" install --disable-pip-version-check -r "$MATRIX_CLIENTS/python/requirements.txt" && return 0
+    # One that does not compile must not take the others along.
+    while read -r package; do
+        "$pip" install --disable-pip-version-check "$package" || echo "without $package"
+    done <"$MATRIX_CLIENTS/python/requirements.txt"
+}
+
+matrix_node() {
+    cp "$MATRIX_CLIENTS/node/package.json" "$MATRIX_HOME/node/"
+    npm install --prefix "$MATRIX_HOME/node" --no-package-lock --no-audit --no-fund --no-progress
+}
+
+matrix_java() {
+    javac -cp /usr/share/java/mariadb-java-client.jar -d "$MATRIX_HOME/java" "$MATRIX_CLIENTS/java/Client.java" "$MATRIX_CLIENTS/java/Json.java"
+}
+
+matrix_go() {
+    (cd "$MATRIX_CLIENTS/go" && GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$MATRIX_HOME/go-build \
+        go build -o "$MATRIX_HOME/go/client" .)
+}
+
+# Built with the Rust that builds dpm, beside it, not within: what it needs is no matter of dpm's.
+matrix_rust() {
+    cp -r "$MATRIX_CLIENTS/rust/." "$MATRIX_HOME/rust/" &&
+        cargo build --quiet --manifest-path "$MATRIX_HOME/rust/Cargo.toml" --target-dir "$MATRIX_HOME/rust-target"
+}
+
+need_matrix() {
+    local wanted=()
+    mkdir -p "$MATRIX_HOME"
+    exec 8>"$MATRIX_HOME.lock"
+    flock -n 8 || {
+        note "waiting for another run that prepares the matrix's clients …"
+        flock 8
+    }
+    command -v node >/dev/null || wanted+=(nodejs)
+    command -v npm >/dev/null || wanted+=(npm)
+    command -v php >/dev/null || wanted+=(php-cli)
+    php -m 2>/dev/null | grep -qx mysqli || wanted+=(php-mysql)
+    perl -MDBD::mysql -e 1 2>/dev/null || wanted+=(libdbd-mysql-perl)
+    perl -MDBD::MariaDB -e 1 2>/dev/null || wanted+=(libdbd-mariadb-perl)
+    perl -MJSON::PP -e 1 2>/dev/null || wanted+=(perl)
+    command -v javac >/dev/null || wanted+=(default-jdk-headless)
+    [ -e /usr/share/java/mariadb-java-client.jar ] || wanted+=(libmariadb-java)
+    command -v go >/dev/null || wanted+=(golang-go)
+    [ -d /usr/share/gocode/src/github.com/go-sql-driver/mysql ] ||
+        wanted+=(golang-github-go-sql-driver-mysql-dev)
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || wanted+=(python3-venv)
+    [ -e /usr/include/python3.11/Python.h ] || wanted+=(python3-dev)
+    { command -v pkg-config && pkg-config --exists libmariadb; } >/dev/null 2>&1 ||
+        wanted+=(pkg-config libmariadb-dev)
+    if [ "${#wanted[@]}" -gt 0 ]; then
+        (need_packages "${wanted[@]}") || for package in "${wanted[@]}"; do matrix_packages "$package"; done
+    fi
+    matrix_part python "$MATRIX_CLIENTS/python/requirements.txt" matrix_python
+    matrix_part node "$MATRIX_CLIENTS/node/package.json" matrix_node
+    matrix_part java <(cat "$MATRIX_CLIENTS"/java/*.java) matrix_java
+    matrix_part go <(cat "$MATRIX_CLIENTS"/go/*.go) matrix_go
+    matrix_part rust <(cat "$MATRIX_CLIENTS"/rust/Cargo.* "$MATRIX_CLIENTS"/rust/src/*) matrix_rust
+    export DPM_MATRIX_HOME=$MATRIX_HOME
+    exec 8>&-
+}
