@@ -89,7 +89,7 @@ need_matrix() {
     matrix_part node "$MATRIX_CLIENTS/node/package.json" matrix_node
     matrix_part java <(cat "$MATRIX_CLIENTS"/java/*.java) matrix_java
     matrix_part go <(cat "$MATRIX_CLIENTS"/go/*.go) matrix_go
-    matrix_part rust <(cat "$MATRIX_CLIENTS"/rust/Cargo.* "$MATRIX_CLIENTS"/rust/src/*) matrix_rust
+    matrix_part rust <(cat "$MATRIX_CLIENTS"/rust/Cargo.* "$MATRIX_CLIENTS"/rust/src/*.rs "$MATRIX_CLIENTS"/rust/src/bin/*.rs) matrix_rust
     export DPM_MATRIX_HOME=$MATRIX_HOME
     exec 8>&-
 }
