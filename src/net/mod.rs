@@ -10,6 +10,7 @@
 //! - [`Timers`] orders deadlines; the loop asks it how long it may sleep.
 //! - [`Resolver`] looks names up on a thread of its own, because that blocks.
 //! - [`Signals`] turns the process's signals into one more readable source.
+//! - [`ProxyHeader`] is what a load balancer says in front of a connection whose it is.
 //! - [`is_out_of_descriptors`] and [`raise_descriptor_limit`] are about the one resource that a
 //!   proxy runs out of first.
 //!
@@ -21,6 +22,7 @@
 mod descriptors;
 mod listener;
 mod poller;
+mod proxy_header;
 mod resolver;
 mod signals;
 mod stream;
@@ -31,6 +33,7 @@ mod unix_socket;
 pub use descriptors::{is_out_of_descriptors, raise_descriptor_limit};
 pub use listener::Listener;
 pub use poller::{Poller, Ready, WAKE_TOKEN, WakeHandle};
+pub use proxy_header::{ProxyHeader, ProxyVersion};
 pub use resolver::{Reply, Resolver, numeric_address};
 pub use signals::{Signal, Signals};
 pub use stream::{Peer, Stream};

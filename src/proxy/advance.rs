@@ -134,7 +134,9 @@ impl Core {
         if session.may_speak_now() {
             return true;
         }
-        session.authenticated() && !session.full() && !self.attended(conn)
+        // Compressed frames are numbered through command and answer: one exchange at a time, as in
+        // a server.
+        session.authenticated() && !session.full() && !self.attended(conn) && !conn.compressed()
     }
 
     /// Passes over the rows at the front, if nobody watches them.
@@ -206,7 +208,8 @@ impl Core {
             Ok(step) => step,
             Err(violation) => return Some(Advance::Broken(violation.to_string())),
         };
-        if step.kind == PacketKind::Command && header.seq != 0 {
+        // Where there are frames with numbers of their own, the servers look at those alone.
+        if step.kind == PacketKind::Command && header.seq != 0 && !conn.compressed() {
             return Some(Advance::Broken(format!(
                 "expected a command numbered 0, got one numbered {}",
                 header.seq
@@ -221,6 +224,7 @@ impl Core {
             && !Com(first).is_known()
             && let Some(to) = to
             && !self.attended(conn)
+            && !self.either_compressed(id, to)
         {
             log::info!(
                 "connection {}: unknown command 0x{first:02x}: this link is opaque from here on",
@@ -252,6 +256,9 @@ impl Core {
                     Advance::Broken(why)
                 }
             });
+        }
+        if at > 0 && self.takes_a_turn(id, to, step.kind) {
+            return Some(Advance::Again);
         }
         match self.set_out(id, to, step, head) {
             Ok(Some(seq)) => {
@@ -306,6 +313,22 @@ impl Core {
             }
             _ => conn.orphaned && step.done,
         }
+    }
+
+    /// Whether the frames of a compressed receiver are numbered anew from this packet on: it must
+    /// be the first of its span then.
+    fn takes_a_turn(&self, id: ConnId, to: Option<ConnId>, kind: PacketKind) -> bool {
+        to.and_then(|to| self.open(to))
+            .is_some_and(Conn::compressed)
+            && (kind == PacketKind::Command
+                || kind == PacketKind::Data && self.open(id).is_some_and(Conn::in_binlog))
+    }
+
+    /// What is compressed has to be followed, or its frames could not be numbered.
+    fn either_compressed(&self, a: ConnId, b: ConnId) -> bool {
+        [a, b]
+            .into_iter()
+            .any(|id| self.open(id).is_some_and(Conn::compressed))
     }
 
     /// Sends a packet on its way whose head is known: both sessions take it. Returns the number
@@ -376,6 +399,7 @@ impl Core {
                 transit.to = Some(to);
                 transit.events = receiver.armed.and(events);
                 transit.state = events.into_iter().last();
+                receiver.take_turn(numbering, Com(head.first().unwrap_or_default()));
                 let next = receiver.seq();
                 match numbering {
                     Numbering::Restarts => *next = 0,

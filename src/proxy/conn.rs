@@ -1,15 +1,19 @@
 //! One connection: its socket, its session, what is queued, and what is left of it afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
 
+use super::channel::{Channel, Expect, Turn};
 use super::options::Options;
 use crate::net::{Listener, Stream, TimerId, TlsClient, TlsInfo, TlsServer, TlsSession};
 use crate::session::{ClientSession, Event, EventSet, PacketKind, Response, ServerSession};
+use crate::wire::compressed::Algorithm;
 use crate::wire::{Capabilities, Com, frame};
 
 /// Above this many queued bytes whoever fills the queue is read no further…
@@ -82,6 +86,8 @@ pub struct ConnInfo {
     pub tls_server: Option<TlsServer>,
     /// What has been negotiated.
     pub capabilities: Cell<Capabilities>,
+    /// How what goes over it is compressed.
+    pub compression: Cell<Option<Algorithm>>,
     /// The last event on it.
     pub state: Cell<Option<Event>>,
 }
@@ -104,7 +110,7 @@ pub(super) enum Socket {
     /// A name is being resolved.
     Resolving,
     Connecting(Stream),
-    Open(Stream),
+    Open(Channel),
     None,
 }
 
@@ -174,6 +180,17 @@ pub(super) struct Conn {
     pub need: usize,
     /// Bytes to be written.
     pub output: BytesMut,
+    /// How many bytes have left `output`, or passed by it.
+    pub written: u64,
+    /// Where in what is written a compressed channel's frames take another turn.
+    pub turns: VecDeque<(u64, Turn)>,
+    /// The last of these.
+    pub last_turn: Option<Turn>,
+    /// What is read has just become compressed: what was read before and lies in the loop's buffer
+    /// is, too.
+    pub just_compressed: bool,
+    /// The level of compression that a client asked for.
+    pub zstd_level: Option<u8>,
     /// Packets wired to this connection while another packet was in transit to it.
     pub deferred: Vec<Deferred>,
     /// The packet in transit from here.
@@ -247,6 +264,11 @@ impl Conn {
             input: BytesMut::new(),
             need: 0,
             output: BytesMut::new(),
+            written: 0,
+            turns: VecDeque::new(),
+            last_turn: None,
+            just_compressed: false,
+            zstd_level: None,
             deferred: Vec::new(),
             transit: None,
             inbound: None,
@@ -347,7 +369,9 @@ impl Conn {
             _ => return Numbering::GoesOn,
         }
         let expected = std::mem::replace(&mut self.stream_seq, last.wrapping_add(1));
-        if matches!(self.role, Role::Server(_)) && expected == first {
+        // Where it is compressed, a server sets its packets' numbers to its frames' (`net_flush()`).
+        let expected = expected == first || first != 0 && self.compressed();
+        if matches!(self.role, Role::Server(_)) && expected {
             Numbering::GoesOn
         } else {
             Numbering::From(first)
@@ -372,6 +396,8 @@ impl Conn {
             });
             return;
         }
+        let com = Com(payload.first().copied().unwrap_or_default());
+        self.take_turn(numbering, com);
         let mut seq = match numbering {
             Numbering::Restarts => 0,
             Numbering::From(seq) => seq,
@@ -383,6 +409,69 @@ impl Conn {
             && let Some(session) = self.client()
         {
             session.finish_exchange();
+        }
+    }
+
+    /// What a frame of a client's that comes now begins.
+    pub fn expected(&self) -> Expect {
+        match &self.role {
+            Role::Client(session) if self.transit.is_some() || !session.authenticated() => {
+                Expect::More
+            }
+            Role::Client(session) if session.idle() => Expect::Command,
+            Role::Client(_) if self.in_binlog() => Expect::Acknowledgement,
+            _ => Expect::More,
+        }
+    }
+
+    /// Whether what travels over it is compressed.
+    pub fn compressed(&self) -> bool {
+        matches!(&self.socket, Socket::Open(channel) if channel.compressed())
+    }
+
+    /// What is queued, or passed on, from here on is numbered so; `com` is the command if it is one.
+    /// Compressed frames have numbers of their own, which restart with the packets'.
+    pub fn take_turn(&mut self, numbering: Numbering, com: Com) {
+        if !self.compressed() {
+            return;
+        }
+        let is_server = matches!(self.role, Role::Server(_));
+        let turn = match numbering {
+            Numbering::Restarts if is_server => Turn::Command {
+                answered: com.expects_answer(),
+            },
+            Numbering::From(number) => Turn::Anew(number),
+            _ if is_server && self.last_turn != Some(Turn::More) => Turn::More,
+            _ => return,
+        };
+        self.put_turn(turn);
+    }
+
+    /// What is queued from here on takes another turn.
+    pub fn put_turn(&mut self, turn: Turn) {
+        let at = self.written + self.output.len() as u64;
+        self.turns.push_back((at, turn));
+        self.last_turn = Some(turn);
+    }
+
+    /// How many of the queued bytes can be written in one go. What is next has taken its turn then.
+    pub fn writable_len(&mut self) -> usize {
+        loop {
+            let Some((at, turn)) = self.turns.front().copied() else {
+                return self.output.len();
+            };
+            let before = usize::try_from(at - self.written).unwrap_or(usize::MAX);
+            if before > 0 {
+                return before.min(self.output.len());
+            }
+            self.turns.pop_front();
+            if self.turns.is_empty() {
+                // An idle connection owns no buffer.
+                self.turns = VecDeque::new();
+            }
+            if let Socket::Open(channel) = &mut self.socket {
+                channel.turn(turn);
+            }
         }
     }
 
@@ -398,6 +487,26 @@ impl Conn {
             Socket::Open(pipe) => !self.output.is_empty() || pipe.wants_write(),
             _ => false,
         }
+    }
+
+    /// Pushes out what is inside the pipe. Returns why it cannot be.
+    pub fn flush_channel(&mut self) -> Option<io::Error> {
+        let Socket::Open(channel) = &mut self.socket else {
+            return None;
+        };
+        if !channel.wants_write() {
+            return None;
+        }
+        match channel.flush() {
+            // It may have refused to take more although the socket did not.
+            Ok(()) => self.writable = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+            Err(error) => {
+                self.output.clear();
+                return Some(error);
+            }
+        }
+        None
     }
 
     /// Everything that was queued is in the pipe, and nothing more will be.
@@ -416,7 +525,10 @@ impl Conn {
     pub fn start_tls(&mut self, session: TlsSession, read: &[u8]) {
         let before = std::mem::take(&mut self.output).to_vec();
         self.socket = match std::mem::replace(&mut self.socket, Socket::None) {
-            Socket::Open(stream) => Socket::Open(stream.with_tls(session, before, read)),
+            Socket::Open(channel) => {
+                let stream = channel.stream.with_tls(session, before, read);
+                Socket::Open(Channel::new(stream))
+            }
             other => other,
         };
         self.info.secure.set(true);
@@ -425,7 +537,7 @@ impl Conn {
 
     /// Whether TLS is on it.
     pub fn is_tls(&self) -> bool {
-        matches!(&self.socket, Socket::Open(stream) if stream.is_tls())
+        matches!(&self.socket, Socket::Open(channel) if channel.stream.is_tls())
     }
 
     /// Whether its socket could be read and somebody wants what would come.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use slab::Slab;
 
+use super::channel::{Channel, Workshop};
 use super::conn::{Conn, ConnId, ConnInfo, ConnKind, HIGH_WATER, LOW_WATER, Role, Socket};
 use super::options::Options;
 use super::stats::Stats;
@@ -67,6 +68,8 @@ pub(super) struct Core {
     /// Connections to be closed at once, but not before whoever made them could look at them.
     pub stillborn: Vec<(ConnId, String)>,
     pub defaults: Rc<Options>,
+    /// What compressed connections share.
+    pub workshop: Rc<RefCell<Workshop>>,
     pub stats: Stats,
     /// Listeners out of descriptors have said so.
     pub starved: bool,
@@ -98,6 +101,7 @@ impl Core {
             tls_clients: TlsClients::default(),
             stillborn: Vec::new(),
             defaults: Rc::new(Options::default()),
+            workshop: Rc::default(),
             stats: Stats::default(),
             starved: false,
             stopping: false,
@@ -131,6 +135,7 @@ impl Core {
             address: RefCell::new(address.0.into()),
             port: Cell::new(address.1),
             capabilities: Cell::new(Capabilities::empty()),
+            compression: Cell::new(None),
             secure: Cell::new(false),
             tls: RefCell::new(None),
             tls_server: options.tls_server.clone().filter(|_| kind.is_listener()),
@@ -139,7 +144,7 @@ impl Core {
         let mut conn = Conn::new(info.clone(), role, socket, options);
         match &mut conn.socket {
             Socket::Listening(listener) => self.poller.register(listener, slot)?,
-            Socket::Connecting(stream) | Socket::Open(stream) => {
+            Socket::Connecting(stream) | Socket::Open(Channel { stream, .. }) => {
                 self.poller.register(stream, slot)?;
                 info.secure.set(stream.is_unix());
             }
@@ -268,12 +273,16 @@ impl Core {
             return;
         };
         let mut written = 0;
+        let mut inside = false;
+        if !conn.turns.is_empty() && conn.output.is_empty() {
+            conn.writable_len();
+        }
         if conn.output.is_empty()
             && conn.writable
-            && let Socket::Open(stream) = &mut conn.socket
+            && let Socket::Open(channel) = &mut conn.socket
         {
             while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-                match stream.write(rest) {
+                match channel.write(rest) {
                     Ok(0) => break,
                     Ok(n) => written += n,
                     // An error shows again at the flush, where it is dealt with.
@@ -283,14 +292,18 @@ impl Core {
                     }
                 }
             }
+            inside = channel.compressed() && channel.wants_write();
         }
         conn.active = true;
+        conn.written += written as u64;
         let rest = bytes.get(written..).unwrap_or_default();
         if !rest.is_empty() {
             conn.output.extend_from_slice(rest);
             // So that the flush tries, and sees an error if there was one.
             conn.writable = true;
             self.after_queueing(to);
+        } else if inside {
+            self.touch(to);
         }
         self.stats.bytes_out += written as u64;
     }
@@ -302,26 +315,23 @@ impl Core {
             return flushed;
         };
         conn.dirty = false;
-        let Socket::Open(stream) = &mut conn.socket else {
-            return flushed;
-        };
-        if stream.wants_write() {
-            match stream.flush() {
-                // It may have refused to take more although the socket did not.
-                Ok(()) => conn.writable = true,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
-                Err(error) => {
-                    conn.output.clear();
-                    flushed.error = Some(error);
-                }
-            }
+        // A compressed channel makes frames of what there is when it is flushed, so that comes last.
+        let compressed = conn.compressed();
+        if !compressed {
+            flushed.error = conn.flush_channel();
         }
         let mut written = 0;
         while conn.writable && !conn.output.is_empty() {
-            match stream.write(&conn.output) {
+            let len = conn.writable_len();
+            let bytes = conn.output.get(..len).unwrap_or_default();
+            let Socket::Open(channel) = &mut conn.socket else {
+                return flushed;
+            };
+            match channel.write(bytes) {
                 Ok(0) => break,
                 Ok(n) => {
                     written += n;
+                    conn.written += n as u64;
                     conn.output.advance(n);
                     conn.active = true;
                 }
@@ -332,6 +342,9 @@ impl Core {
                     break;
                 }
             }
+        }
+        if compressed && flushed.error.is_none() {
+            flushed.error = conn.flush_channel();
         }
         if conn.output.is_empty() {
             // An idle connection owns no buffer.
@@ -360,7 +373,7 @@ impl Core {
         };
         let result = match std::mem::replace(&mut conn.socket, Socket::None) {
             Socket::Listening(mut listener) => self.poller.deregister(&mut listener),
-            Socket::Connecting(mut stream) | Socket::Open(mut stream) => {
+            Socket::Connecting(mut stream) | Socket::Open(Channel { mut stream, .. }) => {
                 self.poller.deregister(&mut stream)
             }
             Socket::Resolving | Socket::None => Ok(()),

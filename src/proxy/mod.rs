@@ -4,6 +4,7 @@
 //! asks a [`Hooks`] implementation what to do. It knows nothing of scripts.
 //!
 //! - `core`: the table of connections; `conn`: one of them
+//! - `channel`: what is between a connection and its socket: nothing, or compression
 //! - `sockets`: listen, accept, connect; `pump`: read
 //! - `advance`: the hot path, which nobody looks at; `watched_rows`: rows that a hook looks at
 //! - `packet`: any other packet that hooks look at: its session takes it (`take`), and it is put
@@ -22,6 +23,7 @@
 //! Only syscalls that write and the freeing of slots are put off to the end of the tick.
 
 mod advance;
+mod channel;
 mod close;
 mod conn;
 mod core;
@@ -55,15 +57,17 @@ use std::time::Duration;
 pub use conn::{ConnId, ConnInfo, ConnKind};
 pub use error::ProxyError;
 pub use hooks::{Hooks, Incoming, Verdict};
-pub use options::Options;
+pub use options::{Compression, Options, Trusted};
 pub use send::Packet;
 pub use stats::Stats;
 
 pub use crate::net::{
-    TimerId, TlsClientOptions, TlsInfo, TlsMode, TlsServer, TlsServerOptions, TlsVerify, TlsVersion,
+    ProxyVersion, TimerId, TlsClientOptions, TlsInfo, TlsMode, TlsServer, TlsServerOptions,
+    TlsVerify, TlsVersion,
 };
 use crate::session::{Event, EventSet, PacketKind};
 use crate::wire::Com;
+pub use crate::wire::compressed::Algorithm;
 use core::Core;
 
 /// A handle to the proxy; clones are the same proxy.

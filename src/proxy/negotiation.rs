@@ -10,6 +10,7 @@ use super::options::Options;
 use super::own_errors::error_packet;
 use super::take::Refusal;
 use crate::session::ServerSession;
+use crate::wire::compressed::Algorithm;
 use crate::wire::{Auth, Capabilities, Handshake};
 
 /// The bits that belong to one leg.
@@ -21,7 +22,6 @@ pub(super) const LEG: Capabilities = Capabilities::SSL
 /// What decides about the bits of a server's leg.
 pub(super) struct ServerLeg<'a> {
     /// What the connect says.
-    #[allow(dead_code)]
     pub options: &'a Options,
     /// Whether TLS is wanted.
     pub tls: bool,
@@ -34,15 +34,25 @@ pub(super) fn end_to_end(capabilities: Capabilities) -> Capabilities {
 
 /// The bits of its own that a client's leg is offered.
 pub(super) fn client_leg(options: &Options) -> Capabilities {
-    match &options.tls_server {
-        Some(_) => Capabilities::SSL,
-        None => Capabilities::empty(),
-    }
+    let offered: &[Algorithm] = match &options.compression {
+        Some(compression) => &compression.algorithms,
+        None => &Algorithm::ALL,
+    };
+    let mut bits = offered
+        .iter()
+        .fold(Capabilities::empty(), |all, one| all | one.flag());
+    bits.set(Capabilities::SSL, options.tls_server.is_some());
+    bits
 }
 
 /// The bits of its own that a server's leg asks for, of those that the server really offers.
 fn server_leg(leg: &ServerLeg<'_>, offered: Capabilities) -> Capabilities {
-    let mut asked = Capabilities::empty();
+    let wanted = leg.options.compression.iter();
+    let mut asked = wanted
+        .flat_map(|compression| &compression.algorithms)
+        .map(|algorithm| algorithm.flag())
+        .find(|flag| offered.contains(*flag))
+        .unwrap_or_default();
     if leg.tls {
         asked |= offered & Capabilities::SSL;
     }
@@ -58,6 +68,12 @@ pub(super) fn offer(handshake: &mut Handshake, options: &Options) {
 pub(super) fn ask(auth: &mut Auth, session: &ServerSession, leg: &ServerLeg<'_>) {
     let asked = auth.capabilities & (session.offered() | Capabilities::WISHES);
     auth.capabilities = asked & !LEG | server_leg(leg, session.really_offered());
+    let level = leg
+        .options
+        .compression
+        .as_ref()
+        .and_then(|wanted| wanted.level);
+    auth.zstd_level = level.or(Some(Algorithm::Zstd.default_level()));
 }
 
 /// A server's handshake as hooks and the other leg see it: without what the proxy cannot follow,
@@ -95,6 +111,8 @@ pub(super) fn read_handshake(payload: &[u8]) -> Result<Offer, Refusal> {
 pub(super) struct Asked {
     /// What it asks for, of what it was offered; its leg's bits included.
     pub capabilities: Capabilities,
+    /// The level of compression that it asks for.
+    pub zstd_level: Option<u8>,
     /// The payload without these.
     pub payload: Vec<u8>,
 }
@@ -121,6 +139,7 @@ pub(super) fn read_auth(payload: &[u8], offered: Capabilities) -> Result<Asked, 
     auth.encode(&mut masked);
     Ok(Asked {
         capabilities: asked,
+        zstd_level: auth.zstd_level,
         payload: masked,
     })
 }

@@ -1,8 +1,13 @@
 //! What `dpm.config{}` sets for the process, and the options of a listener or connect override.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::net::{TlsClientOptions, TlsServer};
+use ipnet::IpNet;
+
+use super::conn::ConnId;
+use crate::net::{ProxyVersion, TlsClientOptions, TlsServer};
+use crate::wire::compressed::Algorithm;
 
 /// Limits and time-outs of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +30,50 @@ pub struct Options {
     pub tls_server: Option<TlsServer>,
     /// What is asked of a server of TLS. `None`: what the transport calls for.
     pub tls_client: Option<TlsClientOptions>,
+    /// What clients are offered, or servers are asked for. `None`: clients both, servers nothing.
+    pub compression: Option<Compression>,
+    /// From where a listener wants a header of the PROXY protocol.
+    pub trusted: Vec<Trusted>,
+    /// The header of the PROXY protocol that a server is sent, and for whom: without a client it
+    /// says that the connection is the proxy's own.
+    pub proxy_header: Option<(ProxyVersion, Option<ConnId>)>,
+}
+
+/// What compression is offered, or asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Compression {
+    /// The kinds; the first that both know is asked for. None: nothing is compressed.
+    pub algorithms: Vec<Algorithm>,
+    /// How hard to try. `None`: as hard as a client asks, or as the servers do.
+    pub level: Option<u8>,
+}
+
+/// Where a header of the PROXY protocol is believed, and wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trusted {
+    /// From these addresses.
+    Net(IpNet),
+    /// On unix sockets.
+    Unix,
+}
+
+impl std::str::FromStr for Trusted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unix" {
+            return Ok(Trusted::Unix);
+        }
+        if let Ok(net) = text.parse::<IpNet>() {
+            return Ok(Trusted::Net(net));
+        }
+        match text.parse::<IpAddr>() {
+            Ok(ip) => Ok(Trusted::Net(ip.into())),
+            Err(_) => Err(format!(
+                "expected an IP address, a network such as 10.0.0.0/8, or \"unix\", got '{text}'"
+            )),
+        }
+    }
 }
 
 impl Default for Options {
@@ -39,6 +88,9 @@ impl Default for Options {
             max_clients: None,
             tls_server: None,
             tls_client: None,
+            compression: None,
+            trusted: Vec::new(),
+            proxy_header: None,
         }
     }
 }

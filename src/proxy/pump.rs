@@ -6,6 +6,7 @@ use bytes::{Buf, BytesMut};
 
 use super::Proxy;
 use super::advance::Advance;
+use super::channel::Expect;
 use super::conn::{ConnId, Role, Socket};
 use super::core::Core;
 use super::own_errors::error_packet;
@@ -18,6 +19,17 @@ const IN_PLACE: usize = 4 << 10;
 
 /// How many times a connection is read before others get their turn.
 const MAX_READS: usize = 8;
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Nothing that came before waits for more.
+    Fresh,
+    /// The rest of a packet.
+    GoesOn,
+    /// What has to wait for its turn.
+    Ahead,
+}
 
 /// What a read came to.
 enum Fill {
@@ -81,6 +93,7 @@ impl Proxy {
     /// many there must be before it is worth to look again (0: not before something else happens).
     pub(super) fn process(&self, id: ConnId, data: &mut [u8]) -> (usize, usize) {
         let mut at = 0;
+        let logging_in = self.core().logging_in(id);
         loop {
             let Some(rest) = data.get_mut(at..) else {
                 return (at, 0);
@@ -106,6 +119,9 @@ impl Proxy {
                     }
                     self.packet(id, frames);
                     at += size;
+                    if logging_in && self.core().just_compressed(id) {
+                        return (at, 0);
+                    }
                 }
                 Advance::Wait(need) => return (at, need),
                 Advance::Broken(reason) => {
@@ -133,6 +149,8 @@ impl Core {
         if !matches!(conn.socket, Socket::Open(_)) || conn.paused || conn.throttled {
             return Fill::Nothing;
         }
+        // It became so while another connection was dealt with: nothing of it is in the buffer.
+        conn.just_compressed = false;
         if !self.may_take(id) && !self.mid_packet(id) {
             return self.fill_while_busy(id);
         }
@@ -158,7 +176,8 @@ impl Core {
         conn.input = BytesMut::new();
         conn.need = 0;
         let read = match buffer.get_mut(waiting..) {
-            Some(space) => self.read(id, space),
+            Some(space) if waiting > 0 => self.read(id, space, Reading::GoesOn),
+            Some(space) => self.read(id, space, Reading::Fresh),
             None => Ok(None),
         };
         match read {
@@ -188,7 +207,7 @@ impl Core {
         }
         let mut space = [0; 4096];
         loop {
-            match self.read(id, &mut space) {
+            match self.read(id, &mut space, Reading::Ahead) {
                 Ok(Some(0)) => {
                     let nothing_left = self.open(id).is_some_and(|conn| conn.input.is_empty());
                     if nothing_left {
@@ -215,7 +234,7 @@ impl Core {
     /// Gathers a packet that is larger than the buffer. Only what has really come takes memory,
     /// whatever the packet announces.
     fn gather(&mut self, id: ConnId, buffer: &mut [u8]) -> Fill {
-        match self.read(id, buffer) {
+        match self.read(id, buffer, Reading::GoesOn) {
             Ok(Some(0)) => Fill::Ended("closed in the middle of a packet".to_string()),
             Ok(Some(n)) => {
                 let Some(conn) = self.open_mut(id) else {
@@ -243,20 +262,31 @@ impl Core {
     }
 
     /// Reads once. `None`: there is nothing now.
-    fn read(&mut self, id: ConnId, space: &mut [u8]) -> io::Result<Option<usize>> {
+    fn read(
+        &mut self,
+        id: ConnId,
+        space: &mut [u8],
+        reading: Reading,
+    ) -> io::Result<Option<usize>> {
         let Some(conn) = self.open_mut(id) else {
             return Ok(None);
         };
         if !conn.readable {
             return Ok(None);
         }
-        let Socket::Open(stream) = &mut conn.socket else {
+        let expect = match reading {
+            Reading::Fresh if conn.compressed() => conn.expected(),
+            _ => Expect::More,
+        };
+        let Socket::Open(channel) = &mut conn.socket else {
             return Ok(None);
         };
-        let read = stream.read(space);
-        let short_read_is_all = stream.short_read_is_all();
-        let answers = stream.wants_write();
-        if let Some(news) = stream.tls_news() {
+        channel.expect(expect);
+        let read = channel.read(space, reading == Reading::Ahead);
+        let short_read_is_all = channel.short_read_is_all();
+        let answers = channel.wants_write();
+        let holds_back = channel.holds_back();
+        if let Some(news) = channel.stream.tls_news() {
             conn.established(news);
         }
         let result = match read {
@@ -271,7 +301,7 @@ impl Core {
                 Ok(Some(n))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                conn.readable = false;
+                conn.readable = holds_back;
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -288,6 +318,13 @@ impl Core {
             return false;
         };
         conn.need = need;
+        if std::mem::take(&mut conn.just_compressed)
+            && let Socket::Open(channel) = &mut conn.socket
+        {
+            channel.unread(rest);
+            conn.readable = true;
+            return conn.may_read();
+        }
         if !rest.is_empty() {
             // In front of what was gathered in the meantime, which is nothing as a rule.
             let mut input = BytesMut::from(rest);
@@ -300,13 +337,23 @@ impl Core {
     /// The same for what was gathered, which may be long and is not copied.
     fn keep_large(&mut self, id: ConnId, rest: BytesMut, need: usize) -> bool {
         match self.open_mut(id) {
-            Some(conn) if conn.input.is_empty() => {
+            Some(conn) if conn.input.is_empty() && !conn.just_compressed => {
                 conn.input = rest;
                 conn.need = need;
                 conn.may_read()
             }
             _ => self.keep(id, &rest, need),
         }
+    }
+
+    /// Whether its login is not over yet.
+    fn logging_in(&self, id: ConnId) -> bool {
+        self.open(id).is_some_and(|conn| !conn.logged_in)
+    }
+
+    /// Whether what follows the packet that was just dealt with is compressed.
+    fn just_compressed(&self, id: ConnId) -> bool {
+        self.open(id).is_some_and(|conn| conn.just_compressed)
     }
 
     fn mid_packet(&self, id: ConnId) -> bool {

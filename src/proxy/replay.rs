@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::conn::{ConnId, ConnInfo, ConnKind, Role, Socket};
+use super::options::{Compression, Options};
 use super::{Hooks, Incoming, Proxy, Verdict};
 use crate::session::{ClientSession, Event, EventSet, ServerSession};
 
@@ -93,7 +94,11 @@ impl Pair {
 pub(super) fn linked_pair(proxy: &Proxy, armed: EventSet) -> (ConnId, ConnId) {
     let insert = |kind, role| {
         let mut core = proxy.core();
-        let options = core.defaults.clone();
+        // What a leg is offered for itself is not in the recordings.
+        let options = Rc::new(Options {
+            compression: Some(Compression::default()),
+            ..Options::default()
+        });
         let info = core
             .insert(kind, role, Socket::None, options, ("recording", 0))
             .expect("a slot");

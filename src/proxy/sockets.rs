@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Proxy;
+use super::channel::Channel;
 use super::conn::{ConnId, ConnInfo, ConnKind, Role, Socket};
 use super::core::{Core, TimerKey};
 use super::error::ProxyError;
@@ -295,7 +296,7 @@ impl Core {
                 if let Socket::Connecting(stream) =
                     std::mem::replace(&mut conn.socket, Socket::None)
                 {
-                    conn.socket = Socket::Open(stream);
+                    conn.socket = Socket::Open(Channel::new(stream));
                 }
                 let info = conn.info.clone();
                 let limit = conn.options.handshake_timeout;
@@ -384,7 +385,7 @@ impl Core {
         let info = self.insert(
             ConnKind::Client,
             Role::Client(ClientSession::default()),
-            Socket::Open(stream),
+            Socket::Open(Channel::new(stream)),
             options,
             (&peer.address, peer.port),
         )?;

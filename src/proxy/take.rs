@@ -136,6 +136,7 @@ impl Core {
                 }
                 let asked = negotiation::read_auth(&payload, session.offered())?;
                 session.negotiate(asked.capabilities);
+                conn.zstd_level = asked.zstd_level;
                 payload = Cow::Owned(asked.payload);
             }
             (PacketKind::Command, _) => {
@@ -201,6 +202,7 @@ impl Core {
             && conn.authenticated()
             && !std::mem::replace(&mut conn.logged_in, true)
         {
+            self.compress(id);
             self.set_deadline(id, std::time::Duration::ZERO);
             self.watch_idle(id);
         }

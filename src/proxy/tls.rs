@@ -158,10 +158,10 @@ impl Proxy {
         let (reason, client) = {
             let core = self.core();
             let conn = core.open(id)?;
-            let Socket::Open(stream) = &conn.socket else {
+            let Socket::Open(channel) = &conn.socket else {
                 return None;
             };
-            let reason = format!("TLS: {}", stream.tls_failure()?);
+            let reason = format!("TLS: {}", channel.stream.tls_failure()?);
             let client = match conn.role {
                 Role::Server(_) if !conn.authenticated() => core.peer(id),
                 _ => None,

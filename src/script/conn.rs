@@ -120,6 +120,12 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
     add_value(methods, "socket_port", |_, info| {
         number(info.port.get().into())
     })?;
+    add_value(methods, "compression", |lua, info| {
+        match info.compression.get() {
+            Some(algorithm) => string(lua, algorithm.name()),
+            None => one(Value::Nil),
+        }
+    })?;
     add_value(methods, "secure", |_, info| {
         one(Value::Boolean(info.secure.get()))
     })?;

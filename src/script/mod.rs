@@ -34,6 +34,7 @@ mod function;
 mod hooks;
 mod idle;
 mod known;
+mod leg_options;
 mod loader;
 mod login;
 mod object;

@@ -7,6 +7,7 @@ use mlua::{Table, Value};
 use super::convert::{describe, to_integer};
 use super::error::ScriptError;
 use super::function::Args;
+use super::leg_options;
 use super::runtime::Runtime;
 use super::tls_options;
 use crate::proxy::Options;
@@ -33,6 +34,8 @@ pub const LISTENER: &[&str] = &[
     "idle_timeout",
     "max_clients",
     "tls",
+    "compression",
+    "proxy_protocol",
 ];
 /// What `dpm.connect` takes.
 pub const CONNECT: &[&str] = &[
@@ -42,6 +45,9 @@ pub const CONNECT: &[&str] = &[
     "handshake_timeout",
     "idle_timeout",
     "tls",
+    "compression",
+    "proxy_protocol",
+    "client",
 ];
 
 /// The options that are an argument, or those of the process.
@@ -65,6 +71,7 @@ pub fn read(
     mut options: Options,
     known: &[&str],
 ) -> Result<Options, ScriptError> {
+    let (mut version, mut client) = (None, None);
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
         let key = match &key {
@@ -95,6 +102,7 @@ pub fn read(
                 &value,
             )),
         };
+        let failed = |problem: String| args.error(format!("{key}: {problem}"));
         match key.as_str() {
             "max_packet" => options.max_packet = bytes(MAX_PACKET)?,
             "max_queue" => options.max_queue = bytes(1 << 40)?,
@@ -106,8 +114,23 @@ pub fn read(
                 options.tls_server = tls_options::of_listener(args, &value)?;
             }
             "tls" => options.tls_client = Some(tls_options::of_connect(args, &value)?),
+            "compression" => {
+                let compression = leg_options::compression(&value);
+                options.compression = Some(compression.map_err(failed)?);
+            }
+            "proxy_protocol" if known.contains(&"max_clients") => {
+                options.trusted = leg_options::trusted(&value).map_err(failed)?;
+            }
+            "proxy_protocol" => {
+                version = Some(leg_options::proxy_version(&value).map_err(failed)?);
+            }
+            "client" => client = Some(leg_options::client(&value).map_err(failed)?),
             _ => options.idle_timeout = seconds()?,
         }
+    }
+    options.proxy_header = version.map(|version| (version, client));
+    if client.is_some() && version.is_none() {
+        return Err(args.error("client: expected proxy_protocol beside it, got none"));
     }
     Ok(options)
 }

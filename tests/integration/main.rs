@@ -7,6 +7,7 @@ mod support;
 mod callbacks;
 mod command_line;
 mod commands;
+mod compression;
 mod deaths;
 mod demos;
 mod docs;

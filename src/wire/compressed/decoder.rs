@@ -74,6 +74,11 @@ impl Decoder {
         matches!(self.state, State::Header(_, 0))
     }
 
+    /// Whether a frame has begun, and its number has been taken note of.
+    pub fn inside_frame(&self) -> bool {
+        !matches!(self.state, State::Header(..))
+    }
+
     /// Decodes until the input is used up, the output is full, or a frame is out of its turn.
     ///
     /// # Errors

@@ -112,14 +112,24 @@ impl Numbers {
         self.sending = Sending::More;
     }
 
-    /// What is sent from here on answers nothing.
-    pub fn send_unasked(&mut self) {
-        self.outgoing = 0;
-        self.sending = Sending::More;
+    /// What is sent from here on begins anew with this number: an ERR that nobody has asked for, or
+    /// what follows in a binlog's stream behind a packet that asks for an acknowledgement.
+    pub fn send_anew(&mut self, number: u8) {
+        self.outgoing = number;
+        if self.sending == Sending::Command {
+            self.sending = Sending::Unanswered;
+        }
     }
 
     /// It is a client's turn: what comes next is a command.
     pub fn await_command(&mut self) {
         self.incoming = Some(0);
+        self.sending = Sending::More;
+    }
+
+    /// A replica may acknowledge what it has got: it counts by itself, and so does the stream.
+    pub fn await_acknowledgement(&mut self) {
+        self.incoming = Some(0);
+        self.sending = Sending::Unanswered;
     }
 }

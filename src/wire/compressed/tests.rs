@@ -303,8 +303,25 @@ fn what_nobody_asked_for_is_numbered_0() {
     let mut numbers = Numbers::towards_client();
     assert!(numbers.accept(0));
     assert_eq!(numbers.give(), 1);
-    numbers.send_unasked();
+    numbers.send_anew(0);
     assert_eq!(numbers.give(), 0);
+}
+
+#[test]
+fn a_replica_acknowledges_by_itself() {
+    let mut numbers = Numbers::towards_client();
+    assert!(numbers.accept(0));
+    assert_eq!((numbers.give(), numbers.give()), (1, 2));
+    for _ in 0..2 {
+        numbers.await_acknowledgement();
+        assert!(numbers.accept(0));
+    }
+    assert_eq!(numbers.give(), 3);
+    numbers.send_anew(0);
+    assert_eq!((numbers.give(), numbers.give()), (0, 1));
+    numbers.await_command();
+    assert!(numbers.accept(0));
+    assert_eq!(numbers.give(), 1);
 }
 
 #[test]
