@@ -13,7 +13,7 @@ use super::put_through::{Put, numbering_of};
 use crate::session::{ClientSession, Event, Head, PacketKind, Sent, ServerSession};
 use crate::wire::{
     Auth, Capabilities, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket,
-    PrepareOk, ResultsetHeader,
+    PrepareOk, Progress, ResultsetHeader,
 };
 
 /// A packet to be sent. Those that hold bytes are payloads as they go on the wire.
@@ -45,6 +45,8 @@ pub enum Packet<'a> {
     Prepared(&'a PrepareOk),
     /// The request for a file, to a client.
     Infile(&'a LocalInfile),
+    /// How far a command has come, to a client.
+    Progress(&'a Progress),
     /// A piece of a file to a server, or of a binlog to a client.
     Data(&'a [u8]),
 }
@@ -73,6 +75,7 @@ impl Packet<'_> {
             Packet::AuthData(_) => PacketKind::AuthData,
             Packet::Prepared(_) => PacketKind::Prepared,
             Packet::Infile(_) => PacketKind::Infile,
+            Packet::Progress(_) => PacketKind::Progress,
             Packet::Data(_) => PacketKind::Data,
         }
     }
@@ -258,6 +261,11 @@ fn to_client(
         Packet::Column(column) => column.encode(capabilities, payload),
         Packet::Prepared(prepared) => prepared.encode(capabilities, payload),
         Packet::Infile(infile) => infile.encode(capabilities, payload),
+        // A client that did not ask for reports would take one for an ERR.
+        Packet::Progress(_) if !capabilities.contains(Capabilities::MARIADB_PROGRESS) => {
+            return Ok((silent, false));
+        }
+        Packet::Progress(progress) => progress.encode(capabilities, payload),
         Packet::Row(bytes)
         | Packet::Stats(bytes)
         | Packet::AuthData(bytes)

@@ -15,7 +15,7 @@ use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Verdict};
 use crate::session::{Event, PacketKind};
 use crate::wire::{
     Auth, Capabilities, Column, Com, Command, DecodeError, Eof, ErrPacket, Handshake, LocalInfile,
-    Ok, PrepareOk, ResultsetHeader,
+    Ok, PrepareOk, Progress, ResultsetHeader,
 };
 
 /// The proxy's hooks. They do not keep the binding alive: the binding has the proxy.
@@ -276,6 +276,7 @@ fn packet_object(lua: &Lua, packet: Incoming<'_>) -> Result<AnyUserData, Problem
         PacketKind::Command => decoded(lua, packet, Command::decode),
         PacketKind::Eof => decoded(lua, packet, Eof::decode),
         PacketKind::Infile => decoded(lua, packet, LocalInfile::decode),
+        PacketKind::Progress => decoded(lua, packet, Progress::decode),
         PacketKind::Stats => create(lua, Ok(StatsPacket::from(payload))),
         PacketKind::AuthData => create(lua, Ok(AuthDataPacket::from(payload))),
         PacketKind::Data => create(lua, Ok(DataPacket::from(payload))),

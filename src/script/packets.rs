@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::function::Methods;
 use super::object::{Accessor, PAYLOAD, PacketObject};
 use crate::wire::{
-    Auth, Capabilities, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok, Status,
+    Auth, Capabilities, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok, Progress, Status,
 };
 
 /// A user's or a database's name: more than any server allows.
@@ -17,6 +17,7 @@ const CAPABILITIES: u64 = (1 << 53) - 1;
 
 const U8: u64 = u8::MAX as u64;
 const U16: u64 = u16::MAX as u64;
+const U24: u64 = (1 << 24) - 1;
 const U32: u64 = u32::MAX as u64;
 
 fn capabilities(bits: u64) -> Capabilities {
@@ -195,6 +196,29 @@ impl PacketObject for Command {
 
     fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
         super::command::add_methods(methods)
+    }
+}
+
+impl PacketObject for Progress {
+    const NAME: &'static str = "progress";
+
+    fn accessors() -> Vec<Accessor<Self>> {
+        vec![
+            Accessor::integer("stage", U8, |p| p.stage.into(), |p, v| p.stage = v as u8),
+            Accessor::integer(
+                "max_stage",
+                U8,
+                |p| p.max_stage.into(),
+                |p, v| p.max_stage = v as u8,
+            ),
+            Accessor::integer(
+                "progress",
+                U24,
+                |p| p.progress.into(),
+                |p, v| p.progress = v as u32,
+            ),
+            Accessor::bytes("info", MESSAGE, |p| &p.info, |p, v| p.info = v),
+        ]
     }
 }
 

@@ -15,7 +15,7 @@ use super::statement::Statement;
 use super::statements;
 use crate::proxy::{ConnId, Packet, ProxyError};
 use crate::wire::{
-    Auth, Column, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket,
+    Auth, Column, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket, Progress,
 };
 
 /// Encodes a packet onto a connection.
@@ -93,6 +93,7 @@ fn send(
         Handshake => Handshake,
         Auth => Auth,
         LocalInfile => Infile,
+        Progress => Progress,
     }
     send_bytes! {
         StatsPacket => Stats,

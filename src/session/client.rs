@@ -13,9 +13,9 @@ pub struct ClientSession {
     offered: Capabilities,
     negotiated: Capabilities,
     exchanges: Exchanges,
-    /// The exchange that has just ended may still be followed by an EOF which, under
-    /// CLIENT_DEPRECATE_EOF, is not on the wire.
-    eof_due: bool,
+    /// The exchange that has just ended may still be followed by so many EOFs which, under
+    /// CLIENT_DEPRECATE_EOF, are not on the wire.
+    eofs_due: u8,
     /// The client has all of the answer, but the server's EOF, which is not on the wire here, is
     /// still to come: the exchange is over only then.
     end_withheld: bool,
@@ -43,7 +43,7 @@ impl Default for ClientSession {
             offered: Capabilities::empty(),
             negotiated: Capabilities::empty(),
             exchanges: Exchanges::default(),
-            eof_due: false,
+            eofs_due: 0,
             end_withheld: false,
             seq: 0,
         }
@@ -172,7 +172,7 @@ impl ClientSession {
         match step.kind {
             PacketKind::Command => {
                 let com = Com(head.first().unwrap_or_default());
-                self.eof_due = false;
+                self.eofs_due = 0;
                 if com.expects_answer()
                     && let Some(seq) = self.exchanges.push(com, seq)
                 {
@@ -227,7 +227,11 @@ impl ClientSession {
     pub fn swallow_eof(&mut self) -> bool {
         match self.exchanges.current_mut() {
             Some(response) => response.swallow_eof(),
-            None => std::mem::take(&mut self.eof_due),
+            None => {
+                let swallowed = self.eofs_due > 0;
+                self.eofs_due = self.eofs_due.saturating_sub(1);
+                swallowed
+            }
         }
     }
 
@@ -281,7 +285,7 @@ impl ClientSession {
                         ..nothing
                     })
                 }
-                Some(0xFE | 0x01) if matches!(kind, None | Some(PacketKind::AuthData)) => {
+                Some(0xFE | 0x01 | 0x02) if matches!(kind, None | Some(PacketKind::AuthData)) => {
                     self.phase = Phase::AuthResult {
                         may_speak: wants_auth_answer(head),
                     };
@@ -306,7 +310,7 @@ impl ClientSession {
                     }
                     return Ok(nothing);
                 }
-                self.eof_due = response.swallow_eof();
+                self.eofs_due = response.eofs_due();
                 // The response's last packet is still to be numbered with the old count, so the
                 // next one's is set by `begin_next`.
                 Ok(Sent {

@@ -68,6 +68,8 @@ events! {
     ServerSendingStats = "MYS_SENDING_STATS",
     /// The server asks the client for a file.
     ServerSentInfile = "MYS_SENT_INFILE",
+    /// MariaDB tells how far it has come with a command.
+    ServerSendingProgress = "MYS_SENDING_PROGRESS",
     /// A packet of a binlog stream.
     ServerSendingBinlog = "MYS_SENDING_BINLOG",
     /// A response is complete and was not an error.

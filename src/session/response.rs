@@ -21,9 +21,13 @@ pub struct Response {
     /// Set by an EOF behind columns that announced OUT parameters: an OK follows the rows, though
     /// their own terminator may not say so.
     out_params: bool,
-    /// Under CLIENT_DEPRECATE_EOF: columns have just ended, so an EOF that an old-style script
-    /// sends now belongs to them and is not on the wire.
-    eof_due: bool,
+    /// Under CLIENT_DEPRECATE_EOF: columns have just ended, so as many EOFs as an old-style script
+    /// sends now belong to them and are not on the wire.
+    eofs_due: u8,
+    /// The answer to COM_STMT_PREPARE has no definitions, though it has counts.
+    bare: bool,
+    /// What the last OK or EOF said of the server.
+    status: Option<Status>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +87,9 @@ impl Response {
             phase,
             started: false,
             out_params: false,
-            eof_due: false,
+            eofs_due: 0,
+            bare: false,
+            status: None,
         }
     }
 
@@ -132,7 +138,19 @@ impl Response {
     /// Under CLIENT_DEPRECATE_EOF: takes note of an EOF behind columns that puts nothing on the
     /// wire. False if that is not what an EOF would mean now.
     pub fn swallow_eof(&mut self) -> bool {
-        std::mem::take(&mut self.eof_due)
+        let swallowed = self.eofs_due > 0;
+        self.eofs_due = self.eofs_due.saturating_sub(1);
+        swallowed
+    }
+
+    /// How many EOFs behind columns could still come that put nothing on the wire.
+    pub fn eofs_due(&self) -> u8 {
+        self.eofs_due
+    }
+
+    /// What the last OK or EOF of it said of the server.
+    pub fn status(&self) -> Option<Status> {
+        self.status
     }
 
     /// Whether an OK or EOF now would end rows (or definitions), and so takes that form.
@@ -164,7 +182,8 @@ impl Response {
     /// Takes the next packet of the response.
     pub fn step(&mut self, head: Head<'_>, capabilities: Capabilities) -> Result<Step, Violation> {
         let step = self.classify(head, capabilities)?;
-        self.started = true;
+        // Behind a progress report an ERR may still stand for the whole answer.
+        self.started |= step.kind != PacketKind::Progress;
         Ok(step)
     }
 
@@ -189,6 +208,9 @@ impl Response {
         // No packet that may stand elsewhere in a response begins with 0xFF, except the free text
         // of COM_STATISTICS, which is ASCII.
         if first == 0xFF && self.phase != Phase::InfileData {
+            if is_progress(head, capabilities) {
+                return Ok(next(PacketKind::Progress, Event::ServerSendingProgress));
+            }
             return Ok(last(PacketKind::Err, Event::ServerReceivedError));
         }
         match self.phase {
@@ -199,33 +221,34 @@ impl Response {
                     Ok(next(PacketKind::Infile, Event::ServerSentInfile))
                 }
                 _ => {
-                    let (columns, _) = lenenc::decode(head.bytes).ok_or_else(violation)?;
+                    let (columns, size) = lenenc::decode(head.bytes).ok_or_else(violation)?;
                     let left = u32::try_from(columns)
                         .ok()
                         .filter(|n| (1..=MAX_COLUMNS).contains(&u64::from(*n)))
                         .ok_or_else(violation)?;
-                    self.phase = Phase::Columns { left };
-                    Ok(next(
-                        PacketKind::ResultsetHeader,
-                        Event::ServerSentResultset,
-                    ))
+                    let mut step = next(PacketKind::ResultsetHeader, Event::ServerSentResultset);
+                    // The byte stands behind the count, at MySQL as at MariaDB (the former's
+                    // documentation has it in front).
+                    if capabilities.intersects(Capabilities::BARE_RESULTS)
+                        && head.bytes.get(size) == Some(&0)
+                    {
+                        self.columns_end(deprecate_eof, &mut step);
+                    } else {
+                        self.phase = Phase::Columns { left };
+                    }
+                    Ok(step)
                 }
             },
             Phase::Columns { left } => {
                 let mut step = next(PacketKind::Column, Event::ServerSendingFields);
-                self.phase = match left {
-                    2.. => Phase::Columns { left: left - 1 },
-                    _ if deprecate_eof => {
-                        self.eof_due = true;
-                        step.synthesised = Event::ServerSentFields.set();
-                        Phase::Rows
-                    }
-                    _ => Phase::ColumnsEof,
-                };
+                match left {
+                    2.. => self.phase = Phase::Columns { left: left - 1 },
+                    _ => self.columns_end(deprecate_eof, &mut step),
+                }
                 Ok(step)
             }
             Phase::ColumnsEof => {
-                let status = eof_status(head).ok_or_else(violation)?;
+                let status = self.noted(eof_status(head)).ok_or_else(violation)?;
                 let mut step = next(PacketKind::Eof, Event::ServerSentFields);
                 // A cursor was opened: its rows come by COM_STMT_FETCH. (A prepared CALL with OUT
                 // parameters sets the flag too, and says MORE_RESULTS.)
@@ -240,10 +263,13 @@ impl Response {
                 Ok(step)
             }
             Phase::Rows => {
-                self.eof_due = false;
                 match terminator(head, deprecate_eof) {
-                    None => Ok(next(self.row_kind(), Event::ServerSendingRows)),
+                    None => {
+                        self.eofs_due = 0;
+                        Ok(next(self.row_kind(), Event::ServerSendingRows))
+                    }
                     Some((kind, status)) => {
+                        self.eofs_due = 0;
                         let more = std::mem::take(&mut self.out_params);
                         let mut status = status.ok_or_else(violation)?;
                         status.set(
@@ -260,9 +286,15 @@ impl Response {
                 _ => Err(violation()),
             },
             Phase::Simple => match first {
-                0x00 => Ok(last(PacketKind::Ok, Event::ServerWaitCommand)),
+                0x00 => {
+                    self.noted(ok_status(head));
+                    Ok(last(PacketKind::Ok, Event::ServerWaitCommand))
+                }
                 0xFE => match terminator(head, deprecate_eof) {
-                    Some((kind, _)) => Ok(last(kind, Event::ServerWaitCommand)),
+                    Some((kind, status)) => {
+                        self.noted(status);
+                        Ok(last(kind, Event::ServerWaitCommand))
+                    }
                     None => Err(violation()),
                 },
                 _ => Err(violation()),
@@ -282,7 +314,8 @@ impl Response {
             },
             Phase::Authentication { .. } => match first {
                 0x00 => Ok(last(PacketKind::Ok, Event::ServerWaitCommand)),
-                0xFE | 0x01 => {
+                // A switch, more data, or the next factor.
+                0xFE | 0x01 | 0x02 => {
                     self.phase = Phase::Authentication {
                         client_may_speak: wants_auth_answer(head),
                     };
@@ -298,7 +331,13 @@ impl Response {
                 let columns = u16::from_le_bytes([c0, c1]);
                 let params = u16::from_le_bytes([p0, p1]);
                 let mut step = next(PacketKind::Prepared, Event::ServerPrepared);
+                // One byte more says whether definitions follow; MariaDB has none here.
+                self.bare = capabilities.contains(Capabilities::OPTIONAL_RESULTSET_METADATA)
+                    && head.bytes.get(12) == Some(&0);
                 match (params, columns) {
+                    (1.., _) | (_, 1..) if self.bare => {
+                        self.bare_prepared(params, columns, deprecate_eof, &mut step);
+                    }
                     (0, 0) => {
                         step.synthesised = Event::ServerWaitCommand.set();
                         step.done = true;
@@ -316,7 +355,7 @@ impl Response {
                         columns,
                     };
                 } else if deprecate_eof {
-                    self.eof_due = true;
+                    self.eofs_due = 1;
                     step.synthesised = Event::ServerSentParams.set();
                     self.params_end(columns, &mut step);
                 } else {
@@ -325,23 +364,25 @@ impl Response {
                 Ok(step)
             }
             Phase::ParamsEof { columns } => {
-                eof_status(head).ok_or_else(violation)?;
+                self.noted(eof_status(head)).ok_or_else(violation)?;
                 let mut step = next(PacketKind::Eof, Event::ServerSentParams);
                 if columns == 0 {
                     step.events = step.events.with(Event::ServerWaitCommand.set());
                     step.done = true;
+                } else if self.bare {
+                    self.phase = Phase::StatementColumnsEof;
                 } else {
                     self.phase = Phase::StatementColumns { left: columns };
                 }
                 Ok(step)
             }
             Phase::StatementColumns { left } => {
-                self.eof_due = false;
+                self.eofs_due = 0;
                 let mut step = next(PacketKind::Column, Event::ServerSendingFields);
                 if left > 1 {
                     self.phase = Phase::StatementColumns { left: left - 1 };
                 } else if deprecate_eof {
-                    self.eof_due = true;
+                    self.eofs_due = 1;
                     step.synthesised = Event::ServerSentFields
                         .set()
                         .with(Event::ServerWaitCommand.set());
@@ -352,7 +393,7 @@ impl Response {
                 Ok(step)
             }
             Phase::StatementColumnsEof => {
-                eof_status(head).ok_or_else(violation)?;
+                self.noted(eof_status(head)).ok_or_else(violation)?;
                 let mut step = last(PacketKind::Eof, Event::ServerWaitCommand);
                 step.events = step.events.with(Event::ServerSentFields.set());
                 Ok(step)
@@ -376,12 +417,54 @@ impl Response {
 
     /// A result is complete: either the whole response is, or another result follows.
     fn result_end(&mut self, kind: PacketKind, status: Status) -> Result<Step, Violation> {
+        self.status = Some(status);
         if status.contains(Status::MORE_RESULTS_EXISTS) && self.com != Com::STMT_FETCH {
             self.phase = Phase::Result;
             Ok(next(kind, Event::ServerSendingEof))
         } else {
             Ok(last(kind, Event::ServerWaitCommand))
         }
+    }
+
+    /// A result's columns are complete, or were left out.
+    fn columns_end(&mut self, deprecate_eof: bool, step: &mut Step) {
+        if deprecate_eof {
+            self.eofs_due = 1;
+            step.synthesised = Event::ServerSentFields.set();
+            self.phase = Phase::Rows;
+        } else {
+            self.phase = Phase::ColumnsEof;
+        }
+    }
+
+    /// A statement was prepared whose definitions are left out. The EOFs that would stand behind
+    /// them are there all the same.
+    fn bare_prepared(&mut self, params: u16, columns: u16, deprecate_eof: bool, step: &mut Step) {
+        if !deprecate_eof {
+            self.phase = match params {
+                0 => Phase::StatementColumnsEof,
+                _ => Phase::ParamsEof { columns },
+            };
+            return;
+        }
+        let mut synthesised = Event::ServerWaitCommand.set();
+        for (count, event) in [
+            (params, Event::ServerSentParams),
+            (columns, Event::ServerSentFields),
+        ] {
+            if count > 0 {
+                self.eofs_due += 1;
+                synthesised = synthesised.with(event.set());
+            }
+        }
+        step.synthesised = synthesised;
+        step.done = true;
+    }
+
+    /// Takes note of what a packet says of the server.
+    fn noted(&mut self, status: Option<Status>) -> Option<Status> {
+        self.status = status.or(self.status);
+        status
     }
 
     /// A statement's parameters are complete without an EOF on the wire.
@@ -399,6 +482,13 @@ impl Response {
 /// of caching_sha2_password, behind which the OK follows at once.
 pub fn wants_auth_answer(head: Head<'_>) -> bool {
     head.bytes != [0x01, 0x03]
+}
+
+/// Whether an ERR is none, but tells how far MariaDB has come.
+/// <https://mariadb.com/docs/server/reference/clientserver-protocol/4-server-response-packets/err_packet>
+fn is_progress(head: Head<'_>, capabilities: Capabilities) -> bool {
+    capabilities.contains(Capabilities::MARIADB_PROGRESS)
+        && head.bytes.starts_with(&[0xFF, 0xFF, 0xFF])
 }
 
 fn next(kind: PacketKind, event: Event) -> Step {
@@ -444,7 +534,7 @@ fn eof_status(head: Head<'_>) -> Option<Status> {
 }
 
 /// The status flags of an OK: header(1) affected rows(lenenc) insert id(lenenc) status(2).
-fn ok_status(head: Head<'_>) -> Option<Status> {
+pub fn ok_status(head: Head<'_>) -> Option<Status> {
     let rest = head.bytes.get(1..)?;
     let (_, size) = lenenc::decode(rest)?;
     let rest = rest.get(size..)?;

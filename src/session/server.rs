@@ -2,9 +2,9 @@
 
 use super::event::{Event, EventSet};
 use super::exchanges::Exchanges;
-use super::response::{Response, wants_auth_answer};
+use super::response::{Response, ok_status, wants_auth_answer};
 use super::step::{Head, PacketKind, Step, Violation};
-use crate::wire::{Capabilities, Com};
+use crate::wire::{Capabilities, Com, Status};
 
 /// The state of a connection whose far end is a server.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct ServerSession {
     /// What both sides agreed on.
     negotiated: Capabilities,
     exchanges: Exchanges,
+    /// What its last OK or EOF said.
+    status: Status,
     /// The number of the next packet, whichever way it goes.
     pub seq: u8,
 }
@@ -38,6 +40,7 @@ impl Default for ServerSession {
             really_offered: Capabilities::empty(),
             negotiated: Capabilities::empty(),
             exchanges: Exchanges::default(),
+            status: Status::AUTOCOMMIT,
             seq: 0,
         }
     }
@@ -87,6 +90,16 @@ impl ServerSession {
         self.really_offered
     }
 
+    /// What is known of its state, from its last OK or EOF: of all flags those that hold until
+    /// something changes them.
+    pub fn status(&self) -> Status {
+        self.status
+            & (Status::AUTOCOMMIT
+                | Status::IN_TRANS
+                | Status::IN_TRANS_READONLY
+                | Status::NO_BACKSLASH_ESCAPES)
+    }
+
     /// The response in progress.
     pub fn response(&self) -> Option<&Response> {
         self.exchanges.current()
@@ -106,7 +119,8 @@ impl ServerSession {
             Phase::AuthResult { .. } => match head.first() {
                 Some(0x00) => Ok(step(PacketKind::Ok, Event::ServerWaitCommand)),
                 Some(0xFF) => Ok(step(PacketKind::Err, Event::ServerReceivedError)),
-                Some(0xFE | 0x01) => Ok(Step {
+                // A switch, more data, or the next factor.
+                Some(0xFE | 0x01 | 0x02) => Ok(Step {
                     done: false,
                     ..step(PacketKind::AuthData, Event::ServerSendingAuth)
                 }),
@@ -158,7 +172,10 @@ impl ServerSession {
             Phase::Greeting => self.phase = Phase::Auth,
             Phase::AuthResult { .. } => {
                 self.phase = match step.kind {
-                    PacketKind::Ok => Phase::Ready,
+                    PacketKind::Ok => {
+                        self.status = ok_status(head).unwrap_or(self.status);
+                        Phase::Ready
+                    }
                     PacketKind::Err => Phase::Refused,
                     _ => Phase::AuthResult {
                         we_may_speak: wants_auth_answer(head),
@@ -168,6 +185,7 @@ impl ServerSession {
             _ => {
                 if let Some(response) = self.exchanges.current_mut() {
                     response.step(head, self.negotiated)?;
+                    self.status = response.status().unwrap_or(self.status);
                     if step.done {
                         self.exchanges.finish();
                     }

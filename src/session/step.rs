@@ -77,6 +77,8 @@ pub enum PacketKind {
     Prepared,
     /// The server asks for a file.
     Infile,
+    /// How far MariaDB has come with a command.
+    Progress,
     /// A piece of a file from the client, or of a binlog from the server.
     Data,
 }
@@ -98,6 +100,7 @@ impl PacketKind {
             PacketKind::AuthData => "authdata",
             PacketKind::Prepared => "prepared",
             PacketKind::Infile => "infile",
+            PacketKind::Progress => "progress",
             PacketKind::Data => "data",
         }
     }

@@ -118,11 +118,15 @@ impl Capabilities {
             | Self::IGNORE_SIGPIPE.bits(),
     );
 
-    /// What the proxy can follow today. A handshake that passes through is masked with it, so that
-    /// client and server never agree on something that would change the bytes behind its back: no
-    /// TLS, no compression, no query attributes, no results without definitions, no second
-    /// factors, none of MariaDB's extensions and no bit that has yet no name.
-    pub const FOLLOWED: Self = Self::from_bits_retain(
+    /// Either of them puts a byte behind a column count that says whether definitions follow:
+    /// MySQL's, and MariaDB's.
+    pub const BARE_RESULTS: Self =
+        Self::OPTIONAL_RESULTSET_METADATA.union(Self::MARIADB_CACHE_METADATA);
+
+    /// What the proxy offers of itself where a script says nothing else: what any client library
+    /// understands and any server has, so that clients of different kinds can be linked to the
+    /// same servers.
+    pub const USUAL: Self = Self::from_bits_retain(
         Self::LONG_PASSWORD.bits()
             | Self::FOUND_ROWS.bits()
             | Self::LONG_FLAG.bits()
@@ -148,6 +152,26 @@ impl Capabilities {
             | Self::DEPRECATE_EOF.bits()
             | Self::REMEMBER_OPTIONS.bits(),
     );
+
+    /// What the proxy can follow. A handshake that passes through is masked with it, so that
+    /// client and server never agree on something that would change the bytes behind its back: no
+    /// COM_MULTI, and no bit that has yet no name. (TLS and compression concern one leg alone.)
+    pub const FOLLOWED: Self = Self::from_bits_retain(
+        Self::USUAL.bits()
+            | Self::OPTIONAL_RESULTSET_METADATA.bits()
+            | Self::QUERY_ATTRIBUTES.bits()
+            | Self::MULTI_FACTOR_AUTHENTICATION.bits()
+            | Self::MARIADB_PROGRESS.bits()
+            | Self::MARIADB_STMT_BULK_OPERATIONS.bits()
+            | Self::MARIADB_EXTENDED_METADATA.bits()
+            | Self::MARIADB_CACHE_METADATA.bits()
+            | Self::MARIADB_BULK_UNIT_RESULTS.bits(),
+    );
+
+    /// What of this travels: the extended bits do not beside LONG_PASSWORD.
+    pub const fn sendable(self) -> Self {
+        Self::from_halves(self.low(), self.sendable_extended())
+    }
 
     /// The 32 bits of MySQL.
     pub const fn low(self) -> u32 {
@@ -200,14 +224,13 @@ mod tests {
             Capabilities::SSL,
             Capabilities::COMPRESS,
             Capabilities::ZSTD_COMPRESSION,
-            Capabilities::QUERY_ATTRIBUTES,
-            Capabilities::OPTIONAL_RESULTSET_METADATA,
-            Capabilities::MULTI_FACTOR_AUTHENTICATION,
             Capabilities::CAPABILITY_EXTENSION,
+            Capabilities::MARIADB_COM_MULTI,
         ] {
             assert!(!Capabilities::FOLLOWED.contains(flag), "{flag:?}");
         }
-        assert_eq!(Capabilities::FOLLOWED.extended(), 0);
+        assert_eq!(Capabilities::FOLLOWED.extended() >> 6, 0);
+        assert_eq!(Capabilities::USUAL.extended(), 0);
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Default for Handshake {
             server_version: b"8.0.0-dpm".to_vec(),
             thread_id: 0,
             scramble: nonce().to_vec(),
-            capabilities: Capabilities::FOLLOWED,
+            capabilities: Capabilities::USUAL,
             character_set: 45,
             status: Status::AUTOCOMMIT,
             auth_plugin: Some(b"mysql_native_password".to_vec()),

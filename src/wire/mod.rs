@@ -11,7 +11,8 @@
 //!   [`AuthSwitch`], [`AuthMoreData`].
 //! - Answers of all kinds: [`Ok`], [`ErrPacket`], [`Eof`].
 //! - Commands: [`Command`]; answers of their own have COM_STATISTICS ([`Stats`]),
-//!   COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL ([`LocalInfile`]).
+//!   COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL ([`LocalInfile`]); [`Progress`]
+//!   comes in between.
 //! - Statements: [`Execute`] and [`BulkExecute`], whose parameters are [`ParamValue`]s of a
 //!   [`ParamType`]; the shorter commands about statements are accessors of [`Command`].
 //! - Results: [`ResultsetHeader`], [`Column`], rows of the text protocol ([`TextRow`],
@@ -50,6 +51,7 @@ mod ok;
 mod original;
 mod param;
 mod prepare_ok;
+mod progress;
 mod reader;
 mod resultset_header;
 pub mod row;
@@ -83,6 +85,7 @@ pub use ok::Ok;
 pub use original::Original;
 pub use param::{ParamError, ParamType, ParamValue};
 pub use prepare_ok::PrepareOk;
+pub use progress::Progress;
 pub use reader::Reader;
 pub use resultset_header::ResultsetHeader;
 pub use row::TextRow;
