@@ -3,13 +3,10 @@
 
 use super::conn::{Conn, ConnId, Numbering, Role, Transit};
 use super::core::Core;
+use super::{redirect, translation};
 use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 use crate::wire::{Capabilities, Com};
-
-/// How packets look depends on these; ends that differ in them need translation.
-pub(super) const TRANSLATED: Capabilities =
-    Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK);
 
 /// No packet of a login is longer than this; only those who are logged in may make us hold more.
 const MAX_LOGIN_PACKET: usize = 1 << 20;
@@ -287,9 +284,12 @@ impl Core {
             PacketKind::Err | PacketKind::AuthData => true,
             PacketKind::Command => {
                 receiver.is_none()
-                    || !head
-                        .first()
-                        .is_some_and(|first| Com(first).is_known() && Com(first) != Com::QUIT)
+                    || !head.first().is_some_and(|first| {
+                        let com = Com(first);
+                        com.is_known()
+                            && com != Com::QUIT
+                            && !translation::changes_command(com, difference(conn, receiver))
+                    })
             }
             PacketKind::Infile if conn.discard > 0 => true,
             _ if conn.discard > 0 => step.done,
@@ -302,14 +302,18 @@ impl Core {
                     _ => false,
                 })
             }
-            PacketKind::Ok | PacketKind::Eof | PacketKind::Column | PacketKind::Prepared => {
+            PacketKind::Ok
+            | PacketKind::Eof
+            | PacketKind::ResultsetHeader
+            | PacketKind::Column
+            | PacketKind::Prepared
+            | PacketKind::Progress => {
                 let ends = step.kind == PacketKind::Ok
                     || step.kind == PacketKind::Eof
                     || !step.synthesised.is_empty();
-                ends && (conn.orphaned && step.done
-                    || receiver.is_some_and(|receiver| {
-                        (conn.capabilities() ^ receiver.capabilities()).intersects(TRANSLATED)
-                    }))
+                ends && conn.orphaned && step.done
+                    || translation::changes(step.kind, ends, difference(conn, receiver))
+                    || step.kind == PacketKind::Ok && may_redirect(conn, receiver, head)
             }
             _ => conn.orphaned && step.done,
         }
@@ -386,9 +390,7 @@ impl Core {
                 }
                 Role::Server(session) => Some(
                     match step.kind {
-                        PacketKind::Command => {
-                            session.send_command(Com(head.first().unwrap_or_default()))
-                        }
+                        PacketKind::Command => session.send_command(head),
                         _ => session.send_data(head.len == 0),
                     }
                     .map_err(broken)?,
@@ -542,6 +544,22 @@ impl Core {
             }
         }
     }
+}
+
+/// What only one of the two has negotiated.
+fn difference(conn: &Conn, receiver: Option<&Conn>) -> Capabilities {
+    receiver.map_or(Capabilities::empty(), |receiver| {
+        conn.capabilities() ^ receiver.capabilities()
+    })
+}
+
+/// Whether an OK of a server's could send the client to another one, which it must not.
+fn may_redirect(conn: &Conn, receiver: Option<&Conn>, head: Head<'_>) -> bool {
+    receiver.is_some_and(|receiver| {
+        !conn.options.allow_redirect
+            && !receiver.options.allow_redirect
+            && redirect::tracks(head, conn.capabilities())
+    })
 }
 
 /// The size of the packet at the front with all its frames; while they are not all there, the size

@@ -4,13 +4,7 @@ use super::Proxy;
 use super::conn::{ConnId, Role};
 use super::core::Core;
 use super::error::ProxyError;
-use crate::wire::Capabilities;
-
-/// What a server may do only if its client expects it: a difference in these cannot be made up
-/// for.
-const SERVER_INITIATIVE: Capabilities = Capabilities::MULTI_RESULTS
-    .union(Capabilities::PS_MULTI_RESULTS)
-    .union(Capabilities::LOCAL_FILES);
+use super::translation::SERVER_INITIATIVE;
 
 impl Proxy {
     /// Links a client and a server, whose idle links to others are dissolved first.

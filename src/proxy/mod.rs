@@ -39,6 +39,7 @@ mod own_errors;
 mod packet;
 mod pump;
 mod put_through;
+mod redirect;
 #[cfg(test)]
 mod replay;
 mod run;
@@ -47,6 +48,7 @@ mod sockets;
 mod stats;
 mod take;
 mod tls;
+mod translation;
 mod watched_rows;
 
 use std::cell::{Cell, RefCell, RefMut};

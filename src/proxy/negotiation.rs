@@ -61,7 +61,7 @@ fn server_leg(leg: &ServerLeg<'_>, offered: Capabilities) -> Capabilities {
 
 /// The handshake for a client, forwarded or a script's, with what its leg is offered.
 pub(super) fn offer(handshake: &mut Handshake, options: &Options) {
-    handshake.capabilities = end_to_end(handshake.capabilities) | client_leg(options);
+    handshake.capabilities = (end_to_end(handshake.capabilities) | client_leg(options)).sendable();
 }
 
 /// The auth packet for a server, forwarded or a script's, with what its leg asks for.
@@ -160,16 +160,16 @@ mod tests {
     #[test]
     fn a_legs_bits_do_not_pass() {
         let server = Handshake {
-            capabilities: Capabilities::FOLLOWED | LEG,
+            capabilities: Capabilities::USUAL | LEG,
             ..Handshake::default()
         };
         let mut payload = Vec::new();
         server.encode(&mut payload);
         let offer = read_handshake(&payload).ok().unwrap();
-        assert_eq!(offer.really, Capabilities::FOLLOWED | LEG);
-        assert_eq!(offer.followed, Capabilities::FOLLOWED);
+        assert_eq!(offer.really, Capabilities::USUAL | LEG);
+        assert_eq!(offer.followed, Capabilities::USUAL);
         let masked = Handshake::decode(&offer.payload).unwrap();
-        assert_eq!(masked.capabilities, Capabilities::FOLLOWED);
+        assert_eq!(masked.capabilities, Capabilities::USUAL);
         assert_eq!(masked.scramble, server.scramble);
     }
 
@@ -181,10 +181,8 @@ mod tests {
         };
         let mut payload = Vec::new();
         auth.encode(&mut payload);
-        assert!(read_auth(&payload, Capabilities::FOLLOWED).is_err());
-        let asked = read_auth(&payload, Capabilities::FOLLOWED | LEG)
-            .ok()
-            .unwrap();
+        assert!(read_auth(&payload, Capabilities::USUAL).is_err());
+        let asked = read_auth(&payload, Capabilities::USUAL | LEG).ok().unwrap();
         assert_eq!(asked.capabilities & LEG, LEG);
         let masked = Auth::decode(&asked.payload).unwrap();
         assert_eq!(masked.capabilities, Auth::default().capabilities);

@@ -30,6 +30,9 @@ pub struct Options {
     pub tls_server: Option<TlsServer>,
     /// What is asked of a server of TLS. `None`: what the transport calls for.
     pub tls_client: Option<TlsClientOptions>,
+    /// Whether a server may tell the client to go to another one, past the proxy. Either end's
+    /// option is enough.
+    pub allow_redirect: bool,
     /// What clients are offered, or servers are asked for. `None`: clients both, servers nothing.
     pub compression: Option<Compression>,
     /// From where a listener wants a header of the PROXY protocol.
@@ -88,6 +91,7 @@ impl Default for Options {
             max_clients: None,
             tls_server: None,
             tls_client: None,
+            allow_redirect: false,
             compression: None,
             trusted: Vec::new(),
             proxy_header: None,

@@ -6,7 +6,7 @@ use super::hooks::{Incoming, Verdict};
 use super::own_errors::{error_packet, error_text};
 use super::take::{Taken, last_seq, payload_of};
 use crate::session::{EventSet, PacketKind};
-use crate::wire::{Com, Eof, Status};
+use crate::wire::{Com, Eof};
 
 impl Proxy {
     /// Handles the packet that these frames hold.
@@ -170,7 +170,7 @@ impl Proxy {
         for event in taken.step.synthesised {
             let eof = Eof {
                 warnings: 0,
-                status: Status::AUTOCOMMIT,
+                status: taken.status,
             };
             let mut payload = Vec::new();
             eof.encode(taken.capabilities, &mut payload);

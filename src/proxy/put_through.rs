@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::advance::TRANSLATED;
 use super::conn::{ConnId, Numbering, Role};
 use super::core::Core;
-use super::ending::{self, Ending};
 use super::negotiation::{self, ServerLeg};
+use super::redirect;
 use super::take::Taken;
-use crate::session::{ClientSession, Event, EventSet, Head, PacketKind};
-use crate::wire::{Auth, Capabilities, Com, Eof, Handshake, Ok as OkPacket, Status};
+use super::translation::{self, Translated, cursor_eof, late_columns_eof};
+use crate::session::{Event, EventSet, Head, PacketKind};
+use crate::wire::{Auth, Capabilities, Eof, Handshake};
 
 /// What came of putting a packet on a connection.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Core {
         let Some((from, receiver)) = self.pair_mut(id, to) else {
             return Ok(Put::default());
         };
-        let differs = (taken.capabilities ^ receiver.capabilities()).intersects(TRANSLATED);
+        let guarded = !from.options.allow_redirect && !receiver.options.allow_redirect;
         let mut numbering = taken.numbering;
         let mut done = false;
         let mut columns_eof = None;
@@ -57,7 +57,13 @@ impl Core {
                     }
                     PacketKind::AuthData => session.send_auth_data()?,
                     PacketKind::Command => {
-                        session.send_command(Com(payload.first().copied().unwrap_or_default()))?
+                        if let Role::Client(client) = &from.role {
+                            let other = translation::command(client, session, &payload);
+                            if let Translated::Other(other) = other.map_err(|e| e.to_string())? {
+                                payload = Cow::Owned(other);
+                            }
+                        }
+                        session.send_command(Head::of(&payload))?
                     }
                     _ => session.send_data(payload.is_empty())?,
                 };
@@ -71,7 +77,7 @@ impl Core {
                     && session.capabilities().contains(Capabilities::DEPRECATE_EOF)
                 {
                     session.swallow_eof();
-                    if session.take_withheld_end() {
+                    if step.done && session.take_withheld_end() {
                         put.events = receiver.armed.and(Event::ClientWaiting.set());
                         receiver.info.state.set(Some(Event::ClientWaiting));
                         self.resume_client(to);
@@ -96,8 +102,10 @@ impl Core {
                 } else {
                     let mut opens_cursor = false;
                     if session.response().is_some_and(|r| r.owes_columns_eof())
-                        && step.kind != PacketKind::Eof
-                        && step.kind != PacketKind::Err
+                        && !matches!(
+                            step.kind,
+                            PacketKind::Eof | PacketKind::Err | PacketKind::Progress
+                        )
                     {
                         columns_eof = late_columns_eof(session, &payload, taken)?;
                         opens_cursor = columns_eof.is_none();
@@ -105,12 +113,19 @@ impl Core {
                     if opens_cursor {
                         // The one EOF is all.
                         payload = Cow::Owned(cursor_eof(&payload, taken.capabilities)?);
-                    } else if differs {
-                        match translate(session, &payload, taken)? {
+                    } else {
+                        match translation::answer(session, &payload, taken)? {
                             Translated::Same => {}
                             Translated::Nothing => return Ok(Put::default()),
                             Translated::Other(other) => payload = Cow::Owned(other),
                         }
+                    }
+                    let login = !session.authenticated();
+                    if guarded
+                        && step.kind == PacketKind::Ok
+                        && let Some(other) = redirect::without_in(&payload, session, login)?
+                    {
+                        payload = Cow::Owned(other);
                     }
                     let sent = session.send(Head::of(&payload), None)?;
                     put.events = sent.events;
@@ -180,87 +195,4 @@ pub(super) fn numbering_of(done: bool) -> Numbering {
     } else {
         Numbering::GoesOn
     }
-}
-
-/// The EOF behind columns for a client that wants one, now that the packet behind them is there;
-/// `None` if that packet says that a cursor is open, so that no rows follow.
-fn late_columns_eof(
-    session: &mut ClientSession,
-    payload: &[u8],
-    taken: &Taken<'_>,
-) -> Result<Option<Vec<u8>>, String> {
-    let mut status = Status::AUTOCOMMIT;
-    if taken.step.kind == PacketKind::Ok {
-        let ok = OkPacket::decode(payload, taken.capabilities).map_err(|e| e.to_string())?;
-        if ok.status.contains(Status::CURSOR_EXISTS)
-            && !ok.status.contains(Status::MORE_RESULTS_EXISTS)
-        {
-            return Ok(None);
-        }
-        status = ok.status;
-    }
-    let mut eof = Vec::new();
-    Eof {
-        warnings: 0,
-        status,
-    }
-    .encode(session.capabilities(), &mut eof);
-    session.send(Head::of(&eof), None)?;
-    Ok(Some(eof))
-}
-
-/// The EOF that says a cursor is open, from the OK that says so.
-fn cursor_eof(payload: &[u8], capabilities: Capabilities) -> Result<Vec<u8>, String> {
-    let ok = OkPacket::decode(payload, capabilities).map_err(|error| error.to_string())?;
-    let mut eof = Vec::new();
-    Eof {
-        warnings: ok.warnings,
-        status: ok.status,
-    }
-    .encode(Capabilities::PROTOCOL_41, &mut eof);
-    Ok(eof)
-}
-
-enum Translated {
-    Same,
-    Nothing,
-    Other(Vec<u8>),
-}
-
-/// An OK or EOF of a server that negotiated something else than the client did.
-fn translate(
-    session: &mut ClientSession,
-    payload: &[u8],
-    taken: &Taken<'_>,
-) -> Result<Translated, String> {
-    let capabilities = taken.capabilities;
-    // The end of a procedure's OUT parameters may leave out that an OK follows.
-    let more = if taken.step.events.has(Event::ServerSendingEof) {
-        Status::MORE_RESULTS_EXISTS
-    } else {
-        Status::empty()
-    };
-    let encoded = match taken.step.kind {
-        PacketKind::Ok => {
-            let mut ok = OkPacket::decode(payload, capabilities).map_err(|e| e.to_string())?;
-            ok.status |= more;
-            // What ends rows, and answers some commands, is an EOF in the form of the other shape.
-            if ok.header == 0xFE {
-                let eof = Eof {
-                    warnings: ok.warnings,
-                    status: ok.status,
-                };
-                ending::translate_eof(session, &eof, &ok)
-            } else {
-                ending::encode(session, Ending::Ok(&ok))
-            }
-        }
-        PacketKind::Eof => {
-            let mut eof = Eof::decode(payload, capabilities).map_err(|e| e.to_string())?;
-            eof.status |= more;
-            ending::encode(session, Ending::Eof(&eof))
-        }
-        _ => return Ok(Translated::Same),
-    };
-    Ok(encoded.map_or(Translated::Nothing, Translated::Other))
 }

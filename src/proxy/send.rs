@@ -10,6 +10,7 @@ use super::error::ProxyError;
 use super::negotiation::{self, ServerLeg};
 use super::options::Options;
 use super::put_through::{Put, numbering_of};
+use super::{redirect, translation};
 use crate::session::{ClientSession, Event, Head, PacketKind, Sent, ServerSession};
 use crate::wire::{
     Auth, Capabilities, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket,
@@ -238,10 +239,15 @@ fn to_client(
             let offered = handshake.capabilities;
             return Ok((session.send_handshake(offered)?, true));
         }
-        Packet::Ok(ok) => match ending::encode(session, Ending::Ok(ok)) {
-            Some(encoded) => *payload = encoded,
-            None => return Ok((silent, false)),
-        },
+        Packet::Ok(ok) => {
+            let login = !session.authenticated();
+            let other = (!options.allow_redirect).then(|| redirect::without(ok, login));
+            let ok = other.as_ref().and_then(Option::as_ref).unwrap_or(ok);
+            match ending::encode(session, Ending::Ok(ok)) {
+                Some(encoded) => *payload = encoded,
+                None => return Ok((silent, false)),
+            }
+        }
         Packet::Eof(_) if session.take_withheld_end() => {
             let sent = Sent {
                 events: Event::ClientWaiting.set(),
@@ -257,9 +263,15 @@ fn to_client(
         // Before the capabilities are agreed on there is no telling that the client would not
         // understand an SQLSTATE.
         Packet::Err(err) => err.encode(capabilities | Capabilities::PROTOCOL_41, payload),
-        Packet::ResultsetHeader(header) => header.encode(capabilities, payload),
+        Packet::ResultsetHeader(header) => {
+            translation::check_definitions(header.definitions, capabilities)?;
+            header.encode(capabilities, payload);
+        }
         Packet::Column(column) => column.encode(capabilities, payload),
-        Packet::Prepared(prepared) => prepared.encode(capabilities, payload),
+        Packet::Prepared(prepared) => {
+            translation::check_definitions(prepared.definitions, capabilities)?;
+            prepared.encode(capabilities, payload);
+        }
         Packet::Infile(infile) => infile.encode(capabilities, payload),
         // A client that did not ask for reports would take one for an ERR.
         Packet::Progress(_) if !capabilities.contains(Capabilities::MARIADB_PROGRESS) => {
@@ -299,9 +311,8 @@ fn to_server(
                     command.com.0
                 ));
             }
-            let events = session.send_command(command.com)?;
             command.encode(session.capabilities(), payload);
-            Ok(events)
+            session.send_command(Head::of(payload))
         }
         Packet::AuthData(bytes) => {
             payload.extend_from_slice(bytes);

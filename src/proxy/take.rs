@@ -9,7 +9,7 @@ use super::negotiation;
 use super::tls;
 use crate::session::{Event, EventSet, Head, PacketKind, Step};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
-use crate::wire::{Capabilities, Com, ErrPacket, SslRequest};
+use crate::wire::{Capabilities, Com, ErrPacket, SslRequest, Status};
 
 /// A packet that its session has taken.
 pub(super) struct Taken<'a> {
@@ -26,6 +26,8 @@ pub(super) struct Taken<'a> {
     pub discard: bool,
     /// How it is numbered for the other end.
     pub numbering: Numbering,
+    /// What is known of a server's state.
+    pub status: Status,
     /// The command that a server is answering.
     pub answers: Option<Com>,
     /// A command that nobody knows, which is answered rather than shown.
@@ -99,6 +101,7 @@ impl Core {
         let frames = u8::try_from(payload.len() / MAX_PAYLOAD).unwrap_or_default();
         let mut unasked = false;
         let mut answers = None;
+        let mut status = Status::AUTOCOMMIT;
         let mut unknown = false;
         let mut payload = Cow::Borrowed(payload);
         let step = match &mut conn.role {
@@ -106,7 +109,9 @@ impl Core {
             Role::Server(session) => {
                 unasked = session.unasked();
                 answers = session.response().map(|response| response.com());
-                session.receive(head)
+                let step = session.receive(head);
+                status = session.status();
+                step
             }
             Role::Listener(_) => return Err("a listener sends nothing".to_string().into()),
         };
@@ -172,6 +177,7 @@ impl Core {
             info,
             numbering,
             answers,
+            status,
             step,
             payload,
             capabilities,

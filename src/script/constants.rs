@@ -6,7 +6,7 @@ use super::conn;
 use super::param;
 use super::runtime;
 use crate::session::Event;
-use crate::wire::{Capabilities, ColumnType, Com, Status, column_flags};
+use crate::wire::{Capabilities, ColumnType, Com, Status, column_flags, session_changes};
 
 /// `dpm.INADDR_ANY`: every address of this machine.
 pub const INADDR_ANY: &str = "0.0.0.0 and ::";
@@ -27,6 +27,7 @@ pub fn add(table: &Table) -> mlua::Result<()> {
                 .map(|(name, event)| (*name, *event as u64)),
         )
         .chain(Com::ALL.iter().map(|(name, com)| (*name, com.0.into())))
+        .chain(session_changes::change_type::ALL.iter().copied())
         .chain(
             Capabilities::ALL
                 .iter()

@@ -46,6 +46,7 @@ mod row;
 mod rset;
 mod runtime;
 mod send;
+mod session_changes;
 mod signals;
 mod state;
 mod statement;

@@ -51,6 +51,8 @@ pub enum Access<T> {
     Optional(usize, fn(&T) -> Option<&[u8]>, Set<T, Option<Vec<u8>>>),
     /// A string of exactly so many bytes.
     Exactly(usize, fn(&T) -> &[u8], Set<T, Vec<u8>>),
+    /// True or false.
+    Boolean(fn(&T) -> bool, Set<T, bool>),
     /// Bits: a constant asks for one, or with a boolean sets it; no argument reads them all.
     Flags(u64, Get<T, u64>, Set<T, u64>),
 }
@@ -109,6 +111,11 @@ impl<T> Accessor<T> {
         Self::new(name, Access::Bytes(usize::MAX, get, None))
     }
 
+    /// True or false.
+    pub fn boolean(name: &'static str, get: fn(&T) -> bool, set: Set<T, bool>) -> Self {
+        Self::new(name, Access::Boolean(get, set))
+    }
+
     /// A string of a fixed length.
     pub fn exactly(
         name: &'static str,
@@ -147,6 +154,7 @@ impl<T> Accessor<T> {
             Access::Bytes(_, get, _) | Access::Exactly(_, get, _) => {
                 Ok(Value::String(lua.create_string(get(packet))?))
             }
+            Access::Boolean(get, _) => Ok(Value::Boolean(get(packet))),
             Access::Optional(_, get, _) => match get(packet) {
                 Some(bytes) => Ok(Value::String(lua.create_string(bytes)?)),
                 None => Ok(Value::Nil),
@@ -167,6 +175,10 @@ impl<T> Accessor<T> {
                     Ok(Change::Bytes(set, bytes.as_bytes().to_vec()))
                 }
                 _ => Err(format!("a string of exactly {len} bytes")),
+            },
+            Access::Boolean(_, set) => match value {
+                Value::Boolean(value) => Ok(Change::Boolean(set, *value)),
+                _ => Err("true or false".to_string()),
             },
             Access::Optional(_, _, set) if value.is_nil() => Ok(Change::Optional(set, None)),
             Access::Optional(max, _, set) => {
@@ -235,6 +247,8 @@ pub enum Change<T> {
     Integer(Set<T, u64>, u64),
     /// A string.
     Bytes(Set<T, Vec<u8>>, Vec<u8>),
+    /// True or false.
+    Boolean(Set<T, bool>, bool),
     /// A string or nil.
     Optional(Set<T, Option<Vec<u8>>>, Option<Vec<u8>>),
 }
@@ -245,6 +259,7 @@ impl<T> Change<T> {
         match self {
             Change::Integer(set, value) => set(packet, value),
             Change::Bytes(set, value) => set(packet, value),
+            Change::Boolean(set, value) => set(packet, value),
             Change::Optional(set, value) => set(packet, value),
         }
     }

@@ -34,6 +34,7 @@ pub const LISTENER: &[&str] = &[
     "idle_timeout",
     "max_clients",
     "tls",
+    "allow_redirect",
     "compression",
     "proxy_protocol",
 ];
@@ -45,6 +46,7 @@ pub const CONNECT: &[&str] = &[
     "handshake_timeout",
     "idle_timeout",
     "tls",
+    "allow_redirect",
     "compression",
     "proxy_protocol",
     "client",
@@ -93,6 +95,10 @@ pub fn read(
             Value::Number(n) => Some(*n),
             _ => None,
         };
+        let boolean = || match value {
+            Value::Boolean(boolean) => Ok(boolean),
+            _ => Err(wrong(args, &key, "true or false".to_string(), &value)),
+        };
         let seconds = || match number {
             Some(n) if (0.0..=MAX_SECONDS).contains(&n) => Ok(Duration::from_secs_f64(n)),
             _ => Err(wrong(
@@ -109,6 +115,7 @@ pub fn read(
             "max_clients" => options.max_clients = Some(bytes(1 << 20)?),
             "connect_timeout" => options.connect_timeout = seconds()?,
             "handshake_timeout" => options.handshake_timeout = seconds()?,
+            "allow_redirect" => options.allow_redirect = boolean()?,
             "drain" => options.drain = seconds()?,
             "tls" if known.contains(&"max_clients") => {
                 options.tls_server = tls_options::of_listener(args, &value)?;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::function::Methods;
 use super::object::{Accessor, PAYLOAD, PacketObject};
+use super::session_changes;
 use crate::wire::{
     Auth, Capabilities, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok, Progress, Status,
 };
@@ -127,6 +128,10 @@ impl PacketObject for Ok {
             ),
             Accessor::bytes("message", MESSAGE, |p| &p.message, |p, v| p.message = v),
         ]
+    }
+
+    fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
+        session_changes::add(methods)
     }
 }
 

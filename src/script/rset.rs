@@ -52,7 +52,10 @@ impl Rset {
     /// One that begins on the wire.
     pub fn arrived(header: ResultsetHeader, binary: bool) -> Rset {
         let arrived = Arrived {
-            announced: header.columns,
+            announced: match header.definitions {
+                true => header.columns,
+                false => 0,
+            },
             ..Arrived::default()
         };
         Rset {
@@ -137,6 +140,14 @@ fn field_count(lua: &Lua, rset: &Rset, args: &Args) -> Answer {
         return one(integer(lua, rset.field_count())?);
     }
     rset.set_field_count(args.integer(0, "", u16::MAX.into())?);
+    nothing()
+}
+
+fn fields_follow(rset: &Rset, args: &Args) -> Answer {
+    if args.is_empty() {
+        return one(Value::Boolean(rset.header.borrow().definitions));
+    }
+    rset.header.borrow_mut().definitions = args.boolean(0, "")?;
     nothing()
 }
 
@@ -271,6 +282,7 @@ impl UserData for Rset {
                 rset.set_binary(args.boolean(0, "")?);
                 nothing()
             })?;
+            methods.add::<Rset>("fields_follow", |_, rset, args| fields_follow(rset, args))?;
             methods.add::<Rset>("add_field", |_, rset, args| add_field(rset, args))?;
             methods.add::<Rset>("remove_field", |_, rset, args| remove_field(rset, args))?;
             let own = fast.clone();

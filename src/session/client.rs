@@ -3,6 +3,7 @@
 use super::event::{Event, EventSet};
 use super::exchanges::Exchanges;
 use super::response::{Response, wants_auth_answer};
+use super::statements::Statements;
 use super::step::{Head, PacketKind, Step, Violation};
 use crate::wire::{Capabilities, Com};
 
@@ -16,6 +17,8 @@ pub struct ClientSession {
     /// The exchange that has just ended may still be followed by so many EOFs which, under
     /// CLIENT_DEPRECATE_EOF, are not on the wire.
     eofs_due: u8,
+    /// Its statements; noted only where attributes may come with their execution.
+    statements: Statements,
     /// The client has all of the answer, but the server's EOF, which is not on the wire here, is
     /// still to come: the exchange is over only then.
     end_withheld: bool,
@@ -44,6 +47,7 @@ impl Default for ClientSession {
             negotiated: Capabilities::empty(),
             exchanges: Exchanges::default(),
             eofs_due: 0,
+            statements: Statements::default(),
             end_withheld: false,
             seq: 0,
         }
@@ -173,6 +177,9 @@ impl ClientSession {
             PacketKind::Command => {
                 let com = Com(head.first().unwrap_or_default());
                 self.eofs_due = 0;
+                if self.negotiated.contains(Capabilities::QUERY_ATTRIBUTES) {
+                    self.statements.command(head);
+                }
                 if com.expects_answer()
                     && let Some(seq) = self.exchanges.push(com, seq)
                 {
@@ -210,6 +217,11 @@ impl ClientSession {
         if kind != PacketKind::Command || self.exchanges.amend_response_seq(seq) {
             self.seq = seq;
         }
+    }
+
+    /// How many parameters one of its statements takes, if it may send attributes too.
+    pub fn statement_params(&self, id: u32) -> u16 {
+        self.statements.params(id)
     }
 
     /// How many responses are still owed.
@@ -303,6 +315,11 @@ impl ClientSession {
                     .map_err(|_| self.forbids(what))?;
                 if kind.is_some_and(|kind| !same_kind(kind, step.kind)) {
                     return Err(self.forbids(what));
+                }
+                if step.kind == PacketKind::Prepared
+                    && self.negotiated.contains(Capabilities::QUERY_ATTRIBUTES)
+                {
+                    self.statements.prepared(head);
                 }
                 if !step.done {
                     if let Some(current) = self.exchanges.current_mut() {

@@ -5,6 +5,7 @@
 //!
 //! - [`client`]: the connection of a client; [`server`]: the connection to a server
 //! - [`response`]: one command's answer, the same on both legs
+//! - [`statements`]: what is known of those that are prepared
 //! - [`exchanges`]: the commands that wait for theirs
 //! - [`event`]: the states by the names that scripts know
 //! - [`rows`]: the fast path over a resultset
@@ -15,10 +16,11 @@ pub mod exchanges;
 pub mod response;
 pub mod rows;
 pub mod server;
+pub mod statements;
 pub mod step;
 
 pub use client::{ClientSession, Sent};
 pub use event::{Event, EventSet};
-pub use response::Response;
+pub use response::{Response, ok_status};
 pub use server::ServerSession;
 pub use step::{HEAD, Head, PacketKind, Step, Violation};

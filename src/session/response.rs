@@ -262,24 +262,22 @@ impl Response {
                 self.phase = Phase::Rows;
                 Ok(step)
             }
-            Phase::Rows => {
-                match terminator(head, deprecate_eof) {
-                    None => {
-                        self.eofs_due = 0;
-                        Ok(next(self.row_kind(), Event::ServerSendingRows))
-                    }
-                    Some((kind, status)) => {
-                        self.eofs_due = 0;
-                        let more = std::mem::take(&mut self.out_params);
-                        let mut status = status.ok_or_else(violation)?;
-                        status.set(
-                            Status::MORE_RESULTS_EXISTS,
-                            more || status.contains(Status::MORE_RESULTS_EXISTS),
-                        );
-                        self.result_end(kind, status)
-                    }
+            Phase::Rows => match terminator(head, deprecate_eof) {
+                None => {
+                    self.eofs_due = 0;
+                    Ok(next(self.row_kind(), Event::ServerSendingRows))
                 }
-            }
+                Some((kind, status)) => {
+                    self.eofs_due = 0;
+                    let more = std::mem::take(&mut self.out_params);
+                    let mut status = status.ok_or_else(violation)?;
+                    status.set(
+                        Status::MORE_RESULTS_EXISTS,
+                        more || status.contains(Status::MORE_RESULTS_EXISTS),
+                    );
+                    self.result_end(kind, status)
+                }
+            },
             Phase::InfileData => Err(violation()),
             Phase::InfileResult => match first {
                 0x00 => self.result_end(PacketKind::Ok, ok_status(head).ok_or_else(violation)?),
@@ -533,7 +531,7 @@ fn eof_status(head: Head<'_>) -> Option<Status> {
     }
 }
 
-/// The status flags of an OK: header(1) affected rows(lenenc) insert id(lenenc) status(2).
+/// The status flags of an OK, from its first bytes: header(1) affected rows(lenenc) insert id(lenenc) status(2).
 pub fn ok_status(head: Head<'_>) -> Option<Status> {
     let rest = head.bytes.get(1..)?;
     let (_, size) = lenenc::decode(rest)?;

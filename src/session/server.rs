@@ -3,6 +3,7 @@
 use super::event::{Event, EventSet};
 use super::exchanges::Exchanges;
 use super::response::{Response, ok_status, wants_auth_answer};
+use super::statements::Statements;
 use super::step::{Head, PacketKind, Step, Violation};
 use crate::wire::{Capabilities, Com, Status};
 
@@ -17,6 +18,8 @@ pub struct ServerSession {
     /// What both sides agreed on.
     negotiated: Capabilities,
     exchanges: Exchanges,
+    /// Its statements; noted only where it takes attributes with their execution.
+    statements: Statements,
     /// What its last OK or EOF said.
     status: Status,
     /// The number of the next packet, whichever way it goes.
@@ -40,6 +43,7 @@ impl Default for ServerSession {
             really_offered: Capabilities::empty(),
             negotiated: Capabilities::empty(),
             exchanges: Exchanges::default(),
+            statements: Statements::default(),
             status: Status::AUTOCOMMIT,
             seq: 0,
         }
@@ -186,6 +190,11 @@ impl ServerSession {
                 if let Some(response) = self.exchanges.current_mut() {
                     response.step(head, self.negotiated)?;
                     self.status = response.status().unwrap_or(self.status);
+                    if step.kind == PacketKind::Prepared
+                        && self.negotiated.contains(Capabilities::QUERY_ATTRIBUTES)
+                    {
+                        self.statements.prepared(head);
+                    }
                     if step.done {
                         self.exchanges.finish();
                     }
@@ -236,16 +245,25 @@ impl ServerSession {
         }
     }
 
-    /// Sends a command, whose frames are to be numbered from 0.
+    /// How many parameters one of its statements takes, if it takes attributes too.
+    pub fn statement_params(&self, id: u32) -> u16 {
+        self.statements.params(id)
+    }
+
+    /// Sends the command that begins like this, whose frames are to be numbered from 0.
     ///
     /// # Errors
     /// Nobody is logged in, or the server would take it for something else.
-    pub fn send_command(&mut self, com: Com) -> Result<EventSet, String> {
+    pub fn send_command(&mut self, head: Head<'_>) -> Result<EventSet, String> {
+        let com = Com(head.first().unwrap_or_default());
         let takes_it_for_data = self.exchanges.current().is_some_and(|response| {
             response.wants_file() || response.wants_auth() || response.is_binlog()
         });
         if self.phase != Phase::Ready || takes_it_for_data {
             return Err(self.forbids("a command"));
+        }
+        if self.negotiated.contains(Capabilities::QUERY_ATTRIBUTES) {
+            self.statements.command(head);
         }
         if com.expects_answer() {
             self.exchanges.push(com, 1);

@@ -15,6 +15,8 @@
 //!   comes in between.
 //! - Statements: [`Execute`] and [`BulkExecute`], whose parameters are [`ParamValue`]s of a
 //!   [`ParamType`]; the shorter commands about statements are accessors of [`Command`].
+//! - What comes with others: [`query_attributes`] in front of COM_QUERY's SQL,
+//!   [`session_changes`] at the end of an OK.
 //! - Results: [`ResultsetHeader`], [`Column`], rows of the text protocol ([`TextRow`],
 //!   [`row::encode`]) and of the binary one ([`binary_row`], whose values read as text, too).
 //!
@@ -40,6 +42,7 @@ mod eof;
 mod err;
 mod error;
 mod execute;
+pub mod execute_form;
 mod float_text;
 pub mod frame;
 mod handshake;
@@ -52,9 +55,11 @@ mod original;
 mod param;
 mod prepare_ok;
 mod progress;
+pub mod query_attributes;
 mod reader;
 mod resultset_header;
 pub mod row;
+pub mod session_changes;
 mod ssl_request;
 mod statement_command;
 mod stats;
@@ -86,9 +91,11 @@ pub use original::Original;
 pub use param::{ParamError, ParamType, ParamValue};
 pub use prepare_ok::PrepareOk;
 pub use progress::Progress;
+pub use query_attributes::Attribute;
 pub use reader::Reader;
 pub use resultset_header::ResultsetHeader;
 pub use row::TextRow;
+pub use session_changes::SessionChange;
 pub use ssl_request::SslRequest;
 pub use statement_command::{LAST_PREPARED, LongData};
 pub use stats::Stats;

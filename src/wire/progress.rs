@@ -69,7 +69,11 @@ mod tests {
         assert_eq!(packet.progress, 3333);
         assert_eq!(packet.info, b"copy to tmp table");
         let mut out = Vec::new();
-        Progress { original: Original::default(), ..packet }.encode(Capabilities::empty(), &mut out);
+        Progress {
+            original: Original::default(),
+            ..packet
+        }
+        .encode(Capabilities::empty(), &mut out);
         assert_eq!(out, payload);
     }
 

@@ -99,6 +99,7 @@ impl Command {
         Self {
             com,
             argument: Bytes::copy_from_slice(&statement_id.to_le_bytes()),
+            ..Self::default()
         }
     }
 }

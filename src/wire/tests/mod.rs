@@ -7,11 +7,11 @@ mod statements;
 use super::*;
 
 /// What this test's server and clients had agreed on, unless a test says otherwise.
-const AGREED: Capabilities = Capabilities::FOLLOWED
-    .difference(Capabilities::SESSION_TRACK.union(Capabilities::DEPRECATE_EOF));
+const AGREED: Capabilities =
+    Capabilities::USUAL.difference(Capabilities::SESSION_TRACK.union(Capabilities::DEPRECATE_EOF));
 
 /// The same with session tracking, and without EOF.
-const TRACKED: Capabilities = Capabilities::FOLLOWED;
+const TRACKED: Capabilities = Capabilities::USUAL;
 
 /// Gives packets with and without capabilities one shape.
 trait Packet: Sized + PartialEq + std::fmt::Debug {

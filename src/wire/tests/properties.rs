@@ -86,7 +86,7 @@ macro_rules! lossless_bytes {
 
 fn full_auth() -> Auth {
     Auth {
-        capabilities: Capabilities::FOLLOWED | Capabilities::ZSTD_COMPRESSION,
+        capabilities: Capabilities::USUAL | Capabilities::ZSTD_COMPRESSION,
         user: b"root".to_vec(),
         auth_response: vec![7; 20],
         database: Some(b"db".to_vec()),
@@ -221,7 +221,7 @@ proptest! {
 
     #[test]
     fn values_command(com: u8, argument in bytes()) {
-        check_values(&Command { com: Com(com), argument: Bytes::from(argument) }, AGREED)?;
+        check_values(&Command { com: Com(com), argument: Bytes::from(argument), ..Command::default() }, AGREED)?;
     }
 
     #[test]

@@ -305,12 +305,14 @@ fn short_commands() {
     let query = Command {
         com: Com::QUERY,
         argument: "SELECT 1".into(),
+        ..Command::default()
     };
     assert_eq!(query.statement_id(), None);
     assert_eq!(query.execute_flags(), None);
     let cut = Command {
         com: Com::STMT_SEND_LONG_DATA,
         argument: vec![1, 0, 0, 0, 1].into(),
+        ..Command::default()
     };
     assert!(cut.long_data().is_err());
 }

@@ -1,0 +1,208 @@
+//! What is done where client and server have negotiated differently: the one place that knows of
+//! each capability whether packets are translated for it, whether a link is refused, or whether it
+//! does no harm.
+//!
+//! | capability | the client alone has it | the server alone has it |
+//! | --- | --- | --- |
+//! | DEPRECATE_EOF | EOFs go, or become OKs | EOFs come, OKs become EOFs |
+//! | SESSION_TRACK | the OK's message changes its form | the changes go |
+//! | QUERY_ATTRIBUTES | counts and attributes go | counts come |
+//! | OPTIONAL_RESULTSET_METADATA, MARIADB_CACHE_METADATA | the byte comes, and says that definitions follow | refused: definitions could be left out |
+//! | MARIADB_EXTENDED_METADATA | comes, empty | goes |
+//! | MARIADB_PROGRESS | nothing: no report comes | reports go |
+//! | MULTI_RESULTS, PS_MULTI_RESULTS, LOCAL_FILES, MULTI_FACTOR_AUTHENTICATION | nothing: the server does not | refused: the server would |
+//! | MARIADB_STMT_BULK_OPERATIONS, MARIADB_BULK_UNIT_RESULTS, MULTI_STATEMENTS | nothing: the server says ERR, or does without | nothing: the client does not ask |
+//! | all others | concern the login, or no packet's form | likewise |
+
+use super::ending::{self, Ending};
+use super::take::Taken;
+use crate::session::{ClientSession, Event, Head, PacketKind, ServerSession};
+use crate::wire::{
+    Capabilities, Column, Com, Command, DecodeError, Eof, Ok as OkPacket, PrepareOk,
+    ResultsetHeader, Status, execute_form,
+};
+
+/// What a server may do only if its client expects it: a difference in these cannot be made up
+/// for.
+pub(super) const SERVER_INITIATIVE: Capabilities = Capabilities::MULTI_RESULTS
+    .union(Capabilities::PS_MULTI_RESULTS)
+    .union(Capabilities::LOCAL_FILES)
+    .union(Capabilities::MULTI_FACTOR_AUTHENTICATION)
+    .union(Capabilities::BARE_RESULTS);
+
+/// The form of OK and EOF, and whether there is one at all, depends on these.
+const ENDINGS: Capabilities = Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK);
+
+/// Whether a server's packet of this kind goes to the client as it is, though both have negotiated
+/// so differently. `ends`: an EOF stands behind it, on the wire or not.
+pub(super) fn changes(kind: PacketKind, ends: bool, difference: Capabilities) -> bool {
+    let changed_by = match kind {
+        PacketKind::Ok | PacketKind::Eof => ENDINGS,
+        PacketKind::ResultsetHeader => Capabilities::BARE_RESULTS,
+        PacketKind::Prepared => Capabilities::OPTIONAL_RESULTSET_METADATA,
+        PacketKind::Column => Capabilities::MARIADB_EXTENDED_METADATA,
+        PacketKind::Progress => Capabilities::MARIADB_PROGRESS,
+        _ => return false,
+    };
+    difference.intersects(changed_by) || ends && difference.intersects(ENDINGS)
+}
+
+/// The same for a client's command to its server.
+pub(super) fn changes_command(com: Com, difference: Capabilities) -> bool {
+    matches!(com, Com::QUERY | Com::STMT_EXECUTE)
+        && difference.intersects(Capabilities::QUERY_ATTRIBUTES)
+}
+
+/// What a packet looks like at the other end.
+pub(super) enum Translated {
+    /// As it did.
+    Same,
+    /// It does not get there.
+    Nothing,
+    /// Otherwise.
+    Other(Vec<u8>),
+}
+
+/// A client's command for a server that negotiated otherwise.
+pub(super) fn command(
+    client: &ClientSession,
+    server: &ServerSession,
+    payload: &[u8],
+) -> Result<Translated, DecodeError> {
+    let com = Com(payload.first().copied().unwrap_or_default());
+    let from = client.capabilities();
+    let to = server.capabilities();
+    if !changes_command(com, from ^ to) {
+        return Ok(Translated::Same);
+    }
+    let command = Command::decode(payload, from)?;
+    if com == Com::QUERY {
+        let mut other = Vec::new();
+        command.encode(to, &mut other);
+        return Ok(Translated::Other(other));
+    }
+    let id = command.statement_id().unwrap_or_default();
+    let other = match to.contains(Capabilities::QUERY_ATTRIBUTES) {
+        true => execute_form::with_count(payload, server.statement_params(id))?,
+        false => execute_form::without_attributes(payload, client.statement_params(id))?,
+    };
+    Ok(Translated::Other(other))
+}
+
+/// A server's packet for a client that negotiated otherwise.
+pub(super) fn answer(
+    session: &mut ClientSession,
+    payload: &[u8],
+    taken: &Taken<'_>,
+) -> Result<Translated, String> {
+    let from = taken.capabilities;
+    let to = session.capabilities();
+    let kind = taken.step.kind;
+    if !changes(kind, false, from ^ to) {
+        return Ok(Translated::Same);
+    }
+    let bad = |error: DecodeError| error.to_string();
+    let mut other = Vec::new();
+    match kind {
+        PacketKind::Ok | PacketKind::Eof => return ending(session, payload, taken),
+        PacketKind::ResultsetHeader => {
+            let header = ResultsetHeader::decode(payload, from).map_err(bad)?;
+            check_definitions(header.definitions, to)?;
+            header.encode(to, &mut other);
+        }
+        PacketKind::Prepared => {
+            let prepared = PrepareOk::decode(payload, from).map_err(bad)?;
+            check_definitions(prepared.definitions, to)?;
+            prepared.encode(to, &mut other);
+        }
+        PacketKind::Column => {
+            Column::decode(payload, from)
+                .map_err(bad)?
+                .encode(to, &mut other);
+        }
+        _ if !to.contains(Capabilities::MARIADB_PROGRESS) => return Ok(Translated::Nothing),
+        _ => return Ok(Translated::Same),
+    }
+    Ok(Translated::Other(other))
+}
+
+/// Definitions that are left out cannot be made up.
+pub(super) fn check_definitions(follow: bool, client: Capabilities) -> Result<(), String> {
+    if follow || client.intersects(Capabilities::BARE_RESULTS) {
+        return Ok(());
+    }
+    Err("the client has not agreed to results without column definitions".into())
+}
+
+/// An OK or EOF.
+fn ending(
+    session: &mut ClientSession,
+    payload: &[u8],
+    taken: &Taken<'_>,
+) -> Result<Translated, String> {
+    let capabilities = taken.capabilities;
+    // The end of a procedure's OUT parameters may leave out that an OK follows.
+    let more = if taken.step.events.has(Event::ServerSendingEof) {
+        Status::MORE_RESULTS_EXISTS
+    } else {
+        Status::empty()
+    };
+    let encoded = if taken.step.kind == PacketKind::Ok {
+        let mut ok = OkPacket::decode(payload, capabilities).map_err(|e| e.to_string())?;
+        ok.status |= more;
+        // What ends rows, and answers some commands, is an EOF in the form of the other shape.
+        if ok.header == 0xFE {
+            let eof = Eof {
+                warnings: ok.warnings,
+                status: ok.status,
+            };
+            ending::translate_eof(session, &eof, &ok)
+        } else {
+            ending::encode(session, Ending::Ok(&ok))
+        }
+    } else {
+        let mut eof = Eof::decode(payload, capabilities).map_err(|e| e.to_string())?;
+        eof.status |= more;
+        ending::encode(session, Ending::Eof(&eof))
+    };
+    Ok(encoded.map_or(Translated::Nothing, Translated::Other))
+}
+
+/// The EOF behind columns for a client that wants one, now that the packet behind them is there;
+/// `None` if that packet says that a cursor is open, so that no rows follow.
+pub(super) fn late_columns_eof(
+    session: &mut ClientSession,
+    payload: &[u8],
+    taken: &Taken<'_>,
+) -> Result<Option<Vec<u8>>, String> {
+    let mut status = taken.status;
+    if taken.step.kind == PacketKind::Ok {
+        let ok = OkPacket::decode(payload, taken.capabilities).map_err(|e| e.to_string())?;
+        if ok.status.contains(Status::CURSOR_EXISTS)
+            && !ok.status.contains(Status::MORE_RESULTS_EXISTS)
+        {
+            return Ok(None);
+        }
+        status = ok.status;
+    }
+    let mut eof = Vec::new();
+    Eof {
+        warnings: 0,
+        status,
+    }
+    .encode(session.capabilities(), &mut eof);
+    session.send(Head::of(&eof), None)?;
+    Ok(Some(eof))
+}
+
+/// The EOF that says a cursor is open, from the OK that says so.
+pub(super) fn cursor_eof(payload: &[u8], capabilities: Capabilities) -> Result<Vec<u8>, String> {
+    let ok = OkPacket::decode(payload, capabilities).map_err(|error| error.to_string())?;
+    let mut eof = Vec::new();
+    Eof {
+        warnings: ok.warnings,
+        status: ok.status,
+    }
+    .encode(Capabilities::PROTOCOL_41, &mut eof);
+    Ok(eof)
+}
