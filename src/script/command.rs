@@ -1,11 +1,13 @@
 //! What the cmd object has for commands about prepared statements.
 
-use mlua::{MultiValue, Value};
+use mlua::{Lua, MultiValue, Value};
 
 use super::error::{Answer, ScriptError};
 use super::function::{Args, Methods, nothing, number, one};
 use super::object::{PAYLOAD, Packet, reading, writing};
-use crate::wire::{Com, Command};
+use super::param::{to_lua, type_for};
+use super::statement::read_attributes;
+use crate::wire::{Attribute, Com, Command, query_attributes};
 
 const U16: u64 = u16::MAX as u64;
 const U32: u64 = u32::MAX as u64;
@@ -54,11 +56,49 @@ pub fn add_methods(methods: &Methods<'_>) -> mlua::Result<()> {
         let argument = [&id.to_le_bytes()[..], &param.to_le_bytes(), &data].concat();
         command.argument = argument.into();
         nothing()
-    })
+    })?;
+    methods.add::<Packet<Command>>("attributes", attributes)
+}
+
+/// The attributes of a query by their names, nil if there are none; written likewise.
+fn attributes(lua: &Lua, cmd: &Packet<Command>, args: &Args) -> Answer {
+    if args.is_empty() {
+        let bytes = reading(&cmd.0, args)?.attributes.clone();
+        if bytes.is_empty() {
+            return one(Value::Nil);
+        }
+        let (attributes, _) =
+            query_attributes::decode(&bytes).map_err(|error| args.error(error.to_string()))?;
+        let table = lua.create_table_with_capacity(0, attributes.len())?;
+        for attribute in &attributes {
+            let value = to_lua(lua, &attribute.value, &Value::NULL)?;
+            table.raw_set(lua.create_string(&attribute.name)?, value)?;
+        }
+        return one(Value::Table(table));
+    }
+    let mut written = Vec::new();
+    if !args.get(0).is_nil() {
+        let attributes: Vec<_> = read_attributes(args, args.table(0, "")?)?
+            .into_iter()
+            .map(|(name, value)| Attribute {
+                name,
+                param_type: type_for(&value, None),
+                value,
+            })
+            .collect();
+        if !attributes.is_empty() {
+            query_attributes::encode(&attributes, &mut written)
+                .map_err(|error| args.error(error.to_string()))?;
+        }
+    }
+    let mut command = writing(&cmd.0, args)?;
+    check(command.com == Com::QUERY, &command, args)?;
+    command.attributes = written.into();
+    nothing()
 }
 
 /// A flag accessor: without an argument all of them, nil if the command has none.
-fn execute_flags(_: &mlua::Lua, cmd: &Packet<Command>, args: &Args) -> Answer {
+fn execute_flags(_: &Lua, cmd: &Packet<Command>, args: &Args) -> Answer {
     let flags = reading(&cmd.0, args)?.execute_flags();
     if args.is_empty() {
         return number_or_nil(flags.map(u64::from));

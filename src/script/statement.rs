@@ -115,6 +115,11 @@ impl PacketObject for Statement {
                 |p| p.ok.warnings.into(),
                 |p, v| p.ok.warnings = v as u16,
             ),
+            Accessor::boolean(
+                "fields_follow",
+                |p| p.ok.definitions,
+                |p, v| p.ok.definitions = v,
+            ),
         ]
     }
 
@@ -372,7 +377,7 @@ fn read_types(
         .collect()
 }
 
-fn read_attributes(
+pub fn read_attributes(
     args: &Args,
     attributes: &Table,
 ) -> Result<Vec<(Vec<u8>, ParamValue)>, ScriptError> {
@@ -494,6 +499,10 @@ fn bulk_types(
 
 fn command(lua: &Lua, com: Com, argument: Vec<u8>) -> Answer {
     let argument = Bytes::from(argument);
-    let command = Packet::new(Command { com, argument });
+    let command = Packet::new(Command {
+        com,
+        argument,
+        ..Command::default()
+    });
     one(Value::UserData(lua.create_userdata(command)?))
 }

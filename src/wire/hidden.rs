@@ -55,7 +55,8 @@ mod tests {
                 "{:?}",
                 Command {
                     com: Com::CHANGE_USER,
-                    argument: secret.to_vec().into()
+                    argument: secret.to_vec().into(),
+                    ..Command::default()
                 }
             ),
         ];

@@ -40,11 +40,19 @@ impl Talk {
 }
 
 pub fn talk(server: &Server, port: u16, shape: u32, base: &str) -> Record {
+    talk_over(server, Wire::login_empty(port, shape), base, &[])
+}
+
+/// The same over a connection of any kind, which begins with these queries.
+pub fn talk_over(server: &Server, wire: Wire, base: &str, first: &[&str]) -> Record {
     let mut talk = Talk {
-        wire: Wire::login_empty(port, shape),
+        wire,
         record: Vec::new(),
     };
     let t = &mut talk;
+    for sql in first {
+        t.query(sql);
+    }
     t.say("ping", com::PING, b"");
     t.say("init db", com::INIT_DB, base.as_bytes());
     t.say("init db, unknown", com::INIT_DB, b"nowhere");

@@ -5,6 +5,7 @@
 mod support;
 
 mod callbacks;
+mod capabilities;
 mod command_line;
 mod commands;
 mod compression;

@@ -54,7 +54,7 @@ fn pooled(without: &str, callbacks: &str) -> Stage {
 }
 
 /// Forgets the changes of the session's state, which a server that was not asked does not tell.
-fn without_tracking(record: &mut Record) {
+pub fn without_tracking(record: &mut Record) {
     for packet in record.iter_mut().flat_map(|(_, packets)| packets) {
         if !matches!(packet.first(), Some(0 | 0xFE)) || packet.len() < 7 {
             continue;

@@ -32,10 +32,13 @@ impl Wire {
                 packets.push(self.read());
                 let head = packets[0].clone();
                 if head[0] == 0 {
+                    let id = u32::from_le_bytes(head[1..5].try_into().unwrap());
+                    let bare = self.capabilities & caps::OPTIONAL_METADATA != 0 && head[12] == 0;
                     let columns = u16::from_le_bytes([head[5], head[6]]);
                     let parameters = u16::from_le_bytes([head[7], head[8]]);
+                    self.statements.insert(id, parameters);
                     for count in [parameters, columns] {
-                        for _ in 0..count {
+                        for _ in 0..if bare { 0 } else { count } {
                             packets.push(self.read());
                         }
                         if count > 0 && !self.deprecates_eof() {
@@ -44,7 +47,7 @@ impl Wire {
                     }
                 }
             }
-            com::QUERY | com::STMT_EXECUTE | com::PROCESS_INFO => {
+            com::QUERY | com::STMT_EXECUTE | com::PROCESS_INFO | com::STMT_BULK_EXECUTE => {
                 while self.result(&mut packets) {}
             }
             _ => packets.push(self.read()),
@@ -60,12 +63,18 @@ impl Wire {
     fn result(&mut self, packets: &mut Vec<Vec<u8>>) -> bool {
         let head = self.read();
         packets.push(head.clone());
+        let (columns, size) = lenenc(&head);
         match head[0] {
+            0xFF if is_progress(&head) => true,
             0xFF => false,
             0 => ok_status(&head) & MORE_RESULTS != 0,
             0xFB => panic!("LOAD DATA LOCAL is not for this reader"),
             _ => {
-                for _ in 0..lenenc(&head).0 {
+                // The last byte says whether definitions follow.
+                let optional = self.capabilities & caps::OPTIONAL_METADATA != 0
+                    || self.extended & caps::extended::CACHE != 0;
+                let follow = !optional || head[size] != 0;
+                for _ in 0..if follow { columns } else { 0 } {
                     packets.push(self.read());
                 }
                 let mut after_columns = 0;
@@ -92,6 +101,7 @@ impl Wire {
             packets.push(packet.clone());
             let limit = if self.deprecates_eof() { FULL } else { 9 };
             match packet[0] {
+                0xFF if is_progress(&packet) => {}
                 0xFF => return 0,
                 0xFE if packet.len() < limit => {
                     return if self.deprecates_eof() && packet.len() >= 7 {
@@ -117,6 +127,11 @@ impl Wire {
         );
         u32::from_le_bytes([answer[0][1], answer[0][2], answer[0][3], answer[0][4]])
     }
+}
+
+/// Whether it is one of MariaDB's progress reports, which only those get who ask.
+pub fn is_progress(packet: &[u8]) -> bool {
+    packet.starts_with(&[0xFF, 0xFF, 0xFF])
 }
 
 /// The status flags of an OK packet, whatever its header.

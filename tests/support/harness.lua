@@ -57,8 +57,21 @@ function h.serve(on_auth, opts)
       conn:register(dpm.MYC_WAITING, nil)
       if on_auth then on_auth(conn) else h.let_in(conn) end
     end)
-    dpm.wire_packet(c, dpm.new_handshake_pkt())
+    dpm.wire_packet(c, h.handshake())
   end, opts)
+end
+
+-- Capabilities beside the usual ones, which clients are offered and servers are asked for.
+h.offered, h.asked = {}, {}
+
+function h.handshake()
+  local handshake = dpm.new_handshake_pkt()
+  for _, flag in ipairs(h.offered) do
+    handshake:server_capabilities(flag, true)
+    -- MariaDB's travel only without this one.
+    if flag >= 2 ^ 32 then handshake:server_capabilities(dpm.CLIENT_LONG_PASSWORD, false) end
+  end
+  return handshake
 end
 
 function h.let_in(c)
@@ -76,6 +89,10 @@ function h.server(ready, without, opts)
     auth:user("empty")
     auth:client_flags(dpm.CLIENT_LOCAL_FILES, true)
     auth:client_flags(dpm.CLIENT_PS_MULTI_RESULTS, true)
+    for _, flag in ipairs(h.asked) do
+      auth:client_flags(flag, true)
+      if flag >= 2 ^ 32 then auth:client_flags(dpm.CLIENT_LONG_PASSWORD, false) end
+    end
     for _, flag in ipairs(without or {}) do auth:client_flags(flag, false) end
     dpm.wire_packet(conn, auth)
   end)

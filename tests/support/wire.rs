@@ -1,5 +1,6 @@
 //! Peers that speak bytes: for what no well-behaved client or server does.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -29,8 +30,25 @@ pub mod caps {
     pub const SESSION_TRACK: u32 = 0x80_0000;
     /// CLIENT_DEPRECATE_EOF
     pub const DEPRECATE_EOF: u32 = 0x100_0000;
+    /// CLIENT_OPTIONAL_RESULTSET_METADATA
+    pub const OPTIONAL_METADATA: u32 = 0x200_0000;
     /// CLIENT_QUERY_ATTRIBUTES
     pub const QUERY_ATTRIBUTES: u32 = 0x800_0000;
+
+    /// MariaDB's extended capabilities; they count only where the lowest bit of the others is
+    /// clear.
+    pub mod extended {
+        /// MARIADB_CLIENT_PROGRESS
+        pub const PROGRESS: u32 = 1;
+        /// MARIADB_CLIENT_STMT_BULK_OPERATIONS
+        pub const BULK: u32 = 4;
+        /// MARIADB_CLIENT_EXTENDED_METADATA
+        pub const METADATA: u32 = 8;
+        /// MARIADB_CLIENT_CACHE_METADATA
+        pub const CACHE: u32 = 16;
+        /// MARIADB_CLIENT_BULK_UNIT_RESULTS
+        pub const UNIT_RESULTS: u32 = 32;
+    }
 }
 
 /// Command bytes that the tests use.
@@ -61,6 +79,7 @@ pub mod com {
     pub const STMT_FETCH: u8 = 28;
     pub const BINLOG_DUMP_GTID: u8 = 30;
     pub const RESET_CONNECTION: u8 = 31;
+    pub const STMT_BULK_EXECUTE: u8 = 0xFA;
 }
 
 const FULL: usize = 0xFF_FFFF;
@@ -72,6 +91,10 @@ pub struct Wire {
     pub seq: u8,
     /// What was negotiated.
     pub capabilities: u32,
+    /// MariaDB's part of it.
+    pub extended: u32,
+    /// How many parameters each statement takes.
+    pub statements: HashMap<u32, u16>,
     /// Whether any sequence number will do.
     pub lenient: bool,
 }
@@ -99,6 +122,8 @@ impl Wire {
             stream,
             seq: 0,
             capabilities: 0,
+            extended: 0,
+            statements: HashMap::new(),
             lenient: false,
         };
         wire.timeout(Duration::from_secs(20));
@@ -229,6 +254,19 @@ impl Wire {
         Wire::login_as(port, "empty", "", capabilities)
     }
 
+    /// The same with some of MariaDB's extended capabilities.
+    #[track_caller]
+    pub fn login_extended(port: u16, capabilities: u32, extended: u32) -> Wire {
+        let mut wire = Wire::connect(port);
+        let greeting = Greeting::parse(&wire.read());
+        wire.extended = extended & greeting.extended;
+        // MariaDB takes the lowest bit for that of a MySQL client.
+        wire.authenticate(&greeting, "empty", "", capabilities & !1);
+        let answer = wire.read();
+        assert_eq!(answer.first(), Some(&0), "{}", answer.escape_ascii());
+        wire
+    }
+
     /// Reads a greeting and logs in.
     #[track_caller]
     pub fn login_as(port: u16, user: &str, password: &str, capabilities: u32) -> Wire {
@@ -250,6 +288,7 @@ impl Wire {
     pub fn authenticate(&mut self, greeting: &Greeting, user: &str, password: &str, wanted: u32) {
         self.capabilities = wanted & greeting.capabilities;
         let mut packet = auth_packet(&greeting.nonce, user, password, self.capabilities);
+        packet[28..32].copy_from_slice(&self.extended.to_le_bytes());
         if self.capabilities & caps::PLUGIN_AUTH != 0 {
             // Without a password there is nothing to answer, whatever the plugin.
             let plugin = if password.is_empty() {
@@ -268,8 +307,37 @@ impl Wire {
     pub fn command(&mut self, com: u8, argument: &[u8]) {
         self.seq = 0;
         let mut payload = vec![com];
-        payload.extend_from_slice(argument);
+        if self.capabilities & caps::QUERY_ATTRIBUTES == 0 {
+            payload.extend_from_slice(argument);
+        } else if com == com::QUERY {
+            payload.extend_from_slice(&[0, 1]);
+            payload.extend_from_slice(argument);
+        } else if com == com::STMT_EXECUTE {
+            payload.extend(self.counted(argument));
+        } else {
+            payload.extend_from_slice(argument);
+        }
         self.write(&payload);
+    }
+
+    /// The argument of a COM_STMT_EXECUTE as it is under CLIENT_QUERY_ATTRIBUTES.
+    fn counted(&self, argument: &[u8]) -> Vec<u8> {
+        let id = u32::from_le_bytes(argument[..4].try_into().unwrap());
+        let params = usize::from(self.statements.get(&id).copied().unwrap_or_default());
+        if params == 0 {
+            return argument.to_vec();
+        }
+        assert!(params < 251, "a count of one byte");
+        let types = 9 + params.div_ceil(8) + 1;
+        let mut counted = argument[..9].to_vec();
+        counted.push(params as u8);
+        counted.extend_from_slice(&argument[9..types]);
+        for kind in argument[types..types + 2 * params].chunks(2) {
+            counted.extend_from_slice(kind);
+            counted.push(0);
+        }
+        counted.extend_from_slice(&argument[types + 2 * params..]);
+        counted
     }
 
     /// Sends a query and reads the first answer.
@@ -400,6 +468,7 @@ pub struct Greeting {
     pub thread: u32,
     pub nonce: Vec<u8>,
     pub capabilities: u32,
+    pub extended: u32,
     pub plugin: String,
 }
 
@@ -426,6 +495,7 @@ impl Greeting {
             thread: u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]),
             nonce,
             capabilities: u32::from(low) | u32::from(high) << 16,
+            extended: u32::from_le_bytes([rest[27], rest[28], rest[29], rest[30]]),
             plugin: String::from_utf8_lossy(plugin).into_owned(),
         }
     }
