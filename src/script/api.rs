@@ -21,7 +21,7 @@ use super::signals;
 use super::statement::Statement;
 use super::timer::TimerObject;
 use crate::proxy::{ConnId, ConnInfo, ConnKind, ProxyError};
-use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket};
+use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket, Progress};
 
 /// The functions while they are being made.
 struct Functions<'a> {
@@ -102,6 +102,7 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add_packet::<Command>("dpm.new_cmd_pkt")?;
     functions.add_packet::<Column>("dpm.new_field_pkt")?;
     functions.add_packet::<Eof>("dpm.new_eof_pkt")?;
+    functions.add_packet::<Progress>("dpm.new_progress_pkt")?;
     functions.add_packet::<StatsPacket>("dpm.new_stats_pkt")?;
     functions.add_packet::<super::object::AuthDataPacket>("dpm.new_authdata_pkt")?;
     functions.add_packet::<super::object::DataPacket>("dpm.new_data_pkt")?;

@@ -47,6 +47,7 @@ fn attributes() -> Vec<Accessor<Column>> {
             |c| c.decimals.into(),
             |c, v| c.decimals = v as u8,
         ),
+        Accessor::bytes("extended", NAME, |c| &c.extended, |c, v| c.extended = v),
         Accessor::optional(
             "default",
             NAME,

@@ -52,6 +52,7 @@ impl Statement {
         Ok(Command {
             com: command.com,
             argument: argument.into(),
+            ..Command::default()
         })
     }
 

@@ -189,6 +189,7 @@ fn execute_passed(
     let command = Command {
         com: Com::STMT_EXECUTE,
         argument: Bytes::copy_from_slice(argument),
+        ..Command::default()
     };
     let proxy = runtime.proxy();
     let sent = statement.with_types(&command).and_then(|command| {
