@@ -92,3 +92,16 @@ need_mariadb_plugins() {
     printf '%s\n' "$version" >"$folder.$$/version"
     mv "$folder.$$" "$folder" || [ -e "$folder/version" ]
 }
+
+# Its package would start a service. Where that cannot be forbidden, it starts with nothing to serve.
+need_haproxy() {
+    command -v haproxy >/dev/null && return
+    local policy=
+    if [ "$(id -u)" -eq 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    fi
+    need haproxy haproxy
+    if [ -n "$policy" ]; then rm -f "$policy"; fi
+}

@@ -43,13 +43,14 @@ local function after_login(finished_command)
 end
 
 -- Gives each client of `listener` a connection of its own to the server at { host, port } or
--- { socket path }, where it logs in by itself. The callbacks, each of them optional: new_client(client, server),
+-- { socket path }, where it logs in by itself; options of dpm.connect can stand beside these, such as
+-- proxy_protocol = 2, which then is about that client. The callbacks, each of them optional: new_client(client, server),
 -- new_command(cmd, client_id, client), whose result is its verdict, finished_command(client_id,
 -- client) and closing(client_id, client).
 function clients.passthrough_new_clients(listener, callbacks, address)
     listener:register(dpm.MYC_CONNECT, function(client)
         local client_id = client:id()
-        local server = servers.connect(address[1], address[2])
+        local server = servers.connect(address[1], address[2], address, client)
         hold(client)
         server:on_close(function()
             close_held(client_id)

@@ -5,12 +5,23 @@ local errors = require "dpml.errors"
 
 local servers = {}
 
--- Starts to connect; a host that begins with a slash is a unix socket.
-function servers.connect(host, port)
-    if host:sub(1, 1) == "/" then
-        return dpm.connect_unix(host)
+local CONNECT_OPTIONS = {
+    "tls", "compression", "proxy_protocol", "connect_timeout", "handshake_timeout", "idle_timeout",
+    "max_packet", "max_queue",
+}
+
+-- Starts to connect; a host that begins with a slash is a unix socket. `from` is a table that may have
+-- options of dpm.connect among other things; the PROXY protocol speaks of `client`, if there is one.
+function servers.connect(host, port, from, client)
+    local options = {}
+    for _, name in ipairs(CONNECT_OPTIONS) do
+        options[name] = from[name]
     end
-    return dpm.connect(host, port or 3306)
+    options.client = options.proxy_protocol and client
+    if host:sub(1, 1) == "/" then
+        return dpm.connect_unix(host, options)
+    end
+    return dpm.connect(host, port or 3306, options)
 end
 
 local logins = {} -- server id -> what connect_mysql_server was given, while it is under way
@@ -75,10 +86,10 @@ end
 
 -- Connects and logs in: connect_mysql_server{ host =, port =, path =, user =, pass =, db =,
 -- callback = } calls callback(server) or, if that fails, callback(nil, err). `path` is a unix
--- socket and stands for host and port. Hold on to the server from then on, or it is collected.
+-- socket and stands for host and port. Options of dpm.connect can stand beside these. Hold on to the server from then on, or it is collected.
 function servers.connect_mysql_server(options)
     local host, port = options.path or options.host or "127.0.0.1", options.port or 3306
-    local server = servers.connect(host, port)
+    local server = servers.connect(host, port, options, options.client)
     logins[server:id()] = {
         server = server,
         address = host:sub(1, 1) == "/" and host or host .. ":" .. port,

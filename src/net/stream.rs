@@ -197,6 +197,15 @@ impl Stream {
         }
     }
 
+    /// The address that this end has, over TCP.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp { socket, .. } => socket.local_addr().ok(),
+            Stream::Unix(_) => None,
+            Stream::Tls(tls) => tls.socket.local_addr(),
+        }
+    }
+
     /// Writes as much as the socket takes. `WouldBlock` means that it takes nothing now.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         uninterrupted(|| match self {

@@ -233,6 +233,10 @@ pub(super) struct Conn {
     pub clients: usize,
     /// The listener that a client came by.
     pub listener: Option<ConnId>,
+    /// What has come of the PROXY header that is to come before anything else.
+    pub header: Option<Vec<u8>>,
+    /// What the header says that the client connected to.
+    pub destination: Option<SocketAddr>,
     /// Addresses that are still to be tried.
     pub candidates: Vec<SocketAddr>,
     /// Bytes moved, either way, since the idle time-out was last looked at.
@@ -292,6 +296,8 @@ impl Conn {
             idle_timer: None,
             clients: 0,
             listener: None,
+            header: None,
+            destination: None,
             candidates: Vec::new(),
             active: false,
             stream_seq: 0,

@@ -10,6 +10,7 @@
 //! - `packet`: any other packet that hooks look at: its session takes it (`take`), and it is put
 //!   through to the peer (`put_through`), OK and EOF in the peer's form (`ending`)
 //! - `send`: a packet of the hooks' own; `own_errors`: the proxy's own ERR packets
+//! - `proxy_header`: whose connection it is, where a load balancer stands in front
 //! - `negotiation`: what is offered to clients and asked of servers
 //! - `tls`: when TLS begins on a connection, and what becomes of one where it cannot
 //! - `link`, `close`: what connections mean to each other
@@ -37,6 +38,7 @@ mod noise;
 mod options;
 mod own_errors;
 mod packet;
+mod proxy_header;
 mod pump;
 mod put_through;
 mod redirect;

@@ -88,18 +88,25 @@ impl Proxy {
             enum Turn {
                 Accept,
                 Connect,
+                Header,
                 Pump,
                 None,
             }
-            let turn = match self.core().open(id).map(|conn| &conn.socket) {
-                Some(Socket::Listening(_)) => Turn::Accept,
-                Some(Socket::Connecting(_)) => Turn::Connect,
-                Some(Socket::Open(_)) => Turn::Pump,
+            let turn = match self
+                .core()
+                .open(id)
+                .map(|conn| (&conn.socket, &conn.header))
+            {
+                Some((Socket::Listening(_), _)) => Turn::Accept,
+                Some((Socket::Connecting(_), _)) => Turn::Connect,
+                Some((Socket::Open(_), Some(_))) => Turn::Header,
+                Some((Socket::Open(_), None)) => Turn::Pump,
                 _ => Turn::None,
             };
             match turn {
                 Turn::Accept => self.accept(id),
                 Turn::Connect => self.connected(id),
+                Turn::Header => self.read_header(id),
                 Turn::Pump => self.pump(id),
                 Turn::None => {}
             }
@@ -203,6 +210,7 @@ impl Proxy {
                 return;
             }
             let what = match (&conn.socket, &conn.role) {
+                _ if conn.header.is_some() => "its PROXY header took longer than handshake_timeout",
                 (Socket::Open(_), Role::Client(_)) => {
                     "the login took longer than handshake_timeout"
                 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::Proxy;
 use super::channel::Channel;
-use super::conn::{ConnId, ConnInfo, ConnKind, Role, Socket};
+use super::conn::{Conn, ConnId, ConnInfo, ConnKind, Role, Socket};
 use super::core::{Core, TimerKey};
 use super::error::ProxyError;
 use super::hooks::Verdict;
 use super::options::Options;
 use super::own_errors::error_packet;
+use super::proxy_header;
 use crate::net::{Listener, Peer, Stream, TlsClient, is_out_of_descriptors, numeric_address};
 use crate::session::{ClientSession, Event, ServerSession};
 
@@ -114,26 +115,29 @@ impl Proxy {
         for _ in 0..ACCEPT_BATCH {
             let accepted = self.core().accept_one(listener);
             match accepted {
-                Some((listener, client)) => {
-                    log::info!(
-                        "connection {}: accepted from {} on listener {}",
-                        client.id.serial,
-                        client.address.borrow(),
-                        listener.id.serial
-                    );
-                    match self.hooks().accepted(&listener, &client) {
-                        Verdict::Failed => {
-                            self.close_for(client.id, "its listener's MYC_CONNECT callback failed");
-                        }
-                        _ => {
-                            self.core().stats.callbacks += 1;
-                        }
-                    }
-                }
+                Some((listener, client)) => self.introduce(&listener, &client),
                 None => return,
             }
         }
         self.core().schedule(listener);
+    }
+
+    /// Tells of a new client.
+    pub(super) fn introduce(&self, listener: &Rc<ConnInfo>, client: &Rc<ConnInfo>) {
+        log::info!(
+            "connection {}: accepted from {} on listener {}",
+            client.id.serial,
+            client.address.borrow(),
+            listener.id.serial
+        );
+        match self.hooks().accepted(listener, client) {
+            Verdict::Failed => {
+                self.close_for(client.id, "its listener's MYC_CONNECT callback failed");
+            }
+            _ => {
+                self.core().stats.callbacks += 1;
+            }
+        }
     }
 
     /// A socket that was connecting has become writable, or failed.
@@ -202,6 +206,7 @@ impl Core {
         address: (&str, u16),
     ) -> Result<Rc<ConnInfo>, ProxyError> {
         let limit = options.connect_timeout;
+        let header = self.header_to_send(&options);
         let options = self.share_options(options);
         let info = self
             .insert(
@@ -217,6 +222,7 @@ impl Core {
             })?;
         if let Some(conn) = self.get_mut(info.id) {
             conn.tls = tls;
+            conn.output.extend_from_slice(&header);
         }
         self.stats.servers_connected += 1;
         self.set_deadline(info.id, limit);
@@ -301,6 +307,9 @@ impl Core {
                 let info = conn.info.clone();
                 let limit = conn.options.handshake_timeout;
                 self.set_deadline(id, limit);
+                if self.get(id).is_some_and(Conn::unsent) {
+                    self.touch(id);
+                }
                 Ok(Some(info))
             }
             Err(error) => {
@@ -382,6 +391,7 @@ impl Core {
         let listener_info = conn.info.clone();
         let full = options.max_clients.is_some_and(|max| conn.clients >= max);
         let limit = options.handshake_timeout;
+        let has_header = proxy_header::is_wanted(&options, &peer.address, stream.is_unix());
         let info = self.insert(
             ConnKind::Client,
             Role::Client(ClientSession::default()),
@@ -392,6 +402,7 @@ impl Core {
         if let Some(conn) = self.get_mut(info.id) {
             conn.listener = Some(listener);
             conn.writable = true;
+            conn.header = has_header.then(Vec::new);
         }
         if let Some(conn) = self.get_mut(listener) {
             conn.clients += 1;
@@ -401,6 +412,9 @@ impl Core {
         if full {
             self.stats.clients_refused += 1;
             self.refuse(info.id);
+            return Ok(None);
+        }
+        if has_header {
             return Ok(None);
         }
         Ok(Some((listener_info, info)))

@@ -24,6 +24,7 @@ mod ownership;
 mod passthrough;
 mod pipelining;
 mod prepared;
+mod proxy_protocol;
 mod r5;
 mod replication;
 mod secrets;

@@ -1,0 +1,173 @@
+//! Headers of the PROXY protocol: read in front of a client's bytes, where its listener trusts the
+//! address that it comes from, and sent in front of a server's.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use bytes::BytesMut;
+
+use super::Proxy;
+use super::conn::{ConnId, ConnInfo, ConnKind, Socket};
+use super::core::Core;
+use super::options::{Options, Trusted};
+use crate::net::ProxyHeader;
+
+/// How much is read at once. Hardly a header is longer.
+const READ: usize = 512;
+
+/// What became of a header.
+enum Read {
+    /// More of it must come.
+    Partly,
+    /// Nothing came, and nothing will: somebody has only looked whether we are there.
+    Nothing,
+    /// It is there: the client can be shown.
+    Whole {
+        listener: Rc<ConnInfo>,
+        client: Rc<ConnInfo>,
+    },
+}
+
+/// Whether a header is wanted of a client that comes from this address.
+pub(super) fn is_wanted(options: &Options, address: &str, on_unix: bool) -> bool {
+    let ip = address.parse::<IpAddr>().ok().filter(|_| !on_unix);
+    options.trusted.iter().any(|trusted| match trusted {
+        Trusted::Unix => on_unix,
+        Trusted::Net(net) => ip.is_some_and(|ip| net.contains(&ip)),
+    })
+}
+
+impl Proxy {
+    /// Reads of a client what has to come before anything else. Nobody has been told of it before.
+    pub(super) fn read_header(&self, id: ConnId) {
+        let read = self.core().read_header(id);
+        match read {
+            Ok(Read::Partly) => {}
+            Ok(Read::Nothing) => {
+                self.close_for(id, "the client closed the connection");
+            }
+            Ok(Read::Whole { listener, client }) => {
+                self.introduce(&listener, &client);
+                // What came behind the header is looked at, and what the client says next.
+                self.core().schedule(id);
+            }
+            Err(reason) => {
+                log::warn!("connection {}: {reason}", id.serial);
+                self.core().stats.protocol_errors += 1;
+                self.close_for(id, &reason);
+            }
+        }
+    }
+}
+
+impl Core {
+    fn read_header(&mut self, id: ConnId) -> Result<Read, String> {
+        let mut space = [0; READ];
+        loop {
+            let Some(conn) = self.open_mut(id) else {
+                return Ok(Read::Partly);
+            };
+            let (Some(header), Socket::Open(channel)) = (&mut conn.header, &mut conn.socket) else {
+                return Ok(Read::Partly);
+            };
+            if !conn.readable {
+                return Ok(Read::Partly);
+            }
+            match channel.stream.read(&mut space) {
+                Ok(0) if header.is_empty() => return Ok(Read::Nothing),
+                Ok(0) => return Err("closed before its PROXY header was complete".into()),
+                Ok(n) => header.extend_from_slice(space.get(..n).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    conn.readable = false;
+                    return Ok(Read::Partly);
+                }
+                Err(error) => return Err(format!("read: {error}")),
+            }
+            if let Some((found, len)) = ProxyHeader::parse(header)? {
+                conn.input = BytesMut::from(header.get(len..).unwrap_or_default());
+                conn.header = None;
+                return self.apply(id, found);
+            }
+        }
+    }
+
+    /// The client is who the header says.
+    fn apply(&mut self, id: ConnId, header: ProxyHeader) -> Result<Read, String> {
+        let gone = || "its listener is gone".to_string();
+        let conn = self.open_mut(id).ok_or_else(gone)?;
+        let client = conn.info.clone();
+        if let Some((from, to)) = header.addresses {
+            log::debug!(
+                "connection {}: from {} by way of {}",
+                id.serial,
+                from,
+                client.address.borrow()
+            );
+            *client.address.borrow_mut() = from.ip().to_canonical().to_string().into();
+            client.port.set(from.port());
+            // It has come a longer way than from this machine.
+            client.secure.set(false);
+            conn.destination = Some(to);
+        }
+        let listener = conn.listener.and_then(|listener| self.open(listener));
+        let listener = listener.ok_or_else(gone)?.info.clone();
+        Ok(Read::Whole { listener, client })
+    }
+
+    /// The header that a new connection to a server begins with.
+    pub(super) fn header_to_send(&self, options: &Options) -> Vec<u8> {
+        let Some((version, client)) = options.proxy_header else {
+            return Vec::new();
+        };
+        let addresses = client.and_then(|client| self.addresses_of(client));
+        ProxyHeader { addresses }.encode(version)
+    }
+
+    /// Where a client comes from and what it connected to. `None` on a unix socket.
+    fn addresses_of(&self, client: ConnId) -> Option<(SocketAddr, SocketAddr)> {
+        let conn = self.get(client)?;
+        if conn.info.kind != ConnKind::Client {
+            return None;
+        }
+        let ip: IpAddr = conn.info.address.borrow().parse().ok()?;
+        let local = match &conn.socket {
+            Socket::Open(channel) => channel.stream.local_addr(),
+            _ => None,
+        };
+        let unknown = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let to = conn.destination.or(local).unwrap_or(unknown);
+        Some((SocketAddr::new(ip, conn.info.port.get()), to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_is_listed_is_believed() {
+        let options = |list: &[&str]| Options {
+            trusted: list.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Options::default()
+        };
+        let some = options(&["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"]);
+        for (address, wanted) in [
+            ("127.0.0.1", true),
+            ("127.0.0.2", false),
+            ("10.255.0.1", true),
+            ("11.0.0.1", false),
+            ("2001:db8::7", true),
+            ("::1", false),
+        ] {
+            assert_eq!(is_wanted(&some, address, false), wanted, "{address}");
+        }
+        assert!(!is_wanted(&some, "localhost", true));
+        assert!(is_wanted(&options(&["unix"]), "localhost", true));
+        assert!(!is_wanted(&options(&["unix"]), "127.0.0.1", false));
+        assert!(!is_wanted(&options(&[]), "127.0.0.1", false));
+        for wrong in ["localhost", "10.0.0.0/33", "", "127.0.0.1:3306"] {
+            wrong.parse::<Trusted>().unwrap_err();
+        }
+    }
+}
