@@ -31,6 +31,8 @@ pub struct Incoming<'a> {
     pub capabilities: Capabilities,
     /// The command that it answers, if it answers one.
     pub answers: Option<Com>,
+    /// The prepared statement that this command is about.
+    pub statement: Option<u32>,
 }
 
 impl fmt::Debug for Incoming<'_> {
@@ -41,6 +43,7 @@ impl fmt::Debug for Incoming<'_> {
             .field("payload", &Hidden(self.payload))
             .field("capabilities", &self.capabilities)
             .field("answers", &self.answers)
+            .field("statement", &self.statement)
             .finish()
     }
 }

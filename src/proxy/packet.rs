@@ -100,6 +100,7 @@ impl Proxy {
                 payload: &taken.payload,
                 capabilities: taken.capabilities,
                 answers: taken.answers,
+                statement: taken.statement,
             };
             match self.fire(&taken.info, event, Some(packet)) {
                 Verdict::Forward => {}
@@ -182,6 +183,7 @@ impl Proxy {
                     payload: &payload,
                     capabilities: taken.capabilities,
                     answers: taken.answers,
+                    statement: taken.statement,
                 };
                 match self.fire(&taken.info, event, Some(packet)) {
                     Verdict::FlushDisconnect => unlink = true,

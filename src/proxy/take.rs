@@ -7,7 +7,7 @@ use super::conn::{Conn, ConnId, ConnInfo, Numbering, Role};
 use super::core::Core;
 use super::negotiation;
 use super::tls;
-use crate::session::{Event, EventSet, Head, PacketKind, Step};
+use crate::session::{Event, EventSet, Head, PacketKind, Response, Step};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 use crate::wire::{Capabilities, Com, ErrPacket, SslRequest, Status};
 
@@ -30,6 +30,8 @@ pub(super) struct Taken<'a> {
     pub status: Status,
     /// The command that a server is answering.
     pub answers: Option<Com>,
+    /// The prepared statement that the command is about.
+    pub statement: Option<u32>,
     /// A command that nobody knows, which is answered rather than shown.
     pub unknown: bool,
 }
@@ -101,6 +103,7 @@ impl Core {
         let frames = u8::try_from(payload.len() / MAX_PAYLOAD).unwrap_or_default();
         let mut unasked = false;
         let mut answers = None;
+        let mut statement = None;
         let mut status = Status::AUTOCOMMIT;
         let mut unknown = false;
         let mut payload = Cow::Borrowed(payload);
@@ -109,6 +112,7 @@ impl Core {
             Role::Server(session) => {
                 unasked = session.unasked();
                 answers = session.response().map(|response| response.com());
+                statement = session.response().and_then(Response::statement);
                 let step = session.receive(head);
                 status = session.status();
                 step
@@ -177,6 +181,7 @@ impl Core {
             info,
             numbering,
             answers,
+            statement,
             status,
             step,
             payload,

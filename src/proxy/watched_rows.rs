@@ -18,6 +18,7 @@ struct Batch {
     kind: PacketKind,
     capabilities: Capabilities,
     answers: Com,
+    statement: Option<u32>,
     max_packet: usize,
 }
 
@@ -39,6 +40,7 @@ impl Proxy {
                 payload: frame.get(HEADER..).unwrap_or_default(),
                 capabilities: batch.capabilities,
                 answers: Some(batch.answers),
+                statement: batch.statement,
             };
             if packet.payload.len() > batch.max_packet {
                 break;
@@ -97,6 +99,7 @@ impl Core {
             info: conn.info.clone(),
             kind: session.response()?.row_kind(),
             answers: session.response()?.com(),
+            statement: session.response()?.statement(),
             capabilities: session.capabilities(),
             max_packet: conn.options.max_packet,
         })

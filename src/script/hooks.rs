@@ -242,8 +242,12 @@ fn arrived_object(
         PacketKind::ResultsetHeader => {
             let binary = packet.answers.is_some_and(Com::has_binary_rows);
             let header = ResultsetHeader::decode(packet.payload, capabilities)?;
+            let bare = !header.definitions;
             let rset = Rset::arrived(header, binary);
             let arrived = watched.then(|| rset.columns());
+            if binary && let (Some(arrived), Some(statement)) = (&arrived, packet.statement) {
+                statements::result(runtime, id, statement, arrived, bare);
+            }
             runtime.entry(id, |entry| entry.arrived = arrived);
             Ok(Some(lua.create_userdata(rset)?))
         }

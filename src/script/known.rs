@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::rset::Arrived;
 use crate::wire::{BulkExecute, Capabilities, Column, Execute, Param, PrepareOk};
 
 /// What all that is remembered of a connection's statements may take, long data excepted.
@@ -66,6 +67,8 @@ struct Sent {
 #[derive(Debug, Default)]
 pub struct Known {
     definitions: Rc<RefCell<Definitions>>,
+    /// The columns that came last with a result, which stand for those of results without any.
+    result: RefCell<Option<Rc<Arrived>>>,
     bound: RefCell<Vec<Param>>,
     /// The server goes by what is bound here, should an execute leave it out.
     pub server_knows: Cell<bool>,
@@ -95,6 +98,25 @@ impl Known {
     /// The definitions so far.
     pub fn definitions(&self) -> std::cell::Ref<'_, Definitions> {
         self.definitions.borrow()
+    }
+
+    /// These columns come with a result of it.
+    pub fn set_result(&self, columns: Rc<Arrived>) {
+        let before = self.result.replace(Some(columns));
+        drop(before);
+    }
+
+    /// The columns of a result that comes without.
+    pub fn result_columns(&self) -> Vec<Column> {
+        if let Some(arrived) = &*self.result.borrow() {
+            return arrived.columns.borrow().clone();
+        }
+        let definitions = self.definitions.borrow();
+        definitions
+            .columns
+            .iter()
+            .map(|column| (**column).clone())
+            .collect()
     }
 
     /// The types that were bound last; empty if none were.

@@ -51,6 +51,11 @@ impl Entry {
         }
     }
 
+    /// Whether a script wants its statements remembered.
+    pub fn asked_for_statements(&self) -> bool {
+        self.statements.as_ref().is_some_and(|all| all.asked())
+    }
+
     /// The callbacks with the function for `MY_CLOSING`: the connection's own go first there.
     pub fn closing(&self) -> Option<&Callbacks> {
         let package = self.package.as_ref().map(|package| &package.callbacks);
@@ -66,8 +71,9 @@ impl Entry {
             // Its columns too, so that the resultset knows them when rows are to be decoded.
             wanted = wanted.with(Event::ServerSendingFields.set());
         }
-        if set.has(Event::ServerPrepared) {
-            // So that the object gets to know its definitions.
+        // So that the object gets to know its definitions; and so do resultsets that come without
+        // them, which they may where the statement has brought them before.
+        if set.has(Event::ServerPrepared) || set.has(Event::ServerSentResultset) {
             wanted = wanted.with(statements::wanted(ConnKind::Server, true));
         }
         wanted

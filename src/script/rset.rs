@@ -28,6 +28,11 @@ pub struct Arrived {
 }
 
 impl Arrived {
+    /// The columns of a result that comes without them.
+    pub fn fill(&self, columns: Vec<Column>) {
+        *self.columns.borrow_mut() = columns;
+    }
+
     /// Notes a column, unless all have come and it must be part of something else.
     pub fn note(&self, column: &Column) {
         let mut columns = self.columns.borrow_mut();

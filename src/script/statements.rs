@@ -13,11 +13,12 @@ use super::error::ScriptError;
 use super::function::{Args, Methods, nothing, one};
 use super::known::{Budget, Known};
 use super::object;
+use super::rset::Arrived;
 use super::runtime::Runtime;
 use super::statement::Statement;
 use crate::proxy::{ConnId, ConnInfo, ConnKind, Packet, Verdict};
 use crate::session::{Event, EventSet};
-use crate::wire::{Column, Com, Command, LAST_PREPARED, PrepareOk};
+use crate::wire::{Capabilities, Column, Com, Command, LAST_PREPARED, PrepareOk};
 
 /// More than a client that closes its statements ever has; the oldest is forgotten beyond it.
 const MAX_STATEMENTS: usize = 4096;
@@ -29,6 +30,8 @@ pub struct Statements {
     by_id: BTreeMap<u32, (u64, Statement)>,
     newest: u64,
     last: Option<u32>,
+    /// A script has asked for them. Otherwise they are here for results that come without columns.
+    asked: bool,
     budget: Rc<Budget>,
 }
 
@@ -46,6 +49,23 @@ impl Statements {
             id => id,
         };
         self.by_id.get(&id).map(|(_, statement)| statement)
+    }
+
+    /// The same, which makes it the last one to be forgotten.
+    fn use_now(&mut self, id: u32) -> Option<Statement> {
+        self.newest += 1;
+        let id = match id {
+            LAST_PREPARED => self.last?,
+            id => id,
+        };
+        let (age, statement) = self.by_id.get_mut(&id)?;
+        *age = self.newest;
+        Some(statement.clone())
+    }
+
+    /// Whether a script has asked for them.
+    pub fn asked(&self) -> bool {
+        self.asked
     }
 
     /// What falls out is given back, to be dropped when nothing is borrowed.
@@ -98,7 +118,7 @@ pub fn wanted(kind: ConnKind, tracked: bool) -> EventSet {
 /// After links or wishes have changed: arms what it takes.
 pub fn rearm(runtime: &Runtime, id: ConnId) {
     let own = |id| {
-        let found = runtime.entry(id, |entry| (entry.statements.is_some(), entry.peer));
+        let found = runtime.entry(id, |entry| (entry.asked_for_statements(), entry.peer));
         found.unwrap_or((false, None))
     };
     let (tracks, peer) = own(id);
@@ -289,7 +309,13 @@ pub fn prepared(runtime: &Runtime, conn: &Rc<ConnInfo>, ok: PrepareOk) -> Statem
         known: known.clone(),
         conn: Some(conn.clone()),
     };
-    let before = runtime.entry(id, |entry| entry.preparing.replace(Preparing { ok, known }));
+    let bare = (conn.capabilities.get()).intersects(Capabilities::BARE_RESULTS);
+    let before = runtime.entry(id, |entry| {
+        if bare && entry.wanted().has(Event::ServerSentResultset) {
+            entry.statements.get_or_insert_default();
+        }
+        entry.preparing.replace(Preparing { ok, known })
+    });
     drop(before);
     insert(runtime, id, statement.clone());
     statement
@@ -346,6 +372,22 @@ pub fn definition(runtime: &Runtime, id: ConnId, column: &Column, is_param: bool
     }
 }
 
+/// A result of a statement begins. It brings its columns, or, if it is bare, has those that came
+/// before: with another result, or when the statement was prepared.
+pub fn result(runtime: &Runtime, id: ConnId, statement_id: u32, columns: &Rc<Arrived>, bare: bool) {
+    let found = runtime.entry(id, |entry| {
+        let statements = entry.statements.as_mut()?;
+        statements.use_now(statement_id)
+    });
+    let Some(statement) = found.flatten() else {
+        return;
+    };
+    match bare {
+        true => columns.fill(statement.known.result_columns()),
+        false => statement.known.set_result(columns.clone()),
+    }
+}
+
 /// Whether a packet goes on to the peer.
 fn passes(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Forward | Verdict::FlushDisconnect)
@@ -357,7 +399,7 @@ pub fn add_methods(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result
     methods.add::<ConnObject>("track_statements", move |_, conn, args| {
         let id = conn.id();
         if args.is_empty() {
-            let tracks = rt.entry(id, |entry| entry.statements.is_some());
+            let tracks = rt.entry(id, |entry| entry.asked_for_statements());
             return one(Value::Boolean(tracks.unwrap_or(false)));
         }
         track(&rt, conn, args)?;
@@ -421,6 +463,7 @@ fn track(runtime: &Runtime, conn: &ConnObject, args: &Args) -> Result<(), Script
             return entry.statements.take();
         }
         let statements = entry.statements.get_or_insert_default();
+        statements.asked = true;
         statements.budget.keep_long_data.set(keep as usize);
         None
     });
@@ -430,7 +473,7 @@ fn track(runtime: &Runtime, conn: &ConnObject, args: &Args) -> Result<(), Script
 
 /// Not to remember is no reason to say that there is no such statement.
 fn check_tracked(runtime: &Runtime, conn: &ConnObject, args: &Args) -> Result<(), ScriptError> {
-    let tracks = runtime.entry(conn.id(), |entry| entry.statements.is_some());
+    let tracks = runtime.entry(conn.id(), |entry| entry.asked_for_statements());
     match tracks {
         // It has closed, and its statements with it.
         None | Some(true) => Ok(()),

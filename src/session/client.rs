@@ -181,7 +181,7 @@ impl ClientSession {
                     self.statements.command(head);
                 }
                 if com.expects_answer()
-                    && let Some(seq) = self.exchanges.push(com, seq)
+                    && let Some(seq) = self.exchanges.push(com, head.statement(), seq)
                 {
                     self.seq = seq;
                 }

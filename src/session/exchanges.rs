@@ -18,18 +18,24 @@ pub struct Exchanges {
 #[derive(Debug)]
 struct Behind {
     com: Com,
+    statement: Option<u32>,
     response_seq: u8,
 }
 
 impl Exchanges {
-    /// Takes note of a command that will be answered, with the sequence number that its response
-    /// begins with. That number comes back if the response is the one now in progress.
-    pub fn push(&mut self, com: Com, response_seq: u8) -> Option<u8> {
+    /// Takes note of a command that will be answered, with the statement that it is about and the
+    /// sequence number that its response begins with. That number comes back if the response is
+    /// the one now in progress.
+    pub fn push(&mut self, com: Com, statement: Option<u32>, response_seq: u8) -> Option<u8> {
         if self.current.is_none() {
-            self.current = Some(Response::new(com));
+            self.current = Some(Response::new(com).about(statement));
             return Some(response_seq);
         }
-        self.behind.push_back(Behind { com, response_seq });
+        self.behind.push_back(Behind {
+            com,
+            statement,
+            response_seq,
+        });
         None
     }
 
@@ -64,7 +70,7 @@ impl Exchanges {
             // An idle connection owns no buffer.
             self.behind = VecDeque::new();
         }
-        self.current = Some(Response::new(next.com));
+        self.current = Some(Response::new(next.com).about(next.statement));
         Some(next.response_seq)
     }
 

@@ -15,6 +15,8 @@ const MAX_COLUMNS: u64 = 65_535;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Response {
     com: Com,
+    /// The prepared statement that the command is about.
+    statement: Option<u32>,
     phase: Phase,
     /// Whether a packet of it has passed.
     started: bool,
@@ -84,6 +86,7 @@ impl Response {
         };
         Response {
             com,
+            statement: None,
             phase,
             started: false,
             out_params: false,
@@ -91,6 +94,16 @@ impl Response {
             bare: false,
             status: None,
         }
+    }
+
+    /// The same for a command about a prepared statement.
+    pub fn about(self, statement: Option<u32>) -> Response {
+        Response { statement, ..self }
+    }
+
+    /// The prepared statement that the command is about.
+    pub fn statement(&self) -> Option<u32> {
+        self.statement
     }
 
     /// The command that is being answered.

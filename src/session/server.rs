@@ -266,7 +266,7 @@ impl ServerSession {
             self.statements.command(head);
         }
         if com.expects_answer() {
-            self.exchanges.push(com, 1);
+            self.exchanges.push(com, head.statement(), 1);
         }
         Ok(Event::ServerGotCommand.set())
     }

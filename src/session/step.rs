@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::event::EventSet;
+use crate::wire::Com;
 
 /// How much of a packet's start a session wants to see, if the packet is that long: the longest
 /// thing it reads is an OK packet up to its status flags (1 + 9 + 9 + 2 bytes).
@@ -38,6 +39,15 @@ impl<'a> Head<'a> {
             bytes: payload.get(..HEAD).unwrap_or(payload),
             seq: 0,
         }
+    }
+
+    /// The prepared statement that a command which begins like this is about.
+    pub fn statement(&self) -> Option<u32> {
+        let (com, argument) = self.bytes.split_first()?;
+        let id = argument.first_chunk()?;
+        Com(*com)
+            .names_statement()
+            .then_some(u32::from_le_bytes(*id))
     }
 
     /// The byte that tells most packets apart.

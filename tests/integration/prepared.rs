@@ -6,7 +6,9 @@ use mysql::{Params, Value};
 use crate::support::dpm::Launch;
 use crate::support::exchange::execute_argument;
 use crate::support::wire::{Answer, Wire, caps, com};
-use crate::support::{Flavour, Server, Stage, both, connect, mariadb, process};
+use crate::support::{
+    Dpm, Flavour, Server, Stage, both, connect, mariadb, mariadb11, mysql, process,
+};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
 const MODERN: u32 = PLAIN | caps::DEPRECATE_EOF;
@@ -931,6 +933,191 @@ fn bulk_rows() {
          local param, data = long:long_data()
          equal(param, 2) equal(data, 'abc')",
     );
+}
+
+/// What the script has printed, once it has paused.
+fn lines(dpm: &Dpm, prefix: &str) -> Vec<String> {
+    dpm.count(prefix);
+    dpm.lines(prefix)
+}
+
+/// A proxy that clients log in through, whose executes `change(statement, cmd, server)` sees.
+fn changing(server: &Server, change: &str) -> Dpm {
+    Dpm::start(
+        &format!(
+            "h = require('harness') {SHOW}
+             local function change(statement, cmd, server) {change} end
+             h.listen(function(c)
+               local s = dpm.connect(arg[1], tonumber(arg[2]))
+               h.pairs[c:id()] = {{ c, s }}
+               c:track_statements(true)
+               c:register(dpm.MYC_SENT_CMD, function(cmd)
+                 local com = cmd:command()
+                 if com == dpm.COM_STMT_EXECUTE or com == dpm.COM_STMT_BULK_EXECUTE then
+                   return change(c:statement(cmd:statement_id()), cmd, s)
+                 end
+               end)
+               dpm.proxy_connect(c, s)
+             end)
+             dpm.on_signal('USR1', h.print_stats)"
+        ),
+        server,
+    )
+}
+
+/// MariaDB's bulk executes: read, and made again.
+#[test]
+fn bulk_executes() {
+    for server in [Some(mariadb()), mariadb11()].into_iter().flatten() {
+        let base = server.database();
+        server.sql(&format!(
+            "CREATE TABLE {base}.t (a BIGINT, b VARCHAR(20) DEFAULT 'default')"
+        ));
+        let dpm = changing(
+            server,
+            "local rows = {}
+             for values, n in statement:decode_bulk(cmd) do
+               print('SEEN ' .. show_all(values, n))
+               rows[#rows + 1] = values
+             end
+             dpm.wire_packet(server, statement:encode_bulk(rows))
+             return dpm.DPM_NOPROXY",
+        );
+        let mut wire = Wire::login_extended(dpm.port(), MODERN, caps::extended::BULK);
+        let id = wire.prepare(&format!("INSERT INTO {base}.t VALUES (?, ?)"));
+        let rows =
+            b"\0\x01\0\0\0\0\0\0\x80\0\x01a\x01\x02\0\xff\xff\xff\xff\xff\xff\xff\xff\0\x02bc";
+        let mut bulk = id.to_le_bytes().to_vec();
+        bulk.extend_from_slice(&[128, 0, 8, 0, 253, 0]);
+        bulk.extend_from_slice(rows);
+        let answer = wire.exchange(com::STMT_BULK_EXECUTE, &bulk);
+        assert_eq!(answer[0][..2], [0, 3], "{answer:?}");
+        // And with the types left out.
+        let mut bulk = id.to_le_bytes().to_vec();
+        bulk.extend_from_slice(&[0, 0]);
+        bulk.extend_from_slice(b"\0\x05\0\0\0\0\0\0\0\x01");
+        let answer = wire.exchange(com::STMT_BULK_EXECUTE, &bulk);
+        assert_eq!(answer[0][..2], [0, 1], "{answer:?}");
+        assert_eq!(
+            lines(&dpm, "SEEN "),
+            [
+                "s:-9223372036854775807 s:a",
+                "NULL DEFAULT",
+                "n:-1 s:bc",
+                "n:5 NULL"
+            ]
+        );
+        assert_eq!(
+            server.sql(&format!("SELECT * FROM {base}.t")),
+            "-9223372036854775807\ta\nNULL\tdefault\n-1\tbc\n5\tNULL\n"
+        );
+        dpm.assert_no_errors();
+    }
+}
+
+/// MySQL's query attributes come with an execute, and can be put into one.
+#[test]
+fn attributes_of_executes() {
+    let Some(server) = mysql() else { return };
+    let dpm = changing(
+        server,
+        "local values, n, attributes = statement:decode(cmd)
+         print('SEEN ' .. show_all(values, n) .. ' trace=' .. show(attributes and attributes.trace))
+         local more = { trace = (attributes and attributes.trace or 'none') .. '!', n = 7 }
+         cmd = statement:encode(values, { attributes = more })
+         values, n, attributes = statement:decode(cmd)
+         print('SENT ' .. show_all(values, n) .. ' trace=' .. show(attributes.trace) .. ' n=' .. show(attributes.n))
+         dpm.wire_packet(server, cmd)
+         return dpm.DPM_NOPROXY",
+    );
+    let mut wire = Wire::login_empty(dpm.port(), MODERN | caps::QUERY_ATTRIBUTES);
+    let id = wire.prepare("SELECT ?");
+    let mut execute = vec![com::STMT_EXECUTE];
+    execute.extend_from_slice(&head(id, 8));
+    execute.extend_from_slice(b"\x02\0\x01\xfd\0\0\xfe\0\x05trace\x01x\x03abc");
+    for _ in 0..2 {
+        wire.seq = 0;
+        wire.write(&execute);
+        let rows = wire.packets(com::STMT_EXECUTE);
+        assert_eq!(rows[2], b"\0\0\x01x", "{rows:?}");
+    }
+    // Without any, with the types left out, which the one before has sent for both.
+    let mut execute = vec![com::STMT_EXECUTE];
+    execute.extend_from_slice(&head(id, 8));
+    execute.extend_from_slice(b"\x01\0\0\x01y");
+    wire.seq = 0;
+    wire.write(&execute);
+    assert_eq!(wire.packets(com::STMT_EXECUTE)[2], b"\0\0\x01y");
+    assert_eq!(
+        lines(&dpm, "SENT "),
+        [
+            "s:x trace=s:abc! n=n:7",
+            "s:x trace=s:abc! n=n:7",
+            "s:y trace=s:none! n=n:7"
+        ]
+    );
+    assert_eq!(lines(&dpm, "SEEN ")[2], "s:y trace=NULL");
+    dpm.assert_no_errors();
+}
+
+/// MariaDB leaves out columns that the client has had before; MySQL leaves out all, if told to.
+#[test]
+fn results_without_columns() {
+    let script = format!(
+        "h = require('harness') {SHOW}
+         local rset
+         h.passthrough({{}}, {{
+           [dpm.MYS_SENT_RSET] = function(p) rset = p end,
+           [dpm.MYS_SENDING_ROWS] = function(row)
+             local values, n = rset:parse_row_array(row)
+             local named = rset:parse_row_table(row)
+             print('SEEN ' .. tostring(rset:fields_follow()) .. ' ' .. show_all(values, n) .. ' ' .. show(named.a))
+           end,
+         }})
+         dpm.on_signal('USR1', h.print_stats)"
+    );
+    for server in [Some(mariadb()), mariadb11(), mysql()]
+        .into_iter()
+        .flatten()
+    {
+        let base = server.database();
+        server.sql(&format!("CREATE TABLE {base}.t (a BIGINT, b DATE); INSERT INTO {base}.t VALUES (7, '2024-02-29')"));
+        let dpm = Dpm::start(&script, server);
+        let mut wire = match server.flavour {
+            Flavour::MySql => Wire::login_empty(dpm.port(), MODERN | caps::OPTIONAL_METADATA),
+            _ => Wire::login_extended(dpm.port(), MODERN, caps::extended::CACHE),
+        };
+        let one = wire.prepare(&format!("SELECT * FROM {base}.t"));
+        let two = wire.prepare(&format!("SELECT 'x' AS a, t.* FROM {base}.t"));
+        if server.flavour == Flavour::MySql {
+            wire.exchange(com::QUERY, b"SET resultset_metadata = NONE");
+        }
+        for id in [one, two, one, two, one] {
+            wire.exchange(com::STMT_EXECUTE, &head(id, 0));
+        }
+        let seen = lines(&dpm, "SEEN ");
+        assert_eq!(seen.len(), 5);
+        assert!(seen[4].starts_with("false "), "{seen:?}");
+        for (at, line) in seen.iter().enumerate() {
+            let (_, values) = line.split_once(' ').unwrap();
+            let wanted = ["s:7 s:2024-02-29 s:7", "s:x s:7 s:2024-02-29 s:7"];
+            // Of two columns of one name the last counts.
+            assert_eq!(values, wanted[at % 2], "{seen:?}");
+        }
+        // Columns that have changed come again, where the server sends any.
+        server.sql(&format!(
+            "ALTER TABLE {base}.t MODIFY a VARCHAR(20), MODIFY b VARCHAR(20)"
+        ));
+        if server.flavour != Flavour::MySql {
+            for _ in 0..2 {
+                wire.exchange(com::STMT_EXECUTE, &head(one, 0));
+            }
+            let seen = lines(&dpm, "SEEN ");
+            assert_eq!(seen[5], "true s:7 s:2024-02-29 s:7");
+            assert_eq!(seen[6], "false s:7 s:2024-02-29 s:7");
+        }
+        dpm.assert_no_errors();
+    }
 }
 
 /// Runs a script that has a logged-in `server`, which it must close, and gives what it prints.
