@@ -657,6 +657,8 @@ fn an_eof_that_is_made_up_knows_the_transaction() {
         let packets = wire.exchange(com::QUERY, b"SELECT 1");
         assert_eq!(packets[2], eof(0));
         if !callbacks.is_empty() {
+            // Once the output has paused.
+            assert_eq!(stage.dpm.count("eof\t"), 3);
             assert_eq!(stage.dpm.lines("eof\t"), ["3", "2", "0"]);
         }
         stage.dpm.assert_no_errors();
