@@ -12,7 +12,7 @@ use super::options::{Compression, Options};
 use super::{Hooks, Incoming, Proxy, Verdict};
 use crate::session::{ClientSession, Event, EventSet, ServerSession};
 
-pub(super) const RECORDINGS: [(&str, &str); 4] = [
+pub(super) const RECORDINGS: [(&str, &str); 7] = [
     (
         "mariadb, connector/python",
         include_str!("../../tests/sessions/mariadb-connector-python.txt"),
@@ -28,6 +28,18 @@ pub(super) const RECORDINGS: [(&str, &str); 4] = [
     (
         "mysql, its own client with RSA",
         include_str!("../../tests/sessions/mysql-cli-rsa.txt"),
+    ),
+    (
+        "mysql, connector/python with query attributes",
+        include_str!("../../tests/sessions/mysql-query-attributes.txt"),
+    ),
+    (
+        "mariadb, its own client with progress reports",
+        include_str!("../../tests/sessions/mariadb-cli-progress.txt"),
+    ),
+    (
+        "mariadb, connector/J with a bulk execute",
+        include_str!("../../tests/sessions/mariadb-java-bulk.txt"),
     ),
 ];
 
@@ -226,4 +238,29 @@ fn a_recording_fires_what_the_contract_says() {
     // statement's with columns do too.
     let results = count(Event::ServerSentResultset);
     assert!(count(Event::ServerSentFields) >= results && results > 0);
+}
+
+#[test]
+fn recordings_have_what_newer_peers_agree_on() {
+    let fires = |wanted: &str, event: Event| {
+        let (_, recording) = RECORDINGS
+            .iter()
+            .find(|(name, _)| name.contains(wanted))
+            .expect("a recording");
+        let (log, _, _) = replay(&turns(recording), 0, EventSet(!0));
+        let payloads = log
+            .into_iter()
+            .filter(move |(_, fired, _)| *fired == event)
+            .map(|(_, _, payload)| payload);
+        payloads.collect::<Vec<_>>()
+    };
+    let attributes = fires("query attributes", Event::ClientSentCommand);
+    assert!(
+        attributes
+            .iter()
+            .any(|payload| payload.starts_with(b"\x03\x02\x01"))
+    );
+    assert!(!fires("progress", Event::ServerSendingProgress).is_empty());
+    let bulk = fires("bulk", Event::ClientSentCommand);
+    assert!(bulk.iter().any(|payload| payload.first() == Some(&0xFA)));
 }
