@@ -3,10 +3,10 @@
 use mlua::{Lua, MultiValue, Value};
 
 use super::error::{Answer, ScriptError};
+use super::execute_options::read_attributes;
 use super::function::{Args, Methods, nothing, number, one};
 use super::object::{PAYLOAD, Packet, reading, writing};
 use super::param::{to_lua, type_for};
-use super::statement::read_attributes;
 use crate::wire::{Attribute, Com, Command, query_attributes};
 
 const U16: u64 = u16::MAX as u64;

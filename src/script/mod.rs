@@ -28,6 +28,7 @@ mod conn;
 mod constants;
 mod convert;
 mod error;
+mod execute_options;
 mod fast;
 mod field;
 mod function;

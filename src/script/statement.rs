@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use mlua::{Lua, MultiValue, Table, Value};
+use mlua::{Lua, MultiValue, Value};
 
-use super::convert::{describe, is_null};
+use super::convert::is_null;
 use super::error::{Answer, ScriptError};
+use super::execute_options::EncodeOptions;
 use super::function::{Args, Methods, Raiser, nothing, one};
 use super::known::Known;
 use super::object::{Accessor, Packet, PacketObject, reading, writing};
-use super::param::{joined, to_lua, type_for, type_from_lua, type_to_lua, values_from_lua};
+use super::param::{joined, to_lua, type_for, type_to_lua, values_from_lua};
 use crate::proxy::ConnInfo;
 use crate::wire::{
     Bound, BulkExecute, Capabilities, Column, Com, Command, Execute, Param, ParamType, ParamValue,
@@ -41,13 +42,17 @@ impl Statement {
         }
     }
 
-    /// The same execute, with its types.
-    pub fn with_types(&self, command: &Command) -> Result<Command, String> {
+    /// The same execute, with its types, for whoever has negotiated this.
+    pub fn with_types(&self, command: &Command, to: Capabilities) -> Result<Command, String> {
         let mut execute = self.decode(command)?;
         execute.types_sent = true;
+        if !to.contains(Capabilities::QUERY_ATTRIBUTES) {
+            execute.params.truncate(self.ok.params.into());
+            execute.values.truncate(self.ok.params.into());
+        }
         let mut argument = Vec::with_capacity(command.argument.len() + 64);
         execute
-            .encode(self.capabilities(), &mut argument)
+            .encode(to, &mut argument)
             .map_err(|error| error.to_string())?;
         Ok(Command {
             com: command.com,
@@ -291,113 +296,6 @@ fn decode_bulk(lua: &Lua, object: &Packet<Statement>, args: &Args) -> Answer {
         Ok(MultiValue::from_vec(vec![Value::Table(table), count]))
     })?;
     one(Value::Function(next))
-}
-
-/// What `encode` and `encode_bulk` can be told beside values.
-#[derive(Debug, Default)]
-struct EncodeOptions {
-    types: Vec<Option<ParamType>>,
-    cursor: u8,
-    attributes: Vec<(Vec<u8>, ParamValue)>,
-    unit_results: bool,
-}
-
-impl EncodeOptions {
-    fn read(args: &Args, params: u16, known: &[&str]) -> Result<EncodeOptions, ScriptError> {
-        let mut options = EncodeOptions::default();
-        if args.get(1).is_nil() {
-            return Ok(options);
-        }
-        let table = args.table(1, "options")?;
-        for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair?;
-            let key = match &key {
-                Value::String(key) => String::from_utf8_lossy(&key.as_bytes()).into_owned(),
-                other => describe(other),
-            };
-            let wrong = |wanted: &str| {
-                let got = describe(&value);
-                args.error(format!("{key}: expected {wanted}, got {got}"))
-            };
-            match key.as_str() {
-                unknown if !known.contains(&unknown) => {
-                    let known = known.join(", ");
-                    let problem = format!("no option is called {unknown}: there are {known}");
-                    return Err(args.error(problem));
-                }
-                "types" => {
-                    let Value::Table(types) = &value else {
-                        return Err(wrong("a table"));
-                    };
-                    options.types = read_types(args, types, params)?;
-                }
-                "cursor" => {
-                    let flags = super::convert::to_integer(&value, 7);
-                    options.cursor = flags
-                        .ok_or_else(|| wrong("a flag such as dpm.CURSOR_TYPE_READ_ONLY"))?
-                        as u8;
-                }
-                "attributes" => {
-                    let Value::Table(attributes) = &value else {
-                        return Err(wrong("a table"));
-                    };
-                    options.attributes = read_attributes(args, attributes)?;
-                }
-                _ => {
-                    let Value::Boolean(on) = value else {
-                        return Err(wrong("true or false"));
-                    };
-                    options.unit_results = on;
-                }
-            }
-        }
-        Ok(options)
-    }
-
-    /// The type of a parameter: the one that was asked for, or that holds its value.
-    fn param_type(&self, at: usize, value: &ParamValue, bound: &[Param]) -> ParamType {
-        match self.types.get(at) {
-            Some(Some(asked)) => *asked,
-            _ => type_for(value, bound.get(at).map(|param| param.param_type)),
-        }
-    }
-}
-
-fn read_types(
-    args: &Args,
-    types: &Table,
-    params: u16,
-) -> Result<Vec<Option<ParamType>>, ScriptError> {
-    (1..=params)
-        .map(|index| match types.raw_get::<Value>(index)? {
-            Value::Nil => Ok(None),
-            value => type_from_lua(&value)
-                .map(Some)
-                .map_err(|problem| args.error(format!("types[{index}]: {problem}"))),
-        })
-        .collect()
-}
-
-pub fn read_attributes(
-    args: &Args,
-    attributes: &Table,
-) -> Result<Vec<(Vec<u8>, ParamValue)>, ScriptError> {
-    let mut read = Vec::new();
-    for pair in attributes.pairs::<Value, Value>() {
-        let (name, value) = pair?;
-        let Value::String(name) = &name else {
-            let got = describe(&name);
-            return Err(args.error(format!("attributes: expected names, got {got}")));
-        };
-        let value = super::param::from_lua(&value).map_err(|problem| {
-            let name = name.to_string_lossy();
-            args.error(format!("attributes.{name}: {problem}"))
-        })?;
-        read.push((name.as_bytes().to_vec(), value));
-    }
-    // Lua's order is none.
-    read.sort_by(|(one, _), (other, _)| one.cmp(other));
-    Ok(read)
 }
 
 /// `encode(values [, options])`: a command that executes the statement.

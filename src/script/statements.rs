@@ -212,7 +212,9 @@ fn execute_passed(
         ..Command::default()
     };
     let proxy = runtime.proxy();
-    let sent = statement.with_types(&command).and_then(|command| {
+    let to = runtime.entry(server, |entry| entry.info.capabilities.get());
+    let command = statement.with_types(&command, to.unwrap_or_default());
+    let sent = command.and_then(|command| {
         let sent = proxy.send(server, Packet::Command(&command));
         sent.map_err(|error| error.to_string())
     });
