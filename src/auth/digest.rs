@@ -1,11 +1,21 @@
 //! The few operations on bytes that all methods are made of.
 
 use aws_lc_rs::constant_time;
-use aws_lc_rs::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY};
+use aws_lc_rs::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512};
 
 /// The SHA-1 of all parts together.
 pub fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     digest(&SHA1_FOR_LEGACY_USE_ONLY, parts)
+}
+
+/// The SHA-256 of all parts together.
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    digest(&SHA256, parts)
+}
+
+/// The SHA-512 of all parts together.
+pub fn sha512(parts: &[&[u8]]) -> [u8; 64] {
+    digest(&SHA512, parts)
 }
 
 fn digest<const LEN: usize>(algorithm: &'static Algorithm, parts: &[&[u8]]) -> [u8; LEN] {

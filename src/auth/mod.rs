@@ -2,21 +2,36 @@
 //! clients. Pure: knows no sockets, states or scripts.
 //!
 //! - [`Plugin`]: the one trait. A method is known under its name on the wire: [`plugin()`] finds it.
-//! - `native`: the method `mysql_native_password`
-//! - `rsa`: passwords encrypted for whoever holds the key
+//! - `native`, `caching_sha2`, `sha256`, `clear` (MySQL's), `ed25519` and `parsec` (MariaDB's):
+//!   the methods
+//! - `rsa`: passwords encrypted for whoever holds the key; `sha_crypt`: MySQL's slow hash
+//! - [`Credential`]: what is known of the password of one who logs in here
 //!
 //! A plugin keeps nothing between the rounds of a login. What its next answer depends on is what it
 //! said last, and that is handed back to it; so each answer is a function that a test can call
 //! with what was recorded from a real server.
 
+pub mod caching_sha2;
+mod clear;
+mod credential;
 mod digest;
+mod ed25519;
 mod error;
 pub mod native;
+mod parsec;
 pub mod rsa;
+mod sha256;
+mod sha_crypt;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
+pub use credential::{Credential, PASSWORD_MAX, WANTED};
 pub use error::AuthError;
+use rsa::KeyPair;
+
+use crate::wire::NONCE;
 
 /// An authentication method.
 pub trait Plugin: fmt::Debug + Sync {
@@ -42,6 +57,19 @@ pub trait Plugin: fmt::Debug + Sync {
     ) -> Result<Option<Vec<u8>>, AuthError> {
         let _ = (login, said);
         Err(AuthError::unexpected(self.name(), "no further data", data))
+    }
+
+    /// What a client that logs in here has said, judged. `said` is what it was told last; nothing,
+    /// if this is its answer to the challenge.
+    ///
+    /// # Errors
+    /// The method cannot verify anyone, or an RSA key is wanted and there is none.
+    fn check(&self, claim: &Claim<'_>, said: &[u8], data: &[u8]) -> Result<Check, AuthError> {
+        let _ = (claim, said, data);
+        Err(AuthError::Refused {
+            plugin: self.name(),
+            why: "clients cannot log in here with it",
+        })
     }
 }
 
@@ -69,8 +97,101 @@ impl fmt::Debug for Login<'_> {
     }
 }
 
+impl<'a> Login<'a> {
+    /// As much of the challenge as the method takes.
+    fn nonce_of(&self, plugin: &'static str, wanted: usize) -> Result<&'a [u8], AuthError> {
+        let got = self.nonce.len();
+        self.nonce.get(..wanted).ok_or(AuthError::Challenge {
+            plugin,
+            wanted,
+            got,
+        })
+    }
+
+    /// The password as it is, where nobody else can read it.
+    fn cleartext(&self) -> Vec<u8> {
+        [self.password, b"\0"].concat()
+    }
+
+    /// The password for the holder of a key.
+    fn encrypted(&self, plugin: &'static str, key: &[u8]) -> Result<Vec<u8>, AuthError> {
+        let nonce = self.nonce_of(plugin, NONCE)?;
+        rsa::encrypt(key, self.password, nonce).map_err(|error| AuthError::Rsa { plugin, error })
+    }
+}
+
+/// What is known of a client that logs in here.
+#[derive(Clone, Copy)]
+pub struct Claim<'a> {
+    /// What its password is to fit.
+    pub credential: &'a Credential,
+    /// The challenge that it got, without a NUL behind it.
+    pub nonce: &'a [u8],
+    /// Whether nobody else can read the connection: it is TLS, or a unix socket.
+    pub secure: bool,
+    /// The RSA key to offer; `None` for the process's own.
+    pub key: Option<&'a KeyPair>,
+}
+
+impl fmt::Debug for Claim<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim")
+            .field("credential", self.credential)
+            .field("secure", &self.secure)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Claim<'a> {
+    fn key(&self) -> Result<&'a KeyPair, AuthError> {
+        let plugin = caching_sha2::NAME;
+        match self.key {
+            Some(key) => Ok(key),
+            None => rsa::own_key().map_err(|error| AuthError::Rsa { plugin, error }),
+        }
+    }
+}
+
+/// How a client that logs in here is doing.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Check {
+    /// It knows the password. It may have to be told something before the OK.
+    Granted(Option<Vec<u8>>),
+    /// It does not.
+    Refused,
+    /// It is to be told this, and will answer.
+    More(Vec<u8>),
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Check::Granted(None) => "Granted",
+            Check::Granted(Some(_)) => "Granted, after more",
+            Check::Refused => "Refused",
+            Check::More(_) => "More",
+        })
+    }
+}
+
+impl Check {
+    fn of(right: bool) -> Check {
+        match right {
+            true => Check::Granted(None),
+            false => Check::Refused,
+        }
+    }
+}
+
 /// All methods there are.
-pub const PLUGINS: &[&dyn Plugin] = &[&native::Native];
+pub const PLUGINS: &[&dyn Plugin] = &[
+    &native::Native,
+    &caching_sha2::CachingSha2,
+    &sha256::Sha256,
+    &clear::Clear,
+    &ed25519::Ed25519,
+    &parsec::Parsec,
+];
 
 /// The method of this name.
 ///

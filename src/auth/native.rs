@@ -6,7 +6,7 @@
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_authentication_methods_native_password_authentication.html>
 
 use super::digest::{equal, sha1, xor};
-use super::{AuthError, Login, Plugin};
+use super::{AuthError, Check, Claim, Login, Plugin};
 use crate::wire::NONCE;
 
 /// `mysql_native_password`.
@@ -23,12 +23,17 @@ impl Plugin for Native {
             return Ok(Vec::new());
         }
         // Servers of before 4.1 send eight bytes, for a method that gives the password away.
-        let nonce = login.nonce.get(..NONCE).ok_or(AuthError::Challenge {
-            plugin: self.name(),
-            wanted: NONCE,
-            got: login.nonce.len(),
-        })?;
+        let nonce = login.nonce_of(self.name(), NONCE)?;
         Ok(native_answer(login.password, nonce).to_vec())
+    }
+
+    fn check(&self, claim: &Claim<'_>, _: &[u8], data: &[u8]) -> Result<Check, AuthError> {
+        let empty = data.is_empty();
+        if empty || claim.credential.is_empty() {
+            return Ok(Check::of(empty && claim.credential.is_empty()));
+        }
+        let hash = claim.credential.native_hash();
+        Ok(Check::of(native_verify(data, claim.nonce, &hash)))
     }
 }
 

@@ -1,0 +1,33 @@
+//! `mysql_clear_password`: the password as it is, for servers that hand it on to PAM or LDAP.
+//!
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_authentication_methods_clear_text_password.html>
+
+use super::{AuthError, Login, Plugin};
+
+const NAME: &str = "mysql_clear_password";
+
+/// `mysql_clear_password`.
+#[derive(Debug)]
+pub struct Clear;
+
+impl Plugin for Clear {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn answer(&self, login: &Login<'_>) -> Result<Vec<u8>, AuthError> {
+        let refused = |why| Err(AuthError::Refused { plugin: NAME, why });
+        if !login.allow_cleartext {
+            return refused(
+                "the server asks for the password itself, which allow_cleartext would have to permit",
+            );
+        }
+        if !login.secure {
+            return refused(
+                "the server asks for the password itself over a connection that is neither TLS nor a \
+                 unix socket",
+            );
+        }
+        Ok(login.cleartext())
+    }
+}
