@@ -61,6 +61,10 @@ impl Plugin for CachingSha2 {
         }
     }
 
+    fn verifies(&self) -> bool {
+        true
+    }
+
     fn check(&self, claim: &Claim<'_>, said: &[u8], data: &[u8]) -> Result<Check, AuthError> {
         if said.is_empty() {
             return fast_check(claim, data);

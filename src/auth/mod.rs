@@ -59,6 +59,11 @@ pub trait Plugin: fmt::Debug + Sync {
         Err(AuthError::unexpected(self.name(), "no further data", data))
     }
 
+    /// Whether clients can log in here with it.
+    fn verifies(&self) -> bool {
+        false
+    }
+
     /// What a client that logs in here has said, judged. `said` is what it was told last; nothing,
     /// if this is its answer to the challenge.
     ///

@@ -27,6 +27,10 @@ impl Plugin for Native {
         Ok(native_answer(login.password, nonce).to_vec())
     }
 
+    fn verifies(&self) -> bool {
+        true
+    }
+
     fn check(&self, claim: &Claim<'_>, _: &[u8], data: &[u8]) -> Result<Check, AuthError> {
         let empty = data.is_empty();
         if empty || claim.credential.is_empty() {

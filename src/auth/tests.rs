@@ -70,7 +70,7 @@ fn names_find_their_methods() {
 }
 
 #[test]
-fn native() {
+fn native_password() {
     let plugin = plugin(b"mysql_native_password").unwrap();
     let answer = plugin.answer(&login(NATIVE_NONCE)).unwrap();
     assert_eq!(answer, NATIVE_ANSWER);
@@ -88,7 +88,7 @@ fn native() {
 }
 
 #[test]
-fn ed25519() {
+fn ed25519_signs() {
     let plugin = plugin(b"client_ed25519").unwrap();
     let answer = plugin.answer(&login(ED25519_NONCE)).unwrap();
     assert_eq!(answer, ED25519_ANSWER);
@@ -96,7 +96,7 @@ fn ed25519() {
 }
 
 #[test]
-fn parsec() {
+fn parsec_signs_both_challenges() {
     let plugin = plugin(b"parsec").unwrap();
     let login = login(PARSEC_NONCE);
     assert_eq!(
@@ -105,7 +105,7 @@ fn parsec() {
         "it asks for the salt"
     );
     let own = PARSEC_ANSWER.first_chunk().unwrap();
-    let signed = super::parsec::sign(&login, PARSEC_SALT[1], &PARSEC_SALT[2..], own);
+    let signed = parsec::sign(&login, PARSEC_SALT[1], &PARSEC_SALT[2..], own);
     assert_eq!(signed.unwrap(), PARSEC_ANSWER);
 
     let answer = plugin.more(&login, NOTHING, PARSEC_SALT).unwrap().unwrap();
@@ -134,7 +134,7 @@ fn caching_sha2_fast() {
     let done = Check::Granted(Some(vec![3]));
     for (credential, expected) in [
         (Credential::password(PASSWORD), done.clone()),
-        (Credential::sha2_double(PASSWORD), done.clone()),
+        (Credential::sha2_double(PASSWORD), done),
         (Credential::sha2(PASSWORD), Check::More(vec![4])),
         (Credential::native(PASSWORD), Check::More(vec![4])),
         (Credential::sha2_double(b"Secret"), Check::Refused),
@@ -255,7 +255,7 @@ fn the_empty_password_has_no_rounds() {
 }
 
 #[test]
-fn sha256() {
+fn sha256_password() {
     let plugin = plugin(b"sha256_password").unwrap();
     let clear = login(SHA256_NONCE);
     assert_eq!(plugin.answer(&clear).unwrap(), [1]);
@@ -300,6 +300,7 @@ fn clients_are_verified_by_two_methods_only() {
             .is_ok();
         let expected = ["mysql_native_password", "caching_sha2_password"];
         assert_eq!(verifies, expected.contains(&plugin.name()), "{plugin:?}");
+        assert_eq!(plugin.verifies(), verifies);
     }
 }
 

@@ -12,6 +12,7 @@ use super::error::{Answer, ScriptError};
 use super::fast::RowKind;
 use super::function::{Args, Raiser, nothing, number, one};
 use super::login;
+use super::login_object::LoginObject;
 use super::object::{Packet, PacketObject, StatsPacket};
 use super::options;
 use super::rset::Rset;
@@ -20,6 +21,7 @@ use super::send;
 use super::signals;
 use super::statement::Statement;
 use super::timer::TimerObject;
+use super::verifier::{self, VerifierObject};
 use crate::proxy::{ConnId, ConnInfo, ConnKind, ProxyError};
 use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket, Progress};
 
@@ -91,7 +93,16 @@ fn add_connections(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.proxy_disconnect", proxy_disconnect)?;
     functions.add("dpm.check_pass", |_, _, args| login::check_pass(args))?;
     functions.add("dpm.crypt_pass", |_, _, args| login::crypt_pass(args))?;
-    functions.add("dpm.hash_pass", |lua, _, args| login::hash_pass(lua, args))
+    functions.add("dpm.hash_pass", |lua, _, args| login::hash_pass(lua, args))?;
+    functions.add("dpm.verify_auth", |lua, _, args| {
+        verifier::verify_auth(lua, args)
+    })?;
+    functions.add("dpm.new_verifier", |lua, _, args| {
+        VerifierObject::create(lua, args)
+    })?;
+    functions.add("dpm.new_login", |lua, _, args| {
+        LoginObject::create(lua, args)
+    })
 }
 
 fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
@@ -104,7 +115,7 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add_packet::<Eof>("dpm.new_eof_pkt")?;
     functions.add_packet::<Progress>("dpm.new_progress_pkt")?;
     functions.add_packet::<StatsPacket>("dpm.new_stats_pkt")?;
-    functions.add_packet::<super::object::AuthDataPacket>("dpm.new_authdata_pkt")?;
+    functions.add_packet::<super::auth_data::AuthDataPacket>("dpm.new_authdata_pkt")?;
     functions.add_packet::<super::object::DataPacket>("dpm.new_data_pkt")?;
     functions.add_packet::<Statement>("dpm.new_prepared_pkt")?;
     functions.add("dpm.new_rset_pkt", |lua, _, _| {

@@ -4,10 +4,11 @@ use std::rc::{Rc, Weak};
 
 use mlua::{AnyUserData, Lua};
 
+use super::auth_data::AuthDataPacket;
 use super::callbacks::Callbacks;
 use super::fast::{Arg, Target};
 use super::idle;
-use super::object::{self, AuthDataPacket, DataPacket, PacketObject, StatsPacket};
+use super::object::{self, DataPacket, PacketObject, StatsPacket};
 use super::rset::Rset;
 use super::runtime::Runtime;
 use super::statements;

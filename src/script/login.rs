@@ -1,17 +1,15 @@
-//! Passwords: `dpm.check_pass`, `dpm.crypt_pass` and `dpm.hash_pass`.
+//! Passwords for `mysql_native_password`: `dpm.check_pass` and `dpm.crypt_pass`; and `dpm.hash_pass`.
 
-use mlua::Lua;
+use mlua::{Lua, Value};
 
 use super::error::{Answer, ScriptError};
 use super::function::{Args, nothing, number, string};
 use super::object::Packet;
-use crate::auth::native;
+use crate::auth::{Credential, PASSWORD_MAX, native};
 use crate::wire::{Auth, Handshake, NONCE};
 
 /// The one method that a password's hash is enough for.
 const NATIVE: &[u8] = b"mysql_native_password";
-/// More than any password has.
-const PASSWORD: usize = 4096;
 
 fn nonce(args: &Args) -> Result<Vec<u8>, ScriptError> {
     let scramble = args.object(
@@ -55,7 +53,7 @@ pub fn check_pass(args: &Args) -> Answer {
 /// Puts the answer to the handshake's challenge into the auth packet.
 pub fn crypt_pass(args: &Args) -> Answer {
     let nonce = nonce(args)?;
-    let password = args.bytes(2, "plaintext", PASSWORD)?;
+    let password = args.bytes(2, "plaintext", PASSWORD_MAX)?;
     let answer = match password.is_empty() {
         true => Vec::new(),
         false => native::native_answer(&password, &nonce).to_vec(),
@@ -68,13 +66,24 @@ pub fn crypt_pass(args: &Args) -> Answer {
     nothing()
 }
 
-/// What `SELECT PASSWORD('...')` prints, for `check_pass`: newer servers have no such function. An
-/// account without a password has no hash either.
+/// What a server would store for this password, for `check_pass` and verifiers: by default what
+/// `SELECT PASSWORD('...')` prints, which newer servers have no function for. An account without a
+/// password has no hash either.
 pub fn hash_pass(lua: &Lua, args: &Args) -> Answer {
-    let password = args.bytes(0, "plaintext", PASSWORD)?;
-    let hash = match password.is_empty() {
-        true => String::new(),
-        false => native::print_native_hash(&native::native_hash(&password)),
+    let password = args.bytes(0, "plaintext", PASSWORD_MAX)?;
+    let plugin = match args.get(1) {
+        Value::Nil => "mysql_native_password".to_string(),
+        _ => args.text(1, "plugin")?,
     };
-    string(lua, hash)
+    let hash = match plugin.as_str() {
+        _ if password.is_empty() => Credential::password(b""),
+        "mysql_native_password" => Credential::native(&password),
+        "caching_sha2_password" => Credential::sha2(&password),
+        "sha256d" => Credential::sha2_double(&password),
+        _ => {
+            let wanted = "\"mysql_native_password\", \"caching_sha2_password\" or \"sha256d\"";
+            return Err(args.error(format!("plugin: expected {wanted}")));
+        }
+    };
+    string(lua, hash.print().unwrap_or_default())
 }

@@ -6,6 +6,7 @@
 //! - `api`: the functions of the `dpm` table; `send`, `login`, `options`, `tls_options`, `signals`,
 //!   `clock`: parts
 //!   of it; `constants`
+//! - `login_object`: logging in at servers; `verifier`, `credential`: judging clients that log in
 //! - `conn`, `callbacks`, `timer`: the objects that are no packets
 //! - `object`: packets as objects, by tables of accessors, which are in `packets` and `field`;
 //!   `rset` and `row`: resultsets and what is in their rows; `statement`, `known` and `param`:
@@ -21,12 +22,16 @@
 //! may call finalizers then.
 
 mod api;
+mod attributes;
+mod auth_data;
 mod callbacks;
+mod change_user;
 mod clock;
 mod command;
 mod conn;
 mod constants;
 mod convert;
+mod credential;
 mod error;
 mod execute_options;
 mod fast;
@@ -38,6 +43,7 @@ mod known;
 mod leg_options;
 mod loader;
 mod login;
+mod login_object;
 mod object;
 mod options;
 mod packets;
@@ -54,6 +60,7 @@ mod statement;
 mod statements;
 mod timer;
 mod tls_options;
+mod verifier;
 
 use std::path::Path;
 use std::rc::Rc;

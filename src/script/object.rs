@@ -321,10 +321,8 @@ impl<const KIND: u8> From<&[u8]> for Blob<KIND> {
 
 /// The answer to COM_STATISTICS.
 pub type StatsPacket = Blob<0>;
-/// A round of authentication.
-pub type AuthDataPacket = Blob<1>;
 /// A piece of a file or of a binlog.
-pub type DataPacket = Blob<2>;
+pub type DataPacket = Blob<1>;
 
 /// The longest payload that a script can make: what the proxy gathers at most.
 pub const PAYLOAD: usize = (1 << 30) - 1;
@@ -332,7 +330,6 @@ pub const PAYLOAD: usize = (1 << 30) - 1;
 impl<const KIND: u8> PacketObject for Blob<KIND> {
     const NAME: &'static str = match KIND {
         0 => "stats",
-        1 => "authdata",
         _ => "data",
     };
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::attributes;
 use super::function::Methods;
 use super::object::{Accessor, PAYLOAD, PacketObject};
 use super::session_changes;
@@ -57,6 +58,16 @@ impl PacketObject for Handshake {
                 |p| p.status.bits().into(),
                 |p, v| p.status = status(v),
             ),
+            Accessor::optional(
+                "auth_plugin",
+                NAME,
+                |p: &Self| p.auth_plugin.as_deref(),
+                |p, v| {
+                    p.capabilities.set(Capabilities::PLUGIN_AUTH, v.is_some());
+                    p.auth_plugin = v;
+                },
+            )
+            .without_nul(),
         ]
     }
 }
@@ -93,7 +104,33 @@ impl PacketObject for Auth {
                 |p, v| p.set_database(v),
             )
             .without_nul(),
+            Accessor::optional(
+                "auth_plugin",
+                NAME,
+                |p: &Self| p.auth_plugin.as_deref(),
+                |p, v| {
+                    p.capabilities.set(Capabilities::PLUGIN_AUTH, v.is_some());
+                    p.auth_plugin = v;
+                },
+            )
+            .without_nul(),
+            Accessor::bytes(
+                "auth_response",
+                MESSAGE,
+                |p| &p.auth_response,
+                |p, v| {
+                    // More than a length of one byte can tell, or a NUL can end.
+                    if v.len() > 255 {
+                        p.capabilities |= Capabilities::PLUGIN_AUTH_LENENC_CLIENT_DATA;
+                    }
+                    p.auth_response = v;
+                },
+            ),
         ]
+    }
+
+    fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
+        attributes::add(methods)
     }
 }
 
@@ -200,7 +237,8 @@ impl PacketObject for Command {
     }
 
     fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
-        super::command::add_methods(methods)
+        super::command::add_methods(methods)?;
+        super::change_user::add(methods)
     }
 }
 

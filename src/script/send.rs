@@ -6,9 +6,10 @@ use std::rc::Rc;
 use mlua::{AnyUserData, Lua};
 
 use super::api::{connection, named};
+use super::auth_data::AuthDataPacket;
 use super::error::{Answer, ScriptError};
 use super::function::{Args, nothing};
-use super::object::{self, AuthDataPacket, DataPacket, StatsPacket};
+use super::object::{self, DataPacket, StatsPacket};
 use super::rset::Rset;
 use super::runtime::Runtime;
 use super::statement::Statement;

@@ -10,9 +10,9 @@
 //! - Connecting: [`Handshake`] with its [`nonce`](nonce()), [`SslRequest`], [`Auth`],
 //!   [`AuthSwitch`], [`AuthMoreData`].
 //! - Answers of all kinds: [`Ok`], [`ErrPacket`], [`Eof`].
-//! - Commands: [`Command`]; answers of their own have COM_STATISTICS ([`Stats`]),
-//!   COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL ([`LocalInfile`]); [`Progress`]
-//!   comes in between.
+//! - Commands: [`Command`], of which [`ChangeUser`] is a login again; answers of their own have
+//!   COM_STATISTICS ([`Stats`]), COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL
+//!   ([`LocalInfile`]); [`Progress`] comes in between.
 //! - Statements: [`Execute`] and [`BulkExecute`], whose parameters are [`ParamValue`]s of a
 //!   [`ParamType`]; the shorter commands about statements are accessors of [`Command`].
 //! - What comes with others: [`query_attributes`] in front of COM_QUERY's SQL,
@@ -28,11 +28,13 @@
 //!
 //! Importing [`Ok`] does not hide the prelude's `Ok(…)`: one is a type, the other a value.
 
+mod attributes;
 mod auth;
 mod auth_data;
 pub mod binary_row;
 mod bulk_execute;
 mod capabilities;
+mod change_user;
 mod column;
 mod column_type;
 mod com;
@@ -69,11 +71,13 @@ mod temporal;
 mod tests;
 mod writer;
 
+pub use attributes::{read_attributes, write_attributes};
 pub use auth::Auth;
 pub use auth_data::{AuthMoreData, AuthSwitch};
 pub use binary_row::BinaryColumn;
 pub use bulk_execute::{BulkExecute, BulkRows};
 pub use capabilities::Capabilities;
+pub use change_user::ChangeUser;
 pub use column::Column;
 pub use column_type::{ColumnType, column_flags};
 pub use com::Com;
