@@ -5,8 +5,7 @@
 local dpml = require "dpml"
 local listen_port, user, pass = tonumber(arg[3]) or 5500, arg[4] or "dpm", arg[5] or "dpm"
 
-local stored_hash = dpm.hash_pass(pass) -- what SELECT PASSWORD(pass) prints on a server
-local clients = {} -- id -> { conn, handshake, queries }
+local clients = {} -- id -> { conn, verifier, queries }
 
 local function show_clients()
     local rows = {}
@@ -31,22 +30,29 @@ local function new_command(cmd, client_id, client)
     return dpm.DPM_NOPROXY
 end
 
-local function check_auth(auth, client_id, client)
-    if auth:user() ~= user or dpm.check_pass(auth, clients[client_id].handshake, stored_hash) ~= 0 then
+-- Called with the auth packet, and then with the client's answers to what it is asked.
+local function check_login(packet, client_id, client)
+    local known = packet.user and packet:user() == user -- answers name nobody
+    local verifier, credential = clients[client_id].verifier, known and { password = pass } or nil
+    local right, question = verifier:step(packet, client, credential)
+    if question then dpm.wire_packet(client, question) end
+    if right then
+        -- MYC_WAITING would fire again with the OK, and after each answer: once was enough.
+        client:register(dpm.MYC_WAITING, nil)
+        dpm.wire_packet(client, dpm.new_ok_pkt())
+    elseif right == false then
         dpml.send_error(client, "28000", 1045, "Access denied") -- which also ends the connection
-        return dpm.DPM_NOPROXY
     end
-    -- MYC_WAITING would fire again with the OK, and after each answer: once was enough.
-    client:register(dpm.MYC_WAITING, nil)
-    dpm.wire_packet(client, dpm.new_ok_pkt())
     return dpm.DPM_NOPROXY
 end
 
 local function new_client(client)
     local handshake = dpm.new_handshake_pkt()
-    -- The password is checked against the challenge in this very handshake, so it is kept.
-    clients[client:id()] = { conn = client, handshake = handshake, queries = 0 }
-    client:register(dpm.MYC_WAITING, check_auth)
+    handshake:auth_plugin("caching_sha2_password")
+    -- The password is checked against the challenge in this very handshake.
+    clients[client:id()] = { conn = client, verifier = dpm.new_verifier(handshake), queries = 0 }
+    client:register(dpm.MYC_WAITING, check_login)
+    client:register(dpm.MYC_SENT_AUTH, check_login)
     client:register(dpm.MYC_SENT_CMD, new_command)
     client:register(dpm.MY_CLOSING, function(client_id) clients[client_id] = nil end)
     dpm.wire_packet(client, handshake)

@@ -24,9 +24,8 @@ local function run_next()
 end
 
 local function new_command(cmd, client_id, client)
-    -- Who leaves, or wants another login, leaves alone: the shared one stays.
-    local leaves = cmd:command() == dpm.COM_QUIT or cmd:command() == dpm.COM_CHANGE_USER
-    if leaves then dpm.close(client) else table.insert(waiting, { client = client, cmd = cmd }) end
+    -- Who leaves, leaves alone: the shared one stays.
+    if cmd:command() == dpm.COM_QUIT then dpm.close(client) else table.insert(waiting, { client = client, cmd = cmd }) end
     run_next()
     return dpm.DPM_NOPROXY
 end
@@ -53,7 +52,7 @@ local function use_backend(server, err)
 end
 
 listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
-local callbacks, accounts = { new_command = new_command, finished_command = answered }, { [user] = dpm.hash_pass(pass) }
+local callbacks, accounts = { new_command = new_command, finished_command = answered }, { [user] = { password = pass } }
 dpml.authenticate_new_clients(listener, callbacks, accounts)
 local options = { host = host, port = port, user = user, pass = pass, callback = use_backend }
 dpml.connect_mysql_server(options):on_close(function() dpm.exit(1) end) -- no backend, no pool

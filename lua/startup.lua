@@ -6,7 +6,6 @@
 local dpml = require "dpml"
 
 local USER, PASSWORD, DATABASE = "dpm", "dpm", "dpm"
-local STORED_HASH = "*8CE64ABA0405493B2F72B576CD63737B2524F631" -- SELECT PASSWORD('dpm')
 local COMMENT = "dpm without a database"
 
 local VERSION = dpm.new_handshake_pkt():server_version()
@@ -460,6 +459,6 @@ dpml.authenticate_new_clients(listener, {
     new_client = new_client,
     new_command = new_command,
     closing = client_closing,
-}, { [USER] = STORED_HASH })
+}, { [USER] = { password = PASSWORD } })
 print(("dpm: startup listening on 127.0.0.1:%d"):format(listener:socket_port()))
 print(("dpm: try  mysql -h 127.0.0.1 -P %d -u %s -p%s"):format(listener:socket_port(), USER, PASSWORD))

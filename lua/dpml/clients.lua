@@ -1,5 +1,6 @@
 -- Serving the clients of a listener.
 
+local accounts_of = require "dpml.accounts"
 local errors = require "dpml.errors"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
@@ -68,38 +69,89 @@ function clients.passthrough_new_clients(listener, callbacks, address)
     end)
 end
 
-local function refuse_client(client, user)
-    local message = ("Access denied for user '%s'@'%s'"):format(user, client:socket_address())
-    errors.send_error(client, "28000", 1045, message)
-end
+local MAX_FAILURES = 3 -- as in MariaDB: no guessing of passwords with COM_CHANGE_USER
 
-local function check_client(client, auth, handshake, accounts, callbacks)
-    local user = auth:user()
-    local stored_hash = accounts[user]
-    if not stored_hash or dpm.check_pass(auth, handshake, stored_hash) ~= 0 then
-        refuse_client(client, user)
-    elseif not callbacks.new_client or callbacks.new_client(client, auth) ~= dpm.DPM_NOPROXY then
-        register_client_callbacks(client, {
-            new_command = callbacks.new_command,
-            finished_command = after_login(callbacks.finished_command),
-            closing = callbacks.closing,
-        })
-        results.send_resultset(client, {}) -- OK
+-- The rounds of one client's login, and of those that it asks for later.
+local function start_logins(client, lookup, callbacks)
+    local handshake = dpm.new_handshake_pkt()
+    handshake:auth_plugin("caching_sha2_password")
+    local verifier = dpm.new_verifier(handshake, callbacks.rsa_key and { rsa_key = callbacks.rsa_key })
+    local user, login, logged_in, failures = "", nil, false, 0
+
+    local function refuse(waiting_client)
+        local message = ("Access denied for user '%s'@'%s'"):format(user, waiting_client:socket_address())
+        errors.send_error(waiting_client, "28000", 1045, message)
+        failures = failures + 1
+        if logged_in and failures >= MAX_FAILURES then
+            dpm.close(waiting_client)
+        end
     end
+
+    local handle_command
+
+    local function accept(waiting_client)
+        if not logged_in then
+            logged_in = true
+            register_client_callbacks(waiting_client, {
+                new_command = handle_command,
+                finished_command = after_login(callbacks.finished_command),
+                closing = callbacks.closing,
+            })
+        end
+        if not callbacks.new_client or callbacks.new_client(waiting_client, login) ~= dpm.DPM_NOPROXY then
+            results.send_resultset(waiting_client, {}) -- OK
+        end
+    end
+
+    local function step(packet, waiting_client, ...)
+        local right, reply = verifier:step(packet, waiting_client, ...)
+        if reply then
+            dpm.wire_packet(waiting_client, reply)
+        end
+        if right then
+            accept(waiting_client)
+        elseif right == false then
+            refuse(waiting_client)
+        end
+        return dpm.DPM_NOPROXY
+    end
+
+    local function begin(auth, waiting_client)
+        user, login = auth:user(), auth
+        return step(auth, waiting_client, lookup(user))
+    end
+
+    local function go_on(packet, _, waiting_client)
+        return step(packet, waiting_client)
+    end
+
+    function handle_command(cmd, client_id, waiting_client)
+        if cmd:command() ~= dpm.COM_CHANGE_USER then
+            return callbacks.new_command and callbacks.new_command(cmd, client_id, waiting_client)
+        end
+        user, login = "", cmd:change_user()
+        user = login:user()
+        return step(cmd, waiting_client, lookup(user))
+    end
+
+    client:register(dpm.MYC_WAITING, function(auth, _, waiting_client)
+        return begin(auth, waiting_client)
+    end)
+    client:register(dpm.MYC_SENT_AUTH, go_on)
+    dpm.wire_packet(client, handshake)
 end
 
--- Logs the clients of `listener` in without any server, against accounts: { user = stored hash }.
+-- Logs the clients of `listener` in without any server, against accounts: { user = credential }, or a
+-- function of the user's name. A credential is { password = ... }, { hash = ... } or a hash.
 -- The callbacks are those of passthrough_new_clients, but for new_client(client, auth): it is called
--- when the password was right, and may return DPM_NOPROXY if it has sent an error instead of the OK.
+-- when the password was right, and may return DPM_NOPROXY if it has sent an error instead of the OK,
+-- or will send one of the two later. It is called again when the client has changed its user.
 function clients.authenticate_new_clients(listener, callbacks, accounts)
+    local lookup = accounts_of(accounts)
+    dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it
     listener:register(dpm.MYC_CONNECT, function(client)
-        local handshake = dpm.new_handshake_pkt()
         hold(client)
-        client:register(dpm.MYC_WAITING, function(auth, _, waiting_client)
-            check_client(waiting_client, auth, handshake, accounts, callbacks)
-            return dpm.DPM_NOPROXY
-        end)
-        dpm.wire_packet(client, handshake)
+        start_logins(client, lookup, callbacks)
     end)
 end
 

@@ -9,14 +9,22 @@ local CONNECT_OPTIONS = {
     "tls", "compression", "proxy_protocol", "connect_timeout", "handshake_timeout", "idle_timeout",
     "max_packet", "max_queue",
 }
+local LOGIN_OPTIONS = {
+    "user", "pass", "db", "attributes", "plugins", "server_public_key", "allow_cleartext", "charset",
+}
+
+local function pick(names, from)
+    local options = {}
+    for _, name in ipairs(names) do
+        options[name] = from[name]
+    end
+    return options
+end
 
 -- Starts to connect; a host that begins with a slash is a unix socket. `from` is a table that may have
 -- options of dpm.connect among other things; the PROXY protocol speaks of `client`, if there is one.
 function servers.connect(host, port, from, client)
-    local options = {}
-    for _, name in ipairs(CONNECT_OPTIONS) do
-        options[name] = from[name]
-    end
+    local options = pick(CONNECT_OPTIONS, from)
     options.client = options.proxy_protocol and client
     if host:sub(1, 1) == "/" then
         return dpm.connect_unix(host, options)
@@ -39,15 +47,16 @@ local function finish_login(server_id, err)
     return dpm.DPM_NOPROXY
 end
 
-local function answer_handshake(handshake, server_id, server)
-    local login = logins[server_id]
-    local auth = dpm.new_auth_pkt()
-    auth:user(login.user or "")
-    if login.db then
-        auth:databasename(login.db)
+-- The handshake, or one of the rounds behind the auth packet: another plugin is asked for, or the
+-- one in use is told more.
+local function answer_server(packet, server_id, server)
+    local answer, problem = logins[server_id].login:answer(packet, server)
+    if problem then
+        return finish_login(server_id, errors.new(2059, "HY000", (problem:gsub("^a", "A"))))
     end
-    dpm.crypt_pass(auth, handshake, login.pass or "")
-    dpm.wire_packet(server, auth)
+    if answer then
+        dpm.wire_packet(server, answer)
+    end
     return dpm.DPM_NOPROXY
 end
 
@@ -59,17 +68,10 @@ local function login_refused(packet, server_id)
     return finish_login(server_id, errors.from_packet(packet))
 end
 
--- The server wants the account to prove itself in a way that is not mysql_native_password.
-local function login_switched(authdata, server_id)
-    local plugin = authdata:data():match("^\254([^%z]+)") or "unknown"
-    local message = ("Authentication plugin '%s' is not supported"):format(plugin)
-    return finish_login(server_id, errors.new(2059, "HY000", message))
-end
-
 local login_callbacks = dpm.new_callback()
 callbacks.register_callbacks(login_callbacks, {
-    [dpm.MYS_WAIT_AUTH] = answer_handshake,
-    [dpm.MYS_SENDING_AUTH] = login_switched,
+    [dpm.MYS_WAIT_AUTH] = answer_server,
+    [dpm.MYS_SENDING_AUTH] = answer_server,
     [dpm.MYS_WAIT_CMD] = login_accepted,
     [dpm.MYS_RECV_ERR] = login_refused,
 })
@@ -86,16 +88,16 @@ end
 
 -- Connects and logs in: connect_mysql_server{ host =, port =, path =, user =, pass =, db =,
 -- callback = } calls callback(server) or, if that fails, callback(nil, err). `path` is a unix
--- socket and stands for host and port. Options of dpm.connect can stand beside these. Hold on to the server from then on, or it is collected.
+-- socket and stands for host and port. Options of dpm.new_login and of dpm.connect can stand beside
+-- these. Hold on to the server from then on, or it is collected.
 function servers.connect_mysql_server(options)
     local host, port = options.path or options.host or "127.0.0.1", options.port or 3306
+    local login = dpm.new_login(pick(LOGIN_OPTIONS, options))
     local server = servers.connect(host, port, options, options.client)
     logins[server:id()] = {
         server = server,
         address = host:sub(1, 1) == "/" and host or host .. ":" .. port,
-        user = options.user,
-        pass = options.pass,
-        db = options.db,
+        login = login,
         callback = options.callback,
     }
     server:on_close(fail_login)

@@ -87,6 +87,8 @@ pub struct Login<'a> {
     pub nonce: &'a [u8],
     /// Whether nobody else can read the connection: it is TLS, or a unix socket.
     pub secure: bool,
+    /// Whether it is TLS.
+    pub tls: bool,
     /// The server's RSA key, if it is known beforehand.
     pub server_key: Option<&'a [u8]>,
     /// Whether a method may show the password to the server as it is.

@@ -125,6 +125,7 @@ mod tests {
             password,
             nonce,
             secure: false,
+            tls: false,
             server_key: None,
             allow_cleartext: false,
         }

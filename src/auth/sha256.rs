@@ -1,4 +1,5 @@
-//! `sha256_password`: the predecessor of `caching_sha2_password`, without its fast path.
+//! `sha256_password`: the predecessor of `caching_sha2_password`, without its fast path. Servers take
+//! the password itself over TLS only: on a unix socket they go on with RSA.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_authentication_methods_sha256_password_authentication.html>
 
@@ -24,7 +25,7 @@ impl Plugin for Sha256 {
             return Ok(vec![0]);
         }
         match login.server_key {
-            _ if login.secure => Ok(login.cleartext()),
+            _ if login.tls => Ok(login.cleartext()),
             Some(key) => login.encrypted(NAME, key),
             None => Ok(REQUEST_KEY.to_vec()),
         }
@@ -36,7 +37,7 @@ impl Plugin for Sha256 {
         said: &[u8],
         data: &[u8],
     ) -> Result<Option<Vec<u8>>, AuthError> {
-        if said != REQUEST_KEY || login.secure {
+        if said != REQUEST_KEY || login.tls {
             let wanted = "no further data but a key that was asked for";
             return Err(AuthError::unexpected(NAME, wanted, data));
         }

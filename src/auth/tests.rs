@@ -39,6 +39,7 @@ fn login(nonce: &'static [u8]) -> Login<'static> {
         password: PASSWORD,
         nonce,
         secure: false,
+        tls: false,
         server_key: None,
         allow_cleartext: false,
     }
@@ -48,6 +49,7 @@ fn secure(nonce: &'static [u8]) -> Login<'static> {
     let login = login(nonce);
     Login {
         secure: true,
+        tls: true,
         ..login
     }
 }
@@ -268,6 +270,12 @@ fn sha256_password() {
     assert!(plugin.more(&pinned, b"", KEY).is_err());
     assert_eq!(plugin.answer(&secure(SHA256_NONCE)).unwrap(), b"secret\0");
     assert!(plugin.more(&secure(SHA256_NONCE), &[1], KEY).is_err());
+    let unix = Login {
+        secure: true,
+        ..clear
+    };
+    assert_eq!(plugin.answer(&unix).unwrap(), [1]);
+    assert_eq!(plugin.more(&unix, &[1], KEY).unwrap().unwrap().len(), 256);
 }
 
 #[test]

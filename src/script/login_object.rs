@@ -12,6 +12,7 @@ use super::error::{Answer, ScriptError};
 use super::function::{Args, Methods, Raiser, nothing, one, string};
 use super::object::Packet;
 use crate::auth::{self, AuthError, Plugin};
+use crate::proxy::ConnInfo;
 use crate::wire::{Auth, AuthSwitch, Capabilities, ChangeUser, Handshake, NONCE};
 
 /// Longer than any name or password that servers take.
@@ -23,6 +24,27 @@ const USUAL: &[u8] = b"mysql_native_password";
 pub struct LoginObject {
     account: RefCell<Account>,
     progress: RefCell<Progress>,
+}
+
+/// Who can read what goes over a connection.
+#[derive(Clone, Copy, Default)]
+struct Private {
+    /// Nobody: it is TLS, or a unix socket.
+    connection: bool,
+    /// Nobody, because it is TLS.
+    tls: bool,
+}
+
+impl Private {
+    fn of(info: &ConnInfo) -> Private {
+        let connection = info.secure.get();
+        // The name of every unix socket's far end; those of TCP are numbers.
+        let unix = &**info.address.borrow() == "localhost";
+        Private {
+            connection,
+            tls: connection && !unix,
+        }
+    }
 }
 
 /// Who logs in, and how.
@@ -74,7 +96,8 @@ impl LoginObject {
     /// The answer to what a server has sent; `None`: it wants none.
     fn answer(&self, lua: &Lua, args: &Args) -> Result<Result<Value, AuthError>, ScriptError> {
         const WANTED: &str = "a handshake or authdata packet";
-        let secure = connection(args, 1, "conn")?.secure.get();
+        let conn = connection(args, 1, "conn")?;
+        let secure = Private::of(&conn);
         if let Some(packet) = auth_data::argument(args, 0) {
             let answer = match self.round(&packet, secure) {
                 Ok(Some(data)) => auth_data::object(lua, AuthDataPacket(data))?,
@@ -92,7 +115,7 @@ impl LoginObject {
         })
     }
 
-    fn begin(&self, greeting: &Handshake, secure: bool) -> Result<Auth, AuthError> {
+    fn begin(&self, greeting: &Handshake, secure: Private) -> Result<Auth, AuthError> {
         let account = self.account.borrow();
         let offered = greeting.capabilities;
         let mut progress = self.progress.borrow_mut();
@@ -124,7 +147,11 @@ impl LoginObject {
         Ok(auth)
     }
 
-    fn round(&self, packet: &AuthDataPacket, secure: bool) -> Result<Option<Vec<u8>>, AuthError> {
+    fn round(
+        &self,
+        packet: &AuthDataPacket,
+        secure: Private,
+    ) -> Result<Option<Vec<u8>>, AuthError> {
         let account = self.account.borrow();
         let mut progress = self.progress.borrow_mut();
         if packet.0.first() == Some(&AuthSwitch::HEADER) {
@@ -163,7 +190,7 @@ impl LoginObject {
         }
         let (name, nonce) = (progress.greeting.clone(), progress.nonce.clone());
         // Only the methods of one short answer have a place in the command.
-        let offer = progress.offer(&account, &name, &nonce, false);
+        let offer = progress.offer(&account, &name, &nonce, Private::default());
         let (plugin, response) = match offer {
             Ok(offer) => offer,
             Err(error) => return Ok(Err(error)),
@@ -192,7 +219,7 @@ impl Progress {
         account: &Account,
         name: &[u8],
         nonce: &[u8],
-        secure: bool,
+        secure: Private,
     ) -> Result<(Vec<u8>, Vec<u8>), AuthError> {
         let mut first = Ok(());
         for name in [name, USUAL, b"caching_sha2_password"] {
@@ -217,7 +244,7 @@ impl Progress {
         account: &Account,
         name: &[u8],
         challenge: &[u8],
-        secure: bool,
+        secure: Private,
     ) -> Result<Vec<u8>, AuthError> {
         let plugin = account.plugin(name)?;
         self.plugin = Some(plugin);
@@ -232,11 +259,12 @@ impl Progress {
 }
 
 impl Account {
-    fn login<'a>(&'a self, nonce: &'a [u8], secure: bool) -> auth::Login<'a> {
+    fn login<'a>(&'a self, nonce: &'a [u8], secure: Private) -> auth::Login<'a> {
         auth::Login {
             password: &self.password,
             nonce,
-            secure,
+            secure: secure.connection,
+            tls: secure.tls,
             server_key: self.server_key.as_deref(),
             allow_cleartext: self.allow_cleartext,
         }

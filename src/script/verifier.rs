@@ -66,6 +66,9 @@ impl VerifierObject {
             Value::Nil => None,
             _ => private_key(args)?,
         };
+        if key.is_none() {
+            prepare_key();
+        }
         let verifier = VerifierObject {
             greeting: greeting.auth_plugin.unwrap_or(USUAL.to_vec()),
             key,
@@ -184,9 +187,6 @@ impl VerifierObject {
             }
             Check::Granted(_) | Check::Refused => Verdict::Refused,
             Check::More(said) => {
-                if !secure && self.key.is_none() {
-                    prepare_key();
-                }
                 let packet = AuthDataPacket::more(&said);
                 round.said = said;
                 progress.round = Some(round);
@@ -196,7 +196,8 @@ impl VerifierObject {
     }
 }
 
-/// The key takes its time to make, and the client, which is about to ask for it, some to ask.
+/// A key takes its time to make, in which no client should have to wait: it begins with the first
+/// verifier there is.
 fn prepare_key() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -94,9 +94,14 @@ fn pool_one_shares_a_server_connection() {
     std::thread::sleep(Duration::from_millis(100));
     drop(leaver);
     assert_eq!(clients[1].ask("SELECT 'mine'"), "mine");
-    let mut leaver = Wire::login(port, MODERN);
-    leaver.command(com::CHANGE_USER, b"root\0\0\0");
-    assert!(leaver.closed(), "another login is not to be had");
+    let mut guesser = Wire::login(port, MODERN);
+    for _ in 0..3 {
+        let question = guesser.exchange(com::CHANGE_USER, b"root\0\0\0");
+        assert_eq!(question[0][0], 0xFE, "an answer to another challenge");
+        guesser.write(b"a guess");
+        assert_eq!(guesser.read()[..3], [0xFF, 0x15, 0x04], "1045");
+    }
+    assert!(guesser.closed(), "three guesses and no more");
 
     for shape in [caps::BASE | caps::MULTI, MODERN] {
         let mut wire = Wire::login(port, shape);
@@ -280,6 +285,50 @@ fn no_backend() {
     let refused = connect_as(port, USER, "dpm").unwrap_err().to_string();
     assert!(refused.contains("1045"), "{refused}");
     dpm.wait_for_open_files(files);
+}
+
+both! {
+    fn auth(server) {
+        let dpm = Launch::demo("auth", server).start();
+        let port = dpm.listening();
+        let files = dpm.open_files();
+        let client = |flavour, user: &str| {
+            let cli = Cli::client(flavour, port).args(["-u", user]).arg(format!("-p{user}"));
+            match flavour {
+                Flavour::MySql => cli,
+                _ => cli.arg("--skip-ssl"),
+            }
+        };
+        let whoami = "SELECT CURRENT_USER(), DATABASE()";
+        let mut flavours = vec![Flavour::MariaDb];
+        if support::server::mysql_available() {
+            flavours.push(Flavour::MySql);
+        }
+        for flavour in flavours {
+            for user in ["ann", "bob", "old"] {
+                for _ in 0..2 {
+                    let said = client(flavour, user).args(["-D", "test", "-e", whoami]).ok();
+                    assert_eq!(said, format!("{USER}@%\ttest\n"), "{user}");
+                }
+            }
+            let refused = client(flavour, "ann").arg("-pwrong").run();
+            assert!(refused.err().contains("ERROR 1045 (28000)"), "{}", refused.err());
+            let refused = client(flavour, USER).arg(format!("-p{PASSWORD}")).run();
+            assert!(refused.err().contains("ERROR 1045 (28000)"), "{}", refused.err());
+            let refused = client(flavour, "ann").args(["-D", "nowhere"]).run();
+            assert!(refused.err().contains("ERROR 1049 (42000)"), "{}", refused.err());
+        }
+        // Another user gets another server connection.
+        let mut wire = Wire::login_as(port, "ann", "ann", MODERN);
+        let before = wire.rows("SELECT CONNECTION_ID()");
+        assert_eq!(wire.change_user("old", "old")[0], 0);
+        assert_eq!(wire.rows("SELECT CURRENT_USER()"), [[format!("{USER}@%")]]);
+        assert_ne!(wire.rows("SELECT CONNECTION_ID()"), before);
+        assert_eq!(wire.change_user("ann", "old")[..3], [0xFF, 0x15, 0x04]);
+        assert_eq!(wire.rows("SELECT 'as old'"), [["as old"]]);
+        drop(wire);
+        dpm.wait_for_open_files(files);
+    }
 }
 
 both! {

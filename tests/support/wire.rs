@@ -302,6 +302,21 @@ impl Wire {
         self.write(&packet);
     }
 
+    /// Asks for another user by `mysql_native_password`, and gives the packet that ends it.
+    #[track_caller]
+    pub fn change_user(&mut self, user: &str, password: &str) -> Vec<u8> {
+        let argument = format!("{user}\0\0test\0\x2d\0mysql_native_password\0");
+        self.command(com::CHANGE_USER, argument.as_bytes());
+        let mut answer = self.read();
+        if answer[0] == 0xFE {
+            let challenge = answer.strip_prefix(b"\xFEmysql_native_password\0");
+            let challenge = challenge.expect("a challenge for that plugin");
+            self.write(&native_answer(password, &challenge[..20]));
+            answer = self.read();
+        }
+        answer
+    }
+
     /// Sends a command. A new exchange, so sequence number 0.
     #[track_caller]
     pub fn command(&mut self, com: u8, argument: &[u8]) {
