@@ -33,12 +33,10 @@ end
 -- Called with the auth packet, and then with the client's answers to what it is asked.
 local function check_login(packet, client_id, client)
     local known = packet.user and packet:user() == user -- answers name nobody
-    local verifier, credential = clients[client_id].verifier, known and { password = pass } or nil
-    local right, question = verifier:step(packet, client, credential)
+    local right, question = clients[client_id].verifier:step(packet, client, known and { password = pass } or nil)
     if question then dpm.wire_packet(client, question) end
     if right then
-        -- MYC_WAITING would fire again with the OK, and after each answer: once was enough.
-        client:register(dpm.MYC_WAITING, nil)
+        client:register(dpm.MYC_WAITING, nil) -- it would fire again with the OK, and after each answer
         dpm.wire_packet(client, dpm.new_ok_pkt())
     elseif right == false then
         dpml.send_error(client, "28000", 1045, "Access denied") -- which also ends the connection
@@ -47,9 +45,8 @@ local function check_login(packet, client_id, client)
 end
 
 local function new_client(client)
-    local handshake = dpm.new_handshake_pkt()
+    local handshake = dpm.new_handshake_pkt() -- the password is checked against its challenge
     handshake:auth_plugin("caching_sha2_password")
-    -- The password is checked against the challenge in this very handshake.
     clients[client:id()] = { conn = client, verifier = dpm.new_verifier(handshake), queries = 0 }
     client:register(dpm.MYC_WAITING, check_login)
     client:register(dpm.MYC_SENT_AUTH, check_login)

@@ -206,18 +206,22 @@ impl Credential {
         }
     }
 
-    /// `SHA256(SHA256(password))`, and whether it is all there is to know: if not, a password that
-    /// does not fit it may be right nevertheless.
-    pub(super) fn sha2_double_hash(&self) -> ([u8; 32], bool) {
+    /// `SHA256(SHA256(password))`; one that no password has, if it is not known.
+    pub(super) fn sha2_double_hash(&self) -> [u8; 32] {
         match self {
-            Credential::Password(password) => (caching_sha2::double_hash(password), true),
-            Credential::Sha2Double(hash) => (*hash, true),
+            Credential::Password(password) => caching_sha2::double_hash(password),
+            Credential::Sha2Double(hash) => *hash,
             Credential::Sha2(verifier) => match verifier.double.get() {
-                Some(hash) => (*hash, false),
-                None => (rand::random(), false),
+                Some(hash) => *hash,
+                None => rand::random(),
             },
-            Credential::Native(_) => (rand::random(), false),
+            Credential::Native(_) => rand::random(),
         }
+    }
+
+    /// Whether a first answer can be judged without asking for the password itself.
+    pub fn judges_at_once(&self) -> bool {
+        !matches!(self, Credential::Sha2(_))
     }
 
     /// Remembers what makes the next login with this password fast.

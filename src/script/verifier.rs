@@ -290,6 +290,7 @@ pub fn verify_auth(lua: &Lua, args: &Args) -> Answer {
     one(match check.map_err(ScriptError::new)? {
         Check::Granted(_) => Value::Boolean(genuine),
         Check::Refused => Value::Boolean(false),
+        Check::More(_) if credential.judges_at_once() => Value::Boolean(false),
         Check::More(_) => Value::Nil,
     })
 }

@@ -128,6 +128,10 @@ fn pool_one_shares_a_server_connection() {
     drop(conn);
     let refused = connect_as(port, USER, "wrong").unwrap_err().to_string();
     assert!(refused.contains("1045"), "{refused}");
+    if Flavour::MySql.available() {
+        let said = Cli::query(Flavour::MySql, port, "SELECT 6");
+        assert_eq!(said, "6\n");
+    }
     // Clients differ in what they negotiate; not every one can share, but none disturbs the others.
     let said = python(port, "print(connect().query('SELECT 1'))");
     assert_eq!(said, "1\n");
@@ -280,6 +284,12 @@ fn no_backend() {
         "{}",
         done.err()
     );
+    if Flavour::MySql.available() {
+        let said = Cli::client(Flavour::MySql, port)
+            .args(["-udpm", "-pdpm", "-e", "SHOW CLIENTS"])
+            .ok();
+        assert!(said.contains("127.0.0.1"), "{said}");
+    }
     let refused = connect_as(port, "dpm", "wrong").unwrap_err().to_string();
     assert!(refused.contains("1045"), "{refused}");
     let refused = connect_as(port, USER, "dpm").unwrap_err().to_string();

@@ -65,6 +65,23 @@ fn it_says_how_to_connect_and_that_works() {
 }
 
 #[test]
+fn the_clients_of_newer_servers_log_in() {
+    let dpm = start();
+    for flavour in [Flavour::MySql, Flavour::MariaDb11] {
+        if flavour.available() {
+            let cli = Cli::client(flavour, dpm.listening());
+            // MariaDB's asks for TLS by itself.
+            let cli = match flavour {
+                Flavour::MariaDb11 => cli.arg("--skip-ssl"),
+                _ => cli,
+            };
+            let said = cli.args(["-udpm", "-pdpm", "-e", "SELECT 1"]).ok();
+            assert_eq!(said, "1\n", "{flavour:?}");
+        }
+    }
+}
+
+#[test]
 fn the_command_line_client_works() {
     let dpm = start();
     let port = dpm.listening();
