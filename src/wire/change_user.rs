@@ -77,6 +77,7 @@ impl ChangeUser {
         Command {
             com: Com::CHANGE_USER,
             argument: Bytes::from(argument),
+            ..Command::default()
         }
     }
 
