@@ -484,15 +484,17 @@ fn who_does_not_exist_is_refused_alike() {
                 .ends_with(b"Access denied for user 'USER'@'127.0.0.1'")
         );
 
-        // The least of several times is the work itself. What would be missing is the slow hash, which
-        // takes milliseconds, where all else is lost in the noise of a busy machine.
-        let fastest = |user| (0..8).map(|_| refusal(port, user).1).min().unwrap();
-        let (known, unknown) = (fastest("known"), fastest("nobody"));
-        let (less, more) = (known.min(unknown), known.max(unknown));
-        assert!(
-            more < 2 * less + Duration::from_millis(3),
-            "{credential}: {known:?} {unknown:?}"
-        );
+        // The least of several times is the work itself; on a busy machine it takes some patience to
+        // see it. What must not be missing is the slow hash, which takes milliseconds.
+        let mut least = [Duration::MAX; 2];
+        let alike = (0..100).any(|_| {
+            for (least, user) in least.iter_mut().zip(["known", "nobody"]) {
+                *least = refusal(port, user).1.min(*least);
+            }
+            let (less, more) = (least[0].min(least[1]), least[0].max(least[1]));
+            more < less + less / 4 + Duration::from_millis(1)
+        });
+        assert!(alike, "{credential}: {least:?}");
     }
 }
 
