@@ -37,12 +37,9 @@ struct Private {
 
 impl Private {
     fn of(info: &ConnInfo) -> Private {
-        let connection = info.secure.get();
-        // The name of every unix socket's far end; those of TCP are numbers.
-        let unix = &**info.address.borrow() == "localhost";
         Private {
-            connection,
-            tls: connection && !unix,
+            connection: info.secure.get(),
+            tls: info.tls.borrow().is_some(),
         }
     }
 }
