@@ -176,6 +176,8 @@ impl Core {
         conn.input = BytesMut::new();
         conn.need = 0;
         let read = match buffer.get_mut(waiting..) {
+            // A whole command waits, and is looked at now.
+            Some(space) if worth_a_look => self.read(id, space, Reading::Ahead),
             Some(space) if waiting > 0 => self.read(id, space, Reading::GoesOn),
             Some(space) => self.read(id, space, Reading::Fresh),
             None => Ok(None),

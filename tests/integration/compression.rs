@@ -2,10 +2,17 @@
 //! frames' numbers, and with peers that lie.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use ::mysql::prelude::Queryable;
+use bytes::BytesMut;
+use dpm::wire::compressed::{Algorithm, Decoder, Encoder, Numbers, Toolbox};
 
 use crate::support::dpm::Launch;
 use crate::support::server::mysql_available;
-use crate::support::{Cli, Dpm, Flavour, Server, both, process};
+use crate::support::wire::{Answer, Greeting, MockServer, Wire, caps, com};
+use crate::support::{Cli, Dpm, Flavour, Server, both, mariadb, mysql, process};
 
 /// A passthrough that asks its servers for this, and tells at the end how both legs were compressed.
 fn legs(server: &Server, towards: &str) -> Dpm {
@@ -198,5 +205,436 @@ both! {
                 dpm.assert_no_errors();
             }
         }
+    }
+}
+
+/// A client that makes its frames itself.
+struct Framed {
+    wire: Wire,
+    algorithm: Algorithm,
+}
+
+impl Framed {
+    fn login(port: u16, algorithm: Algorithm) -> Framed {
+        let wanted = caps::BASE | caps::CONNECT_WITH_DB | algorithm.flag().low();
+        let wire = Wire::login_empty(port, wanted);
+        assert_ne!(wire.capabilities & algorithm.flag().low(), 0);
+        Framed { wire, algorithm }
+    }
+
+    /// One frame as it comes: its number, and what is in it.
+    #[track_caller]
+    fn frame(&mut self) -> (u8, Vec<u8>) {
+        let header = self.wire.exact(7);
+        let int = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], 0]);
+        let mut frame = header.clone();
+        frame.extend_from_slice(&self.wire.exact(int(0) as usize));
+        let size = if int(4) == 0 { int(0) } else { int(4) } as usize;
+        let mut plain = vec![0; size];
+        let mut numbers = Numbers::towards_client();
+        // Whatever its number.
+        while !numbers.accept(header[3]) {
+            let next = numbers.expected();
+            assert!(numbers.accept(next));
+        }
+        frame[3] = numbers.expected();
+        let done = Decoder::new(self.algorithm)
+            .decode(&mut Toolbox::default(), &mut numbers, &frame, &mut plain)
+            .expect("a frame");
+        assert_eq!((done.used, done.made), (frame.len(), size));
+        (header[3], plain)
+    }
+
+    /// The numbers of the frames of an answer, and what is in them; it ends with an OK or EOF.
+    #[track_caller]
+    fn numbers(&mut self) -> Vec<u8> {
+        let mut numbers = Vec::new();
+        let mut plain = Vec::new();
+        loop {
+            let (number, more) = self.frame();
+            numbers.push(number);
+            plain.extend_from_slice(&more);
+            let mut rest = &plain[..];
+            let mut eofs = 0;
+            while rest.len() > 4 {
+                let len = u32::from_le_bytes([rest[0], rest[1], rest[2], 0]) as usize;
+                let Some(payload) = rest.get(4..4 + len) else {
+                    break;
+                };
+                rest = &rest[4 + len..];
+                assert_ne!(payload[0], 0xFF, "{}", String::from_utf8_lossy(payload));
+                eofs += usize::from(payload[0] == 0xFE && len < 9);
+                if (payload[0] == 0 && plain.len() == len + 4) || eofs == 2 {
+                    assert!(rest.is_empty());
+                    return numbers;
+                }
+            }
+        }
+    }
+}
+
+fn stored(number: u8, plain: &[u8]) -> Vec<u8> {
+    let mut frame = (plain.len() as u32).to_le_bytes()[..3].to_vec();
+    frame.extend_from_slice(&[number, 0, 0, 0]);
+    frame.extend_from_slice(plain);
+    frame
+}
+
+/// A frame that says it inflates to so much.
+fn claims(number: u8, size: usize, body: &[u8]) -> Vec<u8> {
+    let mut frame = stored(number, body);
+    frame[4..7].copy_from_slice(&(size as u32).to_le_bytes()[..3]);
+    frame
+}
+
+fn command(com: u8, argument: &[u8]) -> Vec<u8> {
+    let mut packet = (argument.len() as u32 + 1).to_le_bytes()[..3].to_vec();
+    packet.extend_from_slice(&[0, com]);
+    packet.extend_from_slice(argument);
+    packet
+}
+
+both! {
+    /// Each answer is numbered from where its command's frames ended, as servers do.
+    fn pipelined_commands(server) {
+        for kind in server_kinds(server) {
+            for more in watched(kind) {
+                let dpm = passthrough(server, "", &towards(kind), more);
+                let mut client = Framed::login(dpm.port(), Algorithm::Zlib);
+                let ping = command(com::PING, b"");
+                let long = command(com::QUERY, format!("DO '{}'", "x".repeat(300_000)).as_bytes());
+                let select = command(com::QUERY, b"SELECT REPEAT('y', 5000)");
+                let (front, back) = long.split_at(100_000);
+                let close = command(com::STMT_CLOSE, &[9, 0, 0, 0]);
+                client.wire.raw(&[
+                    stored(0, &ping),
+                    stored(0, &close),
+                    stored(0, front), stored(1, b""), stored(2, back),
+                    stored(0, &select[..3]), stored(1, &select[3..]),
+                    stored(0, &[ping.clone(), ping.clone()].concat()),
+                    stored(0, &close),
+                    stored(0, &ping),
+                ].concat());
+                assert_eq!(client.numbers(), [1]);
+                assert_eq!(client.numbers(), [3]);
+                assert_eq!(client.numbers()[0], 2);
+                assert_eq!(client.numbers(), [1]);
+                // It was in the frame of the one before.
+                assert_eq!(client.numbers(), [2]);
+                assert_eq!(client.numbers(), [1]);
+                client.wire.raw(&stored(0, &command(com::QUIT, b"")));
+                assert!(client.wire.closed());
+                dpm.wait_until_idle();
+                dpm.assert_no_errors();
+            }
+        }
+    }
+}
+
+both! {
+    /// A client without compression does not wait for answers, and its server is compressed.
+    fn pipelined_towards_a_compressed_server(server) {
+        for kind in &server_kinds(server)[1..] {
+            let dpm = passthrough(server, "", &towards(kind), "");
+            let mut client = Wire::login_empty(dpm.port(), caps::BASE);
+            let mut bytes = Vec::new();
+            for n in 0..300 {
+                let filler = "x".repeat(if n % 100 == 50 { 700_000 } else { n });
+                bytes.extend(command(com::QUERY, format!("SELECT {n}, LENGTH('{filler}')").as_bytes()));
+                bytes.extend(command(com::STMT_CLOSE, &[9, 0, 0, 0]));
+            }
+            let mut writer = client.stream().try_clone().unwrap();
+            let writing = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
+            for n in 0..300 {
+                client.seq = 1;
+                let Answer::Rows { rows, .. } = client.answer() else { panic!("{n}") };
+                assert_eq!(rows[0][0].as_deref(), Some(n.to_string().as_bytes()));
+            }
+            writing.join().unwrap();
+            drop(client);
+            dpm.wait_until_idle();
+            dpm.assert_no_errors();
+        }
+    }
+}
+
+#[test]
+fn frames_out_of_turn() {
+    let dpm = legs(mariadb(), "");
+    let ping = command(com::PING, b"");
+    let wrong: [&[Vec<u8>]; 4] = [
+        &[stored(1, &ping)],
+        &[stored(255, &ping)],
+        &[stored(0, &ping[..2]), stored(0, &ping[2..])],
+        &[stored(0, &ping[..2]), stored(2, &ping[2..])],
+    ];
+    for frames in wrong {
+        let mut client = Framed::login(dpm.port(), Algorithm::Zlib);
+        client.wire.raw(&frames.concat());
+        assert!(client.wire.closed());
+    }
+    dpm.wait_until_idle();
+    assert_eq!(dpm.count("expected a compressed frame numbered"), 4);
+}
+
+#[test]
+fn a_server_whose_frames_are_out_of_turn() {
+    let mock = MockServer::new();
+    let script = "h = require('harness') h.listen(function(c)
+        pair = { c, dpm.connect(arg[1], tonumber(arg[2]), { compression = 'zlib' }) }
+        dpm.proxy_connect(pair[1], pair[2])
+      end)";
+    let dpm = Launch::script(script)
+        .arg("127.0.0.1")
+        .arg(mock.port)
+        .start();
+    for number in [2, 200] {
+        let port = dpm.port();
+        let client = std::thread::spawn(move || {
+            let mut wire = Wire::login(port, caps::BASE);
+            wire.query("DO 1")
+        });
+        let mut server = mock.accept_login(caps::BASE | caps::COMPRESS);
+        assert_eq!(server.exact(7)[3], 0);
+        server.exact(9);
+        server.raw(&stored(number, b"\x07\0\0\x01\0\0\0\x02\0\0\0"));
+        assert!(matches!(client.join().unwrap(), Answer::Err(2013, ..)));
+    }
+    assert_eq!(dpm.count("expected a compressed frame numbered 1, got"), 2);
+}
+
+#[test]
+fn lies_and_bombs_cost_one_connection_and_little_memory() {
+    let dpm = legs(mariadb(), "");
+    let mut other = Wire::login_empty(dpm.port(), caps::BASE);
+    for algorithm in Algorithm::ALL {
+        let mut zeros = BytesMut::new();
+        let plain = vec![0; 0xFF_FFFF];
+        Encoder::new(algorithm, 9).frame(&mut Toolbox::default(), 0, &plain, &mut zeros);
+        let bomb = &zeros[7..];
+        assert!(bomb.len() < 100_000);
+        let mut trailing = bomb.to_vec();
+        trailing.push(0);
+        for frame in [
+            claims(0, 100, bomb),
+            claims(0, 0xFF_FFFF, &trailing),
+            claims(0, 0xFF_FFFF, &bomb[..bomb.len() - 1]),
+            claims(
+                0,
+                0xFF_FFFF,
+                &[0x28, 0xB5, 0x2F, 0xFD, 0, 0xA8, 2, 0, 0x10, 0x61],
+            ),
+            claims(0, 1000, b""),
+            claims(0, 1000, &[0xFF; 1000]),
+        ] {
+            let mut client = Framed::login(dpm.port(), algorithm);
+            client.wire.raw(&frame);
+            let _ = client.wire.stream().shutdown(std::net::Shutdown::Write);
+            assert!(client.wire.closed());
+        }
+    }
+    let before = dpm.memory_kib("VmRSS");
+    // Two gigabytes of zeros, as parts of commands that a server which does not read never takes.
+    let mock = MockServer::new();
+    let stalled = Dpm::passthrough_to(mock.port);
+    for algorithm in Algorithm::ALL {
+        let port = stalled.port();
+        let login = std::thread::spawn(move || Framed::login(port, algorithm));
+        let server = mock.accept_login(caps::BASE);
+        let mut client = login.join().unwrap();
+        let plain = vec![0; 0xFF_FFFF];
+        let encoder = Encoder::new(algorithm, 9);
+        let mut toolbox = Toolbox::default();
+        let mut bomb = BytesMut::new();
+        encoder.frame(&mut toolbox, 0, &plain, &mut bomb);
+        let mut first = BytesMut::new();
+        encoder.frame(&mut toolbox, 0, b"\xFF\xFF\xFF\0\x03", &mut first);
+        client.wire.raw(&first);
+        let stream = client.wire.stream();
+        stream
+            .set_write_timeout(Some(Duration::from_millis(700)))
+            .unwrap();
+        let mut written = 0;
+        for number in 1..128 {
+            bomb[3] = number;
+            if stream.write_all(&bomb).is_err() {
+                break;
+            }
+            written += 1;
+        }
+        assert!(written > 3, "{written}");
+        let peak = stalled.memory_kib("VmHWM");
+        assert!(
+            peak < before + 48 * 1024,
+            "{algorithm:?}: {before} KiB, then {peak}"
+        );
+        drop((client, server));
+    }
+    assert_eq!(other.rows("SELECT 1"), [["1"]]);
+}
+
+both! {
+    /// A result of 75 MB for a reader that takes its time.
+    fn a_slow_reader_stops_its_server(server) {
+        for kind in server_kinds(server) {
+            let dpm = legs(server, &towards(kind));
+            let mut client = Framed::login(dpm.port(), Algorithm::Zlib);
+            let before = dpm.memory_kib("VmRSS");
+            // Hard to compress, or little would have to be sent.
+            let sql = b"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+                SELECT REPEAT(CONCAT(SHA2(a.i * 1000 + b.i, 256), SHA2(a.i, 256)), 3) FROM n a, n b WHERE b.i < 200";
+            client.wire.raw(&stored(0, &command(com::QUERY, sql)));
+            std::thread::sleep(Duration::from_millis(1500));
+            let held = dpm.memory_kib("VmHWM") - before;
+            assert!(held < 24 * 1024, "{kind}: {held} KiB");
+            assert!(client.numbers().len() > 400);
+        }
+    }
+}
+
+#[test]
+fn idle_connections_own_no_buffers() {
+    let dpm = legs(mariadb(), "compression = 'zlib'");
+    let connect = |count: usize| -> Vec<Framed> {
+        (0..count)
+            .map(|_| {
+                let mut client = Framed::login(dpm.port(), Algorithm::Zlib);
+                let sql = command(com::QUERY, b"SELECT REPEAT('abc', 100000)");
+                client.wire.raw(&stored(0, &sql));
+                client.numbers();
+                client
+            })
+            .collect()
+    };
+    let some = connect(50);
+    let before = dpm.memory_kib("VmRSS");
+    let more = connect(200);
+    let each = dpm.memory_kib("VmRSS").saturating_sub(before) as usize / more.len();
+    assert!(each < 40, "{each} KiB for each client");
+    drop((some, more));
+    dpm.wait_until_idle();
+}
+
+both! {
+    fn changing_the_user_stays_compressed(server) {
+        for kind in server_kinds(server) {
+            for more in watched(kind) {
+                let dpm = passthrough(server, "", &towards(kind), more);
+                let opts = crate::support::options(dpm.port())
+                    .compress(Some(::mysql::Compression::default()));
+                let mut conn = ::mysql::Conn::new(opts).unwrap();
+                for _ in 0..2 {
+                    conn.change_user(::mysql::ChangeUserOpts::new().with_db_name(Some("test".into()))).unwrap();
+                    let long: Option<String> = conn.query_first("SELECT REPEAT('ab', 100000)").unwrap();
+                    assert_eq!(long.unwrap().len(), 200_000);
+                    let sum: Option<i64> = conn.exec_first("SELECT ? + 1", (41,)).unwrap();
+                    assert_eq!(sum, Some(42));
+                }
+                drop(conn);
+                dpm.wait_until_idle();
+                assert_eq!(dpm.lines("legs "), [format!("zlib {kind}")]);
+                dpm.assert_no_errors();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_that_nobody_has_asked_for() {
+    // MySQL tells why it hangs up, in a frame that it numbers 0.
+    let Some(server) = mysql() else { return };
+    for kind in server_kinds(server) {
+        let dpm = legs(server, &towards(kind));
+        let mut client = Framed::login(dpm.port(), Algorithm::Zstd);
+        client.wire.raw(&stored(
+            0,
+            &command(com::QUERY, b"SET SESSION wait_timeout = 1"),
+        ));
+        assert_eq!(client.numbers(), [1]);
+        let (number, error) = client.frame();
+        assert_eq!(
+            (number, error[4], error[5], error[6]),
+            (0, 0xFF, 0xBF, 0x0F)
+        );
+        assert!(client.wire.closed());
+        dpm.wait_until_idle();
+    }
+}
+
+both! {
+    fn inside_tls(server) {
+        let dpm = passthrough(server, "tls = true", "compression = 'zlib', tls = 'preferred'", ALL_CALLBACKS);
+        {
+            let cli = Cli::client(server.flavour, dpm.port());
+            let cli = match server.flavour {
+                Flavour::MySql => cli.args(["--ssl-mode=REQUIRED", "--compression-algorithms=zlib"]),
+                _ => cli.args(["--ssl", "--compress"]),
+            };
+            let said = cli.arg("-e").arg("SHOW STATUS LIKE 'Compression'; SELECT REPEAT('x', 3000000)").ok();
+            assert_eq!(said, format!("Compression\tON\n{}\n", "x".repeat(3_000_000)));
+        }
+        dpm.wait_until_idle();
+        assert_eq!(dpm.lines("legs "), ["zlib zlib"]);
+        dpm.assert_no_errors();
+    }
+}
+
+both! {
+    /// What the options say, and what the far end can do.
+    fn what_is_offered_and_asked_for(server) {
+        let offered = |listener: &str| {
+            let dpm = passthrough(server, listener, "", "");
+            let greeting = Greeting::parse(&Wire::connect(dpm.port()).read());
+            greeting.capabilities & (caps::COMPRESS | Algorithm::Zstd.flag().low())
+        };
+        let (zlib, zstd) = (caps::COMPRESS, Algorithm::Zstd.flag().low());
+        assert_eq!(offered(""), zlib | zstd);
+        assert_eq!(offered("compression = false"), 0);
+        assert_eq!(offered("compression = 'zstd'"), zstd);
+        assert_eq!(offered("compression = { 'zlib', level = 1 }"), zlib);
+
+        let mysql = server.flavour == Flavour::MySql;
+        for (asked, got) in [
+            ("false", "nil"),
+            ("{ 'zstd', 'zlib', level = 7 }", if mysql { "zstd" } else { "zlib" }),
+            ("{ 'zlib', 'zstd' }", "zlib"),
+            ("'zstd'", if mysql { "zstd" } else { "nil" }),
+        ] {
+            let dpm = passthrough(server, "", &format!("compression = {asked}"), "");
+            // Both asked for means zlib.
+            let mut client = Wire::login_empty(dpm.port(), caps::BASE | zlib | zstd);
+            client.raw(&stored(0, &command(com::QUIT, b"")));
+            assert!(client.closed());
+            dpm.wait_until_idle();
+            assert_eq!(dpm.lines("legs "), [format!("zlib {got}")]);
+        }
+    }
+}
+
+both! {
+    /// A binlog streams through both.
+    fn a_binlog(server) {
+        let base = server.database();
+        server.sql(&format!("CREATE TABLE {base}.t (text LONGTEXT);
+            INSERT INTO {base}.t VALUES (REPEAT('abc', 300000)), ('small')"));
+        let dpm = legs(server, "compression = 'zlib'");
+        let file = server.sql("SHOW BINARY LOGS");
+        let file = file.lines().last().unwrap().split('\t').next().unwrap().to_owned();
+        let read = |port: u16, compress: bool| {
+            let mut cli = Cli::login(server.flavour, "mysqlbinlog", port)
+                .args(["--read-from-remote-server", "--start-position=4"]);
+            if compress {
+                cli = match server.flavour {
+                    Flavour::MySql => cli.arg("--compression-algorithms=zlib"),
+                    _ => cli.arg("--compress"),
+                };
+            }
+            let done = cli.arg(&file).run();
+            (done.code, done.err(), done.out().contains("abcabc") || done.out().contains("BINLOG"))
+        };
+        let (code, err, some) = read(dpm.port(), server.flavour == Flavour::MySql);
+        assert!(code == 0 && some, "{err}");
+        dpm.wait_until_idle();
+        dpm.assert_no_errors();
     }
 }
