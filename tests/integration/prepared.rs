@@ -1150,11 +1150,10 @@ fn with_server(server: &Server, body: &str) -> Vec<String> {
     done.out().lines().map(str::to_owned).collect()
 }
 
-#[test]
-fn prepared_by_dpml() {
-    {
+both! {
+    fn prepared_by_dpml(server) {
         let lines = with_server(
-            mariadb(),
+            server,
             "local left = 6
              local function finished(name)
                return function(id, sql, result, err)
