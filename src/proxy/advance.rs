@@ -322,10 +322,11 @@ impl Core {
     /// Whether the frames of a compressed receiver are numbered anew from this packet on: it must
     /// be the first of its span then.
     fn takes_a_turn(&self, id: ConnId, to: Option<ConnId>, kind: PacketKind) -> bool {
-        to.and_then(|to| self.open(to))
-            .is_some_and(Conn::compressed)
-            && (kind == PacketKind::Command
-                || kind == PacketKind::Data && self.open(id).is_some_and(Conn::in_binlog))
+        matches!(kind, PacketKind::Command | PacketKind::Data)
+            && to
+                .and_then(|to| self.open(to))
+                .is_some_and(Conn::compressed)
+            && (kind == PacketKind::Command || self.open(id).is_some_and(Conn::in_binlog))
     }
 
     /// What is compressed has to be followed, or its frames could not be numbered.

@@ -52,11 +52,7 @@ impl Proxy {
                 // What came behind the header is looked at, and what the client says next.
                 self.core().schedule(id);
             }
-            Err(reason) => {
-                log::warn!("connection {}: {reason}", id.serial);
-                self.core().stats.protocol_errors += 1;
-                self.close_for(id, &reason);
-            }
+            Err(reason) => self.broken(id, &reason),
         }
     }
 }

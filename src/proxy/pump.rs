@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use super::Proxy;
 use super::advance::Advance;
 use super::channel::Expect;
-use super::conn::{ConnId, Role, Socket};
+use super::conn::{Conn, ConnId, Role, Socket};
 use super::core::Core;
 use super::own_errors::error_packet;
 
@@ -44,6 +44,8 @@ enum Fill {
     Nothing,
     /// The far end has closed, or is gone, and all that it said has been dealt with.
     Ended(String),
+    /// What it said makes no sense.
+    Broken(String),
 }
 
 impl Proxy {
@@ -79,6 +81,10 @@ impl Proxy {
                 }
                 Fill::More => {}
                 Fill::Nothing => break,
+                Fill::Broken(reason) => {
+                    self.broken(id, &reason);
+                    break;
+                }
                 Fill::Ended(reason) => {
                     let reason = self.without_tls(id).unwrap_or(reason);
                     self.close_for(id, &reason);
@@ -195,7 +201,7 @@ impl Core {
                 conn.need = need;
                 self.exhausted(id)
             }
-            Err(error) => Fill::Ended(format!("read: {error}")),
+            Err(error) => self.read_failed(id, &error),
         }
     }
 
@@ -228,7 +234,7 @@ impl Core {
                     }
                 }
                 Ok(None) => return self.exhausted(id),
-                Err(error) => return Fill::Ended(format!("read: {error}")),
+                Err(error) => return self.read_failed(id, &error),
             }
         }
     }
@@ -251,7 +257,7 @@ impl Core {
                 Fill::Large(std::mem::take(&mut conn.input))
             }
             Ok(None) => self.exhausted(id),
-            Err(error) => Fill::Ended(format!("read: {error}")),
+            Err(error) => self.read_failed(id, &error),
         }
     }
 
@@ -261,6 +267,15 @@ impl Core {
             Some(reason) => Fill::Ended(reason),
             None => Fill::Nothing,
         }
+    }
+
+    /// Nothing more can be read.
+    fn read_failed(&self, id: ConnId, error: &io::Error) -> Fill {
+        let compressed = self.open(id).is_some_and(Conn::compressed);
+        if compressed && error.kind() == io::ErrorKind::InvalidData {
+            return Fill::Broken(error.to_string());
+        }
+        Fill::Ended(format!("read: {error}"))
     }
 
     /// Reads once. `None`: there is nothing now.
