@@ -9,7 +9,6 @@ local text_types = { [dpm.MYSQL_TYPE_VAR_STRING] = true, [dpm.MYSQL_TYPE_STRING]
 
 local function new_client(client, server)
     local rset, is_text -- the result that is passing, and which of its columns are text
-
     local function send(packet)
         dpm.wire_packet(client, packet)
         return dpm.DPM_NOPROXY -- the original is held back
@@ -37,15 +36,17 @@ local function new_client(client, server)
     local function add_row()
         if not rset then return end
         local row, values = dpm.new_row_pkt(), {}
-        for i, text in ipairs(is_text) do
-            values[i] = text and "DPM WAS HERE" or nil
-        end
+        for i, text in ipairs(is_text) do values[i] = text and "DPM WAS HERE" or nil end
         rset:pack_row(row, values)
         send(row)
         rset = nil
     end
-
     dpml.register_callbacks(server, {
+        -- MariaDB's clients keep the columns of prepared statements: here they come every time.
+        [dpm.MYS_WAIT_AUTH] = function(handshake)
+            handshake:server_capabilities(dpm.MARIADB_CLIENT_CACHE_METADATA, false)
+            return send(handshake)
+        end,
         [dpm.MYS_SENT_RSET] = function(packet) rset, is_text = packet, {} end,
         [dpm.MYS_SENDING_FIELDS] = rewrite_field,
         [dpm.MYS_SENDING_ROWS] = rewrite_row,
@@ -54,7 +55,6 @@ local function new_client(client, server)
         [dpm.MYS_RECV_ERR] = function() rset = nil end,
     })
 end
-
 listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
 dpml.passthrough_new_clients(listener, { new_client = new_client }, { host, port })
 print("dpm: rows listening on 127.0.0.1:" .. listener:socket_port())

@@ -26,6 +26,8 @@ pub(super) struct Taken<'a> {
     pub discard: bool,
     /// How it is numbered for the other end.
     pub numbering: Numbering,
+    /// Part of a result of OUT parameters that has been announced as such.
+    pub out_params: bool,
     /// What is known of a server's state.
     pub status: Status,
     /// The command that a server is answering.
@@ -105,6 +107,7 @@ impl Core {
         let mut answers = None;
         let mut statement = None;
         let mut status = Status::AUTOCOMMIT;
+        let mut out_params = false;
         let mut unknown = false;
         let mut payload = Cow::Borrowed(payload);
         let step = match &mut conn.role {
@@ -113,6 +116,7 @@ impl Core {
                 unasked = session.unasked();
                 answers = session.response().map(|response| response.com());
                 statement = session.response().and_then(Response::statement);
+                out_params = session.response().is_some_and(|r| r.is_of_out_params());
                 let step = session.receive(head);
                 status = session.status();
                 step
@@ -183,6 +187,7 @@ impl Core {
             answers,
             statement,
             status,
+            out_params,
             step,
             payload,
             capabilities,

@@ -141,12 +141,13 @@ fn ending(
     taken: &Taken<'_>,
 ) -> Result<Translated, String> {
     let capabilities = taken.capabilities;
-    // The end of a procedure's OUT parameters may leave out that an OK follows.
-    let more = if taken.step.events.has(Event::ServerSendingEof) {
-        Status::MORE_RESULTS_EXISTS
-    } else {
-        Status::empty()
-    };
+    let mut more = Status::empty();
+    if taken.step.events.has(Event::ServerSendingEof) {
+        // The end of a procedure's OUT parameters may leave out that an OK follows, and what they
+        // are: the EOF behind the columns has said so, which is not there for everybody.
+        more.set(Status::MORE_RESULTS_EXISTS, true);
+        more.set(Status::PS_OUT_PARAMS, taken.out_params);
+    }
     let encoded = if taken.step.kind == PacketKind::Ok {
         let mut ok = OkPacket::decode(payload, capabilities).map_err(|e| e.to_string())?;
         ok.status |= more;

@@ -161,6 +161,11 @@ impl Response {
         self.eofs_due
     }
 
+    /// Whether the present result is that of OUT parameters, as an EOF behind its columns has said.
+    pub fn is_of_out_params(&self) -> bool {
+        self.out_params
+    }
+
     /// What the last OK or EOF of it said of the server.
     pub fn status(&self) -> Option<Status> {
         self.status

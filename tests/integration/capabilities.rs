@@ -2,6 +2,7 @@
 //! second factors, changes of the session's state. Through the proxy as with the server directly.
 
 use super::commands::{same, talk_over};
+use super::translation::without_made_up_status;
 use crate::support::exchange::{execute_argument, is_progress};
 use crate::support::wire::{MockServer, Wire, caps, column, com, eof, frames, ok};
 use crate::support::{Dpm, Flavour, Server, Stage, both, eventually, mariadb, mariadb11, mysql};
@@ -171,6 +172,79 @@ fn translated(
         );
         stage.dpm.assert_no_errors();
     }
+}
+
+/// Definitions that are left out, between ends of which one wants EOFs and the other does not.
+#[test]
+fn results_without_definitions_between_ends_with_and_without_eof() {
+    let mysqls = (
+        mysql(),
+        "dpm.CLIENT_OPTIONAL_RESULTSET_METADATA",
+        &["SET resultset_metadata = NONE"][..],
+    );
+    let mariadbs = (
+        Some(mariadb()),
+        "dpm.MARIADB_CLIENT_CACHE_METADATA",
+        &["SET NAMES utf8mb4"][..],
+    );
+    for (server, flag, first) in [mysqls, mariadbs] {
+        let Some(server) = server else { continue };
+        for (without, shape) in [("dpm.CLIENT_DEPRECATE_EOF", DEPRECATE), ("", PLAIN)] {
+            for callbacks in ["", "c, s = h.trace('at ')"] {
+                let stage = Stage::with(
+                    &format!(
+                        "local c, s = {{}}, {{}}
+                         {callbacks}
+                         h.offered, h.asked = {{ {flag} }}, {{ {flag} }}
+                         h.serve(function(client)
+                           h.server(function(server)
+                             h.let_in(client)
+                             h.register(client, c)
+                             h.register(server, s)
+                             dpm.proxy_connect(client, server)
+                           end, {{ dpm.CLIENT_LOCAL_FILES, dpm.CLIENT_SESSION_TRACK, {without} }})
+                         end)"
+                    ),
+                    server.port,
+                );
+                let login = |port| match server.flavour {
+                    Flavour::MySql => Wire::login_empty(port, shape | caps::OPTIONAL_METADATA),
+                    _ => Wire::login_extended(port, shape, caps::extended::CACHE),
+                };
+                let base = server.database();
+                let mut direct = talk_over(server, login(server.port), &base, first);
+                server.sql(&format!("DROP DATABASE {base}; CREATE DATABASE {base}"));
+                let mut through = talk_over(server, login(stage.dpm.port()), &base, first);
+                if shape == PLAIN {
+                    without_made_up_status(&mut direct);
+                    without_made_up_status(&mut through);
+                }
+                same(
+                    &direct,
+                    &through,
+                    &format!("{flag}, without {without}, {callbacks}"),
+                );
+                stage.dpm.assert_no_errors();
+            }
+        }
+    }
+}
+
+/// What only one end has and nobody is the worse for.
+#[test]
+fn harmless_differences() {
+    let bulk = "dpm.MARIADB_CLIENT_STMT_BULK_OPERATIONS, dpm.MARIADB_CLIENT_BULK_UNIT_RESULTS";
+    for server in [Some(mariadb()), mariadb11()].into_iter().flatten() {
+        translated(server, "", bulk, (DEPRECATE, 0), (DEPRECATE, 0));
+    }
+    let factors = (DEPRECATE | 0x1000_0000, 0);
+    translated(
+        mariadb(),
+        "dpm.MULTI_FACTOR_AUTHENTICATION",
+        "",
+        factors,
+        (DEPRECATE, 0),
+    );
 }
 
 const DEPRECATE: u32 = PLAIN | caps::DEPRECATE_EOF;
