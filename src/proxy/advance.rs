@@ -288,6 +288,8 @@ impl Core {
                         let com = Com(first);
                         com.is_known()
                             && com != Com::QUIT
+                            // Which may have to be translated between unequal legs.
+                            && com != Com::CHANGE_USER
                             && !translation::changes_command(com, difference(conn, receiver))
                     })
             }

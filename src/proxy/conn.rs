@@ -10,6 +10,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use super::channel::{Channel, Expect, Turn};
+use super::login_relay::LoginRelay;
 use super::options::Options;
 use crate::net::{Listener, Stream, TimerId, TlsClient, TlsInfo, TlsServer, TlsSession};
 use crate::session::{ClientSession, Event, EventSet, PacketKind, Response, ServerSession};
@@ -215,6 +216,8 @@ pub(super) struct Conn {
     pub deadline: Option<TimerId>,
     /// Bytes are passed on without being understood: an unknown command went before.
     pub opaque: bool,
+    /// The login that passes through to a server, or did.
+    pub relay: Option<Box<LoginRelay>>,
     /// The client that a server's login came from.
     pub passthrough: Option<ConnId>,
     /// How many of a server's responses, the present one first, nobody wants any more.
@@ -287,6 +290,7 @@ impl Conn {
             queued: false,
             deadline: None,
             opaque: false,
+            relay: None,
             passthrough: None,
             discard: 0,
             orphaned: false,

@@ -13,6 +13,7 @@
 //! - `proxy_header`: whose connection it is, where a load balancer stands in front
 //! - `negotiation`: what is offered to clients and asked of servers
 //! - `tls`: when TLS begins on a connection, and what becomes of one where it cannot
+//! - `login_relay`: logins that pass through where the two legs are not equally safe
 //! - `link`, `close`: what connections mean to each other
 //! - `run`: the loop
 //!
@@ -32,6 +33,7 @@ mod ending;
 mod error;
 mod hooks;
 mod link;
+mod login_relay;
 mod negotiation;
 #[cfg(test)]
 mod noise;
@@ -61,7 +63,7 @@ use std::time::Duration;
 pub use conn::{ConnId, ConnInfo, ConnKind};
 pub use error::ProxyError;
 pub use hooks::{Hooks, Incoming, Verdict};
-pub use options::{Compression, Options, Trusted};
+pub use options::{Cleartext, Compression, Options, Trusted};
 pub use send::Packet;
 pub use stats::Stats;
 

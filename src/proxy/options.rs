@@ -40,6 +40,21 @@ pub struct Options {
     /// The header of the PROXY protocol that a server is sent, and for whom: without a client it
     /// says that the connection is the proxy's own.
     pub proxy_header: Option<(ProxyVersion, Option<ConnId>)>,
+    /// Passwords from safe clients to a server that is not.
+    pub cleartext: Cleartext,
+}
+
+/// What becomes of a password that a client has sent over a safe leg, where the server's leg is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cleartext {
+    /// The login is refused.
+    #[default]
+    Refuse,
+    /// The server is asked for its RSA key, and gets the password encrypted with it. Who can change
+    /// what goes over the leg could put a key of his own in its place.
+    Rsa,
+    /// The same, and where the server takes it in clear only, it gets it in clear.
+    Allow,
 }
 
 /// What compression is offered, or asked for.
@@ -95,6 +110,7 @@ impl Default for Options {
             compression: None,
             trusted: Vec::new(),
             proxy_header: None,
+            cleartext: Cleartext::default(),
         }
     }
 }

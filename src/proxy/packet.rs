@@ -1,8 +1,9 @@
 //! A packet that is handled whole: shown to hooks, forwarded or held back.
 
 use super::Proxy;
-use super::conn::{ConnId, Role};
+use super::conn::{ConnId, ConnKind, Role};
 use super::hooks::{Incoming, Verdict};
+use super::login_relay::Handed;
 use super::own_errors::{error_packet, error_text};
 use super::take::{Taken, last_seq, payload_of};
 use crate::session::{EventSet, PacketKind};
@@ -13,7 +14,7 @@ impl Proxy {
     pub(super) fn packet(&self, id: ConnId, frames: &[u8]) {
         let payload = payload_of(frames);
         let taken = self.core().take(id, last_seq(frames), &payload);
-        let taken = match taken {
+        let mut taken = match taken {
             Ok(taken) => taken,
             Err(refusal) => {
                 if let Some(err) = refusal.answer {
@@ -49,7 +50,7 @@ impl Proxy {
         let receiver = self.core().peer(id);
         let mut events = EventSet::NONE;
         if !hold {
-            match self.hand_over(&taken, receiver) {
+            match self.hand_over(&mut taken, receiver) {
                 Some(fired) => events = fired,
                 None => return,
             }
@@ -118,7 +119,7 @@ impl Proxy {
 
     /// Forwards the packet over the link as it stands now. `None`: that was the end of the
     /// connection.
-    fn hand_over(&self, taken: &Taken<'_>, peer: Option<ConnId>) -> Option<EventSet> {
+    fn hand_over(&self, taken: &mut Taken<'_>, peer: Option<ConnId>) -> Option<EventSet> {
         let id = taken.info.id;
         let Some(peer) = peer else {
             if taken.step.kind == PacketKind::Command {
@@ -126,7 +127,16 @@ impl Proxy {
             }
             return Some(EventSet::NONE);
         };
-        let put = self.core().put_through(id, peer, taken);
+        let handed = self.core().relay(id, peer, taken);
+        let put = match handed {
+            Ok(Handed::On) => self.core().put_through(id, peer, taken),
+            Ok(Handed::Answered) => return Some(EventSet::NONE),
+            Ok(Handed::Refused(why)) => {
+                self.refuse_login(id, peer, &why);
+                return None;
+            }
+            Err(why) => Err(why),
+        };
         match put {
             Ok(put) => {
                 if put.refused {
@@ -140,6 +150,18 @@ impl Proxy {
                 None
             }
         }
+    }
+
+    /// A login that cannot pass through as it is: the client is told why.
+    fn refuse_login(&self, id: ConnId, peer: ConnId, why: &str) {
+        let (client, server) = match self.core().open(id).map(|conn| conn.info.kind) {
+            Some(ConnKind::Server) => (peer, id),
+            _ => (id, peer),
+        };
+        log::warn!("connection {}: the login is refused: {why}", client.serial);
+        self.tell_client(client, &error_packet(1105, b"HY000", why.to_string()));
+        self.close_for(server, why);
+        self.close_for(client, why);
     }
 
     /// A command that was not held and has nowhere to go.

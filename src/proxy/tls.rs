@@ -71,8 +71,12 @@ impl Core {
     ) -> Result<Option<Rc<TlsClient>>, ProxyError> {
         let tls = match &options.tls_client {
             Some(tls) => tls.clone(),
+            // As MySQL's clients do it.
             None => TlsClientOptions {
-                mode: TlsMode::Disabled,
+                mode: match to {
+                    Some(_) => TlsMode::Preferred,
+                    None => TlsMode::Disabled,
+                },
                 ..TlsClientOptions::default()
             },
         };

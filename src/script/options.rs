@@ -10,12 +10,19 @@ use super::function::Args;
 use super::leg_options;
 use super::runtime::Runtime;
 use super::tls_options;
-use crate::proxy::Options;
+use crate::proxy::{Cleartext, Options};
 
 /// The largest `max_packet`, as in MySQL.
 const MAX_PACKET: u64 = 1 << 30;
 /// A time-out of a day or more had better be none.
 const MAX_SECONDS: f64 = 86_400.0 * 365.0;
+
+/// What becomes of passwords that would go on in clear.
+const CLEARTEXT: [(&str, Cleartext); 3] = [
+    ("refuse", Cleartext::Refuse),
+    ("rsa", Cleartext::Rsa),
+    ("allow", Cleartext::Allow),
+];
 
 /// What each place takes.
 pub const PROCESS: &[&str] = &[
@@ -50,6 +57,7 @@ pub const CONNECT: &[&str] = &[
     "compression",
     "proxy_protocol",
     "client",
+    "cleartext",
 ];
 
 /// The options that are an argument, or those of the process.
@@ -119,6 +127,15 @@ pub fn read(
             "drain" => options.drain = seconds()?,
             "tls" if known.contains(&"max_clients") => {
                 options.tls_server = tls_options::of_listener(args, &value)?;
+            }
+            "cleartext" => {
+                let words: Vec<_> = CLEARTEXT.iter().map(|(w, _)| format!("\"{w}\"")).collect();
+                let wanted = || wrong(args, &key, words.join(", "), &value);
+                let word = value.as_string().map(|word| word.to_string_lossy());
+                let found = CLEARTEXT
+                    .iter()
+                    .find(|(name, _)| word.as_deref() == Some(*name));
+                options.cleartext = found.ok_or_else(wanted)?.1;
             }
             "tls" => options.tls_client = Some(tls_options::of_connect(args, &value)?),
             "compression" => {

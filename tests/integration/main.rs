@@ -19,6 +19,7 @@ mod flow;
 mod hostile;
 mod large;
 mod links;
+mod login_relay;
 mod mischief;
 mod objects;
 mod ownership;
