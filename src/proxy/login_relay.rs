@@ -75,7 +75,7 @@ impl Leg {
         };
         Leg {
             tls,
-            unix: matches!(&conn.socket, Socket::Open(stream) if stream.is_unix()),
+            unix: matches!(&conn.socket, Socket::Open(channel) if channel.stream.is_unix()),
         }
     }
 

@@ -29,6 +29,25 @@ both! {
     }
 }
 
+both! {
+    fn tls(server) {
+        let dpm = Launch::demo("tls", server).start();
+        let port = dpm.listening();
+        let files = dpm.open_files();
+        // The server wants the password itself: it has forgotten who was there.
+        server.sql("FLUSH PRIVILEGES");
+        let demand = match server.flavour {
+            Flavour::MySql => "--ssl-mode=REQUIRED",
+            _ => "--ssl",
+        };
+        let said = Cli::client(server.flavour, port).args([demand, "-e", "SELECT 'hello'"]).ok();
+        assert_eq!(said, "hello\n");
+        dpm.line("dpm: happy came with TLSv1.3, TLS_");
+        dpm.line("dpm: its certificate is self-signed, SHA-256 ");
+        dpm.wait_for_open_files(files);
+    }
+}
+
 #[test]
 fn direct_to_a_unix_socket() {
     let server = mariadb();

@@ -1001,3 +1001,78 @@ fn connections_without_tls_stay_as_they_are_beside_those_with() {
     dpm.line("client\tfalse\tnil");
     assert!(plain.silent(Duration::from_millis(20)));
 }
+
+/// Each startfile of doc/TLS.md does what its heading says.
+#[test]
+fn the_recipes_work() {
+    let pki = pki::shared();
+    let text = std::fs::read_to_string("doc/TLS.md").unwrap();
+    let recipes: Vec<&str> = text
+        .split("```lua\n-- startfile\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    let cert = format!("--ssl-cert={}", pki.file("client.pem"));
+    let key = format!("--ssl-key={}", pki.file("client.key"));
+    let cases: [(bool, &[&str], &[&str]); 4] = [
+        (false, &["--ssl"], &["--skip-ssl"]),
+        (true, &["--skip-ssl"], &[]),
+        (false, &["--ssl", &cert, &key], &["--ssl"]),
+        (true, &["--ssl"], &[]),
+    ];
+    assert_eq!(recipes.len(), cases.len());
+    for (recipe, (secure, good, bad)) in recipes.iter().zip(cases) {
+        let server = match secure {
+            true => secured(Flavour::MariaDb),
+            false => mariadb(),
+        };
+        let script = recipe
+            .replace("nil, 3306", "'127.0.0.1', 0")
+            .replace("\"127.0.0.1\", 3306", "'127.0.0.1', 0")
+            .replace(
+                "\"db1.example.com\", 3306",
+                &format!("'127.0.0.1', {}", server.port),
+            )
+            .replace("/etc/dpm", &pki.folder().display().to_string());
+        let dpm = Launch::script(&format!(
+            "{script}\nprint('port ' .. listener:socket_port())"
+        ))
+        .start();
+        let done = cli(Flavour::MariaDb, dpm.port(), good);
+        assert_eq!(done.code, 0, "{recipe}\n{}", done.err());
+        if !bad.is_empty() {
+            assert_ne!(cli(Flavour::MariaDb, dpm.port(), bad).code, 0, "{recipe}");
+        }
+        dpm.wait_until_idle();
+    }
+}
+
+#[test]
+fn an_idle_connection_holds_little_memory() {
+    let dpm = proxy(mariadb(), "true", "false");
+    let before = dpm.memory_kib("VmRSS");
+    let count = 200;
+    let said = by_hand(
+        dpm.port(),
+        &format!(
+            "all = []\n\
+             for i in range({count}):\n\
+             \x20   s = tls()\n\
+             \x20   login(s)\n\
+             \x20   query(s, 'SELECT REPEAT(1, 40000)')\n\
+             \x20   n = 0\n\
+             \x20   while n < 40000: n += len(s.recv(65536))\n\
+             \x20   all.append(s)\n\
+             import subprocess\n\
+             print([l.split()[1] for l in open('/proc/{pid}/status') if l.startswith('VmRSS')][0])\n",
+            pid = dpm.pid()
+        ),
+    );
+    let after: u64 = said.trim().parse().unwrap();
+    let each = after.saturating_sub(before) / count;
+    eprintln!("{each} KiB for each pair");
+    assert!(
+        each < 64,
+        "{each} KiB for each pair, of {before} and {after}"
+    );
+}
