@@ -1,10 +1,10 @@
 -- tls.lua: TLS in front of a server that has none, with a certificate made on the spot or your own.
--- Run: dpm --startfile demos/tls.lua -- [backend host] [backend port] [listen port] [cert] [key]
+-- Run: [CERT=FILE KEY=FILE] dpm --startfile demos/tls.lua -- [backend host] [backend port] [listen port]
 -- Look: mysql -h 127.0.0.1 -P 5500 --ssl-mode=REQUIRED -u <an account of the backend> -p, then: \s
 
 local host, port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306
 local listen_port = tonumber(arg[3]) or 5500
-local cert, key = arg[4], arg[5]
+local cert, key = os.getenv("CERT"), os.getenv("KEY")
 
 local sessions = {} -- client id -> { client, server }: what nobody holds is collected and closed
 
