@@ -72,9 +72,13 @@ end
 local MAX_FAILURES = 3 -- as in MariaDB: no guessing of passwords with COM_CHANGE_USER
 
 -- The rounds of one client's login, and of those that it asks for later.
-local function start_logins(client, lookup, callbacks)
+local function start_logins(client, lookup, callbacks, certificate)
     local handshake = dpm.new_handshake_pkt()
-    handshake:auth_plugin("caching_sha2_password")
+    -- MariaDB's clients of 11.4 and later go on with a certificate of nobody's only if they can see by
+    -- the handshake that it will be proven, which this plugin cannot.
+    if not certificate then
+        handshake:auth_plugin("caching_sha2_password")
+    end
     local verifier = dpm.new_verifier(handshake, callbacks.rsa_key and { rsa_key = callbacks.rsa_key })
     local user, login, logged_in, failures = "", nil, false, 0
 
@@ -99,7 +103,10 @@ local function start_logins(client, lookup, callbacks)
             })
         end
         if not callbacks.new_client or callbacks.new_client(waiting_client, login) ~= dpm.DPM_NOPROXY then
-            results.send_resultset(waiting_client, {}) -- OK
+            -- MariaDB's clients believe a certificate of nobody's if who shows it knows their password.
+            local fingerprint = certificate and waiting_client:tls() and certificate.fingerprint
+            local proof = fingerprint and verifier:certificate_proof(fingerprint)
+            results.send_resultset(waiting_client, { message = proof }) -- OK
         end
     end
 
@@ -151,7 +158,7 @@ function clients.authenticate_new_clients(listener, callbacks, accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it
     listener:register(dpm.MYC_CONNECT, function(client)
         hold(client)
-        start_logins(client, lookup, callbacks)
+        start_logins(client, lookup, callbacks, listener:tls())
     end)
 end
 

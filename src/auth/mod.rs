@@ -5,7 +5,8 @@
 //! - `native`, `caching_sha2`, `sha256`, `clear` (MySQL's), `ed25519` and `parsec` (MariaDB's):
 //!   the methods
 //! - `rsa`: passwords encrypted for whoever holds the key; `sha_crypt`: MySQL's slow hash
-//! - [`Credential`]: what is known of the password of one who logs in here
+//! - [`Credential`]: what is known of the password of one who logs in here; [`certificate_proof`]:
+//!   how such a one learns that nobody stands between
 //!
 //! A plugin keeps nothing between the rounds of a login. What its next answer depends on is what it
 //! said last, and that is handed back to it; so each answer is a function that a test can call
@@ -19,6 +20,7 @@ mod ed25519;
 mod error;
 pub mod native;
 mod parsec;
+mod proof;
 pub mod rsa;
 mod sha256;
 mod sha_crypt;
@@ -27,8 +29,9 @@ mod tests;
 
 use std::fmt;
 
-pub use credential::{Credential, PASSWORD_MAX, WANTED};
+pub use credential::{Credential, PASSWORD_MAX, WANTED, bytes_of};
 pub use error::AuthError;
+pub use proof::certificate_proof;
 use rsa::KeyPair;
 
 use crate::wire::NONCE;

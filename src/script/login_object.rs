@@ -219,6 +219,10 @@ impl Progress {
         secure: Private,
     ) -> Result<(Vec<u8>, Vec<u8>), AuthError> {
         let mut first = Ok(());
+        // Methods that send the password itself wait for the switch: TLS, if there is to be any, begins
+        // with the packet that this answer is for.
+        let shows = [&b"sha256_password"[..], b"mysql_clear_password"].contains(&name);
+        let name = if shows { USUAL } else { name };
         for name in [name, USUAL, b"caching_sha2_password"] {
             match self.start(account, name, nonce, secure) {
                 Ok(said) => return Ok((name.to_vec(), said)),

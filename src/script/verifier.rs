@@ -8,7 +8,7 @@ use mlua::{Lua, UserData, UserDataFields, Value};
 use super::api::connection;
 use super::auth_data::{self, AuthDataPacket};
 use super::error::{Answer, ScriptError};
-use super::function::{Args, Methods, Raiser, one};
+use super::function::{Args, Methods, Raiser, nothing, one, string};
 use super::login_object::read_file;
 use super::object::Packet;
 use super::{convert, credential};
@@ -32,6 +32,8 @@ struct Progress {
     /// The challenge that the client answers.
     nonce: Vec<u8>,
     round: Option<Round>,
+    /// What the client has shown to know by `mysql_native_password`.
+    proven: Option<Credential>,
 }
 
 /// A login under way.
@@ -76,6 +78,7 @@ impl VerifierObject {
                 capabilities: Capabilities::empty(),
                 nonce: greeting.scramble,
                 round: None,
+                proven: None,
             }),
         };
         one(Value::UserData(lua.create_userdata(verifier)?))
@@ -148,8 +151,14 @@ impl VerifierObject {
         let can_switch = auth.capabilities.contains(Capabilities::PLUGIN_AUTH);
         // A client that logs in again may use the challenge of its first login, or that of a switch
         // it has answered since. With a new one it cannot go wrong.
-        let same = used.is_some_and(|used| used.name() == plugin.name()) && !(again && can_switch);
-        if same {
+        // Nor can one that uses another plugin than the greeting's, of which it had no challenge yet.
+        let unasked = auth.auth_response.is_empty()
+            && auth
+                .auth_plugin
+                .as_ref()
+                .is_some_and(|used| *used != self.greeting);
+        let same = used.is_some_and(|used| used.name() == plugin.name());
+        if same && !(can_switch && (again || unasked)) {
             drop(progress);
             return self.judge(round, &auth.auth_response, secure);
         }
@@ -183,6 +192,8 @@ impl VerifierObject {
         let check = round.plugin.check(&claim, &round.said, data);
         Ok(match check.map_err(ScriptError::new)? {
             Check::Granted(said) if round.genuine => {
+                let native = round.plugin.name().as_bytes() == USUAL;
+                progress.proven = native.then_some(round.credential);
                 Verdict::Granted(said.map(|data| AuthDataPacket::more(&data)))
             }
             Check::Granted(_) | Check::Refused => Verdict::Refused,
@@ -295,6 +306,25 @@ pub fn verify_auth(lua: &Lua, args: &Args) -> Answer {
     })
 }
 
+/// `verifier:certificate_proof(fingerprint)`: the OK's message for a client that was shown that
+/// certificate; nil if it cannot be proven.
+fn certificate_proof(lua: &Lua, verifier: &VerifierObject, args: &Args) -> Answer {
+    const WANTED: &str = "the 64 hexadecimal digits of a SHA-256";
+    let digits = args.text(0, "fingerprint")?;
+    let fingerprint = auth::bytes_of(&digits).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let fingerprint = fingerprint.ok_or_else(|| args.expected(0, "fingerprint", WANTED))?;
+    let progress = verifier.progress.borrow();
+    let proof = progress
+        .proven
+        .as_ref()
+        .and_then(|known| auth::certificate_proof(known, &progress.nonce, &fingerprint));
+    drop(progress);
+    match proof {
+        Some(proof) => string(lua, proof),
+        None => nothing(),
+    }
+}
+
 impl UserData for VerifierObject {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_meta_field("__name", "verifier");
@@ -313,6 +343,7 @@ impl UserData for VerifierObject {
                 }
                 Ok(values)
             })?;
+            methods.add::<VerifierObject>("certificate_proof", certificate_proof)?;
             Ok(methods.table)
         });
     }

@@ -790,3 +790,115 @@ fn the_recipe_for_clients() {
         }
     }
 }
+
+#[test]
+fn at_servers_over_tls() {
+    if let Some(server) = mysql() {
+        for (name, identified) in [
+            ("tina", "BY 'secret'"),
+            ("tessa", "WITH sha256_password BY 'secret'"),
+        ] {
+            account(server, name, identified);
+            assert_eq!(
+                plainly(server, name, ", tls = 'required'"),
+                format!("{name}@%\ttest")
+            );
+        }
+    }
+    if let Some(server) = mariadb11() {
+        for plugin in [
+            "ed25519",
+            "parsec",
+            "caching_sha2_password",
+            "mysql_native_password",
+        ] {
+            let user = account(
+                server,
+                &format!("tls_{plugin}"),
+                &format!("VIA {plugin} USING PASSWORD('secret')"),
+            );
+            let told = plainly(server, &user, ", tls = 'required', allow_cleartext = true");
+            assert_eq!(told, format!("{user}@%\ttest"));
+        }
+    }
+}
+
+#[test]
+fn clients_log_in_over_tls() {
+    let dpm = Launch::script(
+        "local dpml, h = require 'dpml', require 'harness'
+         h.listener = dpm.listener('0.0.0.0', 0, { tls = true })
+         print('port ' .. h.listener:socket_port())
+         dpml.authenticate_new_clients(h.listener, {
+           new_command = function(cmd, id, client)
+             if cmd:command() == dpm.COM_QUIT then dpm.close(client) else dpml.send_error(client, '42000', 1064, 'let in') end
+             return dpm.DPM_NOPROXY
+           end,
+         }, { password = { password = 'secret' }, native = dpm.hash_pass('secret'), empty = '',
+              verifier = dpm.hash_pass('secret', 'caching_sha2_password'), double = dpm.hash_pass('secret', 'sha256d') })",
+    )
+    .start();
+    let port = dpm.port();
+    for flavour in [Flavour::MariaDb, Flavour::MariaDb11, Flavour::MySql] {
+        if !flavour.available() {
+            continue;
+        }
+        let client = |host: &str, user: &str, password: &str| {
+            // Without --get-server-public-key: there is no need for it.
+            let cli = Cli::tool(flavour, "mysql").args(["--no-defaults", "--protocol=tcp"]);
+            let cli = match (flavour, flavour.client_plugins()) {
+                (Flavour::MySql, _) => cli.arg("--ssl-mode=REQUIRED"),
+                (_, Some(folder)) => cli
+                    .arg(format!("--plugin-dir={}", folder.display()))
+                    .arg("--ssl"),
+                (_, None) => cli.arg("--ssl"),
+            };
+            let cli = cli.arg(format!("-h{host}")).arg(format!("-P{port}"));
+            cli.arg(format!("-u{user}"))
+                .arg(format!("-p{password}"))
+                .args(["-e", "x"])
+                .run()
+                .err()
+        };
+        for user in ["password", "verifier", "verifier", "double", "native"] {
+            if flavour == Flavour::MySql && user == "native" {
+                continue; // it has no such plugin
+            }
+            let told = client("127.0.0.1", user, "secret");
+            assert!(told.contains("let in"), "{flavour:?} {user}: {told}");
+            let told = client("127.0.0.1", user, "wrong");
+            assert!(
+                told.contains("ERROR 1045 (28000)"),
+                "{flavour:?} {user}: {told}"
+            );
+        }
+        assert!(client("127.0.0.1", "empty", "").contains("let in"));
+
+        // From elsewhere MariaDB's newer client wants to see the certificate proven.
+        let Some(address) = own_address() else {
+            continue;
+        };
+        if flavour == Flavour::MariaDb11 {
+            for user in ["password", "native"] {
+                let told = client(&address, user, "secret");
+                assert!(told.contains("let in"), "{user}: {told}");
+            }
+            let told = client(&address, "verifier", "secret");
+            assert!(
+                told.contains("ERROR 2026"),
+                "it is not shown the password: {told}"
+            );
+        }
+    }
+    dpm.assert_no_errors();
+}
+
+/// An address of this host that is not its loopback's.
+fn own_address() -> Option<String> {
+    let mut command = process::command("hostname");
+    command.arg("-I");
+    let said = process::run(command, Vec::new(), Duration::from_secs(10)).out();
+    said.split_whitespace()
+        .find(|address| !address.contains(':'))
+        .map(str::to_owned)
+}

@@ -1,0 +1,53 @@
+//! MariaDB's proof of a certificate: how a client that trusts nobody's authority learns that nobody
+//! stands between it and the server (11.4 and later).
+//!
+//! The OK of the login carries a hash of what only those two know (the password's hash), of the
+//! login's challenge, and of the certificate that the server has shown. A proxy that ends TLS shows a
+//! certificate of its own, and can prove it if it knows the credential.
+//!
+//! <https://mariadb.com/docs/server/security/securing-mariadb/encryption/data-in-transit-encryption/secure-connections-overview>
+
+use super::Credential;
+use super::digest::sha256;
+
+/// The only kind of hash that there is: SHA-256.
+const SHA256: char = '\u{1}';
+
+/// The message of the OK, for a client that has logged in by `mysql_native_password` with this
+/// challenge and was shown the certificate of this SHA-256 fingerprint. `None` if too little is known.
+pub fn certificate_proof(
+    credential: &Credential,
+    nonce: &[u8],
+    fingerprint: &[u8; 32],
+) -> Option<String> {
+    if credential.is_empty() {
+        return None;
+    }
+    let secret = match credential {
+        Credential::Password(_) | Credential::Native(_) => credential.native_hash(),
+        Credential::Sha2(_) | Credential::Sha2Double(_) => return None,
+    };
+    let proof = sha256(&[&secret, nonce, fingerprint]);
+    let digits: String = proof.iter().map(|byte| format!("{byte:02X}")).collect();
+    Some(format!("{SHA256}{digits}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_what_only_the_two_know() {
+        let nonce = b"dvH@I-CJ*4d|cZwk4^]:";
+        let of = |credential: &Credential| certificate_proof(credential, nonce, &[7; 32]);
+        let proof = of(&Credential::password(b"secret")).unwrap();
+        assert_eq!(proof.len(), 65);
+        assert!(proof.starts_with('\u{1}'));
+        assert_eq!(of(&Credential::native(b"secret")), Some(proof.clone()));
+        assert_ne!(of(&Credential::native(b"Secret")), Some(proof.clone()));
+        let other = certificate_proof(&Credential::native(b"secret"), nonce, &[8; 32]);
+        assert_ne!(other, Some(proof));
+        assert_eq!(of(&Credential::sha2(b"secret")), None);
+        assert_eq!(of(&Credential::password(b"")), None);
+    }
+}
