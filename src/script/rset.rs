@@ -288,6 +288,15 @@ impl UserData for Rset {
                 nothing()
             })?;
             methods.add::<Rset>("fields_follow", |_, rset, args| fields_follow(rset, args))?;
+            methods.add::<Rset>("field", |lua, rset, args| {
+                let number = args.integer(0, "", u16::MAX.into())? as usize;
+                let mut columns = rset.columns_for(false, Column::clone).into_iter();
+                let column = number.checked_sub(1).and_then(|at| columns.nth(at));
+                match column {
+                    Some(column) => one(Value::UserData(lua.create_userdata(Packet::new(column))?)),
+                    None => one(Value::Nil),
+                }
+            })?;
             methods.add::<Rset>("add_field", |_, rset, args| add_field(rset, args))?;
             methods.add::<Rset>("remove_field", |_, rset, args| remove_field(rset, args))?;
             let own = fast.clone();

@@ -1071,6 +1071,7 @@ fn results_without_columns() {
            [dpm.MYS_SENDING_ROWS] = function(row)
              local values, n = rset:parse_row_array(row)
              local named = rset:parse_row_table(row)
+             assert(rset:field(1):name() == 'a' and rset:field(n + 1) == nil and rset:field(0) == nil)
              print('SEEN ' .. tostring(rset:fields_follow()) .. ' ' .. show_all(values, n) .. ' ' .. show(named.a))
            end,
          }})
