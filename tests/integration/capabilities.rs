@@ -648,14 +648,24 @@ fn mariadbs_redirect_url() {
         return;
     }
     let server = Server::start_own(Flavour::MariaDb11, &["--redirect-url=mysql://elsewhere:1"]);
+    let tells = |packet: &[u8]| packet.windows(12).any(|bytes| bytes == b"redirect_url");
+    // What answers the login.
+    let login = |port| {
+        let mut wire = Wire::connect(port);
+        let greeting = crate::support::wire::Greeting::parse(&wire.read());
+        wire.authenticate(&greeting, "empty", "", MODERN);
+        wire.read()
+    };
+    assert!(tells(&login(server.port)), "with the login, too");
     let has_it = |wire: &mut Wire| {
         let answer = wire.exchange(com::QUERY, b"SET redirect_url = 'mysql://other:2'");
-        answer[0].windows(12).any(|bytes| bytes == b"redirect_url")
+        tells(&answer[0])
     };
     let mut direct = Wire::login_empty(server.port, MODERN);
     assert!(has_it(&mut direct), "the server tells it");
     for startfile in [PAST_LUA, THROUGH_CALLBACKS] {
         let dpm = Dpm::start(startfile, &server);
+        assert!(!tells(&login(dpm.port())));
         assert!(!has_it(&mut Wire::login_empty(dpm.port(), MODERN)));
         dpm.assert_no_errors();
     }
