@@ -30,21 +30,21 @@ pub(super) const SERVER_INITIATIVE: Capabilities = Capabilities::MULTI_RESULTS
     .union(Capabilities::MULTI_FACTOR_AUTHENTICATION)
     .union(Capabilities::BARE_RESULTS);
 
-/// The form of OK and EOF, and whether there is one at all, depends on these.
-const ENDINGS: Capabilities = Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK);
-
 /// Whether a server's packet of this kind goes to the client as it is, though both have negotiated
 /// so differently. `ends`: an EOF stands behind it, on the wire or not.
 pub(super) fn changes(kind: PacketKind, ends: bool, difference: Capabilities) -> bool {
     let changed_by = match kind {
-        PacketKind::Ok | PacketKind::Eof => ENDINGS,
+        PacketKind::Ok => Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
+        // (At the end of OUT parameters MySQL's flags are not what they are under DEPRECATE_EOF,
+        // and clients expect what they are used to.)
+        PacketKind::Eof => Capabilities::DEPRECATE_EOF,
         PacketKind::ResultsetHeader => Capabilities::BARE_RESULTS,
         PacketKind::Prepared => Capabilities::OPTIONAL_RESULTSET_METADATA,
         PacketKind::Column => Capabilities::MARIADB_EXTENDED_METADATA,
         PacketKind::Progress => Capabilities::MARIADB_PROGRESS,
         _ => return false,
     };
-    difference.intersects(changed_by) || ends && difference.intersects(ENDINGS)
+    difference.intersects(changed_by) || ends && difference.intersects(Capabilities::DEPRECATE_EOF)
 }
 
 /// The same for a client's command to its server.

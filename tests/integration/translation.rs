@@ -3,7 +3,7 @@
 use super::commands::{Record, same, talk};
 use crate::support::exchange::{CURSOR_EXISTS, execute_argument};
 use crate::support::wire::{MockServer, Wire, caps, column, com, eof, ok};
-use crate::support::{Stage, eventually, mariadb};
+use crate::support::{Server, Stage, eventually, mariadb, mysql};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;
 
@@ -36,6 +36,10 @@ const SERVERS: [(&str, u32); 4] = [
 /// Each client gets a server of its own, logged in without the capabilities `without`, with the
 /// callbacks of the tables `c` and `s`.
 fn pooled(without: &str, callbacks: &str) -> Stage {
+    pooled_before(mariadb().port, without, callbacks)
+}
+
+fn pooled_before(port: u16, without: &str, callbacks: &str) -> Stage {
     Stage::with(
         &format!(
             "local c, s = {{}}, {{}}
@@ -49,7 +53,7 @@ fn pooled(without: &str, callbacks: &str) -> Stage {
                end, {{ {without} }})
              end)"
         ),
-        mariadb().port,
+        port,
     )
 }
 
@@ -85,9 +89,14 @@ pub fn without_made_up_status(record: &mut Record) {
 }
 
 fn compare(callbacks: &str, how: &str) {
-    let real = mariadb();
+    for server in [Some(mariadb()), mysql()].into_iter().flatten() {
+        compare_before(server, callbacks, how);
+    }
+}
+
+fn compare_before(real: &Server, callbacks: &str, how: &str) {
     for (without, has) in SERVERS {
-        let stage = pooled(without, callbacks);
+        let stage = pooled_before(real.port, without, callbacks);
         for shape in CLIENTS {
             let base = real.database();
             let mut direct = talk(real, real.port, shape, &base);
