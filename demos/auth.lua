@@ -24,7 +24,7 @@ end
 
 -- Its password was right. It gets its OK once there is a server; and a new one with each new user,
 -- so that nothing of the one before is left.
-local function new_client(client, auth)
+local function new_client(client, auth, ok)
     local client_id, database = client:id(), auth:databasename()
     close_server(client_id)
     servers[client_id] = dpml.connect_mysql_server {
@@ -36,13 +36,13 @@ local function new_client(client, auth)
             server:on_close(function()
                 if servers[client_id] == server then dpm.close(client) end
             end)
-            dpm.wire_packet(client, dpm.new_ok_pkt())
+            dpm.wire_packet(client, ok)
             dpm.proxy_connect(client, server)
         end,
     }
     return dpm.DPM_NOPROXY -- the OK, or an error, is still to come
 end
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+listener = dpm.listener("127.0.0.1", listen_port, { tls = true }) -- a global, or it would be collected
 dpml.authenticate_new_clients(listener, { new_client = new_client, closing = close_server }, accounts)
 print("dpm: auth listening on 127.0.0.1:" .. listener:socket_port())

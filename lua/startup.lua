@@ -445,7 +445,7 @@ local function client_closing(client_id)
 end
 
 local port = tonumber(arg and arg[1]) or 5500
-local listening, listener_or_problem = pcall(dpm.listener, "127.0.0.1", port)
+local listening, listener_or_problem = pcall(dpm.listener, "127.0.0.1", port, { tls = true })
 if not listening then
     io.stderr:write(("dpm: cannot listen on 127.0.0.1:%d: %s\n"):format(port, tostring(listener_or_problem)))
     io.stderr:write("dpm: another port can be given: dpm -- PORT\n")

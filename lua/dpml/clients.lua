@@ -2,7 +2,6 @@
 
 local accounts_of = require "dpml.accounts"
 local errors = require "dpml.errors"
-local results = require "dpml.results"
 local servers = require "dpml.servers"
 
 local clients = {}
@@ -102,11 +101,15 @@ local function start_logins(client, lookup, callbacks, certificate)
                 closing = callbacks.closing,
             })
         end
-        if not callbacks.new_client or callbacks.new_client(waiting_client, login) ~= dpm.DPM_NOPROXY then
-            -- MariaDB's clients believe a certificate of nobody's if who shows it knows their password.
-            local fingerprint = certificate and waiting_client:tls() and certificate.fingerprint
-            local proof = fingerprint and verifier:certificate_proof(fingerprint)
-            results.send_resultset(waiting_client, { message = proof }) -- OK
+        -- MariaDB's clients believe a certificate of nobody's if who shows it knows their password.
+        local fingerprint = certificate and waiting_client:tls() and certificate.fingerprint
+        local proof = fingerprint and verifier:certificate_proof(fingerprint)
+        local ok = dpm.new_ok_pkt()
+        if proof then
+            ok:message(proof)
+        end
+        if not callbacks.new_client or callbacks.new_client(waiting_client, login, ok) ~= dpm.DPM_NOPROXY then
+            dpm.wire_packet(waiting_client, ok)
         end
     end
 
@@ -150,9 +153,9 @@ end
 
 -- Logs the clients of `listener` in without any server, against accounts: { user = credential }, or a
 -- function of the user's name. A credential is { password = ... }, { hash = ... } or a hash.
--- The callbacks are those of passthrough_new_clients, but for new_client(client, auth): it is called
--- when the password was right, and may return DPM_NOPROXY if it has sent an error instead of the OK,
--- or will send one of the two later. It is called again when the client has changed its user.
+-- The callbacks are those of passthrough_new_clients, but for new_client(client, auth, ok): it is
+-- called when the password was right, and may return DPM_NOPROXY if it has sent an error instead of the
+-- packet `ok`, or will send one of the two later. It is called again when the client has changed its user.
 function clients.authenticate_new_clients(listener, callbacks, accounts)
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it

@@ -830,6 +830,7 @@ fn clients_log_in_over_tls() {
          h.listener = dpm.listener('0.0.0.0', 0, { tls = true })
          print('port ' .. h.listener:socket_port())
          dpml.authenticate_new_clients(h.listener, {
+           new_client = function(client, auth, ok) dpm.wire_packet(client, ok) return dpm.DPM_NOPROXY end,
            new_command = function(cmd, id, client)
              if cmd:command() == dpm.COM_QUIT then dpm.close(client) else dpml.send_error(client, '42000', 1064, 'let in') end
              return dpm.DPM_NOPROXY

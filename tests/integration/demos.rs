@@ -322,18 +322,13 @@ both! {
         let port = dpm.listening();
         let files = dpm.open_files();
         let client = |flavour, user: &str| {
-            let cli = Cli::client(flavour, port).args(["-u", user]).arg(format!("-p{user}"));
-            match flavour {
-                Flavour::MySql => cli,
-                _ => cli.arg("--skip-ssl"),
-            }
+            Cli::client(flavour, port).args(["-u", user]).arg(format!("-p{user}"))
         };
         let whoami = "SELECT CURRENT_USER(), DATABASE()";
-        let mut flavours = vec![Flavour::MariaDb];
-        if support::server::mysql_available() {
-            flavours.push(Flavour::MySql);
-        }
-        for flavour in flavours {
+        for flavour in [Flavour::MariaDb, Flavour::MariaDb11, Flavour::MySql] {
+            if !flavour.available() {
+                continue;
+            }
             for user in ["ann", "bob", "old"] {
                 for _ in 0..2 {
                     let said = client(flavour, user).args(["-D", "test", "-e", whoami]).ok();

@@ -70,11 +70,6 @@ fn the_clients_of_newer_servers_log_in() {
     for flavour in [Flavour::MySql, Flavour::MariaDb11] {
         if flavour.available() {
             let cli = Cli::client(flavour, dpm.listening());
-            // MariaDB's asks for TLS by itself.
-            let cli = match flavour {
-                Flavour::MariaDb11 => cli.arg("--skip-ssl"),
-                _ => cli,
-            };
             let said = cli.args(["-udpm", "-pdpm", "-e", "SELECT 1"]).ok();
             assert_eq!(said, "1\n", "{flavour:?}");
         }
