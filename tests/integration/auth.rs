@@ -903,3 +903,38 @@ fn own_address() -> Option<String> {
         .find(|address| !address.contains(':'))
         .map(str::to_owned)
 }
+
+#[test]
+fn the_recipe_for_a_certificate() {
+    let (Some(server), Some(address)) = (mariadb11(), own_address()) else {
+        return;
+    };
+    let client = |port: u16| {
+        let mut cli = Cli::tool(Flavour::MariaDb11, "mysql")
+            .args(["--no-defaults", "--protocol=tcp", "-N", "-B"])
+            .arg(format!("-h{address}"))
+            .arg(format!("-P{port}"));
+        if let Some(folder) = Flavour::MariaDb11.client_plugins() {
+            cli = cli.arg(format!("--plugin-dir={}", folder.display()));
+        }
+        cli.arg(format!("-u{USER}"))
+            .arg(format!("-p{PASSWORD}"))
+            .args(["-e", "SELECT 7"])
+    };
+    let dpm = recipe("proof")
+        .server(server)
+        .arg(0)
+        .arg(USER)
+        .arg(PASSWORD)
+        .start();
+    assert_eq!(client(dpm.listening()).ok(), "7\n");
+    // Without the password there is no proof, and the client does not go on.
+    let dpm = recipe("proof")
+        .server(server)
+        .arg(0)
+        .arg("somebody")
+        .arg("else")
+        .start();
+    let told = client(dpm.listening()).run().err();
+    assert!(told.contains("ERROR 2026"), "{told}");
+}
