@@ -31,7 +31,7 @@ use std::fmt;
 
 pub use credential::{Credential, PASSWORD_MAX, WANTED, bytes_of};
 pub use error::AuthError;
-pub use proof::certificate_proof;
+pub use proof::{certificate_proof, is_certificate_proof};
 use rsa::KeyPair;
 
 use crate::wire::NONCE;

@@ -32,6 +32,13 @@ pub fn certificate_proof(
     Some(format!("{SHA256}{digits}"))
 }
 
+/// Whether the message of a login's OK is such a proof.
+pub fn is_certificate_proof(message: &[u8]) -> bool {
+    message.split_first().is_some_and(|(first, digits)| {
+        *first == 1 && digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

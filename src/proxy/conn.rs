@@ -83,6 +83,8 @@ pub struct ConnInfo {
     pub secure: Cell<bool>,
     /// The TLS session on it, once there is one.
     pub tls: RefCell<Option<Rc<TlsInfo>>>,
+    /// The SHA-256 of the certificate that we have shown to a client.
+    pub own_certificate: Cell<Option<[u8; 32]>>,
     /// What a listener's clients are offered of TLS.
     pub tls_server: Option<TlsServer>,
     /// What has been negotiated.

@@ -138,6 +138,7 @@ impl Core {
             compression: Cell::new(None),
             secure: Cell::new(false),
             tls: RefCell::new(None),
+            own_certificate: Cell::new(None),
             tls_server: options.tls_server.clone().filter(|_| kind.is_listener()),
             state: Cell::new(None),
         });

@@ -21,9 +21,11 @@ use super::conn::{Conn, ConnId, Role, Socket};
 use super::core::Core;
 use super::options::Cleartext;
 use super::take::Taken;
-use crate::auth::rsa;
+use crate::auth::{is_certificate_proof, rsa};
 use crate::session::{Head, PacketKind};
-use crate::wire::{Auth, AuthMoreData, AuthSwitch, Capabilities, ChangeUser, Com, Handshake};
+use crate::wire::{
+    Auth, AuthMoreData, AuthSwitch, Capabilities, ChangeUser, Com, Handshake, Ok as OkPacket,
+};
 
 /// What a method of authentication reveals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -336,6 +338,20 @@ fn prepare_own_key() {
     });
 }
 
+/// The OK of a login without MariaDB's proof of the server's certificate, which is not the one that
+/// the client has seen.
+fn without_proof<'a>(payload: &Cow<'a, [u8]>, capabilities: Capabilities) -> Cow<'a, [u8]> {
+    match OkPacket::decode(payload, capabilities) {
+        Ok(mut ok) if is_certificate_proof(&ok.message) => {
+            ok.message.clear();
+            let mut without = Vec::new();
+            ok.encode(capabilities, &mut without);
+            Cow::Owned(without)
+        }
+        _ => payload.clone(),
+    }
+}
+
 /// What came of handing a packet of a login over.
 pub(super) enum Handed {
     /// It is to be put through to the peer, changed perhaps.
@@ -376,6 +392,15 @@ impl Core {
             // COM_CHANGE_USER may come, and refer to the challenge of the login.
             if legs.client == legs.server {
                 server.relay = None;
+            }
+            let ours = client.info.own_certificate.get();
+            let theirs = server.info.tls.borrow();
+            let theirs = theirs.as_ref().and_then(|session| session.peer.as_ref());
+            if taken.step.kind == PacketKind::Ok
+                && matches!(taken.answers, None | Some(Com::CHANGE_USER))
+                && ours.is_none_or(|ours| theirs.is_none_or(|peer| peer.fingerprint != ours))
+            {
+                taken.payload = without_proof(&taken.payload, taken.capabilities);
             }
             return Ok(Handed::On);
         }

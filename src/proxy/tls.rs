@@ -151,6 +151,9 @@ impl Conn {
                 None => String::new(),
             }
         );
+        if let (Role::Client(_), Some(tls)) = (&self.role, &self.options.tls_server) {
+            self.info.own_certificate.set(Some(tls.fingerprint()));
+        }
         *self.info.tls.borrow_mut() = Some(Rc::new(session));
     }
 }

@@ -1073,3 +1073,36 @@ fn an_idle_connection_holds_little_memory() {
     let each: u64 = said.trim().parse().unwrap();
     assert!(each < 40, "{each} KiB for each pair");
 }
+
+/// MariaDB's clients from 11.4 on do not believe a certificate that nobody vouches for, unless the OK of
+/// the login proves it. Towards "localhost", since they believe 127.0.0.1 anything.
+#[test]
+fn the_servers_proof_of_its_certificate() {
+    let Some(server) = support::mariadb11() else {
+        return;
+    };
+    let login = |port: u16| {
+        Cli::tool(Flavour::MariaDb11, "mysql")
+            .args(["--no-defaults", "--protocol=tcp", "-hlocalhost", "-N", "-B"])
+            .arg(format!("-P{port}"))
+            .arg(format!("-u{USER}"))
+            .arg(format!("-p{PASSWORD}"))
+            .args(["-e", "SELECT 7"])
+            .run()
+    };
+    let direct = login(server.port);
+    assert_eq!(direct.code, 0, "{}", direct.err());
+
+    // It is of the server's certificate, which is not the one that the client sees.
+    let dpm = proxy(server, "true", "'preferred'");
+    let done = login(dpm.port());
+    assert!(done.err().contains("certificate"), "{}", done.err());
+
+    // Unless it is the same.
+    let options = pki::shared().server_options("server");
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let same = Server::start_own(Flavour::MariaDb11, &options);
+    let dpm = proxy(&same, &files(), "'required'");
+    let done = login(dpm.port());
+    assert_eq!(done.code, 0, "{}", done.err());
+}
