@@ -1,6 +1,7 @@
 -- Links every client of a new listener to a server of its own, and prints the port it listens on.
--- arg: host and port of the server. `prepare(server)` may register more callbacks on the server.
-return function(prepare)
+-- arg: host and port of the server. `prepare(server)` may register more callbacks on the server;
+-- `opts` are the listener's.
+return function(prepare, opts)
   local host, port = arg[1] or "127.0.0.1", tonumber(arg[2] or 3306)
   local held = {} -- connection id → object: an object nobody holds is closed
 
@@ -10,7 +11,7 @@ return function(prepare)
     if peer then dpm.close(peer) end
   end
 
-  local listener = dpm.listener("127.0.0.1", 0)
+  local listener = dpm.listener("127.0.0.1", 0, opts)
   held[listener:id()] = listener
 
   listener:register(dpm.MYC_CONNECT, function(client)

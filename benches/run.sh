@@ -1,5 +1,5 @@
 #!/bin/bash
-# Measures dpm against HAProxy and a direct connection, on a private MariaDB.
+# Measures dpm against HAProxy, MySQL Router and a direct connection, on a private MariaDB.
 # Options go to the driver: benches/run.sh --help lists them.
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,6 +23,20 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
     apt-get update -q
     DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
+fi
+
+# MySQL Router is in Debian sid only, in the folder that the tests keep it in.
+if [[ " $* " != *" --targets "* || " $* " == *router* ]]; then
+    # shellcheck source=tests/setup.sh
+    . tests/setup.sh
+    # shellcheck source=tests/sid.sh
+    . tests/sid.sh
+    if need_sid router; then
+        export DPM_BENCH_ROUTER=$SID_LANE/dpm-bin/mysqlrouter
+    else
+        echo "warning: no MySQL Router, which (g) and (h) are then without" >&2
+        set -- "$@" --targets direct,haproxy,dpm
+    fi
 fi
 
 # A thousand clients are two thousand descriptors in the proxy.

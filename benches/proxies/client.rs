@@ -2,10 +2,13 @@
 //! back, so that what is measured is the proxy and not the load.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
+
+use crate::tls;
 
 pub const USER: &str = "bench";
 pub const PASSWORD: &str = "bench";
@@ -13,6 +16,10 @@ pub const DATABASE: &str = "bench";
 
 const HEADER: usize = 4;
 const COM_QUIT: u8 = 1;
+
+const SSL: u32 = 1 << 11;
+/// So much of the auth packet asks for TLS.
+const SSL_REQUEST: usize = 32;
 const COM_QUERY: u8 = 3;
 
 /// LONG_PASSWORD, CONNECT_WITH_DB, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, PLUGIN_AUTH; not
@@ -27,23 +34,64 @@ pub struct Count {
 }
 
 pub struct Client {
-    socket: TcpStream,
+    socket: Socket,
     buffer: Vec<u8>,
 }
 
+enum Socket {
+    Plain(TcpStream),
+    Tls(Box<tls::Stream>),
+    /// While one becomes the other.
+    None,
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+            Self::None => Ok(0),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+            Self::None => Ok(0),
+        }
+    }
+    fn flush(&mut self) -> Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+            Self::None => Ok(()),
+        }
+    }
+}
+
 impl Client {
-    /// Connects and logs in. `buffer` bytes are read at a time.
-    pub fn login(address: SocketAddr, buffer: usize) -> Result<Self> {
+    /// Connects and logs in, with TLS or without. `buffer` bytes are read at a time.
+    pub fn login(address: SocketAddr, tls: bool, buffer: usize) -> Result<Self> {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut client = Self {
-            socket,
+            socket: Socket::Plain(socket),
             buffer: vec![0; buffer],
         };
 
         let handshake = client.packet()?;
-        client.send(1, &auth(&challenge(&handshake)?))?;
+        let auth = auth(&challenge(&handshake)?, tls);
+        if tls {
+            client.send(1, &auth[..SSL_REQUEST])?;
+            if let Socket::Plain(socket) = mem::replace(&mut client.socket, Socket::None) {
+                client.socket = Socket::Tls(Box::new(tls::begin(socket)?));
+            }
+        }
+        client.send(1 + u8::from(tls), &auth)?;
         let answer = client.packet()?;
         match answer.first() {
             Some(0) => Ok(client),
@@ -90,7 +138,8 @@ impl Client {
         packet.extend_from_slice(&(payload.len() as u32).to_le_bytes()[..3]);
         packet.push(sequence);
         packet.extend_from_slice(payload);
-        self.socket.write_all(&packet)
+        self.socket.write_all(&packet)?;
+        self.socket.flush()
     }
 
     /// One whole packet, for the login only.
@@ -171,9 +220,10 @@ fn challenge(handshake: &[u8]) -> Result<Vec<u8>> {
     Ok([first, second].concat())
 }
 
-fn auth(challenge: &[u8]) -> Vec<u8> {
+fn auth(challenge: &[u8], tls: bool) -> Vec<u8> {
     let mut packet = Vec::new();
-    packet.extend_from_slice(&CAPABILITIES.to_le_bytes());
+    let capabilities = CAPABILITIES | if tls { SSL } else { 0 };
+    packet.extend_from_slice(&capabilities.to_le_bytes());
     packet.extend_from_slice(&(1_u32 << 24).to_le_bytes());
     packet.push(33); // utf8
     packet.extend_from_slice(&[0; 23]);

@@ -1,4 +1,4 @@
-//! Measures `dpm` against HAProxy and a direct connection, in front of a private MariaDB.
+//! Measures `dpm` against HAProxy, MySQL Router and a direct connection, in front of a private MariaDB.
 //!
 //! `benches/run.sh` prepares the machine and runs this; `HELP` says what it takes.
 
@@ -7,6 +7,7 @@ mod process;
 mod report;
 mod scenario;
 mod servers;
+mod tls;
 
 use std::error::Error;
 use std::fs;
@@ -15,9 +16,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread::available_parallelism;
 
-use report::{CONNECTIONS, IDLE, POINTS, Report, STALL, STREAM};
+use report::{CONNECTIONS, IDLE, POINTS, Report, STALL, STREAM, TLS_CONNECTIONS, TLS_STREAM};
 use scenario::{Figures, Size, Target};
-use servers::{Cores, Database, Proxy};
+use servers::{Cores, Database, Proxy, router_program};
+use tls::Certificate;
 
 const HELP: &str = "\
 Usage: benches/run.sh [OPTION]...
@@ -27,7 +29,8 @@ Usage: benches/run.sh [OPTION]...
                        a  one long result             b  point selects
                        c  connections per second      d  memory of idle connections
                        e  a client that stalls        f  a, with Lua callbacks on rows
-  --targets T,…      of direct, haproxy, dpm (all)
+                       g  a, with TLS towards clients h  c, with TLS towards clients
+  --targets T,…      of direct, haproxy, dpm, router (all)
   --quick            little of everything, to see that it works
   --dpm FILE         measure this program instead of the one just built
   --help             this text
@@ -47,8 +50,8 @@ impl Options {
         let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
         let mut options = Self {
             runs: 5,
-            only: list("a,b,c,d,e,f"),
-            targets: list("direct,haproxy,dpm"),
+            only: list("a,b,c,d,e,f,g,h"),
+            targets: list("direct,haproxy,dpm,router"),
             size: Size::FULL,
             quick: false,
             dpm: env!("CARGO_BIN_EXE_dpm").into(),
@@ -83,6 +86,9 @@ enum Kind {
     Haproxy,
     /// With this script.
     Dpm(&'static str),
+    /// These two end the clients' TLS.
+    Router,
+    DpmTls,
 }
 
 const PLAIN: [(&str, Kind); 3] = [
@@ -94,6 +100,8 @@ const ROWS: [(&str, Kind); 2] = [
     ("dpm no-op rows", Kind::Dpm("row-noop.lua")),
     ("dpm parsed rows", Kind::Dpm("row-parse.lua")),
 ];
+
+const TLS: [(&str, Kind); 2] = [("router", Kind::Router), ("dpm", Kind::DpmTls)];
 
 type Measure = Box<dyn Fn(Target, &Size) -> io::Result<Figures>>;
 
@@ -145,6 +153,12 @@ fn jobs(options: &Options) -> Vec<Job> {
     if options.wants("e") {
         add(STALL, &PLAIN, || Box::new(scenario::stall));
     }
+    if options.wants("g") {
+        add(TLS_STREAM, &TLS, || Box::new(scenario::stream));
+    }
+    if options.wants("h") {
+        add(TLS_CONNECTIONS, &TLS, || Box::new(scenario::connections));
+    }
     jobs
 }
 
@@ -181,6 +195,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     eprintln!("starting MariaDB");
     let database = Database::start(&folder.0, &cores, options.size.points)?;
 
+    let certificate = Certificate::create(&folder.0)?;
+
     let mut report = Report::default();
     let jobs = jobs(&options);
     for run in 0..options.runs {
@@ -194,11 +210,19 @@ fn run() -> Result<(), Box<dyn Error>> {
                 job.scenario,
                 job.target
             );
-            let proxy = start(job.kind, &options, &folder.0, &cores, &database)?;
+            let proxy = start(
+                job.kind,
+                &options,
+                &folder.0,
+                &cores,
+                &database,
+                &certificate,
+            )?;
             let target = Target {
                 address: proxy
                     .as_ref()
                     .map_or(database.address, |proxy| proxy.address),
+                tls: proxy.as_ref().is_some_and(|proxy| proxy.tls),
                 pid: proxy.as_ref().map(Proxy::pid),
             };
             let figures = (job.measure)(target, &options.size)
@@ -226,15 +250,20 @@ fn start(
     folder: &Path,
     cores: &Cores,
     database: &Database,
+    certificate: &Certificate,
 ) -> io::Result<Option<Proxy>> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
+    let database = database.address;
+    let dpm = |script, certificate| {
+        let script = scripts.join(script);
+        Proxy::dpm(folder, cores, database, &options.dpm, &script, certificate)
+    };
     let proxy = match kind {
         Kind::Direct => return Ok(None),
-        Kind::Haproxy => Proxy::haproxy(folder, cores, database.address)?,
-        Kind::Dpm(script) => {
-            let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
-            let script = scripts.join(script);
-            Proxy::dpm(folder, cores, database.address, &options.dpm, &script)?
-        }
+        Kind::Haproxy => Proxy::haproxy(folder, cores, database)?,
+        Kind::Router => Proxy::router(folder, cores, database, certificate)?,
+        Kind::Dpm(script) => dpm(script, None)?,
+        Kind::DpmTls => dpm("tls.lua", Some(certificate))?,
     };
     Ok(Some(proxy))
 }
@@ -294,6 +323,7 @@ fn facts(options: &Options, cores: &Cores, load: String) -> Vec<(&'static str, S
         ("load before", load),
         ("mariadb", first_line("mariadbd", &["--version"])),
         ("haproxy", first_line("haproxy", &["-v"])),
+        ("router", first_line(&router_program(), &["--version"])),
         ("dpm", first_line(&options.dpm, &["--version"])),
         ("runs", format!("{medians}medians of {}", options.runs)),
     ]

@@ -60,9 +60,10 @@ impl Report {
     /// The figures that the project set itself, beside what was measured.
     pub fn goals(&self, rows: u64) -> String {
         let rows = rows as f64;
-        let ratio = |scenario, figure| {
-            Some(self.median(scenario, "dpm", figure)? / self.median(scenario, "haproxy", figure)?)
+        let ratio_to = |other, scenario, figure| {
+            Some(self.median(scenario, "dpm", figure)? / self.median(scenario, other, figure)?)
         };
+        let ratio = |scenario, figure| ratio_to("haproxy", scenario, figure);
         let per_row = |target| {
             let extra =
                 self.median(STREAM, target, "CPU s")? - self.median(STREAM, "dpm", "CPU s")?;
@@ -90,6 +91,16 @@ impl Report {
             ("(e) others slower by, ms", 50.0, slower()),
             ("(f) no-op, µs a row", 0.35, per_row("dpm no-op rows")),
             ("(f) parsed, µs a row", 0.8, per_row("dpm parsed rows")),
+            (
+                "(g) CPU / Router's",
+                1.0,
+                ratio_to("router", TLS_STREAM, "CPU s"),
+            ),
+            (
+                "(h) CPU / Router's",
+                1.0,
+                ratio_to("router", TLS_CONNECTIONS, EACH),
+            ),
         ];
 
         let mut text = String::new();
@@ -136,6 +147,8 @@ pub const POINTS: [(u64, &str); 3] = [
 pub const CONNECTIONS: &str = "(c) connections";
 pub const IDLE: &str = "(d) idle connections";
 pub const STALL: &str = "(e) beside a client that stalls";
+pub const TLS_STREAM: &str = "(g) one long result, TLS";
+pub const TLS_CONNECTIONS: &str = "(h) connections, TLS";
 const EACH: &str = "CPU µs each";
 
 fn values<'a>(columns: &'a Columns, name: &str) -> Option<&'a [f64]> {

@@ -56,6 +56,7 @@ impl Size {
 #[derive(Clone, Copy)]
 pub struct Target {
     pub address: SocketAddr,
+    pub tls: bool,
     pub pid: Option<u32>,
 }
 
@@ -69,7 +70,7 @@ impl Target {
     }
 
     fn login(self) -> Result<Client> {
-        Client::login(self.address, 16 << 10)
+        Client::login(self.address, self.tls, 16 << 10)
     }
 }
 
@@ -79,9 +80,9 @@ pub type Figures = Vec<(&'static str, f64)>;
 /// Long enough for the proxy to have done what it was asked to.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// (a), and (f) where the proxy's script looks at the rows: one long result.
+/// (a), (f) where the proxy's script looks at the rows, (g) with TLS: one long result.
 pub fn stream(target: Target, size: &Size) -> Result<Figures> {
-    let mut client = Client::login(target.address, 256 << 10)?;
+    let mut client = Client::login(target.address, target.tls, 256 << 10)?;
     let sql = size.long_select();
     let split = || target.pid.map(process::user_and_system).transpose();
 
@@ -146,7 +147,7 @@ pub fn points(target: Target, size: &Size, clients: u64) -> Result<Figures> {
     Ok(figures)
 }
 
-/// (c): log in and quit, over and over, eight at a time.
+/// (c), and (h) with TLS: log in and quit, over and over, eight at a time.
 pub fn connections(target: Target, size: &Size) -> Result<Figures> {
     const THREADS: u64 = 8;
     let each = size.connections / THREADS;
@@ -241,7 +242,7 @@ fn beside_stream(target: Target, size: &Size, stall: Duration) -> Result<Beside>
     const PACE: Duration = Duration::from_millis(3);
 
     let stop = AtomicBool::new(false);
-    let mut reader = Client::login(target.address, 256 << 10)?;
+    let mut reader = Client::login(target.address, target.tls, 256 << 10)?;
     let mut others = Vec::new();
     for seed in 1..=OTHERS {
         let (mut client, mut ids) = (target.login()?, Ids::new(seed, size.points));

@@ -13,6 +13,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, DATABASE, PASSWORD, USER};
+use crate::tls::Certificate;
 
 /// How long a program may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -120,7 +121,7 @@ impl Database {
         let child = server.stdout(Stdio::null()).stderr(create(&log)?).spawn()?;
         let address = local(port);
         let mut process = Running(child);
-        until_login(&mut process, address, "mariadbd", &log)?;
+        until_login(&mut process, address, false, "mariadbd", &log)?;
         Ok(Self {
             _process: process,
             address,
@@ -150,6 +151,8 @@ fn schema(points: u64) -> String {
 pub struct Proxy {
     process: Running,
     pub address: SocketAddr,
+    /// Whether clients are to use TLS.
+    pub tls: bool,
 }
 
 impl Proxy {
@@ -171,8 +174,54 @@ impl Proxy {
         command.stdout(Stdio::null()).stderr(create(&log)?);
         let mut process = Running(command.spawn()?);
         let address = local(port);
-        until_login(&mut process, address, "haproxy", &log)?;
-        Ok(Self { process, address })
+        until_login(&mut process, address, false, "haproxy", &log)?;
+        Ok(Self {
+            process,
+            address,
+            tls: false,
+        })
+    }
+
+    /// MySQL Router, which ends the clients' TLS and has none towards the database.
+    pub fn router(
+        folder: &Path,
+        cores: &Cores,
+        database: SocketAddr,
+        certificate: &Certificate,
+    ) -> Result<Self> {
+        let port = free_port()?;
+        let config = folder.join("router.conf");
+        let log = folder.join("router.log");
+        let (cert, key) = (certificate.cert.display(), certificate.key.display());
+        let own = folder.join("router");
+        fs::create_dir_all(&own)?;
+        let own = own.display();
+        fs::write(
+            &config,
+            format!(
+                "[DEFAULT]\nlogging_folder=\nruntime_folder={own}\ndata_folder={own}\n\
+                 max_total_connections=5000\n\
+                 [logger]\nlevel=WARNING\n\
+                 [io]\nthreads=1\n\
+                 [routing:bench]\nbind_address=127.0.0.1\nbind_port={port}\n\
+                 destinations={database}\nrouting_strategy=first-available\n\
+                 protocol=classic\nmax_connections=5000\n\
+                 max_connect_errors=1000000\nconnection_sharing=0\n\
+                 client_ssl_mode=PREFERRED\nclient_ssl_cert={cert}\nclient_ssl_key={key}\n\
+                 server_ssl_mode=DISABLED\n"
+            ),
+        )?;
+        let mut command = pinned(&cores.proxy, &router_program());
+        command.arg("-c").arg(&config);
+        command.stdout(create(&log)?).stderr(create(&log)?);
+        let mut process = Running(command.spawn()?);
+        let address = local(port);
+        until_login(&mut process, address, true, "mysqlrouter", &log)?;
+        Ok(Self {
+            process,
+            address,
+            tls: true,
+        })
     }
 
     pub fn dpm(
@@ -181,20 +230,29 @@ impl Proxy {
         database: SocketAddr,
         binary: &str,
         script: &Path,
+        certificate: Option<&Certificate>,
     ) -> Result<Self> {
         let log = folder.join("dpm.log");
         let mut command = pinned(&cores.proxy, binary);
         command.arg("--startfile").arg(script).arg("--");
         command.arg(database.ip().to_string());
         command.arg(database.port().to_string());
+        if let Some(certificate) = certificate {
+            command.args([&certificate.cert, &certificate.key]);
+        }
         command.stdout(Stdio::piped()).stderr(create(&log)?);
         let mut process = Running(command.spawn()?);
 
         let line = first_line(&mut process).unwrap_or_default();
         let port = line.trim().parse().map_err(|_| failed(binary, &log))?;
         let address = local(port);
-        until_login(&mut process, address, binary, &log)?;
-        Ok(Self { process, address })
+        let tls = certificate.is_some();
+        until_login(&mut process, address, tls, binary, &log)?;
+        Ok(Self {
+            process,
+            address,
+            tls,
+        })
     }
 
     pub fn pid(&self) -> u32 {
@@ -215,10 +273,21 @@ fn first_line(process: &mut Running) -> Option<String> {
     receiver.recv_timeout(PATIENCE).ok()
 }
 
-fn until_login(process: &mut Running, address: SocketAddr, name: &str, log: &Path) -> Result<()> {
+/// Where `benches/run.sh` has it from: Debian sid's.
+pub fn router_program() -> String {
+    std::env::var("DPM_BENCH_ROUTER").unwrap_or_else(|_| "mysqlrouter".into())
+}
+
+fn until_login(
+    process: &mut Running,
+    address: SocketAddr,
+    tls: bool,
+    name: &str,
+    log: &Path,
+) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match Client::login(address, 1024) {
+        match Client::login(address, tls, 1024) {
             Ok(client) => return client.quit(),
             Err(error) if Instant::now() > deadline => {
                 eprintln!("{name} does not let anybody in: {error}");
