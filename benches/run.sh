@@ -33,6 +33,8 @@ if [[ " $* " != *" --targets "* || " $* " == *router* ]]; then
     . tests/sid.sh
     if need_sid router; then
         export DPM_BENCH_ROUTER=$SID_LANE/dpm-bin/mysqlrouter
+        DPM_BENCH_ROUTER_PLUGINS=$(dirname "$(find "$SID_LANE/usr/lib" -path '*router*' -name io.so | head -n 1)")
+        export DPM_BENCH_ROUTER_PLUGINS
     else
         echo "warning: no MySQL Router, which (g) and (h) are then without" >&2
         set -- "$@" --targets direct,haproxy,dpm

@@ -83,9 +83,9 @@ sid_wrapper() {
     mkdir -p "$bin"
     for folder in "$@"; do
         [ -x "$SID_LANE/$folder/$program" ] || continue
-        # Libraries of MySQL Router's own lie in a folder below.
-        printf '#!/bin/sh\nexec "%s" --library-path "%s:%s/mysql-router" "%s" "$@"\n' \
-            "$loader" "$libs" "$libs" "$SID_LANE/$folder/$program" >"$bin/$program.$$"
+        # MySQL Router has libraries of its own, which its plugins look for.
+        printf '#!/bin/sh\nexec "%s" --library-path "%s:%s" "%s" "$@"\n' \
+            "$loader" "$libs" "$SID_LANE/usr/lib/mysql-router" "$SID_LANE/$folder/$program" >"$bin/$program.$$"
         chmod +x "$bin/$program.$$"
         mv "$bin/$program.$$" "$bin/$program"
         return 0

@@ -84,7 +84,8 @@ impl Client {
         };
 
         let handshake = client.packet()?;
-        let auth = auth(&challenge(&handshake)?, tls);
+        let own = handshake.ends_with(b"caching_sha2_password\0");
+        let auth = auth(&challenge(&handshake)?, own, tls);
         if tls {
             client.send(1, &auth[..SSL_REQUEST])?;
             if let Socket::Plain(socket) = mem::replace(&mut client.socket, Socket::None) {
@@ -92,7 +93,14 @@ impl Client {
             }
         }
         client.send(1 + u8::from(tls), &auth)?;
-        let answer = client.packet()?;
+        let mut answer = client.packet()?;
+        // MySQL Router greets with a challenge of its own, so the server's comes in a switch.
+        if answer.first() == Some(&0xFE) {
+            let challenge = answer.split(|&b| b == 0).nth(1).unwrap_or_default();
+            let response = native_password(challenge);
+            client.send(3 + u8::from(tls), &response)?;
+            answer = client.packet()?;
+        }
         match answer.first() {
             Some(0) => Ok(client),
             _ => Err(refused(&answer)),
@@ -220,7 +228,8 @@ fn challenge(handshake: &[u8]) -> Result<Vec<u8>> {
     Ok([first, second].concat())
 }
 
-fn auth(challenge: &[u8], tls: bool) -> Vec<u8> {
+/// `none`: without an answer, for want of the right challenge.
+fn auth(challenge: &[u8], none: bool, tls: bool) -> Vec<u8> {
     let mut packet = Vec::new();
     let capabilities = CAPABILITIES | if tls { SSL } else { 0 };
     packet.extend_from_slice(&capabilities.to_le_bytes());
@@ -229,11 +238,18 @@ fn auth(challenge: &[u8], tls: bool) -> Vec<u8> {
     packet.extend_from_slice(&[0; 23]);
     packet.extend_from_slice(USER.as_bytes());
     packet.push(0);
-    packet.push(20);
-    packet.extend_from_slice(&native_password(challenge));
+    if none {
+        packet.push(0);
+    } else {
+        packet.push(20);
+        packet.extend_from_slice(&native_password(challenge));
+    }
     packet.extend_from_slice(DATABASE.as_bytes());
     packet.push(0);
-    packet.extend_from_slice(b"mysql_native_password\0");
+    packet.extend_from_slice(match none {
+        true => b"caching_sha2_password\0",
+        false => b"mysql_native_password\0",
+    });
     packet
 }
 

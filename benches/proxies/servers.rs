@@ -193,13 +193,16 @@ impl Proxy {
         let config = folder.join("router.conf");
         let log = folder.join("router.log");
         let (cert, key) = (certificate.cert.display(), certificate.key.display());
+        // It was built for a folder that is not there.
+        let plugins = std::env::var("DPM_BENCH_ROUTER_PLUGINS")
+            .map_or_else(|_| String::new(), |path| format!("plugin_folder={path}\n"));
         let own = folder.join("router");
         fs::create_dir_all(&own)?;
         let own = own.display();
         fs::write(
             &config,
             format!(
-                "[DEFAULT]\nlogging_folder=\nruntime_folder={own}\ndata_folder={own}\n\
+                "[DEFAULT]\n{plugins}logging_folder=\nruntime_folder={own}\ndata_folder={own}\n\
                  max_total_connections=5000\n\
                  [logger]\nlevel=WARNING\n\
                  [io]\nthreads=1\n\

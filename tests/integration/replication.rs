@@ -142,6 +142,23 @@ impl Pair {
         self.replica.sql(&format!("{verb} {what}"));
     }
 
+    /// What a stopped replica asks of its connection.
+    fn legs(&self, tls: bool, compressed: bool) {
+        let tls = u8::from(tls);
+        self.replica.sql(&match self.flavour() {
+            Flavour::MariaDb | Flavour::MariaDb11 => format!(
+                "CHANGE MASTER TO MASTER_SSL = {tls}, MASTER_SSL_VERIFY_SERVER_CERT = 0; \
+                 SET GLOBAL slave_compressed_protocol = {}",
+                u8::from(compressed)
+            ),
+            Flavour::MySql => format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE_SSL = {tls}, \
+                 SOURCE_COMPRESSION_ALGORITHMS = '{}'",
+                if compressed { "zlib" } else { "uncompressed" }
+            ),
+        });
+    }
+
     /// Starts following. What a test before this one left undone is forgotten.
     fn start(&self) {
         self.replicate("STOP");
@@ -390,24 +407,39 @@ pairs! {
             let value = said.split_whitespace().nth(1).expect("a counter");
             value.parse::<u64>().expect("a number")
         };
-        let watched = "
+        let watched = |options: &str| format!("
             local acks = 0
-            h.passthrough({ [dpm.MYC_SENDING_DATA] = function() acks = acks + 1 end },
-                { [dpm.MYS_SENDING_BINLOG] = function() end })
+            h.passthrough({{ [dpm.MYC_SENDING_DATA] = function() acks = acks + 1 end }},
+                {{ [dpm.MYS_SENDING_BINLOG] = function() end }}, {{ {options} }})
             dpm.on_signal('USR2', function() print(('ACKS %d.'):format(acks)) end)
-        ";
+        ");
+        // MariaDB's source has no certificate here, MySQL's has made itself one.
+        let secured = match pair.flavour() {
+            Flavour::MySql => "tls = true, server_tls = 'required'",
+            _ => "tls = true, server_tls = false",
+        };
         let database = pair.database();
-        for (first, script) in [(1, "h.passthrough()"), (100, watched)] {
+        let modes = [
+            ("h.passthrough()".to_owned(), false, false),
+            (watched(""), false, false),
+            ("h.passthrough(nil, nil, { compression = 'zlib' })".to_owned(), false, true),
+            (watched(&format!("{secured}, compression = 'zlib'")), true, true),
+        ];
+        for (mode, (script, tls, compressed)) in modes.iter().enumerate() {
+            let first = 100 * mode as u32 + 1;
             let mut dpm = pair.dpm(script);
             dpm.port();
             pair.replicate("STOP");
+            pair.legs(*tls, *compressed);
             pair.replica.sql(&format!("SET GLOBAL {replica}_enabled = 1"));
             pair.source.sql(&format!(
                 "SET GLOBAL {source}_enabled = 1; SET GLOBAL {source}_timeout = 20000"
             ));
             pair.replicate("START");
             eventually("the source has its replica", || counter("clients") == 1);
-            pair.write(&database, first, 9);
+            eprintln!("{:?} connected", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
+            pair.write(&database, first, if *compressed { 2 } else { 9 });
+            eprintln!("{:?} written", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
             let (yes, no) = (counter("yes_tx"), counter("no_tx"));
             // More packets than there are numbers.
             for batch in 0..3 {
@@ -422,13 +454,14 @@ pairs! {
             let acknowledged = counter("yes_tx") - yes;
             assert!(acknowledged > 300, "{acknowledged} transactions were acknowledged");
             assert_eq!(counter("no_tx"), no, "each was acknowledged in time");
-            if script == watched {
+            if script.contains("acks") {
                 dpm.signal("USR2");
                 let line = dpm.line("ACKS ");
                 let count = line.trim_end_matches('.').split(' ').nth(1).expect("a count");
                 assert!(count.parse::<u64>().expect("a number") > 300, "{line}");
             }
             dpm.assert_no_errors();
+            eprintln!("{:?} checked", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
             // And when the proxy goes, only the wait for the replica to come back is lost.
             dpm.signal("KILL");
             dpm.wait_for_end();
@@ -441,6 +474,7 @@ pairs! {
             pair.source.sql(&format!("SET GLOBAL {source}_enabled = 0"));
             pair.replica.sql(&format!("SET GLOBAL {replica}_enabled = 0"));
         }
+        pair.legs(false, false);
     }
 }
 
