@@ -437,9 +437,7 @@ pairs! {
             ));
             pair.replicate("START");
             eventually("the source has its replica", || counter("clients") == 1);
-            eprintln!("{:?} connected", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
             pair.write(&database, first, if *compressed { 2 } else { 9 });
-            eprintln!("{:?} written", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
             let (yes, no) = (counter("yes_tx"), counter("no_tx"));
             // More packets than there are numbers.
             for batch in 0..3 {
@@ -461,7 +459,6 @@ pairs! {
                 assert!(count.parse::<u64>().expect("a number") > 300, "{line}");
             }
             dpm.assert_no_errors();
-            eprintln!("{:?} checked", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
             // And when the proxy goes, only the wait for the replica to come back is lost.
             dpm.signal("KILL");
             dpm.wait_for_end();

@@ -62,7 +62,11 @@ impl Numbers {
         let begins = |start: &u8| number == *start || (1..*start).contains(&number);
         // MySQL numbers 0 what nobody has asked for, such as ERR 4031.
         let unasked = number == 0 && self.towards_server;
-        if self.incoming != Some(number) && !unasked {
+        // Behind a binlog event that asks for an acknowledgement MariaDB's source begins anew with 1
+        // (`flush_net()` in `semisync_master.cc`), whether or not the acknowledgement has come.
+        let in_answer = self.answers.is_empty() && self.incoming.is_some();
+        let anew = number == 1 && self.towards_server && in_answer && self.sending != Sending::More;
+        if self.incoming != Some(number) && !unasked && !anew {
             let Some(found) = self.answers.iter().position(begins) else {
                 return false;
             };

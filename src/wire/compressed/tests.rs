@@ -325,6 +325,21 @@ fn a_replica_acknowledges_by_itself() {
 }
 
 #[test]
+fn a_source_begins_anew_behind_what_is_to_be_acknowledged() {
+    let mut numbers = Numbers::towards_server();
+    numbers.send_command(true);
+    assert_eq!(numbers.give(), 0);
+    for number in [1, 2, 3, 1, 2, 1, 1, 2] {
+        assert!(numbers.accept(number), "{number}");
+    }
+    assert!(!numbers.accept(4));
+    // Its replica's word goes by a count of its own.
+    numbers.send_anew(0);
+    assert_eq!(numbers.give(), 0);
+    assert!(numbers.accept(1));
+}
+
+#[test]
 fn a_server_may_have_seen_enough() {
     let mut numbers = Numbers::towards_server();
     numbers.send_command(true);
