@@ -176,6 +176,14 @@ impl LoginRelay {
         }
     }
 
+    /// A login that begins with this handshake. It is noted when the handshake comes: a script may
+    /// send the client a copy that it has changed, in place of what would pass here.
+    pub(super) fn greeted(handshake: &[u8]) -> Result<LoginRelay, String> {
+        let handshake = Handshake::decode(handshake).map_err(|error| error.to_string())?;
+        let plugin = handshake.auth_plugin.unwrap_or_default();
+        Ok(LoginRelay::new(&plugin, &handshake.scramble))
+    }
+
     fn method(&self) -> Method {
         Method::of(&self.plugin)
     }
@@ -410,10 +418,7 @@ impl Core {
             .get_or_insert_with(|| Box::new(LoginRelay::new(b"", b"")));
         let relayed = match taken.step.kind {
             PacketKind::Handshake => {
-                let handshake =
-                    Handshake::decode(&taken.payload).map_err(|error| error.to_string())?;
-                let plugin = handshake.auth_plugin.unwrap_or_default();
-                **relay = LoginRelay::new(&plugin, &handshake.scramble);
+                **relay = LoginRelay::greeted(&taken.payload)?;
                 Relayed::Pass
             }
             PacketKind::Auth => {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::conn::{Conn, ConnId, ConnInfo, Numbering, Role};
 use super::core::Core;
+use super::login_relay::LoginRelay;
 use super::negotiation;
 use super::tls;
 use crate::session::{Event, EventSet, Head, PacketKind, Response, Step};
@@ -129,6 +130,7 @@ impl Core {
                 let offer = negotiation::read_handshake(&payload)?;
                 session.set_offered(offer.followed, offer.really);
                 payload = Cow::Owned(offer.payload);
+                conn.relay = Some(Box::new(LoginRelay::greeted(&payload)?));
                 let offered = offer.really.contains(Capabilities::SSL);
                 conn.tls = tls::decide(conn.tls.take(), offered)?;
                 if conn.tls.is_some() {
