@@ -64,7 +64,16 @@ fn main() {
         for (way, dpm) in ground.proxies() {
             let stats = dpm.stats();
             if stats["callback_errors"] > 0.0 || stats["protocol_errors"] > 0.0 {
-                println!("!! {} {}: {stats:?}", ground.title, way.name());
+                let (callbacks, protocol) = (stats["callback_errors"], stats["protocol_errors"]);
+                let name = format!("{} {}", ground.title, way.name());
+                println!("!! {name}: {callbacks} errors in callbacks, {protocol} of the protocol; the first:");
+                let complaints = dpm.lines("[");
+                let loud = |line: &&String| {
+                    (line.contains(" WARN ") || line.contains(" ERROR ")) && !line.contains("SNI")
+                };
+                for line in complaints.iter().filter(loud).take(6) {
+                    println!("     [{line}");
+                }
             }
         }
     }

@@ -1,42 +1,107 @@
--- The proxy of the matrix, before one server.
---   dpm -s tests/matrix/ways.lua -- WAY HOST PORT CERT KEY CA PASSWORD
+-- ways.lua: the proxy of the matrix, before one server.
+--   dpm --startfile tests/matrix/ways.lua -- WAY HOST PORT CERT KEY CA PASSWORD
+-- WAY is "passthrough"; "callbacks": the same with a function in every state; or "accounts": clients
+-- log in to the proxy, a_NAME, and the proxy to the server, as b_NAME.
+
+local dpml = require "dpml"
 local way, host, port = arg[1], arg[2], tonumber(arg[3])
+local cert, key, ca, password = arg[4], arg[5], arg[6], arg[7]
+
+local listener_options = { tls = { cert = cert, key = key } }
+local server_options = { tls = { mode = "verify-ca", ca = ca } }
 
 -- Functions for every state, which look at what they are given.
 local function watch_everything(conn, side)
-  local columns
-  for name, state in pairs(dpm) do
-    local is_state = name:match("^" .. side .. "_") and name ~= "MYC_CONNECT"
-    if is_state and type(state) == "number" then
-      conn:register(state, function(packet)
-        if name == "MYS_SENT_RSET" then columns = packet end
-        if name == "MYS_SENDING_ROWS" and columns then columns:parse_row_array(packet) end
-      end)
+    local columns
+    for name, state in pairs(dpm) do
+        -- These two are no states, though their numbers are some state's.
+        local is_state = name:match("^" .. side .. "_") and type(state) == "number" and name ~= "MYC_CONNECT"
+        if is_state then
+            conn:register(state, function(packet)
+                if name == "MYS_SENT_RSET" then columns = packet end
+                if name == "MYS_SENDING_ROWS" and columns then columns:parse_row_array(packet) end
+            end)
+        end
     end
-  end
 end
 
-local held = {} -- client id -> client, while it is connected
+local held = {} -- client id -> its client and server, while they are connected
+
+local function close_pair(client_id)
+    local pair = held[client_id]
+    held[client_id] = nil
+    if pair then
+        dpm.close(pair.client)
+        if pair.server then dpm.close(pair.server) end
+    end
+end
+
+local function hold(client, server)
+    local client_id = client:id()
+    held[client_id] = { client = client, server = server }
+    client:on_close(function() close_pair(client_id) end)
+    server:on_close(function()
+        -- Another may have come in its place.
+        if held[client_id] and held[client_id].server == server then close_pair(client_id) end
+    end)
+end
+
+local function pass_through(client)
+    local server = dpm.connect(host, port, server_options)
+    if way == "callbacks" then
+        watch_everything(client, "MYC")
+        watch_everything(server, "MYS")
+    end
+    hold(client, server)
+    dpm.proxy_connect(client, server)
+end
+
+-- The password was right: the client gets its OK when the server is there.
+local function log_in_for(client, auth)
+    local before = held[client:id()]
+    if before and before.server then
+        local server = before.server
+        before.server = nil
+        dpm.proxy_disconnect(server)
+        dpm.close(server)
+    end
+    dpml.connect_mysql_server {
+        host = host, port = port, db = auth:databasename(), options = server_options,
+        user = auth:user():gsub("^a_", "b_"), pass = password,
+        callback = function(server, err)
+            if client:close_reason() then
+                if server then dpm.close(server) end
+            elseif err then
+                dpml.send_error(client, err.sqlstate, err.errnum, err.message)
+            else
+                hold(client, server)
+                dpm.wire_packet(client, dpm.new_ok_pkt())
+                dpm.proxy_connect(client, server)
+            end
+        end,
+    }
+    return dpm.DPM_NOPROXY
+end
 
 -- Global: nothing else keeps it.
-listener = dpm.listener("127.0.0.1", 0)
-listener:register(dpm.MYC_CONNECT, function(client)
-  local server = dpm.connect(host, port)
-  if way == "callbacks" then
-    watch_everything(client, "MYC")
-    watch_everything(server, "MYS")
-  end
-  dpm.proxy_connect(client, server)
-  -- The link keeps the server as long as the client is kept.
-  local id = client:id()
-  held[id] = client
-  client:on_close(function() held[id] = nil end)
-  server:on_close(function() dpm.close(client) end)
-end)
+listener = dpm.listener("127.0.0.1", 0, listener_options)
+if way == "accounts" then
+    -- The method that an account's name asks for decides what is kept of its password.
+    local kept = {
+        native = dpm.hash_pass and dpm.hash_pass(password),
+        sha2_full = dpm.hash_pass and dpm.hash_pass(password, "caching_sha2_password"),
+    }
+    dpml.authenticate_new_clients(listener, { new_client = log_in_for }, function(user)
+        local method = user:match("^a_(%l[%l%d]*_?%l*)")
+        return kept[(method or ""):gsub("_$", "")] or { password = password }
+    end)
+else
+    listener:register(dpm.MYC_CONNECT, pass_through)
+end
 
 dpm.on_signal("USR1", function()
-  local parts = {}
-  for name, value in pairs(dpm.stats()) do parts[#parts + 1] = name .. "=" .. tostring(value) end
-  print("STATS " .. table.concat(parts, " "))
+    local parts = {}
+    for name, value in pairs(dpm.stats()) do parts[#parts + 1] = name .. "=" .. tostring(value) end
+    print("STATS " .. table.concat(parts, " "))
 end)
 print("port " .. listener:socket_port())
