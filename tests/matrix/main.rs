@@ -66,7 +66,9 @@ fn main() {
             if stats["callback_errors"] > 0.0 || stats["protocol_errors"] > 0.0 {
                 let (callbacks, protocol) = (stats["callback_errors"], stats["protocol_errors"]);
                 let name = format!("{} {}", ground.title, way.name());
-                println!("!! {name}: {callbacks} errors in callbacks, {protocol} of the protocol; the first:");
+                println!(
+                    "!! {name}: {callbacks} errors in callbacks, {protocol} of the protocol; the first:"
+                );
                 let complaints = dpm.lines("[");
                 let loud = |line: &&String| {
                     (line.contains(" WARN ") || line.contains(" ERROR ")) && !line.contains("SNI")
@@ -132,12 +134,20 @@ fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
                 }
             }
         }
+        let connected = begun.elapsed();
         let mut seat = Seat {
             client: &mut client,
             ground,
             base: &base,
         };
         (row.battery, row.steps) = seat.battery(&row.cells);
+        println!(
+            "     {} {}: {:.1} until here, {:.1} after the battery",
+            kind.name,
+            ground.title,
+            connected.as_secs_f32(),
+            begun.elapsed().as_secs_f32()
+        );
         rows.push(row);
     }
     println!(

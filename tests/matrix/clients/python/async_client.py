@@ -25,8 +25,12 @@ class Sync:
         return lambda *a: wait(found(*a))
 
 
+async def awaited(result):
+    return await result
+
+
 def wait(result):
-    return LOOP.run_until_complete(result) if hasattr(result, "__await__") else result
+    return LOOP.run_until_complete(awaited(result)) if hasattr(result, "__await__") else result
 
 
 class Connection:
@@ -35,7 +39,7 @@ class Connection:
 
     def cursor(self):
         cursor = self.conn.cursor()
-        if hasattr(cursor, "__await__") and not hasattr(cursor, "execute"):
+        if hasattr(cursor, "__await__"):
             cursor = wait(cursor)
         return Sync(cursor)
 

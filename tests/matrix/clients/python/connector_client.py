@@ -1,6 +1,10 @@
 """mysql-connector-python: `pure` or `c` is the argument."""
 import sys
 
+if sys.argv[1] == "c":
+    # Before anything that loads the system's OpenSSL, which may be older than the one it brings.
+    import _mysql_connector  # noqa: F401
+
 import mysql.connector
 from mysql.connector import version
 

@@ -22,6 +22,7 @@ fn main() {
 }
 
 fn options(job: &Value) -> OptsBuilder {
+    let text = |name: &str| job[name].as_str().unwrap_or_default().to_owned();
     let tls = match job["tls"].as_str() {
         Some("off") => None,
         Some("required") => Some(
@@ -29,9 +30,11 @@ fn options(job: &Value) -> OptsBuilder {
                 .with_danger_accept_invalid_certs(true)
                 .with_danger_skip_domain_validation(true),
         ),
-        _ => Some(SslOpts::default().with_root_certs(vec![
-            std::path::PathBuf::from(job["ca"].as_str().unwrap_or_default()).into(),
-        ])),
+        _ => Some(
+            SslOpts::default()
+                .with_root_cert_path(Some(std::path::PathBuf::from(text("ca"))))
+                .with_danger_skip_domain_validation(true),
+        ),
     };
     OptsBuilder::new()
         .ip_or_hostname(job["host"].as_str())
