@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 . tests/setup.sh
 # shellcheck source=tests/sid.sh
 . tests/sid.sh
+# shellcheck source=tests/matrix/setup.sh
+. tests/matrix/setup.sh
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/dpm-run-XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -61,6 +63,8 @@ else
         name=$(basename "$file" .rs)
         run "$name" cargo test --test "$name"
     done
+    need_matrix
+    run matrix cargo test --test matrix
     run doc cargo test --doc
 fi
 

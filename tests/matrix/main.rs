@@ -60,9 +60,11 @@ fn main() {
     });
     let mut rows = rows.into_inner().unwrap();
     rows.sort_by_key(|row| client::ALL.iter().position(|kind| kind.name == row.client));
+    let mut fell_back = 0;
     for ground in &grounds {
         for (way, dpm) in ground.proxies() {
             let stats = dpm.stats();
+            fell_back += report::fallbacks(&rows, &ground.title, way, &stats);
             if stats["callback_errors"] > 0.0 || stats["protocol_errors"] > 0.0 {
                 let (callbacks, protocol) = (stats["callback_errors"], stats["protocol_errors"]);
                 let name = format!("{} {}", ground.title, way.name());
@@ -80,7 +82,7 @@ fn main() {
         }
     }
     let whole = wanted.is_none() && std::env::var_os("DPM_MATRIX_SERVERS").is_none();
-    let ended = report::print(&rows, &grounds, begun.elapsed(), whole);
+    let ended = report::print(&rows, &grounds, begun.elapsed(), fell_back, whole);
     drop(grounds);
     std::process::exit(ended);
 }
@@ -125,6 +127,12 @@ fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
                         base: &base,
                     };
                     let verdicts = seat.cell(plugin, tls, compression);
+                    report::say(
+                        kind.name,
+                        ground,
+                        &format!("{} {tls} {compression}", plugin.name),
+                        &verdicts,
+                    );
                     row.cells.push(Cell {
                         plugin: plugin.name,
                         tls,

@@ -1,5 +1,6 @@
 //! What was found, for a person: on the standard output, and as doc/COMPATIBILITY.md.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -60,46 +61,21 @@ impl Row {
 }
 
 /// Prints failures and figures, writes the document if asked to, and gives the exit code.
-pub fn print(rows: &[Row], grounds: &[Ground], took: Duration, whole: bool) -> i32 {
-    let (mut passed, mut failed, mut dashes) = (0, 0, 0);
-    for row in rows {
-        for cell in &row.cells {
-            dashes += usize::from(cell.verdicts.is_empty());
-            for verdict in &cell.verdicts {
-                match &verdict.failure {
-                    None => passed += 1,
-                    Some(failure) => {
-                        failed += 1;
-                        let Cell {
-                            plugin,
-                            tls,
-                            compression,
-                            ..
-                        } = cell;
-                        let way = verdict.way.name();
-                        println!(
-                            "FAILED {} × {} {plugin} tls={tls} {compression} [{way}]: {failure}",
-                            row.client, row.server
-                        );
-                    }
-                }
-            }
-        }
-        for verdict in &row.battery {
-            match &verdict.failure {
-                None => passed += 1,
-                Some(failure) => {
-                    failed += 1;
-                    println!(
-                        "FAILED {} × {} battery [{}]: {failure}",
-                        row.client,
-                        row.server,
-                        verdict.way.name()
-                    );
-                }
-            }
-        }
-    }
+pub fn print(
+    rows: &[Row],
+    grounds: &[Ground],
+    took: Duration,
+    fell_back: usize,
+    whole: bool,
+) -> i32 {
+    let verdicts = rows.iter().flat_map(|row| {
+        let of_cells = row.cells.iter().flat_map(|cell| &cell.verdicts);
+        of_cells.chain(&row.battery)
+    });
+    let (passed, failed): (Vec<_>, Vec<_>) = verdicts.partition(|v| v.failure.is_none());
+    let (passed, failed) = (passed.len(), failed.len() + fell_back);
+    let cells = rows.iter().flat_map(|row| &row.cells);
+    let dashes = cells.filter(|cell| cell.verdicts.is_empty()).count();
     let skipped: Vec<_> = rows
         .iter()
         .filter(|row| row.skipped)
@@ -122,6 +98,50 @@ pub fn print(rows: &[Row], grounds: &[Ground], took: Duration, whole: bool) -> i
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored");
     i32::from(failed > 0)
+}
+
+/// Prints the failures among some verdicts.
+pub fn say(client: &str, ground: &Ground, what: &str, verdicts: &[Verdict]) {
+    for verdict in verdicts {
+        if let Some(failure) = &verdict.failure {
+            println!(
+                "FAILED {client} × {} {what} [{}]: {failure}",
+                ground.title,
+                verdict.way.name()
+            );
+        }
+    }
+}
+
+/// Compares what a proxy counted of its clients' connections with what they should have been: a
+/// client that falls back in silence shows the same results. Gives the number of kinds that are too few.
+pub fn fallbacks(rows: &[Row], server: &str, way: Way, stats: &HashMap<String, f64>) -> usize {
+    let mut wanted: HashMap<String, f64> = HashMap::new();
+    let cells = rows
+        .iter()
+        .filter(|row| row.server == server)
+        .flat_map(|row| &row.cells);
+    for cell in cells {
+        let passed = |v: &Verdict| v.way == way && v.failure.is_none();
+        if cell.verdicts.iter().any(passed) {
+            let tls = if cell.tls == "off" { "off" } else { "tls" };
+            *wanted
+                .entry(format!("leg_{tls}_{}", cell.compression))
+                .or_default() += 1.0;
+        }
+    }
+    let mut missing = 0;
+    for (leg, wanted) in wanted {
+        let counted = stats.get(&leg).copied().unwrap_or_default();
+        if counted < wanted {
+            println!(
+                "FAILED {server} [{}]: {counted} connections of {leg} instead of {wanted} or more",
+                way.name()
+            );
+            missing += 1;
+        }
+    }
+    missing
 }
 
 const HEAD: &str = include_str!("head.md");

@@ -27,6 +27,15 @@ end
 
 local held = {} -- client id -> its client and server, while they are connected
 
+-- What the legs of the clients really were: a client that falls back in silence would show the same
+-- results.
+local legs = {}
+
+local function count_leg(client)
+    local leg = ("leg_%s_%s"):format(client:tls() and "tls" or "off", client:compression() or "none")
+    legs[leg] = (legs[leg] or 0) + 1
+end
+
 local function close_pair(client_id)
     local pair = held[client_id]
     held[client_id] = nil
@@ -40,6 +49,7 @@ local function hold(client, server)
     local client_id = client:id()
     held[client_id] = { client = client, server = server }
     client:on_close(function() close_pair(client_id) end)
+    client:register(dpm.MY_CLOSING, function() count_leg(client) end)
     server:on_close(function()
         -- Another may have come in its place.
         if held[client_id] and held[client_id].server == server then close_pair(client_id) end
@@ -102,6 +112,7 @@ end
 dpm.on_signal("USR1", function()
     local parts = {}
     for name, value in pairs(dpm.stats()) do parts[#parts + 1] = name .. "=" .. tostring(value) end
+    for name, value in pairs(legs) do parts[#parts + 1] = name .. "=" .. tostring(value) end
     print("STATS " .. table.concat(parts, " "))
 end)
 print("port " .. listener:socket_port())
