@@ -72,7 +72,7 @@ local MAX_FAILURES = 3 -- as in MariaDB: no guessing of passwords with COM_CHANG
 
 -- The rounds of one client's login, and of those that it asks for later.
 local function start_logins(client, lookup, callbacks, certificate)
-    local handshake = dpm.new_handshake_pkt()
+    local handshake = dpm.new_handshake_pkt(callbacks.server_version)
     -- MariaDB's clients of 11.4 and later go on with a certificate of nobody's only if they can see by
     -- the handshake that it will be proven, which this plugin cannot.
     if not certificate then
@@ -156,6 +156,7 @@ end
 -- The callbacks are those of passthrough_new_clients, but for new_client(client, auth, ok): it is
 -- called when the password was right, and may return DPM_NOPROXY if it has sent an error instead of the
 -- packet `ok`, or will send one of the two later. It is called again when the client has changed its user.
+-- Clients see a server of version callbacks.server_version, and some go by it.
 function clients.authenticate_new_clients(listener, callbacks, accounts)
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it

@@ -105,8 +105,21 @@ fn add_connections(functions: &Functions<'_>) -> mlua::Result<()> {
     })
 }
 
+/// The longest version that a handshake can be made with; servers' are shorter.
+const VERSION_MAX: usize = 255;
+
 fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
-    functions.add_packet::<Handshake>("dpm.new_handshake_pkt")?;
+    functions.add("dpm.new_handshake_pkt", |lua, _, args| {
+        let mut handshake = Handshake::default();
+        if !matches!(args.get(0), Value::Nil) {
+            let version = args.bytes(0, "server_version", VERSION_MAX)?;
+            if version.contains(&0) {
+                return Err(args.error("server_version: a NUL byte would end it"));
+            }
+            handshake.server_version = version;
+        }
+        userdata(lua.create_userdata(Packet::new(handshake))?)
+    })?;
     functions.add_packet::<Auth>("dpm.new_auth_pkt")?;
     functions.add_packet::<OkPacket>("dpm.new_ok_pkt")?;
     functions.add_packet::<ErrPacket>("dpm.new_err_pkt")?;

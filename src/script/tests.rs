@@ -92,6 +92,9 @@ fn what_does_not_fit_is_an_error_that_names_it() {
         fails('auth:user: expected a string of at most 512 bytes without NUL', auth.user, auth, 'a\\0b')
         fails('handshake:thread_id: expected no argument: it is read-only', handshake.thread_id, handshake, 1)
         fails('handshake:server_version', handshake.server_version, handshake, '5')
+        assert(dpm.new_handshake_pkt('11.8.9-MariaDB'):server_version() == '11.8.9-MariaDB')
+        fails('NUL', dpm.new_handshake_pkt, 'a\\0b')
+        fails('of at most 255 bytes', dpm.new_handshake_pkt, ('x'):rep(256))
         fails('must be called on ok as ok:message(), not on err', ok.message, err)
         fails('must be called on ok', ok.message)
     ");

@@ -77,6 +77,8 @@ pub struct Ground {
     pub server: Server,
     /// As the document calls it.
     pub title: String,
+    /// Its version, as it says it.
+    version: String,
     /// What accounts it can have.
     pub plugins: Vec<Plugin>,
     /// The certificate of the authority that signed all others.
@@ -141,7 +143,8 @@ impl Ground {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let server = Server::start_own(flavour, &options);
         let version = server.sql("SELECT VERSION()");
-        let version = version.trim().split('-').next().unwrap_or_default();
+        let (version, whole) = (version.trim(), version.trim().to_owned());
+        let version = version.split('-').next().unwrap_or_default();
         let family = if flavour.is_mariadb() {
             "MariaDB"
         } else {
@@ -175,6 +178,7 @@ impl Ground {
             title: format!("{family} {version}"),
             plugins,
             ca: tls.ca.clone(),
+            version: whole,
             file,
             root: Mutex::new(root),
             proxies: Vec::new(),
@@ -196,6 +200,7 @@ impl Ground {
                 .arg(tls.key.display())
                 .arg(tls.ca.display())
                 .arg(PASSWORD)
+                .arg(&ground.version)
                 .start();
             let port = dpm.port();
             ground.proxies.push((way, dpm, port));

@@ -197,7 +197,7 @@ impl Seat<'_> {
         steps.push(battery::probe());
         let user = self.ground.account(plugin);
         let mut direct = self.job(Way::Direct, &user, legs, steps);
-        let Some(said) = direct["steps"].as_array_mut() else {
+        let Some(said) = direct.get_mut("steps").and_then(Value::as_array_mut) else {
             return Vec::new();
         };
         let probe = said.pop().unwrap_or_default().to_string();

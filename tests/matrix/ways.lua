@@ -1,11 +1,11 @@
 -- ways.lua: the proxy of the matrix, before one server.
---   dpm --startfile tests/matrix/ways.lua -- WAY HOST PORT CERT KEY CA PASSWORD
+--   dpm --startfile tests/matrix/ways.lua -- WAY HOST PORT CERT KEY CA PASSWORD VERSION
 -- WAY is "passthrough"; "callbacks": the same with a function in every state; or "accounts": clients
 -- log in to the proxy, a_NAME, and the proxy to the server, as b_NAME.
 
 local dpml = require "dpml"
 local way, host, port = arg[1], arg[2], tonumber(arg[3])
-local cert, key, ca, password = arg[4], arg[5], arg[6], arg[7]
+local cert, key, ca, password, version = arg[4], arg[5], arg[6], arg[7], arg[8]
 
 local listener_options = { tls = { cert = cert, key = key } }
 local server_options = { tls = { mode = "verify-ca", ca = ca } }
@@ -67,7 +67,7 @@ local function pass_through(client)
 end
 
 -- The password was right: the client gets its OK when the server is there.
-local function log_in_for(client, auth)
+local function log_in_for(client, auth, ok)
     local before = held[client:id()]
     if before and before.server then
         local server = before.server
@@ -76,7 +76,8 @@ local function log_in_for(client, auth)
         dpm.close(server)
     end
     dpml.connect_mysql_server {
-        host = host, port = port, db = auth:databasename(), options = server_options,
+        host = host, port = port, db = auth:databasename(), tls = server_options.tls,
+        charset = auth:charset_number(),
         user = auth:user():gsub("^a_", "b_"), pass = password,
         callback = function(server, err)
             if client:close_reason() then
@@ -85,7 +86,7 @@ local function log_in_for(client, auth)
                 dpml.send_error(client, err.sqlstate, err.errnum, err.message)
             else
                 hold(client, server)
-                dpm.wire_packet(client, dpm.new_ok_pkt())
+                dpm.wire_packet(client, ok)
                 dpm.proxy_connect(client, server)
             end
         end,
@@ -101,7 +102,8 @@ if way == "accounts" then
         native = dpm.hash_pass and dpm.hash_pass(password),
         sha2_full = dpm.hash_pass and dpm.hash_pass(password, "caching_sha2_password"),
     }
-    dpml.authenticate_new_clients(listener, { new_client = log_in_for }, function(user)
+    local callbacks = { new_client = log_in_for, server_version = version }
+    dpml.authenticate_new_clients(listener, callbacks, function(user)
         local method = user:match("^a_(%l[%l%d]*_?%l*)")
         return kept[(method or ""):gsub("_$", "")] or { password = password }
     end)
