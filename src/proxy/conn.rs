@@ -382,7 +382,7 @@ impl Conn {
         }
         let expected = std::mem::replace(&mut self.stream_seq, last.wrapping_add(1));
         // Where it is compressed, a server sets its packets' numbers to its frames' (`net_flush()`).
-        let expected = expected == first || first != 0 && self.compressed();
+        let expected = expected == first || first > 1 && self.compressed();
         if matches!(self.role, Role::Server(_)) && expected {
             Numbering::GoesOn
         } else {

@@ -553,3 +553,72 @@ pairs! {
         }
     }
 }
+
+pairs! {
+    /// Each leg compressed by itself, and both; also where acknowledgements go to a compressed MariaDB.
+    fn compressed_streams(pair) {
+        let compress = |kind: &str| {
+            pair.replicate("STOP");
+            pair.replica.sql(&match pair.flavour() {
+                Flavour::MariaDb | Flavour::MariaDb11 => {
+                    format!("SET GLOBAL slave_compressed_protocol = {}", kind != "uncompressed")
+                }
+                Flavour::MySql => format!(
+                    "CHANGE REPLICATION SOURCE TO SOURCE_COMPRESSION_ALGORITHMS = '{kind}'"
+                ),
+            });
+        };
+        let (source, replica) = match pair.flavour() {
+            Flavour::MariaDb | Flavour::MariaDb11 => ("rpl_semi_sync_master", "rpl_semi_sync_slave"),
+            Flavour::MySql => ("rpl_semi_sync_source", "rpl_semi_sync_replica"),
+        };
+        let semi_sync = |on: usize| {
+            pair.replica.sql(&format!("SET GLOBAL {replica}_enabled = {on}"));
+            pair.source.sql(&format!(
+                "SET GLOBAL {source}_enabled = {on}; SET GLOBAL {source}_timeout = 20000"
+            ));
+        };
+        let zstd = match pair.flavour() {
+            Flavour::MySql => "zstd",
+            _ => "zlib",
+        };
+        let database = pair.database();
+        for (round, (kind, towards, acknowledged)) in [
+            ("zlib", "false", 0),
+            ("uncompressed", "'zlib'", 0),
+            (zstd, "{ 'zstd', 'zlib' }", 0),
+            ("uncompressed", "'zlib'", 1),
+        ]
+        .into_iter()
+        .filter(|(_, _, acknowledged)| *acknowledged == 0 || pair.flavour() != Flavour::MySql)
+        .enumerate()
+        {
+            let dpm = pair.dpm(&format!("local h, connect = require('harness'), dpm.connect
+                dpm.connect = function(host, port)
+                  local s = connect(host, port, {{ compression = {towards} }})
+                  s:register(dpm.MYS_WAIT_CMD, function(_, _, conn)
+                    local c = h.pairs[conn:remote_id()][1]
+                    print('legs ' .. tostring(c:compression()) .. ' ' .. tostring(conn:compression()))
+                  end)
+                  return s
+                end
+                h.passthrough()"));
+            dpm.port();
+            compress(kind);
+            semi_sync(acknowledged);
+            pair.replicate("START");
+            pair.write(&database, 10 * round as u32 + 1, 17);
+            for n in 0..40 * acknowledged {
+                pair.source.sql(&format!("INSERT INTO {database}.loaded VALUES ({n}, 'x')"));
+            }
+            pair.equal(&database);
+            assert!(pair.is_following(), "{}", pair.status());
+            let kind = kind.replace("uncompressed", "nil");
+            dpm.line(&format!("legs {kind} "));
+            dpm.assert_no_errors();
+            assert_eq!(dpm.count("closing"), 0);
+        }
+        compress("uncompressed");
+        semi_sync(0);
+    }
+}
