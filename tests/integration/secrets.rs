@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use crate::support::dpm::Launch;
 use crate::support::secrets::Secrets;
 use crate::support::wire::{Greeting, Wire, caps};
-use crate::support::{self, Cli, Dpm, Flavour, Server, Tap, both, eventually, mariadb, python};
+use crate::support::{
+    self, Cli, Dpm, Flavour, Server, Tap, both, eventually, mariadb, process, python,
+};
 
 /// An account of its own, whose password is long enough to be found.
 const KEEPER: &str = "keeper";
@@ -27,7 +29,17 @@ local function keep(listener) listeners[#listeners + 1] = listener end
 keep(h.passthrough())
 
 -- 2: every packet is looked at, and printed as far as Lua does that.
+local secrets = io.open(arg[6], 'w')
+local function secret(text)
+    secrets:write((text:gsub('.', function(c) return ('%02x'):format(c:byte()) end)), '\n')
+    secrets:flush()
+end
 local function show(packet, ...)
+    -- What no tap can see, for the test's eyes only.
+    for _, method in ipairs{ 'scramble_buff', 'data', 'auth_response' } do
+        local ok, text = pcall(function() return packet[method](packet) end)
+        if ok and type(text) == 'string' then secret(text) end
+    end
     print(tostring(packet), ...)
     print(pcall(function() return packet .. '' end))
     print(pcall(function() return packet:nothing() end))
@@ -69,6 +81,22 @@ keep(h.listen(function(c)
     dpm.wire_packet(c, handshake)
 end))
 
+-- 5: the library does, with credentials of each kind.
+local hashes = { dpm.hash_pass(pass), dpm.hash_pass(pass, 'caching_sha2_password'), dpm.hash_pass(pass, 'sha256d') }
+for _, hash in ipairs(hashes) do secret(hash) end
+local accounts = setmetatable({}, { __index = function(_, name)
+    return name:find('native') and hashes[1] or name:find('caching') and hashes[2] or { password = pass }
+end })
+local own = dpm.listener('127.0.0.1', 0, { tls = true })
+dpml.authenticate_new_clients(own, {}, accounts)
+print('port ' .. own:socket_port())
+keep(own)
+
+-- 6, 7: TLS on one leg or both; where the server alone has it, the proxy learns the password.
+keep(h.passthrough(all('^MYC_'), all('^MYS_'), { tls = true }))
+keep(h.passthrough(nil, nil, { server_tls = arg[7] }))
+keep(h.passthrough(all('^MYC_'), all('^MYS_'), { server_tls = arg[7] }))
+
 -- The proxy's own logins.
 for _, try in ipairs({ pass, wrong }) do
     local server = dpml.connect_mysql_server{ host = host, port = port, user = user, pass = try,
@@ -88,13 +116,32 @@ local mistakes = {
     function() dpm.check_pass(auth, handshake, dpm.hash_pass(pass):sub(1, 30)) end,
     function() dpm.hash_pass({ pass }) end,
     function() dpm.hash_pass(pass, pass) end,
-    function() dpml.connect_mysql_server{ host = host, port = port, user = user, pass = { pass } } end,
+    function() dpml.connect_mysql_server{ host = host, port = port, user = user, pass = { pass }, callback = print } end,
     function() dpml.connect_mysql_server{ host = {}, user = user, pass = pass } end,
     function() dpml.connect_mysql_server{ port = port, passwd = pass, user = user } end,
     function() dpm.wire_packet(clients, auth) end,
     function() dpm.wire_packet(h.listener, auth) end,
     function() handshake:scramble_buff(pass) end,
     function() auth:client_flags(pass) end,
+    function() dpm.new_login{ user = user, pass = { pass } } end,
+    function() dpm.new_login{ user = user, pass = pass, password = pass } end,
+    function() dpm.new_login{ user = user, pass = pass, server_public_key = '-----BEGIN ' .. pass } end,
+    function() print(dpm.new_login{ user = user, pass = pass }:answer(handshake, auth)) end,
+    function() print(dpm.new_login{ user = user, pass = pass }:answer(pass, servers[1])) end,
+    function() print(dpm.new_login{ user = user, pass = pass }) end,
+    function() dpm.new_verifier(handshake, { rsa_key = '-----BEGIN RSA ' .. pass }) end,
+    function() dpm.new_verifier(handshake, pass) end,
+    function() print(dpm.new_verifier(handshake)) end,
+    function() dpm.new_verifier(handshake):step(auth, servers[1], pass) end,
+    function() dpm.verify_auth(auth, handshake, pass) end,
+    function() dpm.verify_auth(auth, handshake, '0x' .. pass) end,
+    function() dpm.verify_auth(auth, handshake, hashes[2]:sub(1, -3)) end,
+    function() dpm.verify_auth(auth, handshake, hashes[2] .. '00') end,
+    function() dpm.verify_auth(auth, handshake, { password = { pass } }) end,
+    function() dpm.verify_auth(auth, handshake, { pass }) end,
+    function() dpm.verify_auth(auth, handshake, { hash = pass }) end,
+    function() dpm.hash_pass(pass, pass) end,
+    function() dpm.hash_pass(pass, 'client_ed25519') end,
 }
 for _, mistake in ipairs(mistakes) do
     print('MISTAKE', xpcall(mistake, debug.traceback))
@@ -223,18 +270,22 @@ both! {
     fn no_log_has_a_secret(server) {
         let users = accounts(server);
         let back = Tap::before(server.port);
+        let told = process::folder("secrets").join("told");
         let dpm = Launch::script(STARTFILE)
             .arg("127.0.0.1")
             .arg(back.port)
             .arg(&users[0])
             .arg(SECRET)
             .arg(WRONG)
+            .arg(told.display())
+            // This MariaDB has no certificate.
+            .arg(if server.flavour.is_mariadb() { "preferred" } else { "required" })
             .option("-vvv")
             .env("RUST_LOG", "trace")
             .start();
         dpm.line("READY");
         let ports: Vec<u16> = dpm.lines("port ").iter().map(|p| p.parse().expect("a port")).collect();
-        assert_eq!(ports.len(), 4);
+        assert_eq!(ports.len(), 8);
         let mut secrets = Secrets::default();
         let mut fronts = Vec::new();
         for port in ports {
@@ -271,6 +322,21 @@ print('changed')
         for tap in fronts.iter().chain([&back]) {
             for (said, heard) in tap.recordings() {
                 secrets.of_recording(&said, &heard);
+            }
+        }
+        for line in std::fs::read_to_string(&told).expect("what the script tells").lines() {
+            let bytes = unhex(line);
+            // A switch.
+            let bytes = bytes.strip_prefix(&[0xFE]).unwrap_or(&bytes);
+            // The name of a plugin, or of a kind of hash, is none.
+            let name = bytes.iter().take(40).position(|&b| b == 0 || b == b':');
+            let bare = match name {
+                Some(at) if bytes[..at].is_ascii() => &bytes[at + 1..],
+                _ => bytes,
+            };
+            secrets.add("what the script saw", bare);
+            if let Some(hex) = bytes.strip_prefix(b"0x") {
+                secrets.add("a stored hash", &unhex(&String::from_utf8_lossy(hex)));
             }
         }
         println!("{} secrets", secrets.len());

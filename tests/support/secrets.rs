@@ -100,7 +100,8 @@ impl Secrets {
             let text = String::from_utf8_lossy(secret);
             for run in text.split('\u{fffd}').filter(|run| run.len() >= 6) {
                 if as_text.contains(run) {
-                    leaks.push(format!("{name}, as text: {run:?}"));
+                    let line = as_text.lines().find(|line| line.contains(run));
+                    leaks.push(format!("{name}, as text: {run:?} in {line:?}"));
                 }
             }
         }

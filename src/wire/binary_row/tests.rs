@@ -167,6 +167,15 @@ proptest! {
             value.truncate(usize::from(len) + 1);
             value[0] = len;
         }
+        // No column holds infinity or NaN, and servers' text for them has no decimals.
+        let infinite = match column.column_type.0 {
+            4 => value.first_chunk().is_some_and(|four| !f32::from_le_bytes(*four).is_finite()),
+            5 => value.first_chunk().is_some_and(|eight| !f64::from_le_bytes(*eight).is_finite()),
+            _ => false,
+        };
+        if infinite {
+            return Ok(());
+        }
         let payload = [&[0, 0][..], &value].concat();
         let Ok(values) = decode(&payload, &[column]) else { return Ok(()) };
         let text = values[0].as_deref();
