@@ -10,6 +10,7 @@ use super::channel::Expect;
 use super::conn::{Conn, ConnId, Role, Socket};
 use super::core::Core;
 use super::own_errors::error_packet;
+use super::tls::CLEAR_BEFORE_TLS;
 
 /// The loop's read buffer, which all connections share: an idle connection owns none.
 pub(super) const READ_BUFFER: usize = 256 << 10;
@@ -123,10 +124,16 @@ impl Proxy {
                     if self.core().accept_ssl_request(id, frames, rest) {
                         return (data.len(), 0);
                     }
+                    let behind = !rest.is_empty();
+                    let in_clear = logging_in && !self.core().is_tls(id);
                     self.packet(id, frames);
                     at += size;
                     if logging_in && self.core().just_compressed(id) {
                         return (at, 0);
+                    }
+                    if in_clear && behind && self.core().is_tls(id) {
+                        self.broken(id, CLEAR_BEFORE_TLS);
+                        return (data.len(), 0);
                     }
                 }
                 Advance::Wait(need) => return (at, need),
@@ -366,6 +373,10 @@ impl Core {
     /// Whether its login is not over yet.
     fn logging_in(&self, id: ConnId) -> bool {
         self.open(id).is_some_and(|conn| !conn.logged_in)
+    }
+
+    fn is_tls(&self, id: ConnId) -> bool {
+        self.open(id).is_some_and(Conn::is_tls)
     }
 
     /// Whether what follows the packet that was just dealt with is compressed.

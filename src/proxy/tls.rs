@@ -25,6 +25,11 @@ const ER_UNKNOWN_ERROR: u16 = 1105;
 /// What MySQL's servers say under require_secure_transport.
 const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 
+/// Whoever is on the way could have put it there, and have it taken for what came out of TLS: the
+/// server's OK, or rows. <https://www.usenix.org/conference/usenixsecurity21/presentation/poddebniak>
+pub(super) const CLEAR_BEFORE_TLS: &str =
+    "the server sent more than its handshake in clear, before TLS could begin";
+
 /// When a file was changed, and how long it is.
 type Stamp = Option<(SystemTime, u64)>;
 
@@ -129,6 +134,9 @@ impl Conn {
         let Some(tls) = self.tls.clone().filter(|_| asks && !self.is_tls()) else {
             return Ok(());
         };
+        if !self.input.is_empty() {
+            return Err(CLEAR_BEFORE_TLS.to_string());
+        }
         let request = auth.get(..SslRequest::LEN).unwrap_or(auth);
         let session = tls.session().map_err(|error| error.to_string())?;
         let mut seq = *self.seq();

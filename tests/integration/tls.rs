@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::dpm::Launch;
 use crate::support::pki::{self, Pki};
 use crate::support::process::Finished;
-use crate::support::wire::{Greeting, caps};
+use crate::support::wire::{Greeting, MockServer, caps, greeting};
 use crate::support::{self, Cli, Dpm, Flavour, PASSWORD, Server, USER, Wire, mariadb};
 
 /// A server of each kind that shows the shared authority's certificate.
@@ -639,6 +639,62 @@ fn what_is_injected_behind_the_request_is_never_taken_for_the_clients() {
     dpm.wait_until_idle();
 }
 
+#[test]
+fn what_is_injected_behind_the_servers_handshake_is_never_taken_for_the_servers() {
+    let mock = MockServer::new();
+    let dpm = Launch::script(&format!(
+        "local dpml = require 'dpml'
+         for i = 1, 2 do
+           dpml.connect_mysql_server{{
+             host = '127.0.0.1', port = {}, user = 'u', pass = 'p',
+             tls = {{ mode = 'verify-identity', ca = '{}' }},
+             callback = function(server, err) print('login', server, err and err.message) end,
+           }}
+         end
+         idle = dpm.new_timer()
+         idle:schedule(3600, 0, function() end)",
+        mock.port,
+        pki::shared().file("ca.pem"),
+    ))
+    .start();
+    let mut clear = support::wire::frames(&greeting(caps::BASE | caps::SSL), &mut 0);
+    // A whole packet behind it, and the beginning of one.
+    for behind in [
+        support::wire::frames(&support::wire::ok(), &mut 4),
+        vec![7, 0],
+    ] {
+        let mut wire = mock.accept();
+        let greeting = clear.len();
+        clear.extend(behind);
+        wire.raw(&clear);
+        clear.truncate(greeting);
+        dpm.line("login\tnil");
+        dpm.line("the server sent more than its handshake in clear");
+    }
+}
+
+#[test]
+fn nor_in_a_passthrough() {
+    let mock = MockServer::new();
+    let dpm = Launch::script(
+        "require('harness').passthrough({}, {}, { server_tls = { mode = 'required' } })",
+    )
+    .arg("127.0.0.1")
+    .arg(mock.port)
+    .start();
+    let mut client = Wire::connect(dpm.port());
+    let mut server = mock.accept();
+    let mut clear = support::wire::frames(&greeting(caps::BASE | caps::SSL), &mut 0);
+    // It waits for the rest of its packet, which could then come out of TLS.
+    clear.extend([7, 0]);
+    server.raw(&clear);
+    let greeting = Greeting::parse(&client.read());
+    client.authenticate(&greeting, USER, PASSWORD, caps::BASE);
+    assert!(client.closed());
+    dpm.line("the server sent more than its handshake in clear");
+    assert!(server.closed());
+}
+
 /// A ClientHello, such as a client really sends.
 fn client_hello() -> Vec<u8> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -701,7 +757,7 @@ fn clients_that_die_or_talk_nonsense_in_the_handshake_cost_one_connection() {
 
 #[test]
 fn servers_that_die_or_talk_nonsense_in_the_handshake() {
-    let mock = support::MockServer::new();
+    let mock = MockServer::new();
     let dpm = Launch::script(
         "require('harness').passthrough(nil, { [dpm.MY_CLOSING] = function(id, s) print('closed: ' .. s:close_reason()) end },
            { server_tls = 'required', handshake_timeout = 2 })",
@@ -727,7 +783,7 @@ fn servers_that_die_or_talk_nonsense_in_the_handshake() {
             );
         });
         let mut wire = mock.accept();
-        wire.write(&support::wire::greeting(caps::BASE | caps_ssl()));
+        wire.write(&greeting(caps::BASE | caps_ssl()));
         let request = wire.read();
         assert_eq!(request.len(), 32, "the request for TLS comes alone");
         wire.raw(answer);
@@ -742,7 +798,7 @@ fn servers_that_die_or_talk_nonsense_in_the_handshake() {
     let port = dpm.port();
     let client = std::thread::spawn(move || cli(Flavour::MariaDb, port, &["--skip-ssl"]));
     let mut wire = mock.accept();
-    wire.write(&support::wire::greeting(caps::BASE | caps_ssl()));
+    wire.write(&greeting(caps::BASE | caps_ssl()));
     wire.read();
     dpm.line("took longer than handshake_timeout");
     assert_ne!(client.join().unwrap().code, 0);
