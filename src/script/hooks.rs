@@ -44,14 +44,21 @@ impl Hooks for LuaHooks {
 
     fn event(&self, conn: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict {
         self.with(Verdict::Failed, |runtime, lua| {
-            match fire(runtime, lua, conn, event, packet) {
+            let verdict = match fire(runtime, lua, conn, event, packet) {
                 Ok(verdict) => verdict,
                 Err(problem) => {
                     let id = conn.id.serial();
                     log::error!("connection {id}: {}: {problem}", event.name());
                     Verdict::Failed
                 }
+            };
+            // (Rows lie in Lua's own heap.)
+            if let Some(packet) = packet
+                && !matches!(packet.kind, PacketKind::TextRow | PacketKind::BinaryRow)
+            {
+                runtime.burden.add(lua, packet.payload.len());
             }
+            verdict
         })
     }
 

@@ -15,7 +15,7 @@
 //! - `hooks`: the proxy's questions; `runtime`: what all share, and the one way into callbacks;
 //!   `registry`: the callbacks of each connection
 //! - `function`, `convert`, `error`: arguments, results and errors, without silent losses
-//! - `loader`: `require`; `idle`: collects garbage while nothing happens
+//! - `loader`: `require`; `idle`: collects garbage while nothing happens, `burden`: when packets have piled up
 //! - `fast`: rows and calls on the raw C API; `state`: the Lua state. Only these two are `unsafe`.
 //!
 //! No borrow is held where Lua can run, and Lua can run wherever a value is created: the collector
@@ -24,6 +24,7 @@
 mod api;
 mod attributes;
 mod auth_data;
+mod burden;
 mod callbacks;
 mod change_user;
 mod clock;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mlua::{AnyUserData, Lua, Table, WeakLua};
 
+use super::burden::Burden;
 use super::callbacks::{Callbacks, index};
 use super::conn::ConnObject;
 use super::error::ScriptError;
@@ -52,6 +53,8 @@ pub struct Runtime {
     errors: Cell<u64>,
     /// Collects garbage when nothing else is to be done.
     pub idle: Idle,
+    /// What packets' objects weigh.
+    pub burden: Burden,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -77,6 +80,7 @@ impl Runtime {
             last_return: Cell::new(None),
             errors: Cell::new(0),
             idle: Idle::default(),
+            burden: Burden::default(),
         });
         lua.set_app_data(Rc::downgrade(&runtime));
         Ok(runtime)

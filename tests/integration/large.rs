@@ -2,7 +2,7 @@
 
 use crate::support::exchange::execute_argument;
 use crate::support::wire::{MockServer, Wire, caps, column, com, eof, ok, pack_row};
-use crate::support::{Stage, mariadb};
+use crate::support::{Dpm, Stage, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
 const FULL: usize = 0xFF_FFFF;
@@ -177,4 +177,23 @@ fn a_wired_packet_beyond_max_queue_is_an_error() {
         "{said}"
     );
     let _ = Wire::login(stage.dpm.port(), PLAIN);
+}
+
+#[test]
+fn packets_that_callbacks_have_seen_do_not_pile_up() {
+    let script = "require('harness').passthrough({ [dpm.MYC_SENT_CMD] = function(cmd) end })";
+    let dpm = Dpm::start(script, mariadb());
+    let mut wire = Wire::login(dpm.port(), caps::BASE);
+    let query = [&b"SELECT 1 -- "[..], &vec![b'x'; 1 << 20]].concat();
+    let mut ask = |times: usize| {
+        for _ in 0..times {
+            wire.command(com::QUERY, &query);
+            wire.answer();
+        }
+    };
+    ask(40);
+    let before = dpm.memory_kib("VmHWM");
+    ask(300);
+    let grown = dpm.memory_kib("VmHWM") - before;
+    assert!(grown < 24 << 10, "grown by {grown} KiB");
 }

@@ -17,6 +17,7 @@ mod dpml;
 mod errors;
 mod flow;
 mod hostile;
+mod hostile_logins;
 mod large;
 mod links;
 mod login_relay;

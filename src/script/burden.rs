@@ -1,0 +1,53 @@
+//! Garbage collection by what packets weigh.
+//!
+//! A packet's object holds its bytes outside of Lua's heap, so Lua, which collects as its own heap
+//! grows, sees a few dozen bytes where there may be megabytes: a client that sends long commands, one
+//! after the other, would fill the memory with objects that nobody refers to any more. So what was
+//! shown to callbacks is added up, and the collector is driven on once it is too much.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use mlua::Lua;
+
+/// So much may lie about, or as much as Lua's own heap holds: a cycle costs time in proportion to it.
+const MOST: usize = 8 << 20;
+/// How long the collector may take at a time, unless it has fallen far behind.
+const STEP: Duration = Duration::from_millis(1);
+/// How many times too much that is.
+const FAR: usize = 2;
+
+/// What was shown to callbacks since the last cycle of the collector ended.
+#[derive(Debug, Default)]
+pub struct Burden {
+    bytes: Cell<usize>,
+}
+
+impl Burden {
+    /// A callback was shown a packet of so many bytes.
+    pub fn add(&self, lua: &Lua, bytes: usize) {
+        let sum = self.bytes.get().saturating_add(bytes);
+        self.bytes.set(sum);
+        if sum < MOST {
+            return;
+        }
+        let most = MOST.max(lua.used_memory());
+        if sum < most {
+            return;
+        }
+        let began = Instant::now();
+        while sum > most.saturating_mul(FAR) || began.elapsed() < STEP {
+            match lua.gc_step() {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.bytes.set(0);
+                    return;
+                }
+                Err(error) => {
+                    log::error!("garbage collection: {error}");
+                    return;
+                }
+            }
+        }
+    }
+}
