@@ -156,7 +156,7 @@ impl Core {
         from.throttled |= flooded;
         self.after_queueing(to);
         self.check_login(to);
-        if done {
+        if done || step.kind.lets_speak() {
             self.resume_client(to);
         }
         Ok(put)

@@ -206,7 +206,7 @@ impl Core {
         };
         self.after_queueing(id);
         self.check_login(id);
-        if sent.done {
+        if sent.done || packet.kind().lets_speak() {
             self.resume_client(id);
         }
         Ok(put)

@@ -94,6 +94,12 @@ pub enum PacketKind {
 }
 
 impl PacketKind {
+    /// Whether a client may speak once it has been sent this in a login. What it has said before
+    /// its time is looked at then.
+    pub fn lets_speak(self) -> bool {
+        matches!(self, PacketKind::Handshake | PacketKind::AuthData)
+    }
+
     /// The name used in messages: that of the packet's Lua object.
     pub fn name(self) -> &'static str {
         match self {

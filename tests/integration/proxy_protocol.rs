@@ -272,8 +272,9 @@ fn who_is_not_listed_is_a_plain_client() {
         mariadb().port,
     );
     assert_eq!(Cli::query(Flavour::MariaDb, dpm.port(), "SELECT 1"), "1\n");
-    // And is not believed.
+    // And is not believed. What it says before it is greeted is looked at then, not at some time-out.
     let mut wire = Wire::connect(dpm.port());
+    wire.timeout(Duration::from_secs(5));
     wire.raw(b"PROXY TCP4 192.0.2.7 198.51.100.1 5555 3306\r\n");
     assert!(wire.closed());
     assert!(!dpm.wrote("192.0.2.7"));

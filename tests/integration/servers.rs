@@ -99,10 +99,10 @@ fn mariadb_11_logs_in_with_its_own_plugins() {
 #[test]
 fn mariadb_10_has_ed25519() {
     let server = mariadb();
-    server.sql("CREATE USER edward@'%' IDENTIFIED VIA ed25519 USING PASSWORD('s3cret')");
+    server.sql("CREATE USER edith@'%' IDENTIFIED VIA ed25519 USING PASSWORD('s3cret')");
     let who = Cli::client(Flavour::MariaDb, server.port)
-        .args(["-u", "edward", "-ps3cret", "-e", "SELECT CURRENT_USER()"])
+        .args(["-u", "edith", "-ps3cret", "-e", "SELECT CURRENT_USER()"])
         .ok();
-    assert_eq!(who, "edward@%\n");
-    server.sql("DROP USER edward");
+    assert_eq!(who, "edith@%\n");
+    server.sql("DROP USER edith");
 }
