@@ -14,7 +14,8 @@ end
 -- Makes accounts a function: user -> credential or nil, and a credential that one who does not exist
 -- is treated like. The method that a client is asked for depends on its account's credential; so
 -- that nobody can tell by it who has an account, each name without one goes with the credential of
--- some account, always the same.
+-- some account, always the same. Which accounts a function knows only it can tell: its second result
+-- is that credential.
 return function(accounts)
     local credential_of, users, examples = accounts, {}, {}
     if type(accounts) ~= "function" then
@@ -30,7 +31,7 @@ return function(accounts)
         end
     end
     return function(user)
-        local like = examples[number_of(user, math.max(#examples, 1))]
-        return credential_of(user), like
+        local credential, like = credential_of(user)
+        return credential, like or examples[number_of(user, math.max(#examples, 1))]
     end
 end

@@ -498,6 +498,29 @@ fn who_does_not_exist_is_refused_alike() {
     }
 }
 
+/// Which accounts there are only a function knows: its second result is what the others are like.
+#[test]
+fn a_function_says_what_an_unknown_name_is_like() {
+    for (credential, like) in [
+        ("dpm.hash_pass('secret')", "native"),
+        ("dpm.hash_pass('secret', 'caching_sha2_password')", "slow"),
+    ] {
+        let dpm = Launch::script(&format!(
+            "local dpml, h = require 'dpml', require 'harness'
+             local like = {credential}
+             h.listen(function() end)
+             dpml.authenticate_new_clients(h.listener, {{}}, function(user)
+               return user == 'known' and like or nil, like
+             end)"
+        ))
+        .start();
+        let (known, _) = refusal(dpm.port(), "known");
+        let (unknown, _) = refusal(dpm.port(), "nobody");
+        assert_eq!(known, unknown, "{like}");
+        dpm.assert_no_errors();
+    }
+}
+
 #[test]
 fn clients_change_their_user() {
     let dpm = accounts("");
