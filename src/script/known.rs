@@ -63,12 +63,23 @@ struct Sent {
     cut: bool,
 }
 
+#[derive(Debug, Default)]
+enum LastResult {
+    /// There was none: the columns are those that were prepared.
+    #[default]
+    None,
+    /// With its columns, and what they take.
+    Columns(Rc<Arrived>, usize),
+    /// It had more columns than are remembered.
+    TooLarge,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Known {
     definitions: Rc<RefCell<Definitions>>,
     /// The columns that came last with a result, which stand for those of results without any.
-    result: RefCell<Option<Rc<Arrived>>>,
+    result: RefCell<LastResult>,
     bound: RefCell<Vec<Param>>,
     /// The server goes by what is bound here, should an execute leave it out.
     pub server_knows: Cell<bool>,
@@ -101,15 +112,39 @@ impl Known {
     }
 
     /// These columns come with a result of it.
-    pub fn set_result(&self, columns: Rc<Arrived>) {
-        let before = self.result.replace(Some(columns));
-        drop(before);
+    pub fn set_result(self: &Rc<Known>, columns: Rc<Arrived>) {
+        columns.remembered_by(self);
+        let before = self.result.replace(LastResult::Columns(columns, 0));
+        if let LastResult::Columns(_, size) = before {
+            self.refund(size);
+        }
+    }
+
+    /// One more of them has come. If they are more than is remembered, none is: part of them would
+    /// be taken for all.
+    pub(super) fn result_grows(&self, columns: &Arrived, column: &Column) {
+        let mut result = self.result.borrow_mut();
+        let LastResult::Columns(current, size) = &mut *result else {
+            return;
+        };
+        if !std::ptr::eq(&raw const **current, columns) {
+            return;
+        }
+        let more = size_of(column);
+        if self.afford(more) {
+            *size += more;
+        } else {
+            self.refund(*size);
+            *result = LastResult::TooLarge;
+        }
     }
 
     /// The columns of a result that comes without.
     pub fn result_columns(&self) -> Vec<Column> {
-        if let Some(arrived) = &*self.result.borrow() {
-            return arrived.columns.borrow().clone();
+        match &*self.result.borrow() {
+            LastResult::Columns(arrived, _) => return arrived.columns.borrow().clone(),
+            LastResult::TooLarge => return Vec::new(),
+            LastResult::None => {}
         }
         let definitions = self.definitions.borrow();
         definitions
@@ -146,20 +181,8 @@ impl Known {
             true => announced.params,
             false => announced.columns,
         };
-        let size = OVERHEAD
-            + [
-                &column.schema,
-                &column.table,
-                &column.org_table,
-                &column.name,
-                &column.org_name,
-            ]
-            .iter()
-            .map(|name| name.len())
-            .sum::<usize>()
-            + column.extended.len();
         // Those behind would stand in its place.
-        definitions.cut = !self.afford(size);
+        definitions.cut = !self.afford(size_of(column));
         if definitions.cut {
             return;
         }
@@ -297,9 +320,80 @@ impl Known {
     }
 }
 
+/// What a definition takes.
+fn size_of(column: &Column) -> usize {
+    let names = [
+        &column.schema,
+        &column.table,
+        &column.org_table,
+        &column.name,
+        &column.org_name,
+    ];
+    OVERHEAD + names.iter().map(|name| name.len()).sum::<usize>() + column.extended.len()
+}
+
 impl Drop for Known {
     fn drop(&mut self) {
         self.refund(self.remembered.get());
         self.refund_long_data();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::rset::Rset;
+    use crate::wire::ResultsetHeader;
+
+    fn result_of(known: &Rc<Known>, columns: u64, name: usize) -> Rc<Arrived> {
+        let header = ResultsetHeader {
+            columns,
+            definitions: true,
+            ..ResultsetHeader::default()
+        };
+        let arrived = Rset::arrived(header, true).columns();
+        known.set_result(arrived.clone());
+        for _ in 0..columns {
+            arrived.note(&Column {
+                name: vec![b'x'; name],
+                ..Column::default()
+            });
+        }
+        arrived
+    }
+
+    #[test]
+    fn columns_of_results_are_bounded_over_all_statements() {
+        let budget = Rc::new(Budget::default());
+        let new = || Rc::new(Known::new(budget.clone()));
+        let mut statements = Vec::new();
+        for _ in 0..64 {
+            let known = new();
+            assert_eq!(result_of(&known, 4, 1 << 18).columns.borrow().len(), 4);
+            statements.push(known);
+        }
+        assert!(budget.remembered.get() <= MAX_REMEMBERED);
+        let kept = |known: &Rc<Known>| known.result_columns().len();
+        assert_eq!(kept(&statements[0]), 4);
+        assert_eq!(kept(&statements[63]), 0, "all or none");
+        // The next result stands in the place of the last, and what ends makes room.
+        for _ in 0..64 {
+            result_of(&statements[0], 4, 1 << 18);
+            assert_eq!(kept(&statements[0]), 4);
+        }
+        statements.truncate(1);
+        assert_eq!(kept(&statements[0]), 4);
+        let known = new();
+        result_of(&known, 4, 1 << 18);
+        assert_eq!(kept(&known), 4);
+        // A result of before that goes on does not count any more.
+        let before = result_of(&known, 2, 9);
+        result_of(&known, 2, 9);
+        let taken = budget.remembered.get();
+        before.columns.borrow_mut().clear();
+        before.note(&Column::default());
+        assert_eq!(budget.remembered.get(), taken);
+        drop((known, statements));
+        assert_eq!(budget.remembered.get(), 0);
     }
 }

@@ -5,7 +5,7 @@
 //! decode them again. Each stands in for the other where that one is empty.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use mlua::{AnyUserData, Lua, MultiValue, Table, UserData, UserDataFields, Value};
 
@@ -13,6 +13,7 @@ use super::convert::{integer, is_null};
 use super::error::{Answer, ScriptError};
 use super::fast::{Fast, RowKind};
 use super::function::{Args, Methods, Raiser, nothing, one};
+use super::known::Known;
 use super::object::Packet;
 use super::row;
 
@@ -25,9 +26,16 @@ pub struct Arrived {
     pub columns: RefCell<Vec<Column>>,
     /// How many there will be.
     announced: u64,
+    /// The statement whose last result it is, which counts what it takes.
+    known: RefCell<Weak<Known>>,
 }
 
 impl Arrived {
+    /// What comes is remembered for this statement.
+    pub fn remembered_by(&self, known: &Rc<Known>) {
+        *self.known.borrow_mut() = Rc::downgrade(known);
+    }
+
     /// The columns of a result that comes without them.
     pub fn fill(&self, columns: Vec<Column>) {
         *self.columns.borrow_mut() = columns;
@@ -36,8 +44,14 @@ impl Arrived {
     /// Notes a column, unless all have come and it must be part of something else.
     pub fn note(&self, column: &Column) {
         let mut columns = self.columns.borrow_mut();
-        if (columns.len() as u64) < self.announced {
-            columns.push(column.clone());
+        if (columns.len() as u64) >= self.announced {
+            return;
+        }
+        columns.push(column.clone());
+        drop(columns);
+        let known = self.known.borrow().upgrade();
+        if let Some(known) = known {
+            known.result_grows(self, column);
         }
     }
 }
