@@ -216,6 +216,13 @@ impl Core {
         if step.kind == PacketKind::Command && head.first() == Some(Com::QUIT.0) && !conn.idle() {
             return Some(Advance::Wait(0));
         }
+        // MariaDB's connectors execute what they have prepared before they know its id.
+        if step.kind == PacketKind::Command
+            && !conn.idle()
+            && to.is_some_and(|to| self.unknown_statement(conn, to, head).is_some())
+        {
+            return Some(Advance::Wait(0));
+        }
         if step.kind == PacketKind::Command
             && let Some(first) = head.first()
             && !Com(first).is_known()
@@ -318,6 +325,21 @@ impl Core {
                     || step.kind == PacketKind::Ok && may_redirect(conn, receiver, head)
             }
             _ => conn.orphaned && step.done,
+        }
+    }
+
+    /// See [`translation::unknown_statement`].
+    pub(super) fn unknown_statement(
+        &self,
+        client: &Conn,
+        server: ConnId,
+        command: Head<'_>,
+    ) -> Option<u32> {
+        match (&client.role, &self.open(server)?.role) {
+            (Role::Client(client), Role::Server(server)) => {
+                translation::unknown_statement(client, server, command)
+            }
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ use super::hooks::{Incoming, Verdict};
 use super::login_relay::Handed;
 use super::own_errors::{error_packet, error_text};
 use super::take::{Taken, last_seq, payload_of};
-use crate::session::{EventSet, PacketKind};
+use crate::session::{EventSet, Head, PacketKind};
 use crate::wire::{Com, Eof};
 
 impl Proxy {
@@ -127,6 +127,16 @@ impl Proxy {
             }
             return Some(EventSet::NONE);
         };
+        if taken.step.kind == PacketKind::Command
+            && let Some(statement) = self.unknown_statement(id, peer, Head::of(&taken.payload))
+        {
+            // The server's own words. Without parameters it could be executed, but with others.
+            let message = format!(
+                "Unknown prepared statement handler ({statement}) given to mysqld_stmt_execute"
+            );
+            self.put_error(id, &error_packet(1243, b"HY000", message));
+            return Some(EventSet::NONE);
+        }
         let handed = self.core().relay(id, peer, taken);
         let put = match handed {
             Ok(Handed::On) => self.core().put_through(id, peer, taken),
@@ -150,6 +160,11 @@ impl Proxy {
                 None
             }
         }
+    }
+
+    fn unknown_statement(&self, id: ConnId, peer: ConnId, command: Head<'_>) -> Option<u32> {
+        let core = self.core();
+        core.unknown_statement(core.open(id)?, peer, command)
     }
 
     /// A login that cannot pass through as it is: the client is told why.

@@ -59,7 +59,7 @@ impl Core {
                     PacketKind::Command => {
                         if let Role::Client(client) = &from.role {
                             let other = translation::command(client, session, &payload);
-                            if let Translated::Other(other) = other.map_err(|e| e.to_string())? {
+                            if let Translated::Other(other) = other? {
                                 payload = Cow::Owned(other);
                             }
                         }

@@ -63,30 +63,61 @@ pub(super) enum Translated {
     Other(Vec<u8>),
 }
 
+/// The statement that a client executes, if its command has to be translated, but how many
+/// parameters it takes is not known: because nobody does, or because the answer to its
+/// COM_STMT_PREPARE is still to come.
+pub(super) fn unknown_statement(
+    client: &ClientSession,
+    server: &ServerSession,
+    command: Head<'_>,
+) -> Option<u32> {
+    let com = Com(command.first()?);
+    let difference = client.capabilities() ^ server.capabilities();
+    if com != Com::STMT_EXECUTE || !changes_command(com, difference) {
+        return None;
+    }
+    let id = command.statement()?;
+    params_of(client, server, id).is_none().then_some(id)
+}
+
+/// How many parameters a statement takes, as the one end knows that has agreed on attributes.
+fn params_of(client: &ClientSession, server: &ServerSession, id: u32) -> Option<u16> {
+    let by_server = server
+        .capabilities()
+        .contains(Capabilities::QUERY_ATTRIBUTES);
+    match by_server {
+        true => server.statement_params(id),
+        false => client.statement_params(id),
+    }
+}
+
 /// A client's command for a server that negotiated otherwise.
 pub(super) fn command(
     client: &ClientSession,
     server: &ServerSession,
     payload: &[u8],
-) -> Result<Translated, DecodeError> {
+) -> Result<Translated, String> {
+    let bad = |error: DecodeError| error.to_string();
     let com = Com(payload.first().copied().unwrap_or_default());
     let from = client.capabilities();
     let to = server.capabilities();
     if !changes_command(com, from ^ to) {
         return Ok(Translated::Same);
     }
-    let command = Command::decode(payload, from)?;
+    let command = Command::decode(payload, from).map_err(bad)?;
     if com == Com::QUERY {
         let mut other = Vec::new();
         command.encode(to, &mut other);
         return Ok(Translated::Other(other));
     }
     let id = command.statement_id().unwrap_or_default();
+    let params = params_of(client, server, id)
+        .ok_or_else(|| format!("statement {id} is not known, so its execution has no form"))?;
     let other = match to.contains(Capabilities::QUERY_ATTRIBUTES) {
-        true => execute_form::with_count(payload, server.statement_params(id))?,
-        false => execute_form::without_attributes(payload, client.statement_params(id))?,
+        true => execute_form::with_count(payload, params),
+        false => execute_form::without_attributes(payload, params),
     };
-    Ok(Translated::Other(other))
+    other.map(Translated::Other).map_err(bad)
 }
 
 /// A server's packet for a client that negotiated otherwise.

@@ -220,7 +220,7 @@ impl ClientSession {
     }
 
     /// How many parameters one of its statements takes, if it may send attributes too.
-    pub fn statement_params(&self, id: u32) -> u16 {
+    pub fn statement_params(&self, id: u32) -> Option<u16> {
         self.statements.params(id)
     }
 

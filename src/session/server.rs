@@ -246,7 +246,7 @@ impl ServerSession {
     }
 
     /// How many parameters one of its statements takes, if it takes attributes too.
-    pub fn statement_params(&self, id: u32) -> u16 {
+    pub fn statement_params(&self, id: u32) -> Option<u16> {
         self.statements.params(id)
     }
 

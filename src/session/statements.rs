@@ -13,16 +13,18 @@ const MOST: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub struct Statements {
     params: HashMap<u32, u16>,
+    /// The one that the id [`LAST_PREPARED`] stands for, and how many parameters it takes.
+    last: Option<(u32, u16)>,
 }
 
 impl Statements {
     /// Takes note of the answer to COM_STMT_PREPARE: header(1) id(4) columns(2) parameters(2).
     pub fn prepared(&mut self, head: Head<'_>) {
-        if let [_, i0, i1, i2, i3, _, _, p0, p1, ..] = *head.bytes
-            && self.params.len() < MOST
-        {
+        if let [_, i0, i1, i2, i3, _, _, p0, p1, ..] = *head.bytes {
+            let id = u32::from_le_bytes([i0, i1, i2, i3]);
             let params = u16::from_le_bytes([p0, p1]);
-            for id in [u32::from_le_bytes([i0, i1, i2, i3]), LAST_PREPARED] {
+            self.last = Some((id, params));
+            if self.params.len() < MOST || self.params.contains_key(&id) {
                 self.params.insert(id, params);
             }
         }
@@ -34,16 +36,24 @@ impl Statements {
             (Some(Com::STMT_CLOSE), [_, i0, i1, i2, i3, ..]) => {
                 let id = u32::from_le_bytes([*i0, *i1, *i2, *i3]);
                 self.params.remove(&id);
+                self.last = self.last.filter(|(last, _)| *last != id);
             }
-            (Some(Com::RESET_CONNECTION | Com::CHANGE_USER), _) => self.params.clear(),
+            // Until its answer has come, nobody knows which one is the last.
+            (Some(Com::STMT_PREPARE), _) => self.last = None,
+            (Some(Com::RESET_CONNECTION | Com::CHANGE_USER), _) => {
+                self.params.clear();
+                self.last = None;
+            }
             _ => {}
         }
     }
 
-    /// How many parameters a statement takes; none, if it is not known, so that the server says
-    /// that it does not know it either.
-    pub fn params(&self, id: u32) -> u16 {
-        self.params.get(&id).copied().unwrap_or_default()
+    /// How many parameters a statement takes, if it is known.
+    pub fn params(&self, id: u32) -> Option<u16> {
+        match self.last {
+            Some((last, params)) if id == LAST_PREPARED || id == last => Some(params),
+            _ => self.params.get(&id).copied(),
+        }
     }
 }
 
@@ -51,16 +61,44 @@ impl Statements {
 mod tests {
     use super::*;
 
+    fn answer(id: u32, params: u8) -> Vec<u8> {
+        let mut answer = vec![0];
+        answer.extend_from_slice(&id.to_le_bytes());
+        answer.extend_from_slice(&[1, 0, params, 0, 0, 0, 0]);
+        answer
+    }
+
     #[test]
     fn statements_come_and_go() {
         let mut statements = Statements::default();
-        statements.prepared(Head::of(b"\0\x07\0\0\0\x01\0\x03\0\0\0\0"));
-        assert_eq!(statements.params(7), 3);
-        assert_eq!(statements.params(LAST_PREPARED), 3);
-        assert_eq!(statements.params(8), 0);
+        statements.prepared(Head::of(&answer(7, 3)));
+        assert_eq!(statements.params(7), Some(3));
+        assert_eq!(statements.params(LAST_PREPARED), Some(3));
+        assert_eq!(statements.params(8), None);
         statements.command(Head::of(b"\x19\x07\0\0\0"));
-        assert_eq!(statements.params(7), 0);
+        assert_eq!(statements.params(7), None);
+        assert_eq!(statements.params(LAST_PREPARED), None);
+        statements.prepared(Head::of(&answer(8, 2)));
         statements.command(Head::of(b"\x1f"));
-        assert_eq!(statements.params(LAST_PREPARED), 0);
+        assert_eq!(statements.params(8), None);
+        assert_eq!(statements.params(LAST_PREPARED), None);
+    }
+
+    #[test]
+    fn the_last_is_not_the_one_before() {
+        let mut statements = Statements::default();
+        statements.prepared(Head::of(&answer(1, 3)));
+        statements.command(Head::of(b"\x16SELECT ?"));
+        assert_eq!(statements.params(LAST_PREPARED), None);
+        assert_eq!(statements.params(1), Some(3));
+        // Nor where too many are known for one more.
+        for id in 0..=MOST as u32 {
+            statements.prepared(Head::of(&answer(id, 2)));
+        }
+        statements.prepared(Head::of(&answer(99_999, 5)));
+        assert_eq!(statements.params(LAST_PREPARED), Some(5));
+        assert_eq!(statements.params(99_999), Some(5));
+        statements.prepared(Head::of(&answer(100_000, 6)));
+        assert_eq!(statements.params(99_999), None, "rather than a guess");
     }
 }

@@ -270,6 +270,71 @@ fn no_attributes_for_a_server_with() {
     translated(server, "", "dpm.CLIENT_QUERY_ATTRIBUTES", without, without);
 }
 
+/// What is executed by the id of the last one, or by a guess, before its own answer has come: with
+/// its own count of parameters, not with that of the statement before.
+#[test]
+fn what_is_executed_before_its_id_is_known() {
+    for callbacks in ["{}, {}", "h.trace('at ')"] {
+        let mut stage = Stage::with(
+            &format!(
+                "local c, s = {callbacks}
+                 h.offered = {{ dpm.CLIENT_QUERY_ATTRIBUTES }}
+                 h.serve(function(client)
+                   h.server(function(server)
+                     h.let_in(client)
+                     h.register(client, c)
+                     h.register(server, s)
+                     dpm.proxy_connect(client, server)
+                   end, {{ dpm.CLIENT_LOCAL_FILES }})
+                 end)"
+            ),
+            mariadb().port,
+        );
+        let mut wire = stage.client(DEPRECATE | caps::QUERY_ATTRIBUTES);
+        let execute = |id: u32| {
+            let mut payload = vec![com::STMT_EXECUTE];
+            payload.extend_from_slice(&id.to_le_bytes());
+            payload.extend_from_slice(&[8, 1, 0, 0, 0]);
+            payload.extend_from_slice(b"\x01\0\x01\xfd\0\0\x04here");
+            payload
+        };
+        let prepare = |sql: &str| [&[com::STMT_PREPARE], sql.as_bytes()].concat();
+        let mut last = wire.prepare("SELECT ?, ?, ?");
+        for guess in [false, true, false] {
+            let id = if guess { last + 1 } else { u32::MAX };
+            let mut both = frames(&prepare("SELECT ? AS a"), &mut 0);
+            both.extend_from_slice(&frames(&execute(id), &mut 0));
+            wire.raw(&both);
+            wire.seq = 1;
+            let prepared = wire.packets(com::STMT_PREPARE);
+            last = u32::from_le_bytes(prepared[0][1..5].try_into().unwrap());
+            wire.seq = 1;
+            let rows = wire.packets(com::STMT_EXECUTE);
+            assert_eq!(rows[2], b"\0\0\x04here", "{rows:?}");
+        }
+        // What nobody has prepared; among it, what could not be.
+        let mut bad = frames(&prepare("SELECT FROM ?"), &mut 0);
+        bad.extend_from_slice(&frames(&execute(u32::MAX), &mut 0));
+        wire.raw(&bad);
+        wire.seq = 1;
+        assert_eq!(wire.read()[..3], [0xFF, 0x28, 0x04]);
+        wire.seq = 1;
+        assert_eq!(wire.read()[..3], [0xFF, 0xDB, 0x04]);
+        wire.seq = 0;
+        wire.write(&execute(4711));
+        let answer = wire.read();
+        assert!(
+            answer.ends_with(
+                b"HY000Unknown prepared statement handler (4711) given to mysqld_stmt_execute"
+            ),
+            "{}",
+            answer.escape_ascii()
+        );
+        assert_eq!(wire.rows("SELECT 5"), [["5"]]);
+        stage.dpm.assert_no_errors();
+    }
+}
+
 #[test]
 fn optional_definitions_of_a_server_without() {
     let Some(server) = mysql() else { return };
