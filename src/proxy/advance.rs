@@ -394,6 +394,10 @@ impl Core {
             Role::Listener(_) => return Err(Advance::Gone),
         };
         received.map_err(|violation| broken(violation.to_string()))?;
+        if step.done && matches!(conn.role, Role::Server(_)) {
+            self.check_change(id);
+            conn = self.get_mut(id).ok_or(Advance::Gone)?;
+        }
         let numbering = conn.numbering(step.kind, head.seq, head.seq);
         if let Some(to) = to {
             let (from, receiver) = self.pair_mut(id, to).ok_or(Advance::Gone)?;
@@ -520,6 +524,7 @@ impl Core {
 
     /// The client may speak again: deal with what it has said meanwhile.
     pub fn resume_client(&mut self, id: ConnId) {
+        self.check_change(id);
         if self
             .open(id)
             .is_some_and(|conn| !conn.input.is_empty() || conn.readable || conn.hung_up)

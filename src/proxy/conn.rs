@@ -228,6 +228,8 @@ pub(super) struct Conn {
     pub orphaned: bool,
     /// The login is over.
     pub logged_in: bool,
+    /// Its user is being changed, which has a time limit.
+    pub changing: bool,
     /// It stands in the list of those to be freed.
     pub finished: bool,
     /// Writing failed, and how; what the far end said before that is still to be read.
@@ -297,6 +299,7 @@ impl Conn {
             discard: 0,
             orphaned: false,
             logged_in: false,
+            changing: false,
             finished: false,
             broken: None,
             idle_timer: None,
@@ -327,6 +330,16 @@ impl Conn {
             Role::Server(session) => session.authenticated(),
             Role::Listener(_) => false,
         }
+    }
+
+    /// Whether the exchange in progress is a COM_CHANGE_USER.
+    pub fn changes_user(&self) -> bool {
+        let response = match &self.role {
+            Role::Client(session) => session.response(),
+            Role::Server(session) => session.response(),
+            Role::Listener(_) => None,
+        };
+        response.is_some_and(|response| response.com() == Com::CHANGE_USER)
     }
 
     /// Whether no exchange is in flight.

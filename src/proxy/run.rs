@@ -211,6 +211,7 @@ impl Proxy {
             }
             let what = match (&conn.socket, &conn.role) {
                 _ if conn.header.is_some() => "its PROXY header took longer than handshake_timeout",
+                _ if conn.changing => "the change of its user took longer than handshake_timeout",
                 (Socket::Open(_), Role::Client(_)) => {
                     "the login took longer than handshake_timeout"
                 }

@@ -224,6 +224,23 @@ impl Core {
             self.set_deadline(id, std::time::Duration::ZERO);
             self.watch_idle(id);
         }
+        self.check_change(id);
+    }
+
+    /// While a COM_CHANGE_USER is under way the time limit of logins holds again: nobody else can
+    /// use the connection to a server whose client says no more.
+    pub fn check_change(&mut self, id: ConnId) {
+        let Some(conn) = self.open_mut(id).filter(|conn| conn.logged_in) else {
+            return;
+        };
+        let changes = conn.changes_user();
+        if std::mem::replace(&mut conn.changing, changes) != changes {
+            let limit = match changes {
+                true => conn.options.handshake_timeout,
+                false => std::time::Duration::ZERO,
+            };
+            self.set_deadline(id, limit);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::dpml::{login, run};
 use crate::support::dpm::Launch;
-use crate::support::wire::{self, Greeting, MockServer, Wire, caps};
+use crate::support::wire::{self, Greeting, MockServer, Wire, caps, com};
 use crate::support::{
     Cli, Dpm, Flavour, PASSWORD, Server, USER, both, connect_as, mariadb, mariadb11, mysql,
     process, python,
@@ -518,6 +518,47 @@ fn a_function_says_what_an_unknown_name_is_like() {
         let (unknown, _) = refusal(dpm.port(), "nobody");
         assert_eq!(known, unknown, "{like}");
         dpm.assert_no_errors();
+    }
+}
+
+/// Neither end is held for ever by one that says no more in the middle of a change of user.
+#[test]
+fn a_change_of_user_that_stalls_has_an_end() {
+    let limit = "handshake_timeout = 0.5";
+    for (listener, connect) in [(limit, ""), ("", limit)] {
+        for callbacks in ["{}, {}", "h.trace('at ')"] {
+            let dpm = Dpm::start(
+                &format!(
+                    "local h = require('harness')
+                     local of_client, of_server = {callbacks}
+                     h.listen(function(c)
+                       local s = dpm.connect(arg[1], tonumber(arg[2]), {{ {connect} }})
+                       h.pairs[c:id()] = {{ c, s }}
+                       h.register(c, of_client)
+                       h.register(s, of_server)
+                       dpm.proxy_connect(c, s)
+                     end, {{ {listener} }})
+                     dpm.on_signal('USR1', h.print_stats)"
+                ),
+                mariadb(),
+            );
+            let mut stalls = Wire::login_empty(dpm.port(), MODERN);
+            let argument = b"happy\0\0\0\x2d\0mysql_native_password\0";
+            stalls.command(com::CHANGE_USER, argument);
+            assert_eq!(stalls.read()[0], 0xFE);
+            // Others who have changed theirs have all the time that they want.
+            let mut changes = Wire::login_empty(dpm.port(), MODERN);
+            for _ in 0..2 {
+                assert_eq!(changes.change_user("happy", "wheefun")[0], 0);
+            }
+            dpm.line("the change of its user took longer than handshake_timeout");
+            assert!(stalls.closed());
+            std::thread::sleep(Duration::from_millis(600));
+            assert_eq!(changes.rows("SELECT 5"), [["5"]]);
+            assert_eq!(dpm.stat("servers"), 1.0);
+            drop(changes);
+            dpm.wait_until_idle();
+        }
     }
 }
 
