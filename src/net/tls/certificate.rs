@@ -1,5 +1,6 @@
 //! Certificates: read from files, described, and made.
 
+use std::borrow::Cow;
 use std::fs;
 
 use aws_lc_rs::digest;
@@ -7,6 +8,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Name;
@@ -161,7 +163,9 @@ pub(super) fn issuer(certificate: &CertificateDer<'_>) -> String {
     }
 }
 
-/// A name as `REQUIRE SUBJECT` wants it.
+/// A name as `REQUIRE SUBJECT` wants it: what is not printable ASCII is written `\xC3`, as OpenSSL's
+/// `X509_NAME_oneline` does. It leaves `/`, `=` and `\` alone; here they are written so too, or one
+/// value could look like several, and a name be taken for another.
 fn in_slashes(name: &X509Name<'_>) -> String {
     let mut text = String::new();
     for attribute in name.iter_attributes() {
@@ -172,9 +176,41 @@ fn in_slashes(name: &X509Name<'_>) -> String {
             Err(_) => text.push_str(&attribute.attr_type().to_id_string()),
         }
         text.push('=');
-        text.push_str(attribute.as_str().unwrap_or("?"));
+        escape(&bytes_of(attribute.attr_value()), &mut text);
     }
     text
+}
+
+/// A value's text: in UTF-8, if it is of a kind whose characters have several bytes.
+fn bytes_of<'a>(value: &Any<'a>) -> Cow<'a, [u8]> {
+    let text = match value.tag() {
+        Tag::BmpString => {
+            let units = value.data.chunks(2);
+            let units = units.map(|unit| unit.iter().fold(0, |all, b| all << 8 | u16::from(*b)));
+            char::decode_utf16(units)
+                .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect::<String>()
+        }
+        Tag::UniversalString => {
+            let units = value.data.chunks(4);
+            let units = units.map(|unit| unit.iter().fold(0, |all, b| all << 8 | u32::from(*b)));
+            units
+                .map(|unit| char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect()
+        }
+        _ => return Cow::Borrowed(value.data),
+    };
+    Cow::Owned(text.into_bytes())
+}
+
+fn escape(value: &[u8], text: &mut String) {
+    for byte in value {
+        match byte {
+            b'/' | b'=' | b'\\' => text.push_str(&format!("\\x{byte:02X}")),
+            b' '..=b'~' => text.push(char::from(*byte)),
+            byte => text.push_str(&format!("\\x{byte:02X}")),
+        }
+    }
 }
 
 /// The SHA-256 of a certificate.
@@ -183,4 +219,55 @@ pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::DnValue;
+    use rcgen::string::{BmpString, UniversalString};
+
+    use super::*;
+
+    fn subject_of(names: Vec<(DnType, DnValue)>) -> String {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, value) in names {
+            params.distinguished_name.push(kind, value);
+        }
+        let key = KeyPair::generate().unwrap();
+        subject(params.self_signed(&key).unwrap().der())
+    }
+
+    #[test]
+    fn names_are_one_line_that_can_be_read_in_one_way() {
+        let utf8 = |text: &str| DnValue::Utf8String(text.to_string());
+        let common = |value| subject_of(vec![(DnType::CommonName, value)]);
+        assert_eq!(
+            subject_of(vec![
+                (DnType::OrganizationName, utf8("Acme, Inc.")),
+                (DnType::CommonName, utf8("joe")),
+            ]),
+            "/O=Acme, Inc./CN=joe"
+        );
+        assert_eq!(
+            common(utf8("x/O=Acme/CN=joe\\x2F")),
+            r"/CN=x\x2FO\x3DAcme\x2FCN\x3Djoe\x5Cx2F"
+        );
+        assert_eq!(
+            common(utf8("x\n[2026 ERROR]\r\x1b[2J\u{7f}\0")),
+            r"/CN=x\x0A[2026 ERROR]\x0D\x1B[2J\x7F\x00"
+        );
+        // As OpenSSL writes it; and nothing that turns round what is written behind it.
+        assert_eq!(
+            common(utf8("J\u{f6}rg\u{202e}")),
+            r"/CN=J\xC3\xB6rg\xE2\x80\xAE"
+        );
+        let wide = "J\u{f6}rg/";
+        for value in [
+            DnValue::BmpString(BmpString::try_from(wide).unwrap()),
+            DnValue::UniversalString(UniversalString::try_from(wide).unwrap()),
+        ] {
+            assert_eq!(common(value), r"/CN=J\xC3\xB6rg\x2F");
+        }
+    }
 }

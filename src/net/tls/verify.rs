@@ -223,7 +223,8 @@ fn refused(whose: &str, certificate: &CertificateDer<'_>, error: &Error) -> Erro
         "the {whose}'s certificate ({}, signed by {}): {}",
         certificate::subject(certificate),
         certificate::issuer(certificate),
-        in_words(error)
+        // Which may name the names that are in it, as they are.
+        in_words(error).replace(char::is_control, "?")
     );
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Words(words)))))
 }
