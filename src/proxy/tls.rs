@@ -183,6 +183,7 @@ impl Proxy {
             };
             (reason, client)
         };
+        log::warn!("connection {}: {reason}", id.serial());
         if let Some(client) = client {
             let message = format!("SSL connection error: {reason}");
             self.tell_client(client, &error_packet(ER_UNKNOWN_ERROR, b"HY000", message));

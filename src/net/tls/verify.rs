@@ -248,6 +248,12 @@ pub(super) fn in_words(error: &Error) -> String {
                 "it is signed in a way that is not safe any more (MD5 or SHA-1, perhaps)".into()
             }
             CertificateError::BadSignature => "a signature is wrong".into(),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!(
+                    "{why} (say with `server_name` which name it is to have, or leave names out with \
+                     \"verify-ca\")"
+                )
+            }
             why => why.to_string(),
         },
         Error::NoCertificatesPresented => {
