@@ -13,91 +13,23 @@
 //!
 //! Methods that never reveal the password pass as they are, and so does everything between equal
 //! legs.
+//!
+//! Each end has its own [`LoginRelay`]: what a client was told last, by its server or by a script, and
+//! what a server said last. A script may send either something else than the other has sent.
 
 use std::borrow::Cow;
 use std::sync::Once;
 
-use super::conn::{Conn, ConnId, Role, Socket};
+use super::conn::{Conn, ConnId, Numbering, Role};
 use super::core::Core;
+use super::exposure::{Legs, Method};
 use super::options::Cleartext;
+use super::send::Packet;
 use super::take::Taken;
-use crate::auth::{is_certificate_proof, rsa};
+use super::tls::without_proof;
+use crate::auth::rsa;
 use crate::session::{Head, PacketKind};
-use crate::wire::{
-    Auth, AuthMoreData, AuthSwitch, Capabilities, ChangeUser, Com, Handshake, Ok as OkPacket,
-};
-
-/// What a method of authentication reveals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Method {
-    /// The password, when the server does not know it yet: in clear over TLS and unix sockets,
-    /// else encrypted.
-    CachingSha2,
-    /// The password, always: in clear over TLS, else encrypted.
-    Sha256,
-    /// The password or a token that is as good.
-    Clear,
-    /// Nothing (or nothing that we know of).
-    Other,
-}
-
-impl Method {
-    fn of(plugin: &[u8]) -> Method {
-        match plugin {
-            b"caching_sha2_password" => Method::CachingSha2,
-            b"sha256_password" => Method::Sha256,
-            b"mysql_clear_password" | b"dialog" | b"authentication_openid_connect_client" => {
-                Method::Clear
-            }
-            _ => Method::Other,
-        }
-    }
-
-    /// What asks for the server's key.
-    fn key_request(self) -> &'static [u8] {
-        match self {
-            Method::Sha256 => &[1],
-            _ => &[2],
-        }
-    }
-}
-
-/// How safe a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Leg {
-    tls: bool,
-    unix: bool,
-}
-
-impl Leg {
-    fn of(conn: &Conn) -> Leg {
-        let tls = match conn.role {
-            Role::Server(_) => conn.tls.is_some() && conn.info.secure.get(),
-            _ => conn.is_tls(),
-        };
-        Leg {
-            tls,
-            unix: matches!(&conn.socket, Socket::Open(channel) if channel.stream.is_unix()),
-        }
-    }
-
-    /// Whether the server takes a password in clear on it.
-    fn takes_clear(self, method: Method) -> bool {
-        match method {
-            Method::Sha256 => self.tls,
-            Method::CachingSha2 => self.tls || self.unix,
-            Method::Clear | Method::Other => true,
-        }
-    }
-}
-
-/// The two legs of a login.
-#[derive(Debug, Clone, Copy)]
-struct Legs {
-    client: Leg,
-    server: Leg,
-    cleartext: Cleartext,
-}
+use crate::wire::{Auth, AuthMoreData, AuthSwitch, Capabilities, ChangeUser, Com, Handshake};
 
 /// The packet that an answer of the client's plugin travels in.
 enum Carrier {
@@ -139,13 +71,21 @@ enum Stage {
     KeyAsked(Vec<u8>),
 }
 
-/// A login (or a change of user) as it passes.
+/// A login (or a change of user) as one end of it knows it.
 pub(super) struct LoginRelay {
     plugin: Vec<u8>,
     nonce: Vec<u8>,
     /// The server knows no hash of the password: it wants the password.
     full: bool,
+    /// How often the client has answered since it was last given a method.
+    answers: u32,
     stage: Stage,
+}
+
+impl Default for LoginRelay {
+    fn default() -> LoginRelay {
+        LoginRelay::new(b"", b"")
+    }
 }
 
 impl std::fmt::Debug for LoginRelay {
@@ -172,54 +112,89 @@ impl LoginRelay {
             plugin: plugin.to_vec(),
             nonce: nonce.to_vec(),
             full: false,
+            answers: 0,
             stage: Stage::Following,
         }
     }
 
-    /// A login that begins with this handshake. It is noted when the handshake comes: a script may
-    /// send the client a copy that it has changed, in place of what would pass here.
+    /// A login that begins with this handshake.
     pub(super) fn greeted(handshake: &[u8]) -> Result<LoginRelay, String> {
         let handshake = Handshake::decode(handshake).map_err(|error| error.to_string())?;
         let plugin = handshake.auth_plugin.unwrap_or_default();
         Ok(LoginRelay::new(&plugin, &handshake.scramble))
     }
 
+    /// The client has named its method in a packet that has a first answer in it.
+    pub(super) fn named(&mut self, plugin: Option<&[u8]>) {
+        let nonce = std::mem::take(&mut self.nonce);
+        *self = LoginRelay::new(plugin.unwrap_or_default(), &nonce);
+        self.answers = 1;
+    }
+
+    /// A client changes its user. The challenge is that of its login.
+    pub(super) fn changes_user(&mut self, argument: &[u8]) {
+        let command = ChangeUser::decode(argument).ok();
+        self.named(command.and_then(|command| command.auth_plugin).as_deref());
+    }
+
+    /// The client has answered in a round of its own.
+    pub(super) fn answered(&mut self) {
+        self.answers = self.answers.saturating_add(1);
+    }
+
     fn method(&self) -> Method {
         Method::of(&self.plugin)
     }
 
-    /// A round from the server.
-    fn server_says(&mut self, payload: &[u8]) -> Relayed {
-        match payload.first() {
-            Some(&AuthSwitch::HEADER) => {
-                if let Ok(switch) = AuthSwitch::decode(payload, Capabilities::PROTOCOL_41) {
-                    *self = LoginRelay::new(&switch.plugin, switch.scramble());
-                }
-                Relayed::Pass
+    /// What a round of the server's changes. It is read as generously as clients may read it.
+    pub(super) fn told(&mut self, payload: &[u8]) {
+        match payload {
+            [AuthSwitch::HEADER, ..] => {
+                let switch = AuthSwitch::decode(payload, Capabilities::PROTOCOL_41);
+                *self = switch.map_or_else(
+                    |_| LoginRelay::default(),
+                    |switch| LoginRelay::new(&switch.plugin, switch.scramble()),
+                );
             }
             // The next factor: a method and its challenge, as in a switch.
-            Some(0x02) => {
-                let mut parts = payload.get(1..).unwrap_or_default().splitn(2, |b| *b == 0);
+            [0x02, rest @ ..] => {
+                let mut parts = rest.splitn(2, |b| *b == 0);
                 let plugin = parts.next().unwrap_or_default();
                 let nonce = parts.next().unwrap_or_default();
                 *self = LoginRelay::new(plugin, nonce.strip_suffix(b"\0").unwrap_or(nonce));
-                Relayed::Pass
             }
-            Some(&AuthMoreData::HEADER) => {
-                let data = payload.get(1..).unwrap_or_default();
-                match std::mem::replace(&mut self.stage, Stage::Following) {
-                    Stage::KeyAsked(password) => match rsa::encrypt(data, &password, &self.nonce) {
-                        Ok(encrypted) => Relayed::Answer(encrypted),
-                        Err(error) => Relayed::Refuse(format!("the server's key: {error}")),
-                    },
-                    stage => {
-                        self.stage = stage;
-                        self.full |= self.method() == Method::CachingSha2 && data == [4];
-                        Relayed::Pass
-                    }
+            [AuthMoreData::HEADER, 4, ..] | [4, ..] => {
+                self.full |= self.method() == Method::CachingSha2;
+            }
+            _ => {}
+        }
+    }
+
+    /// A round from the server, which knows the login by this challenge.
+    fn server_says(&mut self, payload: &[u8], nonce: &[u8], legs: Legs) -> Relayed {
+        let names_method = matches!(payload.first(), Some(&AuthSwitch::HEADER | 0x02));
+        if !names_method && legs.exposed() && !self.method().has_round(payload) {
+            return Relayed::Refuse(
+                "the server says what its method of authentication does not know, over a connection \
+                 that is not encrypted: who asks may not be the server"
+                    .to_string(),
+            );
+        }
+        match (
+            std::mem::replace(&mut self.stage, Stage::Following),
+            payload,
+        ) {
+            (Stage::KeyAsked(password), [AuthMoreData::HEADER, data @ ..]) => {
+                match rsa::encrypt(data, &password, nonce) {
+                    Ok(encrypted) => Relayed::Answer(encrypted),
+                    Err(error) => Relayed::Refuse(format!("the server's key: {error}")),
                 }
             }
-            _ => Relayed::Pass,
+            (stage, _) => {
+                self.stage = stage;
+                self.told(payload);
+                Relayed::Pass
+            }
         }
     }
 
@@ -234,14 +209,25 @@ impl LoginRelay {
 
     fn answer(&mut self, answer: &[u8], carrier: Carrier, legs: Legs) -> Relayed {
         let method = self.method();
+        if legs.exposed() && method.hides(answer, self.answers <= 1 && !self.full) {
+            return Relayed::Pass;
+        }
         match method {
-            Method::Other => return Relayed::Pass,
+            Method::Unnamed | Method::Unknown if legs.exposed() => {
+                return Relayed::Refuse(
+                    "nobody knows whether the client's method of authentication shows the \
+                     password, and the connection to the server is not encrypted: give it TLS, or \
+                     say cleartext = \"allow\""
+                        .to_string(),
+                );
+            }
+            Method::Proof | Method::Unnamed | Method::Unknown => return Relayed::Pass,
             // Until the server asks for more, it is but a hash.
-            Method::CachingSha2 if !self.full => return Relayed::Pass,
+            Method::CachingSha2 if !self.full && !legs.exposed() => return Relayed::Pass,
             // Nobody's password, in the form that all take.
             _ if matches!(answer, [] | [0]) => return Relayed::Pass,
             // A client that says it in clear on an open leg has been told to.
-            Method::Clear if !legs.client.tls && !legs.client.unix => return Relayed::Pass,
+            Method::Clear if !legs.client.safe() => return Relayed::Pass,
             Method::Clear => return self.password_in(answer, carrier, legs),
             Method::CachingSha2 | Method::Sha256 => {}
         }
@@ -254,8 +240,7 @@ impl LoginRelay {
             };
         }
         // Over a unix socket, some clients take the connection for safe and some do not.
-        let looks_clear = answer.iter().position(|byte| *byte == 0) == Some(answer.len() - 1);
-        if legs.client.tls || legs.client.unix && looks_clear {
+        if legs.client.tls || legs.client.unix && !method.by_key(answer) {
             return self.password_in(answer, carrier, legs);
         }
         match wants_clear {
@@ -300,7 +285,7 @@ impl LoginRelay {
     /// A password (with its NUL) on its way to the server.
     fn password_in(&mut self, password: &[u8], carrier: Carrier, legs: Legs) -> Relayed {
         let method = self.method();
-        let safe = legs.server.tls || legs.server.unix;
+        let safe = legs.server.safe();
         let replace = |answer: Vec<u8>| {
             let (kind, payload) = carrier.with(answer);
             Relayed::Replace(kind, payload)
@@ -346,20 +331,6 @@ fn prepare_own_key() {
     });
 }
 
-/// The OK of a login without MariaDB's proof of the server's certificate, which is not the one that
-/// the client has seen.
-fn without_proof<'a>(payload: &Cow<'a, [u8]>, capabilities: Capabilities) -> Cow<'a, [u8]> {
-    match OkPacket::decode(payload, capabilities) {
-        Ok(mut ok) if is_certificate_proof(&ok.message) => {
-            ok.message.clear();
-            let mut without = Vec::new();
-            ok.encode(capabilities, &mut without);
-            Cow::Owned(without)
-        }
-        _ => payload.clone(),
-    }
-}
-
 /// What came of handing a packet of a login over.
 pub(super) enum Handed {
     /// It is to be put through to the peer, changed perhaps.
@@ -368,6 +339,31 @@ pub(super) enum Handed {
     Answered,
     /// The login is to be refused.
     Refused(String),
+}
+
+impl Conn {
+    /// A script has wired this, which is part of a login.
+    pub(super) fn follow_wired(
+        &mut self,
+        packet: Packet<'_>,
+        payload: &[u8],
+    ) -> Result<(), String> {
+        let is_client = matches!(self.role, Role::Client(_));
+        match packet {
+            Packet::Handshake(_) => self.relay = Some(Box::new(LoginRelay::greeted(payload)?)),
+            Packet::AuthData(_) if is_client => self.relay.get_or_insert_default().told(payload),
+            Packet::Auth(auth) => {
+                let relay = self.relay.get_or_insert_default();
+                relay.named(auth.auth_plugin.as_deref());
+            }
+            Packet::Command(command) if command.com == Com::CHANGE_USER => {
+                let relay = self.relay.get_or_insert_default();
+                relay.changes_user(&command.argument);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 impl Core {
@@ -388,17 +384,14 @@ impl Core {
             return Ok(Handed::On);
         };
         let (client, server) = match from.role {
-            Role::Server(_) => (&*receiver, &mut *from),
-            _ => (&*from, &mut *receiver),
+            Role::Server(_) => (&mut *receiver, &mut *from),
+            _ => (&mut *from, &mut *receiver),
         };
-        let legs = Legs {
-            client: Leg::of(client),
-            server: Leg::of(server),
-            cleartext: server.options.cleartext,
-        };
+        let legs = Legs::of(client, server);
         if !login {
             // COM_CHANGE_USER may come, and refer to the challenge of the login.
             if legs.client == legs.server {
+                client.relay = None;
                 server.relay = None;
             }
             let ours = client.info.own_certificate.get();
@@ -413,9 +406,8 @@ impl Core {
             return Ok(Handed::On);
         }
         let capabilities = client.capabilities();
-        let relay = server
-            .relay
-            .get_or_insert_with(|| Box::new(LoginRelay::new(b"", b"")));
+        let relay = client.relay.get_or_insert_default();
+        let served = server.relay.get_or_insert_default();
         let relayed = match taken.step.kind {
             PacketKind::Handshake => {
                 **relay = LoginRelay::greeted(&taken.payload)?;
@@ -423,8 +415,7 @@ impl Core {
             }
             PacketKind::Auth => {
                 let auth = Auth::decode(&taken.payload).map_err(|error| error.to_string())?;
-                relay.plugin = auth.auth_plugin.clone().unwrap_or_default();
-                relay.full = false;
+                served.named(auth.auth_plugin.as_deref());
                 if matches!(relay.method(), Method::CachingSha2 | Method::Sha256)
                     && legs.server.takes_clear(relay.method())
                     && !legs.client.takes_clear(relay.method())
@@ -437,21 +428,24 @@ impl Core {
             PacketKind::Command => {
                 let argument = taken.payload.get(1..).unwrap_or_default();
                 let command = ChangeUser::decode(argument).map_err(|error| error.to_string())?;
-                let plugin = command.auth_plugin.clone().unwrap_or_default();
-                let nonce = std::mem::take(&mut relay.nonce);
-                **relay = LoginRelay::new(&plugin, &nonce);
+                served.named(command.auth_plugin.as_deref());
                 let answer = command.auth_response.clone();
                 let carrier = Carrier::ChangeUser(Box::new(command), capabilities);
                 relay.client_says(&answer, carrier, legs)
             }
             _ if matches!(taken.info.kind, super::ConnKind::Server) => {
-                relay.server_says(&taken.payload)
+                relay.server_says(&taken.payload, &served.nonce, legs)
             }
             _ => relay.client_says(&taken.payload, Carrier::Round, legs),
         };
         match relayed {
             Relayed::Pass => Ok(Handed::On),
             Relayed::Replace(kind, payload) => {
+                // What is sent in the place of COM_CHANGE_USER, but later, begins anew all the same.
+                taken.numbering = match kind {
+                    PacketKind::Command => Numbering::Restarts,
+                    _ => Numbering::GoesOn,
+                };
                 taken.step.kind = kind;
                 taken.payload = Cow::Owned(payload);
                 Ok(Handed::On)
@@ -461,6 +455,51 @@ impl Core {
                 Ok(Handed::Answered)
             }
             Relayed::Refuse(why) => Ok(Handed::Refused(why)),
+        }
+    }
+
+    /// Whether a script may wire this to a server: what a client has shown in confidence is kept
+    /// from the open leg there, too.
+    pub(super) fn keeps_secret(&self, id: ConnId, packet: Packet<'_>) -> Result<(), String> {
+        let Some(server) = self.open(id) else {
+            return Ok(());
+        };
+        let Some(client) = self.peer(id).and_then(|client| self.open(client)) else {
+            return Ok(());
+        };
+        let logs_in = !client.authenticated() || client.answering() == Some(Com::CHANGE_USER);
+        let to_server = matches!(server.role, Role::Server(_));
+        if !to_server || !logs_in || !Legs::of(client, server).exposed() {
+            return Ok(());
+        }
+        let asked_more = [client, server]
+            .into_iter()
+            .filter_map(|conn| conn.relay.as_ref())
+            .any(|relay| relay.full || relay.answers > 1);
+        let hidden = |plugin: Option<&[u8]>, answer: &[u8], first: bool| {
+            let method = Method::of(plugin.unwrap_or_default());
+            method.hides(answer, first) || method.by_key(answer)
+        };
+        let hidden = match packet {
+            Packet::Auth(auth) => hidden(auth.auth_plugin.as_deref(), &auth.auth_response, true),
+            Packet::Command(command) if command.com == Com::CHANGE_USER => {
+                let command =
+                    ChangeUser::decode(&command.argument).map_err(|error| error.to_string())?;
+                hidden(command.auth_plugin.as_deref(), &command.auth_response, true)
+            }
+            Packet::AuthData(answer) => {
+                let plugin = server.relay.as_ref().map(|relay| &*relay.plugin);
+                hidden(plugin, answer, !asked_more)
+            }
+            _ => true,
+        };
+        match hidden {
+            true => Ok(()),
+            false => Err(
+                "it may show a password that came over an encrypted connection to one that is not: \
+                 give the connection to the server TLS, or say cleartext = \"allow\""
+                    .to_string(),
+            ),
         }
     }
 
@@ -478,7 +517,7 @@ impl Core {
             }
             Role::Listener(_) => return Ok(()),
         }
-        conn.queue(payload, super::conn::Numbering::GoesOn);
+        conn.queue(payload, Numbering::GoesOn);
         self.after_queueing(id);
         Ok(())
     }

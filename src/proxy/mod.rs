@@ -14,6 +14,7 @@
 //! - `negotiation`: what is offered to clients and asked of servers
 //! - `tls`: when TLS begins on a connection, and what becomes of one where it cannot
 //! - `login_relay`: logins that pass through where the two legs are not equally safe
+//! - `exposure`: which answers of a login may go where
 //! - `link`, `close`: what connections mean to each other
 //! - `run`: the loop
 //!
@@ -31,6 +32,7 @@ mod conn;
 mod core;
 mod ending;
 mod error;
+mod exposure;
 mod hooks;
 mod link;
 mod login_relay;

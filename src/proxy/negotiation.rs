@@ -114,6 +114,8 @@ pub(super) struct Asked {
     pub capabilities: Capabilities,
     /// The level of compression that it asks for.
     pub zstd_level: Option<u8>,
+    /// The method of authentication that it names.
+    pub plugin: Option<Vec<u8>>,
     /// The payload without these.
     pub payload: Vec<u8>,
 }
@@ -141,6 +143,7 @@ pub(super) fn read_auth(payload: &[u8], offered: Capabilities) -> Result<Asked, 
     Ok(Asked {
         capabilities: asked,
         zstd_level: auth.zstd_level,
+        plugin: auth.auth_plugin,
         payload: masked,
     })
 }

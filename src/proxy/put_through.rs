@@ -141,7 +141,7 @@ impl Core {
             Role::Listener(_) => return Ok(put),
         }
         if step.kind == PacketKind::Auth {
-            receiver.upgrade_before_auth(&payload)?;
+            receiver.upgrade_before_auth(&payload, receiver.capabilities())?;
         }
         if let Some(eof) = columns_eof {
             receiver.queue(&eof, numbering);

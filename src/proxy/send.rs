@@ -165,6 +165,7 @@ impl Core {
                 "the last packet of its answer is on its way".into(),
             ));
         }
+        self.keeps_secret(id, packet).map_err(forbidden)?;
         let conn = self.open_mut(id).ok_or_else(|| closed(None))?;
         let mut payload = Vec::new();
         let (sent, on_wire) = match &mut conn.role {
@@ -187,8 +188,11 @@ impl Core {
             Role::Listener(_) => return Err(forbidden("a listener takes no packets".into())),
         };
         if matches!(packet, Packet::Auth(_)) {
-            conn.upgrade_before_auth(&payload).map_err(forbidden)?;
+            let asked = conn.capabilities();
+            conn.upgrade_before_auth(&payload, asked)
+                .map_err(forbidden)?;
         }
+        conn.follow_wired(packet, &payload).map_err(forbidden)?;
         if on_wire {
             let numbering = match packet {
                 Packet::Command(_) => Numbering::Restarts,

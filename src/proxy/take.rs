@@ -151,10 +151,22 @@ impl Core {
                 }
                 let asked = negotiation::read_auth(&payload, session.offered())?;
                 session.negotiate(asked.capabilities);
+                let relay = conn.relay.get_or_insert_default();
+                relay.named(asked.plugin.as_deref());
                 conn.zstd_level = asked.zstd_level;
                 payload = Cow::Owned(asked.payload);
             }
+            (PacketKind::AuthData, Role::Client(_)) => {
+                conn.relay.get_or_insert_default().answered();
+            }
+            (PacketKind::AuthData, Role::Server(_)) => {
+                conn.relay.get_or_insert_default().told(&payload);
+            }
             (PacketKind::Command, _) => {
+                if head.first() == Some(Com::CHANGE_USER.0) {
+                    let relay = conn.relay.get_or_insert_default();
+                    relay.changes_user(payload.get(1..).unwrap_or_default());
+                }
                 unknown = !head.first().is_some_and(|first| Com(first).is_known());
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! When TLS begins on a connection, and what becomes of one where it cannot.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::rc::Rc;
@@ -12,9 +13,10 @@ use super::error::ProxyError;
 use super::options::Options;
 use super::own_errors::error_packet;
 use super::take::{Refusal, last_seq, payload_of};
+use crate::auth::is_certificate_proof;
 use crate::net::{TlsClient, TlsClientOptions, TlsInfo, TlsMode};
 use crate::wire::frame::{self, HEADER};
-use crate::wire::{Auth, Capabilities, ErrPacket, SslRequest};
+use crate::wire::{Capabilities, ErrPacket, Ok as OkPacket, SslRequest};
 
 /// How many destinations are remembered. Beyond it all are forgotten, and made anew as needed.
 const REMEMBERED: usize = 256;
@@ -126,18 +128,22 @@ impl Core {
 }
 
 impl Conn {
-    /// Asks the server for TLS, if the auth packet that is about to be sent says so: the request is
-    /// the start of that packet, sent ahead of it.
-    pub fn upgrade_before_auth(&mut self, auth: &[u8]) -> Result<(), String> {
-        let asks =
-            Auth::decode(auth).is_ok_and(|auth| auth.capabilities.contains(Capabilities::SSL));
-        let Some(tls) = self.tls.clone().filter(|_| asks && !self.is_tls()) else {
+    /// Asks the server for TLS, if that was decided, ahead of the auth packet that is about to be
+    /// sent: the request is the start of that packet. One without a wish for TLS is not sent then, as
+    /// it would go in clear.
+    pub fn upgrade_before_auth(&mut self, auth: &[u8], asked: Capabilities) -> Result<(), String> {
+        let Some(tls) = self.tls.clone().filter(|_| !self.is_tls()) else {
             return Ok(());
+        };
+        let Some(request) = auth
+            .get(..SslRequest::LEN)
+            .filter(|_| asked.contains(Capabilities::SSL))
+        else {
+            return Err("there is to be TLS, but the auth packet does not ask for it".into());
         };
         if !self.input.is_empty() {
             return Err(CLEAR_BEFORE_TLS.to_string());
         }
-        let request = auth.get(..SslRequest::LEN).unwrap_or(auth);
         let session = tls.session().map_err(|error| error.to_string())?;
         let mut seq = *self.seq();
         frame::write(request, &mut seq, &mut self.output);
@@ -219,6 +225,23 @@ pub(super) fn decide(
     }
 }
 
+/// The OK of a login without MariaDB's proof of the server's certificate, which is not the one that
+/// the client has seen.
+pub(super) fn without_proof<'a>(
+    payload: &Cow<'a, [u8]>,
+    capabilities: Capabilities,
+) -> Cow<'a, [u8]> {
+    match OkPacket::decode(payload, capabilities) {
+        Ok(mut ok) if is_certificate_proof(&ok.message) => {
+            ok.message.clear();
+            let mut without = Vec::new();
+            ok.encode(capabilities, &mut without);
+            Cow::Owned(without)
+        }
+        _ => payload.clone(),
+    }
+}
+
 /// A client whose listener insists on TLS has logged in without.
 pub(super) fn insecure() -> Refusal {
     Refusal {
@@ -229,5 +252,33 @@ pub(super) fn insecure() -> Refusal {
             "Connections using insecure transport are prohibited here".into(),
         )),
         by_server: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::ConnKind;
+
+    #[test]
+    fn a_login_without_the_wish_for_tls_is_not_sent_in_clear() {
+        let mut core = Core::new().unwrap();
+        let role = Role::Server(Default::default());
+        let options = core.defaults.clone();
+        let info = core
+            .insert(ConnKind::Server, role, Socket::None, options, ("db", 3306))
+            .unwrap();
+        let conn = core.get_mut(info.id).unwrap();
+        assert_eq!(
+            conn.upgrade_before_auth(&[0; 64], Capabilities::empty()),
+            Ok(())
+        );
+        let tls = TlsClient::new(&TlsClientOptions::default(), "db").unwrap();
+        conn.tls = Some(Rc::new(tls));
+        let refused = conn.upgrade_before_auth(&[0; 64], Capabilities::USUAL);
+        assert!(refused.is_err_and(|why| why.contains("TLS")));
+        let short = conn.upgrade_before_auth(&[0; 8], Capabilities::SSL);
+        assert!(short.is_err());
+        assert!(conn.output.is_empty());
     }
 }

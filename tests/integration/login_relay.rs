@@ -249,6 +249,38 @@ fn a_change_of_user_is_followed_too() {
     }
 }
 
+#[test]
+fn a_change_of_user_that_waits_for_the_proxys_key_is_a_command_all_the_same() {
+    let Some((server, _, _one)) = servers() else {
+        return;
+    };
+    let dpm = proxy(server, "false", "'required'", "nil");
+    let mut wire = support::Wire::connect(dpm.port());
+    let greeting = support::wire::Greeting::parse(&wire.read());
+    wire.authenticate(&greeting, "empty", "", support::wire::caps::BASE);
+    assert_eq!(wire.read().first(), Some(&0));
+    wire.command(
+        support::wire::com::CHANGE_USER,
+        b"sha256\0\x01\x01\0\x2d\0sha256_password\0",
+    );
+    let key = wire.read();
+    let key = key.strip_prefix(b"\x01").expect("a key");
+    let password = dpm::auth::rsa::encrypt(key, b"geheim", &greeting.nonce).unwrap();
+    wire.write(&password);
+    let mut answer = wire.read();
+    if answer[0] == 0xFE {
+        // The server goes by the account's method, with a challenge of its own.
+        let nonce = answer.strip_prefix(b"\xFEsha256_password\0").unwrap()[..20].to_vec();
+        wire.write(&[1]);
+        let key = wire.read();
+        let key = key.strip_prefix(b"\x01").expect("a key");
+        wire.write(&dpm::auth::rsa::encrypt(key, b"geheim", &nonce).unwrap());
+        answer = wire.read();
+    }
+    assert_eq!(answer.first(), Some(&0), "{}", answer.escape_ascii());
+    assert_eq!(wire.rows("SELECT CURRENT_USER()"), [["sha256@%"]]);
+}
+
 /// With mysql-connector-python, which changes users; `None` where it is not installed.
 fn change_user(server: &Server, port: u16, ssl: &str, user: &str) -> Option<String> {
     let password = if user == "other" { "other" } else { "geheim" };
@@ -274,6 +306,152 @@ fn change_user(server: &Server, port: u16, ssl: &str, user: &str) -> Option<Stri
         return None;
     }
     Some(said)
+}
+
+/// A passthrough whose script sends changed copies of these packets in the place of the packets.
+fn rewiring(host: &str, port: u16, copied: &str, cleartext: &str) -> Dpm {
+    support::dpm::Launch::script(&format!(
+        "local h = require('harness')
+         local copied = '{copied}'
+         h.listen(function(c)
+           local s = dpm.connect(arg[1], tonumber(arg[2]), {{ tls = false, cleartext = {cleartext} }})
+           h.pairs[c:id()] = {{ c, s }}
+           local function copy(what, from, state, to)
+             if copied:find(what) then
+               from:register(dpm[state], function(p)
+                 if type(p) == 'userdata' then
+                   print('copying ' .. what)
+                   dpm.wire_packet(to, p)
+                   return dpm.DPM_NOPROXY
+                 end
+               end)
+             end
+           end
+           copy('greeting', s, 'MYS_WAIT_AUTH', c)
+           copy('login', c, 'MYC_WAITING', s)
+           copy('asked', s, 'MYS_SENDING_AUTH', c)
+           copy('answer', c, 'MYC_SENT_AUTH', s)
+           dpm.proxy_connect(c, s)
+         end, {{ tls = true }})"
+    ))
+    .arg(host)
+    .arg(port)
+    .start()
+}
+
+#[test]
+fn nor_where_a_script_sends_copies_of_the_logins_packets() {
+    let Some((_, server, _one)) = servers() else {
+        return;
+    };
+    for copied in ["login", "greeting login", "greeting login asked"] {
+        for user in ["caching", "sha256"] {
+            let cleartext = if copied == "login" { "'rsa'" } else { "nil" };
+            forget(server);
+            let dpm = rewiring(server.host(), server.port, copied, cleartext);
+            let done = login(dpm.port(), user, SAFE);
+            dpm.line("copying login");
+            if cleartext == "'rsa'" {
+                assert_eq!(done.out(), format!("{user}@%\n"), "{}", done.err());
+                dpm.wait_until_idle();
+                continue;
+            }
+            assert!(
+                done.err()
+                    .contains("ERROR 1105 (HY000): the proxy does not send"),
+                "{copied}, {user}: {}",
+                done.err()
+            );
+            dpm.wait_until_idle();
+        }
+    }
+    // What the script itself sends must not show it either.
+    for user in ["caching", "sha256"] {
+        forget(server);
+        let dpm = rewiring(server.host(), server.port, "answer", "nil");
+        assert_ne!(login(dpm.port(), user, SAFE).code, 0);
+        dpm.line("it may show a password");
+        dpm.wait_until_idle();
+    }
+}
+
+/// A greeting that names this method.
+fn greeting_of(plugin: &str) -> Vec<u8> {
+    let mut greeting = support::wire::greeting(support::wire::caps::BASE);
+    greeting.truncate(greeting.len() - b"mysql_native_password\0".len());
+    greeting.extend(plugin.as_bytes());
+    greeting.push(0);
+    greeting
+}
+
+#[test]
+fn who_answers_on_the_open_leg_gets_no_password_by_strange_questions() {
+    let strange: [&[u8]; 6] = [
+        b"\x01\x04\x00",
+        b"\x01\x04",
+        b"\x04",
+        b"\x01\x05",
+        b"\xFEnobody_knows\0abcdefghijklmnopqrst\0",
+        b"\xFEmysql_clear_password",
+    ];
+    for copied in ["", "login", "greeting", "greeting login asked", "answer"] {
+        for (n, question) in strange.iter().enumerate() {
+            let mock = support::MockServer::new();
+            let dpm = rewiring("127.0.0.1", mock.port, copied, "nil");
+            let port = dpm.port();
+            // It shows the password to whoever sends `01 04`, whatever comes behind.
+            let client = std::thread::spawn(move || {
+                support::python(
+                    port,
+                    "import ssl\n\
+                     try:\n\
+                     \x20   connect(ssl=ssl._create_unverified_context(), password='hunter2')\n\
+                     except Exception as e:\n\
+                     \x20   print(e)\n",
+                )
+            });
+            let mut wire = mock.accept();
+            wire.write(&greeting_of("caching_sha2_password"));
+            wire.read();
+            wire.write(question);
+            let mut told = Vec::new();
+            while let Ok(packet) = wire.try_read() {
+                told.push(packet);
+            }
+            let shown = |packet: &Vec<u8>| packet.windows(7).any(|w| w == b"hunter2");
+            assert!(!told.iter().any(shown), "{copied}, question {n}");
+            let said = client.join().unwrap();
+            if copied.is_empty() && [0, 1, 3].contains(&n) {
+                assert!(said.contains("1105"), "question {n}: {said}");
+            }
+            dpm.wait_until_idle();
+        }
+    }
+}
+
+#[test]
+fn a_greeting_of_sha256_gets_no_password_in_a_copied_login() {
+    for copied in ["", "login"] {
+        let mock = support::MockServer::new();
+        let dpm = rewiring("127.0.0.1", mock.port, copied, "nil");
+        let port = dpm.port();
+        let client = std::thread::spawn(move || {
+            support::python(
+                port,
+                "import ssl\n\
+                 try:\n\
+                 \x20   connect(ssl=ssl._create_unverified_context(), password='hunter2')\n\
+                 except Exception as e:\n\
+                 \x20   print(e)\n",
+            )
+        });
+        let mut wire = mock.accept();
+        wire.write(&greeting_of("sha256_password"));
+        let told = wire.try_read();
+        assert!(told.is_err(), "{copied}: {}", told.unwrap().escape_ascii());
+        client.join().unwrap();
+        dpm.wait_until_idle();
+    }
 }
 
 #[test]
