@@ -3,7 +3,8 @@
 
 use super::conn::{Conn, ConnId, Numbering, Role, Transit};
 use super::core::Core;
-use super::{redirect, translation};
+use super::exposure::Leg;
+use super::{negotiation, redirect, translation};
 use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 use crate::wire::{Capabilities, Com};
@@ -228,7 +229,7 @@ impl Core {
             && !Com(first).is_known()
             && let Some(to) = to
             && !self.attended(conn)
-            && !self.either_compressed(id, to)
+            && self.alike(id, to)
         {
             log::info!(
                 "connection {}: unknown command 0x{first:02x}: this link is opaque from here on",
@@ -353,11 +354,17 @@ impl Core {
             && (kind == PacketKind::Command || self.open(id).is_some_and(Conn::in_binlog))
     }
 
-    /// What is compressed has to be followed, or its frames could not be numbered.
-    fn either_compressed(&self, a: ConnId, b: ConnId) -> bool {
-        [a, b]
-            .into_iter()
-            .any(|id| self.open(id).is_some_and(Conn::compressed))
+    /// Whether bytes may go from one end to the other without being understood. What is compressed
+    /// has to be followed, or its frames could not be numbered; what the two have not negotiated
+    /// alike has to be translated; and a COM_CHANGE_USER between legs that are not equally safe has
+    /// to be looked at.
+    fn alike(&self, a: ConnId, b: ConnId) -> bool {
+        let (Some(a), Some(b)) = (self.open(a), self.open(b)) else {
+            return false;
+        };
+        let differ = a.capabilities() ^ b.capabilities();
+        let differ = differ - negotiation::LEG - Capabilities::WISHES;
+        !a.compressed() && !b.compressed() && Leg::of(a) == Leg::of(b) && differ.is_empty()
     }
 
     /// Sends a packet on its way whose head is known: both sessions take it. Returns the number

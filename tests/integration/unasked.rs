@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::dpm::Launch;
 use crate::support::wire::{Answer, MockServer, Wire, caps, com, err, ok};
-use crate::support::{Dpm, Flavour, Server, Stage, connect, eventually, mariadb};
+use crate::support::{Dpm, Flavour, Server, Stage, connect, eventually, mariadb, python};
 use mysql::prelude::Queryable;
 
 const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
@@ -226,6 +226,46 @@ fn an_unknown_command_that_nobody_looks_at_makes_the_link_opaque() {
     drop(server);
     assert!(wire.closed());
     stage.dpm.line("closing");
+}
+
+#[test]
+fn between_unequal_ends_no_link_becomes_opaque() {
+    // What one of them has not negotiated has to be translated.
+    let mock = MockServer::new();
+    let mut stage = Stage::before(mock.port);
+    let mut wire = stage.client(PLAIN | caps::DEPRECATE_EOF);
+    assert_ne!(wire.capabilities & caps::DEPRECATE_EOF, 0);
+    stage.begin_server("");
+    let mut server = mock.accept_login(PLAIN);
+    stage.ready();
+    stage.link(1, 1);
+    wire.command(0xC8, b"what");
+    assert!(matches!(wire.answer(), Answer::Err(1047, ..)));
+    wire.command(com::PING, b"");
+    assert_eq!(server.read_command().0, com::PING);
+    assert!(!stage.dpm.wrote("opaque"));
+
+    // A password that comes over TLS must not go on unseen.
+    let dpm = Dpm::start(
+        "local h = require('harness')
+         h.listen(function(c)
+           local s = dpm.connect(arg[1], tonumber(arg[2]), { tls = false })
+           h.pairs[c:id()] = { c, s }
+           dpm.proxy_connect(c, s)
+         end, { tls = true })",
+        mariadb(),
+    );
+    let said = python(
+        dpm.port(),
+        "import ssl\n\
+         c = connect(ssl=ssl._create_unverified_context())\n\
+         c._execute_command(0x60, b'')\n\
+         try: c._read_packet()\n\
+         except Exception as e: print(e.args[0])\n\
+         c.ping(False)\n",
+    );
+    assert_eq!(said, "1047\n");
+    assert!(!dpm.wrote("opaque"));
 }
 
 #[test]
