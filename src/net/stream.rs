@@ -59,6 +59,8 @@ impl Peer {
 ///   whenever the socket becomes writable. Reading can make it want to.
 /// - [`read`](Stream::read) may have more although the socket has nothing: only `WouldBlock` means
 ///   that there is nothing now, or a short read where [`short_read_is_all`](Stream::short_read_is_all).
+///   `Interrupted` means that nothing has come of all that one call may read: call again, when
+///   others have had their turn.
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP, with `TCP_NODELAY` and keep-alive.
@@ -145,13 +147,13 @@ impl Stream {
     }
 
     /// Reads what is there. 0 means that the far end will send nothing more, `WouldBlock` that
-    /// there is nothing now.
+    /// there is nothing now, `Interrupted` (with TLS) that there may be.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| match self {
-            Stream::Tcp { socket, .. } => socket.read(buffer),
-            Stream::Unix(socket) => socket.read(buffer),
+        match self {
+            Stream::Tcp { socket, .. } => uninterrupted(|| socket.read(buffer)),
+            Stream::Unix(socket) => uninterrupted(|| socket.read(buffer)),
             Stream::Tls(tls) => tls.session.read(&mut tls.socket, buffer),
-        })
+        }
     }
 
     /// Whether a read that gave less than there was room for has emptied the socket, so that its

@@ -28,6 +28,10 @@ pub use server::{TlsServer, TlsServerOptions, TlsVerify};
 /// More than the longest record takes on the wire.
 const RECORD: usize = 20 << 10;
 
+/// How often the socket is read for one read: there are records without a byte in them, and who
+/// sends nothing else must not keep the loop to himself.
+const READS: usize = 2;
+
 /// Why TLS cannot be had: words for whoever set it up.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
@@ -150,6 +154,7 @@ impl TlsSession {
         buffer: &mut [u8],
     ) -> io::Result<usize> {
         let mut len = 0;
+        let mut turns = READS;
         self.drained = false;
         loop {
             let ended = self.take_plaintext(buffer, &mut len);
@@ -164,6 +169,14 @@ impl TlsSession {
                 self.drained = false;
                 return Ok(len);
             }
+            if turns == 0 {
+                self.drained = false;
+                return match len {
+                    0 => Err(io::ErrorKind::Interrupted.into()),
+                    _ => Ok(len),
+                };
+            }
+            turns -= 1;
             match self.read_socket(socket, buffer, &mut len) {
                 Ok(true) => {}
                 Ok(false) if len > 0 => return Ok(len),
@@ -202,7 +215,9 @@ impl TlsSession {
         buffer: &mut [u8],
         len: &mut usize,
     ) -> io::Result<bool> {
-        if self.drained {
+        // Where nothing came of what it gave, only the socket itself can say that there is nothing
+        // more: the end may be next, and is told of but once.
+        if self.drained && *len > 0 {
             return Ok(false);
         }
         let start = *len + RECORD;
@@ -236,7 +251,14 @@ impl TlsSession {
             let Some(mut rest) = buffer.get(at..end) else {
                 break;
             };
-            let taken = self.connection.read_tls(&mut rest)?;
+            let taken = match self.connection.read_tls(&mut rest) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    // What is left of these bytes will not come again.
+                    self.failure = Some(error.to_string());
+                    break;
+                }
+            };
             if taken == 0 {
                 // Behind a close_notify.
                 break;
@@ -329,3 +351,6 @@ impl TlsSession {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -270,7 +270,8 @@ impl Core {
 
     /// There is nothing to be read now: the end, if writing has failed already.
     fn exhausted(&mut self, id: ConnId) -> Fill {
-        match self.open_mut(id).and_then(|conn| conn.broken.take()) {
+        let conn = self.open_mut(id).filter(|conn| !conn.queued);
+        match conn.and_then(|conn| conn.broken.take()) {
             Some(reason) => Fill::Ended(reason),
             None => Fill::Nothing,
         }
@@ -326,6 +327,11 @@ impl Core {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 conn.readable = holds_back;
+                Ok(None)
+            }
+            // It has sent much of which nothing came, and has had its turn.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.schedule(id);
                 Ok(None)
             }
             Err(error) => Err(error),

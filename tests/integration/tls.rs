@@ -601,6 +601,32 @@ fn half_a_packet_is_not_a_packet_whatever_ends_it() {
     assert_eq!(dpm.count("in the middle of a packet"), 2);
 }
 
+/// The proxy learns of the bytes and of the end at once, since it stands still meanwhile.
+#[test]
+fn who_dies_in_the_middle_of_a_record_is_gone() {
+    let dpm = proxy(mariadb(), "true", "false");
+    by_hand(
+        dpm.port(),
+        &format!(
+            "import os, signal, time\n\
+             for end in (b'', b'\\x17\\3\\3\\1\\0abc'):\n\
+             \x20   s = tls()\n\
+             \x20   login(s)\n\
+             \x20   query(s, 'DO 1')\n\
+             \x20   packet(s)\n\
+             \x20   raw = socket.socket(fileno=s.detach())\n\
+             \x20   os.kill({pid}, signal.SIGSTOP)\n\
+             \x20   time.sleep(0.1)\n\
+             \x20   raw.sendall(end)\n\
+             \x20   raw.close()\n\
+             \x20   time.sleep(0.1)\n\
+             \x20   os.kill({pid}, signal.SIGCONT)\n",
+            pid = dpm.pid(),
+        ),
+    );
+    dpm.wait_until_idle();
+}
+
 #[test]
 fn commands_can_be_pipelined() {
     let server = secured(Flavour::MariaDb);
