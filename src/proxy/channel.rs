@@ -14,7 +14,9 @@ use bytes::{Buf, BytesMut};
 use super::conn::{ConnId, Role, Socket};
 use super::core::Core;
 use crate::net::Stream;
-use crate::wire::compressed::{Algorithm, Decoded, Decoder, Encoder, FrameError, Numbers, Toolbox};
+use crate::wire::compressed::{
+    Algorithm, Decoded, Decoder, Encoder, FrameError, Meter, Numbers, Toolbox,
+};
 
 /// The most that is put into one frame. Larger ones save little, and are only read as a whole.
 const FRAME: usize = 128 << 10;
@@ -22,11 +24,18 @@ const FRAME: usize = 128 << 10;
 /// How much is read from a socket at once.
 const READ: usize = 64 << 10;
 
+/// How often the socket is read for one read: frames can be empty, and who sends nothing else must
+/// not keep the loop to himself.
+const READS: usize = 4;
+
 /// What all compressed channels of the loop share, since each needs it only while it is worked on.
 #[derive(Default)]
 pub(super) struct Workshop {
     toolbox: Toolbox,
     scratch: Vec<u8>,
+    /// What the frames of clients hold, and those of servers: the ones do not take it from the others.
+    clients: Meter,
+    servers: Meter,
 }
 
 /// A pipe.
@@ -108,14 +117,14 @@ impl Channel {
     pub fn compress(
         &mut self,
         encoder: Encoder,
-        algorithm: Algorithm,
+        decoder: Decoder,
         numbers: Numbers,
         behind: BytesMut,
         workshop: &Rc<RefCell<Workshop>>,
     ) {
         self.compression = Some(Box::new(Compression {
             workshop: workshop.clone(),
-            decoder: Decoder::new(algorithm),
+            decoder,
             encoder,
             numbers,
             writes: false,
@@ -264,7 +273,7 @@ impl Compression {
         read
     }
 
-    /// Reads until something comes out.
+    /// Reads until something comes out. `Interrupted`: nothing has come of all that may be read.
     fn read_on(
         &mut self,
         workshop: &mut Workshop,
@@ -272,7 +281,7 @@ impl Compression {
         stream: &mut Stream,
         space: &mut [u8],
     ) -> io::Result<Option<usize>> {
-        loop {
+        for _ in 0..READS {
             let n = stream.read(scratch)?;
             if n == 0 {
                 if self.decoder.between_frames() {
@@ -292,6 +301,7 @@ impl Compression {
                 return Ok(None);
             }
         }
+        Err(io::ErrorKind::Interrupted.into())
     }
 
     fn decode(
@@ -371,13 +381,14 @@ impl Core {
         let asked = conn.zstd_level.filter(|_| algorithm == Algorithm::Zstd);
         let level = options.and_then(|options| options.level).or(asked);
         let encoder = Encoder::new(algorithm, level.unwrap_or(algorithm.default_level()));
-        let numbers = match conn.role {
-            Role::Server(_) => Numbers::towards_server(),
-            _ => Numbers::towards_client(),
+        let (numbers, meter) = match conn.role {
+            Role::Server(_) => (Numbers::towards_server(), workshop.borrow().servers.clone()),
+            _ => (Numbers::towards_client(), workshop.borrow().clients.clone()),
         };
+        let decoder = Decoder::metered(algorithm, meter);
         let behind = std::mem::take(&mut conn.input);
         if let Socket::Open(channel) = &mut conn.socket {
-            channel.compress(encoder, algorithm, numbers, behind, &workshop);
+            channel.compress(encoder, decoder, numbers, behind, &workshop);
             conn.info.compression.set(Some(algorithm));
             conn.just_compressed = true;
             conn.need = 0;

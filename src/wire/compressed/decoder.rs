@@ -3,7 +3,8 @@
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
 
-use super::{Algorithm, FrameError, HEADER, Numbers, Toolbox};
+use super::meter::Share;
+use super::{Algorithm, FrameError, HEADER, Meter, Numbers, Toolbox};
 
 /// Takes frames apart. What comes out goes into a buffer of the caller's, and never is more than
 /// that holds: a frame that inflates to 16 MB takes no more memory than its algorithm's window,
@@ -11,6 +12,7 @@ use super::{Algorithm, FrameError, HEADER, Numbers, Toolbox};
 #[derive(Debug)]
 pub struct Decoder {
     algorithm: Algorithm,
+    meter: Meter,
     state: State,
 }
 
@@ -27,6 +29,8 @@ enum State {
 #[derive(Debug)]
 struct Inflating {
     engine: Engine,
+    /// What the engine holds.
+    share: Share,
     /// Bytes of it that are still to come.
     compressed_left: usize,
     /// What it says that it inflates to…
@@ -63,8 +67,14 @@ pub struct Decoded {
 impl Decoder {
     /// A decoder before its first frame.
     pub fn new(algorithm: Algorithm) -> Self {
+        Decoder::metered(algorithm, Meter::default())
+    }
+
+    /// The same, where all that share the meter hold only so much together.
+    pub fn metered(algorithm: Algorithm, meter: Meter) -> Self {
         Decoder {
             algorithm,
+            meter,
             state: State::Header([0; HEADER], 0),
         }
     }
@@ -115,9 +125,11 @@ impl Decoder {
                     let compressed_left = u32::from_le_bytes([a, b, c, 0]) as usize;
                     let size = u32::from_le_bytes([d, e, f, 0]) as usize;
                     self.state = match size {
+                        0 if compressed_left == 0 => return Err(FrameError::Empty),
                         0 => State::Stored(compressed_left),
                         _ => State::Inflating(Inflating {
                             engine: self.engine(toolbox)?,
+                            share: self.meter.share(),
                             compressed_left,
                             size,
                             out: 0,
@@ -148,8 +160,11 @@ impl Decoder {
                         if let State::Inflating(frame) = state {
                             frame.engine.give_back(toolbox);
                         }
-                    } else if used == 0 && made == 0 {
-                        return Ok(done);
+                    } else {
+                        frame.share.holds(frame.engine.size())?;
+                        if used == 0 && made == 0 {
+                            return Ok(done);
+                        }
                     }
                 }
             }
@@ -267,6 +282,15 @@ impl Engine {
                     made: to.pos(),
                 })
             }
+        }
+    }
+
+    /// The memory that it takes.
+    fn size(&self) -> usize {
+        match self {
+            // Never more than the 32 KiB of its window and the tables of a block.
+            Engine::Zlib(_) => 0,
+            Engine::Zstd(ctx) => ctx.sizeof(),
         }
     }
 

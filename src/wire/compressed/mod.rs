@@ -10,11 +10,13 @@
 
 mod decoder;
 mod encoder;
+mod meter;
 mod numbers;
 mod toolbox;
 
 pub use decoder::{Decoded, Decoder};
 pub use encoder::Encoder;
+pub use meter::Meter;
 pub use numbers::Numbers;
 pub use toolbox::Toolbox;
 
@@ -104,9 +106,21 @@ pub enum FrameError {
         /// So many came.
         got: usize,
     },
+    /// There is nothing in it. Neither clients nor servers send such, and a stream of them is work
+    /// for nothing.
+    #[error("expected a compressed frame with something in it, got an empty one")]
+    Empty,
     /// Something follows the compressed data.
     #[error("expected nothing behind the data of a compressed frame, got {0} bytes")]
     Trailing(usize),
+    /// All frames that are under way hold too much.
+    #[error("expected room for a compressed frame's {size} bytes of memory, got {room}")]
+    NoRoom {
+        /// It holds so much.
+        size: usize,
+        /// It may hold so much.
+        room: usize,
+    },
 }
 
 #[cfg(test)]

@@ -227,17 +227,16 @@ fn a_bomb_goes_off_in_small_pieces_or_not_at_all() {
 }
 
 #[test]
-fn empty_frames_are_nothing() {
-    let bytes = [frame(0, 0, b""), frame(1, 0, b"abc"), frame(2, 0, b"")].concat();
-    let plain = decode(
+fn empty_frames_are_refused() {
+    let bytes = [frame(0, 0, b"abc"), frame(1, 0, b"")].concat();
+    let got = decode(
         Algorithm::Zlib,
         &mut Numbers::towards_client(),
         &bytes,
         100,
         100,
-    )
-    .unwrap();
-    assert_eq!(plain, b"abc");
+    );
+    assert_eq!(got, Err(FrameError::Empty));
 }
 
 #[test]
@@ -458,4 +457,66 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn frames_that_never_end_hold_but_so_much_together() {
+    // The window is of 16 MB, and the first block fills 128 KiB of it.
+    let begun = [
+        0x28,
+        0xB5,
+        0x2F,
+        0xFD,
+        0,
+        14 << 3,
+        0x02,
+        0x00,
+        0x10,
+        b'a',
+        0x02,
+        0x00,
+        0x10,
+        b'a',
+    ];
+    let mut bytes = frame(0, MAX, &begun);
+    bytes[0] += 1;
+    let mut toolbox = Toolbox::default();
+    let meter = Meter::default();
+    let mut space = vec![0; 1 << 20];
+    let mut begin = || {
+        let mut decoder = Decoder::metered(Algorithm::Zstd, meter.clone());
+        let mut numbers = Numbers::towards_client();
+        let done = decoder.decode(&mut toolbox, &mut numbers, &bytes, &mut space);
+        done.map(|done| (decoder, done.made))
+    };
+    let mut held = Vec::new();
+    let error = loop {
+        match begin() {
+            Ok((decoder, made)) => {
+                assert_eq!(made, 256 << 10);
+                held.push(decoder);
+            }
+            Err(error) => break error,
+        }
+        assert!(held.len() < 100);
+    };
+    assert!(matches!(error, FrameError::NoRoom { size, .. } if size > 16 << 20));
+    assert!(held.len() > 20, "{}", held.len());
+    held.pop();
+    while let Ok((decoder, _)) = begin() {
+        held.push(decoder);
+    }
+    // Frames that are not large go on meanwhile.
+    let small = encode(Algorithm::Zstd, 22, &[b'a'; 300_000], MAX);
+    let mut decoder = Decoder::metered(Algorithm::Zstd, meter.clone());
+    let mut numbers = Numbers::towards_client();
+    let done = decoder.decode(
+        &mut Toolbox::default(),
+        &mut numbers,
+        &small,
+        &mut [0; 1000],
+    );
+    assert_eq!(done.unwrap().made, 1000);
+    drop(held);
+    begin().unwrap();
 }
