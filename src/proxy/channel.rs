@@ -28,6 +28,14 @@ const READ: usize = 64 << 10;
 /// not keep the loop to himself.
 const READS: usize = 4;
 
+/// How much of a connection's queue is compressed in one pass of the loop. At the levels that
+/// clients may ask for that takes some 10 ms.
+const ALLOWANCE: usize = 2 * FRAME;
+
+/// The highest level of zstd that a client gets for the asking: 22 takes 30 times as long, and all
+/// connections wait meanwhile. (In a server, only the client's own thread does.)
+const ASKED_LEVEL: u8 = 6;
+
 /// What all compressed channels of the loop share, since each needs it only while it is worked on.
 #[derive(Default)]
 pub(super) struct Workshop {
@@ -86,6 +94,8 @@ struct Compression {
     plain: BytesMut,
     /// Frames that the stream has not taken.
     frames: BytesMut,
+    /// The pass of the loop that it was last written in, and how much was then.
+    written: (u64, usize),
 }
 
 /// What passes may be a password.
@@ -131,6 +141,7 @@ impl Channel {
             raw: behind,
             plain: BytesMut::new(),
             frames: BytesMut::new(),
+            written: (0, 0),
         }));
     }
 
@@ -191,6 +202,17 @@ impl Channel {
     /// See [`Stream::short_read_is_all`].
     pub fn short_read_is_all(&self) -> bool {
         self.compression.is_none() && self.stream.short_read_is_all()
+    }
+
+    /// How much may still be written in this pass of the loop.
+    pub fn allowance(&mut self, pass: u64) -> usize {
+        let Some(compression) = self.compression.as_mut().filter(|it| it.writes) else {
+            return usize::MAX;
+        };
+        if compression.written.0 != pass {
+            compression.written = (pass, 0);
+        }
+        ALLOWANCE.saturating_sub(compression.written.1)
     }
 
     /// Writes. See [`Stream`] for what that means.
@@ -329,6 +351,7 @@ impl Compression {
             }
             taken
         };
+        self.written.1 += taken;
         match self.push(stream) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => Ok(taken),
@@ -377,8 +400,9 @@ impl Core {
             return;
         };
         let options = conn.options.compression.as_ref();
-        // As servers do, unless the listener says otherwise.
+        // As servers do, within reason, unless the listener says otherwise.
         let asked = conn.zstd_level.filter(|_| algorithm == Algorithm::Zstd);
+        let asked = asked.map(|level| level.min(ASKED_LEVEL));
         let level = options.and_then(|options| options.level).or(asked);
         let encoder = Encoder::new(algorithm, level.unwrap_or(algorithm.default_level()));
         let (numbers, meter) = match conn.role {

@@ -57,6 +57,8 @@ pub(super) struct Core {
     pub work: VecDeque<ConnId>,
     /// Connections with bytes to be written.
     pub dirty: Vec<ConnId>,
+    /// Connections that have had their turn, with more to be written in the next tick.
+    pub postponed: Vec<ConnId>,
     /// Connections that are done with, to be freed at the end of the tick.
     pub finished: Vec<ConnId>,
     /// Connections whose server's name is being resolved, by their number.
@@ -95,6 +97,7 @@ impl Core {
             script_timers: 0,
             work: VecDeque::new(),
             dirty: Vec::new(),
+            postponed: Vec::new(),
             finished: Vec::new(),
             resolving: HashMap::new(),
             unix_paths: HashMap::new(),
@@ -270,6 +273,7 @@ impl Core {
     /// Passes bytes on to a connection: to its socket, if nothing waits before them, and what the
     /// socket does not take into its queue.
     pub fn forward(&mut self, to: ConnId, bytes: &[u8]) {
+        let pass = self.stats.ticks;
         let Some(conn) = self.get_mut(to) else {
             return;
         };
@@ -282,7 +286,8 @@ impl Core {
             && conn.writable
             && let Socket::Open(channel) = &mut conn.socket
         {
-            while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            let now = bytes.get(..channel.allowance(pass)).unwrap_or(bytes);
+            while let Some(rest) = now.get(written..).filter(|rest| !rest.is_empty()) {
                 match channel.write(rest) {
                     Ok(0) => break,
                     Ok(n) => written += n,
@@ -311,6 +316,7 @@ impl Core {
 
     /// Writes what the socket takes of the queue.
     pub fn flush(&mut self, id: ConnId) -> Flushed {
+        let pass = self.stats.ticks;
         let mut flushed = Flushed::default();
         let Some(conn) = self.get_mut(id) else {
             return flushed;
@@ -322,12 +328,18 @@ impl Core {
             flushed.error = conn.flush_channel();
         }
         let mut written = 0;
+        let mut postponed = false;
         while conn.writable && !conn.output.is_empty() {
             let len = conn.writable_len();
-            let bytes = conn.output.get(..len).unwrap_or_default();
             let Socket::Open(channel) = &mut conn.socket else {
                 return flushed;
             };
+            let len = len.min(channel.allowance(pass));
+            if len == 0 {
+                postponed = true;
+                break;
+            }
+            let bytes = conn.output.get(..len).unwrap_or_default();
             match channel.write(bytes) {
                 Ok(0) => break,
                 Ok(n) => {
@@ -357,6 +369,10 @@ impl Core {
         if conn.flooded && conn.output.len() < LOW_WATER {
             conn.flooded = false;
             flushed.drained = true;
+        }
+        if postponed && conn.writable && flushed.error.is_none() {
+            conn.dirty = true;
+            self.postponed.push(id);
         }
         self.stats.bytes_out += written as u64;
         flushed

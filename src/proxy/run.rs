@@ -130,6 +130,10 @@ impl Proxy {
                 break;
             }
         }
+        {
+            let core = &mut *self.core();
+            core.dirty.append(&mut core.postponed);
+        }
         self.check_drained();
     }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::mysql::prelude::Queryable;
 use bytes::BytesMut;
@@ -11,7 +11,7 @@ use dpm::wire::compressed::{Algorithm, Decoder, Encoder, Numbers, Toolbox};
 
 use crate::support::dpm::Launch;
 use crate::support::server::mysql_available;
-use crate::support::wire::{Answer, Greeting, MockServer, Wire, caps, com};
+use crate::support::wire::{Answer, Greeting, MockServer, Wire, auth_packet, caps, com};
 use crate::support::{Cli, Dpm, Flavour, Server, both, mariadb, mysql, process};
 
 /// A passthrough that asks its servers for this, and tells at the end how both legs were compressed.
@@ -222,9 +222,31 @@ impl Framed {
         Framed { wire, algorithm }
     }
 
+    /// A client that asks for a level of zstd.
+    #[track_caller]
+    fn login_at(port: u16, level: u8) -> Framed {
+        let algorithm = Algorithm::Zstd;
+        let mut wire = Wire::connect(port);
+        let greeting = Greeting::parse(&wire.read());
+        let wanted = caps::BASE | algorithm.flag().low();
+        let mut packet = auth_packet(&greeting.nonce, "empty", "", wanted);
+        packet.extend_from_slice(greeting.plugin.as_bytes());
+        packet.extend_from_slice(&[0, level]);
+        wire.write(&packet);
+        assert_eq!(wire.read()[0], 0);
+        Framed { wire, algorithm }
+    }
+
     /// One frame as it comes: its number, and what is in it.
     #[track_caller]
     fn frame(&mut self) -> (u8, Vec<u8>) {
+        let (frame, plain) = self.frame_as_it_is();
+        (frame[3], plain)
+    }
+
+    /// One frame, with its header, and what is in it.
+    #[track_caller]
+    fn frame_as_it_is(&mut self) -> (Vec<u8>, Vec<u8>) {
         let header = self.wire.exact(7);
         let int = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], 0]);
         let mut frame = header.clone();
@@ -242,7 +264,8 @@ impl Framed {
             .decode(&mut Toolbox::default(), &mut numbers, &frame, &mut plain)
             .expect("a frame");
         assert_eq!((done.used, done.made), (frame.len(), size));
-        (header[3], plain)
+        frame[3] = header[3];
+        (frame, plain)
     }
 
     /// The numbers of the frames of an answer, and what is in them; it ends with an OK or EOF.
@@ -309,14 +332,14 @@ both! {
                 client.wire.raw(&[
                     stored(0, &ping),
                     stored(0, &close),
-                    stored(0, front), stored(1, b""), stored(2, back),
+                    stored(0, front), stored(1, back),
                     stored(0, &select[..3]), stored(1, &select[3..]),
                     stored(0, &[ping.clone(), ping.clone()].concat()),
                     stored(0, &close),
                     stored(0, &ping),
                 ].concat());
                 assert_eq!(client.numbers(), [1]);
-                assert_eq!(client.numbers(), [3]);
+                assert_eq!(client.numbers(), [2]);
                 assert_eq!(client.numbers()[0], 2);
                 assert_eq!(client.numbers(), [1]);
                 // It was in the frame of the one before.
@@ -474,6 +497,83 @@ fn lies_and_bombs_cost_one_connection_and_little_memory() {
         drop((client, server));
     }
     assert_eq!(other.rows("SELECT 1"), [["1"]]);
+}
+
+/// Frames without anything in them, for as long as it is let go on.
+#[test]
+fn who_sends_nothing_does_not_keep_the_proxy_busy() {
+    let dpm = legs(mariadb(), "");
+    let mut other = Wire::login_empty(dpm.port(), caps::BASE);
+    let mut client = Framed::login(dpm.port(), Algorithm::Zlib);
+    let flood = std::thread::spawn(move || {
+        let round: Vec<u8> = (0..=255).flat_map(|number| stored(number, b"")).collect();
+        let rounds = round.repeat(200);
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(3) {
+            if client.wire.stream().write_all(&rounds).is_err() {
+                return true;
+            }
+        }
+        false
+    });
+    assert_eq!(other.rows("SELECT 1"), [["1"]]);
+    assert!(flood.join().expect("an end"));
+    assert!(dpm.wrote("expected a compressed frame with something in it, got an empty one"));
+}
+
+/// A large answer at a high level, which takes seconds: others are served meanwhile.
+#[test]
+fn an_answer_is_compressed_bit_by_bit() {
+    let dpm = Launch::script(
+        "local h, dpml = require('harness'), require('dpml')
+         local rows, seed = {}, 1
+         for i = 1, 4000 do
+           local row = {}
+           for j = 1, 60 do
+             seed = (seed * 1103515245 + 12345) % 2147483648
+             row[j] = ('%08x name%d'):format(seed, seed % 977)
+           end
+           rows[i] = { table.concat(row, '|') }
+         end
+         clients = {}
+         h.listen(function(c)
+           clients[#clients + 1] = c
+           c:register(dpm.MYC_WAITING, function(auth)
+             if type(auth) == 'userdata' and auth.user then
+               dpm.wire_packet(c, dpm.new_ok_pkt())
+               return dpm.DPM_NOPROXY
+             end
+           end)
+           c:register(dpm.MYC_SENT_CMD, function()
+             if c == clients[1] then
+               dpml.send_resultset(c, { fields = { 'a' }, rows = rows })
+             else
+               dpm.wire_packet(c, dpm.new_ok_pkt())
+             end
+             return dpm.DPM_NOPROXY
+           end)
+           dpm.wire_packet(c, dpm.new_handshake_pkt())
+         end, { compression = { 'zstd', level = 19 } })",
+    )
+    .start();
+    let mut client = Framed::login_at(dpm.port(), 3);
+    let mut other = Wire::login_empty(dpm.port(), caps::BASE);
+    client.wire.raw(&stored(0, &command(com::QUERY, b"rows")));
+    let began = Instant::now();
+    let answer = std::thread::spawn(move || {
+        client.wire.timeout(Duration::from_secs(60));
+        client.numbers();
+        began.elapsed()
+    });
+    let mut longest = Duration::ZERO;
+    while !answer.is_finished() {
+        let began = Instant::now();
+        assert!(matches!(other.query("x"), Answer::Ok(..)));
+        longest = longest.max(began.elapsed());
+    }
+    let all = answer.join().expect("an answer");
+    println!("{longest:?} of {all:?}");
+    assert!(longest < all / 2, "{longest:?} of {all:?}");
 }
 
 both! {
@@ -665,6 +765,61 @@ fn levels() {
             );
             assert!(said == expected, "{}", process::clip(said.as_bytes()));
         }
+    }
+}
+
+/// The highest level makes the largest windows: 16 MB, where a statement is as large.
+#[test]
+fn large_statements_at_the_highest_level() {
+    let Some(server) = mysql() else { return };
+    let dpm = legs(server, "");
+    let mut number = 1_u32;
+    let value: String = std::iter::repeat_with(|| {
+        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        format!("{:02x}{}", number >> 24, number >> 30)
+    })
+    .take(7 << 20)
+    .collect();
+    let said = Cli::client(Flavour::MySql, dpm.port())
+        .args([
+            "--compression-algorithms=zstd",
+            "--zstd-compression-level=22",
+            "--max-allowed-packet=1G",
+        ])
+        .stdin(format!("SELECT LENGTH('{value}');\n"))
+        .patience(Duration::from_secs(120))
+        .ok();
+    assert_eq!(said, format!("{}\n", value.len()));
+}
+
+/// The proxy has but one thread, and level 22 takes 30 times as long as 3.
+#[test]
+fn clients_do_not_choose_any_level() {
+    for (listener, asked, got) in [
+        ("", 2, 2),
+        ("", 22, 6),
+        ("compression = { 'zstd', level = 9 }", 22, 9),
+    ] {
+        let dpm = passthrough(mariadb(), listener, "", "");
+        let mut client = Framed::login_at(dpm.port(), asked);
+        let sql =
+            b"SELECT GROUP_CONCAT(MD5(seq), ' ', seq SEPARATOR ' and ') FROM test.seq_1_to_3000";
+        client.wire.raw(&stored(0, &command(com::QUERY, sql)));
+        let (frame, plain) = std::iter::repeat_with(|| client.frame_as_it_is())
+            .find(|(_, plain)| plain.len() > 10_000)
+            .expect("a frame");
+        let at = |level| {
+            let mut out = BytesMut::new();
+            let encoder = Encoder::new(Algorithm::Zstd, level);
+            encoder.frame(&mut Toolbox::default(), frame[3], &plain, &mut out);
+            out
+        };
+        assert!(frame == at(got)[..], "{listener} {asked}");
+        assert!(
+            [2, 6, 9, 22]
+                .iter()
+                .all(|&other| other == got || at(other) != at(got))
+        );
     }
 }
 
