@@ -5,26 +5,23 @@ local errors = require "dpml.errors"
 
 local servers = {}
 
-local CONNECT_OPTIONS = {
-    "tls", "compression", "proxy_protocol", "connect_timeout", "handshake_timeout", "idle_timeout",
-    "max_packet", "max_queue",
-}
 local LOGIN_OPTIONS = {
-    "user", "pass", "db", "attributes", "plugins", "server_public_key", "allow_cleartext", "charset",
+    user = true, pass = true, db = true, attributes = true, plugins = true, server_public_key = true,
+    allow_cleartext = true, charset = true,
 }
-
-local function pick(names, from)
-    local options = {}
-    for _, name in ipairs(names) do
-        options[name] = from[name]
-    end
-    return options
-end
+-- What is neither for dpm.new_login nor for dpm.connect.
+local OWN_OPTIONS = { host = true, port = true, path = true, callback = true, client = true }
 
 -- Starts to connect; a host that begins with a slash is a unix socket. `from` is a table that may have
--- options of dpm.connect among other things; the PROXY protocol speaks of `client`, if there is one.
+-- options of dpm.connect beside the address, at 1 and 2; the PROXY protocol speaks of `client`, if
+-- there is one.
 function servers.connect(host, port, from, client)
-    local options = pick(CONNECT_OPTIONS, from)
+    local options = {}
+    for name, value in pairs(from) do
+        if name ~= 1 and name ~= 2 then
+            options[name] = value
+        end
+    end
     options.client = options.proxy_protocol and client
     if host:sub(1, 1) == "/" then
         return dpm.connect_unix(host, options)
@@ -92,8 +89,20 @@ end
 -- these. Hold on to the server from then on, or it is collected.
 function servers.connect_mysql_server(options)
     local host, port = options.path or options.host or "127.0.0.1", options.port or 3306
-    local login = dpm.new_login(pick(LOGIN_OPTIONS, options))
-    local server = servers.connect(host, port, options, options.client)
+    if type(options.callback) ~= "function" then
+        error("connect_mysql_server: callback: expected a function, got " .. type(options.callback), 2)
+    end
+    -- What nobody knows is a mistake, and dpm.connect says so.
+    local for_login, for_connect = {}, {}
+    for name, value in pairs(options) do
+        if LOGIN_OPTIONS[name] then
+            for_login[name] = value
+        elseif not OWN_OPTIONS[name] then
+            for_connect[name] = value
+        end
+    end
+    local login = dpm.new_login(for_login)
+    local server = servers.connect(host, port, for_connect, options.client)
     logins[server:id()] = {
         server = server,
         address = host:sub(1, 1) == "/" and host or host .. ":" .. port,

@@ -191,6 +191,10 @@ impl PacketObject for Eof {
             ),
         ]
     }
+
+    fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
+        session_changes::add_to_eof(methods)
+    }
 }
 
 impl PacketObject for ErrPacket {

@@ -7,13 +7,22 @@ use super::error::Answer;
 use super::function::{Args, Methods, nothing, one};
 use super::object::{Packet, reading, writing};
 use crate::wire::session_changes::{self, change_type};
-use crate::wire::{Ok as OkPacket, SessionChange, Status};
+use crate::wire::{Eof, Ok as OkPacket, SessionChange, Status};
 
 /// Adds the method.
 pub fn add(methods: &Methods<'_>) -> mlua::Result<()> {
     methods.add::<Packet<OkPacket>>("session_changes", |lua, ok, args| match args.is_empty() {
         true => read(lua, ok, args),
         false => write(ok, args),
+    })
+}
+
+/// Adds it to an eof, which never tells of any: whether a response ends with an eof or an ok is
+/// the client's doing, and nothing that a script should have to ask about.
+pub fn add_to_eof(methods: &Methods<'_>) -> mlua::Result<()> {
+    methods.add::<Packet<Eof>>("session_changes", |_, _, args| match args.is_empty() {
+        true => one(Value::Nil),
+        false => Err(args.error("an eof cannot tell of changes")),
     })
 }
 

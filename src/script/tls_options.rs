@@ -171,9 +171,15 @@ pub fn of_connect(args: &Args, value: &Value) -> Result<TlsClientOptions, Script
         Value::Table(table) => {
             let reader = Reader { args, table };
             reader.check(&CONNECT)?;
+            let ca = reader.text("ca")?;
+            // As --ssl-ca does it for MySQL's clients: who names an authority means it.
+            let usual = match ca {
+                Some(_) => TlsMode::VerifyCa,
+                None => TlsMode::default(),
+            };
             Ok(TlsClientOptions {
-                mode: reader.one_of("mode", &TlsMode::ALL)?.unwrap_or_default(),
-                ca: reader.text("ca")?,
+                mode: reader.one_of("mode", &TlsMode::ALL)?.unwrap_or(usual),
+                ca,
                 identity: reader.identity()?,
                 server_name: reader.text("server_name")?,
                 min_version: reader.one_of("min_version", &VERSIONS)?.unwrap_or_default(),

@@ -670,3 +670,44 @@ fn clients_are_passed_through_without_any_callback() {
     dpm.wait_until_idle();
     dpm.assert_no_errors();
 }
+
+#[test]
+fn what_is_misspelt_is_an_error() {
+    let dpm = Launch::script(
+        "local dpml = require 'dpml'
+         local function complaint(...) print('complaint', select(2, pcall(...))) end
+         local function nothing() end
+         complaint(dpml.connect_mysql_server, { hsot = '127.0.0.1', callback = nothing })
+         complaint(dpml.connect_mysql_server, { password = 'said', callback = nothing })
+         complaint(dpml.connect_mysql_server, { host = '127.0.0.1' })
+         local listener = dpm.listener('127.0.0.1', 0)
+         dpml.passthrough_new_clients(listener, {}, { '127.0.0.1', 1, tsl = 'required' })
+         print('port ' .. listener:socket_port())
+         kept = listener",
+    )
+    .start();
+    dpm.line("there is no option hsot, only");
+    dpm.line("there is no option password, only");
+    dpm.line("callback: expected a function, got nil");
+    assert!(Wire::connect(dpm.port()).closed());
+    dpm.line("there is no option tsl, only");
+    assert!(!dpm.wrote("said"));
+}
+
+#[test]
+fn who_names_an_authority_means_it() {
+    let script = "
+        local dpml = require 'dpml'
+        kept = dpml.connect_mysql_server{
+          host = arg[1], port = tonumber(arg[2]), user = 'u', tls = { ca = arg[3] },
+          callback = function(server, err) print('login', server, err and err.message) end,
+        }";
+    let Some(server) = crate::support::server::mysql() else {
+        return;
+    };
+    let dpm = Launch::script(script)
+        .server(server)
+        .arg(crate::support::pki::shared().file("ca.pem"))
+        .start();
+    dpm.line("nobody of those in `ca` has signed it");
+}
