@@ -774,12 +774,14 @@ fn large_statements_at_the_highest_level() {
     let Some(server) = mysql() else { return };
     let dpm = legs(server, "");
     let mut number = 1_u32;
-    let value: String = std::iter::repeat_with(|| {
+    let piece: String = std::iter::repeat_with(|| {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         format!("{:02x}{}", number >> 24, number >> 30)
     })
-    .take(7 << 20)
+    .take(30_000)
     .collect();
+    // Repeated, or it would take its client a minute.
+    let value = piece.repeat(240);
     let said = Cli::client(Flavour::MySql, dpm.port())
         .args([
             "--compression-algorithms=zstd",
