@@ -77,7 +77,7 @@ pub struct Ground {
     pub server: Server,
     /// As the document calls it.
     pub title: String,
-    /// Its version, as it says it.
+    /// Its version, as its greeting says it.
     version: String,
     /// What accounts it can have.
     pub plugins: Vec<Plugin>,
@@ -143,7 +143,14 @@ impl Ground {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let server = Server::start_own(flavour, &options);
         let version = server.sql("SELECT VERSION()");
-        let (version, whole) = (version.trim(), version.trim().to_owned());
+        let version = version.trim();
+        // What it says in its greeting: before 11, with a version that old clients know in front.
+        let old = if flavour == Flavour::MariaDb {
+            "5.5.5-"
+        } else {
+            ""
+        };
+        let greeting = format!("{old}{version}");
         let version = version.split('-').next().unwrap_or_default();
         let family = if flavour.is_mariadb() {
             "MariaDB"
@@ -178,7 +185,7 @@ impl Ground {
             title: format!("{family} {version}"),
             plugins,
             ca: tls.ca.clone(),
-            version: whole,
+            version: greeting,
             file,
             root: Mutex::new(root),
             proxies: Vec::new(),

@@ -44,6 +44,12 @@ class Connector(jobs.DbApi):
         except Exception:
             pass
 
+    def query(self, conn, step):
+        if PURE and "/nowhere/" in step["sql"]:
+            # It sends nothing for a file that it does not find: the server waits until it loses patience.
+            raise jobs.Unsupported("no file")
+        return super().query(conn, step)
+
     def prepare(self, conn, step):
         cursor = conn.cursor(prepared=True)
         try:

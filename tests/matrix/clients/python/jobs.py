@@ -94,6 +94,8 @@ def main(driver):
                     said = getattr(driver, step["op"])(conn, step)
                 else:
                     said = "unsupported"
+            except Unsupported:
+                said = "unsupported"
             except Exception as e:
                 said = error(e)
                 driver.after_error(conn)
