@@ -75,7 +75,9 @@ local function start_logins(client, lookup, callbacks, certificate)
     local handshake = dpm.new_handshake_pkt(callbacks.server_version)
     -- MariaDB's clients of 11.4 and later go on with a certificate of nobody's only if they can see by
     -- the handshake that it will be proven, which this plugin cannot.
-    if not certificate then
+    if callbacks.auth_plugin then
+        handshake:auth_plugin(callbacks.auth_plugin)
+    elseif not certificate then
         handshake:auth_plugin("caching_sha2_password")
     end
     local verifier = dpm.new_verifier(handshake, callbacks.rsa_key and { rsa_key = callbacks.rsa_key })
@@ -156,7 +158,8 @@ end
 -- The callbacks are those of passthrough_new_clients, but for new_client(client, auth, ok): it is
 -- called when the password was right, and may return DPM_NOPROXY if it has sent an error instead of the
 -- packet `ok`, or will send one of the two later. It is called again when the client has changed its user.
--- Clients see a server of version callbacks.server_version, and some go by it.
+-- Clients see a server of version callbacks.server_version, whose usual method is callbacks.auth_plugin;
+-- some go by them.
 function clients.authenticate_new_clients(listener, callbacks, accounts)
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it

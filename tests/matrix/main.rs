@@ -142,20 +142,13 @@ fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
                 }
             }
         }
-        let connected = begun.elapsed();
         let mut seat = Seat {
             client: &mut client,
             ground,
             base: &base,
         };
         (row.battery, row.steps) = seat.battery(&row.cells);
-        println!(
-            "     {} {}: {:.1} until here, {:.1} after the battery",
-            kind.name,
-            ground.title,
-            connected.as_secs_f32(),
-            begun.elapsed().as_secs_f32()
-        );
+        report::say(kind.name, ground, "battery", &row.battery);
         rows.push(row);
     }
     println!(
@@ -186,7 +179,10 @@ impl Seat<'_> {
             "user": user, "password": PASSWORD, "database": self.base,
             "tls": tls, "ca": self.ground.ca, "compression": compression, "steps": steps,
         });
-        self.client.job(&job)
+        let answer = self.client.job(&job).to_string();
+        // Some errors say where the server is.
+        let answer = answer.replace(&format!("127.0.0.1:{}", self.ground.port(way)), "SERVER");
+        serde_json::from_str(&answer).unwrap_or(Value::String(answer))
     }
 
     /// Connects in one combination, directly and, if that works, in the other ways. Empty if it
@@ -252,6 +248,18 @@ impl Seat<'_> {
                 );
             }
             println!("{}", clip(&direct[0][1].to_string(), 600));
+        }
+        if direct[0].iter().any(|said| said.get("steps").is_none()) {
+            // Nothing to compare with, which is no success.
+            let failure = Some(format!(
+                "directly: {}",
+                clip(&direct[0][0].to_string(), 300)
+            ));
+            let failed = |way| Verdict {
+                way,
+                failure: failure.clone(),
+            };
+            return (PROXIED.map(failed).into(), 0);
         }
         let mut verdicts = Vec::new();
         for way in PROXIED {

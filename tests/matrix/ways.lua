@@ -102,7 +102,12 @@ if way == "accounts" then
         native = dpm.hash_pass and dpm.hash_pass(password),
         sha2_full = dpm.hash_pass and dpm.hash_pass(password, "caching_sha2_password"),
     }
-    local callbacks = { new_client = log_in_for, server_version = version }
+    local callbacks = {
+        new_client = log_in_for,
+        -- Both as the server's own greeting has them.
+        server_version = version,
+        auth_plugin = version:find("MariaDB") and "mysql_native_password" or "caching_sha2_password",
+    }
     dpml.authenticate_new_clients(listener, callbacks, function(user)
         local method = user:match("^a_(%l[%l%d]*_?%l*)")
         return kept[(method or ""):gsub("_$", "")] or { password = password }
