@@ -75,6 +75,9 @@ local function start_logins(client, lookup, callbacks, certificate)
     local handshake = dpm.new_handshake_pkt(callbacks.server_version)
     -- MariaDB's clients of 11.4 and later go on with a certificate of nobody's only if they can see by
     -- the handshake that it will be proven, which this plugin cannot.
+    for flag, offered in pairs(callbacks.capabilities or {}) do
+        handshake:server_capabilities(flag, offered)
+    end
     if callbacks.auth_plugin then
         handshake:auth_plugin(callbacks.auth_plugin)
     elseif not certificate then
@@ -159,7 +162,7 @@ end
 -- called when the password was right, and may return DPM_NOPROXY if it has sent an error instead of the
 -- packet `ok`, or will send one of the two later. It is called again when the client has changed its user.
 -- Clients see a server of version callbacks.server_version, whose usual method is callbacks.auth_plugin;
--- some go by them.
+-- some go by them. callbacks.capabilities is what it offers beyond or short of the usual: { flag = boolean }.
 function clients.authenticate_new_clients(listener, callbacks, accounts)
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it

@@ -10,7 +10,34 @@ local LOGIN_OPTIONS = {
     allow_cleartext = true, charset = true,
 }
 -- What is neither for dpm.new_login nor for dpm.connect.
-local OWN_OPTIONS = { host = true, port = true, path = true, callback = true, client = true }
+local OWN_OPTIONS = { host = true, port = true, path = true, callback = true, client = true, like = true }
+
+-- What is between a client and a server, and nothing of a leg's own.
+local SHARED_CAPABILITIES = {
+    "CLIENT_FOUND_ROWS", "CLIENT_LOCAL_FILES", "CLIENT_IGNORE_SPACE", "CLIENT_INTERACTIVE", "CLIENT_MULTI_STATEMENTS",
+    "CLIENT_MULTI_RESULTS", "CLIENT_PS_MULTI_RESULTS", "CLIENT_CAN_HANDLE_EXPIRED_PASSWORDS",
+    "CLIENT_SESSION_TRACK", "CLIENT_DEPRECATE_EOF", "CLIENT_QUERY_ATTRIBUTES",
+}
+local MARIADB_CAPABILITIES = {
+    "MARIADB_CLIENT_PROGRESS", "MARIADB_CLIENT_STMT_BULK_OPERATIONS", "MARIADB_CLIENT_EXTENDED_METADATA",
+    "MARIADB_CLIENT_BULK_UNIT_RESULTS",
+}
+
+-- Has `auth` ask for what both the client that sent `like` and the server of `handshake` know.
+local function ask_as(auth, like, handshake)
+    for _, name in ipairs(SHARED_CAPABILITIES) do
+        local flag = dpm[name]
+        auth:client_flags(flag, like:client_flags(flag) and handshake:server_capabilities(flag))
+    end
+    for _, name in ipairs(MARIADB_CAPABILITIES) do
+        local flag = dpm[name]
+        if like:client_flags(flag) and handshake:server_capabilities(flag) then
+            -- They go where MySQL's flag says that there is nothing.
+            auth:client_flags(dpm.CLIENT_LONG_PASSWORD, false)
+            auth:client_flags(flag, true)
+        end
+    end
+end
 
 -- Starts to connect; a host that begins with a slash is a unix socket. `from` is a table that may have
 -- options of dpm.connect beside the address, at 1 and 2; the PROXY protocol speaks of `client`, if
@@ -47,7 +74,12 @@ end
 -- The handshake, or one of the rounds behind the auth packet: another plugin is asked for, or the
 -- one in use is told more.
 local function answer_server(packet, server_id, server)
-    local answer, problem = logins[server_id].login:answer(packet, server)
+    local login = logins[server_id]
+    local answer, problem = login.login:answer(packet, server)
+    if answer and login.like then
+        ask_as(answer, login.like, packet)
+        login.like = nil -- the rounds behind the first are no auth packets
+    end
     if problem then
         return finish_login(server_id, errors.new(2059, "HY000", (problem:gsub("^a", "A"))))
     end
@@ -86,7 +118,8 @@ end
 -- Connects and logs in: connect_mysql_server{ host =, port =, path =, user =, pass =, db =,
 -- callback = } calls callback(server) or, if that fails, callback(nil, err). `path` is a unix
 -- socket and stands for host and port. Options of dpm.new_login and of dpm.connect can stand beside
--- these. Hold on to the server from then on, or it is collected.
+-- these. `like` is the auth packet of a client that the connection is for: the server is asked for the
+-- capabilities that this client has. Hold on to the server from then on, or it is collected.
 function servers.connect_mysql_server(options)
     local host, port = options.path or options.host or "127.0.0.1", options.port or 3306
     if type(options.callback) ~= "function" then
@@ -107,6 +140,7 @@ function servers.connect_mysql_server(options)
         server = server,
         address = host:sub(1, 1) == "/" and host or host .. ":" .. port,
         login = login,
+        like = options.like,
         callback = options.callback,
     }
     server:on_close(fail_login)

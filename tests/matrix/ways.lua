@@ -25,6 +25,9 @@ local function watch_everything(conn, side)
     end
 end
 
+-- Client id -> its auth packet: with a new user the client remains what it is.
+local first_auth = {}
+
 local held = {} -- client id -> its client and server, while they are connected
 
 -- What the legs of the clients really were: a client that falls back in silence would show the same
@@ -38,7 +41,7 @@ end
 
 local function close_pair(client_id)
     local pair = held[client_id]
-    held[client_id] = nil
+    held[client_id], first_auth[client_id] = nil, nil
     if pair then
         dpm.close(pair.client)
         if pair.server then dpm.close(pair.server) end
@@ -69,6 +72,7 @@ end
 -- The password was right: the client gets its OK when the server is there.
 local function log_in_for(client, auth, ok)
     local before = held[client:id()]
+    first_auth[client:id()] = first_auth[client:id()] or auth
     if before and before.server then
         local server = before.server
         before.server = nil
@@ -77,7 +81,7 @@ local function log_in_for(client, auth, ok)
     end
     dpml.connect_mysql_server {
         host = host, port = port, db = auth:databasename(), tls = server_options.tls,
-        charset = auth:charset_number(),
+        charset = auth:charset_number(), like = first_auth[client:id()],
         user = auth:user():gsub("^a_", "b_"), pass = password,
         callback = function(server, err)
             if client:close_reason() then
@@ -102,10 +106,17 @@ if way == "accounts" then
         native = dpm.hash_pass and dpm.hash_pass(password),
         sha2_full = dpm.hash_pass and dpm.hash_pass(password, "caching_sha2_password"),
     }
+    local offered = version:find("MariaDB") and {
+        [dpm.CLIENT_LONG_PASSWORD] = false, -- or MariaDB's own would not count
+        [dpm.MARIADB_CLIENT_EXTENDED_METADATA] = true,
+        [dpm.MARIADB_CLIENT_PROGRESS] = true,
+        [dpm.MARIADB_CLIENT_STMT_BULK_OPERATIONS] = true,
+    } or { [dpm.CLIENT_QUERY_ATTRIBUTES] = true }
     local callbacks = {
         new_client = log_in_for,
         -- Both as the server's own greeting has them.
         server_version = version,
+        capabilities = offered,
         auth_plugin = version:find("MariaDB") and "mysql_native_password" or "caching_sha2_password",
     }
     dpml.authenticate_new_clients(listener, callbacks, function(user)
