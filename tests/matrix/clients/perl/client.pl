@@ -70,6 +70,8 @@ sub step {
     my $op = $step->{op};
     return run($conn, $step->{sql}, 0) if $op eq 'query';
     return run($conn, "SELECT LENGTH('" . 'y' x $step->{n} . "')", 0) if $op eq 'big';
+    # DBD::MariaDB 1.22 does not come back from the second result.
+    return 'unsupported' if $op eq 'prepare' && $driver eq 'MariaDB' && $step->{sql} =~ /^CALL/;
     return run($conn, $step->{sql}, 1, map { parameter($_) } @{ $step->{params} }) if $op eq 'prepare';
     return $conn->ping ? 1 : 0 if $op eq 'ping';
     return (split /:/, $conn->{"${own}_stat"} // '')[0] if $op eq 'statistics';
