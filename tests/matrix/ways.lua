@@ -111,6 +111,7 @@ if way == "accounts" then
         [dpm.MARIADB_CLIENT_EXTENDED_METADATA] = true,
         [dpm.MARIADB_CLIENT_PROGRESS] = true,
         [dpm.MARIADB_CLIENT_STMT_BULK_OPERATIONS] = true,
+        [dpm.MARIADB_CLIENT_BULK_UNIT_RESULTS] = not version:find("^5%.5%.5%-"), -- from 11 on
     } or { [dpm.CLIENT_QUERY_ATTRIBUTES] = true }
     local callbacks = {
         new_client = log_in_for,
