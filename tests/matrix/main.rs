@@ -290,7 +290,7 @@ fn came_about(probe: &str, tls: &str, compression: &str) -> bool {
     // However the client shows it: as text, as hexadecimal digits, in a line or in a list.
     let words: Vec<&str> = probe
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .filter(|word| !["", "s", "x", "Value"].contains(word))
+        .filter(|word| !["", "s", "x", "Value", "String"].contains(word))
         .collect();
     let names = ["Compression", "436f6d7072657373696f6e"];
     let compressed = words

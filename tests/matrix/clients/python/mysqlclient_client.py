@@ -15,8 +15,11 @@ class MySQLClient(jobs.DbApi):
         options = dict(
             user=job["user"], password=job["password"], database=job["database"], charset="utf8mb4",
             local_infile=1, client_flag=CLIENT.MULTI_STATEMENTS, connect_timeout=20, autocommit=True,
-            read_timeout=60, write_timeout=60, compress=job["compression"] == "zlib",
+            read_timeout=60, write_timeout=60,
         )
+        if job["compression"] == "zlib":
+            # Whatever its value.
+            options["compress"] = True
         if job.get("socket"):
             options["unix_socket"] = job["socket"]
         else:
