@@ -149,8 +149,8 @@ pub fn check_public(pem: &[u8]) -> Result<(), RsaError> {
 }
 
 /// The key of this process, for clients that ask for one: made when it is first wanted, and the
-/// same from then on. Whoever sees the need coming calls this on a thread of its own, so that
-/// making it holds nobody up; who needs it meanwhile waits for it.
+/// same from then on. Whoever sees the need coming has it made on a thread of its own, so that
+/// making it holds nobody up (`proxy::prepare_own_key`); who needs it meanwhile waits for it.
 ///
 /// # Errors
 /// The library could not make one.

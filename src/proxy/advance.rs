@@ -1,9 +1,10 @@
 //! The hot path: taking packets off the front of what was read, and passing on what nobody wants
 //! to look at, in whole spans and before it is complete.
 
-use super::conn::{Conn, ConnId, Numbering, Role, Transit};
+use super::conn::{Conn, ConnId, Role};
 use super::core::Core;
 use super::exposure::Leg;
+use super::transit::Carried;
 use super::{negotiation, redirect, translation};
 use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
@@ -29,14 +30,6 @@ pub(super) enum Advance {
     TooLong(String),
     /// The connection is closing, or gone.
     Gone,
-}
-
-/// What became of a packet in transit.
-enum Carried {
-    /// More of it must come.
-    Partly(usize),
-    /// It is complete.
-    Done(Transit),
 }
 
 impl Core {
@@ -365,213 +358,6 @@ impl Core {
         let differ = a.capabilities() ^ b.capabilities();
         let differ = differ - negotiation::LEG - Capabilities::WISHES;
         !a.compressed() && !b.compressed() && Leg::of(a) == Leg::of(b) && differ.is_empty()
-    }
-
-    /// Sends a packet on its way whose head is known: both sessions take it. Returns the number
-    /// that its frame is to have.
-    fn set_out(
-        &mut self,
-        id: ConnId,
-        to: Option<ConnId>,
-        step: Step,
-        head: Head<'_>,
-    ) -> Result<Option<u8>, Advance> {
-        let broken = |why: String| Advance::Broken(why);
-        self.stats.packets += 1;
-        self.note_state(id, step.events);
-        let mut transit = Transit {
-            to: None,
-            left: HEADER + head.len,
-            split: head.len == MAX_PAYLOAD,
-            kind: step.kind,
-            last_seq: head.seq,
-            events: EventSet::NONE,
-            state: None,
-            done: false,
-            answered: step.kind != PacketKind::Command
-                || head
-                    .first()
-                    .is_some_and(|first| Com(first).expects_answer()),
-        };
-        let mut seq = None;
-        let mut conn = self.get_mut(id).ok_or(Advance::Gone)?;
-        let received = match &mut conn.role {
-            Role::Client(session) => session.receive(head),
-            Role::Server(session) => session.receive(head),
-            Role::Listener(_) => return Err(Advance::Gone),
-        };
-        received.map_err(|violation| broken(violation.to_string()))?;
-        if step.done && matches!(conn.role, Role::Server(_)) {
-            self.check_change(id);
-            conn = self.get_mut(id).ok_or(Advance::Gone)?;
-        }
-        let numbering = conn.numbering(step.kind, head.seq, head.seq);
-        if let Some(to) = to {
-            let (from, receiver) = self.pair_mut(id, to).ok_or(Advance::Gone)?;
-            conn = from;
-            let accepted = match &mut receiver.role {
-                Role::Client(session) if session.response().is_none() => {
-                    // It has asked for nothing, so nothing of this is for it.
-                    None
-                }
-                Role::Client(session) => {
-                    let sent = session.send(head, None).map_err(broken)?;
-                    transit.done = sent.done && step.done;
-                    if sent.done && !step.done {
-                        session.withhold_end();
-                        Some(EventSet::NONE)
-                    } else {
-                        Some(sent.events)
-                    }
-                }
-                Role::Server(session) => Some(
-                    match step.kind {
-                        PacketKind::Command => session.send_command(head),
-                        _ => session.send_data(head.len == 0),
-                    }
-                    .map_err(broken)?,
-                ),
-                Role::Listener(_) => None,
-            };
-            if let Some(events) = accepted {
-                transit.to = Some(to);
-                transit.events = receiver.armed.and(events);
-                transit.state = events.into_iter().last();
-                receiver.take_turn(numbering, Com(head.first().unwrap_or_default()));
-                let next = receiver.seq();
-                match numbering {
-                    Numbering::Restarts => *next = 0,
-                    Numbering::From(first) => *next = first,
-                    Numbering::GoesOn | Numbering::Ends => {}
-                }
-                seq = Some(*next);
-                *next = next.wrapping_add(1);
-            }
-        }
-        conn.transit = Some(transit);
-        if step.kind == PacketKind::Command {
-            self.stats.commands += 1;
-        }
-        Ok(seq)
-    }
-
-    /// Moves `at` over what is there of the packet in transit.
-    fn carry(&mut self, id: ConnId, data: &mut [u8], at: &mut usize) -> Carried {
-        loop {
-            let Some(conn) = self.get_mut(id) else {
-                return Carried::Partly(0);
-            };
-            let Some(transit) = &mut conn.transit else {
-                return Carried::Partly(0);
-            };
-            let there = data.len().saturating_sub(*at);
-            let step = transit.left.min(there);
-            transit.left -= step;
-            *at += step;
-            if transit.left > 0 {
-                return Carried::Partly(0);
-            }
-            if !transit.split {
-                return match conn.transit.take() {
-                    Some(transit) => Carried::Done(transit),
-                    None => Carried::Partly(0),
-                };
-            }
-            // A fragment behind a full one is never classified by its first byte.
-            let Some(header) = data.get(*at..).and_then(Header::parse) else {
-                return Carried::Partly(HEADER);
-            };
-            transit.left = HEADER + header.len;
-            transit.split = header.len == MAX_PAYLOAD;
-            transit.last_seq = header.seq;
-            let last_seq = header.seq;
-            conn.stream_seq = last_seq.wrapping_add(1);
-            let (to, kind) = (transit.to, transit.kind);
-            if !transit.split
-                && transit.answered
-                && let Some(session) = conn.client()
-            {
-                session.received_until(last_seq, kind);
-            }
-            if let Some(receiver) = to.and_then(|to| self.open_mut(to)) {
-                let next = receiver.seq();
-                let seq = *next;
-                *next = next.wrapping_add(1);
-                if let Some(number) = data.get_mut(*at + 3) {
-                    *number = seq;
-                }
-            }
-        }
-    }
-
-    /// A packet has been passed on to its end: what follows from that at its receiver?
-    fn arrive(&mut self, transit: &Transit) -> Option<Advance> {
-        let to = transit.to?;
-        let receiver = self.open_mut(to)?;
-        if transit.done
-            && let Some(session) = receiver.client()
-        {
-            session.finish_exchange();
-        }
-        if transit.state.is_some() {
-            receiver.info.state.set(transit.state);
-        }
-        let held_up = !receiver.deferred.is_empty();
-        if transit.done {
-            self.resume_client(to);
-        }
-        if held_up || !transit.events.is_empty() {
-            return Some(Advance::Arrived {
-                to,
-                events: transit.events,
-            });
-        }
-        None
-    }
-
-    /// The client may speak again: deal with what it has said meanwhile.
-    pub fn resume_client(&mut self, id: ConnId) {
-        self.check_change(id);
-        if self
-            .open(id)
-            .is_some_and(|conn| !conn.input.is_empty() || conn.readable || conn.hung_up)
-        {
-            self.schedule(id);
-        }
-    }
-
-    /// Keeps others from wiring into the middle of a packet that is in transit to `to`, and lets
-    /// through what they have wired once it is complete.
-    fn mark_inbound(&mut self, id: ConnId, to: ConnId) {
-        let in_transit = self
-            .get(id)
-            .and_then(|conn| conn.transit.as_ref())
-            .is_some_and(|transit| transit.to == Some(to));
-        let Some(receiver) = self.get_mut(to) else {
-            return;
-        };
-        if in_transit {
-            receiver.inbound = Some(id);
-        } else if receiver.inbound == Some(id) {
-            receiver.inbound = None;
-            self.release_deferred(to);
-        }
-    }
-
-    /// Queues what was wired to a connection while a packet was in transit to it.
-    pub fn release_deferred(&mut self, id: ConnId) {
-        let Some(conn) = self.get_mut(id) else {
-            return;
-        };
-        let deferred = std::mem::take(&mut conn.deferred);
-        if deferred.is_empty() {
-            return;
-        }
-        for packet in &deferred {
-            conn.queue(&packet.payload, packet.numbering);
-        }
-        self.after_queueing(id);
-        self.resume_client(id);
     }
 
     fn make_opaque(&mut self, a: ConnId, b: ConnId) {

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use super::channel::{Channel, Expect, Turn};
 use super::login_relay::LoginRelay;
 use super::options::Options;
+use super::transit::Transit;
 use crate::net::{Listener, Stream, TimerId, TlsClient, TlsInfo, TlsServer, TlsSession};
 use crate::session::{ClientSession, Event, EventSet, PacketKind, Response, ServerSession};
 use crate::wire::compressed::Algorithm;
@@ -124,28 +125,6 @@ pub(super) enum Role {
     Listener(u8),
     Client(ClientSession),
     Server(ServerSession),
-}
-
-/// A packet that is being passed on before all of it has come.
-#[derive(Debug)]
-pub(super) struct Transit {
-    /// Where it goes; `None`: nowhere.
-    pub to: Option<ConnId>,
-    /// Bytes left of the present frame.
-    pub left: usize,
-    /// Whether another frame follows this one.
-    pub split: bool,
-    /// The number of the present frame.
-    pub last_seq: u8,
-    pub kind: PacketKind,
-    /// What happens to the receiver when the packet is complete: what fires of that…
-    pub events: EventSet,
-    /// …and the state that it is in then.
-    pub state: Option<Event>,
-    /// The packet ends the receiving client's exchange.
-    pub done: bool,
-    /// A command that is answered (or no command).
-    pub answered: bool,
 }
 
 /// A packet that waits for another one, in transit to the same connection, to be complete.

@@ -18,12 +18,12 @@
 //! what a server said last. A script may send either something else than the other has sent.
 
 use std::borrow::Cow;
-use std::sync::Once;
 
 use super::conn::{Conn, ConnId, Numbering, Role};
 use super::core::Core;
 use super::exposure::{Legs, Method};
 use super::options::Cleartext;
+use super::own_key::prepare_own_key;
 use super::send::Packet;
 use super::take::Taken;
 use super::tls::without_proof;
@@ -316,19 +316,6 @@ impl LoginRelay {
             ),
         }
     }
-}
-
-/// Makes our key beside the loop, which it would hold up: it may be asked for soon.
-fn prepare_own_key() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let made = std::thread::Builder::new()
-            .name("rsa key".to_string())
-            .spawn(|| rsa::own_key().map(|_| ()));
-        if let Err(error) = made {
-            log::debug!("no thread to make a key on: {error}");
-        }
-    });
 }
 
 /// What came of handing a packet of a login over.

@@ -41,6 +41,7 @@ mod negotiation;
 mod noise;
 mod options;
 mod own_errors;
+mod own_key;
 mod packet;
 mod proxy_header;
 mod pump;
@@ -54,6 +55,7 @@ mod sockets;
 mod stats;
 mod take;
 mod tls;
+mod transit;
 mod translation;
 mod watched_rows;
 
@@ -66,6 +68,7 @@ pub use conn::{ConnId, ConnInfo, ConnKind};
 pub use error::ProxyError;
 pub use hooks::{Hooks, Incoming, Verdict};
 pub use options::{Cleartext, Compression, Options, Trusted};
+pub use own_key::prepare_own_key;
 pub use send::Packet;
 pub use stats::Stats;
 

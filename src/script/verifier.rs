@@ -1,7 +1,6 @@
 //! `dpm.new_verifier`: judging a client that logs in here.
 
 use std::cell::RefCell;
-use std::sync::Once;
 
 use mlua::{Lua, UserData, UserDataFields, Value};
 
@@ -12,8 +11,9 @@ use super::function::{Args, Methods, Raiser, nothing, one, string};
 use super::login_object::read_file;
 use super::object::Packet;
 use super::{convert, credential};
-use crate::auth::rsa::{self, KeyPair};
+use crate::auth::rsa::KeyPair;
 use crate::auth::{self, Check, Claim, Credential, Plugin};
+use crate::proxy::prepare_own_key;
 use crate::wire::{Auth, Capabilities, ChangeUser, Com, Command, Handshake, nonce};
 
 /// The method of a client that names none.
@@ -69,7 +69,8 @@ impl VerifierObject {
             _ => private_key(args)?,
         };
         if key.is_none() {
-            prepare_key();
+            // In which time no client should have to wait.
+            prepare_own_key();
         }
         let verifier = VerifierObject {
             greeting: greeting.auth_plugin.unwrap_or(USUAL.to_vec()),
@@ -205,22 +206,6 @@ impl VerifierObject {
             }
         })
     }
-}
-
-/// A key takes its time to make, in which no client should have to wait: it begins with the first
-/// verifier there is.
-fn prepare_key() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let made = std::thread::Builder::new()
-            .name("rsa-key".into())
-            .spawn(|| {
-                let _ = rsa::own_key();
-            });
-        if let Err(error) = made {
-            log::debug!("the RSA key is made when it is asked for: {error}");
-        }
-    });
 }
 
 fn default_plugin(greeting: &[u8]) -> &'static dyn Plugin {
