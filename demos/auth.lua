@@ -29,6 +29,7 @@ local function new_client(client, auth, ok)
     close_server(client_id)
     servers[client_id] = dpml.connect_mysql_server {
         host = host, port = port, user = user, pass = pass, db = database,
+        like = auth, charset = auth:charset_number(), -- it can do what this client can
         attributes = { proxied_user = auth:user() },
         callback = function(server, err)
             if client:close_reason() then return close_server(client_id) end

@@ -73,14 +73,14 @@ local MAX_FAILURES = 3 -- as in MariaDB: no guessing of passwords with COM_CHANG
 -- The rounds of one client's login, and of those that it asks for later.
 local function start_logins(client, lookup, callbacks, certificate)
     local handshake = dpm.new_handshake_pkt(callbacks.server_version)
-    -- MariaDB's clients of 11.4 and later go on with a certificate of nobody's only if they can see by
-    -- the handshake that it will be proven, which this plugin cannot.
     for flag, offered in pairs(callbacks.capabilities or {}) do
         handshake:server_capabilities(flag, offered)
     end
     if callbacks.auth_plugin then
         handshake:auth_plugin(callbacks.auth_plugin)
     elseif not certificate then
+        -- MariaDB's clients of 11.4 and later go on with a certificate of nobody's only if they can see by
+        -- the handshake that it will be proven, which this plugin cannot.
         handshake:auth_plugin("caching_sha2_password")
     end
     local verifier = dpm.new_verifier(handshake, callbacks.rsa_key and { rsa_key = callbacks.rsa_key })

@@ -335,6 +335,15 @@ both! {
                     assert_eq!(said, format!("{USER}@%\ttest\n"), "{user}");
                 }
             }
+            // The server knows what this client can do.
+            let file = process::folder("demo-auth").join("numbers");
+            std::fs::write(&file, "1\n2\n").unwrap();
+            let load = format!(
+                "CREATE TEMPORARY TABLE n (i INT); LOAD DATA LOCAL INFILE '{}' INTO TABLE n; SELECT SUM(i) FROM n",
+                file.display()
+            );
+            let said = client(flavour, "ann").args(["-D", "test", "--local-infile=1", "-e", &load]).ok();
+            assert_eq!(said, "3\n");
             let refused = client(flavour, "ann").arg("-pwrong").run();
             assert!(refused.err().contains("ERROR 1045 (28000)"), "{}", refused.err());
             let refused = client(flavour, USER).arg(format!("-p{PASSWORD}")).run();
