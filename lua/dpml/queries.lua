@@ -1,14 +1,22 @@
--- Running queries on a server and reading their results.
+-- Running commands on a server and reading their answers.
+--
+-- A *reader* is what an answer is read by. It may have, each of them optional:
+--   columns(self, fields)     a resultset begins; its columns as field:full() gives them
+--   row(self, values)         a row of it
+--   ending(self, ending)      a result is over: { warning_count, server_status } of a resultset, and
+--                             affected_rows, insert_id and message besides of what has no rows
+--   prepared(self, statement) the answer to COM_STMT_PREPARE
+--   finish(self, err)         the whole answer is there, or this error has ended it
 
 local callbacks = require "dpml.callbacks"
 local errors = require "dpml.errors"
 
 local queries = {}
 
-local jobs = {}    -- server id -> the queries it is working on, oldest first, and what to put back
+local jobs = {}    -- server id -> the commands it is working on, oldest first, and what to put back
 local watched = {} -- server id -> true once its death is ours to hear of
 
--- What comes in belongs to the oldest query: a server answers in order.
+-- What comes in belongs to the oldest command: a server answers in order.
 local function oldest(server_id)
     return jobs[server_id][1]
 end
@@ -21,49 +29,36 @@ local function release_if_idle(queue, server)
     end
 end
 
-local function close_statement(job)
-    local command = dpm.new_cmd_pkt()
-    command:command(dpm.COM_STMT_CLOSE)
-    command:statement_id(job.statement:statement_id())
-    -- A server that has died meanwhile has closed it, too.
-    pcall(dpm.wire_packet, job.server, command)
-end
-
-local function finish_query(server_id, err)
+local function finish_command(server_id, err)
     local queue = jobs[server_id]
     local job = table.remove(queue, 1)
-    if job.statement then
-        close_statement(job)
-    end
     release_if_idle(queue, job.server)
-    job.callback(server_id, job.query, job.first, err)
-    return dpm.DPM_NOPROXY
-end
-
-local function add_result(job, result)
-    if job.last then
-        job.last.next = result
-    else
-        job.first = result
+    if job.reader.finish then
+        job.reader:finish(err)
     end
-    job.last = result
+    return dpm.DPM_NOPROXY
 end
 
 local function read_rset(rset, server_id)
     local job = oldest(server_id)
-    job.rset = rset
-    add_result(job, { fields = {}, rows = {} })
+    job.rset, job.fields = rset, {}
     return dpm.DPM_NOPROXY
 end
 
 local function read_field(field, server_id)
     local job = oldest(server_id)
-    if job.preparing then
-        return dpm.DPM_NOPROXY
+    if job.rset then
+        job.rset:add_field(field)
+        job.fields[#job.fields + 1] = field:full()
     end
-    local fields = job.last.fields
-    job.rset:add_field(field)
-    fields[#fields + 1] = field:full()
+    return dpm.DPM_NOPROXY
+end
+
+local function read_columns_end(_, server_id)
+    local job = oldest(server_id)
+    if job.rset and job.reader.columns then
+        job.reader:columns(job.fields)
+    end
     return dpm.DPM_NOPROXY
 end
 
@@ -73,58 +68,47 @@ end
 
 local function read_row(row, server_id)
     local job = oldest(server_id)
-    local rows = job.last.rows
-    rows[#rows + 1] = job.rset:parse_row_array(row)
+    local reader = job.reader
+    if reader.row then
+        reader:row((job.rset:parse_row_array(row)))
+    end
     return dpm.DPM_NOPROXY
 end
 
 -- The packet is the EOF of a resultset, or an OK in a result's place.
 local function read_ending(packet, server_id)
     local job = oldest(server_id)
-    if job.rset then
-        job.rset = nil
-    else
-        add_result(job, {
-            affected_rows = packet:affected_rows(),
-            insert_id = packet:insert_id(),
-            message = packet:message(),
-        })
+    local ending = { warning_count = packet:warning_count(), server_status = packet:server_status() }
+    if not job.rset then
+        ending.affected_rows = packet:affected_rows()
+        ending.insert_id = packet:insert_id()
+        ending.message = packet:message()
     end
-    job.last.warning_count = packet:warning_count()
-    job.last.server_status = packet:server_status()
+    job.rset, job.fields = nil, nil
+    if job.reader.ending then
+        job.reader:ending(ending)
+    end
     return dpm.DPM_NOPROXY
 end
 
-local function read_statement(prepared, server_id)
-    oldest(server_id).statement = prepared
-    return dpm.DPM_NOPROXY
-end
-
--- The statement is prepared: it is executed behind whatever was asked meanwhile.
-local function execute_statement(server_id)
-    local queue = jobs[server_id]
+local function read_statement(statement, server_id)
     local job = oldest(server_id)
-    local encoded, command = pcall(job.statement.encode, job.statement, job.params, job.options)
-    if not encoded then
-        return finish_query(server_id, errors.new(2034, "HY000", command))
+    job.is_prepare = true
+    if job.reader.prepared then
+        job.reader:prepared(statement)
     end
-    table.remove(queue, 1)
-    job.preparing = nil
-    queue[#queue + 1] = job
-    dpm.wire_packet(job.server, command)
     return dpm.DPM_NOPROXY
 end
 
 local function read_last_ending(packet, server_id)
-    if oldest(server_id).preparing then
-        return execute_statement(server_id)
+    if not oldest(server_id).is_prepare then
+        read_ending(packet, server_id)
     end
-    read_ending(packet, server_id)
-    return finish_query(server_id)
+    return finish_command(server_id)
 end
 
 local function read_error(packet, server_id)
-    return finish_query(server_id, errors.from_packet(packet))
+    return finish_command(server_id, errors.from_packet(packet))
 end
 
 -- The server asks for a file that nobody here has: there is no way on but to hang up.
@@ -140,7 +124,7 @@ callbacks.register_callbacks(query_callbacks, {
     [dpm.MYS_SENT_PARAMS] = hold_back,
     [dpm.MYS_SENT_RSET] = read_rset,
     [dpm.MYS_SENDING_FIELDS] = read_field,
-    [dpm.MYS_SENT_FIELDS] = hold_back,
+    [dpm.MYS_SENT_FIELDS] = read_columns_end,
     [dpm.MYS_SENDING_ROWS] = read_row,
     [dpm.MYS_SENDING_EOF] = read_ending,
     [dpm.MYS_WAIT_CMD] = read_last_ending,
@@ -152,7 +136,7 @@ local function lost_connection(reason)
     return errors.new(2013, "HY000", "Lost connection to server during query (" .. reason .. ")")
 end
 
-local function fail_queries(server_id, server)
+local function fail_commands(server_id, server)
     local queue = jobs[server_id]
     jobs[server_id], watched[server_id] = nil, nil
     if not queue then
@@ -160,27 +144,30 @@ local function fail_queries(server_id, server)
     end
     local err = lost_connection(server and server:close_reason() or "closed")
     for _, job in ipairs(queue) do
-        job.callback(server_id, job.query, job.first, err)
+        if job.reader.finish then
+            job.reader:finish(err)
+        end
     end
 end
 
-local function new_command(number, sql)
+function queries.new_command(number, argument)
     local command = dpm.new_cmd_pkt()
     command:command(number)
-    command:argument(sql)
+    command:argument(argument or "")
     return command
 end
 
--- Sends the command that begins a job, and waits for its answer.
-local function begin(job, command)
-    local server = job.server
-    local id = server:id()
+-- Sends a command that is answered, and has `reader` read the answer. Returns the job, whose reader may be
+-- replaced by one that does not care. Commands may be given without waiting for the one before.
+function queries.run(server, command, reader)
+    -- The job holds the server, which must live as long as someone waits for its answer.
+    local id, job = server:id(), { server = server, reader = reader }
     if server:close_reason() then
-        job.callback(id, job.query, nil, errors.new(2006, "HY000", "Server has gone away"))
-        return
+        reader:finish(errors.new(2006, "HY000", "Server has gone away"))
+        return job
     end
     if not watched[id] then
-        server:on_close(fail_queries)
+        server:on_close(fail_commands)
         watched[id] = true
     end
 
@@ -193,12 +180,50 @@ local function begin(job, command)
     queue[#queue + 1] = job
 
     local sent, problem = pcall(dpm.wire_packet, server, command)
-    -- If sending closed the connection, the callback has already been told.
+    -- If sending closed the connection, the reader has already been told.
     if not sent and jobs[id] == queue then
         table.remove(queue)
         release_if_idle(queue, server)
         error(problem, 3)
     end
+    return job
+end
+
+-- The reader of those who want the whole answer in one piece.
+local Buffer = {}
+Buffer.__index = Buffer
+
+local function add_result(buffer, result)
+    if buffer.last then
+        buffer.last.next = result
+    else
+        buffer.first = result
+    end
+    buffer.last = result
+end
+
+function Buffer:columns(fields)
+    self.open = true
+    add_result(self, { fields = fields, rows = {} })
+end
+
+function Buffer:row(values)
+    local rows = self.last.rows
+    rows[#rows + 1] = values
+end
+
+function Buffer:ending(ending)
+    if self.open then
+        self.open = false
+        self.last.warning_count, self.last.server_status = ending.warning_count, ending.server_status
+    else
+        add_result(self, ending)
+    end
+end
+
+-- Its finish(self, err) is the caller's; self.first is then the result, with the `next` of it and so on.
+function queries.new_buffer(finish)
+    return setmetatable({ finish = finish }, Buffer)
 end
 
 -- Runs `query` and calls callback(server_id, query, result, err) when the whole answer is there.
@@ -207,23 +232,55 @@ end
 -- what came before the error, if anything did. Queries may be given without waiting for the one
 -- before: the server answers them in order.
 function queries.execute_query_buffered(server, query, callback)
-    -- The job holds the server, which must live as long as someone waits for its answer.
-    local job = { server = server, query = query, callback = callback }
-    begin(job, new_command(dpm.COM_QUERY, query))
+    local server_id = server:id()
+    queries.run(server, queries.new_command(dpm.COM_QUERY, query), queries.new_buffer(function(buffer, err)
+        callback(server_id, query, buffer.first, err)
+    end))
 end
 
--- Prepares `query`, executes it with `params` (nil and dpm.NULL are NULL) and closes it again; the
--- callback is the same. `options` are those of prepared:encode.
+-- A server that has died meanwhile has closed it, too.
+function queries.close_statement(server, statement)
+    local command = queries.new_command(dpm.COM_STMT_CLOSE)
+    command:statement_id(statement:statement_id())
+    pcall(dpm.wire_packet, server, command)
+end
+
+-- Prepares `query` and calls done(statement), or done(nil, err).
+function queries.prepare(server, query, done)
+    local statement
+    queries.run(server, queries.new_command(dpm.COM_STMT_PREPARE, query), {
+        prepared = function(_, prepared)
+            statement = prepared
+        end,
+        finish = function(_, err)
+            done(not err and statement or nil, err)
+        end,
+    })
+end
+
+-- Executes a statement with `params` (nil and dpm.NULL are NULL) and has `reader` read the answer.
+-- `options` are those of prepared:encode.
+function queries.execute(server, statement, params, options, reader)
+    local encoded, command = pcall(statement.encode, statement, params, options)
+    if encoded then
+        return queries.run(server, command, reader)
+    end
+    reader:finish(errors.new(2034, "HY000", command))
+end
+
+-- Prepares `query`, executes it with `params` and closes it again; the callback is that of
+-- execute_query_buffered.
 function queries.execute_prepared(server, query, params, callback, options)
-    local job = {
-        server = server,
-        query = query,
-        callback = callback,
-        params = params,
-        options = options,
-        preparing = true,
-    }
-    begin(job, new_command(dpm.COM_STMT_PREPARE, query))
+    local server_id = server:id()
+    queries.prepare(server, query, function(statement, problem)
+        if problem then
+            return callback(server_id, query, nil, problem)
+        end
+        queries.execute(server, statement, params, options, queries.new_buffer(function(buffer, err)
+            queries.close_statement(server, statement)
+            callback(server_id, query, buffer.first, err)
+        end))
+    end)
 end
 
 return queries
