@@ -5,25 +5,53 @@
 -- or from another library that does the same. What they keep of a connection is keyed by its id and
 -- dropped when they are done with it or when it closes, whichever comes first.
 
+local brokers = require "dpml.brokers"
 local callbacks = require "dpml.callbacks"
-local clients = require "dpml.clients"
+local databases = require "dpml.databases"
 local dump = require "dpml.dump"
 local errors = require "dpml.errors"
+local logins = require "dpml.logins"
+local passthrough = require "dpml.passthrough"
+local plugins = require "dpml.plugins"
 local queries = require "dpml.queries"
+local reload = require "dpml.reload"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
+local services = require "dpml.services"
+local tasks = require "dpml.tasks"
+local times = require "dpml.times"
 
 -- Scripts that say `require "dpml"` and no more find it as a global, as they always have.
 dpml = {
     register_callbacks = callbacks.register_callbacks,
+    -- to clients
     send_resultset = results.send_resultset,
     send_prepared = results.send_prepared,
+    send_ok = results.send_ok,
     send_error = errors.send_error,
+    new_error = errors.new_error,
+    -- to servers
     execute_query_buffered = queries.execute_query_buffered,
     execute_prepared = queries.execute_prepared,
     connect_mysql_server = servers.connect_mysql_server,
-    passthrough_new_clients = clients.passthrough_new_clients,
-    authenticate_new_clients = clients.authenticate_new_clients,
+    -- listeners
+    passthrough_new_clients = passthrough.passthrough_new_clients,
+    authenticate_new_clients = logins.authenticate_new_clients,
+    proxy_new_clients = brokers.proxy_new_clients,
+    accept_clients = services.accept_clients,
+    -- plug-ins
+    chain = plugins.chain,
+    reloadable = reload.reloadable,
+    -- tasks
+    spawn = tasks.spawn,
+    sleep = tasks.sleep,
+    wait_all = tasks.wait_all,
+    with_timeout = tasks.with_timeout,
+    connect = databases.connect,
+    -- the rest
     dump_table = dump.dump_table,
+    elapsed = times.elapsed,
+    duration = times.duration,
+    milliseconds = times.milliseconds,
 }
 return dpml

@@ -30,8 +30,8 @@ return function(accounts)
             examples[i] = accounts[user]
         end
     end
-    return function(user)
-        local credential, like = credential_of(user)
+    return function(user, client)
+        local credential, like = credential_of(user, client)
         return credential, like or examples[number_of(user, math.max(#examples, 1))]
     end
 end

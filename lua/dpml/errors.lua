@@ -2,7 +2,7 @@
 
 local errors = {}
 
--- The errors handed to callbacks are { errnum, sqlstate, message }, and print as MySQL's CLI would.
+-- Errors are { errnum, sqlstate, message }, and print as MySQL's CLI would.
 local error_meta = {
     __tostring = function(err)
         return ("ERROR %d (%s): %s"):format(err.errnum, err.sqlstate, err.message)
@@ -13,8 +13,39 @@ function errors.new(errnum, sqlstate, message)
     return setmetatable({ errnum = errnum, sqlstate = sqlstate, message = message }, error_meta)
 end
 
+-- For scripts, in the order that send_error has.
+function errors.new_error(sqlstate, errnum, message)
+    return errors.new(errnum, sqlstate, message)
+end
+
 function errors.from_packet(packet)
     return errors.new(packet:errnum(), packet:sqlstate(), packet:message())
+end
+
+-- Whatever was raised, as an error that can be sent to a client. What is none of ours has a place in
+-- a script in it, and perhaps worse: that is for the log and not for clients.
+function errors.presentable(err)
+    if getmetatable(err) == error_meta then
+        return err
+    end
+    return errors.new(1105, "HY000", "The proxy's script has failed; its log says why")
+end
+
+function errors.is_error(err)
+    return getmetatable(err) == error_meta
+end
+
+-- Servers' own numbers for what is interrupted: clients know them.
+function errors.timed_out(milliseconds)
+    local err = errors.new(3024, "HY000", ("Query execution was interrupted, %g ms exceeded"):format(milliseconds))
+    err.timed_out = true
+    return err
+end
+
+function errors.cancelled(reason)
+    local err = errors.new(1317, "70100", "Query execution was interrupted" .. (reason and ": " .. reason or ""))
+    err.cancelled = true
+    return err
 end
 
 function errors.send_error(conn, sqlstate, errnum, message)

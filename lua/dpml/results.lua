@@ -1,6 +1,8 @@
 -- Sending results to clients.
 
 local bit = require "bit"
+local errors = require "dpml.errors"
+local tasks = require "dpml.tasks"
 
 local results = {}
 
@@ -24,7 +26,9 @@ local function fill_ending(packet, result)
     return packet
 end
 
-local function send_ok(conn, result)
+-- Sends an OK: of { affected_rows, insert_id, message, warning_count }, all of them optional.
+function results.send_ok(conn, result)
+    result = result or {}
     local ok = fill_ending(dpm.new_ok_pkt(), result)
     ok:affected_rows(result.affected_rows or 0)
     ok:insert_id(result.insert_id or 0)
@@ -32,47 +36,190 @@ local function send_ok(conn, result)
     dpm.wire_packet(conn, ok)
 end
 
-local function new_field(column)
+-- Types ------------------------------------------------------------------------------------------
+
+local BINARY, TEXT = 63, 45 -- collations: binary, as numbers have it, and utf8mb4_general_ci
+
+-- How types widen: a column has the type of its widest value.
+local TINY = { rank = 1, type = dpm.MYSQL_TYPE_TINY, charset_number = BINARY, length = 1 }
+local LONGLONG = { rank = 2, type = dpm.MYSQL_TYPE_LONGLONG, charset_number = BINARY, length = 20 }
+local DOUBLE = { rank = 3, type = dpm.MYSQL_TYPE_DOUBLE, charset_number = BINARY, length = 22, decimals = 31 }
+local VAR_STRING = { rank = 4, type = dpm.MYSQL_TYPE_VAR_STRING, charset_number = TEXT }
+
+-- The type of a value; nil for NULL, which any type has.
+local function type_of(value)
+    local kind = type(value)
+    if value == nil or value == dpm.NULL then
+        return nil
+    elseif kind == "boolean" then
+        return TINY
+    elseif kind ~= "number" then
+        return VAR_STRING
+    end
+    return value == math.floor(value) and math.abs(value) < 2 ^ 53 and LONGLONG or DOUBLE
+end
+
+local function infer_type(rows, column)
+    local widest = nil
+    for _, row in ipairs(rows) do
+        local its_type = type_of(row[column])
+        if its_type and (not widest or its_type.rank > widest.rank) then
+            widest = its_type
+        end
+        if widest == VAR_STRING then
+            break
+        end
+    end
+    return widest or VAR_STRING
+end
+
+-- The definition of a column. Of which type it is, `rows` show where it is not said.
+local function new_field(column, number, rows)
     local field = dpm.new_field_pkt()
     if type(column) == "string" then
-        field:name(column, dpm.MYSQL_TYPE_VAR_STRING)
-    else
-        field:full(column)
+        column = { name = column }
     end
+    if not column.type then
+        local inferred = infer_type(rows, number)
+        field:full { type = inferred.type, charset_number = inferred.charset_number,
+            length = inferred.length, decimals = inferred.decimals }
+    end
+    field:full(column)
     return field
 end
 
-local function send_rows(conn, result)
+-- Back-pressure ------------------------------------------------------------------------------------
+
+local MUCH = 512 * 1024 -- bytes that may be queued; beyond this MY_DRAINED tells when there are few again
+
+local drained_by = {} -- connection id -> what goes on when its queue has drained, or it has closed
+local watched = {}    -- connection id -> true once its end is ours to hear of
+
+local function go_on(conn_id)
+    local resume = drained_by[conn_id]
+    drained_by[conn_id] = nil
+    if resume then
+        resume(true)
+    end
+end
+
+local draining = dpm.new_callback()
+draining:register(dpm.MY_DRAINED, go_on)
+
+-- Waits until a client has taken most of what is queued for it. Errors if it has left.
+local function wait_until_drained(conn)
+    if conn:pending() > MUCH then
+        local id, package = conn:id(), conn:package_register()
+        if not watched[id] then
+            watched[id] = true
+            conn:on_close(function()
+                watched[id] = nil
+                go_on(id)
+            end)
+        end
+        conn:package_register(draining)
+        tasks.await("send_resultset", function(resume)
+            drained_by[id] = resume
+            return function()
+                drained_by[id] = nil
+                conn:package_register(package)
+            end
+        end)
+        if not conn:close_reason() then
+            conn:package_register(package)
+        end
+    end
+    if conn:close_reason() then
+        error(("client %d has left before it had all its rows"):format(conn:id()), 0)
+    end
+end
+
+-- Sending ------------------------------------------------------------------------------------------
+
+local function send_columns(conn, columns, rows)
     local rset, fields = dpm.new_rset_pkt(), {}
-    for i, column in ipairs(result.fields) do
-        fields[i] = new_field(column)
+    for i, column in ipairs(columns) do
+        fields[i] = new_field(column, i, rows)
         rset:add_field(fields[i])
     end
-
     dpm.wire_packet(conn, rset)
     for _, field in ipairs(fields) do
         dpm.wire_packet(conn, field)
     end
     dpm.wire_packet(conn, dpm.new_eof_pkt())
+    return rset
+end
 
+local function send_array(conn, result)
+    local rows = result.rows or {}
+    local rset = send_columns(conn, result.fields, rows)
     -- A packet is encoded when it is wired, so that one object does for all the rows.
     local row = dpm.new_row_pkt()
-    for _, values in ipairs(result.rows or {}) do
+    for _, values in ipairs(rows) do
         rset:pack_row(row, values)
         dpm.wire_packet(conn, row)
     end
     dpm.wire_packet(conn, fill_ending(dpm.new_eof_pkt(), result))
 end
 
--- Sends { fields = { { name =, type = } | "name", ... }, rows = { { value, ... }, ... } }, where a
--- nil (or dpm.NULL) is SQL's NULL. A result without `fields` is sent as an OK. `result.next` is
--- another result to be sent after it.
-function results.send_resultset(conn, result)
+-- The first row shows the types; it is there before anything is sent, so that an error of the iterator's
+-- is an error of the query.
+local function send_stream(conn, result)
+    local next_row = result.rows
+    local values = next_row()
+    local rset = send_columns(conn, result.fields, { values })
+    local row = dpm.new_row_pkt()
+    while values do
+        rset:pack_row(row, values)
+        dpm.wire_packet(conn, row)
+        wait_until_drained(conn)
+        values = next_row()
+    end
+    dpm.wire_packet(conn, fill_ending(dpm.new_eof_pkt(), result))
+end
+
+local function send_all(conn, result)
     while result do
-        local send = result.fields and send_rows or send_ok
-        send(conn, result)
+        if not result.fields then
+            results.send_ok(conn, result)
+        elseif type(result.rows) == "function" then
+            send_stream(conn, result)
+        else
+            send_array(conn, result)
+        end
         result = result.next
     end
+end
+
+local function streams(result)
+    while result do
+        if type(result.rows) == "function" then
+            return true
+        end
+        result = result.next
+    end
+    return false
+end
+
+-- Sends { fields = { "name" | { name =, type =, … }, ... }, rows = { { value, ... }, ... } }, where a
+-- nil (or dpm.NULL) is SQL's NULL. A column whose type is not said has the one that its values need. A
+-- result without `fields` is sent as an OK. `result.next` is another result to be sent after it.
+--
+-- `rows` may also be a function that returns the next row, or nil at the end: it is asked for more as
+-- the client takes them, in a task, in which it may wait. Within a task this returns when all is sent,
+-- elsewhere at once.
+function results.send_resultset(conn, result)
+    if not streams(result) or tasks.in_task() then
+        return send_all(conn, result)
+    end
+    tasks.spawn(function()
+        local ok, problem = pcall(send_all, conn, result)
+        if not ok and not conn:close_reason() then
+            dpm.log("error", ("client %d: the rows of a result could not be had: %s"):format(
+                conn:id(), tostring(problem)))
+            results.end_answer(conn, problem)
+        end
+    end)
 end
 
 -- Answers a COM_STMT_PREPARE: the packet, then the definitions of its parameters and columns that
@@ -87,6 +234,15 @@ function results.send_prepared(conn, prepared)
         if count > 0 then
             dpm.wire_packet(conn, dpm.new_eof_pkt())
         end
+    end
+end
+
+-- An exchange cannot go on: the client gets the error, in the midst of rows, too, where servers
+-- send one.
+function results.end_answer(conn, err)
+    local shown = errors.presentable(err)
+    if not pcall(errors.send_error, conn, shown.sqlstate, shown.errnum, shown.message) then
+        dpm.close(conn)
     end
 end
 

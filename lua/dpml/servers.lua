@@ -56,6 +56,11 @@ function servers.connect(host, port, from, client)
     return dpm.connect(host, port or 3306, options)
 end
 
+-- The address as error messages have it.
+function servers.show_address(host, port)
+    return host:sub(1, 1) == "/" and host or host .. ":" .. (port or 3306)
+end
+
 local logins = {} -- server id -> what connect_mysql_server was given, while it is under way
 
 local function finish_login(server_id, err)
@@ -66,7 +71,7 @@ local function finish_login(server_id, err)
         login.callback(nil, err)
     else
         login.server:package_register(nil)
-        login.callback(login.server)
+        login.callback(login.server, nil, login.handshake)
     end
     return dpm.DPM_NOPROXY
 end
@@ -75,6 +80,7 @@ end
 -- one in use is told more.
 local function answer_server(packet, server_id, server)
     local login = logins[server_id]
+    login.handshake = login.handshake or packet
     local answer, problem = login.login:answer(packet, server)
     if answer and login.like then
         ask_as(answer, login.like, packet)
@@ -116,7 +122,7 @@ local function fail_login(server_id, server)
 end
 
 -- Connects and logs in: connect_mysql_server{ host =, port =, path =, user =, pass =, db =,
--- callback = } calls callback(server) or, if that fails, callback(nil, err). `path` is a unix
+-- callback = } calls callback(server, nil, handshake) or, if that fails, callback(nil, err). `path` is a unix
 -- socket and stands for host and port. Options of dpm.new_login and of dpm.connect can stand beside
 -- these. `like` is the auth packet of a client that the connection is for: the server is asked for the
 -- capabilities that this client has. Hold on to the server from then on, or it is collected.
@@ -138,7 +144,7 @@ function servers.connect_mysql_server(options)
     local server = servers.connect(host, port, for_connect, options.client)
     logins[server:id()] = {
         server = server,
-        address = host:sub(1, 1) == "/" and host or host .. ":" .. port,
+        address = servers.show_address(host, port),
         login = login,
         like = options.like,
         callback = options.callback,

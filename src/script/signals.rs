@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use mlua::{Function, Lua};
+use mlua::{Function, Lua, Value};
 
 use super::error::Answer;
 use super::fast::Target;
-use super::function::{Args, nothing};
+use super::function::{Args, nothing, one};
 use super::runtime::Runtime;
 
 /// The signals that a script can take.
@@ -18,7 +18,8 @@ const NAMES: [&str; 3] = ["HUP", "USR1", "USR2"];
 #[derive(Debug, Default)]
 pub struct SignalHandlers(RefCell<HashMap<&'static str, Function>>);
 
-/// `dpm.on_signal(name, fn or nil)`.
+/// `dpm.on_signal(name, fn or nil)`; without a second argument it returns the function in place, so that a
+/// library can call it, too.
 pub fn on_signal(runtime: &Runtime, args: &Args) -> Answer {
     let wanted = "\"HUP\", \"USR1\" or \"USR2\"";
     let name = args
@@ -28,8 +29,14 @@ pub fn on_signal(runtime: &Runtime, args: &Args) -> Answer {
     let Some(name) = known else {
         return Err(args.expected(0, "name", wanted));
     };
-    let function = args.function_or_nil(1, "function")?.cloned();
     let mut handlers = runtime.signals.0.borrow_mut();
+    if args.len() == 1 {
+        return one(handlers
+            .get(name)
+            .cloned()
+            .map_or(Value::Nil, Value::Function));
+    }
+    let function = args.function_or_nil(1, "function")?.cloned();
     match function {
         Some(function) => handlers.insert(name, function),
         None => handlers.remove(name),

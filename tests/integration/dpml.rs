@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::dpm::Launch;
 use crate::support::wire::{self, Answer, MockServer, Wire, caps, com};
 use crate::support::{
-    Cli, Dpm, Flavour, PASSWORD, Server, USER, both, eventually, mariadb, options, process,
+    Cli, Dpm, Flavour, PASSWORD, Server, USER, both, connect_as, mariadb, options, process,
 };
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;
@@ -665,9 +665,16 @@ fn clients_are_passed_through_without_any_callback() {
     server.kill();
     assert!(wire.closed());
     dpm.line("closing");
-    assert!(Wire::connect(dpm.port()).closed(), "nobody behind it");
-    eventually("both are told", || dpm.lines("closing").len() == 2);
+    let refused = connect_as(dpm.port(), USER, PASSWORD)
+        .unwrap_err()
+        .to_string();
+    let said = format!(
+        "ERROR 1105 (08S01): Can't connect to MySQL server on '127.0.0.1:{}' (Connection refused",
+        server.port
+    );
+    assert!(refused.contains(&said), "{refused}");
     dpm.wait_until_idle();
+    assert_eq!(dpm.lines("closing").len(), 1, "of those that got a server");
     dpm.assert_no_errors();
 }
 

@@ -34,6 +34,7 @@ mod secrets;
 mod servers;
 mod sockets;
 mod startup;
+mod tasks;
 mod tls;
 mod translation;
 mod unasked;

@@ -96,7 +96,7 @@ fn the_command_line_client_works() {
         ),
         (
             "SELECT USER(), CURRENT_USER(), DATABASE()",
-            "dpm@127.0.0.1\tdpm@localhost\tNULL",
+            "dpm@127.0.0.1\tdpm@%\tNULL",
         ),
         (
             "SELECT @@max_allowed_packet, @@session.autocommit",

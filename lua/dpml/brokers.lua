@@ -1,0 +1,128 @@
+-- Clients that log in at the proxy, and get a server connection that the proxy has logged in.
+
+local clients = require "dpml.clients"
+local errors = require "dpml.errors"
+local logins = require "dpml.logins"
+local plugins = require "dpml.plugins"
+local servers = require "dpml.servers"
+
+local brokers = {}
+
+local OPTIONS = {
+    users = true, authenticate = true, backend = true,
+    server_version = true, auth_plugin = true, capabilities = true, rsa_key = true,
+}
+
+-- Tries one login after the other; done(server) or done(nil, err).
+local function connect_in_turn(list, at, common, done)
+    local options = {}
+    for _, from in ipairs { common, list[at] } do
+        for name, value in pairs(from) do
+            options[name] = value
+        end
+    end
+    function options.callback(server, err)
+        if server or not list[at + 1] then
+            return done(server, err)
+        end
+        dpm.log("warn", ("%s; trying the next server"):format(tostring(err)))
+        connect_in_turn(list, at + 1, common, done)
+    end
+    servers.connect_mysql_server(options)
+end
+
+-- Logs the clients of `listener` in against `users` or authenticate(user, client), as accept_clients
+-- does, and gives each a connection to a server as `backend` says: a table of connect_mysql_server's
+-- options, a list of those, which are tried in turn, or a function (client, auth) that returns one or the
+-- other. Commands and results are shown to `plugin`.
+function brokers.proxy_new_clients(listener, plugin, options)
+    for name in pairs(options) do
+        if not OPTIONS[name] then
+            error(("proxy_new_clients: there is no option %s"):format(tostring(name)), 2)
+        end
+    end
+    local backend = options.backend
+    if type(backend) ~= "table" and type(backend) ~= "function" then
+        error("proxy_new_clients: backend: expected a table or a function, got " .. type(backend), 2)
+    end
+    local pairs_of = {} -- client id -> { server =, plugin = }
+
+    -- The end of a pair, or of what there is of it.
+    local function part(client_id, client)
+        local pair = pairs_of[client_id]
+        pairs_of[client_id] = nil
+        if pair and pair.server then
+            dpm.proxy_disconnect(pair.server) -- or the client would be told that its server has died
+            dpm.close(pair.server)
+            if pair.plugin.closing then
+                pair.plugin.closing(client_id, client)
+            end
+        end
+    end
+
+    -- It gets its OK once there is a server; and a new one with each new user, so that nothing of the one
+    -- before is left.
+    local function new_client(client, auth, ok)
+        local client_id = client:id()
+        part(client_id, client)
+        local choice = backend
+        if type(backend) == "function" then
+            choice = backend(client, auth)
+        end
+        if not choice then
+            errors.send_error(client, "28000", 1045, "There is no server for this user")
+            return dpm.DPM_NOPROXY
+        end
+        local pair = {}
+        pairs_of[client_id] = pair
+        local common = { db = auth:databasename(), like = auth, charset = auth:charset_number(),
+            attributes = { proxied_user = auth:user() } }
+        connect_in_turn(choice[1] and choice or { choice }, 1, common, function(server, err)
+            if pairs_of[client_id] ~= pair then
+                return server and dpm.close(server)
+            elseif err then
+                pairs_of[client_id] = nil
+                return errors.send_error(client, err.sqlstate, err.errnum, err.message)
+            end
+            pair.server, pair.plugin = server, plugins.of_client(plugin, client, server)
+            server:on_close(function()
+                if pairs_of[client_id] == pair then
+                    pairs_of[client_id] = nil
+                    clients.close_held(client_id)
+                end
+            end)
+            dpm.wire_packet(client, ok)
+            dpm.proxy_connect(client, server)
+            plugins.watch_results(pair.plugin, client, server)
+            if pair.plugin.new_client then
+                pair.plugin.new_client(client, server)
+            end
+        end)
+        return dpm.DPM_NOPROXY
+    end
+
+    logins.authenticate_new_clients(listener, {
+        new_client = new_client,
+        new_command = function(cmd, client_id, client)
+            local pair = pairs_of[client_id]
+            if not pair then
+                errors.send_error(client, "HY000", 1105, "There is no server for this user")
+                return dpm.DPM_NOPROXY
+            end
+            return plugins.show_command(pair.plugin, pair.server, cmd, client_id, client)
+        end,
+        finished_command = function(client_id, client)
+            local pair = pairs_of[client_id]
+            if pair and pair.plugin.finished_command then
+                pair.plugin.finished_command(client_id, client)
+            end
+        end,
+        closing = part,
+        server_version = options.server_version,
+        auth_plugin = options.auth_plugin,
+        capabilities = options.capabilities,
+        rsa_key = options.rsa_key,
+    }, options.users or options.authenticate)
+end
+
+return brokers

@@ -1,0 +1,481 @@
+-- Connections to servers for tasks: what waits underneath reads as if it blocked.
+--
+-- One exchange at a time: tasks that share a connection wait for each other. Whoever gives up an
+-- exchange (a time-out, a cancelled task) leaves a connection on which an answer is still to come; it
+-- is of use again when that has been read to its end, for which its query is killed from a side
+-- connection.
+
+local errors = require "dpml.errors"
+local queries = require "dpml.queries"
+local servers = require "dpml.servers"
+local tasks = require "dpml.tasks"
+
+local databases = {}
+
+local Database = {}
+Database.__index = Database
+
+local RECOVERY_SECONDS = 5 -- then a connection whose answer does not come is closed
+
+-- Whose turn it is ------------------------------------------------------------------------------
+
+local function remove(list, value)
+    for i, each in ipairs(list) do
+        if each == value then
+            return table.remove(list, i)
+        end
+    end
+end
+
+-- Waits for the connection's turn. Rows whose own task wants to do something else are not wanted any
+-- more: it has left the loop, or will be told there.
+local function acquire(db, what)
+    local rows = db.rows
+    if rows and (rows.task == tasks.current(what, 3) or rows.task:is_over()) then
+        rows:let_go()
+    end
+    while db.busy do
+        tasks.await(what, function(resume)
+            db.waiting[#db.waiting + 1] = resume
+            return function()
+                remove(db.waiting, resume)
+            end
+        end)
+    end
+    db.busy = true
+end
+
+local function release(db)
+    db.busy = false
+    local resume = table.remove(db.waiting, 1)
+    if resume then
+        resume(true)
+    end
+end
+
+-- Tells who had its turn how it ended, and has the next one begin: in that order, and whoever has waited comes
+-- before who asks again.
+local function hand_over(db, resume, ...)
+    if db.waiting[1] then
+        resume(...)
+        release(db)
+    else
+        release(db)
+        resume(...)
+    end
+end
+
+-- Kills the query that the connection works on, and calls done() when that has been said or failed.
+local function kill_query(db, done)
+    local options = {}
+    for name, value in pairs(db.options) do
+        options[name] = value
+    end
+    options.db = nil
+    function options.callback(side, err)
+        if err then
+            return done()
+        end
+        queries.execute_query_buffered(side, "KILL QUERY " .. db.thread_id, function()
+            dpm.close(side)
+            done()
+        end)
+    end
+    servers.connect_mysql_server(options)
+end
+
+-- Reads the rest of an answer that nobody waits for any more, and then lets others have their turn. A
+-- KILL that comes late hits what is run next: that is an empty statement.
+local function recover(db, job)
+    local timer, left = dpm.new_timer(), 2
+    local function settled()
+        timer:cancel()
+        release(db)
+    end
+    local function one_more()
+        left = left - 1
+        if left == 0 then
+            queries.run(db.server, queries.new_command(dpm.COM_QUERY, "DO 0"), { finish = settled })
+        end
+    end
+    timer:schedule(RECOVERY_SECONDS, 0, function()
+        timer:cancel()
+        dpm.close(db.server)
+    end)
+    local statement
+    job.reader = {
+        prepared = function(_, prepared)
+            statement = prepared
+        end,
+        finish = function()
+            if statement then
+                queries.close_statement(db.server, statement)
+            end
+            one_more()
+        end,
+    }
+    db.server:resume()
+    kill_query(db, one_more)
+end
+
+-- One exchange: begin(resume) sends something and returns its job.
+local function exchange(db, what, options, begin)
+    return tasks.within(options and options.timeout, function()
+        acquire(db, what)
+        local begun = false
+        local ok, value = pcall(tasks.await, what, function(resume)
+            local job = begin(function(...)
+                hand_over(db, resume, ...)
+            end)
+            begun = true
+            return function()
+                recover(db, job)
+            end
+        end)
+        if ok then
+            return value
+        end
+        if not begun then
+            release(db)
+        end
+        error(value, 0)
+    end)
+end
+
+-- Lends the connection to start(server, resume), which is over when it calls resume; it returns what gives
+-- up what it has begun.
+function Database:lend(what, start)
+    acquire(self, what)
+    local lent = true
+    local function give_back()
+        if lent then
+            lent = false
+            release(self)
+        end
+    end
+    local ok, value = pcall(tasks.await, what, function(resume)
+        return start(self.server, function(...)
+            give_back()
+            resume(...)
+        end)
+    end)
+    give_back()
+    if not ok then
+        error(value, 0)
+    end
+    return value
+end
+
+-- Results ---------------------------------------------------------------------------------------
+
+-- What makes row.name of row[n].
+local function row_meta(fields)
+    local numbers = {}
+    for i = #fields, 1, -1 do
+        numbers[fields[i].name] = i
+    end
+    return {
+        __index = function(row, name)
+            local number = numbers[name]
+            return number and rawget(row, number)
+        end,
+    }
+end
+
+local function names_of(fields)
+    local names = {}
+    for i, field in ipairs(fields) do
+        names[i] = field.name
+    end
+    return names
+end
+
+-- Makes of a buffered result what tasks are given; of all that follow it, too.
+local function present(result)
+    local each = result
+    while each do
+        each.warnings = each.warning_count
+        each.columns, each.rows = {}, each.rows or {}
+        if each.fields then
+            each.columns = names_of(each.fields)
+            local meta = row_meta(each.fields)
+            for _, row in ipairs(each.rows) do
+                setmetatable(row, meta)
+            end
+        end
+        each = each.next
+    end
+    return result
+end
+
+local function buffer_for(resume)
+    return queries.new_buffer(function(buffer, err)
+        if err then
+            resume(false, err)
+        else
+            resume(true, present(buffer.first))
+        end
+    end)
+end
+
+-- Rows that come one by one. The server is not read from while too many of them wait.
+local Rows = {}
+Rows.__index = Rows
+
+local MANY, FEW = 512, 128
+
+function Rows:columns(fields)
+    self.results = (self.results or 0) + 1
+    if self.results == 1 then
+        self.meta = row_meta(fields)
+    end
+end
+
+function Rows:row(values)
+    if self.results > 1 then
+        return -- of another result
+    end
+    self.last = self.last + 1
+    self[self.last] = setmetatable(values, self.meta)
+    if self.resume then
+        self.resume(true)
+    elseif self.last - self.first >= MANY and not self.paused then
+        self.paused = true
+        self.db.server:pause()
+    end
+end
+
+function Rows:finish(err)
+    self.over, self.err = true, err
+    self.db.rows = nil
+    hand_over(self.db, self.resume or function() end, true)
+end
+
+local function wait_for_row(rows)
+    tasks.await("db:each", function(resume)
+        rows.resume = resume
+        return function()
+            rows.gone = "they were given up"
+            rows.db.rows = nil
+            recover(rows.db, rows.job)
+        end
+    end)
+end
+
+-- The next row, or nil.
+function Rows:next()
+    while self.first > self.last do
+        if self.gone then
+            error(errors.new(2014, "HY000", "Commands out of sync: of the rows of db:each, " .. self.gone), 0)
+        elseif self.err then
+            error(self.err, 0)
+        elseif self.over then
+            return nil
+        end
+        local ok, err = pcall(tasks.within, self.timeout, wait_for_row, self)
+        self.resume = nil
+        if not ok then
+            error(err, 0)
+        end
+    end
+    local row = self[self.first]
+    self[self.first] = nil
+    self.first = self.first + 1
+    if self.paused and self.last - self.first < FEW then
+        self.paused = false
+        self.db.server:resume()
+    end
+    return row
+end
+
+-- Somebody else wants the connection: whoever has left the loop does not come back for the rest.
+function Rows:let_go()
+    self.db.rows = nil
+    self.gone = "the rest has been dropped, as another command has followed"
+    self.job.reader = {
+        finish = function()
+            release(self.db)
+        end,
+    }
+    self.first, self.last = 1, 0
+    self.db.server:resume()
+end
+
+-- An iterator; begin(rows) sends something and returns its job.
+local function each(db, options, begin)
+    acquire(db, "db:each")
+    local rows = { db = db, task = tasks.current("db:each"), first = 1, last = 0, timeout = options and options.timeout }
+    setmetatable(rows, Rows)
+    db.rows = rows
+    local ok, job = pcall(begin, rows)
+    if not ok then
+        db.rows = nil
+        release(db)
+        error(job, 0)
+    end
+    rows.job = job
+    return function()
+        return rows:next()
+    end
+end
+
+-- Statements ------------------------------------------------------------------------------------
+
+local Statement = {}
+Statement.__index = Statement
+
+-- Executes it with an array of values (nil and dpm.NULL are NULL); the result is that of db:query.
+function Statement:execute(params, options)
+    return exchange(self.db, "statement:execute", options, function(resume)
+        return queries.execute(self.db.server, self.statement, params or {}, nil, buffer_for(resume))
+    end)
+end
+
+-- The rows, one by one, as with db:each.
+function Statement:each(params, options)
+    return each(self.db, options, function(rows)
+        return queries.execute(self.db.server, self.statement, params or {}, nil, rows)
+    end)
+end
+
+-- The server forgets it, once it has answered what it was asked before.
+function Statement:close()
+    queries.close_statement(self.db.server, self.statement)
+end
+
+local function execute_once(statement, params, reader)
+    local job = queries.execute(statement.db.server, statement.statement, params, nil, reader)
+    statement:close()
+    return job
+end
+
+-- Databases -------------------------------------------------------------------------------------
+
+-- Runs `sql`, with `params` as a prepared statement. Returns { columns, rows, affected_rows, insert_id,
+-- warnings, … }; raises the server's error. `options` may have a `timeout` in milliseconds.
+function Database:query(sql, params, options)
+    if not params then
+        return exchange(self, "db:query", options, function(resume)
+            return queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), buffer_for(resume))
+        end)
+    end
+    return tasks.within(options and options.timeout, function()
+        local statement = self:prepare(sql)
+        return exchange(self, "db:query", nil, function(resume)
+            return execute_once(statement, params, buffer_for(resume))
+        end)
+    end)
+end
+
+-- for row in db:each(sql) do … end: one row at a time, however many there are. Only of the first
+-- result, if there are several. The timeout is for each row.
+function Database:each(sql, params, options)
+    if params then
+        local statement = self:prepare(sql, options)
+        return each(self, options, function(rows)
+            return execute_once(statement, params, rows)
+        end)
+    end
+    return each(self, options, function(rows)
+        return queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), rows)
+    end)
+end
+
+-- Prepares a statement, to be executed more than once.
+function Database:prepare(sql, options)
+    local statement = exchange(self, "db:prepare", options, function(resume)
+        return queries.prepare(self.server, sql, function(prepared, err)
+            resume(not err, err or prepared)
+        end)
+    end)
+    return setmetatable({ db = self, statement = statement }, Statement)
+end
+
+local function command(db, what, number, argument, options)
+    exchange(db, what, options, function(resume)
+        return queries.run(db.server, queries.new_command(number, argument), {
+            finish = function(_, err)
+                resume(not err, err)
+            end,
+        })
+    end)
+end
+
+-- Asks the server whether it is there.
+function Database:ping(options)
+    command(self, "db:ping", dpm.COM_PING, nil, options)
+end
+
+-- Changes the database.
+function Database:use(name, options)
+    command(self, "db:use", dpm.COM_INIT_DB, name, options)
+end
+
+function Database:begin(options)
+    self:query("START TRANSACTION", nil, options)
+end
+
+function Database:commit(options)
+    self:query("COMMIT", nil, options)
+end
+
+function Database:rollback(options)
+    self:query("ROLLBACK", nil, options)
+end
+
+-- Returns what fn(db) returns, within a transaction: committed, or rolled back if fn fails.
+function Database:transaction(fn)
+    self:begin()
+    local result = { pcall(fn, self) }
+    if result[1] then
+        self:commit()
+        return unpack(result, 2, table.maxn(result))
+    end
+    if self:is_open() then
+        pcall(self.rollback, self)
+    end
+    error(result[2], 0)
+end
+
+function Database:is_open()
+    return self.server:close_reason() == nil
+end
+
+-- Takes leave of the server. What other tasks wait for on this connection fails.
+function Database:close()
+    if self:is_open() then
+        if not self.busy then
+            pcall(dpm.wire_packet, self.server, queries.new_command(dpm.COM_QUIT))
+        end
+        dpm.close(self.server)
+    end
+end
+
+-- Connects and logs in; the options are those of connect_mysql_server, and a `timeout`.
+function databases.connect(options)
+    local login = {}
+    for name, value in pairs(options) do
+        login[name] = value
+    end
+    login.timeout = nil
+    local db = setmetatable({ options = login, busy = false, waiting = {} }, Database)
+    tasks.within(options.timeout, tasks.await, "dpml.connect", function(resume)
+        local attempt = {}
+        for name, value in pairs(login) do
+            attempt[name] = value
+        end
+        function attempt.callback(server, err, handshake)
+            if server then
+                db.server, db.thread_id, db.version = server, handshake:thread_id(), handshake:server_version()
+            end
+            resume(not err, err)
+        end
+        local server = servers.connect_mysql_server(attempt)
+        return function()
+            dpm.close(server)
+        end
+    end)
+    return db
+end
+
+return databases

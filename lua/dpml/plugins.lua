@@ -1,0 +1,193 @@
+-- Plug-ins: tables of callbacks for a client and what its server answers.
+--
+-- A plug-in may have, each of them optional:
+--   new_client(client, server)             the two are linked
+--   new_command(cmd, client_id, client)    a command of the client's
+--   new_result(rset, client_id, client)    a resultset of the server's begins
+--   new_field(field, client_id, client)    a column of it
+--   new_row(row, client_id, client, rset)  a row of it
+--   finished_result(packet, client_id, client)  the eof or ok that ends a result
+--   failed_command(err, client_id, client) the error that ends an answer
+--   finished_command(client_id, client)    the answer is complete, whoever gave it
+--   closing(client_id, client)             the client leaves
+-- Those with a packet return a verdict, or the packets that are sent instead of this one.
+--
+-- A plug-in may also be a function (client, server) that gives each client a table of its own.
+
+local plugins = {}
+
+-- The callbacks that a plug-in has for a client.
+function plugins.of_client(plugin, client, server)
+    if type(plugin) == "function" then
+        return plugin(client, server) or {}
+    end
+    return plugin
+end
+
+-- Result callbacks by the state of the server that they are for. The last two have other ways here.
+local states = {
+    new_result = { dpm.MYS_SENT_RSET },
+    new_field = { dpm.MYS_SENDING_FIELDS },
+    new_row = { dpm.MYS_SENDING_ROWS },
+    finished_result = { dpm.MYS_SENDING_EOF, dpm.MYS_WAIT_CMD },
+    failed_command = { dpm.MYS_RECV_ERR },
+}
+
+-- Whether a plug-in wants to see anything of what the server answers.
+function plugins.wants_results(plugin)
+    for name in pairs(states) do
+        if plugin[name] then
+            return true
+        end
+    end
+    return false
+end
+
+-- Sends what a callback has returned: the verdict on the original, or what goes in its place.
+local function apply(conn, first, ...)
+    if type(first) ~= "userdata" then
+        return first
+    end
+    for i = 1, select("#", ...) + 1 do
+        dpm.wire_packet(conn, i == 1 and first or (select(i - 1, ...)))
+    end
+    return dpm.DPM_NOPROXY
+end
+
+-- Shows a command to a plug-in, and returns the verdict. A command that it returns is sent to the server
+-- instead of the client's own.
+function plugins.show_command(plugin, server, cmd, client_id, client)
+    if plugin.new_command then
+        return apply(server, plugin.new_command(cmd, client_id, client))
+    end
+end
+
+-- Has what a server answers to the client shown to the plug-in. What it does not ask for is not
+-- registered: a state without a callback costs nothing.
+function plugins.watch_results(plugin, client, server)
+    local client_id = client:id()
+    local rset, columns_known
+    for name, its_states in pairs(states) do
+        local callback = plugin[name]
+        for _, state in ipairs(callback and name ~= "new_row" and its_states or {}) do
+            server:register(state, function(packet)
+                return apply(client, callback(packet, client_id, client))
+            end)
+        end
+    end
+    local new_result, new_field, new_row = plugin.new_result, plugin.new_field, plugin.new_row
+    if not new_row then
+        return
+    end
+    -- A row is taken apart by its resultset, which must know the columns.
+    server:register(dpm.MYS_SENT_RSET, function(packet)
+        rset, columns_known = packet, 0
+        return new_result and apply(client, new_result(packet, client_id, client))
+    end)
+    server:register(dpm.MYS_SENDING_FIELDS, function(field)
+        if rset then
+            columns_known = columns_known + 1
+            rset:add_field(field)
+        end
+        return new_field and apply(client, new_field(field, client_id, client))
+    end)
+    server:register(dpm.MYS_SENDING_ROWS, function(row)
+        return apply(client, new_row(row, client_id, client, rset))
+    end)
+end
+
+-- Chains ----------------------------------------------------------------------------------------
+
+local function links_with(links, name)
+    local having = {}
+    for _, link in ipairs(links) do
+        having[#having + 1] = link[name]
+    end
+    return #having > 0 and having or nil
+end
+
+-- A command goes from link to link until one stops it; each sees what the one before has made of it.
+local function chain_commands(callbacks)
+    return function(cmd, client_id, client)
+        local changed = false
+        for _, callback in ipairs(callbacks) do
+            local verdict = callback(cmd, client_id, client)
+            if type(verdict) == "userdata" then
+                cmd, changed = verdict, true
+            elseif verdict == dpm.DPM_NOPROXY or verdict == dpm.DPM_FLUSH_DISCONNECT then
+                return verdict
+            end
+        end
+        return changed and cmd or dpm.DPM_OK
+    end
+end
+
+-- So does a packet of the server's; one may become several, or none.
+local function chain_packets(callbacks)
+    local function pass(at, out, client_id, client, rset, packet, ...)
+        if select("#", ...) > 0 then
+            pass(at, out, client_id, client, rset, packet)
+            return pass(at, out, client_id, client, rset, ...)
+        end
+        local callback = callbacks[at]
+        if not callback then
+            out[#out + 1] = packet
+            return
+        end
+        local function deal_with(first, ...)
+            if type(first) == "userdata" then
+                return pass(at + 1, out, client_id, client, rset, first, ...)
+            elseif first ~= dpm.DPM_NOPROXY then
+                return pass(at + 1, out, client_id, client, rset, packet)
+            end
+        end
+        return deal_with(callback(packet, client_id, client, rset))
+    end
+    return function(packet, client_id, client, rset)
+        local out = {}
+        pass(1, out, client_id, client, rset, packet)
+        if #out == 1 and out[1] == packet then
+            return dpm.DPM_OK
+        elseif #out == 0 then
+            return dpm.DPM_NOPROXY
+        end
+        return unpack(out)
+    end
+end
+
+local function call_each(callbacks)
+    return function(...)
+        for _, callback in ipairs(callbacks) do
+            callback(...)
+        end
+    end
+end
+
+local compositions = {
+    new_client = call_each, new_command = chain_commands,
+    new_result = chain_packets, new_field = chain_packets, new_row = chain_packets,
+    finished_result = chain_packets, failed_command = chain_packets,
+    finished_command = call_each, closing = call_each,
+}
+
+-- One plug-in of several: each sees commands and results in the order of the list.
+function plugins.chain(list)
+    for i, plugin in ipairs(list) do
+        if type(plugin) ~= "table" and type(plugin) ~= "function" then
+            error(("dpml.chain: link %d: expected a plug-in, got %s"):format(i, type(plugin)), 2)
+        end
+    end
+    return function(client, server)
+        local links, chained = {}, {}
+        for i, plugin in ipairs(list) do
+            links[i] = plugins.of_client(plugin, client, server)
+        end
+        for name, compose in pairs(compositions) do
+            local callbacks = links_with(links, name)
+            chained[name] = callbacks and (#callbacks == 1 and callbacks[1] or compose(callbacks))
+        end
+        return chained
+    end
+end
+
+return plugins

@@ -1,0 +1,110 @@
+-- Plug-ins from a file that is read again when it changes.
+
+local plugins = require "dpml.plugins"
+
+local reload = {}
+
+local SECONDS = 2
+
+local reloadables = {} -- all that there are: HUP is for all of them
+
+-- The file as it is now: its bytes, or nil and why not.
+local function read(path)
+    local file, problem = io.open(path, "rb")
+    if not file then
+        return nil, problem
+    end
+    local source = file:read("*a")
+    file:close()
+    return source
+end
+
+-- A plug-in of the source, that has passed its own test; or nil and why not.
+local function load_plugin(source, path)
+    local chunk, problem = loadstring(source, "@" .. path)
+    if not chunk then
+        return nil, problem
+    end
+    local ok, plugin, selftest = xpcall(chunk, debug.traceback)
+    if not ok then
+        return nil, plugin
+    elseif type(plugin) ~= "table" and type(plugin) ~= "function" then
+        return nil, path .. ": expected a plug-in to be returned, got " .. type(plugin)
+    end
+    selftest = selftest or type(plugin) == "table" and plugin.selftest
+    if selftest then
+        local passed, result, why = xpcall(selftest, debug.traceback)
+        if not passed or result == false then
+            return nil, path .. ": its selftest has failed: " .. tostring(why or result)
+        end
+    end
+    return plugin
+end
+
+-- Reads the file if it is another one than last time, and takes it if it is any good.
+local function refresh(self)
+    local source, problem = read(self.path)
+    if source == self.source and problem == self.problem then
+        return
+    end
+    self.source, self.problem = source, problem
+    local plugin
+    if source then
+        plugin, problem = load_plugin(source, self.path)
+    end
+    if plugin then
+        self.plugin, self.version = plugin, self.version + 1
+        dpm.log("info", ("%s: version %d is in use for new clients"):format(self.path, self.version))
+    else
+        dpm.log("error", ("%s cannot be used, and version %d stays: %s"):format(
+            self.path, self.version, tostring(problem)))
+    end
+end
+
+local hup_taken = false
+
+-- HUP is the script's, too: what it has registered before goes on being called.
+local function take_hup()
+    if hup_taken then
+        return
+    end
+    hup_taken = true
+    local before = dpm.on_signal("HUP")
+    dpm.on_signal("HUP", function()
+        for _, each in ipairs(reloadables) do
+            refresh(each)
+        end
+        if before then
+            before()
+        end
+    end)
+end
+
+-- The plug-in that the file at `path` returns. The file is looked at every `interval` seconds (2 if not
+-- said), and at once on HUP; clients that come after it has changed get the new version, and those that
+-- are there keep the one that they began with. A file that cannot be loaded, or whose `selftest` (in the
+-- table that it returns, or its second result) fails or returns false, is an error in the log, and the
+-- version before it stays. At the start it is an error.
+function reload.reloadable(path, interval)
+    local self = { path = path, version = 0 }
+    local source, problem = read(path)
+    if source then
+        self.source = source
+        self.plugin, problem = load_plugin(source, path)
+    end
+    if not self.plugin then
+        error(problem, 2)
+    end
+    self.version = 1
+    reloadables[#reloadables + 1] = self
+    take_hup()
+    local milliseconds = math.max(1, math.ceil((interval or SECONDS) * 1000))
+    dpm.new_timer():schedule(math.floor(milliseconds / 1000), milliseconds % 1000, function()
+        refresh(self)
+    end)
+    return function(client, server)
+        return plugins.of_client(self.plugin, client, server)
+    end
+end
+
+return reload

@@ -1,0 +1,209 @@
+-- Services that speak MySQL: clients log in at the proxy, and a script answers them.
+
+local clients = require "dpml.clients"
+local errors = require "dpml.errors"
+local logins = require "dpml.logins"
+local results = require "dpml.results"
+local session_state = require "dpml.session_state"
+local sessions = require "dpml.sessions"
+local tasks = require "dpml.tasks"
+
+local services = {}
+
+local STARTED = dpm.monotonic()
+
+local OPTIONS = {
+    users = true, authenticate = true, new_client = true, new_command = true, handler = true,
+    finished_command = true, closing = true, use_database = true,
+    version_comment = true, server_version = true, auth_plugin = true, capabilities = true, rsa_key = true,
+}
+
+-- Has the session in another database, unless the service refuses it.
+local function use_database(service, session, name)
+    local refusal = service.use_database and service.use_database(name, session.client, session)
+    if refusal then
+        return results.end_answer(session.client, refusal)
+    end
+    session.database = name
+    results.send_ok(session.client)
+end
+
+-- Runs what a service does for a command, as a task. What it returns, if anything, is the answer, and
+-- so is the error that it raises.
+local function answer_by(fn, client, ...)
+    tasks.spawn(function(...)
+        local ok, result = pcall(fn, ...)
+        if not ok and not errors.is_error(result) and not client:close_reason() then
+            dpm.log("error", ("client %d: its command has failed: %s"):format(client:id(), tostring(result)))
+        end
+        if client:close_reason() then
+            return
+        elseif not ok then
+            results.end_answer(client, result)
+        elseif type(result) == "table" then
+            results.send_resultset(client, result)
+        end
+    end, ...)
+end
+
+local function statistics(client)
+    local counters, packet = dpm.stats(), dpm.new_stats_pkt()
+    -- Worded as a server's, of which clients cut the uptime.
+    packet:message(("Uptime: %d  Threads: %d  Questions: %d"):format(
+        math.floor((dpm.monotonic() - STARTED) / 1000), counters.clients, counters.commands))
+    dpm.wire_packet(client, packet)
+end
+
+local commands = {
+    [dpm.COM_PING] = function(_, session)
+        results.send_ok(session.client)
+    end,
+    [dpm.COM_RESET_CONNECTION] = function(_, session)
+        results.send_ok(session.client)
+    end,
+    [dpm.COM_INIT_DB] = function(service, session, cmd)
+        use_database(service, session, cmd:argument())
+    end,
+    [dpm.COM_SET_OPTION] = function(_, session)
+        dpm.wire_packet(session.client, dpm.new_eof_pkt())
+    end,
+    [dpm.COM_STATISTICS] = function(_, session)
+        statistics(session.client)
+    end,
+    [dpm.COM_FIELD_LIST] = function(_, session, cmd)
+        local message = ("Table '%s' doesn't exist"):format(cmd:argument():match("^%Z*"))
+        errors.send_error(session.client, "42S02", 1146, message)
+    end,
+    [dpm.COM_QUIT] = function(_, session)
+        dpm.close(session.client)
+    end,
+    [dpm.COM_STMT_PREPARE] = function(_, session)
+        errors.send_error(session.client, "HY000", 1295,
+            "This command is not supported in the prepared statement protocol yet")
+    end,
+    -- These expect no answer, not even that there are no statements here.
+    [dpm.COM_STMT_CLOSE] = function() end,
+    [dpm.COM_STMT_SEND_LONG_DATA] = function() end,
+}
+
+-- Queries that are about the session alone, and USE.
+local function answer_query(service, session, cmd)
+    local sql = session_state.trim(cmd:argument())
+    local result = session_state.answer(sql, session.scope)
+    if result then
+        results.send_resultset(session.client, result)
+        return true
+    end
+    local database = sql:match("^[Uu][Ss][Ee]%s+`?([^`]+)`?$")
+    if database then
+        use_database(service, session, database)
+        return true
+    end
+end
+
+local function new_session(service, client)
+    local session = { client = client }
+    session.scope = session_state.scope(session, service.server_version, service.version_comment)
+    return session
+end
+
+-- Serves the clients of `listener` without a database. `users` are accounts as authenticate_new_clients
+-- takes them; or authenticate(user, client) returns a user's credential, for which it may wait.
+--
+-- What clients ask about their session is answered; everything else is a command for
+--   new_command(cmd, client, session), a task of its own for each: it sends an answer, or returns a
+--     result, or raises an error;
+--   or handler(session), one task for the whole of a client: for cmd in session:commands() do … end.
+-- `session` has client, auth, user and database, and room for more.
+--
+-- Optional: new_client(client, session), which may return an error to send the client away;
+-- use_database(name, client, session), likewise; finished_command(client, session),
+-- closing(client, session).
+function services.accept_clients(listener, options)
+    for name in pairs(options) do
+        if not OPTIONS[name] then
+            error(("accept_clients: there is no option %s"):format(tostring(name)), 2)
+        end
+    end
+    if (options.users == nil) == (options.authenticate == nil) then
+        error("accept_clients: who may log in? One of users and authenticate must be given", 2)
+    end
+    if (options.new_command == nil) == (options.handler == nil) then
+        error("accept_clients: who answers? One of new_command and handler must be given", 2)
+    end
+    local service = setmetatable({
+        version_comment = options.version_comment or "dpm",
+        server_version = options.server_version or dpm.new_handshake_pkt():server_version(),
+    }, { __index = options })
+    local by_client = {} -- client id -> its session
+
+    -- Called again when a client has changed its user.
+    local function new_client(client, auth, ok)
+        local known = by_client[client:id()]
+        local session, database = known or new_session(service, client), auth:databasename()
+        session.auth, session.user, session.database = auth, auth:user(), database ~= "" and database or nil
+        local refusal = service.new_client and service.new_client(client, session)
+        if not refusal and session.database and service.use_database then
+            refusal = service.use_database(session.database, client, session)
+        end
+        if refusal then
+            results.end_answer(client, refusal)
+            return dpm.DPM_NOPROXY
+        end
+        by_client[client:id()] = session
+        dpm.wire_packet(client, ok)
+        if service.handler and not known then
+            sessions.start(session, service.handler)
+        end
+        return dpm.DPM_NOPROXY
+    end
+
+    local function new_command(cmd, client_id, client)
+        local session = by_client[client_id]
+        local command = commands[cmd:command()]
+        if command then
+            command(service, session, cmd)
+        elseif cmd:command() ~= dpm.COM_QUERY or not answer_query(service, session, cmd) then
+            if service.handler then
+                sessions.deliver(session, cmd)
+            else
+                answer_by(service.new_command, client, cmd, client, session)
+            end
+        end
+        return dpm.DPM_NOPROXY
+    end
+
+    local function finished_command(client_id, client)
+        local session = by_client[client_id]
+        if service.handler then
+            sessions.finished(session)
+        end
+        if service.finished_command then
+            service.finished_command(client, session)
+        end
+    end
+
+    local function closing(client_id, client)
+        local session = by_client[client_id]
+        by_client[client_id] = nil
+        if session and service.handler then
+            sessions.closed(session)
+        end
+        if session and service.closing then
+            service.closing(client, session)
+        end
+    end
+
+    logins.authenticate_new_clients(listener, {
+        new_client = new_client,
+        new_command = new_command,
+        finished_command = (service.handler or service.finished_command) and finished_command,
+        closing = closing,
+        server_version = options.server_version,
+        auth_plugin = options.auth_plugin,
+        capabilities = options.capabilities,
+        rsa_key = options.rsa_key,
+    }, options.users or options.authenticate)
+end
+
+return services

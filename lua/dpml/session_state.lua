@@ -1,0 +1,136 @@
+-- What clients ask on their own, before a person has typed anything: their session and the server's
+-- variables. A service that is no database answers it from here.
+
+local expressions = require "dpml.expressions"
+
+local session_state = {}
+
+local VARIABLES = {
+    auto_increment_increment = 1,
+    autocommit = 1,
+    character_set_client = "utf8mb4",
+    character_set_connection = "utf8mb4",
+    character_set_database = "utf8mb4",
+    character_set_results = "utf8mb4",
+    character_set_server = "utf8mb4",
+    collation_connection = "utf8mb4_general_ci",
+    collation_database = "utf8mb4_general_ci",
+    collation_server = "utf8mb4_general_ci",
+    init_connect = "",
+    interactive_timeout = 28800,
+    license = "BSD-3-Clause",
+    lower_case_table_names = 0,
+    max_allowed_packet = 16777216,
+    net_buffer_length = 16384,
+    net_write_timeout = 60,
+    performance_schema = 0,
+    query_cache_size = 0,
+    query_cache_type = "OFF",
+    sql_mode = "",
+    system_time_zone = "UTC",
+    time_zone = "SYSTEM",
+    transaction_isolation = "REPEATABLE-READ",
+    transaction_read_only = 0,
+    tx_isolation = "REPEATABLE-READ",
+    tx_read_only = 0,
+    wait_timeout = 28800,
+}
+
+-- What queries of a session may ask for by name; `version` and `comment` are what it says it is.
+function session_state.scope(session, version, comment)
+    local variables = setmetatable({ version = version, version_comment = comment }, { __index = VARIABLES })
+    local functions = {
+        CONNECTION_ID = function() return session.client:id() end,
+        CURRENT_USER = function() return session.user .. "@%" end,
+        DATABASE = function() return session.database end,
+        NOW = function() return os.date("%Y-%m-%d %H:%M:%S") end,
+        USER = function() return session.user .. "@" .. session.client:socket_address() end,
+        VERSION = function() return version end,
+    }
+    functions.SCHEMA, functions.SESSION_USER, functions.SYSTEM_USER = functions.DATABASE, functions.USER, functions.USER
+    return { variables = variables, functions = functions }
+end
+
+-- LIKE's pattern as Lua's.
+local function lua_pattern(like)
+    local escaped = like:lower():gsub("\\([_%%])", "%1"):gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", function(c)
+        return c == "%" and ".*" or "%" .. c
+    end)
+    return "^" .. escaped:gsub("_", ".") .. "$"
+end
+
+-- The result of SHOW VARIABLES, SHOW STATUS and their like, of those names that `sql` asks for with LIKE.
+function session_state.name_value_result(values, sql)
+    local like, rows = sql:match("[Ll][Ii][Kk][Ee]%s+['\"](.-)['\"]%s*$"), {}
+    local pattern = like and lua_pattern(like) or ""
+    for name, value in pairs(values) do
+        if name:lower():find(pattern) then
+            rows[#rows + 1] = { name, tostring(value) }
+        end
+    end
+    table.sort(rows, function(a, b) return a[1] < b[1] end)
+    return { fields = { "Variable_name", "Value" }, rows = rows }
+end
+
+local function show_variables(sql, scope)
+    local all = { version = scope.variables.version, version_comment = scope.variables.version_comment }
+    for name, value in pairs(VARIABLES) do
+        all[name] = value
+    end
+    return session_state.name_value_result(all, sql)
+end
+
+local function succeed()
+    return {}
+end
+
+local function no_warnings()
+    return { fields = { "Level", "Code", "Message" }, rows = {} }
+end
+
+-- The first pattern that matches the query, as simplify() leaves it, has it.
+local answers = {
+    { "^SHOW%s+VARIABLES%f[%W]", show_variables },
+    { "^SHOW%s+WARNINGS%f[%W]", no_warnings },
+    { "^SHOW%s+ERRORS%f[%W]", no_warnings },
+    -- Clients set their character set, autocommit and the like before they do anything else, and
+    -- some end a transaction in any case.
+    { "^SET%s", succeed },
+    { "^BEGIN$", succeed },
+    { "^START%s+TRANSACTION%f[%W]", succeed },
+    { "^COMMIT$", succeed },
+    { "^ROLLBACK$", succeed },
+    { "^SELECT%f[%W]", function(sql, scope)
+        local result, looked_up = expressions.select(sql:match("^%a+%s*(.*)$"), scope)
+        return looked_up == true and result or nil
+    end },
+}
+
+-- Without the comment that says who asks, with which some clients and frameworks begin, and without the
+-- semicolon.
+function session_state.trim(sql)
+    return sql:gsub("^%s*/%*[^!].-%*/", ""):match("^%s*(.-)[%s;]*$")
+end
+
+-- Session or global, the answer is the same.
+local scopes = { SESSION = true, LOCAL = true, GLOBAL = true }
+
+-- In capitals, with the comments opened that only some servers obey, as in SHOW /*!50002 GLOBAL */ STATUS.
+function session_state.simplify(sql)
+    local simple = sql:upper():gsub("/%*!%d*(.-)%*/", "%1")
+    return (simple:gsub("^(SHOW%s+)(%a+)%s+", function(show, word)
+        return scopes[word] and show or nil
+    end))
+end
+
+-- The answer to a query that is about the session alone; nil if it is about something else.
+function session_state.answer(sql, scope)
+    local simple = session_state.simplify(sql)
+    for _, answer in ipairs(answers) do
+        if simple:find(answer[1]) then
+            return answer[2](sql, scope)
+        end
+    end
+end
+
+return session_state

@@ -1,0 +1,122 @@
+-- A client of a service, whose handler is one task: for cmd in session:commands() do … end.
+
+local errors = require "dpml.errors"
+local results = require "dpml.results"
+local tasks = require "dpml.tasks"
+
+local sessions = {}
+
+local Session = {}
+Session.__index = Session
+
+-- Runs the handler of a client that has logged in.
+function sessions.start(session, handler)
+    setmetatable(session, Session)
+    local client = session.client
+    tasks.spawn(function()
+        local ok, problem = pcall(handler, session)
+        if not ok and not errors.is_error(problem) then
+            dpm.log("error", ("client %d: its handler has failed: %s"):format(client:id(), tostring(problem)))
+        end
+        if client:close_reason() then
+            return
+        end
+        if not ok and session.unanswered then
+            results.end_answer(client, problem)
+        end
+        dpm.close(client)
+    end)
+end
+
+local function wake(session)
+    local resume = session.resume
+    session.resume = nil
+    if resume then
+        resume(true)
+    end
+end
+
+-- A command has come. There is never more than one: the next is not read before this one's answer.
+function sessions.deliver(session, cmd)
+    session.command, session.unanswered = cmd, true
+    wake(session)
+end
+
+-- The answer to the command is complete.
+function sessions.finished(session)
+    session.unanswered = false
+    if session.when_finished then
+        session.when_finished(true)
+    end
+end
+
+-- The client has left.
+function sessions.closed(session)
+    session.unanswered, session.gone = false, true
+    wake(session)
+    if session.when_finished then
+        session.when_finished(true)
+    end
+end
+
+-- An iterator over the client's commands, which ends when the client leaves. Each must be answered before the
+-- next is asked for; one that was not gets an error.
+function Session:commands()
+    return function()
+        if self.unanswered and not self.command then
+            self:send_error("HY000", 1105, "The proxy's script has no answer to this command")
+        end
+        while not self.command do
+            if self.gone then
+                return nil
+            end
+            tasks.await("session:commands", function(resume)
+                self.resume = resume
+            end)
+        end
+        local cmd = self.command
+        self.command = nil
+        return cmd
+    end
+end
+
+function Session:id()
+    return self.client:id()
+end
+
+function Session:send_ok(result)
+    results.send_ok(self.client, result)
+end
+
+function Session:send_error(sqlstate, errnum, message)
+    errors.send_error(self.client, sqlstate, errnum, message)
+end
+
+function Session:send_resultset(result)
+    results.send_resultset(self.client, result)
+end
+
+-- Has the database `db` (dpml.connect) answer a command, past Lua, and returns when it has. Connect it
+-- with like = session.auth, so that what it answers can go to this client.
+function Session:forward(cmd, db)
+    db:lend("session:forward", function(server, resume)
+        dpm.proxy_connect(self.client, server)
+        self.when_finished = resume
+        dpm.wire_packet(server, cmd)
+        return function()
+            -- Half an answer has no end that the client would understand.
+            dpm.close(self.client)
+        end
+    end)
+    self.when_finished = nil
+    if db:is_open() then
+        dpm.proxy_disconnect(db.server)
+    end
+end
+
+-- Sends the client away.
+function Session:close()
+    dpm.close(self.client)
+end
+
+return sessions

@@ -1,0 +1,288 @@
+-- Tasks: straight-line code that waits. Each is a coroutine; whatever it waits for is a callback
+-- underneath.
+--
+-- One task runs at a time, until it waits. One that becomes ready meanwhile has its turn afterwards,
+-- so that no task is ever resumed from inside of another, however callbacks nest.
+
+local errors = require "dpml.errors"
+
+local tasks = {}
+
+local Task = {}
+Task.__index = Task
+
+local running                        -- the task that has its turn
+local queue, first, last = {}, 1, 0  -- those that are ready
+local in_turn = false
+
+local function pack(...)
+    return { n = select("#", ...), ... }
+end
+
+-- A task is `state`: "ready", "running", "waiting", "done" or "failed".
+local function settle(task, ok, ...)
+    local waiters = task.waiters
+    task.waiters, task.fn, task.arguments = nil, nil, nil
+    if ok then
+        task.state, task.results = "done", pack(...)
+    else
+        task.state, task.err = "failed", (...)
+        if not waiters and not task.cancelled then
+            dpm.log("error", ("a task has failed, and nobody waits for it: %s\n%s"):format(
+                tostring(task.err), debug.traceback(task.coroutine)))
+        end
+    end
+    task.coroutine = nil
+    for _, tell in ipairs(waiters or {}) do
+        tell()
+    end
+end
+
+local function after_step(task, ok, ...)
+    running = nil
+    if coroutine.status(task.coroutine) == "dead" then
+        settle(task, ok, ...)
+    elseif task.state ~= "waiting" then
+        settle(task, false, "a task has yielded by itself: only what dpml has to wait for may yield in it")
+    end
+end
+
+local function step(task)
+    running = task
+    if task.arguments then
+        local arguments = task.arguments
+        task.arguments, task.state = nil, "running"
+        after_step(task, coroutine.resume(task.coroutine, unpack(arguments, 1, arguments.n)))
+    else
+        local ok, value = task.ok, task.value
+        task.ok, task.value, task.state = nil, nil, "running"
+        after_step(task, coroutine.resume(task.coroutine, ok, value))
+    end
+end
+
+local function make_ready(task)
+    last = last + 1
+    queue[last] = task
+    if in_turn then
+        return
+    end
+    in_turn = true
+    while first <= last do
+        local next_task = queue[first]
+        queue[first] = nil
+        first = first + 1
+        if next_task.state == "ready" then -- and not cancelled before it began
+            step(next_task)
+        end
+    end
+    first, last, in_turn = 1, 0, false
+end
+
+local function wake(task, ok, value)
+    task.interrupt, task.state = nil, "ready"
+    task.ok, task.value = ok, value
+    make_ready(task)
+end
+
+-- Runs fn(...) as a task, at once, or when the task that is running waits. Returns the task.
+function tasks.spawn(fn, ...)
+    if type(fn) ~= "function" then
+        error("dpml.spawn: expected a function, got " .. type(fn), 2)
+    end
+    local task = setmetatable({ state = "ready", coroutine = coroutine.create(fn), arguments = pack(...) }, Task)
+    make_ready(task)
+    return task
+end
+
+-- Whether this is called by a task.
+function tasks.in_task()
+    return running ~= nil and coroutine.running() == running.coroutine
+end
+
+-- The task that calls this.
+function tasks.current(what, level)
+    if not tasks.in_task() then
+        error(what .. " waits, and so must be called inside of dpml.spawn", (level or 1) + 1)
+    end
+    return running
+end
+
+-- Waits until the function that `start` is given is called, as resume(true, value) or
+-- resume(false, err), and returns the value or raises the error. What `start` returns is called as
+-- give_up(err) if the task is interrupted meanwhile.
+function tasks.await(what, start)
+    local task = tasks.current(what, 3)
+    local doomed = task.doomed
+    if doomed then
+        task.doomed = nil
+        error(doomed, 0)
+    end
+    local state, ok, value = "starting", nil, nil
+    local give_up = start(function(success, result)
+        if state == "starting" then
+            state, ok, value = "over", success, result
+        elseif state == "waiting" then
+            state = "over"
+            wake(task, success, result)
+        end
+    end)
+    if state == "starting" then
+        state = "waiting"
+        task.state = "waiting"
+        task.interrupt = function(err)
+            state = "over"
+            if give_up then
+                give_up(err)
+            end
+            wake(task, false, err)
+        end
+        ok, value = coroutine.yield()
+    end
+    if not ok then
+        error(value, 0)
+    end
+    return value
+end
+
+-- Raises `err` in the task, where it waits or where it will wait next.
+local function interrupt(task, err)
+    if task.interrupt then
+        task.interrupt(err)
+    else
+        task.doomed = err
+    end
+end
+
+-- Ends the task with an error, which it may catch to clean up. False if it was over already.
+function Task:cancel(reason)
+    if self:is_over() then
+        return false
+    end
+    self.cancelled = true
+    local err = errors.cancelled(reason)
+    if self.state == "ready" and self.arguments then
+        settle(self, false, err) -- it has not begun
+    else
+        interrupt(self, err)
+    end
+    return true
+end
+
+function Task:is_over()
+    return self.state == "done" or self.state == "failed"
+end
+
+-- Has fn() called when the task is over, if need be now.
+local function when_over(task, fn)
+    if task:is_over() then
+        return fn()
+    end
+    task.waiters = task.waiters or {}
+    table.insert(task.waiters, fn)
+end
+
+-- Waits for the end of the task, and returns what it returned or raises the error that it ended with.
+function Task:wait()
+    if not self:is_over() then
+        if running == self then
+            error("a task cannot wait for its own end", 2)
+        end
+        tasks.await("task:wait", function(resume)
+            when_over(self, function()
+                resume(true)
+            end)
+        end)
+    end
+    if self.state == "failed" then
+        error(self.err, 0)
+    end
+    return unpack(self.results, 1, self.results.n)
+end
+
+local function after(milliseconds, fn)
+    local timer = dpm.new_timer()
+    timer:schedule(0, math.max(1, math.ceil(milliseconds)), function()
+        timer:cancel()
+        fn()
+    end)
+    return timer
+end
+
+-- Waits so many milliseconds.
+function tasks.sleep(milliseconds)
+    tasks.await("dpml.sleep", function(resume)
+        local timer = after(milliseconds, function()
+            resume(true)
+        end)
+        return function()
+            timer:cancel()
+        end
+    end)
+end
+
+local function end_of_scope(task, scope, ok, ...)
+    scope.timer:cancel()
+    if scope.expired and task.doomed == scope.expired then
+        task.doomed = nil
+    end
+    if not ok then
+        error((...), 0)
+    end
+    return ...
+end
+
+-- Returns what fn(...) returns. What it waits for when `milliseconds` have passed is given up, and
+-- the error that says so is raised there.
+function tasks.with_timeout(milliseconds, fn, ...)
+    local task = tasks.current("dpml.with_timeout", 2)
+    local scope = {}
+    scope.timer = after(milliseconds, function()
+        scope.expired = errors.timed_out(milliseconds)
+        interrupt(task, scope.expired)
+    end)
+    return end_of_scope(task, scope, pcall(fn, ...))
+end
+
+-- The same where a time-out is an option.
+function tasks.within(milliseconds, fn, ...)
+    if milliseconds then
+        return tasks.with_timeout(milliseconds, fn, ...)
+    end
+    return fn(...)
+end
+
+-- Runs functions (and waits for tasks) side by side, and returns the first result of each, in their
+-- order. If one of them fails, or the time is up, the others are cancelled and the error is raised.
+-- `timeout`, in milliseconds, may stand beside them.
+function tasks.wait_all(list)
+    tasks.current("dpml.wait_all", 2)
+    local values, left, group = { n = #list }, #list, {}
+    if left == 0 then
+        return
+    end
+    local function run_each(resume)
+        for i, item in ipairs(list) do
+            local task = type(item) == "function" and tasks.spawn(item) or item
+            group[i] = task
+            when_over(task, function()
+                if task.state == "failed" then
+                    return resume(false, task.err)
+                end
+                values[i], left = task.results[1], left - 1
+                if left == 0 then
+                    resume(true)
+                end
+            end)
+        end
+    end
+    local ok, err = pcall(tasks.within, list.timeout, tasks.await, "dpml.wait_all", run_each)
+    if ok then
+        return unpack(values, 1, values.n)
+    end
+    for _, task in ipairs(group) do
+        task:cancel()
+    end
+    error(err, 0)
+end
+
+return tasks

@@ -1,0 +1,375 @@
+//! Tasks: straight-line code on coroutines.
+
+use std::time::Duration;
+
+use crate::dpml::run;
+use crate::support::{PASSWORD, Server, USER, both, mariadb};
+
+/// Runs a script in which `db()` connects to the server, in a task that ends the program.
+#[track_caller]
+fn run_task(server: &Server, body: &str) -> Vec<String> {
+    let script = format!(
+        "function db(options)
+           local all = {{ host = arg[1], port = tonumber(arg[2]), user = '{USER}', pass = '{PASSWORD}', db = 'test' }}
+           for name, value in pairs(options or {{}}) do all[name] = value end
+           return dpml.connect(all)
+         end
+         function fails(fn, ...)
+           local ok, err = pcall(fn, ...)
+           print(ok and 'no error' or tostring(err))
+           return err
+         end
+         dpml.spawn(function() {body} dpm.exit(0) end)"
+    );
+    run(&script, &[server.host(), &server.port.to_string()])
+}
+
+#[test]
+fn tasks_take_turns() {
+    let lines = run(
+        "local function talk(name, pause)
+           print(name, 'begins')
+           dpml.sleep(pause)
+           print(name, 'ends')
+           return name, pause
+         end
+         local first = dpml.spawn(talk, 'first', 100)
+         local second = dpml.spawn(talk, 'second', 30)
+         dpml.spawn(function()
+           print('waits')
+           print(first:wait())
+           print(second:wait())
+           print(dpml.wait_all { function() dpml.sleep(20) return 'slow' end, function() return 'quick' end, second })
+           print(dpml.wait_all {})
+         end)
+         print('the startfile ends')",
+        &[],
+    );
+    assert_eq!(
+        lines,
+        [
+            "first\tbegins",
+            "second\tbegins",
+            "waits",
+            "the startfile ends",
+            "second\tends",
+            "first\tends",
+            "first\t100",
+            "second\t30",
+            "slow\tquick\tsecond",
+            "",
+        ]
+    );
+}
+
+#[test]
+fn what_is_spawned_in_a_task_has_its_turn_later() {
+    let lines = run(
+        "dpml.spawn(function()
+           local child = dpml.spawn(function() print('child') end)
+           print('parent')
+           child:wait()
+           print('parent again')
+         end)",
+        &[],
+    );
+    assert_eq!(lines, ["parent", "child", "parent again"]);
+}
+
+#[test]
+fn time_is_limited_and_tasks_are_cancelled() {
+    let lines = run(
+        "local function show(ok, err) print(ok, err, type(err) == 'table' and (err.timed_out or err.cancelled)) end
+         dpml.spawn(function()
+           show(pcall(dpml.with_timeout, 20, dpml.sleep, 5000))
+           print(dpml.with_timeout(5000, function() dpml.sleep(1) return 'in time', nil, 3 end))
+           show(pcall(dpml.with_timeout, 20, dpml.with_timeout, 5000, dpml.sleep, 6000))
+           show(pcall(dpml.wait_all, { timeout = 20, function() dpml.sleep(5000) end }))
+           -- One that fails ends the others.
+           local stopped
+           show(pcall(dpml.wait_all, {
+             function() local ok, err = pcall(dpml.sleep, 5000) stopped = err end,
+             function() dpml.sleep(10) error('broken', 0) end,
+           }))
+           dpml.sleep(1)
+           print(stopped)
+           local sleeper = dpml.spawn(function()
+             local ok, err = pcall(dpml.sleep, 5000)
+             print('cleans up')
+             error(err, 0)
+           end)
+           dpml.sleep(1)
+           print(sleeper:cancel('enough'), sleeper:is_over())
+           show(pcall(sleeper.wait, sleeper))
+           print(sleeper:cancel(), sleeper:is_over())
+           local never = dpml.spawn(function() print('never') end)
+           print(never:cancel())
+           show(pcall(never.wait, never))
+         end)",
+        &[],
+    );
+    let timeout = |ms| {
+        format!(
+            "false\tERROR 3024 (HY000): Query execution was interrupted, {ms} ms exceeded\ttrue"
+        )
+    };
+    assert_eq!(
+        lines,
+        [
+            &*timeout(20),
+            "in time\tnil\t3",
+            &timeout(20),
+            &timeout(20),
+            "false\tbroken\tfalse",
+            "ERROR 1317 (70100): Query execution was interrupted",
+            "true\tfalse",
+            "cleans up",
+            "false\tERROR 1317 (70100): Query execution was interrupted: enough\ttrue",
+            "false\ttrue",
+            "true",
+            "false\tERROR 1317 (70100): Query execution was interrupted\ttrue",
+        ]
+    );
+}
+
+#[test]
+fn what_waits_says_where_it_may_be_called() {
+    let lines = run(
+        "print(select(2, pcall(dpml.sleep, 1)))
+         print(select(2, pcall(dpml.connect, { host = '127.0.0.1' })))
+         print(select(2, pcall(dpml.spawn, 'not a function')))
+         dpml.spawn(function() print(select(2, pcall(dpml.wait_all, { coroutine.yield }))) end)",
+        &[],
+    );
+    for (line, part) in lines.iter().zip([
+        "dpml.sleep waits, and so must be called inside of dpml.spawn",
+        "dpml.connect waits, and so must be called inside of dpml.spawn",
+        "dpml.spawn: expected a function, got string",
+        "a task has yielded by itself",
+    ]) {
+        assert!(line.contains(part), "{line}");
+    }
+    assert_eq!(lines.len(), 4);
+}
+
+both! {
+    fn queries_return_results(server) {
+        let base = server.database();
+        server.sql(&format!("USE {base}; CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20))"));
+        let lines = run_task(server, &format!(
+            "local db = db {{ db = '{base}' }}
+             local made = db:query(\"INSERT INTO t (name) VALUES ('a'), (NULL), ('c')\")
+             print(made.affected_rows, made.insert_id, made.warnings, #made.rows, #made.columns)
+             local found = db:query('SELECT id, name FROM t ORDER BY id')
+             print(table.concat(found.columns, ','), #found.rows, found.fields[1].type == dpm.MYSQL_TYPE_LONG)
+             for _, row in ipairs(found.rows) do print(row.id, row.name, row[1], row[2], row.nothing) end
+             local one = db:query('SELECT name FROM t WHERE id = ? OR name = ?', {{ 3, \"it's\" }})
+             print(#one.rows, one.rows[1].name)
+             fails(db.query, db, 'SELECT * FROM nowhere')
+             local err = fails(db.query, db, 'SELECT ? FROM nowhere', {{ 1 }})
+             print(err.errnum, err.sqlstate)
+             print(db:query('SELECT CAST(\"x\" AS SIGNED)').warnings)
+             local two = db:query('SELECT 1 AS a UNION SELECT 2')
+             for i, row in ipairs(two.rows) do print(i, row.a) end
+             db:ping()
+             db:use('test')
+             print(db:query('SELECT DATABASE() AS d').rows[1].d)
+             print(db:is_open(), db.version == nil)
+             db:close()
+             print(db:is_open())
+             fails(db.query, db, 'SELECT 1')"));
+        assert_eq!(lines, [
+            "3\t1\t0\t0\t0",
+            "id,name\t3\ttrue",
+            "1\ta\t1\ta\tnil",
+            "2\tnil\t2\tnil\tnil",
+            "3\tc\t3\tc\tnil",
+            "1\tc",
+            &format!("ERROR 1146 (42S02): Table '{base}.nowhere' doesn't exist"),
+            &format!("ERROR 1146 (42S02): Table '{base}.nowhere' doesn't exist"),
+            "1146\t42S02",
+            "1",
+            "1\t1",
+            "2\t2",
+            "test",
+            "true\tfalse",
+            "false",
+            "ERROR 2006 (HY000): Server has gone away",
+        ]);
+    }
+}
+
+both! {
+    fn statements_and_transactions(server) {
+        let base = server.database();
+        server.sql(&format!("USE {base}; CREATE TABLE t (n INT) ENGINE=InnoDB"));
+        let lines = run_task(server, &format!(
+            "local db, other = db {{ db = '{base}' }}, db {{ db = '{base}' }}
+             local function count() return other:query('SELECT COUNT(*) AS n FROM t').rows[1].n end
+             local insert = db:prepare('INSERT INTO t VALUES (?)')
+             db:begin()
+             for n = 1, 3 do insert:execute {{ n }} end
+             print(count())
+             db:commit()
+             print(count())
+             db:begin() insert:execute {{ 4 }} db:rollback()
+             print(count())
+             print(db:transaction(function(db) insert:execute {{ 5 }} return 'committed', 2 end))
+             print(count())
+             fails(db.transaction, db, function() insert:execute {{ 6 }} error('no', 0) end)
+             print(count())
+             local sum = 0
+             local select = db:prepare('SELECT n FROM t WHERE n > ?')
+             for row in select:each {{ 1 }} do sum = sum + row.n end
+             print(sum)
+             select:close() insert:close()
+             print(db:query('SHOW STATUS LIKE \"Com_stmt_close\"').rows[1].Value)
+             fails(insert.execute, insert, {{ 1 }})"));
+        assert_eq!(lines[..9], ["0", "3", "3", "committed\t2", "4", "no", "4", "10", "2"]);
+        assert!(lines[9].starts_with("ERROR 1243 (HY000)"), "{lines:?}");
+    }
+}
+
+both! {
+    fn rows_come_one_by_one(server) {
+        let base = server.database();
+        let lines = run_task(server, &format!(
+            "local db = db()
+             local seq = 'SELECT a.n + 10 * b.n + 100 * c.n + 1000 * d.n AS n, REPEAT(\"x\", 1000) AS pad FROM {base}.ten a, {base}.ten b, {base}.ten c, {base}.ten d'
+             db:query('CREATE TABLE {base}.ten (n INT)')
+             db:query('INSERT INTO {base}.ten VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)')
+             -- A slow reader stops its writer: ten megabytes are never here as a whole.
+             local count, sum, most = 0, 0, 0
+             for row in db:each(seq) do
+               count, sum = count + 1, sum + row.n
+               if count % 500 == 0 then
+                 dpml.sleep(1)
+                 collectgarbage()
+                 most = math.max(most, collectgarbage('count'))
+               end
+             end
+             print(count, sum, most < 4000)
+             -- Who has left the loop can use the connection at once.
+             for row in db:each(seq) do break end
+             print(db:query('SELECT 1 AS one').rows[1].one)
+             -- Who has not is told.
+             fails(function() for row in db:each(seq) do db:query('DO 1') end end)
+             print(db:query('SELECT 2 AS two').rows[1].two)
+             for row in db:each('SELECT ? AS x', {{ 7 }}) do print(row.x) end
+             for row in db:each('SELECT 1 FROM DUAL WHERE 0') do print('never') end
+             for row in db:each('DO 1') do print('never') end
+             fails(function() for row in db:each('SELEKT') do end end)
+             fails(function() for row in db:each('SELECT SLEEP(5)', nil, {{ timeout = 50 }}) do end end)
+             print(db:query('SELECT 3 AS three').rows[1].three)"));
+        assert_eq!(lines[..7], [
+            "10000\t49995000\ttrue",
+            "1",
+            "ERROR 2014 (HY000): Commands out of sync: of the rows of db:each, the rest has been dropped, as another command has followed",
+            "2",
+            "7",
+            &lines[5],
+            "ERROR 3024 (HY000): Query execution was interrupted, 50 ms exceeded",
+        ]);
+        assert!(lines[5].starts_with("ERROR 1064 (42000)"), "{lines:?}");
+        assert_eq!(lines[7], "3");
+    }
+}
+
+both! {
+    fn a_query_that_is_given_up_leaves_a_clean_connection(server) {
+        let begun = std::time::Instant::now();
+        let lines = run_task(server,
+            "local db = db()
+             local id = db:query('SELECT CONNECTION_ID() AS id').rows[1].id
+             fails(db.query, db, 'SELECT SLEEP(60), \"late\"', nil, { timeout = 100 })
+             -- The answer of the one before never shows up under this one.
+             print(db:query('SELECT \"next\" AS x').rows[1].x)
+             fails(db.query, db, 'SELECT SLEEP(?)', { 60 }, { timeout = 100 })
+             print(db:query('SELECT CONNECTION_ID() AS id').rows[1].id == id)
+             local task = dpml.spawn(function() db:query('SELECT SLEEP(60)') end)
+             dpml.sleep(50)
+             task:cancel()
+             fails(task.wait, task)
+             -- Who waits behind it may be given up, too, before it has begun.
+             task = dpml.spawn(function() db:query('SELECT SLEEP(0.3)') end)
+             dpml.sleep(20)
+             fails(db.query, db, 'INSERT INTO nowhere VALUES (1)', nil, { timeout = 20 })
+             task:wait()
+             print(db:query('SELECT CONNECTION_ID() AS id').rows[1].id == id)
+             for n = 1, 200 do
+               pcall(db.query, db, 'SELECT SLEEP(0.0005)', nil, { timeout = 1 })
+               assert(db:query('SELECT ' .. n .. ' AS n').rows[1].n == tostring(n))
+             end
+             print(db:query('SELECT CONNECTION_ID() AS id').rows[1].id == id)");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert_eq!(lines, [
+            "ERROR 3024 (HY000): Query execution was interrupted, 100 ms exceeded",
+            "next",
+            "ERROR 3024 (HY000): Query execution was interrupted, 100 ms exceeded",
+            "true",
+            "ERROR 1317 (70100): Query execution was interrupted",
+            "ERROR 3024 (HY000): Query execution was interrupted, 20 ms exceeded",
+            "true",
+            "true",
+        ]);
+    }
+}
+
+both! {
+    fn tasks_share_a_connection_and_run_beside_each_other(server) {
+        let begun = std::time::Instant::now();
+        let lines = run_task(server,
+            "local shared, work = db(), {}
+             for n = 1, 50 do
+               work[n] = function() return shared:query('SELECT ' .. n .. ' AS n').rows[1].n end
+             end
+             local all = { dpml.wait_all(work) }
+             for n = 1, 50 do assert(all[n] == tostring(n)) end
+             -- Each of its own: they take as long as the longest.
+             local own = {}
+             for n = 1, 10 do
+               own[n] = function() return db():query('SELECT SLEEP(0.5) AS s').rows[1].s end
+             end
+             print(#{ dpml.wait_all(own) })
+             fails(dpml.wait_all, { function() db():query('SELECT SLEEP(30)') end, function() db():query('SELEKT') end })");
+        assert_eq!(lines[0], "10");
+        assert!(lines[1].starts_with("ERROR 1064"), "{lines:?}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_server_that_dies_is_an_error() {
+    let lines = run_task(
+        mariadb(),
+        "local victim, killer = db(), db()
+         dpml.wait_all {
+           function() fails(victim.query, victim, 'SELECT SLEEP(30)') end,
+           function() fails(victim.query, victim, 'SELECT 1') end,
+           function() dpml.sleep(100) killer:query('KILL ' .. victim.thread_id) end,
+         }
+         print(victim:is_open())
+         local streamed = db()
+         fails(function()
+           for row in streamed:each('SELECT REPEAT(\"x\", 100000) FROM information_schema.collations') do
+             if killer then killer:query('KILL ' .. streamed.thread_id) killer = nil end
+           end
+         end)
+         fails(db, { port = 1 })
+         fails(db, { pass = 'wrong' })
+         fails(db, { nonsense = 1 })",
+    );
+    assert!(lines[0].starts_with("ERROR 2013 (HY000)"), "{lines:?}");
+    assert_eq!(lines[1], "ERROR 2006 (HY000): Server has gone away");
+    assert_eq!(lines[2], "false");
+    assert!(lines[3].starts_with("ERROR 2013 (HY000)"), "{lines:?}");
+    assert!(
+        lines[4].starts_with("ERROR 2003 (HY000): Can't connect"),
+        "{lines:?}"
+    );
+    assert!(lines[5].starts_with("ERROR 1045 (28000)"), "{lines:?}");
+    assert!(
+        lines[6].contains("there is no option nonsense"),
+        "{lines:?}"
+    );
+}
