@@ -115,7 +115,11 @@ local function recover(db, job)
         end,
     }
     db.server:resume()
-    kill_query(db, one_more)
+    local asked, problem = pcall(kill_query, db, one_more)
+    if not asked then
+        dpm.log("warn", ("connection %d: its query cannot be killed: %s"):format(db.server:id(), tostring(problem)))
+        one_more()
+    end
 end
 
 -- One exchange: begin(resume) sends something and returns its job.
@@ -142,25 +146,22 @@ local function exchange(db, what, options, begin)
     end)
 end
 
--- Lends the connection to start(server, resume), which is over when it calls resume; it returns what gives
--- up what it has begun.
+-- Lends the connection to start(server, resume), which is over when it calls resume. It returns what
+-- gives up what it has begun, and then still calls resume when the connection is of use again.
 function Database:lend(what, start)
     acquire(self, what)
-    local lent = true
-    local function give_back()
-        if lent then
-            lent = false
+    local begun = false
+    local ok, value = pcall(tasks.await, what, function(resume)
+        local give_up = start(self.server, function(...)
+            hand_over(self, resume, ...)
+        end)
+        begun = true
+        return give_up
+    end)
+    if not ok then
+        if not begun then
             release(self)
         end
-    end
-    local ok, value = pcall(tasks.await, what, function(resume)
-        return start(self.server, function(...)
-            give_back()
-            resume(...)
-        end)
-    end)
-    give_back()
-    if not ok then
         error(value, 0)
     end
     return value

@@ -124,34 +124,29 @@ end
 
 -- So does a packet of the server's; one may become several, or none.
 local function chain_packets(callbacks)
-    local function pass(at, out, client_id, client, rset, packet, ...)
-        if select("#", ...) > 0 then
-            pass(at, out, client_id, client, rset, packet)
-            return pass(at, out, client_id, client, rset, ...)
-        end
-        local callback = callbacks[at]
-        if not callback then
-            out[#out + 1] = packet
-            return
-        end
-        local function deal_with(first, ...)
-            if type(first) == "userdata" then
-                return pass(at + 1, out, client_id, client, rset, first, ...)
-            elseif first ~= dpm.DPM_NOPROXY then
-                return pass(at + 1, out, client_id, client, rset, packet)
-            end
-        end
-        return deal_with(callback(packet, client_id, client, rset))
-    end
     return function(packet, client_id, client, rset)
-        local out = {}
-        pass(1, out, client_id, client, rset, packet)
-        if #out == 1 and out[1] == packet then
-            return dpm.DPM_OK
-        elseif #out == 0 then
-            return dpm.DPM_NOPROXY
+        local packets, replaced = { packet }, false
+        for _, callback in ipairs(callbacks) do
+            local passed = {}
+            for _, each in ipairs(packets) do
+                local results = { callback(each, client_id, client, rset) }
+                if type(results[1]) == "userdata" then
+                    replaced = true
+                    for _, result in ipairs(results) do
+                        passed[#passed + 1] = result
+                    end
+                elseif results[1] ~= dpm.DPM_NOPROXY then
+                    passed[#passed + 1] = each
+                end
+            end
+            packets = passed
         end
-        return unpack(out)
+        if packets[1] == nil then
+            return dpm.DPM_NOPROXY
+        elseif not replaced then
+            return dpm.DPM_OK
+        end
+        return unpack(packets)
     end
 end
 

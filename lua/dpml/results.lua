@@ -241,7 +241,10 @@ end
 -- send one.
 function results.end_answer(conn, err)
     local shown = errors.presentable(err)
-    if not pcall(errors.send_error, conn, shown.sqlstate, shown.errnum, shown.message) then
+    local sent, problem = pcall(errors.send_error, conn, shown.sqlstate, shown.errnum, shown.message)
+    if not sent then
+        dpm.log("warn", ("client %d cannot be told of %s, and is closed: %s"):format(
+            conn:id(), tostring(shown), tostring(problem)))
         dpm.close(conn)
     end
 end

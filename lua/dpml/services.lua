@@ -30,20 +30,22 @@ end
 
 -- Runs what a service does for a command, as a task. What it returns, if anything, is the answer, and
 -- so is the error that it raises.
-local function answer_by(fn, client, ...)
-    tasks.spawn(function(...)
-        local ok, result = pcall(fn, ...)
-        if not ok and not errors.is_error(result) and not client:close_reason() then
-            dpm.log("error", ("client %d: its command has failed: %s"):format(client:id(), tostring(result)))
-        end
-        if client:close_reason() then
+local function answer_by(new_command, cmd, client, session)
+    tasks.spawn(function()
+        local ok, problem = pcall(function()
+            local result = new_command(cmd, client, session)
+            if type(result) == "table" then
+                results.send_resultset(client, result)
+            end
+        end)
+        if ok or client:close_reason() then
             return
-        elseif not ok then
-            results.end_answer(client, result)
-        elseif type(result) == "table" then
-            results.send_resultset(client, result)
         end
-    end, ...)
+        if not errors.is_error(problem) then
+            dpm.log("error", ("client %d: its command has failed: %s"):format(client:id(), tostring(problem)))
+        end
+        results.end_answer(client, problem)
+    end)
 end
 
 local function statistics(client)
@@ -167,7 +169,7 @@ function services.accept_clients(listener, options)
             if service.handler then
                 sessions.deliver(session, cmd)
             else
-                answer_by(service.new_command, client, cmd, client, session)
+                answer_by(service.new_command, cmd, client, session)
             end
         end
         return dpm.DPM_NOPROXY

@@ -45,8 +45,10 @@ end
 -- The answer to the command is complete.
 function sessions.finished(session)
     session.unanswered = false
-    if session.when_finished then
-        session.when_finished(true)
+    local when_finished = session.when_finished
+    session.when_finished = nil
+    if when_finished then
+        when_finished(true)
     end
 end
 
@@ -54,8 +56,10 @@ end
 function sessions.closed(session)
     session.unanswered, session.gone = false, true
     wake(session)
-    if session.when_finished then
-        session.when_finished(true)
+    local when_finished = session.when_finished
+    session.when_finished = nil
+    if when_finished then
+        when_finished(false)
     end
 end
 
@@ -96,22 +100,45 @@ function Session:send_resultset(result)
     results.send_resultset(self.client, result)
 end
 
+-- Calls done(true) once a server whose client has left in the middle of an answer has come to its end:
+-- until then that is discarded.
+local function when_drained(server, done)
+    local package, told = server:package_register(), false
+    local function tell()
+        if not told then
+            told = true
+            server:package_register(package)
+            done(true)
+        end
+    end
+    local draining = dpm.new_callback()
+    draining:register(dpm.MYS_WAIT_CMD, tell)
+    draining:register(dpm.MYS_RECV_ERR, tell)
+    server:package_register(draining)
+    server:on_close(tell)
+end
+
 -- Has the database `db` (dpml.connect) answer a command, past Lua, and returns when it has. Connect it
 -- with like = session.auth, so that what it answers can go to this client.
 function Session:forward(cmd, db)
     db:lend("session:forward", function(server, resume)
         dpm.proxy_connect(self.client, server)
-        self.when_finished = resume
+        self.when_finished = function(answered)
+            if server:close_reason() then
+                resume(true)
+            elseif answered then
+                dpm.proxy_disconnect(server)
+                resume(true)
+            else
+                when_drained(server, resume)
+            end
+        end
         dpm.wire_packet(server, cmd)
         return function()
             -- Half an answer has no end that the client would understand.
             dpm.close(self.client)
         end
     end)
-    self.when_finished = nil
-    if db:is_open() then
-        dpm.proxy_disconnect(db.server)
-    end
 end
 
 -- Sends the client away.

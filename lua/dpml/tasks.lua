@@ -72,7 +72,10 @@ local function make_ready(task)
         queue[first] = nil
         first = first + 1
         if next_task.state == "ready" then -- and not cancelled before it began
-            step(next_task)
+            local ok, problem = pcall(step, next_task)
+            if not ok then -- an error that cannot be shown, say; the others have their turn all the same
+                dpm.log("error", "a task has ended badly: " .. tostring(problem))
+            end
         end
     end
     first, last, in_turn = 1, 0, false
@@ -131,8 +134,9 @@ function tasks.await(what, start)
         task.state = "waiting"
         task.interrupt = function(err)
             state = "over"
-            if give_up then
-                give_up(err)
+            local ok, problem = pcall(give_up or tostring, err)
+            if not ok then
+                dpm.log("error", what .. " could not be given up: " .. tostring(problem))
             end
             wake(task, false, err)
         end

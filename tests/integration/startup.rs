@@ -254,7 +254,7 @@ fn libraries_connect() {
     assert_eq!(conn.query_first("SELECT 1 + 1").unwrap(), Some(2));
     assert!(conn.ping().is_ok());
     let refused = conn.exec_drop("SELECT ?", (1,)).unwrap_err().to_string();
-    assert!(refused.contains("1047"), "{refused}");
+    assert!(refused.contains("1295"), "{refused}");
     drop(conn);
     let said = python(
         port,
