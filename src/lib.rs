@@ -1,7 +1,7 @@
 //! A Lua-scriptable, event-driven proxy that speaks the MySQL wire protocol.
 //!
 //! The layers, each of which knows only those to its right:
-//! `script` → `proxy` → {`session` → `wire`, `auth` → `wire`, `net`}.
+//! `script` → {`proxy` → {`session` → `wire`, `auth` → `wire`, `net`}, `sql`}.
 
 pub mod auth;
 pub mod cli;
@@ -10,4 +10,5 @@ pub mod net;
 pub mod proxy;
 pub mod script;
 pub mod session;
+pub mod sql;
 pub mod wire;

@@ -19,6 +19,7 @@ use super::rset::Rset;
 use super::runtime::Runtime;
 use super::send;
 use super::signals;
+use super::sql;
 use super::statement::Statement;
 use super::timer::TimerObject;
 use super::verifier::{self, VerifierObject};
@@ -69,6 +70,7 @@ pub fn dpm_table(lua: &Lua, runtime: &Rc<Runtime>) -> mlua::Result<Table> {
     constants::add(&functions.table)?;
     add_connections(&functions)?;
     add_objects(&functions)?;
+    add_sql(&functions)?;
     add_process(&functions)?;
     Ok(functions.table)
 }
@@ -146,6 +148,14 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
     })?;
     functions.add("dpm.new_timer", |lua, _, _| {
         userdata(lua.create_userdata(TimerObject::default())?)
+    })
+}
+
+fn add_sql(functions: &Functions<'_>) -> mlua::Result<()> {
+    functions.add("dpm.tokenize", |lua, _, args| sql::tokenize(lua, args))?;
+    functions.add("dpm.digest", |lua, _, args| sql::digest(lua, args))?;
+    functions.add("dpm.statement_kind", |lua, _, args| {
+        sql::statement_kind(lua, args)
     })
 }
 

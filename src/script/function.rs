@@ -221,6 +221,14 @@ impl Args {
         Ok(bytes.to_vec())
     }
 
+    /// A string of any length, without a copy.
+    pub fn string(&self, index: usize, what: &str) -> Result<&mlua::String, ScriptError> {
+        match self.get(index) {
+            Value::String(string) => Ok(string),
+            _ => Err(self.expected(index, what, "a string")),
+        }
+    }
+
     /// A string that is text.
     pub fn text(&self, index: usize, what: &str) -> Result<String, ScriptError> {
         let bytes = self.bytes(index, what, 4096)?;

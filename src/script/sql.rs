@@ -1,0 +1,176 @@
+//! SQL helpers: `dpm.tokenize`, `dpm.digest` and `dpm.statement_kind`.
+
+use mlua::{Lua, MultiValue, Value};
+
+use super::convert::{describe, to_integer};
+use super::error::{Answer, ScriptError};
+use super::function::{Args, nothing, one};
+use crate::sql::{self, Mode, Tokens, is_plain_charset};
+
+/// How much of a digest's text scripts get, unless they say otherwise: more than that is read by nobody.
+const MAX_LENGTH: usize = 4096;
+
+/// What the options say, which all three functions share.
+struct Options {
+    mode: Mode,
+    max_length: usize,
+}
+
+const MODES: &[&str] = &["no_backslash_escapes", "ansi_quotes", "charset"];
+const DIGEST: &[&str] = &[
+    "no_backslash_escapes",
+    "ansi_quotes",
+    "charset",
+    "max_length",
+];
+
+fn options(args: &Args, known: &[&str]) -> Result<Options, ScriptError> {
+    let mut options = Options {
+        mode: Mode::default(),
+        max_length: MAX_LENGTH,
+    };
+    if matches!(args.get(1), Value::Nil) {
+        return Ok(options);
+    }
+    for pair in args.table(1, "options")?.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        let key = match &key {
+            Value::String(key) => key.to_string_lossy(),
+            other => describe(other),
+        };
+        if !known.contains(&key.as_str()) {
+            let known = known.join(", ");
+            return Err(args.error(format!("there is no option {key}, only {known}")));
+        }
+        let wrong = |wanted: &str| {
+            args.error(format!(
+                "{key}: expected {wanted}, got {}",
+                describe(&value)
+            ))
+        };
+        let boolean = || match value {
+            Value::Boolean(boolean) => Ok(Some(boolean)),
+            _ => Err(wrong("true or false")),
+        };
+        match key.as_str() {
+            "no_backslash_escapes" => options.mode.no_backslash_escapes = boolean()?,
+            "ansi_quotes" => options.mode.ansi_quotes = boolean()?,
+            "charset" => {
+                let name = value.as_string().map(|name| name.to_string_lossy());
+                let is_plain = name.and_then(|name| is_plain_charset(&name));
+                let wanted = "the name of a character set, such as \"utf8mb4\"";
+                options.mode.plain_charset = is_plain.ok_or_else(|| wrong(wanted))?;
+            }
+            _ => {
+                let length = to_integer(&value, 1 << 30).filter(|length| *length > 0);
+                let wanted = "an integer from 1 to 1073741824";
+                options.max_length = length.ok_or_else(|| wrong(wanted))? as usize;
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn boolean(boolean: bool) -> Value {
+    Value::Boolean(boolean)
+}
+
+/// A place as Lua counts it.
+fn place(at: usize) -> Value {
+    Value::Number((at + 1) as f64)
+}
+
+/// An array of tokens.
+pub fn tokenize(lua: &Lua, args: &Args) -> Answer {
+    let sql = args.string(0, "sql")?.as_bytes();
+    let options = options(args, MODES)?;
+    let names = ["kind", "text", "from", "to", "unterminated"];
+    let [kind, text, from, to, unterminated] = names.map(|name| lua.create_string(name));
+    let (kind, text, from, to, unterminated) = (kind?, text?, from?, to?, unterminated?);
+    let result = lua.create_table()?;
+    let mut tokens = Tokens::new(&sql, options.mode);
+    let mut opener = None;
+    while let Some(token) = tokens.next() {
+        let entry = lua.create_table_with_capacity(0, 4)?;
+        entry.raw_set(&kind, token.kind.name())?;
+        entry.raw_set(&text, lua.create_string(&sql[token.from..token.to])?)?;
+        entry.raw_set(&from, place(token.from))?;
+        entry.raw_set(&to, token.to as f64)?;
+        if token.unterminated {
+            entry.raw_set(&unterminated, true)?;
+        }
+        result.raw_push(&entry)?;
+        if token.kind == sql::Kind::VersionComment {
+            opener = tokens.in_version_comment().then_some(entry);
+        }
+    }
+    if let Some(opener) = opener {
+        opener.raw_set(&unterminated, true)?;
+    }
+    one(Value::Table(result))
+}
+
+/// The normalised text, its hash, and whether it may be another statement to its server.
+pub fn digest(lua: &Lua, args: &Args) -> Answer {
+    let options = options(args, DIGEST)?;
+    let digest = sql::digest(&args.string(0, "sql")?.as_bytes(), options.mode);
+    let text = cut(&digest.text, options.max_length);
+    let hash: String = digest
+        .hash
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(MultiValue::from_vec(vec![
+        Value::String(lua.create_string(text)?),
+        Value::String(lua.create_string(hash)?),
+        boolean(digest.ambiguous),
+    ]))
+}
+
+/// The first bytes of a text, less what is left of a character in UTF-8 that is cut in two.
+fn cut(text: &[u8], max: usize) -> &[u8] {
+    if text.len() <= max {
+        return text;
+    }
+    let is_inside = |at: usize| text[at] & 0xC0 == 0x80;
+    let end = (max.saturating_sub(3)..=max)
+        .rev()
+        .find(|at| !is_inside(*at));
+    &text[..end.unwrap_or(max)]
+}
+
+/// The verb, and a table of what is known of the text; nothing if it has no statement.
+pub fn statement_kind(lua: &Lua, args: &Args) -> Answer {
+    let options = options(args, MODES)?;
+    let statement = sql::statement(&args.string(0, "sql")?.as_bytes(), options.mode);
+    let Some(statement) = statement else {
+        return nothing();
+    };
+    let info = lua.create_table_with_capacity(0, 8)?;
+    info.raw_set("read_only", statement.read_only)?;
+    info.raw_set("locking", statement.locking)?;
+    info.raw_set("into", statement.into)?;
+    info.raw_set("has_select", statement.has_select)?;
+    info.raw_set("multi", statement.multi as f64)?;
+    info.raw_set("explainable", statement.explainable)?;
+    info.raw_set("main_from", place(statement.main_from))?;
+    info.raw_set("ambiguous", statement.ambiguous)?;
+    Ok(MultiValue::from_vec(vec![
+        Value::String(lua.create_string(statement.kind)?),
+        Value::Table(info),
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut(b"abc", 3), b"abc");
+        assert_eq!(cut(b"abc", 2), b"ab");
+        assert_eq!(cut("aé".as_bytes(), 2), b"a");
+        assert_eq!(cut("aé€".as_bytes(), 5), "aé".as_bytes());
+        assert_eq!(cut(b"\x80\x80\x80\x80\x80\x80", 4), b"\x80\x80\x80\x80");
+    }
+}

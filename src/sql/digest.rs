@@ -1,0 +1,482 @@
+//! What statements have in common that differ in their values, their whitespace and their comments.
+
+use sha2::{Digest as _, Sha256};
+
+use super::Mode;
+use super::tokens::{Doubts, Kind, Token, Tokens};
+use super::words::{self, Known};
+
+/// A normalised statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The text, whole.
+    pub text: Vec<u8>,
+    /// The first half of its SHA-256. A firewall trusts in it, so it is one that nobody can aim at.
+    pub hash: [u8; 16],
+    /// Its server may have read another statement.
+    pub ambiguous: bool,
+}
+
+/// The digest of a text.
+pub fn digest(sql: &[u8], mode: Mode) -> Digest {
+    let mut tokens = Tokens::new(sql, mode);
+    let mut writer = Writer::new(sql);
+    let mut waiting = None;
+    // What follows a word decides what it is.
+    for token in tokens.by_ref() {
+        if token.kind == Kind::Comment || writer.is_plain_marker(&token) {
+            continue;
+        }
+        if let Some(before) = waiting.replace(token) {
+            writer.write(&before, Some(&token));
+        }
+    }
+    if let Some(last) = waiting {
+        writer.write(&last, None);
+    }
+    let text = writer.out;
+    let whole = Sha256::digest(&text);
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&whole[..16]);
+    Digest {
+        text,
+        hash,
+        ambiguous: mode.is_in_doubt(tokens.doubts()),
+    }
+}
+
+/// What was written last, as far as it matters for what comes next.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Item {
+    Start,
+    /// `?`, which stands for any value.
+    Value,
+    /// `?, ...`
+    Values,
+    /// `...`, in a text that is a digest already.
+    Dots,
+    Comma,
+    /// A parenthesis; behind a name, it is a call's or a list of columns.
+    Open,
+    OpenCall,
+    /// `IN (`
+    OpenIn,
+    /// `(?)` and `(?), ...`
+    Row,
+    Rows,
+    /// `(...)` and `(...), ...`
+    WideRow,
+    WideRows,
+    Close,
+    /// Signs that belong to the number that may follow.
+    Signs,
+    Operator,
+    /// A dot between names.
+    Dot,
+    /// A word behind which an expression begins.
+    Opening,
+    /// One with which an expression ends.
+    Constant,
+    In,
+    /// `IS`, `NOT`, `SET`: NULL, TRUE and FALSE are no values here.
+    Is,
+    /// A word behind which a table is named, and by itself only.
+    Naming,
+    /// One that is both.
+    NamingReserved,
+    Word,
+    Name,
+}
+
+impl Item {
+    /// A sign behind it is no operator.
+    fn starts_expression(self) -> bool {
+        use Item::*;
+        matches!(
+            self,
+            Start
+                | Comma
+                | Open
+                | OpenCall
+                | OpenIn
+                | Signs
+                | Operator
+                | Opening
+                | In
+                | Is
+                | NamingReserved
+        )
+    }
+
+    /// A word behind it may be a table's name, even if it is a keyword.
+    fn starts_name(self) -> bool {
+        use Item::*;
+        matches!(
+            self,
+            Comma | Open | OpenCall | Naming | NamingReserved | Dot
+        )
+    }
+
+    /// NULL behind it is a value.
+    fn starts_value(self) -> bool {
+        use Item::*;
+        matches!(
+            self,
+            Comma | Open | OpenCall | OpenIn | Signs | Operator | Opening | NamingReserved
+        )
+    }
+}
+
+/// How many items can become one: a list of rows, a comma, and a row with its list and a comma.
+const KEPT: usize = 16;
+
+struct Writer<'a> {
+    sql: &'a [u8],
+    out: Vec<u8>,
+    /// The last of them, and where each begins in what was written.
+    items: [(Item, usize); KEPT],
+    count: usize,
+    /// The word before, if it names tables only.
+    names_tables: bool,
+    /// Whether the statement's first word is to come, and whether it is one of a query or a change:
+    /// these name columns.
+    begins: bool,
+    names_columns: bool,
+    /// A semicolon is written when something follows it.
+    semicolon: bool,
+    /// Whether a version comment is open whose ends are part of the text.
+    marked: bool,
+}
+
+impl<'a> Writer<'a> {
+    fn new(sql: &'a [u8]) -> Writer<'a> {
+        Writer {
+            sql,
+            out: Vec::with_capacity(sql.len().min(1024)),
+            items: [(Item::Start, 0); KEPT],
+            count: 0,
+            names_tables: false,
+            begins: true,
+            names_columns: false,
+            semicolon: false,
+            marked: false,
+        }
+    }
+
+    /// The item so far back; 1 is the last one.
+    fn last(&self, back: usize) -> Item {
+        match self.count.checked_sub(back) {
+            Some(at) if back <= KEPT => self.items[at % KEPT].0,
+            _ => Item::Start,
+        }
+    }
+
+    fn push(&mut self, item: Item, from: usize) {
+        self.items[self.count % KEPT] = (item, from);
+        self.count += 1;
+    }
+
+    /// Takes back the last items, and what was written of them.
+    fn pop(&mut self, count: usize) {
+        for _ in 0..count {
+            self.count -= 1;
+            self.out.truncate(self.items[self.count % KEPT].1);
+        }
+    }
+
+    /// Writes an item, behind a space where one belongs.
+    fn put(&mut self, item: Item, text: &[u8]) {
+        let from = self.out.len();
+        if self.wants_space(item) {
+            self.out.push(b' ');
+        }
+        self.out.extend_from_slice(text);
+        self.push(item, from);
+    }
+
+    fn wants_space(&self, item: Item) -> bool {
+        use Item::*;
+        match self.last(1) {
+            Start => !self.out.is_empty(),
+            Open | OpenCall | OpenIn | Dot => false,
+            _ => !matches!(item, Comma | Close | OpenCall | Dot),
+        }
+    }
+
+    fn text(&self, token: &Token) -> &'a [u8] {
+        &self.sql[token.from..token.to]
+    }
+
+    /// Whether it is an end of a comment that every server executes: its contents are code like other
+    /// code. The ends of one that only some execute are part of the digest, or a statement that lacks
+    /// its conditions to some would have the digest of one that has them to all.
+    fn is_plain_marker(&mut self, token: &Token) -> bool {
+        if token.kind != Kind::VersionComment {
+            return false;
+        }
+        let text = self.text(token);
+        if text == b"*/" {
+            return !std::mem::take(&mut self.marked);
+        }
+        let mut reader = Tokens::new(text, Mode::default());
+        reader.next();
+        self.marked |= reader.doubts().contains(Doubts::CONDITIONAL);
+        !self.marked
+    }
+
+    fn write(&mut self, token: &Token, next: Option<&Token>) {
+        let text = self.text(token);
+        if text == b";" {
+            self.semicolon = true;
+            return;
+        }
+        if std::mem::take(&mut self.semicolon) && !self.out.is_empty() {
+            self.out.push(b';');
+            self.push(Item::Start, self.out.len());
+            self.names_tables = false;
+            (self.begins, self.names_columns) = (true, false);
+        }
+        let names_tables = std::mem::take(&mut self.names_tables);
+        match token.kind {
+            Kind::Number => {
+                if self.last(1) == Item::Signs {
+                    self.pop(1);
+                }
+                self.value();
+            }
+            Kind::String | Kind::Placeholder => self.value(),
+            Kind::Word => self.word(text, next, names_tables),
+            Kind::Quoted => self.quoted(token, next, names_tables),
+            Kind::Variable => self.variable(token),
+            Kind::Operator => self.operator(text, next),
+            Kind::Comment => {}
+            Kind::VersionComment => self.put(Item::Start, text),
+        }
+    }
+
+    fn value(&mut self) {
+        let list = matches!(self.last(2), Item::Value | Item::Values);
+        if !list || self.last(1) != Item::Comma {
+            return self.put(Item::Value, b"?");
+        }
+        self.more(Item::Values);
+    }
+
+    /// What was written stands for one more: takes back the comma, and says so.
+    fn more(&mut self, list: Item) {
+        self.pop(1);
+        if self.last(1) != list {
+            let (_, from) = self.items[(self.count - 1) % KEPT];
+            self.count -= 1;
+            self.out.extend_from_slice(b", ...");
+            self.push(list, from);
+        }
+    }
+
+    fn operator(&mut self, text: &[u8], next: Option<&Token>) {
+        use Item::*;
+        match text {
+            b"," => self.put(Comma, text),
+            b"(" => match self.last(1) {
+                In => self.put(OpenIn, text),
+                Name => self.put(OpenCall, text),
+                _ => self.put(Open, text),
+            },
+            b")" => self.close(),
+            b"." if self.last(1) == Name && next.is_some_and(|next| self.is_member(next)) => {
+                self.put(Dot, text);
+            }
+            b"..." => match (self.last(2), self.last(1)) {
+                (Value | Values, Comma) => self.more(Values),
+                (Row | Rows, Comma) => self.more(Rows),
+                (WideRow | WideRows, Comma) => self.more(WideRows),
+                _ => self.put(Dots, text),
+            },
+            b"+" | b"-" if self.last(1) == Signs => {
+                self.out.push(b' ');
+                self.out.extend_from_slice(text);
+            }
+            b"+" | b"-" if self.last(1).starts_expression() => self.put(Signs, text),
+            b"<>" => self.put(Operator, b"!="),
+            b"*" if matches!(self.last(1), Dot) => self.put(Constant, text),
+            _ => self.put(Operator, text),
+        }
+    }
+
+    /// Whether it goes right behind a dot, and that right behind the name before.
+    fn is_member(&self, next: &Token) -> bool {
+        let text = self.text(next);
+        match next.kind {
+            // A number, behind a quoted name.
+            Kind::Word if text[0].is_ascii_digit() => self.out.last() != Some(&b'`'),
+            Kind::Word => text != b"\\N",
+            Kind::Quoted => true,
+            _ => text == b"*",
+        }
+    }
+
+    fn close(&mut self) {
+        use Item::*;
+        let (row, rows) = match (self.last(2), self.last(1)) {
+            (Open | OpenIn | OpenCall, Value) => (Row, Rows),
+            (Open | OpenIn | OpenCall, Values | Dots) => (WideRow, WideRows),
+            _ => return self.put(Close, b")"),
+        };
+        let open = self.last(2);
+        if row == WideRow || open == OpenIn {
+            self.pop(1);
+            self.out.extend_from_slice(b"...");
+        } else {
+            self.count -= 1;
+        }
+        self.out.push(b')');
+        let (_, from) = self.items[(self.count - 1) % KEPT];
+        self.count -= 1;
+        if open != Open {
+            return self.push(Close, from);
+        }
+        let more = self.last(1) == Comma && (self.last(2) == row || self.last(2) == rows);
+        self.push(row, from);
+        if more {
+            self.pop(1);
+            self.more(rows);
+        }
+    }
+
+    fn word(&mut self, text: &[u8], next: Option<&Token>, names_tables: bool) {
+        if text == b"\\N" {
+            return self.value();
+        }
+        let Some(known) = self.keyword(text, next, names_tables) else {
+            self.begins = false;
+            return self.put(Item::Name, text);
+        };
+        if std::mem::take(&mut self.begins) {
+            self.names_columns = matches!(
+                known.name,
+                "SELECT"
+                    | "WITH"
+                    | "INSERT"
+                    | "REPLACE"
+                    | "UPDATE"
+                    | "DELETE"
+                    | "EXPLAIN"
+                    | "DESCRIBE"
+                    | "DESC"
+            );
+        }
+        let item = match known.name {
+            "NULL" | "TRUE" | "FALSE" if self.last(1).starts_value() => return self.value(),
+            "IN" => Item::In,
+            "IS" | "NOT" | "SET" => Item::Is,
+            "NULL" | "TRUE" | "FALSE" | "MAXVALUE" | "DUAL" | "DEFAULT" => Item::Constant,
+            _ if known.naming => {
+                self.names_tables = known.names_tables;
+                match known.reserved {
+                    true => Item::NamingReserved,
+                    false => Item::Naming,
+                }
+            }
+            // INSERT … VALUE (…), (…)
+            "VALUE" => Item::Word,
+            _ if known.opens => Item::Opening,
+            _ if known.reserved => Item::Word,
+            _ if next.is_some_and(|next| self.text(next) == b"(") => Item::Name,
+            _ => Item::Word,
+        };
+        self.put(item, known.name.as_bytes());
+    }
+
+    /// What this word is here, if it is no name.
+    fn keyword(
+        &self,
+        text: &[u8],
+        next: Option<&Token>,
+        names_tables: bool,
+    ) -> Option<&'static Known> {
+        let next = next.map_or(&b""[..], |next| self.text(next));
+        if self.last(1) == Item::Dot || next == b"." {
+            return None;
+        }
+        let known = words::lookup(text)?;
+        if known.reserved || known.name == "DUPLICATE" {
+            return Some(known);
+        }
+        // Whether tables that differ in case are one table is the server's business, so names are
+        // left alone, and keywords where one may be a name. Functions' names have no case.
+        let may_be_name = match next {
+            b"(" => names_tables,
+            _ if !known.keyword || self.last(1).starts_name() => true,
+            _ => self.names_columns && !known.syntax,
+        };
+        (!may_be_name).then_some(known)
+    }
+
+    fn quoted(&mut self, token: &Token, next: Option<&Token>, names_tables: bool) {
+        self.begins = false;
+        let text = self.text(token);
+        let quote = text[0];
+        let inner = match token.unterminated {
+            true => &text[1..],
+            false => &text[1..text.len() - 1],
+        };
+        let is_plain = inner
+            .first()
+            .is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
+            && inner
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'));
+        let is_word = || match (self.last(1), words::lookup(inner)) {
+            (Item::Dot, _) | (_, None) => false,
+            (_, Some(known)) => known.reserved || self.keyword(inner, next, names_tables).is_some(),
+        };
+        if is_plain && !is_word() {
+            return self.put(Item::Name, inner);
+        }
+        self.put(Item::Name, b"`");
+        if quote == b'`' {
+            self.out.extend_from_slice(inner);
+        } else {
+            let mut rest = inner;
+            while let Some((byte, behind)) = rest.split_first() {
+                let doubled = *byte == quote && behind.first() == Some(&quote);
+                rest = if doubled { &behind[1..] } else { behind };
+                self.out.push(*byte);
+                if *byte == b'`' {
+                    self.out.push(b'`');
+                }
+            }
+        }
+        self.out.push(b'`');
+    }
+
+    /// Neither kind of variable has case. A name in other quotes may be half of an account, too.
+    fn variable(&mut self, token: &Token) {
+        let text = self.text(token);
+        if matches!(text.get(1), Some(b'\'' | b'"')) {
+            self.put(Item::Operator, b"@");
+            return self.value();
+        }
+        self.put(Item::Constant, b"");
+        let from = self.out.len();
+        let is_plain = |name: &[u8]| {
+            let fits = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.');
+            !name.is_empty() && name.iter().all(fits)
+        };
+        let name = text.strip_prefix(b"@`");
+        let name = name.map(|name| &name[..name.len() - usize::from(!token.unterminated)]);
+        if let Some(name) = name.filter(|name| is_plain(name)) {
+            self.out.push(b'@');
+            self.out.extend_from_slice(name);
+        } else {
+            self.out.extend_from_slice(text);
+            if token.unterminated {
+                self.out.push(b'`');
+            }
+        }
+        self.out[from..].make_ascii_lowercase();
+    }
+}
+
+#[cfg(test)]
+mod tests;

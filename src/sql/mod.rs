@@ -1,0 +1,67 @@
+//! SQL as text: taken apart, normalised, and judged by its words. Pure functions on bytes.
+//!
+//! A tokenizer of its own, for sqlparser's takes `&str` where a statement may be in any character set,
+//! allocates for each token, fails where something is unterminated, and has no `/*M! */`, no versions
+//! and no SQL modes, on which it hangs where a string ends. Here all of that is what the job is about.
+//!
+//! - [`Tokens`]: as the servers' own lexers read it, with [`Doubts`] where they would not agree
+//! - [`digest`]: what statements that differ in their values alone have in common
+//! - [`statement`]: what it does, and what can be proven about it
+//! - `words`: keywords and built-in functions
+
+mod digest;
+mod statement;
+mod tokens;
+mod words;
+
+#[cfg(test)]
+mod properties;
+
+pub use digest::{Digest, digest};
+pub use statement::{Statement, statement};
+pub use tokens::{Doubts, Kind, Token, Tokens};
+
+/// What is known of the session that the text is for. It decides where strings end.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub struct Mode {
+    /// `NO_BACKSLASH_ESCAPES`; taken for false if it is not known.
+    pub no_backslash_escapes: Option<bool>,
+    /// `ANSI_QUOTES`; taken for false if it is not known.
+    pub ansi_quotes: Option<bool>,
+    /// The character set has no character whose second byte is ASCII.
+    pub plain_charset: bool,
+}
+
+impl Mode {
+    /// Whether text that was met with these doubts may be another text to its server.
+    fn is_in_doubt(self, doubts: Doubts) -> bool {
+        let decided = [
+            (self.no_backslash_escapes.is_some(), Doubts::ESCAPED_QUOTE),
+            (self.ansi_quotes.is_some(), Doubts::DOUBLE_QUOTE),
+            (self.plain_charset, Doubts::CHARSET),
+        ];
+        let left = decided
+            .iter()
+            .filter(|(decided, _)| *decided)
+            .fold(doubts, |left, (_, doubt)| left - *doubt);
+        !left.is_empty()
+    }
+}
+
+/// Whether a character set, by its name, has no character whose second byte is ASCII; `None` if
+/// servers do not have it.
+pub fn is_plain_charset(name: &str) -> Option<bool> {
+    const PLAIN: &str = "utf8mb4 utf8mb3 utf8 latin1 ascii binary armscii8 cp1250 cp1251 cp1256 cp1257 \
+        cp850 cp852 cp866 dec8 eucjpms euckr gb2312 geostd8 greek hebrew hp8 keybcs2 koi8r koi8u latin2 \
+        latin5 latin7 macce macroman swe7 tis620 ujis";
+    const OTHERS: &str = "big5 cp932 gb18030 gbk sjis";
+    let is_in = |list: &str| {
+        list.split_ascii_whitespace()
+            .any(|one| one.eq_ignore_ascii_case(name))
+    };
+    match (is_in(PLAIN), is_in(OTHERS)) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    }
+}
