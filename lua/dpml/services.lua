@@ -1,6 +1,7 @@
 -- Services that speak MySQL: clients log in at the proxy, and a script answers them.
 
 local clients = require "dpml.clients"
+local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
 local logins = require "dpml.logins"
 local results = require "dpml.results"
@@ -61,6 +62,7 @@ local commands = {
         results.send_ok(session.client)
     end,
     [dpm.COM_RESET_CONNECTION] = function(_, session)
+        emulated_statements.start(session)
         results.send_ok(session.client)
     end,
     [dpm.COM_INIT_DB] = function(service, session, cmd)
@@ -79,12 +81,16 @@ local commands = {
     [dpm.COM_QUIT] = function(_, session)
         dpm.close(session.client)
     end,
-    [dpm.COM_STMT_PREPARE] = function(_, session)
-        errors.send_error(session.client, "HY000", 1295,
-            "This command is not supported in the prepared statement protocol yet")
+    [dpm.COM_STMT_PREPARE] = function(_, session, cmd)
+        emulated_statements.prepare(session, cmd:argument())
     end,
-    -- These expect no answer, not even that there are no statements here.
-    [dpm.COM_STMT_CLOSE] = function() end,
+    [dpm.COM_STMT_RESET] = function(_, session, cmd)
+        emulated_statements.reset(session, cmd:statement_id())
+    end,
+    -- These two expect no answer.
+    [dpm.COM_STMT_CLOSE] = function(_, session, cmd)
+        emulated_statements.close(session, cmd:statement_id())
+    end,
     [dpm.COM_STMT_SEND_LONG_DATA] = function() end,
 }
 
@@ -112,7 +118,8 @@ end
 -- Serves the clients of `listener` without a database. `users` are accounts as authenticate_new_clients
 -- takes them; or authenticate(user, client) returns a user's credential, for which it may wait.
 --
--- What clients ask about their session is answered; everything else is a command for
+-- What clients ask about their session is answered; everything else is a command for one of the
+-- following, a prepared statement as the query that it stands for:
 --   new_command(cmd, client, session), a task of its own for each: it sends an answer, or returns a
 --     result, or raises an error;
 --   or handler(session), one task for the whole of a client: for cmd in session:commands() do … end.
@@ -153,6 +160,7 @@ function services.accept_clients(listener, options)
             return dpm.DPM_NOPROXY
         end
         by_client[client:id()] = session
+        emulated_statements.start(session)
         dpm.wire_packet(client, ok)
         if service.handler and not known then
             sessions.start(session, service.handler)
@@ -162,6 +170,12 @@ function services.accept_clients(listener, options)
 
     local function new_command(cmd, client_id, client)
         local session = by_client[client_id]
+        if cmd:command() == dpm.COM_STMT_EXECUTE then
+            cmd = emulated_statements.query_of(session, cmd)
+            if not cmd then
+                return dpm.DPM_NOPROXY
+            end
+        end
         local command = commands[cmd:command()]
         if command then
             command(service, session, cmd)

@@ -405,6 +405,55 @@ fn a_whole_client_is_one_task() {
 }
 
 #[test]
+fn prepared_statements_are_queries_with_values() {
+    let dpm = serve(
+        "new_command = function(cmd)
+           if cmd:argument() == 'numbers' then
+             return { fields = { 'i', 'd', 's', 'n' }, rows = { { 7, 1.5, 'text', nil } } }
+           end
+           return { fields = { 'query' }, rows = { { cmd:argument() } } }
+         end",
+    );
+    let port = dpm.port();
+    let mut conn = connect(port);
+    let query: Option<String> = conn
+        .exec_first(
+            "SELECT ?, ?, ?, '?', `?`, ? /* ? */",
+            (1, "it's \\ \n", Option::<i32>::None, 2.5),
+        )
+        .unwrap();
+    assert_eq!(
+        query.unwrap(),
+        r"SELECT 1, 'it\'s \\ \n', NULL, '?', `?`, 2.5 /* ? */"
+    );
+    let row: Option<(i64, f64, String, Option<String>)> = conn.exec_first("numbers", ()).unwrap();
+    assert_eq!(row, Some((7, 1.5, "text".into(), None)));
+    // What clients ask by themselves, too.
+    let version: Option<String> = conn.exec_first("SELECT @@version_comment", ()).unwrap();
+    assert_eq!(version, Some("dpm".into()));
+    let statement = conn.prep("SELECT ?").unwrap();
+    for n in 0..3 {
+        let query: Option<String> = conn.exec_first(&statement, (n,)).unwrap();
+        assert_eq!(query.unwrap(), format!("SELECT {n}"));
+    }
+    let long = "x".repeat(5_000_000);
+    let query: Option<String> = conn.exec_first(&statement, (&long,)).unwrap();
+    assert_eq!(query.unwrap().len(), long.len() + "SELECT ''".len());
+    let mut wire = Wire::login_as(port, USER, PASSWORD, MODERN);
+    for _ in 0..1024 {
+        wire.prepare("SELECT ?");
+    }
+    assert!(matches!(
+        crate::support::wire::error(&wire.exchange(com::STMT_PREPARE, b"SELECT 1")[0]),
+        Answer::Err(1461, ..)
+    ));
+    wire.exchange(com::STMT_CLOSE, &7u32.to_le_bytes());
+    let id = wire.prepare("SELECT ?");
+    assert_eq!(id, 1025);
+    dpm.assert_no_errors();
+}
+
+#[test]
 fn what_a_service_must_be_told() {
     let lines = crate::dpml::run(
         "local listener = dpm.listener('127.0.0.1', 0)

@@ -221,10 +221,6 @@ fn anything_else_is_an_error_that_explains() {
                 other => panic!("{sql}: {other:?}"),
             }
         }
-        assert!(matches!(
-            wire.exchange(com::STMT_PREPARE, b"SELECT 1")[0][0],
-            0xFF
-        ));
         assert!(matches!(wire.exchange(com::FIELD_LIST, b"t\0")[0][0], 0xFF));
         assert!(matches!(
             wire.exchange(com::INIT_DB, b"elsewhere")[0][0],
@@ -253,8 +249,7 @@ fn libraries_connect() {
     let mut conn = mysql::Conn::new(login).unwrap();
     assert_eq!(conn.query_first("SELECT 1 + 1").unwrap(), Some(2));
     assert!(conn.ping().is_ok());
-    let refused = conn.exec_drop("SELECT ?", (1,)).unwrap_err().to_string();
-    assert!(refused.contains("1295"), "{refused}");
+    assert_eq!(conn.exec_first("SELECT ? + 1", (1,)).unwrap(), Some(2));
     drop(conn);
     let said = python(
         port,

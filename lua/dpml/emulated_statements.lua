@@ -1,0 +1,102 @@
+-- Prepared statements for the clients of a service that knows queries alone: their text is kept, and
+-- run as a query with the values put in.
+
+local errors = require "dpml.errors"
+local queries = require "dpml.queries"
+local results = require "dpml.results"
+
+local emulated_statements = {}
+
+local MOST = 1024 -- statements of a client
+local LONG_DATA = 16 * 1024 * 1024
+
+local ESCAPES = { ["\0"] = "\\0", ["\n"] = "\\n", ["\r"] = "\\r", ["\26"] = "\\Z", ["'"] = "\\'", ["\\"] = "\\\\" }
+
+local function literal(value)
+    if value == dpm.NULL then
+        return "NULL"
+    elseif type(value) == "number" then
+        return value == math.floor(value) and math.abs(value) < 2 ^ 53 and ("%d"):format(value) or ("%.17g"):format(value)
+    end
+    return "'" .. value:gsub("[%z\n\r\26'\\]", ESCAPES) .. "'"
+end
+
+-- The pieces of the text between its placeholders.
+local function split(sql)
+    local pieces, at = {}, 1
+    for _, token in ipairs(dpm.tokenize(sql)) do
+        if token.kind == "placeholder" then
+            pieces[#pieces + 1] = sql:sub(at, token.from - 1)
+            at = token.to + 1
+        end
+    end
+    pieces[#pieces + 1] = sql:sub(at)
+    return pieces
+end
+
+-- A client may prepare statements from now on.
+function emulated_statements.start(session)
+    session.statements, session.statement_count, session.last_statement = {}, 0, 0
+    session.client:track_statements(true, { long_data = LONG_DATA })
+end
+
+function emulated_statements.prepare(session, sql)
+    if session.statement_count >= MOST then
+        return errors.send_error(session.client, "42000", 1461,
+            ("Can't create more than %d prepared statements"):format(MOST))
+    end
+    local pieces, prepared = split(sql), dpm.new_prepared_pkt()
+    session.last_statement = session.last_statement + 1
+    session.statement_count = session.statement_count + 1
+    session.statements[session.last_statement] = pieces
+    prepared:statement_id(session.last_statement)
+    for _ = 2, #pieces do
+        prepared:add_param(dpm.new_field_pkt())
+    end
+    results.send_prepared(session.client, prepared)
+end
+
+local function unknown(session, id)
+    errors.send_error(session.client, "HY000", 1243,
+        ("Unknown prepared statement handler (%d) given to EXECUTE"):format(id))
+end
+
+-- The query that an execute stands for; nil if the client has been told that there is none.
+function emulated_statements.query_of(session, cmd)
+    local id = cmd:statement_id()
+    local pieces, statement = session.statements[id], session.client:statement(id)
+    if not pieces or not statement then
+        return unknown(session, id)
+    end
+    local values, count = statement:decode(cmd, dpm.NULL)
+    local text = { pieces[1] }
+    for n = 1, count do
+        local value = values[n]
+        if value == dpm.LONG_DATA then
+            value = select(2, statement:long_data(n))
+            if not value then
+                return errors.send_error(session.client, "HY000", 1105, "The values of this statement are too long")
+            end
+        end
+        text[#text + 1] = literal(value)
+        text[#text + 1] = pieces[n + 1]
+    end
+    return queries.new_command(dpm.COM_QUERY, table.concat(text))
+end
+
+function emulated_statements.reset(session, id)
+    if session.statements[id] then
+        results.send_ok(session.client)
+    else
+        unknown(session, id)
+    end
+end
+
+function emulated_statements.close(session, id)
+    if session.statements[id] then
+        session.statements[id] = nil
+        session.statement_count = session.statement_count - 1
+    end
+end
+
+return emulated_statements
