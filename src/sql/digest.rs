@@ -226,7 +226,7 @@ impl<'a> Writer<'a> {
 
     fn write(&mut self, token: &Token, next: Option<&Token>) {
         let text = self.text(token);
-        if text == b";" {
+        if text == b";" && token.kind == Kind::Operator {
             self.semicolon = true;
             return;
         }

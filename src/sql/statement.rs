@@ -340,6 +340,13 @@ impl<'a> Reader<'a> {
 
     fn take(&mut self, token: &Token) {
         let text = &self.sql[token.from..token.to];
+        let is_value = matches!(token.kind, Kind::String | Kind::Number | Kind::Placeholder);
+        if is_value && self.current.stage == Stage::Rest && self.before[0] != Before::LastInsertId {
+            self.before = [Before::Other, self.before[0]];
+            self.before_is_mixed = false;
+            self.before_end = token.to;
+            return;
+        }
         if text == b";" && !self.current.has_body {
             return self.end_statement();
         }

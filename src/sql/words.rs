@@ -30,17 +30,32 @@ pub fn lookup(word: &[u8]) -> Option<&'static Known> {
     TABLE.lookup(word)
 }
 
-/// A hash table that never grows: half of its slots stay free.
+/// A hash table that never grows. Three of four slots stay free, and they are small, so that a word
+/// that nobody knows is found out in one look.
 struct Table {
-    slots: Vec<Option<Known>>,
+    /// Places in `words`, from 1 on; 0 is free.
+    slots: Vec<u16>,
+    words: Vec<Known>,
 }
 
 const SLOTS: usize = 4096;
 
+const UNKNOWN: Known = Known {
+    name: "",
+    reserved: false,
+    keyword: false,
+    syntax: false,
+    opens: false,
+    harmless: false,
+    naming: false,
+    names_tables: false,
+};
+
 impl Table {
     fn new() -> Table {
         let mut table = Table {
-            slots: std::iter::repeat_with(|| None).take(SLOTS).collect(),
+            slots: vec![0; SLOTS],
+            words: Vec::new(),
         };
         let words = |list: &'static str| list.split_ascii_whitespace();
         for word in words(RESERVED) {
@@ -71,27 +86,24 @@ impl Table {
     }
 
     fn entry(&mut self, name: &'static str) -> &mut Known {
-        let at = self.slot(name.as_bytes());
-        self.slots[at].get_or_insert(Known {
-            name,
-            reserved: false,
-            keyword: false,
-            syntax: false,
-            opens: false,
-            harmless: false,
-            naming: false,
-            names_tables: false,
-        })
+        let slot = self.slot(name.as_bytes());
+        if self.slots[slot] == 0 {
+            self.words.push(Known { name, ..UNKNOWN });
+            self.slots[slot] = self.words.len() as u16;
+        }
+        &mut self.words[usize::from(self.slots[slot]) - 1]
     }
 
     fn lookup(&self, word: &[u8]) -> Option<&Known> {
-        self.slots[self.slot(word)].as_ref()
+        let place = usize::from(self.slots[self.slot(word)]);
+        self.words.get(place.checked_sub(1)?)
     }
 
     /// Where the word is, or would be.
     fn slot(&self, word: &[u8]) -> usize {
-        let mut at = hash(word);
-        while let Some(known) = &self.slots[at] {
+        let mut at = hash(word) % SLOTS;
+        while self.slots[at] != 0 {
+            let known = &self.words[usize::from(self.slots[at]) - 1];
             if known.name.as_bytes().eq_ignore_ascii_case(word) {
                 break;
             }
@@ -103,16 +115,21 @@ impl Table {
 
 /// From the first and the last eight bytes, whatever their case.
 fn hash(word: &[u8]) -> usize {
-    let head = &word[..word.len().min(8)];
-    let tail = &word[word.len() - head.len()..];
-    let number = |bytes: &[u8]| {
-        let mut eight = [0; 8];
-        eight[..bytes.len()].copy_from_slice(bytes);
-        // A letter without the bit that makes it small.
-        u64::from_le_bytes(eight) & 0xDFDF_DFDF_DFDF_DFDF
+    let four = |at: usize| word[at..at + 4].try_into().map_or(0, u32::from_le_bytes);
+    let eight = |at: usize| word[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+    let (head, tail) = match word.len() {
+        0 => (0, 0),
+        len @ 8.. => (eight(0), eight(len - 8)),
+        len @ 4.. => (four(0).into(), four(len - 4).into()),
+        len => (
+            u64::from(word[0]),
+            u64::from(word[len / 2]) << 8 | u64::from(word[len - 1]),
+        ),
     };
-    let mixed = number(head).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ number(tail)
+    // A letter without the bit that makes it small.
+    const CASELESS: u64 = 0xDFDF_DFDF_DFDF_DFDF;
+    let mixed = (head & CASELESS).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ (tail & CASELESS)
             .wrapping_add(word.len() as u64)
             .wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
     (mixed.wrapping_mul(0x1656_67B1_9E37_79F9) >> 52) as usize
