@@ -222,7 +222,7 @@ impl Args {
     }
 
     /// A string of any length, without a copy.
-    pub fn string(&self, index: usize, what: &str) -> Result<&mlua::String, ScriptError> {
+    pub fn string(&self, index: usize, what: &str) -> Result<&mlua::LuaString, ScriptError> {
         match self.get(index) {
             Value::String(string) => Ok(string),
             _ => Err(self.expected(index, what, "a string")),

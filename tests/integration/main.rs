@@ -36,6 +36,7 @@ mod servers;
 mod services;
 mod soak;
 mod sockets;
+mod sql;
 mod startup;
 mod tasks;
 mod tls;
