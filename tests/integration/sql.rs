@@ -360,10 +360,11 @@ const PAIRS: &[(&str, &str, Pair)] = &[
     ("select 1 /*!99999 + 2 */", "select 1", OnlyOurs),
     // A name that is a keyword may be a table's, whose case counts: without a grammar, it is kept.
     ("select status from t", "select STATUS from t", OnlyOurs),
+    // Quoted or not, it is the same name.
     (
         "select a from t where status = 1",
         "select a from t where `status` = 1",
-        Same,
+        OnlyTheirs,
     ),
 ];
 
