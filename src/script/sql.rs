@@ -115,11 +115,11 @@ pub fn digest(lua: &Lua, args: &Args) -> Answer {
     let options = options(args, DIGEST)?;
     let digest = sql::digest(&args.string(0, "sql")?.as_bytes(), options.mode);
     let text = cut(&digest.text, options.max_length);
-    let hash: String = digest
-        .hash
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let half = |half: u8| b"0123456789abcdef"[usize::from(half)];
+    let mut hash = [0; 32];
+    for (digits, byte) in hash.chunks_exact_mut(2).zip(digest.hash) {
+        digits.copy_from_slice(&[half(byte >> 4), half(byte & 15)]);
+    }
     Ok(MultiValue::from_vec(vec![
         Value::String(lua.create_string(text)?),
         Value::String(lua.create_string(hash)?),

@@ -1,8 +1,8 @@
 //! SQL as text: taken apart, normalised, and judged by its words. Pure functions on bytes.
 //!
-//! A tokenizer of its own, for sqlparser's takes `&str` where a statement may be in any character set,
-//! allocates for each token, fails where something is unterminated, and has no `/*M! */`, no versions
-//! and no SQL modes, on which it hangs where a string ends. Here all of that is what the job is about.
+//! A tokenizer of its own. sqlparser's takes `&str`, where statements are in any character set; fails where
+//! something is unterminated; swallows the versions of executable comments and takes `/*M! */` for none;
+//! reads `1e` and `0x` as numbers, knows no SQL modes, and allocates for each token (20 times slower).
 //!
 //! - [`Tokens`]: as the servers' own lexers read it, with [`Doubts`] where they would not agree
 //! - [`digest`]: what statements that differ in their values alone have in common

@@ -194,7 +194,7 @@ proptest! {
 
     #[test]
     fn values_make_no_difference(number in any::<u64>(), float in any::<f32>(), string in any::<Vec<u8>>(), rows in 2..5_usize) {
-        let mut quoted = string.clone();
+        let mut quoted = string;
         quoted.retain(|byte| !matches!(byte, b'\'' | b'\\'));
         let make = |number: &str, float: &str, string: &[u8], rows: usize| {
             let row = [b"(".as_slice(), number.as_bytes(), b", '", string, b"')"].concat();

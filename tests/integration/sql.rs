@@ -65,6 +65,9 @@ fn scripts_get_digests() {
            equal(select(3, dpm.digest('select "a"')), true)
            equal(select(3, dpm.digest('select "a"', { ansi_quotes = false })), false)
            equal(dpm.digest('select "a"', { ansi_quotes = true }), 'SELECT a')
+           equal(dpm.digest("insert into `t` (a, b) values (1, 'x'), (-2, NULL)"), 'INSERT INTO t(a, b) VALUES (...), ...')
+           equal(dpm.digest('select count(*), User.a from User where a in (1, 2) limit 10, 20;'),
+             'SELECT COUNT(*), User.a FROM User WHERE a IN (...) LIMIT ?, ...')
            local long = 'select ' .. ('a, '):rep(5000) .. 'b'
            equal(#dpm.digest(long), 4096)
            equal(#dpm.digest(long, { max_length = 100000 }), 15008)
