@@ -19,7 +19,7 @@ use super::rset::Rset;
 use super::runtime::Runtime;
 use super::send;
 use super::signals;
-use super::sql;
+use super::sql_helpers;
 use super::statement::Statement;
 use super::timer::TimerObject;
 use super::verifier::{self, VerifierObject};
@@ -152,10 +152,12 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
 }
 
 fn add_sql(functions: &Functions<'_>) -> mlua::Result<()> {
-    functions.add("dpm.tokenize", |lua, _, args| sql::tokenize(lua, args))?;
-    functions.add("dpm.digest", |lua, _, args| sql::digest(lua, args))?;
+    functions.add("dpm.tokenize", |lua, _, args| {
+        sql_helpers::tokenize(lua, args)
+    })?;
+    functions.add("dpm.digest", |lua, _, args| sql_helpers::digest(lua, args))?;
     functions.add("dpm.statement_kind", |lua, _, args| {
-        sql::statement_kind(lua, args)
+        sql_helpers::statement_kind(lua, args)
     })
 }
 

@@ -5,7 +5,7 @@
 //! - [`Script`]: a Lua state bound to a proxy
 //! - `api`: the functions of the `dpm` table; `send`, `login`, `options`, `tls_options`, `signals`,
 //!   `clock`,
-//!   `sql`: parts of it; `constants`
+//!   `sql_helpers`: parts of it; `constants`
 //! - `login_object`: logging in at servers; `verifier`, `credential`: judging clients that log in
 //! - `conn`, `callbacks`, `timer`: the objects that are no packets
 //! - `object`: packets as objects, by tables of accessors, which are in `packets` and `field`;
@@ -56,7 +56,7 @@ mod runtime;
 mod send;
 mod session_changes;
 mod signals;
-mod sql;
+mod sql_helpers;
 mod state;
 mod statement;
 mod statements;
