@@ -4,8 +4,7 @@
 //!
 //! - [`Script`]: a Lua state bound to a proxy
 //! - `api`: the functions of the `dpm` table; `send`, `login`, `options`, `tls_options`, `signals`,
-//!   `clock`,
-//!   `sql_helpers`: parts of it; `constants`
+//!   `clock`, `sql_helpers`: parts of it; `constants`
 //! - `login_object`: logging in at servers; `verifier`, `credential`: judging clients that log in
 //! - `conn`, `callbacks`, `timer`: the objects that are no packets
 //! - `object`: packets as objects, by tables of accessors, which are in `packets` and `field`;
