@@ -15,7 +15,7 @@ local STARTED = dpm.monotonic()
 
 local OPTIONS = {
     users = true, authenticate = true, new_client = true, new_command = true, handler = true,
-    finished_command = true, closing = true, use_database = true,
+    finished_command = true, closing = true, use_database = true, all_commands = true,
     version_comment = true, server_version = true, auth_plugin = true, capabilities = true, rsa_key = true,
 }
 
@@ -127,7 +127,8 @@ end
 --
 -- Optional: new_client(client, session), which may return an error to send the client away;
 -- use_database(name, client, session), likewise; finished_command(client, session),
--- closing(client, session).
+-- closing(client, session). With all_commands = true nothing is answered here but COM_QUIT, for a script
+-- that forwards to a database what it does not answer itself.
 function services.accept_clients(listener, options)
     for name in pairs(options) do
         if not OPTIONS[name] then
@@ -170,16 +171,16 @@ function services.accept_clients(listener, options)
 
     local function new_command(cmd, client_id, client)
         local session = by_client[client_id]
-        if cmd:command() == dpm.COM_STMT_EXECUTE then
+        if cmd:command() == dpm.COM_STMT_EXECUTE and not service.all_commands then
             cmd = emulated_statements.query_of(session, cmd)
             if not cmd then
                 return dpm.DPM_NOPROXY
             end
         end
         local command = commands[cmd:command()]
-        if command then
+        if command and (not service.all_commands or cmd:command() == dpm.COM_QUIT) then
             command(service, session, cmd)
-        elseif cmd:command() ~= dpm.COM_QUERY or not answer_query(service, session, cmd) then
+        elseif service.all_commands or cmd:command() ~= dpm.COM_QUERY or not answer_query(service, session, cmd) then
             if service.handler then
                 sessions.deliver(session, cmd)
             else
