@@ -12,13 +12,14 @@ forbidden, queries = nil, 0
 
 local function new_command(cmd, client_id, client)
     queries = queries + 1
-    if forbidden and dpm.statement_kind(cmd:argument()) == forbidden then
+    local has_sql = cmd:command() == dpm.COM_QUERY or cmd:command() == dpm.COM_STMT_PREPARE
+    if forbidden and has_sql and dpm.statement_kind(cmd:argument()) == forbidden then
         dpml.send_error(client, "42000", 1142, forbidden .. " is forbidden for now")
         return dpm.DPM_NOPROXY
     end
 end
 
--- A table of tables is rows, another table is a list of what is in it, and other values are one row.
+-- A result, such as that of db:query, is itself; another table is a list of what is in it; other values are one row.
 local function as_result(count, first, ...)
     if count == 0 then return {} end -- an OK
     if type(first) ~= "table" then
@@ -29,6 +30,7 @@ local function as_result(count, first, ...)
         end
         return { fields = fields, rows = { row } }
     end
+    if first.fields or first.affected_rows then return first end
     local rows = {}
     for key, value in pairs(first) do rows[#rows + 1] = { tostring(key), tostring(value) } end
     table.sort(rows, function(a, b) return a[1] < b[1] end)

@@ -60,7 +60,8 @@ local function handler(session)
             auth = session.auth
             db = dpml.connect { host = host, port = port, user = user, pass = pass, db = session.database,
                 like = auth, charset = auth:charset_number() }
-            history = auth:charset_number() .. "\0" .. (session.database or "")
+            local ignores_space = tostring(auth:client_flags(dpm.CLIENT_IGNORE_SPACE))
+            history = table.concat({ auth:charset_number(), ignores_space, session.database or "" }, "\0")
         end
         local result, err
         if history and is_for_all(cmd) then

@@ -9,7 +9,10 @@
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 
-local TEXT = { [dpm.MYSQL_TYPE_VAR_STRING] = true, [dpm.MYSQL_TYPE_STRING] = true, [dpm.MYSQL_TYPE_BLOB] = true }
+local TEXT = {} -- types whose values are masked as "***"; all others as NULL
+for name in ("VARCHAR VAR_STRING STRING TINY_BLOB BLOB MEDIUM_BLOB LONG_BLOB"):gmatch("%S+") do
+    TEXT[dpm["MYSQL_TYPE_" .. name]] = true
+end
 local LAST = 0xFFFFFFFF -- what MariaDB's clients call the statement that was prepared last
 local RAW = { [dpm.COM_BINLOG_DUMP] = true, [dpm.COM_BINLOG_DUMP_GTID] = true, [dpm.COM_TABLE_DUMP] = true }
 local OPEN, SELECTS = { SELECT = true, SHOW = true, EXPLAIN = true }, { select = true, table = true, values = true }
@@ -28,7 +31,7 @@ local function mask(columns)
         local named, selects = false, 0
         for _, token in ipairs(dpm.tokenize(sql)) do
             local word = token.text:lower():gsub("^[`\"](.*)[`\"]$", "%1")
-            named = named or names[word]
+            named = named or names[word] or word:find("^@[^@]") -- a variable may hold anything
             if SELECTS[word] then selects = selects + 1 end
         end
         return not named and "nothing" or selects > 1 and "all" or "computed"
