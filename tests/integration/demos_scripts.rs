@@ -348,3 +348,49 @@ fn demos_have_headers_and_are_short_and_named() {
         );
     }
 }
+
+/// What is kept of a client goes with it: a megabyte from each of many would show.
+#[test]
+fn demos_forget_who_has_left() {
+    let server = mariadb();
+    let learnt = process::folder("forget").join("learnt");
+    let filler = "x".repeat(1 << 20);
+    for (demo, passes_login) in [
+        ("rewrite", true),
+        ("rows", true),
+        ("slowlog", true),
+        ("mask", true),
+        ("firewall", true),
+        ("chain", true),
+        ("mirror", true),
+        ("mirror_task", false),
+        ("slowlog_task", false),
+        ("coalesce", false),
+        ("auth", false),
+    ] {
+        let launch = Launch::demo(demo, server);
+        let dpm = match demo {
+            "firewall" | "chain" => launch.arg(learnt.display()).arg("learn").start(),
+            _ => launch.start(),
+        };
+        let port = dpm.listening();
+        let round = || {
+            let mut wire = match demo {
+                "auth" => Wire::login_as(port, "ann", "ann", MODERN),
+                _ if passes_login => Wire::login_empty(port, MODERN),
+                _ => Wire::login(port, MODERN),
+            };
+            wire.rows(&format!("SELECT LENGTH('{filler}')"));
+            let set = format!("SET @x = '{}'", &filler[..2000]);
+            assert!(matches!(wire.query(&set), Answer::Ok(_)), "{demo}");
+            wire.prepare(&format!("SELECT '{filler}', ?"));
+        };
+        (0..5).for_each(|_| round());
+        let files = dpm.open_files();
+        let before = dpm.memory_kib("VmRSS");
+        (0..40).for_each(|_| round());
+        let grown = dpm.memory_kib("VmRSS").saturating_sub(before) >> 10;
+        assert!(grown < 35, "{demo}: {grown} MiB more after 40 clients");
+        dpm.wait_for_open_files(files);
+    }
+}
