@@ -1,24 +1,17 @@
--- mirror.lua: sends each query to two servers at once; the client gets the first one's answer.
+-- mirror.lua: sends what writes to two servers at once, and what reads to the first one only.
 -- Run: dpm --startfile demos/mirror.lua -- [host] [port] [listen port] [user] [password] [host 2] [port 2]
--- Look: log in with an account of the first server, run queries: the mirror's answers are told here.
+-- Look: with one server for both, INSERT INTO t VALUES (1), then SELECT * FROM t: there are two.
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 local user, pass = arg[4] or "root", arg[5] or "" -- for the mirror: at the first server, clients log in
 local mirror_host, mirror_port = arg[6] or host, tonumber(arg[7]) or port
 
-local mirrors = {} -- client id -> the second server that works for it
-
 -- Statement ids and files belong to one server only, so that other commands are not mirrored.
-local mirrored = { [dpm.COM_QUERY] = true, [dpm.COM_INIT_DB] = true }
-
-local function new_command(cmd, client_id)
-    local mirror = mirrors[client_id]
-    if mirror and mirrored[cmd:command()] then
-        -- This copy leaves now, the original when we return. If the mirror is slower, commands pile
-        -- up in its queue and are answered in their order.
-        dpm.wire_packet(mirror, cmd)
-    end
+local function is_mirrored(cmd)
+    if cmd:command() == dpm.COM_INIT_DB then return true end
+    local kind, info = dpm.statement_kind(cmd:argument())
+    return cmd:command() == dpm.COM_QUERY and kind ~= nil and not info.read_only
 end
 
 -- The mirror has no link, so that its answers go nowhere: they are only looked at.
@@ -26,31 +19,34 @@ local function watch(mirror, client_id)
     local function report(text) print(("mirror of client %d: %s"):format(client_id, text)) end
     mirror:register(dpm.MYS_WAIT_CMD, function() report("done") end)
     mirror:register(dpm.MYS_RECV_ERR, function(err) report(err:errnum() .. " " .. err:message()) end)
-    mirror:register(dpm.MY_CLOSING, function() mirrors[client_id] = nil end)
 end
 
-local function new_client(client)
+local function plugin(client)
+    local client_id, mirror = client:id(), nil
     client:pause() -- not a command shall be missed while the mirror is not there yet
     dpml.connect_mysql_server {
         host = mirror_host, port = mirror_port, user = user, pass = pass,
-        callback = function(mirror, err)
-            if client:close_reason() then return mirror and dpm.close(mirror) end
+        callback = function(server, err)
+            if client:close_reason() then return server and dpm.close(server) end
             client:resume()
             if err then return print("no mirror: " .. tostring(err)) end
-            mirrors[client:id()] = mirror
-            watch(mirror, client:id())
+            mirror = server
+            watch(mirror, client_id)
+            mirror:on_close(function() mirror = nil end)
+        end,
+    }
+    return {
+        new_command = function(cmd)
+            -- This copy leaves now, the original when we return. If the mirror is slower, commands pile up in its
+            -- queue and are answered in their order.
+            if mirror and is_mirrored(cmd) then dpm.wire_packet(mirror, cmd) end
+        end,
+        closing = function()
+            if mirror then dpm.close(mirror) end
         end,
     }
 end
 
-local function closing(client_id)
-    if mirrors[client_id] then dpm.close(mirrors[client_id]) end
-end
-
 listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
-dpml.passthrough_new_clients(listener, {
-    new_client = new_client,
-    new_command = new_command,
-    closing = closing,
-}, { host, port })
+dpml.passthrough_new_clients(listener, plugin, { host, port })
 print("dpm: mirror listening on 127.0.0.1:" .. listener:socket_port())

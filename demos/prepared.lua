@@ -13,7 +13,8 @@ local function literal(value)
     return "'" .. value:gsub("[%c'\\]", function(c) return ("\\x%02x"):format(c:byte()) end) .. "'"
 end
 
-local function new_client(client, server)
+-- A plug-in that is a function: each client has its own.
+local function plugin(client, server)
     local sql, waiting = {}, nil -- the texts by statement id, and the one that is being prepared
 
     -- Without this the proxy remembers nothing of statements.
@@ -23,7 +24,7 @@ local function new_client(client, server)
         sql[prepared:statement_id()] = waiting
     end)
 
-    client:register(dpm.MYC_SENT_CMD, function(cmd)
+    return { new_command = function(cmd)
         local command, id = cmd:command(), cmd:statement_id()
         if command == dpm.COM_STMT_PREPARE then
             waiting = cmd:argument()
@@ -36,9 +37,9 @@ local function new_client(client, server)
             id = statement:statement_id() -- 0xFFFFFFFF is the last one
             print(("client %d: %s <- %s"):format(client:id(), sql[id], table.concat(values, ", ")))
         end
-    end)
+    end }
 end
 
 listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
-dpml.passthrough_new_clients(listener, { new_client = new_client }, { host, port })
+dpml.passthrough_new_clients(listener, plugin, { host, port })
 print("dpm: prepared listening on 127.0.0.1:" .. listener:socket_port())

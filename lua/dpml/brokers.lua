@@ -5,6 +5,7 @@ local clients = require "dpml.clients"
 local errors = require "dpml.errors"
 local logins = require "dpml.logins"
 local plugins = require "dpml.plugins"
+local results = require "dpml.results"
 local servers = require "dpml.servers"
 
 local brokers = {}
@@ -92,21 +93,20 @@ function brokers.proxy_new_clients(listener, plugin, options)
                 return server and dpm.close(server)
             elseif err then
                 pairs_of[client_id] = nil
-                return errors.send_error(client, err.sqlstate, err.errnum, err.message)
+                return results.end_answer(client, err)
             end
             pair.server = server
             server:on_close(function()
                 if pairs_of[client_id] == pair then
-                    pairs_of[client_id] = nil
-                    clients.close_held(client_id)
+                    clients.close_held(client_id) -- and with it the pair
                 end
             end)
-            pair.plugin = plugins.of_client(plugin, client, server)
+            pair.plugin = plugins.of_client(plugin, client, server, auth)
             dpm.wire_packet(client, ok)
             dpm.proxy_connect(client, server)
             plugins.watch_results(pair.plugin, client, server)
             if pair.plugin.new_client then
-                pair.plugin.new_client(client, server)
+                pair.plugin.new_client(client, server, auth)
             end
         end)
         return dpm.DPM_NOPROXY

@@ -20,7 +20,7 @@ local RECOVERY_SECONDS = 5 -- then a connection whose answer does not come is cl
 
 -- Arguments --------------------------------------------------------------------------------------
 
-local OPTIONS = { timeout = "a number" }
+local OPTIONS = { timeout = "a number", max_bytes = "a number" }
 
 local function check_options(what, options)
     if options ~= nil then
@@ -144,14 +144,19 @@ local function recover(db, job)
     end
 end
 
--- One exchange: begin(resume) sends something and returns its job.
+-- One exchange: begin(resume, abandon) sends something and returns its job; abandon(err) fails, and has the rest
+-- of the answer dropped.
 local function exchange(db, what, options, begin)
     return tasks.within(options and options.timeout, function()
         acquire(db, what)
         local begun = false
         local ok, value = pcall(tasks.await, what, function(resume)
-            local job = begin(function(...)
+            local job
+            job = begin(function(...)
                 hand_over(db, resume, ...)
+            end, function(err)
+                recover(db, job)
+                resume(false, err)
             end)
             begun = true
             return function()
@@ -231,14 +236,30 @@ local function present(result)
     return result
 end
 
-local function buffer_for(resume)
-    return queries.new_buffer(function(buffer, err)
+-- A reader of all of an answer, of up to options.max_bytes.
+local function buffer_for(resume, abandon, options)
+    local buffer = queries.new_buffer(function(buffer, err)
         if err then
             resume(false, err)
         else
             resume(true, present(buffer.first))
         end
     end)
+    local max_bytes = options and options.max_bytes
+    local left = max_bytes
+    buffer.row = max_bytes and function(_, values)
+        for i = 1, table.maxn(values) do
+            left = left - (type(values[i]) == "string" and #values[i] or 8)
+        end
+        if left >= 0 then
+            return queries.Buffer.row(buffer, values)
+        end
+        local err = errors.new(3024, "HY000",
+            ("Query execution was interrupted, its result exceeds %d bytes"):format(max_bytes))
+        err.too_large = true
+        abandon(err)
+    end
+    return buffer
 end
 
 -- Rows that come one by one. The server is not read from while too many of them wait.
@@ -350,8 +371,8 @@ Statement.__index = Statement
 -- Executes it with an array of values (nil and dpm.NULL are NULL); the result is that of db:query.
 function Statement:execute(params, options)
     check_values("statement:execute", params, options)
-    return exchange(self.db, "statement:execute", options, function(resume)
-        return queries.execute(self.db.server, self.statement, params or {}, nil, buffer_for(resume))
+    return exchange(self.db, "statement:execute", options, function(resume, abandon)
+        return queries.execute(self.db.server, self.statement, params or {}, nil, buffer_for(resume, abandon, options))
     end)
 end
 
@@ -377,18 +398,19 @@ end
 -- Databases -------------------------------------------------------------------------------------
 
 -- Runs `sql`, with `params` as a prepared statement. Returns { columns, rows, affected_rows, insert_id,
--- warnings, … }; raises the server's error. `options` may have a `timeout` in milliseconds.
+-- warnings, … }; raises the server's error. `options` may have a `timeout` in milliseconds, and `max_bytes`, beyond
+-- which a result is an error and not kept.
 function Database:query(sql, params, options)
     check_query("db:query", sql, params, options)
     if not params then
-        return exchange(self, "db:query", options, function(resume)
-            return queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), buffer_for(resume))
+        return exchange(self, "db:query", options, function(resume, abandon)
+            return queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), buffer_for(resume, abandon, options))
         end)
     end
     return tasks.within(options and options.timeout, function()
         local statement = self:prepare(sql)
-        return exchange(self, "db:query", nil, function(resume)
-            return execute_once(statement, params, buffer_for(resume))
+        return exchange(self, "db:query", nil, function(resume, abandon)
+            return execute_once(statement, params, buffer_for(resume, abandon, options))
         end)
     end)
 end
@@ -483,7 +505,7 @@ function Database:close()
     end
 end
 
-local CONNECT_OPTIONS = checks.union(servers.LOGIN_OPTIONS, OPTIONS)
+local CONNECT_OPTIONS = checks.union(servers.LOGIN_OPTIONS, { timeout = "a number" })
 
 -- Connects and logs in; the options are those of connect_mysql_server, and a `timeout`.
 function databases.connect(options)

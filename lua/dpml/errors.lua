@@ -36,10 +36,12 @@ function errors.from_packet(packet)
 end
 
 -- Whatever was raised, as an error that can be sent to a client. What is none of ours has a place in
--- a script in it, and perhaps worse: that is for the log and not for clients.
+-- a script in it, and perhaps worse: that is for the log and not for clients. Numbers from 2000 to 2999 are those of
+-- clients themselves; of a server MariaDB's take none of them, and say that the packet is malformed.
 function errors.presentable(err)
     if getmetatable(err) == error_meta then
-        return err
+        local is_clients = err.errnum >= 2000 and err.errnum < 3000
+        return is_clients and errors.new(1105, "08S01", err.message) or err
     end
     return errors.new(1105, "HY000", "The proxy's script has failed; its log says why")
 end

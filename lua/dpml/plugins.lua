@@ -1,7 +1,7 @@
 -- Plug-ins: tables of callbacks for a client and what its server answers.
 --
 -- A plug-in may have, each of them optional:
---   new_client(client, server)             the two are linked
+--   new_client(client, server, auth)       the two are linked; `auth` only of proxy_new_clients
 --   new_command(cmd, client_id, client)    a command of the client's
 --   new_result(rset, client_id, client)    a resultset of the server's begins
 --   new_field(field, client_id, client)    a column of it
@@ -12,7 +12,7 @@
 --   closing(client_id, client)             the client leaves
 -- Those with a packet return a verdict, or the packets that are sent instead of this one.
 --
--- A plug-in may also be a function (client, server) that gives each client a table of its own.
+-- A plug-in may also be a function (client, server, auth) that gives each client a table of its own.
 
 local checks = require "dpml.checks"
 
@@ -38,17 +38,17 @@ function plugins.check(what, plugin)
     checks.options(what, functions, CALLBACKS, "callback")
 end
 
--- The callbacks that a plug-in has for a client.
-function plugins.of_client(plugin, client, server)
+-- The callbacks that a plug-in has for a client. `auth` is known where the proxy has logged it in.
+function plugins.of_client(plugin, client, server, auth)
     if type(plugin) == "function" then
-        plugin = plugin(client, server) or {}
+        plugin = plugin(client, server, auth) or {}
         checks.argument("a plug-in's function", "what it returned", plugin, "a table")
         plugins.check("a plug-in's function", plugin)
     end
     return plugin
 end
 
--- Result callbacks by the state of the server that they are for. The last two have other ways here.
+-- Result callbacks by the states of the server that they are for; those of fields and rows do not stop at that.
 local states = {
     new_result = { dpm.MYS_SENT_RSET },
     new_field = { dpm.MYS_SENDING_FIELDS },
@@ -90,32 +90,34 @@ end
 -- registered: a state without a callback costs nothing.
 function plugins.watch_results(plugin, client, server)
     local client_id = client:id()
-    local rset, columns_known
     for name, its_states in pairs(states) do
         local callback = plugin[name]
-        for _, state in ipairs(callback and name ~= "new_row" and its_states or {}) do
+        for _, state in ipairs(callback and its_states or {}) do
             server:register(state, function(packet)
                 return apply(client, callback(packet, client_id, client))
             end)
         end
     end
     local new_result, new_field, new_row = plugin.new_result, plugin.new_field, plugin.new_row
-    if not new_row then
+    if not new_field and not new_row then
         return
     end
-    -- A row is taken apart by its resultset, which must know the columns.
+    -- A row is taken apart by its resultset, which must know the columns; and a column that belongs to no
+    -- resultset (of a statement that is prepared, or of COM_FIELD_LIST) is none of a plug-in's.
+    local rset, columns_due = nil, 0
     server:register(dpm.MYS_SENT_RSET, function(packet)
-        rset, columns_known = packet, 0
+        rset, columns_due = packet, packet:fields_follow() and packet:field_count() or 0
         return new_result and apply(client, new_result(packet, client_id, client))
     end)
     server:register(dpm.MYS_SENDING_FIELDS, function(field)
-        if rset then
-            columns_known = columns_known + 1
-            rset:add_field(field)
+        if columns_due == 0 then
+            return
         end
+        columns_due = columns_due - 1
+        rset:add_field(field)
         return new_field and apply(client, new_field(field, client_id, client))
     end)
-    server:register(dpm.MYS_SENDING_ROWS, function(row)
+    server:register(dpm.MYS_SENDING_ROWS, new_row and function(row)
         return apply(client, new_row(row, client_id, client, rset))
     end)
 end
@@ -198,10 +200,10 @@ function plugins.chain(list)
     for i = 1, table.maxn(list) do -- a hole is a plug-in that was misspelt
         plugins.check("dpml.chain: link " .. i, list[i])
     end
-    return function(client, server)
+    return function(client, server, auth)
         local links, chained = {}, {}
         for i, plugin in ipairs(list) do
-            links[i] = plugins.of_client(plugin, client, server)
+            links[i] = plugins.of_client(plugin, client, server, auth)
         end
         for name, compose in pairs(compositions) do
             local callbacks = links_with(links, name)

@@ -193,6 +193,7 @@ end
 -- The reader of those who want the whole answer in one piece.
 local Buffer = {}
 Buffer.__index = Buffer
+queries.Buffer = Buffer
 
 local function add_result(buffer, result)
     if buffer.last then

@@ -110,8 +110,8 @@ function reload.reloadable(path, interval)
     dpm.new_timer():schedule(math.floor(milliseconds / 1000), milliseconds % 1000, function()
         refresh(self)
     end)
-    return function(client, server)
-        return plugins.of_client(self.plugin, client, server)
+    return function(client, server, auth)
+        return plugins.of_client(self.plugin, client, server, auth)
     end
 end
 

@@ -17,7 +17,7 @@ local NAME = "dpml.accept_clients"
 local OPTIONS = checks.union({
     new_client = "a function", new_command = "a function", handler = "a function",
     finished_command = "a function", closing = "a function", use_database = "a function",
-    version_comment = "a string",
+    all_commands = "a boolean", version_comment = "a string",
 }, logins.OPTIONS)
 
 -- Has the session in another database, unless the service refuses it.
@@ -128,7 +128,8 @@ end
 --
 -- Optional: new_client(client, session), which may return an error to send the client away;
 -- use_database(name, client, session), likewise; finished_command(client, session),
--- closing(client, session).
+-- closing(client, session). With all_commands = true nothing is answered here but COM_QUIT, for a script
+-- that forwards to a database what it does not answer itself.
 function services.accept_clients(listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
     checks.options(NAME, options, OPTIONS)
@@ -166,16 +167,16 @@ function services.accept_clients(listener, options)
 
     local function new_command(cmd, client_id, client)
         local session = by_client[client_id]
-        if cmd:command() == dpm.COM_STMT_EXECUTE then
+        if cmd:command() == dpm.COM_STMT_EXECUTE and not service.all_commands then
             cmd = emulated_statements.query_of(session, cmd)
             if not cmd then
                 return dpm.DPM_NOPROXY
             end
         end
         local command = commands[cmd:command()]
-        if command then
+        if command and (not service.all_commands or cmd:command() == dpm.COM_QUIT) then
             command(service, session, cmd)
-        elseif cmd:command() ~= dpm.COM_QUERY or not answer_query(service, session, cmd) then
+        elseif service.all_commands or cmd:command() ~= dpm.COM_QUERY or not answer_query(service, session, cmd) then
             if service.handler then
                 sessions.deliver(session, cmd)
             else

@@ -14,6 +14,7 @@ Session.__index = Session
 function sessions.start(session, handler)
     setmetatable(session, Session)
     local client = session.client
+    session.queue = {}
     tasks.spawn(function()
         local ok, problem = pcall(handler, session)
         if not ok and not errors.is_error(problem) then
@@ -22,7 +23,7 @@ function sessions.start(session, handler)
         if client:close_reason() then
             return
         end
-        if not ok and session.unanswered then
+        if not ok and (session.unanswered or session.queue[1]) then
             results.end_answer(client, problem)
         end
         dpm.close(client)
@@ -37,10 +38,29 @@ local function wake(session)
     end
 end
 
--- A command has come. There is never more than one: the next is not read before this one's answer.
+-- Commands that expect no answer: others may come before the handler has taken them.
+local silent = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
+local MANY = 64 -- of these; then the client is not read from until the handler has taken them
+
+-- A command has come. The one behind a command with an answer is not read before that.
 function sessions.deliver(session, cmd)
-    session.command, session.unanswered = cmd, true
+    local queue = session.queue
+    queue[#queue + 1] = cmd
+    if #queue == MANY then
+        session.paused = true
+        session.client:pause()
+    end
     wake(session)
+end
+
+local function take(session)
+    local cmd = table.remove(session.queue, 1)
+    session.unanswered = not silent[cmd:command()]
+    if session.paused and not session.queue[1] then
+        session.paused = false
+        session.client:resume()
+    end
+    return cmd
 end
 
 -- The answer to the command is complete.
@@ -55,7 +75,7 @@ end
 
 -- The client has left.
 function sessions.closed(session)
-    session.unanswered, session.gone = false, true
+    session.unanswered, session.gone, session.paused, session.queue = false, true, false, {}
     wake(session)
     local when_finished = session.when_finished
     session.when_finished = nil
@@ -68,10 +88,10 @@ end
 -- next is asked for; one that was not gets an error.
 function Session:commands()
     return function()
-        if self.unanswered and not self.command then
+        if self.unanswered then
             self:send_error("HY000", 1105, "The proxy's script has no answer to this command")
         end
-        while not self.command do
+        while not self.queue[1] do
             if self.gone then
                 return nil
             end
@@ -79,9 +99,7 @@ function Session:commands()
                 self.resume = resume
             end)
         end
-        local cmd = self.command
-        self.command = nil
-        return cmd
+        return take(self)
     end
 end
 
@@ -125,7 +143,15 @@ function Session:forward(cmd, db)
     checks.argument("session:forward", "cmd", cmd, "userdata")
     checks.argument("session:forward", "db", db, "a table")
     db:lend("session:forward", function(server, resume)
+        if server:close_reason() then
+            error(errors.new(2006, "HY000", "Server has gone away"), 0)
+        end
         dpm.proxy_connect(self.client, server)
+        if silent[cmd:command()] then
+            dpm.wire_packet(server, cmd)
+            dpm.proxy_disconnect(server)
+            return resume(true)
+        end
         self.when_finished = function(answered)
             if server:close_reason() then
                 resume(true)

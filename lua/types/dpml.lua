@@ -15,7 +15,7 @@ dpml = dpml
 ---Callbacks for a client and what its server answers. Those with a packet return a verdict, or the packets that go
 ---in its place.
 ---@class dpml.Callbacks
----@field new_client (fun(client: dpm.Connection, server: dpm.Connection): any)?
+---@field new_client (fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): any)?
 ---@field new_command (fun(cmd: dpm.Cmd, client_id: integer, client: dpm.Connection): (dpm.Verdict|dpm.Cmd))?
 ---@field new_result (fun(rset: dpm.Rset, client_id: integer, client: dpm.Connection): ...)?
 ---@field new_field (fun(field: dpm.Field, client_id: integer, client: dpm.Connection): ...)?
@@ -27,7 +27,7 @@ dpml = dpml
 ---@field selftest (fun(): boolean?, string?)?
 
 ---A table of callbacks, or a function that makes one for each client.
----@alias dpml.Plugin dpml.Callbacks|(fun(client: dpm.Connection, server: dpm.Connection): dpml.Callbacks?)
+---@alias dpml.Plugin dpml.Callbacks|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
 
 ---One plug-in of several: each sees commands and results in the order of the list.
 ---@param plugins dpml.Plugin[]
@@ -98,6 +98,7 @@ function M.authenticate_new_clients(listener, callbacks, accounts) end
 ---@field finished_command (fun(client: dpm.Connection, session: dpml.Session): any)?
 ---@field closing (fun(client: dpm.Connection, session: dpml.Session): any)?
 ---@field version_comment string?
+---@field all_commands boolean?
 
 ---Serves clients without a database: new_command or handler answers them, as a task.
 ---@param listener dpm.Connection
@@ -163,6 +164,7 @@ function Session:close() end
 ---@field message string
 ---@field timed_out boolean?
 ---@field cancelled boolean?
+---@field too_large boolean?
 
 ---@param conn dpm.Connection
 ---@param result dpml.Result
@@ -273,6 +275,7 @@ function M.with_timeout(milliseconds, fn, ...) end
 
 ---@class dpml.QueryOptions
 ---@field timeout number?
+---@field max_bytes number?
 
 ---A row: its values by number and by name.
 ---@class dpml.Row

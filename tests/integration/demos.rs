@@ -9,8 +9,7 @@ use crate::support::dpm::Launch;
 use crate::support::exchange::execute_argument;
 use crate::support::wire::{Answer, Wire, caps, com};
 use crate::support::{
-    self, Cli, Flavour, PASSWORD, Server, USER, both, connect_as, eventually, mariadb, process,
-    python,
+    self, Cli, Flavour, PASSWORD, Server, USER, both, connect_as, mariadb, process, python,
 };
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
@@ -255,6 +254,15 @@ both! {
             assert_eq!(rows.len(), 2, "of the second result, too");
             assert!(matches!(wire.query("SELEKT"), Answer::Err(1064, ..)));
             assert_eq!(wire.rows("SELECT 'c'"), [["C"], ["DPM WAS HERE"]]);
+            // With a cursor or without, and as often as one likes.
+            let id = wire.prepare("SELECT 'd' AS d, ?");
+            for cursor in [0, 1, 0] {
+                let argument = execute_argument(id, cursor, &[Some(b"e")]);
+                let answer = wire.exchange(com::STMT_EXECUTE, &argument);
+                let rows: Vec<_> = answer.iter().filter(|packet| packet.ends_with(b"DPM WAS HERE")).collect();
+                assert_eq!(rows.len(), 1, "{answer:?}");
+                assert!(answer.iter().any(|packet| packet.ends_with(b"\x01D\x01E")), "{answer:?}");
+            }
         }
         // The rows of a prepared statement have another encoding.
         let mut conn = support::connect(port);
@@ -263,57 +271,6 @@ both! {
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(values, [(Some(1), some("ANN")), (Some(2), None), (None, some("DPM WAS HERE"))]);
     }
-}
-
-/// The command-line client as the account that the scripts without a server let in.
-fn as_dpm(port: u16) -> Cli {
-    Cli::tool(Flavour::MariaDb, "mysql")
-        .args([
-            "--no-defaults",
-            "--protocol=tcp",
-            "-h127.0.0.1",
-            "-udpm",
-            "-pdpm",
-            "-B",
-        ])
-        .arg(format!("-P{port}"))
-}
-
-#[test]
-fn no_backend() {
-    let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demos/no-backend.lua");
-    let dpm = Launch::file(demo).arg("").arg("").arg(0).start();
-    let port = dpm.listening();
-    let files = dpm.open_files();
-    let mut first = as_dpm(port).arg("-N").session();
-    assert!(first.ask("SHOW CLIENTS").ends_with("\t127.0.0.1\t1"));
-    let mut second = as_dpm(port).arg("-N").session();
-    let both = [second.ask("show clients"), second.line()];
-    assert!(
-        both.iter().all(|line| line.ends_with("\t127.0.0.1\t1")),
-        "{both:?}"
-    );
-    assert_eq!(first.quit(), 0);
-    dpm.wait_for_open_files(files + 1);
-    assert!(second.ask("SHOW CLIENTS").ends_with("\t127.0.0.1\t2"));
-    drop(second);
-    let done = as_dpm(port).args(["-e", "SELECT 1"]).run();
-    assert!(
-        done.err().contains("ERROR 1064 (42000)") && done.err().contains("SHOW CLIENTS"),
-        "{}",
-        done.err()
-    );
-    if Flavour::MySql.available() {
-        let said = Cli::client(Flavour::MySql, port)
-            .args(["-udpm", "-pdpm", "-e", "SHOW CLIENTS"])
-            .ok();
-        assert!(said.contains("127.0.0.1"), "{said}");
-    }
-    let refused = connect_as(port, "dpm", "wrong").unwrap_err().to_string();
-    assert!(refused.contains("1045"), "{refused}");
-    let refused = connect_as(port, USER, "dpm").unwrap_err().to_string();
-    assert!(refused.contains("1045"), "{refused}");
-    dpm.wait_for_open_files(files);
 }
 
 both! {
@@ -362,83 +319,6 @@ both! {
         drop(wire);
         dpm.wait_for_open_files(files);
     }
-}
-
-both! {
-    fn mirror(server) {
-        let second = Server::start_own(Flavour::MariaDb, &[]);
-        let base = server.database();
-        server.sql(&format!("CREATE TABLE {base}.t (id INT); CREATE TABLE {base}.only_here (id INT)"));
-        second.sql(&format!("CREATE DATABASE IF NOT EXISTS {base}; CREATE TABLE {base}.t (id INT)"));
-        let dpm = Launch::demo("mirror", server).server(&second).start();
-        let port = dpm.listening();
-        let files = dpm.open_files();
-
-        let statements = format!("USE {base}; INSERT INTO t VALUES (1), (2); SELECT COUNT(*) FROM t");
-        assert_eq!(Cli::query(server.flavour, port, &statements), "2\n", "one answer");
-        for each in [server, &second] {
-            eventually("the rows are in both", || each.sql(&format!("SELECT COUNT(*) FROM {base}.t")) == "2\n");
-        }
-        dpm.line("mirror of client");
-        let mut wire = Wire::login_empty(port, MODERN);
-        assert!(matches!(wire.query(&format!("INSERT INTO {base}.only_here VALUES (1)")), Answer::Ok(_)));
-        dpm.line(": 1146 ");
-        drop(wire);
-        dpm.wait_for_open_files(files);
-
-        // Without its mirror the server goes on.
-        let mut wire = Wire::login_empty(port, MODERN);
-        assert_eq!(wire.rows("SELECT 1"), [["1"]]);
-        second.kill();
-        assert_eq!(wire.rows("SELECT 2"), [["2"]]);
-        assert_eq!(Wire::login_empty(port, MODERN).rows("SELECT 3"), [["3"]]);
-        dpm.line("no mirror: ERROR 2003");
-        drop(wire);
-        dpm.wait_for_open_files(files);
-    }
-}
-
-/// The binary and nothing else: neither the library nor the demos' folder is near.
-#[test]
-fn a_lone_binary_runs_every_demo() {
-    let folder = process::folder("bare");
-    let program = folder.join("dpm");
-    std::fs::copy(env!("CARGO_BIN_EXE_dpm"), &program).unwrap();
-    let demos = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demos");
-    let mut seen = 0;
-    for demo in std::fs::read_dir(demos).unwrap() {
-        let demo = demo.unwrap().path();
-        if demo.extension().is_none_or(|extension| extension != "lua") {
-            continue;
-        }
-        let copy = folder.join("start.lua");
-        let text = std::fs::read_to_string(&demo).unwrap();
-        // A line of its own, so that it ends once all is set up.
-        std::fs::write(&copy, format!("{text}\ndpm.exit(42)\n")).unwrap();
-        let mut command = process::command("env");
-        command
-            .args(["-i", "./dpm", "-s", "start.lua", "--", "127.0.0.1"])
-            .args([&mariadb().port.to_string(), "0", USER, PASSWORD])
-            .current_dir(&folder);
-        let done = process::run(command, Vec::new(), Duration::from_secs(20));
-        assert_eq!(
-            done.code,
-            42,
-            "{}: {}{}",
-            demo.display(),
-            done.out(),
-            done.err()
-        );
-        assert!(done.out().contains(" listening on "), "{}", demo.display());
-        let lines = text.lines().count();
-        assert!(
-            (10..=60).contains(&lines),
-            "{} has {lines} lines",
-            demo.display()
-        );
-        seen += 1;
-    }
-    assert!(seen >= 6, "{seen} demos");
 }
 
 /// The startfile of the README, but for its ports.

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use mysql::prelude::Queryable as _;
 
 use crate::support::dpm::Launch;
-use crate::support::wire::{self, Answer, MockServer, Wire, caps};
-use crate::support::{Dpm, PASSWORD, USER, both, connect_as, mariadb, options, process};
+use crate::support::exchange::execute_argument;
+use crate::support::wire::{self, Answer, MockServer, Wire, caps, com};
+use crate::support::{
+    Cli, Dpm, Flavour, PASSWORD, USER, both, connect_as, eventually, mariadb, options, process,
+};
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 
@@ -217,13 +220,42 @@ fn a_client_that_does_not_wait_for_its_server() {
 }
 
 both! {
+    /// Those of a statement that is prepared, and of COM_FIELD_LIST, are none.
+    fn columns_are_those_of_results(server) {
+        let base = server.database();
+        server.sql(&format!("CREATE TABLE {base}.t (a INT, b INT); INSERT INTO {base}.t VALUES (1, 2)"));
+        for more in ["", ", new_row = function(row, _, _, rset) print('row ' .. rset:parse_row_table(row).b) end"] {
+            let dpm = through(
+                &format!("{{ new_field = function(field) print('field ' .. field:name()) end {more} }}"), server);
+            let mut wire = Wire::login_empty(dpm.port(), MODERN);
+            wire.exchange(com::INIT_DB, base.as_bytes());
+            for _ in 0..2 {
+                let id = wire.prepare("SELECT a, b FROM t WHERE a = ?");
+                wire.exchange(com::FIELD_LIST, b"t\0");
+                let argument = execute_argument(id, 0, &[Some(b"1")]);
+                wire.exchange(com::STMT_EXECUTE, &argument);
+                assert_eq!(wire.rows("SELECT b FROM t"), [["2"]]);
+            }
+            drop(wire);
+            dpm.wait_until_idle();
+            dpm.assert_no_errors();
+            assert_eq!(dpm.lines("field "), ["a", "b", "b", "a", "b", "b"]);
+            assert_eq!(dpm.lines("row ").len(), if more.is_empty() { 0 } else { 4 });
+        }
+    }
+}
+
+both! {
     fn clients_log_in_at_the_proxy(server) {
         let script = format!("
             local dpml = require 'dpml'
             local listener = require('harness').listen(function() end, {{ tls = true }})
             local here = {{ host = arg[1], port = tonumber(arg[2]), user = '{USER}', pass = '{PASSWORD}' }}
             dpml.proxy_new_clients(listener, {{
-              new_client = function(client, server) print('new', client:remote_id() == server:id()) end,
+              new_client = function(client, server, auth)
+                print('new', client:remote_id() == server:id())
+                print('user ' .. auth:user())
+              end,
               new_command = function(cmd)
                 if cmd:argument() == 'hello' then
                   cmd:argument('SELECT CURRENT_USER()')
@@ -253,10 +285,18 @@ both! {
         drop(conn);
         dpm.wait_until_idle();
         assert_eq!((dpm.lines("new\ttrue").len(), dpm.lines("closing").len()), (2, 2));
+        assert_eq!(dpm.lines("user "), ["ann", "bob"]);
+        // The server's death is the end of the pair, too; and MariaDB's clients take no number of their own.
+        let mut conn = connect_as(port, "ann", "ann").unwrap();
+        assert!(conn.query_drop("KILL CONNECTION_ID()").is_err());
+        eventually("the plug-in is told", || dpm.lines("closing").len() == 3);
+        drop(conn);
+        let said = Cli::client(Flavour::MariaDb, port).args(["-uzoe", "-pzoe", "-e", "DO 0"]).run();
+        assert!(said.err().contains("ERROR 1105 (08S01): Can't connect"), "{}", said.err());
         for (user, password, said) in [
             ("ann", "wrong", "ERROR 1045 (28000)"),
             ("eve", "eve", "There is no server for this user"),
-            ("zoe", "zoe", "ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:1'"),
+            ("zoe", "zoe", "ERROR 1105 (08S01): Can't connect to server on '127.0.0.1:1'"),
         ] {
             let refused = connect_as(port, user, password).unwrap_err().to_string();
             assert!(refused.contains(said), "{user}: {refused}");

@@ -316,6 +316,31 @@ both! {
 }
 
 both! {
+    fn results_are_no_larger_than_was_asked_for(server) {
+        let begun = std::time::Instant::now();
+        let lines = run_task(server,
+            "local db = db()
+             local many = 'SELECT REPEAT(\"x\", 1000) FROM information_schema.collations a, information_schema.collations b'
+             local err = fails(db.query, db, many, nil, { max_bytes = 5000 })
+             print(err.too_large, err.timed_out)
+             -- The rest of it is nobody's.
+             print(db:query('SELECT \"next\" AS x', nil, { max_bytes = 4 }).rows[1].x)
+             fails(db.query, db, 'SELECT \"next\" AS x', nil, { max_bytes = 3 })
+             fails(db.query, db, 'SELECT ?', { 'next' }, { max_bytes = 3 })
+             local statement = db:prepare('SELECT ?')
+             fails(statement.execute, statement, { 'next' }, { max_bytes = 3 })
+             print(statement:execute({ 'abc' }, { max_bytes = 3 }).rows[1][1])");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        let too_large = |bytes| {
+            format!("ERROR 3024 (HY000): Query execution was interrupted, its result exceeds {bytes} bytes")
+        };
+        assert_eq!(lines, [
+            &*too_large(5000), "true\tnil", "next", &too_large(3), &too_large(3), &too_large(3), "abc",
+        ]);
+    }
+}
+
+both! {
     fn tasks_share_a_connection_and_run_beside_each_other(server) {
         let begun = std::time::Instant::now();
         let lines = run_task(server,
