@@ -39,6 +39,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     };
     for entry in entries {
         let path = entry?.path();
+        if path.ends_with("lua/types") {
+            // Declarations for editors: they do nothing, and so must not be found by `require`.
+            continue;
+        }
         if path.is_dir() {
             println!("cargo::rerun-if-changed={}", path.display());
             collect(&path, files)?;

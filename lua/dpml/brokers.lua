@@ -1,5 +1,6 @@
 -- Clients that log in at the proxy, and get a server connection that the proxy has logged in.
 
+local checks = require "dpml.checks"
 local clients = require "dpml.clients"
 local errors = require "dpml.errors"
 local logins = require "dpml.logins"
@@ -9,10 +10,19 @@ local servers = require "dpml.servers"
 
 local brokers = {}
 
-local OPTIONS = {
-    users = true, authenticate = true, backend = true,
-    server_version = true, auth_plugin = true, capabilities = true, rsa_key = true,
-}
+local NAME = "dpml.proxy_new_clients"
+local OPTIONS = checks.union({ backend = "a table or function" }, logins.OPTIONS)
+local BACKEND_OPTIONS = servers.LOGIN_OPTIONS
+
+-- Makes one backend a list.
+local function check_backends(backends)
+    checks.argument(NAME, "backend", backends, "a table")
+    local list = backends[1] and backends or { backends }
+    for _, each in ipairs(list) do
+        checks.options(NAME .. ": backend", each, BACKEND_OPTIONS)
+    end
+    return list
+end
 
 -- Tries one login after the other; done(server) or done(nil, err).
 local function connect_in_turn(list, at, common, done)
@@ -37,14 +47,14 @@ end
 -- options, a list of those, which are tried in turn, or a function (client, auth) that returns one or the
 -- other. Commands and results are shown to `plugin`.
 function brokers.proxy_new_clients(listener, plugin, options)
-    for name in pairs(options) do
-        if not OPTIONS[name] then
-            error(("proxy_new_clients: there is no option %s"):format(tostring(name)), 2)
-        end
-    end
+    checks.argument(NAME, "listener", listener, "a listener")
+    plugins.check(NAME, plugin)
+    checks.options(NAME, options, OPTIONS)
+    logins.check_accounts(NAME, options)
     local backend = options.backend
-    if type(backend) ~= "table" and type(backend) ~= "function" then
-        error("proxy_new_clients: backend: expected a table or a function, got " .. type(backend), 2)
+    checks.argument(NAME, "backend", backend, "a table or function")
+    if type(backend) == "table" then
+        backend = check_backends(backend)
     end
     local pairs_of = {} -- client id -> { server =, plugin = }
 
@@ -55,7 +65,7 @@ function brokers.proxy_new_clients(listener, plugin, options)
         if pair and pair.server then
             dpm.proxy_disconnect(pair.server) -- or the client would be told that its server has died
             dpm.close(pair.server)
-            if pair.plugin.closing then
+            if pair.plugin and pair.plugin.closing then
                 pair.plugin.closing(client_id, client)
             end
         end
@@ -78,19 +88,20 @@ function brokers.proxy_new_clients(listener, plugin, options)
         pairs_of[client_id] = pair
         local common = { db = auth:databasename(), like = auth, charset = auth:charset_number(),
             attributes = { proxied_user = auth:user() } }
-        connect_in_turn(choice[1] and choice or { choice }, 1, common, function(server, err)
+        connect_in_turn(check_backends(choice), 1, common, function(server, err)
             if pairs_of[client_id] ~= pair then
                 return server and dpm.close(server)
             elseif err then
                 pairs_of[client_id] = nil
                 return results.end_answer(client, err)
             end
-            pair.server, pair.plugin = server, plugins.of_client(plugin, client, server, auth)
+            pair.server = server
             server:on_close(function()
                 if pairs_of[client_id] == pair then
                     clients.close_held(client_id) -- and with it the pair
                 end
             end)
+            pair.plugin = plugins.of_client(plugin, client, server, auth)
             dpm.wire_packet(client, ok)
             dpm.proxy_connect(client, server)
             plugins.watch_results(pair.plugin, client, server)

@@ -5,6 +5,7 @@
 -- is of use again when that has been read to its end, for which its query is killed from a side
 -- connection.
 
+local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local queries = require "dpml.queries"
 local servers = require "dpml.servers"
@@ -16,6 +17,27 @@ local Database = {}
 Database.__index = Database
 
 local RECOVERY_SECONDS = 5 -- then a connection whose answer does not come is closed
+
+-- Arguments --------------------------------------------------------------------------------------
+
+local OPTIONS = { timeout = "a number", max_bytes = "a number" }
+
+local function check_options(what, options)
+    if options ~= nil then
+        checks.options(what, options, OPTIONS)
+    end
+end
+
+-- It is an easy mistake to give the options in the place of the values.
+local function check_values(what, params, options)
+    checks.argument(what, "params", params, "an array or nil")
+    check_options(what, options)
+end
+
+local function check_query(what, sql, params, options)
+    checks.argument(what, "sql", sql, "a string")
+    check_values(what, params, options)
+end
 
 -- Whose turn it is ------------------------------------------------------------------------------
 
@@ -31,7 +53,7 @@ end
 -- more: it has left the loop, or will be told there.
 local function acquire(db, what)
     local rows = db.rows
-    if rows and (rows.task == tasks.current(what, 3) or rows.task:is_over()) then
+    if rows and (rows.task == tasks.current(what) or rows.task:is_over()) then
         rows:let_go()
     end
     while db.busy do
@@ -348,6 +370,7 @@ Statement.__index = Statement
 
 -- Executes it with an array of values (nil and dpm.NULL are NULL); the result is that of db:query.
 function Statement:execute(params, options)
+    check_values("statement:execute", params, options)
     return exchange(self.db, "statement:execute", options, function(resume, abandon)
         return queries.execute(self.db.server, self.statement, params or {}, nil, buffer_for(resume, abandon, options))
     end)
@@ -355,6 +378,7 @@ end
 
 -- The rows, one by one, as with db:each.
 function Statement:each(params, options)
+    check_values("statement:each", params, options)
     return each(self.db, options, function(rows)
         return queries.execute(self.db.server, self.statement, params or {}, nil, rows)
     end)
@@ -377,6 +401,7 @@ end
 -- warnings, … }; raises the server's error. `options` may have a `timeout` in milliseconds, and `max_bytes`, beyond
 -- which a result is an error and not kept.
 function Database:query(sql, params, options)
+    check_query("db:query", sql, params, options)
     if not params then
         return exchange(self, "db:query", options, function(resume, abandon)
             return queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), buffer_for(resume, abandon, options))
@@ -393,6 +418,7 @@ end
 -- for row in db:each(sql) do … end: one row at a time, however many there are. Only of the first
 -- result, if there are several. The timeout is for each row.
 function Database:each(sql, params, options)
+    check_query("db:each", sql, params, options)
     if params then
         local statement = self:prepare(sql, options)
         return each(self, options, function(rows)
@@ -406,6 +432,7 @@ end
 
 -- Prepares a statement, to be executed more than once.
 function Database:prepare(sql, options)
+    check_query("db:prepare", sql, nil, options)
     local statement = exchange(self, "db:prepare", options, function(resume)
         return queries.prepare(self.server, sql, function(prepared, err)
             resume(not err, err or prepared)
@@ -415,6 +442,7 @@ function Database:prepare(sql, options)
 end
 
 local function command(db, what, number, argument, options)
+    check_options(what, options)
     exchange(db, what, options, function(resume)
         return queries.run(db.server, queries.new_command(number, argument), {
             finish = function(_, err)
@@ -431,6 +459,7 @@ end
 
 -- Changes the database.
 function Database:use(name, options)
+    checks.argument("db:use", "name", name, "a string")
     command(self, "db:use", dpm.COM_INIT_DB, name, options)
 end
 
@@ -448,6 +477,7 @@ end
 
 -- Returns what fn(db) returns, within a transaction: committed, or rolled back if fn fails.
 function Database:transaction(fn)
+    checks.argument("db:transaction", "fn", fn, "a function")
     self:begin()
     local result = { pcall(fn, self) }
     if result[1] then
@@ -460,6 +490,7 @@ function Database:transaction(fn)
     error(result[2], 0)
 end
 
+-- Whether the server has not hung up, nor anybody closed it.
 function Database:is_open()
     return self.server:close_reason() == nil
 end
@@ -474,8 +505,11 @@ function Database:close()
     end
 end
 
+local CONNECT_OPTIONS = checks.union(servers.LOGIN_OPTIONS, { timeout = "a number" })
+
 -- Connects and logs in; the options are those of connect_mysql_server, and a `timeout`.
 function databases.connect(options)
+    checks.options("dpml.connect", options, CONNECT_OPTIONS)
     local login = {}
     for name, value in pairs(options) do
         login[name] = value

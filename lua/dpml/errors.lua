@@ -1,5 +1,7 @@
 -- Errors, as scripts see them and as clients are sent them.
 
+local checks = require "dpml.checks"
+
 local errors = {}
 
 -- Errors are { errnum, sqlstate, message }, and print as MySQL's CLI would.
@@ -13,8 +15,19 @@ function errors.new(errnum, sqlstate, message)
     return setmetatable({ errnum = errnum, sqlstate = sqlstate, message = message }, error_meta)
 end
 
+-- The order of the arguments is easily mistaken.
+local function check(what, sqlstate, errnum, message)
+    if type(sqlstate) ~= "string" or #sqlstate ~= 5 then
+        checks.fail(what, "sqlstate: expected a string of 5 characters, got " .. tostring(sqlstate))
+    elseif type(errnum) ~= "number" or errnum < 0 or errnum > 65535 or errnum ~= math.floor(errnum) then
+        checks.fail(what, "errnum: expected an integer from 0 to 65535, got " .. tostring(errnum))
+    end
+    checks.argument(what, "message", message, "a string")
+end
+
 -- For scripts, in the order that send_error has.
 function errors.new_error(sqlstate, errnum, message)
+    check("dpml.new_error", sqlstate, errnum, message)
     return errors.new(errnum, sqlstate, message)
 end
 
@@ -51,11 +64,13 @@ function errors.cancelled(reason)
 end
 
 function errors.send_error(conn, sqlstate, errnum, message)
+    checks.argument("dpml.send_error", "conn", conn, "a connection")
+    check("dpml.send_error", sqlstate, errnum, message)
     local packet = dpm.new_err_pkt()
     packet:errnum(errnum)
     packet:sqlstate(sqlstate)
     packet:message(message)
-    dpm.wire_packet(conn, packet)
+    checks.relay(dpm.wire_packet, conn, packet)
 end
 
 return errors

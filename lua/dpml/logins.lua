@@ -1,11 +1,30 @@
 -- Logging clients in without any server.
 
 local accounts_of = require "dpml.accounts"
+local checks = require "dpml.checks"
 local clients = require "dpml.clients"
 local errors = require "dpml.errors"
 local tasks = require "dpml.tasks"
 
 local logins = {}
+
+-- What logging in has to know of a listener's clients, of those functions that do it.
+logins.OPTIONS = {
+    users = "a table or function", authenticate = "a function",
+    server_version = "a string", auth_plugin = "a string", capabilities = "a table", rsa_key = "a string",
+}
+
+local CALLBACKS = {
+    new_client = "a function", new_command = "a function", finished_command = "a function or boolean", closing = "a function",
+    server_version = "a string", auth_plugin = "a string", capabilities = "a table", rsa_key = "a string",
+}
+
+-- One of the two says who may log in.
+function logins.check_accounts(what, options)
+    if (options.users == nil) == (options.authenticate == nil) then
+        checks.fail(what, "who may log in? One of users and authenticate must be given")
+    end
+end
 
 local MAX_FAILURES = 3 -- as in MariaDB: no guessing of passwords with COM_CHANGE_USER
 
@@ -117,6 +136,9 @@ end
 -- Clients see a server of version callbacks.server_version, whose usual method is callbacks.auth_plugin;
 -- some go by them. callbacks.capabilities is what it offers beyond or short of the usual: { flag = boolean }.
 function logins.authenticate_new_clients(listener, callbacks, accounts)
+    checks.argument("dpml.authenticate_new_clients", "listener", listener, "a listener")
+    checks.options("dpml.authenticate_new_clients", callbacks, CALLBACKS, "callback")
+    checks.argument("dpml.authenticate_new_clients", "accounts", accounts, "a table or function")
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it
     listener:register(dpm.MYC_CONNECT, function(client)

@@ -1,6 +1,7 @@
 -- Clients that each get a server connection of their own, where they log in by themselves.
 
 local callbacks = require "dpml.callbacks"
+local checks = require "dpml.checks"
 local clients = require "dpml.clients"
 local errors = require "dpml.errors"
 local plugins = require "dpml.plugins"
@@ -10,15 +11,26 @@ local passthrough = {}
 
 local attempts = {} -- server id -> the attempt to get a server for a client
 
+local NAME = "dpml.passthrough_new_clients"
+
+-- Makes one address a list.
+local function check_addresses(addresses)
+    checks.argument(NAME, "address", addresses, "a table")
+    local list = type(addresses[1]) == "table" and addresses or { addresses }
+    for _, address in ipairs(list) do
+        checks.options(NAME, address, servers.ADDRESS_OPTIONS)
+        checks.argument(NAME, "host", address[1], "a string")
+        checks.argument(NAME, "port", address[2], "an integer or nil")
+    end
+    return list
+end
+
 -- The addresses to try, in their order.
 local function addresses_for(client, backends)
     if type(backends) == "function" then
         backends = backends(client)
     end
-    if type(backends) ~= "table" then
-        error("passthrough_new_clients: expected an address or a list of them, got " .. type(backends), 0)
-    end
-    return type(backends[1]) == "table" and backends or { backends }
+    return check_addresses(backends)
 end
 
 -- Greets a client for whom there is no server, so that it can be told why: an error in the place of the
@@ -57,11 +69,11 @@ local function link(handshake, server_id, server)
     local attempt = attempts[server_id]
     attempts[server_id] = nil
     local client, client_id = attempt.client, attempt.client:id()
-    local plugin = plugins.of_client(attempt.plugin, client, server)
-    server:package_register(nil)
     server:on_close(function()
         clients.close_held(client_id)
     end)
+    local plugin = plugins.of_client(attempt.plugin, client, server)
+    server:package_register(nil)
     -- The link keeps the server as long as the client is kept.
     dpm.proxy_connect(client, server)
     client:register(dpm.MYC_SENT_CMD, plugin.new_command and function(cmd)
@@ -115,6 +127,11 @@ end
 -- and port, such as proxy_protocol = 2, which then is about that client. If none can be had, the client
 -- is sent the last one's error.
 function passthrough.passthrough_new_clients(listener, plugin, backends)
+    checks.argument(NAME, "listener", listener, "a listener")
+    plugins.check(NAME, plugin)
+    if type(backends) ~= "function" then
+        backends = check_addresses(backends)
+    end
     listener:register(dpm.MYC_CONNECT, function(client)
         clients.hold(client)
         local attempt = { client = client, plugin = plugin, addresses = addresses_for(client, backends), at = 0 }

@@ -14,12 +14,36 @@
 --
 -- A plug-in may also be a function (client, server, auth) that gives each client a table of its own.
 
+local checks = require "dpml.checks"
+
 local plugins = {}
+
+local CALLBACKS = { selftest = true } -- of a reloadable one; the others are added below
+
+-- Checks a plug-in. It may hold data of its own, but a function whose name is not a callback's is one that
+-- would never be called.
+function plugins.check(what, plugin)
+    checks.argument(what, "plug-in", plugin, "a table or function")
+    if type(plugin) ~= "table" then
+        return
+    end
+    local functions = {}
+    for name, value in pairs(plugin) do
+        if CALLBACKS[name] then
+            checks.argument(what, name, value, "a function")
+        elseif type(value) == "function" then
+            functions[name] = value
+        end
+    end
+    checks.options(what, functions, CALLBACKS, "callback")
+end
 
 -- The callbacks that a plug-in has for a client. `auth` is known where the proxy has logged it in.
 function plugins.of_client(plugin, client, server, auth)
     if type(plugin) == "function" then
-        return plugin(client, server, auth) or {}
+        plugin = plugin(client, server, auth) or {}
+        checks.argument("a plug-in's function", "what it returned", plugin, "a table")
+        plugins.check("a plug-in's function", plugin)
     end
     return plugin
 end
@@ -166,13 +190,15 @@ local compositions = {
     finished_result = chain_packets, failed_command = chain_packets,
     finished_command = call_each, closing = call_each,
 }
+for name in pairs(compositions) do
+    CALLBACKS[name] = true
+end
 
 -- One plug-in of several: each sees commands and results in the order of the list.
 function plugins.chain(list)
-    for i, plugin in ipairs(list) do
-        if type(plugin) ~= "table" and type(plugin) ~= "function" then
-            error(("dpml.chain: link %d: expected a plug-in, got %s"):format(i, type(plugin)), 2)
-        end
+    checks.argument("dpml.chain", "plug-ins", list, "an array")
+    for i = 1, table.maxn(list) do -- a hole is a plug-in that was misspelt
+        plugins.check("dpml.chain: link " .. i, list[i])
     end
     return function(client, server, auth)
         local links, chained = {}, {}

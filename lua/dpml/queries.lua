@@ -9,6 +9,7 @@
 --   finish(self, err)         the whole answer is there, or this error has ended it
 
 local callbacks = require "dpml.callbacks"
+local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 
 local queries = {}
@@ -179,12 +180,12 @@ function queries.run(server, command, reader)
     end
     queue[#queue + 1] = job
 
-    local sent, problem = pcall(dpm.wire_packet, server, command)
+    local sent, problem = pcall(checks.relay, dpm.wire_packet, server, command)
     -- If sending closed the connection, the reader has already been told.
     if not sent and jobs[id] == queue then
         table.remove(queue)
         release_if_idle(queue, server)
-        error(problem, 3)
+        error(problem, 0)
     end
     return job
 end
@@ -227,12 +228,19 @@ function queries.new_buffer(finish)
     return setmetatable({ finish = finish }, Buffer)
 end
 
+local function check(what, server, query, callback)
+    checks.argument(what, "server", server, "a connection")
+    checks.argument(what, "query", query, "a string")
+    checks.argument(what, "callback", callback, "a function")
+end
+
 -- Runs `query` and calls callback(server_id, query, result, err) when the whole answer is there.
 -- `result` is the table that send_resultset takes; each further result is the `next` of the one
 -- before it. An OK reads { affected_rows, insert_id, message }. When `err` is given, `result` has
 -- what came before the error, if anything did. Queries may be given without waiting for the one
 -- before: the server answers them in order.
 function queries.execute_query_buffered(server, query, callback)
+    check("dpml.execute_query_buffered", server, query, callback)
     local server_id = server:id()
     queries.run(server, queries.new_command(dpm.COM_QUERY, query), queries.new_buffer(function(buffer, err)
         callback(server_id, query, buffer.first, err)
@@ -272,6 +280,8 @@ end
 -- Prepares `query`, executes it with `params` and closes it again; the callback is that of
 -- execute_query_buffered.
 function queries.execute_prepared(server, query, params, callback, options)
+    check("dpml.execute_prepared", server, query, callback)
+    checks.argument("dpml.execute_prepared", "params", params, "an array or nil")
     local server_id = server:id()
     queries.prepare(server, query, function(statement, problem)
         if problem then

@@ -1,5 +1,6 @@
 -- Plug-ins from a file that is read again when it changes.
 
+local checks = require "dpml.checks"
 local plugins = require "dpml.plugins"
 
 local reload = {}
@@ -28,8 +29,13 @@ local function load_plugin(source, path)
     local ok, plugin, selftest = xpcall(chunk, debug.traceback)
     if not ok then
         return nil, plugin
-    elseif type(plugin) ~= "table" and type(plugin) ~= "function" then
+    end
+    if type(plugin) ~= "table" and type(plugin) ~= "function" then
         return nil, path .. ": expected a plug-in to be returned, got " .. type(plugin)
+    end
+    ok, problem = pcall(plugins.check, path, plugin)
+    if not ok then
+        return nil, (problem:gsub("^[^\n]-%.lua:%d+: ", "")) -- the place is the startfile's
     end
     selftest = selftest or type(plugin) == "table" and plugin.selftest
     if selftest then
@@ -86,6 +92,8 @@ end
 -- table that it returns, or its second result) fails or returns false, is an error in the log, and the
 -- version before it stays. At the start it is an error.
 function reload.reloadable(path, interval)
+    checks.argument("dpml.reloadable", "path", path, "a string")
+    checks.argument("dpml.reloadable", "interval", interval, "a number or nil")
     local self = { path = path, version = 0 }
     local source, problem = read(path)
     if source then

@@ -1,6 +1,7 @@
 -- Sending results to clients.
 
 local bit = require "bit"
+local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local tasks = require "dpml.tasks"
 
@@ -26,9 +27,30 @@ local function fill_ending(packet, result)
     return packet
 end
 
+-- What a result may have. The last two are there in those of db:query, which can be sent again.
+local KEYS = {
+    fields = "a table", rows = "a table or function",
+    affected_rows = true, insert_id = true, message = "a string",
+    warning_count = "an integer", server_status = "an integer", next = "a table",
+    columns = true, warnings = true,
+}
+
+local function check(what, conn, result)
+    checks.argument(what, "conn", conn, "a connection")
+    checks.argument(what, "result", result, "a table")
+    while result do
+        checks.options(what, result, KEYS, "key")
+        if not result.fields and result.rows and (type(result.rows) ~= "table" or next(result.rows)) then
+            checks.fail(what, "fields: expected a table beside the rows, got nil")
+        end
+        result = result.next
+    end
+end
+
 -- Sends an OK: of { affected_rows, insert_id, message, warning_count }, all of them optional.
 function results.send_ok(conn, result)
     result = result or {}
+    check("dpml.send_ok", conn, result)
     local ok = fill_ending(dpm.new_ok_pkt(), result)
     ok:affected_rows(result.affected_rows or 0)
     ok:insert_id(result.insert_id or 0)
@@ -209,6 +231,7 @@ end
 -- the client takes them, in a task, in which it may wait. Within a task this returns when all is sent,
 -- elsewhere at once.
 function results.send_resultset(conn, result)
+    check("dpml.send_resultset", conn, result)
     if not streams(result) or tasks.in_task() then
         return send_all(conn, result)
     end

@@ -1,16 +1,29 @@
 -- Connecting and logging in to a server.
 
 local callbacks = require "dpml.callbacks"
+local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 
 local servers = {}
 
+-- Their values are checked by dpm.new_login and dpm.connect.
 local LOGIN_OPTIONS = {
     user = true, pass = true, db = true, attributes = true, plugins = true, server_public_key = true,
     allow_cleartext = true, charset = true,
 }
--- What is neither for dpm.new_login nor for dpm.connect.
-local OWN_OPTIONS = { host = true, port = true, path = true, callback = true, client = true, like = true }
+local CONNECT_OPTIONS = {
+    max_packet = true, max_queue = true, connect_timeout = true, handshake_timeout = true, idle_timeout = true,
+    tls = true, allow_redirect = true, compression = true, proxy_protocol = true, client = true, cleartext = true,
+}
+-- The address itself, by name or in its place.
+local NAMED_ADDRESS = { host = "a string", port = "an integer", path = "a string" }
+local ADDRESS = { true, true }
+
+-- What addresses can have beside them, and what logins are.
+servers.ADDRESS_OPTIONS = checks.union(ADDRESS, CONNECT_OPTIONS)
+servers.LOGIN_OPTIONS = checks.union(NAMED_ADDRESS, LOGIN_OPTIONS, CONNECT_OPTIONS, { like = "userdata" })
+
+local OPTIONS = checks.union(servers.LOGIN_OPTIONS, { callback = "a function" })
 
 -- What is between a client and a server, and nothing of a leg's own.
 local SHARED_CAPABILITIES = {
@@ -51,9 +64,9 @@ function servers.connect(host, port, from, client)
     end
     options.client = options.proxy_protocol and client
     if host:sub(1, 1) == "/" then
-        return dpm.connect_unix(host, options)
+        return checks.relay(dpm.connect_unix, host, options)
     end
-    return dpm.connect(host, port or 3306, options)
+    return checks.relay(dpm.connect, host, port or 3306, options)
 end
 
 -- The address as error messages have it.
@@ -127,20 +140,18 @@ end
 -- these. `like` is the auth packet of a client that the connection is for: the server is asked for the
 -- capabilities that this client has. Hold on to the server from then on, or it is collected.
 function servers.connect_mysql_server(options)
+    checks.options("dpml.connect_mysql_server", options, OPTIONS)
+    checks.argument("dpml.connect_mysql_server", "callback", options.callback, "a function")
     local host, port = options.path or options.host or "127.0.0.1", options.port or 3306
-    if type(options.callback) ~= "function" then
-        error("connect_mysql_server: callback: expected a function, got " .. type(options.callback), 2)
-    end
-    -- What nobody knows is a mistake, and dpm.connect says so.
     local for_login, for_connect = {}, {}
     for name, value in pairs(options) do
         if LOGIN_OPTIONS[name] then
             for_login[name] = value
-        elseif not OWN_OPTIONS[name] then
+        elseif CONNECT_OPTIONS[name] then
             for_connect[name] = value
         end
     end
-    local login = dpm.new_login(for_login)
+    local login = checks.relay(dpm.new_login, for_login)
     local server = servers.connect(host, port, for_connect, options.client)
     logins[server:id()] = {
         server = server,

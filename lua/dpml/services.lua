@@ -1,6 +1,6 @@
 -- Services that speak MySQL: clients log in at the proxy, and a script answers them.
 
-local clients = require "dpml.clients"
+local checks = require "dpml.checks"
 local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
 local logins = require "dpml.logins"
@@ -13,11 +13,12 @@ local services = {}
 
 local STARTED = dpm.monotonic()
 
-local OPTIONS = {
-    users = true, authenticate = true, new_client = true, new_command = true, handler = true,
-    finished_command = true, closing = true, use_database = true, all_commands = true,
-    version_comment = true, server_version = true, auth_plugin = true, capabilities = true, rsa_key = true,
-}
+local NAME = "dpml.accept_clients"
+local OPTIONS = checks.union({
+    new_client = "a function", new_command = "a function", handler = "a function",
+    finished_command = "a function", closing = "a function", use_database = "a function",
+    all_commands = "a boolean", version_comment = "a string",
+}, logins.OPTIONS)
 
 -- Has the session in another database, unless the service refuses it.
 local function use_database(service, session, name)
@@ -130,16 +131,11 @@ end
 -- closing(client, session). With all_commands = true nothing is answered here but COM_QUIT, for a script
 -- that forwards to a database what it does not answer itself.
 function services.accept_clients(listener, options)
-    for name in pairs(options) do
-        if not OPTIONS[name] then
-            error(("accept_clients: there is no option %s"):format(tostring(name)), 2)
-        end
-    end
-    if (options.users == nil) == (options.authenticate == nil) then
-        error("accept_clients: who may log in? One of users and authenticate must be given", 2)
-    end
+    checks.argument(NAME, "listener", listener, "a listener")
+    checks.options(NAME, options, OPTIONS)
+    logins.check_accounts(NAME, options)
     if (options.new_command == nil) == (options.handler == nil) then
-        error("accept_clients: who answers? One of new_command and handler must be given", 2)
+        checks.fail(NAME, "who answers? One of new_command and handler must be given")
     end
     local service = setmetatable({
         version_comment = options.version_comment or "dpm",

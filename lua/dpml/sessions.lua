@@ -1,5 +1,6 @@
 -- A client of a service, whose handler is one task: for cmd in session:commands() do … end.
 
+local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local results = require "dpml.results"
 local tasks = require "dpml.tasks"
@@ -139,6 +140,8 @@ end
 -- Has the database `db` (dpml.connect) answer a command, past Lua, and returns when it has. Connect it
 -- with like = session.auth, so that what it answers can go to this client.
 function Session:forward(cmd, db)
+    checks.argument("session:forward", "cmd", cmd, "userdata")
+    checks.argument("session:forward", "db", db, "a table")
     db:lend("session:forward", function(server, resume)
         if server:close_reason() then
             error(errors.new(2006, "HY000", "Server has gone away"), 0)

@@ -4,6 +4,7 @@
 -- One task runs at a time, until it waits. One that becomes ready meanwhile has its turn afterwards,
 -- so that no task is ever resumed from inside of another, however callbacks nest.
 
+local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 
 local tasks = {}
@@ -89,9 +90,7 @@ end
 
 -- Runs fn(...) as a task, at once, or when the task that is running waits. Returns the task.
 function tasks.spawn(fn, ...)
-    if type(fn) ~= "function" then
-        error("dpml.spawn: expected a function, got " .. type(fn), 2)
-    end
+    checks.argument("dpml.spawn", "fn", fn, "a function")
     local task = setmetatable({ state = "ready", coroutine = coroutine.create(fn), arguments = pack(...) }, Task)
     make_ready(task)
     return task
@@ -103,9 +102,9 @@ function tasks.in_task()
 end
 
 -- The task that calls this.
-function tasks.current(what, level)
+function tasks.current(what)
     if not tasks.in_task() then
-        error(what .. " waits, and so must be called inside of dpml.spawn", (level or 1) + 1)
+        checks.fail(what, "it waits, and so must be called inside of dpml.spawn")
     end
     return running
 end
@@ -114,7 +113,7 @@ end
 -- resume(false, err), and returns the value or raises the error. What `start` returns is called as
 -- give_up(err) if the task is interrupted meanwhile.
 function tasks.await(what, start)
-    local task = tasks.current(what, 3)
+    local task = tasks.current(what)
     local doomed = task.doomed
     if doomed then
         task.doomed = nil
@@ -172,6 +171,7 @@ function Task:cancel(reason)
     return true
 end
 
+-- Whether it has returned or failed.
 function Task:is_over()
     return self.state == "done" or self.state == "failed"
 end
@@ -189,7 +189,7 @@ end
 function Task:wait()
     if not self:is_over() then
         if running == self then
-            error("a task cannot wait for its own end", 2)
+            checks.fail("task:wait", "a task cannot wait for its own end")
         end
         tasks.await("task:wait", function(resume)
             when_over(self, function()
@@ -214,6 +214,7 @@ end
 
 -- Waits so many milliseconds.
 function tasks.sleep(milliseconds)
+    checks.argument("dpml.sleep", "milliseconds", milliseconds, "a number")
     tasks.await("dpml.sleep", function(resume)
         local timer = after(milliseconds, function()
             resume(true)
@@ -238,7 +239,9 @@ end
 -- Returns what fn(...) returns. What it waits for when `milliseconds` have passed is given up, and
 -- the error that says so is raised there.
 function tasks.with_timeout(milliseconds, fn, ...)
-    local task = tasks.current("dpml.with_timeout", 2)
+    checks.argument("dpml.with_timeout", "milliseconds", milliseconds, "a number")
+    checks.argument("dpml.with_timeout", "fn", fn, "a function")
+    local task = tasks.current("dpml.with_timeout")
     local scope = {}
     scope.timer = after(milliseconds, function()
         scope.expired = errors.timed_out(milliseconds)
@@ -259,7 +262,17 @@ end
 -- order. If one of them fails, or the time is up, the others are cancelled and the error is raised.
 -- `timeout`, in milliseconds, may stand beside them.
 function tasks.wait_all(list)
-    tasks.current("dpml.wait_all", 2)
+    checks.argument("dpml.wait_all", "list", list, "a table")
+    for key, item in pairs(list) do
+        if key == "timeout" then
+            checks.argument("dpml.wait_all", "timeout", item, "a number")
+        elseif type(key) ~= "number" then
+            checks.fail("dpml.wait_all", ("there is no option %s, only timeout"):format(tostring(key)))
+        elseif type(item) ~= "function" and getmetatable(item) ~= Task then
+            checks.fail("dpml.wait_all", ("%s: expected a function or a task, got %s"):format(key, type(item)))
+        end
+    end
+    tasks.current("dpml.wait_all")
     local values, left, group = { n = #list }, #list, {}
     if left == 0 then
         return

@@ -1,5 +1,7 @@
 -- Spans of time.
 
+local checks = require "dpml.checks"
+
 local times = {}
 
 -- elapsed() starts a clock: it returns a function that tells the milliseconds since then.
@@ -19,6 +21,7 @@ local LONG = { { "d", 86400000 }, { "h", 3600000 }, { "min", 60000 }, { "s", 100
 
 -- Milliseconds as a person says them: "350 µs", "12.4 ms", "1.25 s", "2 min 5 s", "3 d 4 h".
 function times.duration(milliseconds)
+    checks.argument("dpml.duration", "milliseconds", milliseconds, "a number")
     if milliseconds < 0 then
         return "-" .. times.duration(-milliseconds)
     elseif milliseconds < 1 then

@@ -479,7 +479,7 @@ fn results_are_sent() {
         );
         assert_eq!(wire.rows("many"), [["1"]]);
     }
-    dpm.line("err:errnum: expected an integer from 0 to 65535");
+    dpm.line("dpml.send_error: sqlstate: expected a string of 5 characters, got 450");
     let said = Cli::tool(Flavour::MariaDb, "mysql")
         .args([
             "--no-defaults",
@@ -687,8 +687,9 @@ fn what_is_misspelt_is_an_error() {
          complaint(dpml.connect_mysql_server, { hsot = '127.0.0.1', callback = nothing })
          complaint(dpml.connect_mysql_server, { password = 'said', callback = nothing })
          complaint(dpml.connect_mysql_server, { host = '127.0.0.1' })
+         -- What is made when clients come is noticed when they come.
          local listener = dpm.listener('127.0.0.1', 0)
-         dpml.passthrough_new_clients(listener, {}, { '127.0.0.1', 1, tsl = 'required' })
+         dpml.passthrough_new_clients(listener, {}, function() return { '127.0.0.1', 1, tsl = 'required' } end)
          print('port ' .. listener:socket_port())
          kept = listener",
     )
@@ -697,8 +698,351 @@ fn what_is_misspelt_is_an_error() {
     dpm.line("there is no option password, only");
     dpm.line("callback: expected a function, got nil");
     assert!(Wire::connect(dpm.port()).closed());
-    dpm.line("there is no option tsl, only");
+    dpm.line("dpml.passthrough_new_clients: there is no option tsl, only allow_redirect, ");
     assert!(!dpm.wrote("said"));
+}
+
+/// Every wrong call is told so, by the function's name and the option's, at the line that made it.
+#[test]
+fn wrong_calls_are_told_where_they_are_made() {
+    let calls: &[(&str, &str)] = &[
+        (
+            "dpml.spawn()",
+            "dpml.spawn: fn: expected a function, got nil",
+        ),
+        (
+            "dpml.sleep('1')",
+            "dpml.sleep: milliseconds: expected a number, got string",
+        ),
+        (
+            "dpml.sleep(1)",
+            "dpml.sleep: it waits, and so must be called inside of dpml.spawn",
+        ),
+        (
+            "dpml.with_timeout(function() end)",
+            "dpml.with_timeout: milliseconds: expected a number, got function",
+        ),
+        (
+            "dpml.with_timeout(1)",
+            "dpml.with_timeout: fn: expected a function, got nil",
+        ),
+        (
+            "dpml.wait_all(print)",
+            "dpml.wait_all: list: expected a table, got function",
+        ),
+        (
+            "dpml.wait_all { print, 7 }",
+            "dpml.wait_all: 2: expected a function or a task, got number",
+        ),
+        (
+            "dpml.wait_all { print, timout = 7 }",
+            "dpml.wait_all: there is no option timout, only timeout",
+        ),
+        (
+            "dpml.wait_all { print, timeout = '7' }",
+            "dpml.wait_all: timeout: expected a number, got string",
+        ),
+        (
+            "dpml.connect()",
+            "dpml.connect: options: expected a table, got nil",
+        ),
+        (
+            "dpml.connect { hsot = 'x' }",
+            "dpml.connect: there is no option hsot, only allow_cleartext, ",
+        ),
+        (
+            "dpml.connect { pass = secret, password = 'said' }",
+            "dpml.connect: there is no option password, only",
+        ),
+        (
+            "dpml.connect { port = '3306' }",
+            "dpml.connect: port: expected an integer, got string",
+        ),
+        (
+            "dpml.connect { timeout = 'long' }",
+            "dpml.connect: timeout: expected a number, got string",
+        ),
+        (
+            "dpml.connect_mysql_server { user = 7, callback = print }",
+            "dpm.new_login: user: expected a string",
+        ),
+        (
+            "dpml.connect_mysql_server { tls = 'tight', callback = print }",
+            "dpm.connect: tls: expected \"disabled\", ",
+        ),
+        (
+            "dpml.connect_mysql_server { port = 70000, callback = print }",
+            "dpm.connect: port: expected",
+        ),
+        (
+            "dpml.connect_mysql_server { callback = 'print' }",
+            "dpml.connect_mysql_server: callback: expected a function, got string",
+        ),
+        (
+            "dpml.execute_query_buffered(nil, 'DO 1', print)",
+            "dpml.execute_query_buffered: server: expected a connection, got nil",
+        ),
+        (
+            "dpml.execute_query_buffered(listener, 'DO 1')",
+            "dpml.execute_query_buffered: callback: expected a function, got nil",
+        ),
+        (
+            "dpml.execute_query_buffered(listener, 'DO 1', print)",
+            "dpm.wire_packet: ",
+        ),
+        (
+            "dpml.execute_prepared(listener, 1, {}, print)",
+            "dpml.execute_prepared: query: expected a string, got number",
+        ),
+        (
+            "dpml.execute_prepared(listener, 'DO 1', { timeout = 1 }, print)",
+            "dpml.execute_prepared: params: expected an array or nil, got table",
+        ),
+        (
+            "dpml.passthrough_new_clients(nil, {}, address)",
+            "dpml.passthrough_new_clients: listener: expected a listener, got nil",
+        ),
+        (
+            "dpml.passthrough_new_clients(7, {}, address)",
+            "dpml.passthrough_new_clients: listener: expected a listener, got number",
+        ),
+        (
+            "dpml.passthrough_new_clients(listener, nil, address)",
+            "dpml.passthrough_new_clients: plug-in: expected a table or function, got nil",
+        ),
+        (
+            "dpml.passthrough_new_clients(listener, { new_comand = print }, address)",
+            "dpml.passthrough_new_clients: there is no callback new_comand, only closing, failed_command, finished_command, ",
+        ),
+        (
+            "dpml.passthrough_new_clients(listener, { new_row = 7 }, address)",
+            "dpml.passthrough_new_clients: new_row: expected a function, got number",
+        ),
+        (
+            "dpml.passthrough_new_clients(listener, {})",
+            "dpml.passthrough_new_clients: address: expected a table, got nil",
+        ),
+        (
+            "dpml.passthrough_new_clients(listener, {}, {})",
+            "dpml.passthrough_new_clients: host: expected a string, got nil",
+        ),
+        (
+            "dpml.passthrough_new_clients(listener, {}, { '127.0.0.1', '3306' })",
+            "dpml.passthrough_new_clients: port: expected an integer or nil, got string",
+        ),
+        (
+            "dpml.passthrough_new_clients(listener, {}, { host = '127.0.0.1' })",
+            "dpml.passthrough_new_clients: there is no option host, only",
+        ),
+        (
+            "dpml.passthrough_new_clients(listener, {}, { address, { '127.0.0.1', tsl = true } })",
+            "dpml.passthrough_new_clients: there is no option tsl, only allow_redirect, ",
+        ),
+        (
+            "dpml.proxy_new_clients(listener, {}, { users = {} })",
+            "dpml.proxy_new_clients: backend: expected a table or function, got nil",
+        ),
+        (
+            "dpml.proxy_new_clients(listener, {}, { backend = {} })",
+            "dpml.proxy_new_clients: who may log in? One of users and authenticate must be given",
+        ),
+        (
+            "dpml.proxy_new_clients(listener, {}, { users = {}, backend = { prot = 1 } })",
+            "dpml.proxy_new_clients: backend: there is no option prot, only",
+        ),
+        (
+            "dpml.proxy_new_clients(listener, {}, { users = {}, backends = {} })",
+            "dpml.proxy_new_clients: there is no option backends, only auth_plugin, ",
+        ),
+        (
+            "dpml.proxy_new_clients(listener, { new_comand = print }, { users = {}, backend = {} })",
+            "dpml.proxy_new_clients: there is no callback new_comand, only",
+        ),
+        (
+            "dpml.accept_clients(listener, { users = {} })",
+            "dpml.accept_clients: who answers? One of new_command and handler must be given",
+        ),
+        (
+            "dpml.accept_clients(listener, { users = {}, new_comand = print })",
+            "dpml.accept_clients: there is no option new_comand, only ",
+        ),
+        (
+            "dpml.accept_clients(listener, { users = {}, new_command = 'x' })",
+            "dpml.accept_clients: new_command: expected a function, got string",
+        ),
+        (
+            "dpml.accept_clients(listener, { new_command = print })",
+            "dpml.accept_clients: who may log in?",
+        ),
+        (
+            "dpml.authenticate_new_clients(listener, { new_comand = print }, {})",
+            "dpml.authenticate_new_clients: there is no callback new_comand, only auth_plugin, ",
+        ),
+        (
+            "dpml.authenticate_new_clients(listener, {})",
+            "dpml.authenticate_new_clients: accounts: expected a table or function, got nil",
+        ),
+        (
+            "dpml.chain(print)",
+            "dpml.chain: plug-ins: expected an array, got function",
+        ),
+        (
+            "dpml.chain { {}, 'x' }",
+            "dpml.chain: link 2: plug-in: expected a table or function, got string",
+        ),
+        (
+            "dpml.chain { {}, nothing_of_this_name, {} }",
+            "dpml.chain: link 2: plug-in: expected a table or function, got nil",
+        ),
+        (
+            "dpml.chain { { new_comand = print } }",
+            "dpml.chain: link 1: there is no callback new_comand, only",
+        ),
+        (
+            "dpml.chain { first = {} }",
+            "dpml.chain: plug-ins: expected an array, got table",
+        ),
+        (
+            "dpml.reloadable()",
+            "dpml.reloadable: path: expected a string, got nil",
+        ),
+        (
+            "dpml.reloadable('/no/such/file.lua')",
+            "/no/such/file.lua: No such file",
+        ),
+        (
+            "dpml.send_error(listener, 1064, '42000', 'x')",
+            "dpml.send_error: sqlstate: expected a string of 5 characters, got 1064",
+        ),
+        (
+            "dpml.send_error(listener, '42000', 70000, 'x')",
+            "dpml.send_error: errnum: expected an integer from 0 to 65535, got 70000",
+        ),
+        (
+            "dpml.send_error(listener, '42000', 1064)",
+            "dpml.send_error: message: expected a string, got nil",
+        ),
+        (
+            "dpml.send_error(7, '42000', 1064, 'x')",
+            "dpml.send_error: conn: expected a connection, got number",
+        ),
+        (
+            "dpml.send_error(listener, '42000', 1064, 'x')",
+            "dpm.wire_packet: ",
+        ),
+        (
+            "dpml.new_error(1064, '42000', 'x')",
+            "dpml.new_error: sqlstate: expected a string of 5 characters, got 1064",
+        ),
+        (
+            "dpml.send_resultset(listener)",
+            "dpml.send_resultset: result: expected a table, got nil",
+        ),
+        (
+            "dpml.send_resultset(listener, { fileds = {} })",
+            "dpml.send_resultset: there is no key fileds, only affected_rows, ",
+        ),
+        (
+            "dpml.send_resultset(listener, { rows = { { 1 } } })",
+            "dpml.send_resultset: fields: expected a table beside the rows, got nil",
+        ),
+        (
+            "dpml.send_resultset(listener, { fields = {}, rows = 7 })",
+            "dpml.send_resultset: rows: expected a table or function, got number",
+        ),
+        (
+            "dpml.send_ok(listener, 7)",
+            "dpml.send_ok: result: expected a table, got number",
+        ),
+        (
+            "dpml.send_ok(listener, { afected_rows = 7 })",
+            "dpml.send_ok: there is no key afected_rows, only affected_rows, ",
+        ),
+        (
+            "dpml.register_callbacks(listener)",
+            "dpml.register_callbacks: callbacks: expected a table, got nil",
+        ),
+        (
+            "dpml.register_callbacks(listener, { [dpm.MYC_CONNECT] = 7 })",
+            "conn:register: function: expected a function or nil, got 7",
+        ),
+        (
+            "dpml.duration()",
+            "dpml.duration: milliseconds: expected a number, got nil",
+        ),
+    ];
+    let mut script =
+        "listener = dpm.listener('127.0.0.1', 0) address = { '127.0.0.1', 1 }\n".to_owned();
+    for (call, _) in calls {
+        script += &format!("print(select(2, pcall(function() {call} end)))\n");
+    }
+    script += "dpm.close(listener)";
+    let lines = run(&script, &[]);
+    assert_eq!(lines.len(), calls.len());
+    for (at, ((call, expected), line)) in calls.iter().zip(&lines).enumerate() {
+        let place = format!("start.lua:{}: ", at + 2);
+        let told = line
+            .split_once(&place)
+            .unwrap_or_else(|| panic!("{call}: {line}"))
+            .1;
+        assert!(told.starts_with(expected), "{call}: {line}");
+    }
+}
+
+/// The library knows the options of dpm.connect.
+#[test]
+fn the_options_of_a_connect_are_all_known() {
+    let lines = run(
+        "print(select(2, pcall(dpm.connect, '127.0.0.1', 1, { [''] = 1 })))
+         print(select(2, pcall(dpml.connect, { [''] = 1 })))",
+        &[],
+    );
+    let names = |line: &str| {
+        let (_, names) = line.split_once(", only ").unwrap();
+        names.split(", ").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let known = names(&lines[1]);
+    for name in names(&lines[0]) {
+        assert!(known.contains(&name), "{name}: {}", lines[1]);
+    }
+}
+
+/// A plug-in's function that fails, or returns what is no plug-in, costs its client the connection at
+/// once, and nobody else anything.
+#[test]
+fn a_plug_in_that_cannot_be_made_ends_its_client() {
+    for (plugin, told) in [
+        ("function() error('oops') end", "oops"),
+        (
+            "function() return { new_comand = print } end",
+            "a plug-in's function: there is no callback new_comand, only",
+        ),
+        (
+            "function() return 7 end",
+            "a plug-in's function: what it returned: expected a table, got number",
+        ),
+        (
+            "dpml.chain { {}, function() return { new_comand = print } end }",
+            "there is no callback new_comand",
+        ),
+    ] {
+        for how in [
+            "dpml.passthrough_new_clients(l, plugin, { arg[1], tonumber(arg[2]) })".to_owned(),
+            format!("dpml.proxy_new_clients(l, plugin, {{ users = {{ {USER} = {{ password = '{PASSWORD}' }} }},
+                backend = {{ host = arg[1], port = tonumber(arg[2]), user = '{USER}', pass = '{PASSWORD}' }} }})"),
+        ] {
+            let dpm = Dpm::start(
+                &format!("local dpml = require 'dpml' local l = require('harness').listen(function() end)
+                    local plugin = {plugin} {how}"),
+                mariadb(),
+            );
+            let begun = std::time::Instant::now();
+            assert!(connect_as(dpm.port(), USER, PASSWORD).is_err());
+            dpm.line(told);
+            dpm.wait_until_idle();
+            assert!(begun.elapsed() < Duration::from_secs(5), "{plugin} {how}: {:?}", begun.elapsed());
+        }
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod docs;
 mod dpml;
 mod errors;
 mod flow;
+mod guide;
 mod hostile;
 mod hostile_logins;
 mod large;

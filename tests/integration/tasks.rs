@@ -142,9 +142,9 @@ fn what_waits_says_where_it_may_be_called() {
         &[],
     );
     for (line, part) in lines.iter().zip([
-        "dpml.sleep waits, and so must be called inside of dpml.spawn",
-        "dpml.connect waits, and so must be called inside of dpml.spawn",
-        "dpml.spawn: expected a function, got string",
+        "dpml.sleep: it waits, and so must be called inside of dpml.spawn",
+        "dpml.connect: it waits, and so must be called inside of dpml.spawn",
+        "dpml.spawn: fn: expected a function, got string",
         "a task has yielded by itself",
     ]) {
         assert!(line.contains(part), "{line}");

@@ -1,0 +1,119 @@
+-- What is wrong with a call, told to who made it. Every such error names the function, the argument or option
+-- and what was expected, and has the place of the call in front: that of the script's line, however deep in
+-- the library it was noticed.
+
+local checks = {}
+
+local LIBRARY = debug.getinfo(1, "S").source:match("^(.*)checks%.lua$")
+
+-- Where the library was called from, as error() writes it; nothing if nobody is there, as in a callback.
+local function place()
+    for level = 2, math.huge do
+        local info = debug.getinfo(level, "Sl")
+        if not info then
+            return ""
+        elseif info.currentline > 0 and info.source:sub(1, #LIBRARY) ~= LIBRARY then
+            return ("%s:%d: "):format(info.short_src, info.currentline)
+        end
+    end
+end
+
+-- Raises an error about the call of `what`.
+function checks.fail(what, message)
+    error(place() .. what .. ": " .. message, 0)
+end
+
+-- What is no type of Lua's.
+local kinds = {
+    connection = function(value)
+        local meta = type(value) == "userdata" and debug.getmetatable(value)
+        return meta and meta.__name == "conn"
+    end,
+    integer = function(value)
+        return type(value) == "number" and value == math.floor(value)
+    end,
+    array = function(value)
+        if type(value) ~= "table" then
+            return false
+        end
+        for key in pairs(value) do
+            if type(key) ~= "number" then
+                return false
+            end
+        end
+        return true
+    end,
+}
+
+function kinds.listener(value)
+    return kinds.connection(value) and value:listener() ~= 0
+end
+
+-- Whether a value is what the words say: "a function or nil", "an array".
+local function is(value, wanted)
+    for word in wanted:gmatch("%a+") do
+        if type(value) == word or kinds[word] and kinds[word](value) then
+            return true
+        end
+    end
+    return false
+end
+
+-- The value is not shown, as it may be a password.
+function checks.argument(what, name, value, wanted)
+    if not is(value, wanted) then
+        checks.fail(what, ("%s: expected %s, got %s"):format(name, wanted, type(value)))
+    end
+end
+
+local function names_of(known)
+    local names = {}
+    for name in pairs(known) do
+        if type(name) == "string" then
+            names[#names + 1] = name
+        end
+    end
+    table.sort(names)
+    return table.concat(names, ", ")
+end
+
+-- Checks a table of options, or of what `noun` says, against those that are known: { name = what it must be }, or
+-- true for what somebody else has a look at. What nobody knows is a mistake.
+function checks.options(what, options, known, noun)
+    noun = noun or "option"
+    checks.argument(what, noun .. "s", options, "a table")
+    for name, value in pairs(options) do
+        local wanted = known[name]
+        if not wanted then
+            checks.fail(what, ("there is no %s %s, only %s"):format(noun, tostring(name), names_of(known)))
+        elseif wanted ~= true then
+            checks.argument(what, name, value, wanted)
+        end
+    end
+end
+
+-- One of several tables of options.
+function checks.union(...)
+    local all = {}
+    for _, known in ipairs { ... } do
+        for name, wanted in pairs(known) do
+            all[name] = wanted
+        end
+    end
+    return all
+end
+
+local function relay(ok, ...)
+    if not ok then
+        local problem = ...
+        error(type(problem) == "string" and place() .. problem:gsub("^[^\n]-%.lua:%d+: ", "") or problem, 0)
+    end
+    return ...
+end
+
+-- fn(...), whose errors are about what the library's caller has given.
+function checks.relay(fn, ...)
+    return relay(pcall(fn, ...))
+end
+
+return checks

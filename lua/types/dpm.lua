@@ -1,0 +1,1155 @@
+---@meta dpm
+
+-- The `dpm` table, for editors that understand LuaLS's annotations. Nothing here is run: doc/API.md tells what
+-- all of it does, and a test compares the two with the program.
+
+-- What keeps its own value here does no harm if a script should `require` this file.
+---@class dpm
+local M = {}
+
+---@type dpm
+dpm = dpm
+
+-- Aliases ------------------------------------------------------------------------------------------
+
+---What a callback returns: DPM_OK or nil to forward the packet, DPM_NOPROXY to hold it back,
+---DPM_FLUSH_DISCONNECT to forward it and unlink the pair.
+---@alias dpm.Verdict integer?
+
+---A 64-bit integer: a number up to 2^53, beyond it a decimal string.
+---@alias dpm.Integer integer|string
+
+---An SQL value as packets have it; NULL is nil or dpm.NULL.
+---@alias dpm.Value string|number|boolean|dpm.Mark|nil
+
+---A packet of any kind.
+---@alias dpm.Packet dpm.Handshake|dpm.Auth|dpm.Authdata|dpm.Ok|dpm.Err|dpm.Cmd|dpm.Eof|dpm.Field|dpm.Rset|dpm.Row|dpm.Prepared|dpm.Stats|dpm.Progress|dpm.Infile|dpm.Data
+
+---@alias dpm.Signal "HUP"|"USR1"|"USR2"
+---@alias dpm.LogLevel "error"|"warn"|"info"|"debug"|"trace"
+---@alias dpm.Compression false|"zlib"|"zstd"|table
+
+---What a credential is: a hash, or one of these.
+---@alias dpm.Credential string|{ password: string }|{ hash: string }|table
+
+-- Options ------------------------------------------------------------------------------------------
+
+---@class dpm.ListenerTls
+---@field self_signed boolean?
+---@field cert string?
+---@field key string?
+---@field ca string?
+---@field verify "none"|"optional"|"required"|nil
+---@field min_version "1.2"|"1.3"|nil
+---@field required boolean?
+
+---@class dpm.ListenerOptions
+---@field max_packet integer?
+---@field max_queue integer?
+---@field handshake_timeout number?
+---@field idle_timeout number?
+---@field max_clients integer?
+---@field tls boolean|dpm.ListenerTls|nil
+---@field allow_redirect boolean?
+---@field compression dpm.Compression?
+---@field proxy_protocol string[]?
+
+---@alias dpm.TlsMode "disabled"|"preferred"|"required"|"verify-ca"|"verify-identity"
+
+---@class dpm.ConnectTls
+---@field mode dpm.TlsMode?
+---@field ca string?
+---@field cert string?
+---@field key string?
+---@field server_name string?
+---@field min_version "1.2"|"1.3"|nil
+
+---@class dpm.ConnectOptions
+---@field max_packet integer?
+---@field max_queue integer?
+---@field connect_timeout number?
+---@field handshake_timeout number?
+---@field idle_timeout number?
+---@field tls false|dpm.TlsMode|dpm.ConnectTls|nil
+---@field allow_redirect boolean?
+---@field compression dpm.Compression?
+---@field proxy_protocol 1|2|nil
+---@field client dpm.Connection?
+---@field cleartext "refuse"|"rsa"|"allow"|nil
+
+---@class dpm.Config
+---@field max_packet integer?
+---@field max_queue integer?
+---@field connect_timeout number?
+---@field handshake_timeout number?
+---@field drain number?
+---@field idle_timeout number?
+
+---@class dpm.LoginOptions
+---@field user string?
+---@field pass string?
+---@field db string?
+---@field attributes table<string, string>?
+---@field plugins string[]?
+---@field server_public_key string?
+---@field allow_cleartext boolean?
+---@field charset integer?
+
+---@class dpm.SqlOptions
+---@field no_backslash_escapes boolean?
+---@field ansi_quotes boolean?
+---@field charset string?
+
+---@class dpm.DigestOptions: dpm.SqlOptions
+---@field max_length integer?
+
+---@class dpm.Token
+---@field kind string
+---@field text string
+---@field from integer
+---@field to integer
+---@field unterminated boolean?
+
+---@class dpm.StatementInfo
+---@field read_only boolean
+---@field locking boolean
+---@field into boolean
+---@field has_select boolean
+---@field multi integer
+---@field explainable boolean
+---@field main_from integer
+---@field ambiguous boolean
+
+---@class dpm.EncodeOptions
+---@field types table<integer, integer|{ type: integer, unsigned: boolean? }>?
+---@field cursor integer?
+---@field attributes table<string, dpm.Value>?
+---@field unit_results boolean?
+
+---@class dpm.Column
+---@field name string?
+---@field org_name string?
+---@field table string?
+---@field org_table string?
+---@field db string?
+---@field catalog string?
+---@field type integer?
+---@field flags integer?
+---@field length integer?
+---@field decimals integer?
+---@field charset_number integer?
+---@field extended string?
+---@field default string?
+
+---@class dpm.SessionChange
+---@field type integer
+---@field name string?
+---@field value string
+
+---@class dpm.TlsState
+---@field version string?
+---@field cipher string?
+---@field resumed boolean?
+---@field peer_subject string?
+---@field peer_issuer string?
+---@field peer_fingerprint string?
+---@field server_name string?
+---@field certificate string?
+---@field subject string?
+---@field fingerprint string?
+
+---Stands for what is no value: NULL, LONG_DATA, DEFAULT, IGNORE.
+---@class dpm.Mark
+
+-- Connection ---------------------------------------------------------------------------------------
+
+---A listener, a client or a server.
+---@class dpm.Connection
+local Connection = {}
+
+---Unique, and never used again.
+---@return integer
+function Connection:id() end
+
+---The linked peer's id; 0 if it was never linked.
+---@return integer
+function Connection:remote_id() end
+
+---0: no listener, 1: TCP, 2: unix socket.
+---@return 0|1|2
+function Connection:listener() end
+
+---What the far end is: MY_CLIENT or MY_SERVER.
+---@return integer
+function Connection:my_type() end
+
+---The state that it came to last, see dpm.state_name.
+---@return integer?
+function Connection:state() end
+
+---Registers a callback for a state; nil removes it. Without the second argument, returns the one in place.
+---@overload fun(self, state: integer): function?
+---@param state integer
+---@param fn (fun(...): ...)?
+function Connection:register(state, fn) end
+
+---Lays a callback object over the connection's own; nil lifts it. Without an argument, returns the one in place.
+---@overload fun(self): dpm.Callback?
+---@param callbacks dpm.Callback?
+function Connection:package_register(callbacks) end
+
+---Calls fn once when it has closed; as many as wanted.
+---@param fn fun(conn_id: integer, conn: dpm.Connection?): any
+function Connection:on_close(fn) end
+
+---Why it closed; nil while it is open.
+---@return string?
+function Connection:close_reason() end
+
+---The far end's IP address; "localhost" on a unix socket.
+---@return string
+function Connection:socket_address() end
+
+---The far end's port; a listener's own.
+---@return integer
+function Connection:socket_port() end
+
+---Whether nobody can listen in: TLS, or a unix socket.
+---@return boolean
+function Connection:secure() end
+
+---@return dpm.TlsState?
+function Connection:tls() end
+
+---@return "zlib"|"zstd"|nil
+function Connection:compression() end
+
+---Bytes that are queued and not yet sent.
+---@return integer
+function Connection:pending() end
+
+---Stops reading from it.
+function Connection:pause() end
+
+---Reads on.
+function Connection:resume() end
+
+---Whether its prepared statements are remembered.
+---@overload fun(self): boolean
+---@param on boolean
+---@param options { long_data: integer? }?
+function Connection:track_statements(on, options) end
+
+---@param id integer
+---@return dpm.Prepared?
+function Connection:statement(id) end
+
+---@return integer[]
+function Connection:statements() end
+
+-- Handshake ----------------------------------------------------------------------------------------
+
+---What a server greets with.
+---@class dpm.Handshake
+local Handshake = {}
+
+---@return integer
+function Handshake:protocol_version() end
+
+---@return string
+function Handshake:server_version() end
+
+---@return integer
+function Handshake:thread_id() end
+
+---@return string
+function Handshake:scramble_buff() end
+
+---CLIENT_*
+---@overload fun(self): integer
+---@overload fun(self, flag: integer): boolean
+---@param flag integer
+---@param value boolean
+function Handshake:server_capabilities(flag, value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Handshake:server_language(value) end
+
+---SERVER_*
+---@overload fun(self): integer
+---@overload fun(self, flag: integer): boolean
+---@param flag integer
+---@param value boolean
+function Handshake:server_status(flag, value) end
+
+---@overload fun(self): string?
+---@param value string?
+function Handshake:auth_plugin(value) end
+
+-- Auth ---------------------------------------------------------------------------------------------
+
+---What a client logs in with.
+---@class dpm.Auth
+local Auth = {}
+
+---CLIENT_*
+---@overload fun(self): integer
+---@overload fun(self, flag: integer): boolean
+---@param flag integer
+---@param value boolean
+function Auth:client_flags(flag, value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Auth:max_packet_size(value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Auth:charset_number(value) end
+
+---@overload fun(self): string
+---@param value string
+function Auth:user(value) end
+
+---@overload fun(self): string?
+---@param value string?
+function Auth:databasename(value) end
+
+---@overload fun(self): string?
+---@param value string?
+function Auth:auth_plugin(value) end
+
+---@overload fun(self): string
+---@param value string
+function Auth:auth_response(value) end
+
+---@overload fun(self): table<string, string>?
+---@param value table<string, string>?
+function Auth:attributes(value) end
+
+-- Authdata -----------------------------------------------------------------------------------------
+
+---One round of an authentication of several.
+---@class dpm.Authdata
+local Authdata = {}
+
+---@overload fun(self): string
+---@param value string
+function Authdata:data(value) end
+
+---@return "switch"|"more"|"factor"|"data"
+function Authdata:kind() end
+
+---@return string?
+function Authdata:plugin() end
+
+---@return string?
+function Authdata:plugin_data() end
+
+---@param plugin string
+---@param data string
+function Authdata:switch(plugin, data) end
+
+---@param data string
+function Authdata:more(data) end
+
+-- Ok -----------------------------------------------------------------------------------------------
+
+---Success.
+---@class dpm.Ok
+local Ok = {}
+
+---@overload fun(self): dpm.Integer
+---@param value dpm.Integer
+function Ok:affected_rows(value) end
+
+---@overload fun(self): dpm.Integer
+---@param value dpm.Integer
+function Ok:insert_id(value) end
+
+---SERVER_*
+---@overload fun(self): integer
+---@overload fun(self, flag: integer): boolean
+---@param flag integer
+---@param value boolean
+function Ok:server_status(flag, value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Ok:warning_count(value) end
+
+---@overload fun(self): string
+---@param value string
+function Ok:message(value) end
+
+---@overload fun(self): dpm.SessionChange[]?
+---@param value dpm.SessionChange[]?
+function Ok:session_changes(value) end
+
+-- Err ----------------------------------------------------------------------------------------------
+
+---Failure.
+---@class dpm.Err
+local Err = {}
+
+---@overload fun(self): integer
+---@param value integer
+function Err:errnum(value) end
+
+---@overload fun(self): string
+---@param value string
+function Err:sqlstate(value) end
+
+---@overload fun(self): string
+---@param value string
+function Err:message(value) end
+
+-- Cmd ----------------------------------------------------------------------------------------------
+
+---A command of a client.
+---@class dpm.Cmd
+local Cmd = {}
+
+---COM_*
+---@overload fun(self): integer
+---@param value integer
+function Cmd:command(value) end
+
+---For COM_QUERY the SQL alone.
+---@overload fun(self): string
+---@param value string
+function Cmd:argument(value) end
+
+---@return dpm.Auth?
+function Cmd:change_user() end
+
+---@overload fun(self): integer?
+---@param value integer?
+function Cmd:statement_id(value) end
+
+---CURSOR_TYPE_*
+---@overload fun(self): integer
+---@overload fun(self, flag: integer): boolean
+---@param flag integer
+---@param value boolean
+function Cmd:execute_flags(flag, value) end
+
+---@overload fun(self): integer?
+---@param value integer?
+function Cmd:fetch_rows(value) end
+
+---@overload fun(self): integer?, string?
+---@param parameter integer
+---@param data string
+function Cmd:long_data(parameter, data) end
+
+---@overload fun(self): table<string, dpm.Value>?
+---@param value table<string, dpm.Value>?
+function Cmd:attributes(value) end
+
+-- Eof ----------------------------------------------------------------------------------------------
+
+---The end of something.
+---@class dpm.Eof
+local Eof = {}
+
+---@overload fun(self): integer
+---@param value integer
+function Eof:warning_count(value) end
+
+---SERVER_*
+---@overload fun(self): integer
+---@overload fun(self, flag: integer): boolean
+---@param flag integer
+---@param value boolean
+function Eof:server_status(flag, value) end
+
+---@return nil
+function Eof:session_changes() end
+
+-- Field --------------------------------------------------------------------------------------------
+
+---The definition of a column.
+---@class dpm.Field
+local Field = {}
+
+---Reads name and type, or writes them.
+---@overload fun(self): string, integer
+---@param name string
+---@param type integer?
+function Field:name(name, type) end
+
+---All attributes; with a table, writes those that it names.
+---@overload fun(self): dpm.Column
+---@param column dpm.Column
+function Field:full(column) end
+
+---@overload fun(self): string
+---@param value string
+function Field:org_name(value) end
+
+---@overload fun(self): string
+---@param value string
+function Field:table(value) end
+
+---@overload fun(self): string
+---@param value string
+function Field:org_table(value) end
+
+---@overload fun(self): string
+---@param value string
+function Field:db(value) end
+
+---@overload fun(self): string
+---@param value string
+function Field:catalog(value) end
+
+---MYSQL_TYPE_*
+---@overload fun(self): integer
+---@param value integer
+function Field:type(value) end
+
+---NOT_NULL_FLAG and the like.
+---@overload fun(self): integer
+---@overload fun(self, flag: integer): boolean
+---@param flag integer
+---@param value boolean
+function Field:flags(flag, value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Field:length(value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Field:decimals(value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Field:charset_number(value) end
+
+---@overload fun(self): string
+---@param value string
+function Field:extended(value) end
+
+---@overload fun(self): string?
+---@param value string?
+function Field:default(value) end
+
+-- Rset ---------------------------------------------------------------------------------------------
+
+---The head of a resultset, which knows how its rows are laid out.
+---@class dpm.Rset
+local Rset = {}
+
+---@return integer
+function Rset:field_count() end
+
+---@overload fun(self): boolean
+---@param value boolean
+function Rset:fields_follow(value) end
+
+---@param n integer
+---@return dpm.Field?
+function Rset:field(n) end
+
+---@param field dpm.Field
+function Rset:add_field(field) end
+
+---@param which (dpm.Field|integer)?
+function Rset:remove_field(which) end
+
+---@param row dpm.Row
+---@param values table<integer, dpm.Value>
+function Rset:pack_row(row, values) end
+
+---@param row dpm.Row
+---@param null dpm.Mark?
+---@return table<integer, any> values
+---@return integer count
+function Rset:parse_row_array(row, null) end
+
+---@param row dpm.Row
+---@param null dpm.Mark?
+---@return table<string, any>
+function Rset:parse_row_table(row, null) end
+
+---@overload fun(self): boolean
+---@param value boolean
+function Rset:binary(value) end
+
+-- Row ----------------------------------------------------------------------------------------------
+
+---A row: its resultset packs and parses it.
+---@class dpm.Row
+local Row = {}
+
+-- Prepared -----------------------------------------------------------------------------------------
+
+---A prepared statement.
+---@class dpm.Prepared
+local Prepared = {}
+
+---@overload fun(self): integer
+---@param value integer
+function Prepared:statement_id(value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Prepared:params(value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Prepared:columns(value) end
+
+---@overload fun(self): integer
+---@param value integer
+function Prepared:warning_count(value) end
+
+---@overload fun(self): boolean
+---@param value boolean
+function Prepared:fields_follow(value) end
+
+---@param n integer
+---@return dpm.Field?
+function Prepared:param(n) end
+
+---@param n integer
+---@return dpm.Field?
+function Prepared:column(n) end
+
+---@param field dpm.Field
+function Prepared:add_param(field) end
+
+---@param field dpm.Field
+function Prepared:add_column(field) end
+
+---@param cmd dpm.Cmd
+---@param null dpm.Mark?
+---@return table<integer, any> values
+---@return integer count
+---@return table<string, any>? attributes
+function Prepared:decode(cmd, null) end
+
+---@param values table<integer, dpm.Value>
+---@param options dpm.EncodeOptions?
+---@return dpm.Cmd
+function Prepared:encode(values, options) end
+
+---@param cmd dpm.Cmd
+---@param null dpm.Mark?
+---@return fun(): table<integer, any>?, integer?
+function Prepared:decode_bulk(cmd, null) end
+
+---@param rows table<integer, dpm.Value>[]
+---@param options dpm.EncodeOptions?
+---@return dpm.Cmd
+function Prepared:encode_bulk(rows, options) end
+
+---@return { type: integer, unsigned: boolean }[]?
+function Prepared:types() end
+
+---@param n integer
+---@return integer? bytes
+---@return string? data
+function Prepared:long_data(n) end
+
+-- Stats --------------------------------------------------------------------------------------------
+
+---The answer to COM_STATISTICS.
+---@class dpm.Stats
+local Stats = {}
+
+---@overload fun(self): string
+---@param value string
+function Stats:message(value) end
+
+-- Progress -----------------------------------------------------------------------------------------
+
+---How far MariaDB has come.
+---@class dpm.Progress
+local Progress = {}
+
+---@return integer
+function Progress:stage() end
+
+---@return integer
+function Progress:max_stage() end
+
+---@return integer
+function Progress:progress() end
+
+---@return string
+function Progress:info() end
+
+-- Infile -------------------------------------------------------------------------------------------
+
+---LOAD DATA LOCAL: the server asks the client for a file.
+---@class dpm.Infile
+local Infile = {}
+
+---@return string
+function Infile:filename() end
+
+-- Data ---------------------------------------------------------------------------------------------
+
+---A piece of a file or of a binlog.
+---@class dpm.Data
+local Data = {}
+
+---@overload fun(self): string
+---@param value string
+function Data:data(value) end
+
+-- Callback -----------------------------------------------------------------------------------------
+
+---Callbacks that can be laid over connections.
+---@class dpm.Callback
+local Callback = {}
+
+---Registers a callback; nil removes it. Without the second argument, returns the one in place.
+---@overload fun(self, state: integer): function?
+---@param state integer
+---@param fn (fun(...): ...)?
+function Callback:register(state, fn) end
+
+-- Timer --------------------------------------------------------------------------------------------
+
+---Calls a function again and again.
+---@class dpm.Timer
+local Timer = {}
+
+---Calls fn(timer, arg) after each delay, until it is cancelled.
+---@generic T
+---@param seconds integer
+---@param milliseconds integer
+---@param fn fun(timer: dpm.Timer, arg: T): any
+---@param arg T?
+function Timer:schedule(seconds, milliseconds, fn, arg) end
+
+function Timer:cancel() end
+
+-- Login --------------------------------------------------------------------------------------------
+
+---A login at a server.
+---@class dpm.Login
+local Login = {}
+
+---@param packet dpm.Handshake|dpm.Authdata
+---@param server dpm.Connection
+---@return dpm.Packet? answer
+---@return string? problem
+function Login:answer(packet, server) end
+
+---@param options dpm.LoginOptions?
+---@return dpm.Cmd
+function Login:change_user(options) end
+
+---@return string?
+function Login:plugin() end
+
+-- Verifier -----------------------------------------------------------------------------------------
+
+---Judges the login of a client.
+---@class dpm.Verifier
+local Verifier = {}
+
+---True if the client knew the password, false if not, nil if there are more rounds; and what to wire first.
+---@param packet dpm.Auth|dpm.Authdata|dpm.Cmd
+---@param client dpm.Connection
+---@param credential dpm.Credential?
+---@param like dpm.Credential?
+---@return boolean?
+---@return dpm.Packet?
+function Verifier:step(packet, client, credential, like) end
+
+---@param fingerprint string
+---@return string?
+function Verifier:certificate_proof(fingerprint) end
+
+-- Functions ---------------------------------------------------------------------------------------
+
+---Listens on TCP; nil is all addresses, port 0 a free one. Hold what it returns.
+---@param ip string?
+---@param port number
+---@param options dpm.ListenerOptions?
+---@return dpm.Connection
+function M.listener(ip, port, options) end
+
+---Listens on a unix socket; the mode is octal, "0700" if not given.
+---@param path string
+---@param mode string?
+---@param options dpm.ListenerOptions?
+---@return dpm.Connection
+function M.listener_unix(path, mode, options) end
+
+---Starts to connect to a server. MYS_CONNECT tells of success, MY_CLOSING of failure.
+---@param host string
+---@param port number
+---@param options dpm.ConnectOptions?
+---@return dpm.Connection
+function M.connect(host, port, options) end
+
+---@param path string
+---@param options dpm.ConnectOptions?
+---@return dpm.Connection
+function M.connect_unix(path, options) end
+
+---Closes; what is queued is flushed. 1 if it was open.
+---@param conn dpm.Connection
+---@return 1|nil
+function M.close(conn) end
+
+---Sends a packet.
+---@param conn dpm.Connection
+---@param packet dpm.Packet
+function M.wire_packet(conn, packet) end
+
+---Links the two: what one sends goes to the other.
+---@param client dpm.Connection
+---@param server dpm.Connection
+function M.proxy_connect(client, server) end
+
+---Unlinks a connection from its peer.
+---@param conn dpm.Connection
+function M.proxy_disconnect(conn) end
+
+---0 if the client knew the password (mysql_native_password).
+---@param auth dpm.Auth
+---@param handshake dpm.Handshake
+---@param stored_hash string
+---@return integer
+function M.check_pass(auth, handshake, stored_hash) end
+
+---Puts the answer to the handshake's challenge into the auth packet (mysql_native_password).
+---@param auth dpm.Auth
+---@param handshake dpm.Handshake
+---@param plaintext string
+function M.crypt_pass(auth, handshake, plaintext) end
+
+---A hash to keep.
+---@param plaintext string
+---@param plugin string?
+---@return string
+function M.hash_pass(plaintext, plugin) end
+
+---@param auth dpm.Auth
+---@param handshake dpm.Handshake
+---@param credential dpm.Credential?
+---@return boolean?
+function M.verify_auth(auth, handshake, credential) end
+
+---@param options dpm.LoginOptions
+---@return dpm.Login
+function M.new_login(options) end
+
+---@param handshake dpm.Handshake
+---@param options { rsa_key: string? }?
+---@return dpm.Verifier
+function M.new_verifier(handshake, options) end
+
+---@param version string?
+---@return dpm.Handshake
+function M.new_handshake_pkt(version) end
+
+---@return dpm.Auth
+function M.new_auth_pkt() end
+
+---@return dpm.Authdata
+function M.new_authdata_pkt() end
+
+---@return dpm.Ok
+function M.new_ok_pkt() end
+
+---@return dpm.Err
+function M.new_err_pkt() end
+
+---@return dpm.Cmd
+function M.new_cmd_pkt() end
+
+---@return dpm.Eof
+function M.new_eof_pkt() end
+
+---@return dpm.Field
+function M.new_field_pkt() end
+
+---@return dpm.Rset
+function M.new_rset_pkt() end
+
+---@return dpm.Row
+function M.new_row_pkt() end
+
+---@return dpm.Prepared
+function M.new_prepared_pkt() end
+
+---@return dpm.Stats
+function M.new_stats_pkt() end
+
+---@return dpm.Progress
+function M.new_progress_pkt() end
+
+---@return dpm.Data
+function M.new_data_pkt() end
+
+---@return dpm.Callback
+function M.new_callback() end
+
+---@return dpm.Timer
+function M.new_timer() end
+
+---@param sql string
+---@param options dpm.SqlOptions?
+---@return dpm.Token[]
+function M.tokenize(sql, options) end
+
+---What statements have in common that differ in their values: its text, its hash, and whether the server may have read another statement.
+---@param sql string
+---@param options dpm.DigestOptions?
+---@return string text
+---@return string hash
+---@return boolean ambiguous
+function M.digest(sql, options) end
+
+---"SELECT", "UPDATE", …, and what is known of the statement; nothing if there is none.
+---@param sql string
+---@param options dpm.SqlOptions?
+---@return string? kind
+---@return dpm.StatementInfo? info
+function M.statement_kind(sql, options) end
+
+---@return integer seconds
+---@return integer microseconds
+function M.gettimeofday() end
+
+---@return integer seconds
+function M.time() end
+
+---@return number milliseconds
+function M.time_hires() end
+
+---Of a clock that is never set: for measuring.
+---@return number milliseconds
+function M.monotonic() end
+
+---Writes into the program's log.
+---@param level dpm.LogLevel
+---@param message string
+function M.log(level, message) end
+
+---@param defaults dpm.Config
+function M.config(defaults) end
+
+---Calls fn on a signal; nil removes it. Without the second argument, returns the one in place.
+---@overload fun(name: dpm.Signal): function?
+---@param name dpm.Signal
+---@param fn fun()?
+function M.on_signal(name, fn) end
+
+---Ends the program in order.
+---@param code integer
+function M.exit(code) end
+
+---@return table<string, number>
+function M.stats() end
+
+---@param state integer
+---@return string?
+function M.state_name(state) end
+
+-- Constants ---------------------------------------------------------------------------------------
+
+---@type string
+M.INADDR_ANY = nil
+---@type dpm.Mark
+M.NULL = nil
+---@type dpm.Mark
+M.LONG_DATA = nil
+---@type dpm.Mark
+M.DEFAULT = nil
+---@type dpm.Mark
+M.IGNORE = nil
+M.AUTO_INCREMENT_FLAG = 512
+M.BINARY_FLAG = 128
+M.BLOB_FLAG = 16
+M.CLIENT_CAN_HANDLE_EXPIRED_PASSWORDS = 4194304
+M.CLIENT_CAPABILITY_EXTENSION = 536870912
+M.CLIENT_COMPRESS = 32
+M.CLIENT_CONNECT_ATTRS = 1048576
+M.CLIENT_CONNECT_WITH_DB = 8
+M.CLIENT_DEPRECATE_EOF = 16777216
+M.CLIENT_FOUND_ROWS = 2
+M.CLIENT_IGNORE_SIGPIPE = 4096
+M.CLIENT_IGNORE_SPACE = 256
+M.CLIENT_INTERACTIVE = 1024
+M.CLIENT_LOCAL_FILES = 128
+M.CLIENT_LONG_FLAG = 4
+M.CLIENT_LONG_PASSWORD = 1
+M.CLIENT_MULTI_RESULTS = 131072
+M.CLIENT_MULTI_STATEMENTS = 65536
+M.CLIENT_NO_SCHEMA = 16
+M.CLIENT_ODBC = 64
+M.CLIENT_OPTIONAL_RESULTSET_METADATA = 33554432
+M.CLIENT_PLUGIN_AUTH = 524288
+M.CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA = 2097152
+M.CLIENT_PROTOCOL_41 = 512
+M.CLIENT_PS_MULTI_RESULTS = 262144
+M.CLIENT_QUERY_ATTRIBUTES = 134217728
+M.CLIENT_REMEMBER_OPTIONS = 2147483648
+M.CLIENT_RESERVED = 16384
+M.CLIENT_SECURE_CONNECTION = 32768
+M.CLIENT_SESSION_TRACK = 8388608
+M.CLIENT_SSL = 2048
+M.CLIENT_SSL_VERIFY_SERVER_CERT = 1073741824
+M.CLIENT_TRANSACTIONS = 8192
+M.CLIENT_ZSTD_COMPRESSION_ALGORITHM = 67108864
+M.COM_BINLOG_DUMP = 18
+M.COM_BINLOG_DUMP_GTID = 30
+M.COM_CHANGE_USER = 17
+M.COM_CLONE = 32
+M.COM_CONNECT = 11
+M.COM_CONNECT_OUT = 20
+M.COM_CREATE_DB = 5
+M.COM_DAEMON = 29
+M.COM_DEBUG = 13
+M.COM_DELAYED_INSERT = 16
+M.COM_DROP_DB = 6
+M.COM_FIELD_LIST = 4
+M.COM_INIT_DB = 2
+M.COM_MULTI = 254
+M.COM_PING = 14
+M.COM_PROCESS_INFO = 10
+M.COM_PROCESS_KILL = 12
+M.COM_QUERY = 3
+M.COM_QUIT = 1
+M.COM_REFRESH = 7
+M.COM_REGISTER_SLAVE = 21
+M.COM_RESET_CONNECTION = 31
+M.COM_SET_OPTION = 27
+M.COM_SHUTDOWN = 8
+M.COM_SLEEP = 0
+M.COM_STATISTICS = 9
+M.COM_STMT_BULK_EXECUTE = 250
+M.COM_STMT_CLOSE = 25
+M.COM_STMT_EXECUTE = 23
+M.COM_STMT_FETCH = 28
+M.COM_STMT_PREPARE = 22
+M.COM_STMT_RESET = 26
+M.COM_STMT_SEND_LONG_DATA = 24
+M.COM_SUBSCRIBE_GROUP_REPLICATION_STREAM = 33
+M.COM_TABLE_DUMP = 19
+M.COM_TIME = 15
+M.CURSOR_TYPE_FOR_UPDATE = 2
+M.CURSOR_TYPE_READ_ONLY = 1
+M.CURSOR_TYPE_SCROLLABLE = 4
+M.DPM_FLUSH_DISCONNECT = 2
+M.DPM_NOPROXY = 1
+M.DPM_OK = 0
+M.ENUM_FLAG = 256
+M.MARIADB_CLIENT_BULK_UNIT_RESULTS = 137438953472
+M.MARIADB_CLIENT_CACHE_METADATA = 68719476736
+M.MARIADB_CLIENT_COM_MULTI = 8589934592
+M.MARIADB_CLIENT_EXTENDED_METADATA = 34359738368
+M.MARIADB_CLIENT_PROGRESS = 4294967296
+M.MARIADB_CLIENT_STMT_BULK_OPERATIONS = 17179869184
+M.MULTIPLE_KEY_FLAG = 8
+M.MULTI_FACTOR_AUTHENTICATION = 268435456
+M.MYC_CONNECT = 0
+M.MYC_SENDING_DATA = 5
+M.MYC_SENT_AUTH = 3
+M.MYC_SENT_CMD = 4
+M.MYC_SENT_DATA = 6
+M.MYC_WAITING = 2
+M.MYC_WAIT_AUTH = 1
+M.MYC_WAIT_HANDSHAKE = 29
+M.MYSQL_TYPE_BIT = 16
+M.MYSQL_TYPE_BLOB = 252
+M.MYSQL_TYPE_DATE = 10
+M.MYSQL_TYPE_DATETIME = 12
+M.MYSQL_TYPE_DATETIME2 = 18
+M.MYSQL_TYPE_DECIMAL = 0
+M.MYSQL_TYPE_DOUBLE = 5
+M.MYSQL_TYPE_ENUM = 247
+M.MYSQL_TYPE_FLOAT = 4
+M.MYSQL_TYPE_GEOMETRY = 255
+M.MYSQL_TYPE_INT24 = 9
+M.MYSQL_TYPE_JSON = 245
+M.MYSQL_TYPE_LONG = 3
+M.MYSQL_TYPE_LONGLONG = 8
+M.MYSQL_TYPE_LONG_BLOB = 251
+M.MYSQL_TYPE_MEDIUM_BLOB = 250
+M.MYSQL_TYPE_NEWDATE = 14
+M.MYSQL_TYPE_NEWDECIMAL = 246
+M.MYSQL_TYPE_NULL = 6
+M.MYSQL_TYPE_SET = 248
+M.MYSQL_TYPE_SHORT = 2
+M.MYSQL_TYPE_STRING = 254
+M.MYSQL_TYPE_TIME = 11
+M.MYSQL_TYPE_TIME2 = 19
+M.MYSQL_TYPE_TIMESTAMP = 7
+M.MYSQL_TYPE_TIMESTAMP2 = 17
+M.MYSQL_TYPE_TINY = 1
+M.MYSQL_TYPE_TINY_BLOB = 249
+M.MYSQL_TYPE_TYPED_ARRAY = 20
+M.MYSQL_TYPE_VARCHAR = 15
+M.MYSQL_TYPE_VAR_STRING = 253
+M.MYSQL_TYPE_VECTOR = 242
+M.MYSQL_TYPE_YEAR = 13
+M.MYS_CONNECT = 7
+M.MYS_GOT_CMD = 12
+M.MYS_RECV_ERR = 11
+M.MYS_SENDING_AUTH = 10
+M.MYS_SENDING_BINLOG = 24
+M.MYS_SENDING_EOF = 20
+M.MYS_SENDING_FIELDS = 17
+M.MYS_SENDING_HANDSHAKE = 32
+M.MYS_SENDING_OK = 9
+M.MYS_SENDING_PARAMS = 14
+M.MYS_SENDING_PROGRESS = 23
+M.MYS_SENDING_ROWS = 19
+M.MYS_SENDING_RSET = 31
+M.MYS_SENDING_STATS = 21
+M.MYS_SENT_FIELDS = 18
+M.MYS_SENT_HANDSHAKE = 28
+M.MYS_SENT_INFILE = 22
+M.MYS_SENT_PARAMS = 15
+M.MYS_SENT_RSET = 16
+M.MYS_STMT_PREPARED = 13
+M.MYS_WAITING = 30
+M.MYS_WAIT_AUTH = 8
+M.MYS_WAIT_CMD = 25
+M.MY_CLIENT = 1
+M.MY_CLOSING = 26
+M.MY_DRAINED = 27
+M.MY_SERVER = 2
+M.NOT_NULL_FLAG = 1
+M.NO_DEFAULT_VALUE_FLAG = 4096
+M.NUM_FLAG = 32768
+M.ON_UPDATE_NOW_FLAG = 8192
+M.PARAMETER_COUNT_AVAILABLE = 8
+M.PRI_KEY_FLAG = 2
+M.SERVER_MORE_RESULTS_EXISTS = 8
+M.SERVER_PS_OUT_PARAMS = 4096
+M.SERVER_QUERY_NO_GOOD_INDEX_USED = 16
+M.SERVER_QUERY_NO_INDEX_USED = 32
+M.SERVER_QUERY_WAS_SLOW = 2048
+M.SERVER_SESSION_STATE_CHANGED = 16384
+M.SERVER_STATUS_AUTOCOMMIT = 2
+M.SERVER_STATUS_CURSOR_EXISTS = 64
+M.SERVER_STATUS_DB_DROPPED = 256
+M.SERVER_STATUS_IN_TRANS = 1
+M.SERVER_STATUS_IN_TRANS_READONLY = 8192
+M.SERVER_STATUS_LAST_ROW_SENT = 128
+M.SERVER_STATUS_METADATA_CHANGED = 1024
+M.SERVER_STATUS_NO_BACKSLASH_ESCAPES = 512
+M.SESSION_TRACK_GTIDS = 3
+M.SESSION_TRACK_SCHEMA = 1
+M.SESSION_TRACK_STATE_CHANGE = 2
+M.SESSION_TRACK_SYSTEM_VARIABLES = 0
+M.SESSION_TRACK_TRANSACTION_CHARACTERISTICS = 4
+M.SESSION_TRACK_TRANSACTION_STATE = 5
+M.SET_FLAG = 2048
+M.TIMESTAMP_FLAG = 1024
+M.UNIQUE_KEY_FLAG = 4
+M.UNSIGNED_FLAG = 32
+M.ZEROFILL_FLAG = 64

@@ -1,0 +1,392 @@
+---@meta dpml
+
+-- The library `dpml`, for editors that understand LuaLS's annotations. Nothing here is run: doc/DPML.md tells what
+-- all of it does, and a test compares the two with the program.
+
+---@class dpml
+local M = {}
+
+-- What keeps its own value here does no harm if a script should `require` this file.
+---@type dpml
+dpml = dpml
+
+-- Plug-ins -----------------------------------------------------------------------------------------
+
+---Callbacks for a client and what its server answers. Those with a packet return a verdict, or the packets that go
+---in its place.
+---@class dpml.Callbacks
+---@field new_client (fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): any)?
+---@field new_command (fun(cmd: dpm.Cmd, client_id: integer, client: dpm.Connection): (dpm.Verdict|dpm.Cmd))?
+---@field new_result (fun(rset: dpm.Rset, client_id: integer, client: dpm.Connection): ...)?
+---@field new_field (fun(field: dpm.Field, client_id: integer, client: dpm.Connection): ...)?
+---@field new_row (fun(row: dpm.Row, client_id: integer, client: dpm.Connection, rset: dpm.Rset): ...)?
+---@field finished_result (fun(packet: dpm.Eof|dpm.Ok, client_id: integer, client: dpm.Connection): ...)?
+---@field failed_command (fun(err: dpm.Err, client_id: integer, client: dpm.Connection): ...)?
+---@field finished_command (fun(client_id: integer, client: dpm.Connection): any)?
+---@field closing (fun(client_id: integer, client: dpm.Connection): any)?
+---@field selftest (fun(): boolean?, string?)?
+
+---A table of callbacks, or a function that makes one for each client.
+---@alias dpml.Plugin dpml.Callbacks|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
+
+---One plug-in of several: each sees commands and results in the order of the list.
+---@param plugins dpml.Plugin[]
+---@return dpml.Plugin
+function M.chain(plugins) end
+
+---The plug-in that a file returns, which is read again when it changes: every `interval` seconds (2) it is looked at,
+---and at once on HUP.
+---@param path string
+---@param interval number?
+---@return dpml.Plugin
+function M.reloadable(path, interval) end
+
+-- Listeners ----------------------------------------------------------------------------------------
+
+---{ host, port } or { socket path }; options of dpm.connect can stand beside them.
+---@class dpml.Address: dpm.ConnectOptions
+---@field [1] string
+---@field [2] number?
+
+---Gives each client a connection of its own to a server, where it logs in by itself.
+---@param listener dpm.Connection
+---@param plugin dpml.Plugin
+---@param backends dpml.Address|dpml.Address[]|(fun(client: dpm.Connection): dpml.Address|dpml.Address[])
+function M.passthrough_new_clients(listener, plugin, backends) end
+
+---Who may log in: credentials by users' names, or a function that finds one.
+---@alias dpml.Users table<string, dpm.Credential>|(fun(user: string, client: dpm.Connection): dpm.Credential?, dpm.Credential?)
+
+---@class dpml.AcceptOptions
+---@field users dpml.Users?
+---@field authenticate (fun(user: string, client: dpm.Connection): dpm.Credential?, dpm.Credential?)?
+---@field server_version string?
+---@field auth_plugin string?
+---@field capabilities table<integer, boolean>?
+---@field rsa_key string?
+
+---@class dpml.ProxyOptions: dpml.AcceptOptions
+---@field backend dpml.LoginOptions|dpml.LoginOptions[]|(fun(client: dpm.Connection, auth: dpm.Auth): dpml.LoginOptions|dpml.LoginOptions[]|nil)
+
+---Clients log in at the proxy, and each gets a connection that the proxy has logged in.
+---@param listener dpm.Connection
+---@param plugin dpml.Plugin
+---@param options dpml.ProxyOptions
+function M.proxy_new_clients(listener, plugin, options) end
+
+---@class dpml.AuthenticateCallbacks
+---@field new_client (fun(client: dpm.Connection, auth: dpm.Auth, ok: dpm.Ok): dpm.Verdict)?
+---@field new_command (fun(cmd: dpm.Cmd, client_id: integer, client: dpm.Connection): dpm.Verdict)?
+---@field finished_command (fun(client_id: integer, client: dpm.Connection): any)?
+---@field closing (fun(client_id: integer, client: dpm.Connection): any)?
+---@field server_version string?
+---@field auth_plugin string?
+---@field capabilities table<integer, boolean>?
+---@field rsa_key string?
+
+---Logs clients in without any server.
+---@param listener dpm.Connection
+---@param callbacks dpml.AuthenticateCallbacks
+---@param accounts dpml.Users
+function M.authenticate_new_clients(listener, callbacks, accounts) end
+
+---@class dpml.ServiceOptions: dpml.AcceptOptions
+---@field new_client (fun(client: dpm.Connection, session: dpml.Session): dpml.Error?)?
+---@field new_command (fun(cmd: dpm.Cmd, client: dpm.Connection, session: dpml.Session): dpml.Result?)?
+---@field handler (fun(session: dpml.Session): any)?
+---@field use_database (fun(name: string, client: dpm.Connection, session: dpml.Session): dpml.Error?)?
+---@field finished_command (fun(client: dpm.Connection, session: dpml.Session): any)?
+---@field closing (fun(client: dpm.Connection, session: dpml.Session): any)?
+---@field version_comment string?
+---@field all_commands boolean?
+
+---Serves clients without a database: new_command or handler answers them, as a task.
+---@param listener dpm.Connection
+---@param options dpml.ServiceOptions
+function M.accept_clients(listener, options) end
+
+-- Session ------------------------------------------------------------------------------------------
+
+---A client of accept_clients. A script may keep what it likes in it. Its methods are there for a `handler`.
+---@class dpml.Session
+---@field client dpm.Connection
+---@field auth dpm.Auth
+---@field user string
+---@field database string?
+---@field [string] any
+local Session = {}
+
+---An iterator over the client's commands, which ends when the client leaves.
+---@return fun(): dpm.Cmd?
+function Session:commands() end
+
+---@return integer
+function Session:id() end
+
+---@param result dpml.Result?
+function Session:send_ok(result) end
+
+---@param sqlstate string
+---@param errnum integer
+---@param message string
+function Session:send_error(sqlstate, errnum, message) end
+
+---@param result dpml.Result
+function Session:send_resultset(result) end
+
+---Has a database answer a command, past Lua, and returns when it has.
+---@param cmd dpm.Cmd
+---@param db dpml.Database
+function Session:forward(cmd, db) end
+
+---Sends the client away.
+function Session:close() end
+
+-- Sending ------------------------------------------------------------------------------------------
+
+---What send_resultset sends and queries return. Without `fields` it is an OK.
+---@class dpml.Result
+---@field fields (string|dpm.Column)[]?
+---@field rows (table<integer, any>[]|(fun(): table<integer, any>?))?
+---@field affected_rows dpm.Integer?
+---@field insert_id dpm.Integer?
+---@field message string?
+---@field warning_count integer?
+---@field server_status integer?
+---@field next dpml.Result?
+---@field columns string[]?
+---@field warnings integer?
+
+---An error, which prints as MySQL's client would.
+---@class dpml.Error
+---@field errnum integer
+---@field sqlstate string
+---@field message string
+---@field timed_out boolean?
+---@field cancelled boolean?
+---@field too_large boolean?
+
+---@param conn dpm.Connection
+---@param result dpml.Result
+function M.send_resultset(conn, result) end
+
+---@param conn dpm.Connection
+---@param result dpml.Result?
+function M.send_ok(conn, result) end
+
+---@param conn dpm.Connection
+---@param sqlstate string
+---@param errnum integer
+---@param message string
+function M.send_error(conn, sqlstate, errnum, message) end
+
+---An error to be raised.
+---@param sqlstate string
+---@param errnum integer
+---@param message string
+---@return dpml.Error
+function M.new_error(sqlstate, errnum, message) end
+
+---Answers a COM_STMT_PREPARE with the packet and its definitions.
+---@param conn dpm.Connection
+---@param prepared dpm.Prepared
+function M.send_prepared(conn, prepared) end
+
+---Registers a table of { [state] = fn }.
+---@param object dpm.Connection|dpm.Callback
+---@param callbacks table<integer, function>
+function M.register_callbacks(object, callbacks) end
+
+-- Queries on callbacks -----------------------------------------------------------------------------
+
+---@alias dpml.QueryCallback fun(server_id: integer, query: string, result: dpml.Result?, err: dpml.Error?): any
+
+---@param server dpm.Connection
+---@param query string
+---@param callback dpml.QueryCallback
+function M.execute_query_buffered(server, query, callback) end
+
+---@param server dpm.Connection
+---@param query string
+---@param params table<integer, dpm.Value>?
+---@param callback dpml.QueryCallback
+---@param options dpm.EncodeOptions?
+function M.execute_prepared(server, query, params, callback, options) end
+
+---@class dpml.LoginOptions: dpm.ConnectOptions, dpm.LoginOptions
+---@field host string?
+---@field port number?
+---@field path string?
+---@field like dpm.Auth?
+
+---@class dpml.ConnectMysqlServerOptions: dpml.LoginOptions
+---@field callback fun(server: dpm.Connection?, err: dpml.Error?, handshake: dpm.Handshake?): any
+
+---Connects, logs in and calls callback(server), or callback(nil, err).
+---@param options dpml.ConnectMysqlServerOptions
+---@return dpm.Connection
+function M.connect_mysql_server(options) end
+
+-- Task ---------------------------------------------------------------------------------------------
+
+---@class dpml.Task
+local Task = {}
+
+---Waits for its end, and returns what it returned or raises its error.
+---@return any ...
+function Task:wait() end
+
+---Ends it with an error, which it may catch to clean up. False if it was over already.
+---@param reason string?
+---@return boolean
+function Task:cancel(reason) end
+
+---Whether it has returned or failed.
+---@return boolean
+function Task:is_over() end
+
+---Runs fn(...) as a task.
+---@param fn fun(...): ...
+---@param ... any
+---@return dpml.Task
+function M.spawn(fn, ...) end
+
+---Waits so many milliseconds. For tasks.
+---@param milliseconds number
+function M.sleep(milliseconds) end
+
+---Runs functions side by side and waits for tasks; returns the first result of each. `timeout` (milliseconds) may
+---stand beside them. For tasks.
+---@param list table<integer|"timeout", (fun(): any)|dpml.Task|number>
+---@return any ...
+function M.wait_all(list) end
+
+---Returns what fn(...) returns, unless the time is up before. For tasks.
+---@param milliseconds number
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
+function M.with_timeout(milliseconds, fn, ...) end
+
+-- Database -----------------------------------------------------------------------------------------
+
+---@class dpml.ConnectOptions: dpml.LoginOptions
+---@field timeout number?
+
+---@class dpml.QueryOptions
+---@field timeout number?
+---@field max_bytes number?
+
+---A row: its values by number and by name.
+---@class dpml.Row
+---@field [integer] any
+---@field [string] any
+
+---What db:query returns.
+---@class dpml.QueryResult: dpml.Result
+---@field columns string[]
+---@field rows dpml.Row[]
+---@field warnings integer
+---@field next dpml.QueryResult?
+
+---A connection to a server, for tasks.
+---@class dpml.Database
+---@field server dpm.Connection
+---@field thread_id integer
+---@field version string
+local Database = {}
+
+---Runs a query, with `params` as a prepared statement; raises the server's error.
+---@param sql string
+---@param params table<integer, dpm.Value>?
+---@param options dpml.QueryOptions?
+---@return dpml.QueryResult
+function Database:query(sql, params, options) end
+
+---An iterator over the rows, one at a time.
+---@param sql string
+---@param params table<integer, dpm.Value>?
+---@param options dpml.QueryOptions?
+---@return fun(): dpml.Row?
+function Database:each(sql, params, options) end
+
+---@param sql string
+---@param options dpml.QueryOptions?
+---@return dpml.Statement
+function Database:prepare(sql, options) end
+
+---@param options dpml.QueryOptions?
+function Database:ping(options) end
+
+---@param name string
+---@param options dpml.QueryOptions?
+function Database:use(name, options) end
+
+---@param options dpml.QueryOptions?
+function Database:begin(options) end
+
+---@param options dpml.QueryOptions?
+function Database:commit(options) end
+
+---@param options dpml.QueryOptions?
+function Database:rollback(options) end
+
+---Returns what fn(db) returns, within a transaction: committed, or rolled back if it fails.
+---@param fn fun(db: dpml.Database): ...
+---@return any ...
+function Database:transaction(fn) end
+
+---Lends the connection to start(server, resume), which is over when it calls resume(true, value) or resume(false, err).
+---@param what string
+---@param start fun(server: dpm.Connection, resume: fun(ok: boolean, value: any)): fun(err: any)?
+---@return any
+function Database:lend(what, start) end
+
+---@return boolean
+function Database:is_open() end
+
+function Database:close() end
+
+---@class dpml.Statement
+local Statement = {}
+
+---@param params table<integer, dpm.Value>?
+---@param options dpml.QueryOptions?
+---@return dpml.QueryResult
+function Statement:execute(params, options) end
+
+---@param params table<integer, dpm.Value>?
+---@param options dpml.QueryOptions?
+---@return fun(): dpml.Row?
+function Statement:each(params, options) end
+
+function Statement:close() end
+
+---Connects and logs in. For tasks.
+---@param options dpml.ConnectOptions
+---@return dpml.Database
+function M.connect(options) end
+
+-- The rest -----------------------------------------------------------------------------------------
+
+---Prints a value, tables with all that is in them.
+---@param value any
+function M.dump_table(value) end
+
+---Starts a stopwatch, whose milliseconds the function that it returns tells; or tells those since what
+---dpm.gettimeofday() returned.
+---@overload fun(seconds: integer, microseconds: integer): number
+---@return fun(): number
+function M.elapsed() end
+
+---Milliseconds as a person says them: "350 µs", "12.4 ms", "2 min 5 s".
+---@param milliseconds number
+---@return string
+function M.duration(milliseconds) end
+
+---The milliseconds of a text: "250ms", "1.5 s", "2 min 5 s"; a bare number is seconds. nil if it is no duration.
+---@param text string|number
+---@return number?
+function M.milliseconds(text) end
+
+return M
