@@ -13,6 +13,9 @@ use crate::wire::{Capabilities, Com};
 /// No packet of a login is longer than this; only those who are logged in may make us hold more.
 const MAX_LOGIN_PACKET: usize = 1 << 20;
 
+/// So many bytes are sooner copied than written by themselves.
+const COPIED: usize = 4 << 10;
+
 /// What is to be done behind the bytes that could be passed on.
 #[derive(Debug)]
 pub(super) enum Advance {
@@ -52,7 +55,11 @@ impl Core {
         if let (Some(to), Some(span)) = (to, data.get(..at))
             && !span.is_empty()
         {
-            self.forward(to, span);
+            // What a callback is to see is behind it, and leaves with it.
+            match advance {
+                Advance::Packet(_) if span.len() <= COPIED => self.forward_later(to, span),
+                _ => self.forward(to, span),
+            }
             if self.flooded(to)
                 && let Some(conn) = self.get_mut(id)
             {

@@ -314,6 +314,15 @@ impl Core {
         self.stats.bytes_out += written as u64;
     }
 
+    /// Passes bytes on at the end of the tick.
+    pub fn forward_later(&mut self, to: ConnId, bytes: &[u8]) {
+        if let Some(conn) = self.get_mut(to) {
+            conn.active = true;
+            conn.output.extend_from_slice(bytes);
+            self.after_queueing(to);
+        }
+    }
+
     /// Writes what the socket takes of the queue.
     pub fn flush(&mut self, id: ConnId) -> Flushed {
         let pass = self.stats.ticks;
