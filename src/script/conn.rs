@@ -59,6 +59,7 @@ impl UserData for ConnObject {
             let methods = Methods::new(lua, &raiser, "conn")?;
             add_values(&methods)?;
             super::statements::add_methods(&methods, &runtime)?;
+            super::answers::add_methods(&methods, &runtime)?;
             add_callbacks(&methods, &runtime)?;
             add_flow(&methods, &runtime)?;
             Ok(methods.table)

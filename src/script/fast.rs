@@ -41,7 +41,7 @@ use rows::{MAX_ROW, new_row};
 /// The most that is pushed by anything here.
 const STACK: c_int = 16;
 /// The most arguments of a callback.
-const MAX_ARGS: usize = 4;
+const MAX_ARGS: usize = 5;
 /// The time since some time before, as exact as the system's ticks (some milliseconds). Every
 /// callback reads the clock, and this costs a fifth of an exact reading.
 #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@ use std::rc::{Rc, Weak};
 
 use mlua::{AnyUserData, Lua};
 
+use super::answers;
 use super::auth_data::AuthDataPacket;
 use super::callbacks::Callbacks;
 use super::fast::{Arg, Target};
@@ -72,6 +73,8 @@ impl Hooks for LuaHooks {
             runtime.entry(server, |entry| entry.peer = Some(client));
             statements::rearm(runtime, client);
             statements::rearm(runtime, server);
+            answers::rearm(runtime, client);
+            answers::rearm(runtime, server);
             // Either object keeps the other one, in a way that Lua's collector sees through.
             if let (Some(client), Some(server)) = (runtime.object(client), runtime.object(server)) {
                 let kept = client
@@ -90,6 +93,8 @@ impl Hooks for LuaHooks {
             release(runtime, server);
             statements::rearm(runtime, client);
             statements::rearm(runtime, server);
+            answers::rearm(runtime, client);
+            answers::rearm(runtime, server);
         });
     }
 
@@ -152,7 +157,7 @@ fn accepted(
 }
 
 /// Why a callback was not called.
-type Problem = Box<dyn std::error::Error>;
+pub(super) type Problem = Box<dyn std::error::Error>;
 
 fn fire(
     runtime: &Rc<Runtime>,
@@ -170,6 +175,9 @@ fn fire(
         return Ok(runtime.fire(lua, id, event, &callbacks, None));
     };
 
+    if runtime.entry(id, |entry| entry.answers_told) == Some(true) {
+        answers::note(runtime, lua, conn, event, packet);
+    }
     if let PacketKind::TextRow | PacketKind::BinaryRow = packet.kind {
         let binary = packet.kind == PacketKind::BinaryRow;
         let Some(callbacks) = callbacks else {
@@ -278,7 +286,7 @@ fn arrived_object(
     }
 }
 
-fn packet_object(lua: &Lua, packet: Incoming<'_>) -> Result<AnyUserData, Problem> {
+pub(super) fn packet_object(lua: &Lua, packet: Incoming<'_>) -> Result<AnyUserData, Problem> {
     let payload = packet.payload;
     match packet.kind {
         PacketKind::Handshake => create(lua, Handshake::decode(payload)),

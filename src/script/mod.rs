@@ -20,6 +20,7 @@
 //! No borrow is held where Lua can run, and Lua can run wherever a value is created: the collector
 //! may call finalizers then.
 
+mod answers;
 mod api;
 mod attributes;
 mod auth_data;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use mlua::{AnyUserData, Function};
 
+use super::answers::{self, Answers};
 use super::callbacks::Callbacks;
 use super::rset::Arrived;
 use super::statements::{self, Preparing, Statements};
@@ -38,6 +39,10 @@ pub struct Entry {
     pub statements: Option<Box<Statements>>,
     /// Its statements, or those of the other end of its link, are remembered.
     pub statements_tracked: bool,
+    /// Those who watch what it answers, if it is a server.
+    pub answers: Option<Rc<Answers>>,
+    /// It, or the other end of its link, has such.
+    pub answers_told: bool,
     /// The statement whose definitions are on their way.
     pub preparing: Option<Preparing>,
 }
@@ -67,6 +72,7 @@ impl Entry {
     pub fn wanted(&self) -> EventSet {
         let set = self.active().map_or(EventSet::NONE, Callbacks::set);
         let mut wanted = set.with(statements::wanted(self.info.kind, self.statements_tracked));
+        wanted = wanted.with(answers::wanted(self.info.kind, self.answers_told));
         if set.has(Event::ServerSentResultset) {
             // Its columns too, so that the resultset knows them when rows are to be decoded.
             wanted = wanted.with(Event::ServerSendingFields.set());
@@ -101,6 +107,8 @@ impl Registry {
             statements: None,
             statements_tracked: false,
             preparing: None,
+            answers: None,
+            answers_told: false,
         })
     }
 

@@ -317,6 +317,6 @@ fn explained(message: &str) -> String {
 }
 
 /// A place in the table of objects. Small numbers, so that it stays an array.
-fn slot_index(id: ConnId) -> i32 {
+pub fn slot_index(id: ConnId) -> i32 {
     i32::try_from(id.slot()).unwrap_or(i32::MAX - 1) + 1
 }
