@@ -5,6 +5,7 @@
 -- or from another library that does the same. What they keep of a connection is keyed by its id and
 -- dropped when they are done with it or when it closes, whichever comes first.
 
+local autoexplain = require "dpml.autoexplain"
 local brokers = require "dpml.brokers"
 local callbacks = require "dpml.callbacks"
 local databases = require "dpml.databases"
@@ -42,6 +43,7 @@ dpml = {
     -- plug-ins
     chain = plugins.chain,
     reloadable = reload.reloadable,
+    autoexplain = autoexplain.autoexplain,
     -- tasks
     spawn = tasks.spawn,
     sleep = tasks.sleep,

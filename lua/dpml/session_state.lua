@@ -51,8 +51,8 @@ function session_state.scope(session, version, comment)
     return { variables = variables, functions = functions }
 end
 
--- LIKE's pattern as Lua's.
-local function lua_pattern(like)
+-- LIKE's pattern as Lua's, for a text in small letters.
+function session_state.like_pattern(like)
     local escaped = like:lower():gsub("\\([_%%])", "%1"):gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", function(c)
         return c == "%" and ".*" or "%" .. c
     end)
@@ -62,7 +62,7 @@ end
 -- The result of SHOW VARIABLES, SHOW STATUS and their like, of those names that `sql` asks for with LIKE.
 function session_state.name_value_result(values, sql)
     local like, rows = sql:match("[Ll][Ii][Kk][Ee]%s+['\"](.-)['\"]%s*$"), {}
-    local pattern = like and lua_pattern(like) or ""
+    local pattern = like and session_state.like_pattern(like) or ""
     for name, value in pairs(values) do
         if name:lower():find(pattern) then
             rows[#rows + 1] = { name, tostring(value) }

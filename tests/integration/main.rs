@@ -5,6 +5,7 @@
 mod support;
 
 mod auth;
+mod autoexplain;
 mod callbacks;
 mod capabilities;
 mod command_line;

@@ -1,0 +1,431 @@
+-- Auto-explain: a plug-in that has the server explain the statements that took long, and says what is
+-- wrong with their plans.
+--
+-- What is explained is a *shape*: the statements that have a digest in common, within a database. Each is
+-- explained once in an interval, on a side connection, so that no client waits and no session is touched.
+--
+-- A statement that nobody minds does not enter Lua: server:on_answer tells of the others.
+
+local bit = require "bit"
+local explainer = require "dpml.explainer"
+local lru = require "dpml.lru"
+local show_plans = require "dpml.show_plans"
+
+local autoexplain = {}
+
+local band, bor, monotonic, random = bit.band, bit.bor, dpm.monotonic, math.random
+
+local MAX_SQL = 262144                   -- of what is longer, nothing is explained
+local MAX_TEXTS, MAX_TEXT = 512, 4096    -- texts whose shape is remembered, and how long they may be
+local MAX_STATEMENTS, MAX_STATEMENT_BYTES = 1024, 1048576 -- prepared ones that are remembered of a client
+local LOGGED = 240                       -- bytes of a statement's text that a line in the log has
+
+-- What the server says of a statement when it has run it.
+local NO_INDEX, NO_GOOD_INDEX, WAS_SLOW =
+    dpm.SERVER_QUERY_NO_INDEX_USED, dpm.SERVER_QUERY_NO_GOOD_INDEX_USED, dpm.SERVER_QUERY_WAS_SLOW
+local ALL_FLAGS = bor(NO_INDEX, NO_GOOD_INDEX, WAS_SLOW)
+local NO_ESCAPES, STATE_CHANGED = dpm.SERVER_STATUS_NO_BACKSLASH_ESCAPES, dpm.SERVER_SESSION_STATE_CHANGED
+
+local QUERY, EXECUTE, PREPARE, INIT_DB = dpm.COM_QUERY, dpm.COM_STMT_EXECUTE, dpm.COM_STMT_PREPARE, dpm.COM_INIT_DB
+local CHANGE_USER, RESET = dpm.COM_CHANGE_USER, dpm.COM_RESET_CONNECTION
+local LAST_PREPARED = 0xFFFFFFFF -- MariaDB's clients call the newest statement so
+
+local explained = { [QUERY] = true, [EXECUTE] = true }
+
+-- Options ----------------------------------------------------------------------------------------
+
+local function positive(value)
+    return type(value) == "number" and value > 0
+end
+
+local function not_negative(value)
+    return type(value) == "number" and value >= 0
+end
+
+local OPTIONS = {
+    side = { wanted = "a table of dpml.connect's options", test = function(value) return type(value) == "table" end },
+    threshold = { default = 1000, wanted = "milliseconds", test = not_negative },
+    sample = { default = 0, wanted = "a number from 0 to 1", test = function(value)
+        return not_negative(value) and value <= 1
+    end },
+    interval = { default = 3600, wanted = "seconds", test = positive },
+    format = { default = "traditional", wanted = "traditional, json or tree", test = function(value)
+        return value == "traditional" or value == "json" or value == "tree"
+    end },
+    max_shapes = { default = 1000, wanted = "a number from 1 on", test = function(value)
+        return positive(value) and value >= 1
+    end },
+    timeout = { default = 5000, wanted = "milliseconds", test = positive },
+    server_flags = { default = true, wanted = "true or false", test = function(value) return type(value) == "boolean" end },
+    ansi_quotes = { default = false, wanted = "true or false", test = function(value) return type(value) == "boolean" end },
+    report = { wanted = "a function", test = function(value) return value == nil or type(value) == "function" end },
+}
+
+local function check_options(options)
+    if type(options) ~= "table" then
+        error("dpml.autoexplain: expected a table of options, got " .. type(options), 3)
+    end
+    for name in pairs(options) do
+        if not OPTIONS[name] then
+            error(("dpml.autoexplain: there is no option %s"):format(tostring(name)), 3)
+        end
+    end
+    local checked = {}
+    for name, option in pairs(OPTIONS) do
+        local value = options[name]
+        if value == nil then
+            value = option.default
+        end
+        if not option.test(value) then
+            error(("dpml.autoexplain: %s: expected %s, got %s"):format(name, option.wanted, tostring(value)), 3)
+        end
+        checked[name] = value
+    end
+    return checked
+end
+
+-- Shapes -----------------------------------------------------------------------------------------
+
+local AutoExplain = {}
+AutoExplain.__index = AutoExplain
+
+-- The shape of a statement that can be explained; nil for all others.
+local function find_shape(self, sql, database, status)
+    local mode = self.modes[band(status, NO_ESCAPES) ~= 0]
+    local kind, info = dpm.statement_kind(sql, mode)
+    if not kind or not info.explainable or (kind == "INSERT" or kind == "REPLACE") and not info.has_select then
+        return nil
+    end
+    local text, hash, ambiguous = dpm.digest(sql, mode)
+    local key = hash .. (database or "")
+    local shape = self.shapes:get(key)
+    if not shape then
+        shape = {
+            digest = hash, database = database, kind = kind, from = info.main_from,
+            query = ambiguous and "(not shown: it can be read in more than one way)" or text,
+            seen = 0, longest = 0, first_seen = dpm.time(), due = 0,
+        }
+        self.shapes:put(key, shape)
+    end
+    return shape
+end
+
+-- The same with less to do for a text that has been here lately.
+local function shape_of(self, sql, database, status)
+    if #sql > MAX_TEXT then
+        return find_shape(self, sql, database, status)
+    end
+    local known = self.texts:get(sql)
+    if known and known.database == database and not (known.shape and known.shape.forgotten) then
+        if known.shape then
+            self.shapes:get(known.shape.digest .. (database or "")) -- it is used
+        end
+        return known.shape
+    end
+    local shape = find_shape(self, sql, database, status)
+    self.texts:put(sql, { database = database, shape = shape })
+    return shape
+end
+
+-- Reports ----------------------------------------------------------------------------------------
+
+-- What a plan is warned of, in the order in which it is told.
+local FINDINGS = { "full_scan", "full_index_scan", "filesort", "temporary", "no_index", "no_good_index", "server_slow" }
+local WARNED_OF = { full_scan = true, filesort = true, temporary = true, no_index = true, no_good_index = true }
+
+-- The findings of a plan, and whether there is reason to warn.
+function autoexplain.findings(plan)
+    local found, warns = {}, false
+    for _, name in ipairs(FINDINGS) do
+        if plan[name] then
+            found[#found + 1] = name
+            warns = warns or WARNED_OF[name] or false
+        end
+    end
+    return found, warns
+end
+
+-- A value of key=value.
+local function quote(value)
+    value = tostring(value):gsub("%c", "?")
+    if value ~= "" and not value:find('[%s"=\\]') then
+        return value
+    end
+    return '"' .. value:gsub('[\\"]', "\\%0") .. '"'
+end
+
+-- The first bytes of a text, without half a character at the end.
+local function shorten(text, max)
+    if #text <= max then
+        return text
+    end
+    while max > 0 and band(text:byte(max + 1), 0xC0) == 0x80 do
+        max = max - 1
+    end
+    return text:sub(1, max) .. "…"
+end
+
+local function write_line(plan)
+    local found, warns = autoexplain.findings(plan)
+    local parts = { "autoexplain: digest=" .. plan.digest }
+    local function add(name, value)
+        if value ~= nil then
+            parts[#parts + 1] = name .. "=" .. quote(value)
+        end
+    end
+    add("reason", plan.reason)
+    add("duration_ms", ("%.1f"):format(plan.duration))
+    add("flags", #found > 0 and table.concat(found, ",") or "none")
+    add("rows", plan.rows)
+    add("tables", plan.tables and #plan.tables > 0 and table.concat(plan.tables, ",") or nil)
+    add("error", plan.error)
+    add("user", plan.user)
+    add("database", plan.database)
+    add("query", shorten(plan.query, LOGGED))
+    dpm.log(warns and "warn" or "info", table.concat(parts, " "))
+end
+
+-- What was found out about a shape, by way of one statement of it.
+local function record(self, shape, cause, found, problem, raw)
+    local plan = {
+        digest = shape.digest, query = shape.query, kind = shape.kind, database = shape.database,
+        user = cause.user, reason = cause.reason, duration = cause.duration, explained_at = dpm.time(), error = problem,
+    }
+    for name, value in pairs(found or {}) do
+        plan[name] = value
+    end
+    plan.no_index = plan.no_index or band(cause.status, NO_INDEX) ~= 0
+    plan.no_good_index = band(cause.status, NO_GOOD_INDEX) ~= 0
+    plan.server_slow = band(cause.status, WAS_SLOW) ~= 0
+    shape.plan, shape.waits, shape.due = plan, false, monotonic() + self.options.interval * 1000
+    write_line(plan)
+    if self.options.report then
+        local ok, err = xpcall(self.options.report, debug.traceback, plan, raw)
+        if not ok then
+            dpm.log("error", "autoexplain: its report function has failed: " .. tostring(err))
+        end
+    end
+end
+
+-- A statement has ended that is worth a look.
+local function consider(self, sql, database, cause, params_of)
+    local shape = #sql <= MAX_SQL and shape_of(self, sql, database, cause.status)
+    if not shape then
+        return
+    end
+    shape.seen, shape.last_seen = shape.seen + 1, dpm.time()
+    shape.longest = math.max(shape.longest, cause.duration)
+    if shape.waits or monotonic() < shape.due then
+        return
+    end
+    shape.waits = self.explainer:submit {
+        sql = sql:sub(shape.from), params = params_of and params_of(), kind = shape.kind, database = database,
+        done = function(...)
+            record(self, shape, cause, ...)
+        end,
+    }
+end
+
+-- Clients ----------------------------------------------------------------------------------------
+
+-- The database that a USE names; nil if it is something else.
+local function database_used(sql)
+    if not sql:find("^%s*[Uu][Ss][Ee]%f[^%w_]") and not sql:find("^%s*[/#-]") or #sql > MAX_TEXT then
+        return nil
+    end
+    local name
+    for _, token in ipairs(dpm.tokenize(sql)) do
+        if token.kind ~= "comment" then
+            if name then
+                local quoted = token.text:match("^`(.*)`$")
+                return quoted and quoted:gsub("``", "`") or token.text
+            elseif token.text:upper() ~= "USE" then
+                return nil
+            end
+            name = true
+        end
+    end
+end
+
+-- The values of an execute, as far as they are known.
+local function values_of(command, client)
+    local statement = client:statement(command:statement_id())
+    local ok, values = pcall(statement.decode, statement, command, dpm.NULL)
+    if not ok then
+        return {}
+    end
+    for i, value in ipairs(values) do
+        if value == dpm.LONG_DATA then
+            values[i] = dpm.NULL
+        end
+    end
+    return values
+end
+
+-- The plug-in of one client.
+function AutoExplain:for_client(client, server)
+    local threshold, sample = self.options.threshold, self.options.sample
+    local wanted_flags = self.options.server_flags and ALL_FLAGS or 0
+    local user, database
+    local statements, count, bytes = {}, 0, 0 -- id -> SQL
+    local last_prepared
+    client:track_statements(true)
+
+    local function log_in(auth)
+        user, database = auth:user(), auth:databasename()
+        if database == "" then
+            database = nil
+        end
+    end
+
+    local function forget_statements()
+        statements, count, bytes = {}, 0, 0
+    end
+
+    -- Those that have been closed are forgotten when there is no more room.
+    local function make_room(its_client)
+        for id, sql in pairs(statements) do
+            if not its_client:statement(id) then
+                statements[id] = nil
+                count, bytes = count - 1, bytes - #sql
+            end
+        end
+    end
+
+    local function remember_prepared(its_client, sql)
+        local statement = its_client:statement(LAST_PREPARED)
+        if count >= MAX_STATEMENTS or bytes + #sql > MAX_STATEMENT_BYTES then
+            make_room(its_client)
+        end
+        if statement and count < MAX_STATEMENTS and bytes + #sql <= MAX_STATEMENT_BYTES then
+            last_prepared = statement:statement_id()
+            statements[last_prepared] = sql
+            count, bytes = count + 1, bytes + #sql
+        end
+    end
+
+    local function look_into(cmd, cause, its_client)
+        if cmd:command() == QUERY then
+            return consider(self, cmd:argument(), database, cause)
+        end
+        local id = cmd:statement_id()
+        local sql = statements[id == LAST_PREPARED and last_prepared or id]
+        if sql then
+            consider(self, sql, database, cause, function()
+                return values_of(cmd, its_client)
+            end)
+        end
+    end
+
+    -- What a command that has gone well has made of the session.
+    local function follow_session(cmd, ending, status, its_client)
+        local number = cmd:command()
+        if number == PREPARE then
+            remember_prepared(its_client, cmd:argument())
+        elseif number == INIT_DB then
+            database = cmd:argument()
+        elseif number == CHANGE_USER then
+            log_in(cmd:change_user())
+            forget_statements()
+        elseif number == RESET then
+            forget_statements()
+        elseif number == QUERY and ending.affected_rows and ending:affected_rows() == 0 then
+            database = database_used(cmd:argument()) or database
+        end
+        if band(status, STATE_CHANGED) ~= 0 and ending and ending.session_changes then
+            for _, change in ipairs(ending:session_changes() or {}) do
+                if change.type == dpm.SESSION_TRACK_SCHEMA then
+                    database = change.value
+                end
+            end
+        end
+    end
+
+    local function answered(cmd, ending, duration, status, its_client)
+        if not cmd then
+            return -- it was too long to be kept
+        end
+        local failed = ending and ending.errnum
+        if explained[cmd:command()] then
+            local reason = duration >= threshold and "slow"
+                or not failed and band(status, wanted_flags) ~= 0 and "server"
+                or not failed and sample > 0 and random() < sample and "sample"
+            if reason then
+                look_into(cmd, { duration = duration, reason = reason, status = status, user = user }, its_client)
+            end
+        end
+        if not failed then
+            follow_session(cmd, ending, status, its_client)
+        end
+    end
+    -- What is not to be looked at costs no call.
+    server:on_answer(answered, { slower = sample > 0 and 0 or threshold, status = bor(wanted_flags, STATE_CHANGED) })
+
+    return {
+        logged_in = function(auth)
+            log_in(auth)
+        end,
+    }
+end
+
+-- Asking ------------------------------------------------------------------------------------------
+
+-- The shapes that there are, those seen last first: { digest, query, kind, database, seen, longest,
+-- first_seen, last_seen, plan }, where plan is nil until one has been asked for, and what `report` gets then.
+function AutoExplain:shapes_seen()
+    return self.shapes:values()
+end
+
+-- Forgets all of them: what comes next is explained as if for the first time.
+function AutoExplain:reset()
+    for _, shape in ipairs(self.shapes:values()) do
+        shape.forgotten = true
+    end
+    self.shapes:clear()
+    self.texts:clear()
+end
+
+-- Counters.
+function AutoExplain:status()
+    local side = self.explainer
+    return {
+        shapes = self.shapes.count, shapes_forgotten = self.forgotten, explained = side.explained, failed = side.failed,
+        dropped = side.dropped, waiting = #side.queue,
+        side_connection = side.problem or side.db and side.db:is_open() and "connected" or "not needed yet",
+    }
+end
+
+-- Has the clients of `listener` ask for plans in SQL; `options` are those of accept_clients, of which
+-- `users` or `authenticate` must be given.
+function AutoExplain:admin(listener, options)
+    show_plans.serve(self, autoexplain.findings, listener, options)
+end
+
+-- A plug-in, which may serve any number of listeners: dpml.autoexplain{ side = { host =, port =, user =,
+-- pass = } } explains on that connection. The other options, and what they are if not said:
+--   threshold = 1000         milliseconds that a statement may take
+--   sample = 0               how much of the others is explained, too: 0.01 is one in a hundred
+--   server_flags = true      so are those of which the server says that they found no index, or were slow
+--   interval = 3600          seconds until a shape is explained again
+--   max_shapes = 1000        how many are remembered
+--   format = "traditional"   or "json" or "tree", the format of EXPLAIN
+--   timeout = 5000           milliseconds for an EXPLAIN
+--   ansi_quotes = false      whether sessions have the SQL mode of this name
+--   report(plan, raw)        called with each plan, and with EXPLAIN's own words, in which there may be values
+function autoexplain.autoexplain(options)
+    options = check_options(options)
+    local self = setmetatable({ options = options, forgotten = 0 }, AutoExplain)
+    self.explainer = explainer.new(options.side, options.format, options.timeout)
+    self.shapes = lru.new(options.max_shapes, function(shape)
+        shape.forgotten = true
+        self.forgotten = self.forgotten + 1
+    end)
+    self.texts = lru.new(MAX_TEXTS)
+    self.modes = {}
+    for _, no_escapes in ipairs { true, false } do
+        self.modes[no_escapes] = { no_backslash_escapes = no_escapes, ansi_quotes = options.ansi_quotes }
+    end
+    return self
+end
+
+return autoexplain

@@ -1,0 +1,191 @@
+-- Explains statements on a connection of its own, one by one: a task that lives as long as there is
+-- something to explain.
+--
+-- Nothing of it executes what it explains. EXPLAIN goes in front, never ANALYZE; it is sent as a prepared
+-- statement, which cannot be several; and the session is read-only, but for the transaction, rolled back,
+-- in which a statement that would write is explained, which servers do not do otherwise.
+
+local databases = require "dpml.databases"
+local errors = require "dpml.errors"
+local plans = require "dpml.plans"
+local tasks = require "dpml.tasks"
+
+local explainer = {}
+
+local Explainer = {}
+Explainer.__index = Explainer
+
+local MAX_JOBS = 100
+local FIRST_PAUSE, LONGEST_PAUSE = 1000, 60000 -- milliseconds between attempts to connect
+
+-- A session that waits for nobody's locks for long, and does not go on once we have given up.
+local function settings(is_mariadb, timeout)
+    return {
+        "SET SESSION TRANSACTION READ ONLY",
+        "SET SESSION lock_wait_timeout = 1",
+        "SET SESSION innodb_lock_wait_timeout = 1",
+        is_mariadb and ("SET SESSION max_statement_time = %g"):format(timeout / 1000)
+            or ("SET SESSION max_execution_time = %d"):format(timeout),
+    }
+end
+
+-- What there is to say of an error. Servers' messages may quote values of the statement, so that only those
+-- are shown that name nothing but databases, tables and accounts.
+local SHOWN = {
+    [1044] = true, [1045] = true, [1046] = true, [1049] = true, [1130] = true, [1142] = true, [1143] = true,
+    [1146] = true, [1205] = true, [1227] = true, [1290] = true, [1356] = true, [1370] = true, [1792] = true,
+    [1969] = true, [2002] = true, [2003] = true, [2005] = true, [2006] = true, [2013] = true, [2059] = true, [3024] = true,
+}
+
+function explainer.describe(err)
+    if errors.is_error(err) and not SHOWN[err.errnum] then
+        return ("ERROR %d (%s)"):format(err.errnum, err.sqlstate)
+    end
+    return tostring(err)
+end
+
+-- Connecting -------------------------------------------------------------------------------------
+
+local function connect(self)
+    local db = databases.connect(self.side)
+    self.db, self.database = db, self.side.db
+    self.is_mariadb = db.version:find("MariaDB", 1, true) ~= nil
+    for _, setting in ipairs(settings(self.is_mariadb, self.timeout)) do
+        db:query(setting, nil, { timeout = self.timeout })
+    end
+end
+
+-- Whether there is a connection now. If there cannot be one, it is said once, and tried again after pauses
+-- that become longer.
+local function ensure_connected(self)
+    if self.db and self.db:is_open() then
+        return true
+    end
+    local ok, err = pcall(connect, self)
+    if ok then
+        if self.pause then
+            dpm.log("info", "autoexplain: the side connection is there again")
+        end
+        self.pause, self.problem = nil, nil
+        return true
+    end
+    if self.db then
+        self.db:close()
+        self.db = nil
+    end
+    self.problem = explainer.describe(err)
+    if not self.pause then
+        dpm.log("warn", "autoexplain: nothing can be explained: " .. self.problem)
+    end
+    self.pause = math.min(self.pause and self.pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+    return false
+end
+
+-- Explaining -------------------------------------------------------------------------------------
+
+local function raw_rows(result)
+    local lines = {}
+    for i, row in ipairs(result.rows) do
+        local values = {}
+        for j = 1, #result.columns do
+            values[j] = row[j] == nil and "NULL" or tostring(row[j])
+        end
+        lines[i] = table.concat(values, "\t")
+    end
+    return table.concat(lines, "\n")
+end
+
+local function explain_as(self, job, format)
+    local sql = ("EXPLAIN FORMAT=%s %s"):format(format:upper(), job.sql)
+    local result = self.db:query(sql, job.params or {}, { timeout = self.timeout })
+    if format == "traditional" then
+        return plans.of_rows(result.rows), nil, raw_rows(result)
+    end
+    local text = result.rows[1] and result.rows[1][1] or ""
+    local plan, problem = (format == "json" and plans.of_json or plans.of_tree)(text)
+    return plan, problem, text
+end
+
+local function explain(self, job)
+    if job.database and job.database ~= self.database then
+        self.db:use(job.database, { timeout = self.timeout })
+        self.database = job.database
+    end
+    local format = self.format
+    if format == "tree" and self.is_mariadb then
+        format = "traditional"
+    end
+    local plan, problem, raw = explain_as(self, job, format)
+    if not plan and format ~= "traditional" then
+        plan, problem, raw = explain_as(self, job, "traditional")
+    end
+    if not plan then
+        error("its plan cannot be read: " .. problem, 0)
+    end
+    return plans.judge(plan, job.kind), raw
+end
+
+local function explain_one(self, job)
+    if job.kind == "SELECT" then
+        return explain(self, job)
+    end
+    self.db:query("START TRANSACTION READ WRITE", nil, { timeout = self.timeout })
+    local ok, plan, raw = pcall(explain, self, job)
+    pcall(self.db.rollback, self.db, { timeout = self.timeout })
+    if not ok then
+        error(plan, 0)
+    end
+    return plan, raw
+end
+
+local function run(self)
+    while self.queue[1] do
+        if not ensure_connected(self) then
+            tasks.sleep(self.pause)
+        else
+            local job = table.remove(self.queue, 1)
+            local ok, plan, raw = pcall(explain_one, self, job)
+            if ok then
+                self.explained = self.explained + 1
+                job.done(plan, nil, raw)
+            elseif not self.db:is_open() and not job.again then
+                -- It may not be this one's fault, for once.
+                job.again = true
+                table.insert(self.queue, 1, job)
+            else
+                self.failed = self.failed + 1
+                job.done(nil, explainer.describe(plan))
+            end
+        end
+    end
+    self.task = nil
+end
+
+-- Has { sql =, params =, kind =, database =, done = fn(plan, problem, raw) } explained, when its turn comes.
+-- False if too many wait already.
+function Explainer:submit(job)
+    if #self.queue >= MAX_JOBS then
+        self.dropped = self.dropped + 1
+        return false
+    end
+    self.queue[#self.queue + 1] = job
+    if not self.task or self.task:is_over() then
+        self.task = tasks.spawn(run, self)
+    end
+    return true
+end
+
+-- `side` are options of dpml.connect; `timeout` is for each EXPLAIN, in milliseconds.
+function explainer.new(side, format, timeout)
+    local options = {}
+    for name, value in pairs(side) do
+        options[name] = value
+    end
+    options.timeout = options.timeout or timeout
+    return setmetatable({
+        side = options, format = format, timeout = timeout, queue = {},
+        explained = 0, failed = 0, dropped = 0,
+    }, Explainer)
+end
+
+return explainer

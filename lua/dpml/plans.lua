@@ -1,0 +1,221 @@
+-- Plans of statements, as EXPLAIN gives them: MariaDB's and MySQL's rows, their JSON in its three
+-- dialects, and MySQL's tree.
+--
+-- Of each, no more is taken than steps and flags, which never have a value of the statement's in them:
+-- the conditions that JSON and trees repeat do. A step is
+--   { table =, access =, key =, rows =, condition = boolean, keyless = boolean }
+-- where `access` is what the traditional format calls `type`, `condition` whether there is one that rows must
+-- meet, and `keyless` that no index could have been used for it.
+
+local json = require "dpml.json"
+
+local plans = {}
+
+local function present(value)
+    if value ~= nil and value ~= dpm.NULL and value ~= "" then
+        return value
+    end
+end
+
+-- What is in angle brackets is no table of anybody's: the server has made it for the statement.
+local function is_table(name)
+    return present(name) and name:sub(1, 1) ~= "<"
+end
+
+-- Rows -------------------------------------------------------------------------------------------
+
+-- The table that rows are put into, of which nothing is read.
+local INTO = { INSERT = true, REPLACE = true }
+
+-- Of the traditional format; each is a table by the columns' names.
+function plans.of_rows(rows)
+    local plan = { steps = {} }
+    for _, row in ipairs(rows) do
+        local extra = present(row.Extra) or ""
+        plan.filesort = plan.filesort or extra:find("Using filesort", 1, true) ~= nil
+        plan.temporary = plan.temporary or extra:find("Using temporary", 1, true) ~= nil
+        if is_table(row.table) and present(row.type) and not INTO[row.select_type] then
+            local condition = extra:find("Using where", 1, true) or extra:find("join buffer", 1, true)
+            plan.steps[#plan.steps + 1] = {
+                table = row.table, access = row.type, key = present(row.key), rows = tonumber(row.rows),
+                condition = condition ~= nil, keyless = not present(row.possible_keys),
+            }
+        end
+    end
+    return plan
+end
+
+-- JSON -------------------------------------------------------------------------------------------
+
+-- A table of MariaDB's format, or of MySQL's first.
+local function add_block_table(plan, node, joined_by_buffer)
+    local is_target = node.insert ~= nil or node.replace ~= nil -- nothing of it is read
+    if is_table(node.table_name) and not node.materialized_from_subquery and not is_target then
+        plan.steps[#plan.steps + 1] = {
+            table = node.table_name, access = node.access_type, key = present(node.key),
+            rows = tonumber(node.rows_examined_per_scan or node.rows),
+            condition = node.attached_condition ~= nil or node.using_join_buffer ~= nil or joined_by_buffer,
+            keyless = node.possible_keys == nil,
+        }
+    end
+end
+
+-- The members of an object, always in the same order.
+local function names_of(object)
+    local names = {}
+    for name in pairs(object) do
+        names[#names + 1] = type(name) == "string" and name or nil
+    end
+    table.sort(names)
+    return names
+end
+
+local function walk_blocks(plan, node, joined_by_buffer)
+    if type(node) ~= "table" then
+        return
+    end
+    if type(node.table_name) == "string" and type(node.access_type) == "string" then
+        add_block_table(plan, node, joined_by_buffer)
+    end
+    plan.filesort = plan.filesort or node.using_filesort == true or node.filesort ~= nil
+    plan.temporary = plan.temporary or node.using_temporary_table == true or node.temporary_table ~= nil
+    for _, child in ipairs(node) do
+        walk_blocks(plan, child, false)
+    end
+    for _, name in ipairs(names_of(node)) do
+        walk_blocks(plan, node[name], name == "block-nl-join" or joined_by_buffer and name == "table")
+    end
+end
+
+local INDEX_ACCESSES = {
+    index_scan = "index", index_lookup = "ref", index_range_scan = "range", full_text_search = "fulltext",
+}
+
+local function walk_operations(plan, node, filtered)
+    local kind, name = node.access_type, node.table_name
+    plan.filesort = plan.filesort or kind == "sort"
+    plan.temporary = plan.temporary or kind == "temp_table_aggregate" or node.temp_table == true
+        or type(name) == "string" and name:find("temporary>", 1, true) ~= nil
+    local inputs = type(node.inputs) == "table" and node.inputs or {}
+    -- One that has inputs is the result of these, under its alias.
+    if is_table(name) and #inputs == 0 then
+        local operation = tostring(node.operation)
+        local access = kind == "table" and "ALL" or INDEX_ACCESSES[node.index_access_type] or "index"
+        if operation:find("^Single%-row") then
+            access = "eq_ref"
+        end
+        plan.steps[#plan.steps + 1] = {
+            table = name, access = access, key = present(node.index_name), rows = tonumber(node.estimated_rows),
+            condition = filtered, keyless = filtered and access == "ALL",
+        }
+    end
+    for _, input in ipairs(inputs) do
+        walk_operations(plan, input, kind == "filter" or kind == "join" and node.join_algorithm == "hash")
+    end
+end
+
+-- Of FORMAT=JSON. nil and why not if it is none.
+function plans.of_json(text)
+    local document, problem = json.decode(text)
+    if type(document) ~= "table" then
+        return nil, problem or "an object expected"
+    end
+    local plan = { steps = {} }
+    if type(document.query_plan) == "table" then
+        if tostring(document.query_plan.operation):find("^<not executable") then
+            return nil, "the server has no plan of it in this format"
+        end
+        walk_operations(plan, document.query_plan, false)
+    else
+        walk_blocks(plan, document, false)
+    end
+    return plan
+end
+
+-- Trees ------------------------------------------------------------------------------------------
+
+-- What the lines of a tree say; the first that matches has it.
+local OPERATIONS = {
+    { "^Table scan on (%S+)", "ALL" },
+    { "^Covering index scan on (%S+) using (%S+)", "index" },
+    { "^Index scan on (%S+) using (%S+)", "index" },
+    { "^Single%-row covering index lookup on (%S+) using (%S+)", "eq_ref" },
+    { "^Single%-row index lookup on (%S+) using (%S+)", "eq_ref" },
+    { "^Covering index lookup on (%S+) using (%S+)", "ref" },
+    { "^Index lookup on (%S+) using (%S+)", "ref" },
+    { "^Multi%-range index lookup on (%S+) using (%S+)", "ref" },
+    { "^Full%-text index search on (%S+) using (%S+)", "fulltext" },
+    { "^Count rows in (%S+)", "index" },
+    { "^Constant row from (%S+)", "const" },
+    { "range scan on (%S+) using (%S+)", "range" },
+    { "range scan on (%S+)", "range" },
+    { "skip scan on (%S+) using (%S+)", "range" },
+}
+
+local function read_operation(text)
+    for _, operation in ipairs(OPERATIONS) do
+        local name, key = text:match(operation[1])
+        if name then
+            return { table = name, access = operation[2], key = key, rows = tonumber(text:match("rows=([%d.e+]+)%)")) }
+        end
+    end
+end
+
+-- Of MySQL's FORMAT=TREE. nil and why not if it is none.
+function plans.of_tree(text)
+    local plan, lines = { steps = {} }, {}
+    for indent, operation in text:gmatch("( *)%-> ([^\n]*)") do
+        lines[#lines + 1] = { depth = #indent, text = operation }
+    end
+    if #lines == 0 then
+        return nil, "a line of a tree expected"
+    elseif lines[1].text:find("^<not executable") then
+        return nil, "the server has no plan of it in this format"
+    end
+    local parents = {} -- of the line at hand, by their depth
+    for i, line in ipairs(lines) do
+        plan.filesort = plan.filesort or line.text:find("^Sort") ~= nil
+        plan.temporary = plan.temporary or line.text:find("^[^(]*[Tt]emporary") ~= nil
+        parents[line.depth] = line.text
+        local step, parent, below = read_operation(line.text), parents[line.depth - 4] or "", lines[i + 1]
+        if parent == "Hash" then
+            parent = parents[line.depth - 8] or ""
+        end
+        -- What has lines of its own below is the result of these, under its alias.
+        if step and is_table(step.table) and not (below and below.depth > line.depth) then
+            step.condition = parent:find("^Filter:") ~= nil or parent:find("^[^(]*hash join") ~= nil
+            step.keyless = step.condition and step.access == "ALL"
+            plan.steps[#plan.steps + 1] = step
+        end
+    end
+    return plan
+end
+
+-- Findings ---------------------------------------------------------------------------------------
+
+-- What to think of it, for a statement of this kind ("SELECT", "UPDATE", …): adds full_scan,
+-- full_index_scan and no_index, `rows`, the most that are to be read of one table, and `tables`.
+function plans.judge(plan, kind)
+    local writes = kind == "UPDATE" or kind == "DELETE"
+    plan.filesort, plan.temporary = plan.filesort or false, plan.temporary or false
+    plan.full_scan, plan.full_index_scan, plan.no_index = false, false, false
+    plan.tables = {}
+    local seen = {}
+    for _, step in ipairs(plan.steps) do
+        if not seen[step.table] then
+            seen[step.table] = true
+            plan.tables[#plan.tables + 1] = step.table
+        end
+        -- Of what writes to InnoDB, a scan of all rows is shown as one of the primary key, which they are in.
+        local whole = step.access == "ALL" or writes and step.access == "index" and step.key == "PRIMARY" and step.condition
+        plan.full_scan = plan.full_scan or whole
+        plan.full_index_scan = plan.full_index_scan or step.access == "index" and not whole
+        plan.no_index = plan.no_index or (whole or step.access == "index") and step.condition and step.keyless
+        if step.rows and step.rows > (plan.rows or -1) then
+            plan.rows = step.rows
+        end
+    end
+    return plan
+end
+
+return plans
