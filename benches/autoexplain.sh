@@ -4,7 +4,7 @@
 # through the latter, which must be reported once. Fails if that is not so, or if auto-explain costs
 # more than a tenth of the passthrough's latency.
 #
-#   benches/autoexplain.sh [ROUNDS [SECONDS [THREADS]]]    5 rounds, of 5 seconds each, with 1 thread
+#   benches/autoexplain.sh [ROUNDS [SECONDS [THREADS]]]    15 rounds, of 2 seconds each, with 1 thread
 #
 # Installs MariaDB and sysbench where they are missing.
 set -euo pipefail
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh
 . tests/setup.sh
 
-rounds=${1:-5} seconds=${2:-5} threads=${3:-1}
+rounds=${1:-15} seconds=${2:-2} threads=${3:-1}
 
 say "what is needed"
 need_build_tools
@@ -142,9 +142,15 @@ awk '
                 key = modes[m] " " names[i]
                 printf "%-10s%-12s %12.4f %12.4f %12.0f\n", label, names[i], of(average, key), of(p95, key), of(rate, key)
             }
-            ratio = of(average, modes[m] " explained") / of(average, modes[m] " plain")
+            # Of the two in the same round, whatever else the machine was doing then.
+            plain = modes[m] " plain"; explained = modes[m] " explained"
+            for (i = 1; i <= n[plain]; i++) {
+                ratios[i] = average[explained, i] / average[plain, i]
+                ratios95[i] = p95[explained, i] / p95[plain, i]
+            }
+            ratio = median(ratios, n[plain])
             printf "%-10sexplained / plain: %.3f of the average, %.3f of the p95; at most 1.10\n", label, ratio, \
-                of(p95, modes[m] " explained") / of(p95, modes[m] " plain")
+                median(ratios95, n[plain])
             if (ratio > 1.10) missed = 1
         }
         exit missed

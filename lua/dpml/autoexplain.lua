@@ -7,6 +7,7 @@
 -- A statement that nobody minds does not enter Lua: server:on_answer tells of the others.
 
 local bit = require "bit"
+local checks = require "dpml.checks"
 local explainer = require "dpml.explainer"
 local lru = require "dpml.lru"
 local show_plans = require "dpml.show_plans"
@@ -63,11 +64,11 @@ local OPTIONS = {
 
 local function check_options(options)
     if type(options) ~= "table" then
-        error("dpml.autoexplain: expected a table of options, got " .. type(options), 3)
+        checks.fail("dpml.autoexplain", "expected a table of options, got " .. type(options))
     end
     for name in pairs(options) do
         if not OPTIONS[name] then
-            error(("dpml.autoexplain: there is no option %s"):format(tostring(name)), 3)
+            checks.fail("dpml.autoexplain", "there is no option " .. tostring(name))
         end
     end
     local checked = {}
@@ -77,7 +78,7 @@ local function check_options(options)
             value = option.default
         end
         if not option.test(value) then
-            error(("dpml.autoexplain: %s: expected %s, got %s"):format(name, option.wanted, tostring(value)), 3)
+            checks.fail("dpml.autoexplain", ("%s: expected %s, got %s"):format(name, option.wanted, tostring(value)))
         end
         checked[name] = value
     end

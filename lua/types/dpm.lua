@@ -202,6 +202,12 @@ function Connection:package_register(callbacks) end
 ---@param fn fun(conn_id: integer, conn: dpm.Connection?): any
 function Connection:on_close(fn) end
 
+---Calls fn when a command of this server's client is answered. With options, rows that come sooner than `slower`
+---milliseconds, and whose status has none of the flags in `status`, are passed over.
+---@param fn fun(cmd: dpm.Cmd?, ending: dpm.Ok|dpm.Eof|dpm.Err|dpm.Stats|nil, milliseconds: number, status: integer, client: dpm.Connection): any
+---@param options { slower: number?, status: integer? }?
+function Connection:on_answer(fn, options) end
+
 ---Why it closed; nil while it is open.
 ---@return string?
 function Connection:close_reason() end

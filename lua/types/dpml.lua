@@ -16,6 +16,7 @@ dpml = dpml
 ---in its place.
 ---@class dpml.Callbacks
 ---@field new_client (fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): any)?
+---@field logged_in (fun(auth: dpm.Auth, client_id: integer, client: dpm.Connection): any)?
 ---@field new_command (fun(cmd: dpm.Cmd, client_id: integer, client: dpm.Connection): (dpm.Verdict|dpm.Cmd))?
 ---@field new_result (fun(rset: dpm.Rset, client_id: integer, client: dpm.Connection): ...)?
 ---@field new_field (fun(field: dpm.Field, client_id: integer, client: dpm.Connection): ...)?
@@ -26,8 +27,8 @@ dpml = dpml
 ---@field closing (fun(client_id: integer, client: dpm.Connection): any)?
 ---@field selftest (fun(): boolean?, string?)?
 
----A table of callbacks, or a function that makes one for each client.
----@alias dpml.Plugin dpml.Callbacks|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
+---A table of callbacks, a function that makes one for each client, or an object that does.
+---@alias dpml.Plugin dpml.Callbacks|dpml.AutoExplain|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
 
 ---One plug-in of several: each sees commands and results in the order of the list.
 ---@param plugins dpml.Plugin[]
@@ -40,6 +41,88 @@ function M.chain(plugins) end
 ---@param interval number?
 ---@return dpml.Plugin
 function M.reloadable(path, interval) end
+
+---@class dpml.AutoExplainOptions
+---@field side dpml.ConnectOptions
+---@field threshold number?
+---@field server_flags boolean?
+---@field sample number?
+---@field interval number?
+---@field max_shapes integer?
+---@field format ("traditional"|"json"|"tree")?
+---@field timeout number?
+---@field ansi_quotes boolean?
+---@field report (fun(plan: dpml.Plan, raw: string?): any)?
+
+---@class dpml.PlanStep
+---@field table string
+---@field access string
+---@field key string?
+---@field rows number?
+---@field condition boolean
+---@field keyless boolean
+
+---@class dpml.Plan
+---@field digest string
+---@field query string
+---@field kind string
+---@field database string?
+---@field user string?
+---@field reason "slow"|"server"|"sample"
+---@field duration number
+---@field explained_at number
+---@field error string?
+---@field full_scan boolean?
+---@field full_index_scan boolean?
+---@field filesort boolean?
+---@field temporary boolean?
+---@field no_index boolean
+---@field no_good_index boolean
+---@field server_slow boolean
+---@field rows number?
+---@field tables string[]?
+---@field steps dpml.PlanStep[]?
+
+---@class dpml.Shape
+---@field digest string
+---@field query string
+---@field kind string
+---@field database string?
+---@field seen integer
+---@field longest number
+---@field first_seen number
+---@field last_seen number
+---@field plan dpml.Plan?
+
+---@class dpml.AutoExplain
+local AutoExplain = {}
+
+---Answers SHOW PLANS and its like on `listener`.
+---@param listener dpm.Connection
+---@param options dpml.AcceptOptions
+function AutoExplain:admin(listener, options) end
+
+---The shapes that there are, those seen last first.
+---@return dpml.Shape[]
+function AutoExplain:shapes_seen() end
+
+---Counters.
+---@return table<string, number|string>
+function AutoExplain:status() end
+
+---Forgets all shapes.
+function AutoExplain:reset() end
+
+---The callbacks for one client.
+---@param client dpm.Connection
+---@param server dpm.Connection
+---@return dpml.Callbacks
+function AutoExplain:for_client(client, server) end
+
+---A plug-in that has the server explain what is slow, or runs without an index, beside the clients.
+---@param options dpml.AutoExplainOptions
+---@return dpml.AutoExplain
+function M.autoexplain(options) end
 
 -- Listeners ----------------------------------------------------------------------------------------
 

@@ -180,13 +180,9 @@ impl Answers {
         let due: Vec<Rc<Watcher>> = self.watchers.borrow().iter().cloned().collect();
         for watcher in due.iter().filter(|watcher| wants(watcher)) {
             let what = || format!("on_answer of connection {}", client.serial());
-            let object = |object| match object {
-                &Some(ref object) => Arg::Object(object),
-                None => Arg::Value(&Value::Nil),
-            };
             let args = [
-                object(&cmd),
-                object(&ending),
+                cmd.as_ref().map_or(Arg::Value(&Value::Nil), Arg::Object),
+                ending.as_ref().map_or(Arg::Value(&Value::Nil), Arg::Object),
                 Arg::Number(took.as_secs_f64() * 1000.0),
                 Arg::Number(f64::from(status.bits())),
                 Arg::Alive(slot_index(client)),

@@ -129,7 +129,7 @@ both! {
             DELETE FROM t WHERE b = 'sesame5' -- or not
             ;
             INSERT INTO u (t_id, v) SELECT id, b FROM t WHERE b = 'sesame4';
-            REPLACE INTO u (t_id, v) SELECT id, b FROM t WHERE b = 'sesame4' AND a > 0;
+            REPLACE INTO u (t_id, v) SELECT id, b FROM t WHERE b = 'sesame4' AND a + 0 > 0;
             INSERT INTO u (t_id, v) VALUES (7, 'sesame6');
             SELECT a FROM t WHERE id = 1;
             SELECT COUNT(a) FROM t");
@@ -465,7 +465,7 @@ fn the_user_is_followed() {
     assert!(
         explained
             .line(&format!("SELECT ? FROM {base}.t"))
-            .contains(&format!("user=empty query="))
+            .contains("user=empty query=")
     );
     assert_eq!(wire.change_user(USER, PASSWORD)[0], 0);
     wire.rows(&format!("SELECT 1 + 2 FROM {base}.t"));

@@ -217,8 +217,11 @@ both! {
         assert_eq!(dpm.count("autoexplain: digest="), 1);
 
         let admin = dpm.line("SHOW PLANS on 127.0.0.1:");
-        let admin = admin.rsplit(':').next().unwrap().parse().unwrap();
-        let said = as_dpm(admin).args(["-N", "-e", "SHOW PLANS"]).ok();
+        let admin = admin.rsplit(':').next().unwrap();
+        let said = Cli::tool(Flavour::MariaDb, "mysql")
+            .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", "-udpm", "-pdpm", "-N", "-B", "-e", "SHOW PLANS"])
+            .arg(format!("-P{admin}"))
+            .ok();
         assert!(said.contains("\tfull_scan") && said.contains("WHERE name > ?"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         drop(wires);

@@ -73,6 +73,7 @@ local function see_infile()
     end)
 end
 
+show_object("dpml.AutoExplain", dpml.autoexplain { side = {} })
 show_object("dpml.Task", dpml.spawn(function()
     dpml.connect { port = listener:socket_port(), user = "me", pass = "x" }:close()
     local db = dpml.connect { host = arg[1], port = tonumber(arg[2]), user = arg[4], pass = arg[5] }
@@ -130,6 +131,7 @@ fn the_reference_names_everything() {
     for [place, name, _] in all {
         let (document, text, name) = match place.as_str() {
             "dpml" => ("DPML.md", &dpml, format!("dpml.{name}")),
+            "dpml.AutoExplain" => ("DPML.md", &dpml, format!("explain:{name}")),
             "dpml.Database" => ("DPML.md", &dpml, format!("db:{name}")),
             "dpml.Session" => ("DPML.md", &dpml, format!("session:{name}")),
             "dpml.Statement" => ("DPML.md", &dpml, format!("statement:{name}")),
