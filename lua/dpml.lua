@@ -11,6 +11,7 @@ local databases = require "dpml.databases"
 local dump = require "dpml.dump"
 local errors = require "dpml.errors"
 local logins = require "dpml.logins"
+local multiplexer = require "dpml.multiplexer"
 local passthrough = require "dpml.passthrough"
 local plugins = require "dpml.plugins"
 local queries = require "dpml.queries"
@@ -39,6 +40,7 @@ dpml = {
     authenticate_new_clients = logins.authenticate_new_clients,
     proxy_new_clients = brokers.proxy_new_clients,
     accept_clients = services.accept_clients,
+    multiplex = multiplexer.serve,
     -- plug-ins
     chain = plugins.chain,
     reloadable = reload.reloadable,

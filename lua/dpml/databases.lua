@@ -109,10 +109,13 @@ end
 -- Reads the rest of an answer that nobody waits for any more, and then lets others have their turn. A
 -- KILL that comes late hits what is run next: that is an empty statement.
 local function recover(db, job)
-    local timer, left = dpm.new_timer(), 2
+    local timer, left, over = dpm.new_timer(), 2, false
     local function settled()
         timer:cancel()
-        release(db)
+        if not over then
+            over = true
+            release(db)
+        end
     end
     local function one_more()
         left = left - 1
@@ -130,12 +133,15 @@ local function recover(db, job)
             statement = prepared
         end,
         finish = function()
-            if statement then
+            if db.server:close_reason() then
+                return settled()
+            elseif statement then
                 queries.close_statement(db.server, statement)
             end
             one_more()
         end,
     }
+    db.server:collect_rows(nil)
     db.server:resume()
     local asked, problem = pcall(kill_query, db, one_more)
     if not asked then
@@ -427,6 +433,31 @@ function Database:each(sql, params, options)
     end
     return each(self, options, function(rows)
         return queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), rows)
+    end)
+end
+
+-- Runs `sql` and has its rows collected in `rowset` (dpm.new_rowset), past Lua. Returns what query
+-- does, without the rows; of several results only the first.
+function Database:collect(sql, rowset, options)
+    return exchange(self, "db:collect", options, function(resume)
+        local result, job
+        local reader = { rowset = rowset }
+        function reader:columns(fields)
+            result = { fields = fields }
+            self.rowset = nil
+        end
+        function reader:ending(ending)
+            if not result or not result.fields then
+                result = result or ending
+            elseif not result.warnings then
+                result.warnings, result.server_status = ending.warning_count, ending.server_status
+            end
+        end
+        function reader:finish(err)
+            resume(not err, err or result)
+        end
+        job = queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), reader)
+        return job
     end)
 end
 

@@ -51,20 +51,22 @@ function session_state.scope(session, version, comment)
     return { variables = variables, functions = functions }
 end
 
--- LIKE's pattern as Lua's.
-local function lua_pattern(like)
-    local escaped = like:lower():gsub("\\([_%%])", "%1"):gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", function(c)
+-- Whether a text is like a pattern of LIKE; without a pattern it is.
+function session_state.like(text, pattern)
+    if not pattern then
+        return true
+    end
+    local escaped = pattern:lower():gsub("\\([_%%])", "%1"):gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", function(c)
         return c == "%" and ".*" or "%" .. c
     end)
-    return "^" .. escaped:gsub("_", ".") .. "$"
+    return text:lower():find("^" .. escaped:gsub("_", ".") .. "$") ~= nil
 end
 
 -- The result of SHOW VARIABLES, SHOW STATUS and their like, of those names that `sql` asks for with LIKE.
 function session_state.name_value_result(values, sql)
     local like, rows = sql:match("[Ll][Ii][Kk][Ee]%s+['\"](.-)['\"]%s*$"), {}
-    local pattern = like and lua_pattern(like) or ""
     for name, value in pairs(values) do
-        if name:lower():find(pattern) then
+        if session_state.like(name, like) then
             rows[#rows + 1] = { name, tostring(value) }
         end
     end
@@ -84,15 +86,24 @@ local function succeed()
     return {}
 end
 
-local function no_warnings()
-    return { fields = { "Level", "Code", "Message" }, rows = {} }
+-- What the last command warned of: scope.warnings, an array of { level, code, message }.
+local function show_warnings(levels)
+    return function(_, scope)
+        local rows = {}
+        for _, warning in ipairs(scope.warnings or {}) do
+            if levels[warning[1]] then
+                rows[#rows + 1] = warning
+            end
+        end
+        return { fields = { "Level", "Code", "Message" }, rows = rows }
+    end
 end
 
 -- The first pattern that matches the query, as simplify() leaves it, has it.
 local answers = {
     { "^SHOW%s+VARIABLES%f[%W]", show_variables },
-    { "^SHOW%s+WARNINGS%f[%W]", no_warnings },
-    { "^SHOW%s+ERRORS%f[%W]", no_warnings },
+    { "^SHOW%s+WARNINGS%f[%W]", show_warnings { Warning = true, Error = true, Note = true } },
+    { "^SHOW%s+ERRORS%f[%W]", show_warnings { Error = true } },
     -- Clients set their character set, autocommit and the like before they do anything else, and
     -- some end a transaction in any case.
     { "^SET%s", succeed },

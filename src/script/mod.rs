@@ -50,6 +50,7 @@ mod packets;
 mod param;
 mod registry;
 mod row;
+mod rowset;
 mod rset;
 mod runtime;
 mod send;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use mlua::{AnyUserData, Function};
 
 use super::callbacks::Callbacks;
+use super::rowset::Rows;
 use super::rset::Arrived;
 use super::statements::{self, Preparing, Statements};
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
@@ -40,6 +41,8 @@ pub struct Entry {
     pub statements_tracked: bool,
     /// The statement whose definitions are on their way.
     pub preparing: Option<Preparing>,
+    /// Where its rows go, instead of to a callback.
+    pub collecting: Option<Rc<Rows>>,
 }
 
 impl Entry {
@@ -67,6 +70,9 @@ impl Entry {
     pub fn wanted(&self) -> EventSet {
         let set = self.active().map_or(EventSet::NONE, Callbacks::set);
         let mut wanted = set.with(statements::wanted(self.info.kind, self.statements_tracked));
+        if self.collecting.is_some() {
+            wanted = wanted.with(Event::ServerSendingRows.set());
+        }
         if set.has(Event::ServerSentResultset) {
             // Its columns too, so that the resultset knows them when rows are to be decoded.
             wanted = wanted.with(Event::ServerSendingFields.set());
@@ -101,6 +107,7 @@ impl Registry {
             statements: None,
             statements_tracked: false,
             preparing: None,
+            collecting: None,
         })
     }
 

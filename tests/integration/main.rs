@@ -26,6 +26,7 @@ mod large;
 mod links;
 mod login_relay;
 mod mischief;
+mod multiplexer;
 mod objects;
 mod ownership;
 mod passthrough;
