@@ -684,3 +684,125 @@ fn drivers_connect_as_they_are() {
         "1 (('a', 7),)\n1\n(666, 'Multiplexer does not understand.')\n"
     );
 }
+
+/// Polls while servers are killed, restarted, frozen, removed and added: 30 seconds, or as many as the
+/// environment's DPM_SOAK_SECONDS says.
+#[test]
+fn rows_are_of_the_right_server_and_round_whatever_happens() {
+    let patience = std::env::var("DPM_SOAK_SECONDS").ok();
+    let patience = Duration::from_secs(patience.map_or(30, |text| text.parse().unwrap()));
+    const DATABASES: usize = 4;
+    let servers: Vec<Server> = [Flavour::MariaDb, Flavour::MySql]
+        .into_iter()
+        .filter(|flavour| flavour.available())
+        .map(|flavour| Server::start_own(flavour, &[]))
+        .collect();
+    // Each member of the fleet has a database of its own, in which its name stands.
+    let mut members = Vec::new();
+    for (s, server) in servers.iter().enumerate() {
+        for d in 0..DATABASES {
+            let name = format!("s{s}d{d}");
+            server.sql(&format!(
+                "CREATE DATABASE {name}; CREATE TABLE {name}.me (name VARCHAR(20));
+                 INSERT INTO {name}.me VALUES ('{name}')"
+            ));
+            members.push((name.clone(), dsn(server, &format!(",name={name},db={name}"))));
+        }
+    }
+    let dpm = Launch::script(&format!(
+        "local dpml = require 'dpml'
+         listener = dpm.listener('127.0.0.1', 0)
+         dpml.multiplex(listener, {{ users = {{ {USER} = {{ password = '{PASSWORD}' }} }}, limits = {{ polls = 20 }} }})
+         print('port ' .. listener:socket_port())"
+    ))
+    .start();
+    let port = dpm.port();
+    let mut conn = connect(port);
+    for (_, dsn) in &members {
+        conn.query_drop(format!("ADD DB {dsn}")).unwrap();
+    }
+    wait_for_active(port, members.len());
+    let settle = |conn: &mut mysql::Conn| {
+        for round in 0..30 {
+            conn.query_drop(format!("QUERY ALL 5 SELECT name, 'w{round}' FROM me")).unwrap();
+        }
+        conn.query_drop("FORGET ALL").unwrap();
+    };
+    settle(&mut conn);
+    let lua_before = dpm.stat("lua_memory");
+    let (files_before, memory_before) = (dpm.open_files(), dpm.memory_kib("VmRSS"));
+
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = || over.load(std::sync::atomic::Ordering::Relaxed);
+    let (mut rows_seen, mut missing, mut answers) = (0u64, 0u64, 0u64);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut conn = connect(port);
+            let mut turn = 0usize;
+            while !is_over() {
+                let server = &servers[turn / 3 % servers.len()];
+                match turn % 3 {
+                    0 => {
+                        server.kill();
+                        std::thread::sleep(Duration::from_millis(300));
+                        server.restart(&[]);
+                    }
+                    1 => {
+                        server.signal("STOP");
+                        std::thread::sleep(Duration::from_millis(1500));
+                        server.signal("CONT");
+                    }
+                    _ => {
+                        let (name, dsn) = &members[turn % members.len()];
+                        conn.query_drop(format!("REMOVE DB {name}")).unwrap();
+                        std::thread::sleep(Duration::from_millis(200));
+                        conn.query_drop(format!("ADD DB {dsn}")).unwrap();
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(700));
+                turn += 1;
+            }
+        });
+        let begun = Instant::now();
+        let mut round = 0;
+        while begun.elapsed() < patience {
+            round += 1;
+            // Two rounds are under way at once; some of them are given up while they run.
+            let slow = format!("SELECT name, 'slow{round}' AS token, SLEEP(0.05) FROM me");
+            let quick = format!("SELECT name, 'quick{round}' AS token FROM me");
+            let timeout = if round % 4 == 0 { "0.03" } else { "1" };
+            conn.query_drop(format!("POLL ALL {timeout} {slow}")).unwrap();
+            conn.query_drop(format!("POLL ALL 1 {quick}")).unwrap();
+            for (sql, token) in [(&quick, "quick"), (&slow, "slow")] {
+                let result = rows(&mut conn, &format!("FETCH ALL {sql}"));
+                let told = warnings(&mut conn).len();
+                for row in &result {
+                    assert_eq!(row[0], row[1], "of the right server");
+                    assert_eq!(row[2].as_deref(), Some(&*format!("{token}{round}")), "of the right round");
+                }
+                let mut labels: Vec<_> = result.iter().map(|row| &row[0]).collect();
+                labels.dedup();
+                assert_eq!(labels.len(), result.len(), "each once");
+                assert!(result.len() + told >= members.len() - 1, "{} {told}", result.len());
+                rows_seen += result.len() as u64;
+                missing += told as u64;
+                answers += 1;
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    wait_for_active(port, members.len());
+    settle(&mut conn);
+    // What was given up is cleaned up.
+    eventually("no connection too many", || dpm.open_files() <= files_before);
+    let lua_after = dpm.stat("lua_memory");
+    let memory_after = dpm.memory_kib("VmRSS");
+    println!(
+        "{answers} answers, {rows_seen} rows, {missing} missing; Lua {lua_before} -> {lua_after} bytes, resident {memory_before} -> {memory_after} KiB"
+    );
+    assert!(rows_seen > answers, "most of them answer");
+    assert!(missing > 0, "some cannot");
+    assert!(lua_after < lua_before + 300_000.0, "{lua_before} -> {lua_after}");
+    assert!(memory_after < memory_before + 20_000, "{memory_before} -> {memory_after} KiB");
+    dpm.assert_no_errors();
+}
