@@ -34,8 +34,7 @@ fn session(port: u16, statements: &str) -> String {
         .args(["-t", "-f", "-vv"])
         .stdin(statements)
         .run();
-    let out = said.out() + &said.err();
-    out
+    said.out() + &said.err()
 }
 
 /// Waits until these servers are connected.
@@ -706,7 +705,10 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
                 "CREATE DATABASE {name}; CREATE TABLE {name}.me (name VARCHAR(20));
                  INSERT INTO {name}.me VALUES ('{name}')"
             ));
-            members.push((name.clone(), dsn(server, &format!(",name={name},db={name}"))));
+            members.push((
+                name.clone(),
+                dsn(server, &format!(",name={name},db={name}")),
+            ));
         }
     }
     let dpm = Launch::script(&format!(
@@ -724,7 +726,8 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
     wait_for_active(port, members.len());
     let settle = |conn: &mut mysql::Conn| {
         for round in 0..30 {
-            conn.query_drop(format!("QUERY ALL 5 SELECT name, 'w{round}' FROM me")).unwrap();
+            conn.query_drop(format!("QUERY ALL 5 SELECT name, 'w{round}' FROM me"))
+                .unwrap();
         }
         conn.query_drop("FORGET ALL").unwrap();
     };
@@ -771,19 +774,28 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
             let slow = format!("SELECT name, 'slow{round}' AS token, SLEEP(0.05) FROM me");
             let quick = format!("SELECT name, 'quick{round}' AS token FROM me");
             let timeout = if round % 4 == 0 { "0.03" } else { "1" };
-            conn.query_drop(format!("POLL ALL {timeout} {slow}")).unwrap();
+            conn.query_drop(format!("POLL ALL {timeout} {slow}"))
+                .unwrap();
             conn.query_drop(format!("POLL ALL 1 {quick}")).unwrap();
             for (sql, token) in [(&quick, "quick"), (&slow, "slow")] {
                 let result = rows(&mut conn, &format!("FETCH ALL {sql}"));
                 let told = warnings(&mut conn).len();
                 for row in &result {
                     assert_eq!(row[0], row[1], "of the right server");
-                    assert_eq!(row[2].as_deref(), Some(&*format!("{token}{round}")), "of the right round");
+                    assert_eq!(
+                        row[2].as_deref(),
+                        Some(&*format!("{token}{round}")),
+                        "of the right round"
+                    );
                 }
                 let mut labels: Vec<_> = result.iter().map(|row| &row[0]).collect();
                 labels.dedup();
                 assert_eq!(labels.len(), result.len(), "each once");
-                assert!(result.len() + told >= members.len() - 1, "{} {told}", result.len());
+                assert!(
+                    result.len() + told >= members.len() - 1,
+                    "{} {told}",
+                    result.len()
+                );
                 rows_seen += result.len() as u64;
                 missing += told as u64;
                 answers += 1;
@@ -794,7 +806,9 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
     wait_for_active(port, members.len());
     settle(&mut conn);
     // What was given up is cleaned up.
-    eventually("no connection too many", || dpm.open_files() <= files_before);
+    eventually("no connection too many", || {
+        dpm.open_files() <= files_before
+    });
     let lua_after = dpm.stat("lua_memory");
     let memory_after = dpm.memory_kib("VmRSS");
     println!(
@@ -802,7 +816,13 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
     );
     assert!(rows_seen > answers, "most of them answer");
     assert!(missing > 0, "some cannot");
-    assert!(lua_after < lua_before + 300_000.0, "{lua_before} -> {lua_after}");
-    assert!(memory_after < memory_before + 20_000, "{memory_before} -> {memory_after} KiB");
+    assert!(
+        lua_after < lua_before + 300_000.0,
+        "{lua_before} -> {lua_after}"
+    );
+    assert!(
+        memory_after < memory_before + 20_000,
+        "{memory_before} -> {memory_after} KiB"
+    );
     dpm.assert_no_errors();
 }
