@@ -3,6 +3,7 @@
 -- A client sends a query to many servers at once, and gets their rows as one answer, with the server's name in
 -- front of each. What it can say is in `commands` below, and in HELP.
 
+local checks = require "dpml.checks"
 local dsn = require "dpml.multiplexer.dsn"
 local errors = require "dpml.errors"
 local fleet = require "dpml.multiplexer.fleet"
@@ -311,20 +312,19 @@ local DEFAULT_LIMITS = {
     memory = 512 * 1024 * 1024, rounds = 3, polls = 100,
 }
 
-local OPTIONS = { users = true, authenticate = true, fleet = true, allow_writes = true, limits = true }
+local NAME = "dpml.multiplex"
+local OPTIONS = {
+    users = "a table", authenticate = "a function", fleet = "a table or string", allow_writes = "a boolean",
+    limits = "a table",
+}
+local LIMITS = {}
+for name in pairs(DEFAULT_LIMITS) do
+    LIMITS[name] = "a number"
+end
 
 local function limits_of(given)
-    local limits = {}
-    for name, value in pairs(DEFAULT_LIMITS) do
-        limits[name] = value
-    end
-    for name, value in pairs(given or {}) do
-        if not DEFAULT_LIMITS[name] or type(value) ~= "number" then
-            error(("multiplexer: limits: there is no %s, or it is no number"):format(tostring(name)), 3)
-        end
-        limits[name] = value
-    end
-    return limits
+    checks.options(NAME, given or {}, LIMITS, "limit")
+    return setmetatable(given or {}, { __index = DEFAULT_LIMITS })
 end
 
 -- What a fleet's file returns, or the table that was given.
@@ -372,11 +372,8 @@ end
 -- path of a Lua file that returns one, which is read again on HUP. `allow_writes`: statements that change data
 -- are sent, too. `limits`: server_rows, server_bytes, round_bytes, memory, rounds, polls.
 function multiplexer.serve(listener, options)
-    for name in pairs(options) do
-        if not OPTIONS[name] then
-            error(("multiplexer: there is no option %s"):format(tostring(name)), 2)
-        end
-    end
+    checks.argument(NAME, "listener", listener, "a listener")
+    checks.options(NAME, options, OPTIONS)
     local mux = {
         fleet = fleet.new(), rounds = rounds.new(limits_of(options.limits)), allow_writes = options.allow_writes,
         users = options.users,
@@ -384,14 +381,14 @@ function multiplexer.serve(listener, options)
     if options.fleet then
         local problem = load_fleet(mux, options.fleet)
         if problem then
-            error("multiplexer: fleet: " .. tostring(problem), 2)
+            checks.fail(NAME, "fleet: " .. tostring(problem))
         end
         if type(options.fleet) == "string" then
             reload_on_hup(mux, options.fleet)
         end
     end
     if not mux.users and not options.authenticate then
-        error("multiplexer: who may log in? One of users and authenticate must be given", 2)
+        checks.fail(NAME, "who may log in? One of users and authenticate must be given")
     end
     services.accept_clients(listener, {
         authenticate = options.authenticate or function(user)

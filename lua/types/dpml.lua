@@ -57,6 +57,31 @@ function M.passthrough_new_clients(listener, plugin, backends) end
 ---Who may log in: credentials by users' names, or a function that finds one.
 ---@alias dpml.Users table<string, dpm.Credential>|(fun(user: string, client: dpm.Connection): dpm.Credential?, dpm.Credential?)
 
+---A server of the multiplexer's fleet.
+---@class dpml.FleetServer
+---@field host string?
+---@field port integer?
+---@field path string?
+---@field user string?
+---@field pass string?
+---@field db string?
+---@field name string?
+---@field group string|string[]?
+---@field tls any
+
+---@class dpml.MultiplexOptions
+---@field users dpml.Users?
+---@field authenticate (fun(user: string, client: dpm.Connection): dpm.Credential?, dpm.Credential?)?
+---@field fleet string|dpml.FleetServer[]?
+---@field allow_writes boolean?
+---@field limits table<string, number>?
+
+---Serves the query multiplexer: doc/MULTIPLEXER.md.
+---@param listener dpm.Connection
+---@param options dpml.MultiplexOptions
+---@return table
+function M.multiplex(listener, options) end
+
 ---@class dpml.AcceptOptions
 ---@field users dpml.Users?
 ---@field authenticate (fun(user: string, client: dpm.Connection): dpm.Credential?, dpm.Credential?)?
@@ -309,6 +334,13 @@ function Database:query(sql, params, options) end
 ---@param options dpml.QueryOptions?
 ---@return fun(): dpml.Row?
 function Database:each(sql, params, options) end
+
+---Runs `sql` and has its rows collected in `rowset`, past Lua.
+---@param sql string
+---@param rowset dpm.Rowset
+---@param options { timeout: number? }?
+---@return dpml.QueryResult
+function Database:collect(sql, rowset, options) end
 
 ---@param sql string
 ---@param options dpml.QueryOptions?

@@ -39,6 +39,15 @@ local function note_error(self, err)
     self.last_error, self.last_error_at = err, dpm.time()
 end
 
+-- What is none of the library's own errors has a place in a script in it, which is for the log.
+local function as_error(problem)
+    if errors.is_error(problem) then
+        return problem
+    end
+    dpm.log("error", "multiplexer: " .. tostring(problem))
+    return errors.presentable(problem)
+end
+
 local function wake(self)
     local resume = self.resume
     self.resume = nil
@@ -76,10 +85,7 @@ local function run(self, job)
     if ok then
         return job:done(nil, result)
     end
-    if not errors.is_error(result) then
-        dpm.log("error", ("%s: %s"):format(self.label, tostring(result)))
-    end
-    local err = errors.presentable(result)
+    local err = as_error(result)
     note_error(self, err)
     job:done(err.timed_out and errors.timed_out(job.timeout) or err)
 end
@@ -142,7 +148,7 @@ local function keep_up(self)
             self.db = nil
         else
             failures = failures + 1
-            note_error(self, errors.presentable(db))
+            note_error(self, as_error(db))
         end
         if not self.removed then
             -- What waits is told at once: a server that is down holds up nobody.
