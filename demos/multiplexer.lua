@@ -1,15 +1,15 @@
 -- multiplexer.lua: one connection to watch a whole fleet.
--- Run: dpm --startfile demos/multiplexer.lua -- [listen port] [user] [password] [fleet.lua or host=…,user=…]…
--- Look: mysql -h 127.0.0.1 -P 5500 -u watcher -p, then: HELP; ADD DB host=…,user=…,pass=…; QUERY ALL 5 SHOW DATABASES;
+-- Run: dpm --startfile demos/multiplexer.lua -- [ignored] [ignored] [listen port] [user] [password] [fleet]
+-- Look: mysql -h 127.0.0.1 -P 5500 -u watcher -pwatcher: HELP; ADD DB host=…,user=…; QUERY ALL 5 SHOW TABLES;
 
 local dpml = require "dpml"
 local dsn = require "dpml.multiplexer.dsn"
-local listen_port, user, pass = tonumber(arg[1]) or 5500, arg[2] or "watcher", arg[3] or "watcher"
+local listen_port, user, pass = tonumber(arg[3]) or 5500, arg[4] or "watcher", arg[5] or "watcher"
 
-local fleet = {}
-for n = 4, #arg do
+local fleet = {} -- host=…,user=…,pass=… of each server, or the path of a file that returns a list
+for n = 6, #arg do
     if not arg[n]:find("=", 1, true) then
-        fleet = arg[n] -- a file that returns a list, and is read again on HUP
+        fleet = arg[n]
         break
     end
     fleet[#fleet + 1] = assert(dsn.pairs_of(arg[n]))

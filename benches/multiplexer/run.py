@@ -130,7 +130,7 @@ def main():
     ports += [int(port) for port in line.split()[1:]]
     assert len(ports) == REAL + MOCKS, line
 
-    multiplexer, line = start_dpm(options.dpm, os.path.join(ROOT, "demos/multiplexer.lua"), 0, "bench", "bench",
+    multiplexer, line = start_dpm(options.dpm, os.path.join(ROOT, "demos/multiplexer.lua"), "-", "-", 0, "bench", "bench",
                                   *(f"host=127.0.0.1,port={port},user=bench,pass=bench,name={port}" for port in ports))
     port = int(line.rpartition(":")[2])
     control = connect(port)

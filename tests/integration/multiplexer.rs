@@ -13,7 +13,12 @@ use crate::support::{
 /// The demo, with this fleet.
 fn multiplexer(fleet: &[&str]) -> Dpm {
     let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demos/multiplexer.lua");
-    let mut launch = Launch::file(demo).arg(0).arg(USER).arg(PASSWORD);
+    let mut launch = Launch::file(demo)
+        .arg('-')
+        .arg('-')
+        .arg(0)
+        .arg(USER)
+        .arg(PASSWORD);
     for entry in fleet {
         launch = launch.arg(entry);
     }
