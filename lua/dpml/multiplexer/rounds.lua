@@ -139,20 +139,32 @@ function Rounds:find(group, sql, number)
     end
 end
 
--- Waits until all servers of a round have answered, or its time is up.
-function rounds.wait(round)
-    if round.left > 0 then
-        tasks.await("multiplexer", function(resume)
-            local waiting = round.waiting
-            waiting[#waiting + 1] = resume
-            return function()
-                for i, each in ipairs(waiting) do
-                    if each == resume then
-                        table.remove(waiting, i)
-                    end
+local function wait_for_all(round)
+    tasks.await("multiplexer", function(resume)
+        local waiting = round.waiting
+        waiting[#waiting + 1] = resume
+        return function()
+            for i, each in ipairs(waiting) do
+                if each == resume then
+                    table.remove(waiting, i)
                 end
             end
-        end)
+        end
+    end)
+end
+
+local GRACE = 20 -- milliseconds, in which those who run into the time-out say so themselves
+
+-- Waits until all servers of a round have answered, or its time is up: a server may still be busy with what it
+-- was asked before.
+function rounds.wait(round)
+    if round.left == 0 then
+        return
+    end
+    local left = round.deadline and math.max(0, round.deadline - dpm.monotonic()) + GRACE
+    local ok, err = pcall(tasks.within, left, wait_for_all, round)
+    if not ok and not (errors.is_error(err) and err.timed_out) then
+        error(err, 0)
     end
 end
 
