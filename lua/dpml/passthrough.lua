@@ -80,10 +80,16 @@ local function link(handshake, server_id, server)
         return plugins.show_command(plugin, server, cmd, client_id, client)
     end)
     -- The OK of the login is nobody's result.
-    local watch = plugins.wants_results(plugin) and function()
-        plugins.watch_results(plugin, client, server)
+    local watched = plugins.wants_results(plugin)
+    local logged_in = (watched or plugin.logged_in) and function(_, auth)
+        if watched then
+            plugins.watch_results(plugin, client, server)
+        end
+        if plugin.logged_in then
+            plugin.logged_in(auth, client_id, client)
+        end
     end
-    client:register(dpm.MYC_WAITING, clients.after_login(plugin.finished_command, watch))
+    client:register(dpm.MYC_WAITING, clients.after_login(plugin.finished_command, logged_in))
     client:register(dpm.MY_CLOSING, plugin.closing)
     if plugin.new_client then
         plugin.new_client(client, server)

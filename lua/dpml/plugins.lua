@@ -2,6 +2,7 @@
 --
 -- A plug-in may have, each of them optional:
 --   new_client(client, server, auth)       the two are linked; `auth` only of proxy_new_clients
+--   logged_in(auth, client_id, client)     the server has let the client in, who had sent this auth packet
 --   new_command(cmd, client_id, client)    a command of the client's
 --   new_result(rset, client_id, client)    a resultset of the server's begins
 --   new_field(field, client_id, client)    a column of it
@@ -12,7 +13,8 @@
 --   closing(client_id, client)             the client leaves
 -- Those with a packet return a verdict, or the packets that are sent instead of this one.
 --
--- A plug-in may also be a function (client, server, auth) that gives each client a table of its own.
+-- A plug-in may also be a function (client, server, auth) that gives each client a table of its own, or an
+-- object that has such a function as its method for_client, beside what else there is to ask it for.
 
 local checks = require "dpml.checks"
 
@@ -26,6 +28,8 @@ function plugins.check(what, plugin)
     checks.argument(what, "plug-in", plugin, "a table or function")
     if type(plugin) ~= "table" then
         return
+    elseif plugin.for_client ~= nil then
+        return checks.argument(what, "for_client", plugin.for_client, "a function")
     end
     local functions = {}
     for name, value in pairs(plugin) do
@@ -38,12 +42,20 @@ function plugins.check(what, plugin)
     checks.options(what, functions, CALLBACKS, "callback")
 end
 
+-- What a plug-in's function has made for a client.
+local function callbacks_from(made)
+    made = made or {}
+    checks.argument("a plug-in's function", "what it returned", made, "a table")
+    plugins.check("a plug-in's function", made)
+    return made
+end
+
 -- The callbacks that a plug-in has for a client. `auth` is known where the proxy has logged it in.
 function plugins.of_client(plugin, client, server, auth)
     if type(plugin) == "function" then
-        plugin = plugin(client, server, auth) or {}
-        checks.argument("a plug-in's function", "what it returned", plugin, "a table")
-        plugins.check("a plug-in's function", plugin)
+        return callbacks_from(plugin(client, server, auth))
+    elseif plugin.for_client then
+        return callbacks_from(plugin:for_client(client, server, auth))
     end
     return plugin
 end
@@ -185,7 +197,7 @@ local function call_each(callbacks)
 end
 
 local compositions = {
-    new_client = call_each, new_command = chain_commands,
+    new_client = call_each, logged_in = call_each, new_command = chain_commands,
     new_result = chain_packets, new_field = chain_packets, new_row = chain_packets,
     finished_result = chain_packets, failed_command = chain_packets,
     finished_command = call_each, closing = call_each,

@@ -16,6 +16,7 @@ dpml = dpml
 ---in its place.
 ---@class dpml.Callbacks
 ---@field new_client (fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): any)?
+---@field logged_in (fun(auth: dpm.Auth, client_id: integer, client: dpm.Connection): any)?
 ---@field new_command (fun(cmd: dpm.Cmd, client_id: integer, client: dpm.Connection): (dpm.Verdict|dpm.Cmd))?
 ---@field new_result (fun(rset: dpm.Rset, client_id: integer, client: dpm.Connection): ...)?
 ---@field new_field (fun(field: dpm.Field, client_id: integer, client: dpm.Connection): ...)?
@@ -26,8 +27,12 @@ dpml = dpml
 ---@field closing (fun(client_id: integer, client: dpm.Connection): any)?
 ---@field selftest (fun(): boolean?, string?)?
 
----A table of callbacks, or a function that makes one for each client.
----@alias dpml.Plugin dpml.Callbacks|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
+---An object that makes a table of callbacks for each client.
+---@class dpml.PluginObject
+---@field for_client fun(self: any, client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?
+
+---A table of callbacks, or a function or an object that makes one for each client.
+---@alias dpml.Plugin dpml.Callbacks|dpml.PluginObject|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
 
 ---One plug-in of several: each sees commands and results in the order of the list.
 ---@param plugins dpml.Plugin[]

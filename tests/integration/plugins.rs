@@ -141,6 +141,56 @@ both! {
     }
 }
 
+both! {
+    /// It is told who has logged in, alone and as a link; and it can be asked something.
+    fn an_object_may_be_a_plugin(server) {
+        let script = format!("
+            local dpml = require 'dpml'
+            local function listen() return dpm.listener('127.0.0.1', 0) end
+            local Counter = {{}}
+            Counter.__index = Counter
+            function Counter:for_client(client, server)
+              assert(client:remote_id() == 0 or client:remote_id() == server:id())
+              return {{
+                logged_in = function(auth, client_id, its_client)
+                  assert(client_id == client:id() and its_client == client)
+                  print(self.name .. ' let in ' .. auth:user())
+                end,
+                new_command = function() self.count = self.count + 1 print(self.name .. ' counts ' .. self:total()) end,
+              }}
+            end
+            function Counter:total() return self.count end
+            local counter = setmetatable({{ name = 'it', count = 0 }}, Counter)
+            local link = setmetatable({{ name = 'link', count = 0 }}, Counter)
+            local both = dpml.chain {{ counter, link }}
+            listeners = {{ listen(), listen(), listen() }}
+            dpml.passthrough_new_clients(listeners[1], counter, {{ arg[1], tonumber(arg[2]) }})
+            dpml.proxy_new_clients(listeners[2], both, {{
+              users = {{ ann = {{ password = 'secret' }} }},
+              backend = {{ host = arg[1], port = tonumber(arg[2]), user = '{USER}', pass = '{PASSWORD}' }},
+            }})
+            print(pcall(dpml.passthrough_new_clients, listeners[3], {{ for_client = 5 }}, {{ 'x' }}))
+            print('listening', listeners[1]:socket_port(), listeners[2]:socket_port())");
+        let dpm = Dpm::start(&script, server);
+        let ports: Vec<u16> =
+            dpm.line("listening").split('\t').skip(1).map(|port| port.parse().unwrap()).collect();
+        dpm.line("dpml.passthrough_new_clients: for_client: expected a function, got number");
+        let mut wire = Wire::login_empty(ports[0], MODERN);
+        dpm.line("it let in ");
+        assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+        dpm.line("it counts 1");
+        let refused = connect_as(ports[0], "nobody", "at all").unwrap_err().to_string();
+        assert!(refused.contains("1045"), "{refused}");
+        let mut wire = Wire::login_as(ports[1], "ann", "secret", MODERN);
+        assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+        dpm.line("link counts 1");
+        assert_eq!(dpm.lines("it counts ").len(), 2);
+        assert_eq!(dpm.lines("let in ann").len(), 2);
+        assert_eq!(dpm.count("nobody"), 0, "who is not let in is not told of");
+        dpm.assert_no_errors();
+    }
+}
+
 #[test]
 fn what_no_plugin_asks_for_does_not_enter_lua() {
     let dpm = through(
