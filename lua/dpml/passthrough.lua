@@ -76,9 +76,9 @@ local function link(handshake, server_id, server)
     server:package_register(nil)
     -- The link keeps the server as long as the client is kept.
     dpm.proxy_connect(client, server)
-    client:register(dpm.MYC_SENT_CMD, plugin.new_command and function(cmd)
+    client:register(dpm.MYC_SENT_CMD, plugins.wants_commands(plugin) and function(cmd)
         return plugins.show_command(plugin, server, cmd, client_id, client)
-    end)
+    end or nil)
     -- The OK of the login is nobody's result.
     local watched = plugins.wants_results(plugin)
     local logged_in = (watched or plugin.logged_in) and function(_, auth)
