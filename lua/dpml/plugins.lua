@@ -49,6 +49,9 @@ local function callbacks_from(made)
     made = made or {}
     checks.argument("a plug-in's function", "what it returned", made, "a table")
     plugins.check("a plug-in's function", made)
+    if made.for_client then
+        checks.fail("a plug-in's function", "what it returned: expected callbacks, got an object that makes them")
+    end
     return made
 end
 

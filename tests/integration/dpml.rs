@@ -1054,6 +1054,10 @@ fn a_plug_in_that_cannot_be_made_ends_its_client() {
             "a plug-in's function: what it returned: expected a table, got number",
         ),
         (
+            "function() return dpml.slowlog() end",
+            "a plug-in's function: what it returned: expected callbacks, got an object that makes them",
+        ),
+        (
             "dpml.chain { {}, function() return { new_comand = print } end }",
             "there is no callback new_comand",
         ),
