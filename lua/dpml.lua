@@ -7,10 +7,13 @@
 
 local brokers = require "dpml.brokers"
 local callbacks = require "dpml.callbacks"
+local coalesce = require "dpml.coalesce"
 local databases = require "dpml.databases"
 local dump = require "dpml.dump"
 local errors = require "dpml.errors"
+local firewall = require "dpml.firewall"
 local logins = require "dpml.logins"
+local mask = require "dpml.mask"
 local multiplexer = require "dpml.multiplexer"
 local passthrough = require "dpml.passthrough"
 local plugins = require "dpml.plugins"
@@ -19,6 +22,7 @@ local reload = require "dpml.reload"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
 local services = require "dpml.services"
+local slowlog = require "dpml.slowlog"
 local tasks = require "dpml.tasks"
 local times = require "dpml.times"
 
@@ -44,6 +48,11 @@ dpml = {
     -- plug-ins
     chain = plugins.chain,
     reloadable = reload.reloadable,
+    -- ready-made ones, and a handler of services
+    firewall = firewall.firewall,
+    mask = mask.mask,
+    slowlog = slowlog.slowlog,
+    coalesce = coalesce.coalesce,
     -- tasks
     spawn = tasks.spawn,
     sleep = tasks.sleep,

@@ -108,6 +108,9 @@ function brokers.proxy_new_clients(listener, plugin, options)
             if pair.plugin.new_client then
                 pair.plugin.new_client(client, server, auth)
             end
+            if pair.plugin.logged_in then
+                pair.plugin.logged_in(auth, client_id, client)
+            end
         end)
         return dpm.DPM_NOPROXY
     end

@@ -23,21 +23,23 @@ function clients.by_id(client_id)
 end
 
 -- A callback for MYC_WAITING, which comes with the auth packet, then without one: once after the login,
--- when `logged_in` is called, and after each answer, when `finished_command` is. Either may be nil.
+-- when logged_in(client, auth) is called, and after each answer, when `finished_command` is. Either may be nil.
 function clients.after_login(finished_command, logged_in)
     if not finished_command and not logged_in then
         return nil
     end
-    local waited = false
+    local waited, auth = false, nil
     return function(packet_or_id, client)
         if type(packet_or_id) ~= "number" then
+            auth = packet_or_id
             return
         end
         if not waited then
             waited = true
             if logged_in then
-                logged_in(client)
+                logged_in(client, auth)
             end
+            auth = nil
             if not finished_command then
                 client:register(dpm.MYC_WAITING, nil)
             end

@@ -76,14 +76,20 @@ local function link(handshake, server_id, server)
     server:package_register(nil)
     -- The link keeps the server as long as the client is kept.
     dpm.proxy_connect(client, server)
-    client:register(dpm.MYC_SENT_CMD, plugin.new_command and function(cmd)
+    client:register(dpm.MYC_SENT_CMD, plugins.wants_commands(plugin) and function(cmd)
         return plugins.show_command(plugin, server, cmd, client_id, client)
-    end)
+    end or nil)
     -- The OK of the login is nobody's result.
-    local watch = plugins.wants_results(plugin) and function()
-        plugins.watch_results(plugin, client, server)
+    local watched = plugins.wants_results(plugin)
+    local logged_in = (watched or plugin.logged_in) and function(_, auth)
+        if watched then
+            plugins.watch_results(plugin, client, server)
+        end
+        if plugin.logged_in then
+            plugin.logged_in(auth, client_id, client)
+        end
     end
-    client:register(dpm.MYC_WAITING, clients.after_login(plugin.finished_command, watch))
+    client:register(dpm.MYC_WAITING, clients.after_login(plugin.finished_command, logged_in))
     client:register(dpm.MY_CLOSING, plugin.closing)
     if plugin.new_client then
         plugin.new_client(client, server)

@@ -16,7 +16,9 @@ dpml = dpml
 ---in its place.
 ---@class dpml.Callbacks
 ---@field new_client (fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): any)?
+---@field logged_in (fun(auth: dpm.Auth, client_id: integer, client: dpm.Connection): any)?
 ---@field new_command (fun(cmd: dpm.Cmd, client_id: integer, client: dpm.Connection): (dpm.Verdict|dpm.Cmd))?
+---@field new_statement (fun(prepared: dpm.Prepared, client_id: integer, client: dpm.Connection): ...)?
 ---@field new_result (fun(rset: dpm.Rset, client_id: integer, client: dpm.Connection): ...)?
 ---@field new_field (fun(field: dpm.Field, client_id: integer, client: dpm.Connection): ...)?
 ---@field new_row (fun(row: dpm.Row, client_id: integer, client: dpm.Connection, rset: dpm.Rset): ...)?
@@ -26,8 +28,12 @@ dpml = dpml
 ---@field closing (fun(client_id: integer, client: dpm.Connection): any)?
 ---@field selftest (fun(): boolean?, string?)?
 
----A table of callbacks, or a function that makes one for each client.
----@alias dpml.Plugin dpml.Callbacks|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
+---An object that makes a table of callbacks for each client.
+---@class dpml.PluginObject
+---@field for_client fun(self: any, client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?
+
+---A table of callbacks, or a function or an object that makes one for each client.
+---@alias dpml.Plugin dpml.Callbacks|dpml.PluginObject|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
 
 ---One plug-in of several: each sees commands and results in the order of the list.
 ---@param plugins dpml.Plugin[]
@@ -40,6 +46,55 @@ function M.chain(plugins) end
 ---@param interval number?
 ---@return dpml.Plugin
 function M.reloadable(path, interval) end
+
+---@class dpml.MaskOptions
+---@field columns string[]
+
+---A plug-in that hides the values of columns, { "table.column", … }, whatever a query calls them.
+---@param options dpml.MaskOptions
+---@return dpml.Plugin
+function M.mask(options) end
+
+---@class dpml.FirewallOptions
+---@field file string
+---@field learn boolean?
+---@field max_entries integer?
+---@field on_refused (fun(what: string, client_id: integer, client: dpm.Connection): any)?
+
+---A plug-in that lets through what its file has, and nothing else; while it learns, all, which it adds to the file.
+---@param options dpml.FirewallOptions
+---@return dpml.Plugin
+function M.firewall(options) end
+
+---@class dpml.SlowlogOptions
+---@field threshold number?
+---@field max_digests integer?
+---@field report (fun(digest: string, milliseconds: number, client_id: integer): any)?
+
+---@class dpml.Slowlog: dpml.PluginObject
+local Slowlog = {}
+
+---How often each digest came, and how long it took, as send_resultset takes it.
+---@return dpml.Result
+function Slowlog:digests() end
+
+---@param client dpm.Connection
+---@param server dpm.Connection
+---@return dpml.Callbacks
+function Slowlog:for_client(client, server) end
+
+---A plug-in that tells what takes `threshold` milliseconds, and counts everything by digest.
+---@param options dpml.SlowlogOptions?
+---@return dpml.Slowlog
+function M.slowlog(options) end
+
+---@class dpml.CoalesceOptions: dpml.ConnectOptions
+---@field max_bytes number?
+
+---A handler for accept_clients with all_commands, which sends identical SELECTs of the same time once.
+---@param options dpml.CoalesceOptions
+---@return fun(session: dpml.Session)
+function M.coalesce(options) end
 
 -- Listeners ----------------------------------------------------------------------------------------
 
