@@ -102,7 +102,8 @@ local function answer_query(service, session, cmd)
         results.send_resultset(session.client, result)
         return true
     end
-    local database = sql:match("^[Uu][Ss][Ee]%s+`?([^`]+)`?$")
+    local name = sql:match("^[Uu][Ss][Ee]%s+(%S.*)$")
+    local database = name and (name:match("^`([^`]+)`$") or name:match("^[^`]+$"))
     if database then
         use_database(service, session, database)
         return true
