@@ -117,7 +117,7 @@ local function recover(db, job)
     db.server:resume()
     local asked, problem = pcall(kill_query, db, one_more)
     if not asked then
-        dpm.log("warn", ("connection %d: its query cannot be killed: %s"):format(db.server:id(), tostring(problem)))
+        dpm.log("warn", ("connection %d: its query cannot be killed: %s"):format(db.server:id(), errors.text(problem)))
         one_more()
     end
 end

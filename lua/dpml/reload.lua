@@ -1,5 +1,6 @@
 -- Plug-ins from a file that is read again when it changes.
 
+local errors = require "dpml.errors"
 local plugins = require "dpml.plugins"
 
 local reload = {}
@@ -57,7 +58,7 @@ local function refresh(self)
         dpm.log("info", ("%s: version %d is in use for new clients"):format(self.path, self.version))
     else
         dpm.log("error", ("%s cannot be used, and version %d stays: %s"):format(
-            self.path, self.version, tostring(problem)))
+            self.path, self.version, errors.text(problem)))
     end
 end
 

@@ -43,7 +43,7 @@ local function answer_by(new_command, cmd, client, session)
             return
         end
         if not errors.is_error(problem) then
-            dpm.log("error", ("client %d: its command has failed: %s"):format(client:id(), tostring(problem)))
+            dpm.log("error", ("client %d: its command has failed: %s"):format(client:id(), errors.text(problem)))
         end
         results.end_answer(client, problem)
     end)

@@ -17,7 +17,7 @@ function sessions.start(session, handler)
     tasks.spawn(function()
         local ok, problem = pcall(handler, session)
         if not ok and not errors.is_error(problem) then
-            dpm.log("error", ("client %d: its handler has failed: %s"):format(client:id(), tostring(problem)))
+            dpm.log("error", ("client %d: its handler has failed: %s"):format(client:id(), errors.text(problem)))
         end
         if client:close_reason() then
             return

@@ -29,7 +29,7 @@ local function settle(task, ok, ...)
         task.state, task.err = "failed", (...)
         if not waiters and not task.cancelled then
             dpm.log("error", ("a task has failed, and nobody waits for it: %s\n%s"):format(
-                tostring(task.err), debug.traceback(task.coroutine)))
+                errors.text(task.err), debug.traceback(task.coroutine)))
         end
     end
     task.coroutine = nil
@@ -73,8 +73,8 @@ local function make_ready(task)
         first = first + 1
         if next_task.state == "ready" then -- and not cancelled before it began
             local ok, problem = pcall(step, next_task)
-            if not ok then -- an error that cannot be shown, say; the others have their turn all the same
-                dpm.log("error", "a task has ended badly: " .. tostring(problem))
+            if not ok then -- the others have their turn all the same
+                dpm.log("error", "a task has ended badly: " .. errors.text(problem))
             end
         end
     end
@@ -97,14 +97,19 @@ function tasks.spawn(fn, ...)
     return task
 end
 
--- Whether this is called by a task.
+-- Whether this is called by a task that can wait here. In a callback that fires while the task calls something,
+-- or in a function that it has handed to string.gsub or table.sort, it cannot.
 function tasks.in_task()
-    return running ~= nil and coroutine.running() == running.coroutine
+    return running ~= nil and coroutine.running() == running.coroutine and coroutine.isyieldable()
 end
 
 -- The task that calls this.
 function tasks.current(what, level)
     if not tasks.in_task() then
+        if running ~= nil and coroutine.running() == running.coroutine then
+            error(what .. " waits, and cannot do so in a callback, nor in what string.gsub and their like call",
+                (level or 1) + 1)
+        end
         error(what .. " waits, and so must be called inside of dpml.spawn", (level or 1) + 1)
     end
     return running
@@ -136,7 +141,7 @@ function tasks.await(what, start)
             state = "over"
             local ok, problem = pcall(give_up or tostring, err)
             if not ok then
-                dpm.log("error", what .. " could not be given up: " .. tostring(problem))
+                dpm.log("error", what .. " could not be given up: " .. errors.text(problem))
             end
             wake(task, false, err)
         end
@@ -259,8 +264,16 @@ end
 -- order. If one of them fails, or the time is up, the others are cancelled and the error is raised.
 -- `timeout`, in milliseconds, may stand beside them.
 function tasks.wait_all(list)
-    tasks.current("dpml.wait_all", 2)
-    local values, left, group = { n = #list }, #list, {}
+    local current, count = tasks.current("dpml.wait_all", 2), table.maxn(list)
+    for i = 1, count do
+        local item = list[i]
+        if type(item) ~= "function" and getmetatable(item) ~= Task then
+            error(("dpml.wait_all: item %d: expected a function or a task, got %s"):format(i, type(item)), 2)
+        elseif item == current then
+            error("a task cannot wait for its own end", 2)
+        end
+    end
+    local values, left, group = { n = count }, count, {}
     if left == 0 then
         return
     end
