@@ -36,6 +36,15 @@ local function settle(task, ok, ...)
     for _, tell in ipairs(waiters or {}) do
         tell()
     end
+    for _, leave in pairs(task.at_end or {}) do
+        leave()
+    end
+end
+
+-- Has leave() called when the task ends, by whoever has a `key` of its own for it; nil takes that back.
+function tasks.at_end(task, key, leave)
+    task.at_end = task.at_end or {}
+    task.at_end[key] = leave
 end
 
 local function after_step(task, ok, ...)
