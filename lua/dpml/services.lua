@@ -148,17 +148,29 @@ function services.accept_clients(listener, options)
     }, { __index = options })
     local by_client = {} -- client id -> its session
 
-    -- Called again when a client has changed its user.
-    local function new_client(client, auth, ok)
-        local known = by_client[client:id()]
-        local session, database = known or new_session(service, client), auth:databasename()
-        session.auth, session.user, session.database = auth, auth:user(), database ~= "" and database or nil
+    local function admit(client, session)
         local refusal = service.new_client and service.new_client(client, session)
         if not refusal and session.database and service.use_database then
             refusal = service.use_database(session.database, client, session)
         end
-        if refusal then
+        return refusal
+    end
+
+    -- Called again when a client has changed its user. Then one that is not admitted must not go on as the one
+    -- that it was refused to be.
+    local function new_client(client, auth, ok)
+        local known = by_client[client:id()]
+        local session, database = known or new_session(service, client), auth:databasename()
+        session.auth, session.user, session.database = auth, auth:user(), database ~= "" and database or nil
+        local decided, refusal = pcall(admit, client, session)
+        if refusal or not decided then
+            if not decided and not errors.is_error(refusal) then
+                dpm.log("error", ("client %d: new_client has failed: %s"):format(client:id(), errors.text(refusal)))
+            end
             results.end_answer(client, refusal)
+            if known then
+                dpm.close(client)
+            end
             return dpm.DPM_NOPROXY
         end
         by_client[client:id()] = session
