@@ -29,7 +29,11 @@ local function connect_in_turn(list, at, common, done)
         dpm.log("warn", ("%s; trying the next server"):format(tostring(err)))
         connect_in_turn(list, at + 1, common, done)
     end
-    servers.connect_mysql_server(options)
+    local begun, problem = pcall(servers.connect_mysql_server, options)
+    if not begun then
+        dpm.log("error", ("login %d cannot be tried: %s"):format(at, errors.text(problem)))
+        options.callback(nil, errors.presentable(problem))
+    end
 end
 
 -- Logs the clients of `listener` in against `users` or authenticate(user, client), as accept_clients
@@ -55,7 +59,7 @@ function brokers.proxy_new_clients(listener, plugin, options)
         if pair and pair.server then
             dpm.proxy_disconnect(pair.server) -- or the client would be told that its server has died
             dpm.close(pair.server)
-            if pair.plugin.closing then
+            if pair.plugin and pair.plugin.closing then
                 pair.plugin.closing(client_id, client)
             end
         end
@@ -85,12 +89,14 @@ function brokers.proxy_new_clients(listener, plugin, options)
                 pairs_of[client_id] = nil
                 return results.end_answer(client, err)
             end
-            pair.server, pair.plugin = server, plugins.of_client(plugin, client, server, auth)
+            -- If the script fails from here on, the server is closed, and the client is not to wait for it.
+            pair.server = server
             server:on_close(function()
                 if pairs_of[client_id] == pair then
                     clients.close_held(client_id) -- and with it the pair
                 end
             end)
+            pair.plugin = plugins.of_client(plugin, client, server, auth)
             dpm.wire_packet(client, ok)
             dpm.proxy_connect(client, server)
             plugins.watch_results(pair.plugin, client, server)

@@ -15,9 +15,10 @@ local function read(path)
     if not file then
         return nil, problem
     end
-    local source = file:read("*a")
+    local source
+    source, problem = file:read("*a") -- a folder can be opened, and not read
     file:close()
-    return source
+    return source, problem and path .. ": " .. problem
 end
 
 -- A plug-in of the source, that has passed its own test; or nil and why not.
