@@ -109,6 +109,7 @@ local function calculate(left, operator, right)
 end
 
 local DEEPEST, MOST = 100, 4096 -- operands within operands; and columns, as in MySQL
+local LONGEST_NAME = 256
 
 local operand
 
@@ -172,7 +173,8 @@ local function select_item(scanner)
     if take_word(scanner, "AS") then
         name = take(scanner, "`([^`]+)`") or take_string(scanner) or take(scanner, "([%a_][%w_]*)")
     end
-    return { name = name or syntax_error(scanner), type = type_of(value) }, value
+    name = (name or syntax_error(scanner)):sub(1, LONGEST_NAME)
+    return { name = name, type = type_of(value) }, value
 end
 
 local function select_values(scanner)

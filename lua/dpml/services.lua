@@ -32,7 +32,7 @@ end
 -- Runs what a service does for a command, as a task. What it returns, if anything, is the answer, and
 -- so is the error that it raises.
 local function answer_by(new_command, cmd, client, session)
-    tasks.spawn(function()
+    local task = tasks.spawn(function()
         local ok, problem = pcall(function()
             local result = new_command(cmd, client, session)
             if type(result) == "table" then
@@ -47,6 +47,16 @@ local function answer_by(new_command, cmd, client, session)
         end
         results.end_answer(client, problem)
     end)
+    -- The command behind one without an answer would not wait for it: clients could have tasks without number.
+    if sessions.silent[cmd:command()] and not task:is_over() then
+        client:pause()
+        tasks.spawn(function()
+            task:wait()
+            if not client:close_reason() then
+                client:resume()
+            end
+        end)
+    end
 end
 
 local function statistics(client)

@@ -39,6 +39,7 @@ end
 
 -- Commands that expect no answer: others may come before the handler has taken them.
 local silent = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
+sessions.silent = silent
 local MANY = 64 -- of these; then the client is not read from until the handler has taken them
 local MUCH = 1024 * 1024 -- bytes of theirs; then likewise
 
