@@ -106,14 +106,10 @@ local function recover(db, job)
             dpm.close(side) -- or a KILL without an answer would keep the next from being told
         end
     end)
-    local statement
     job.reader = {
-        prepared = function(_, prepared)
-            statement = prepared
-        end,
         finish = function()
-            if statement then
-                queries.close_statement(db.server, statement)
+            if job.statement then
+                queries.close_statement(db.server, job.statement)
             end
             one_more()
         end,
@@ -360,7 +356,7 @@ end
 
 -- An iterator; begin(rows) sends something and returns its job.
 local function each(db, options, begin)
-    acquire(db, "db:each")
+    tasks.within(options and options.timeout, acquire, db, "db:each")
     local rows = { db = db, task = tasks.current("db:each"), first = 1, last = 0, timeout = options and options.timeout }
     setmetatable(rows, Rows)
     db.rows = rows

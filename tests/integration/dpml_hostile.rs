@@ -287,6 +287,31 @@ fn a_kill_that_is_never_answered_keeps_nobody_waiting() {
 }
 
 #[test]
+fn a_prepare_that_is_given_up_leaves_a_connection_that_works() {
+    let mock = MockServer::new();
+    let dpm = with_db(
+        mock.port,
+        "print(fails(db.query, db, 'SELECT ?', { 1 }, { timeout = 50 }))
+         print('then ' .. db:query('SELECT 2', nil, { timeout = 4000 }).rows[1][1])",
+    )
+    .start();
+    let mut server = mock.accept_login(PLAIN);
+    assert_eq!(server.read_command().0, com::STMT_PREPARE);
+    let mut side = mock.accept_login(PLAIN);
+    side.read_command();
+    side.write(&ok());
+    // It has been prepared all the same, and is forgotten again.
+    server.write(&[0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(server.read_command(), (com::STMT_CLOSE, vec![9, 0, 0, 0]));
+    assert_eq!(server.read_command(), (com::QUERY, b"DO 0".to_vec()));
+    server.write(&ok());
+    assert_eq!(server.read_command(), (com::QUERY, b"SELECT 2".to_vec()));
+    server.send_rows(&["a"], &[&[Some(b"two")]]);
+    dpm.line("50 ms exceeded");
+    dpm.line("then two");
+}
+
+#[test]
 fn results_without_rows_count_too() {
     let mock = MockServer::new();
     let dpm = with_db(
