@@ -69,6 +69,7 @@ local function link(handshake, server_id, server)
     local attempt = attempts[server_id]
     attempts[server_id] = nil
     local client, client_id = attempt.client, attempt.client:id()
+    -- If the script fails from here on, the server is closed, and the client is not to wait for it.
     server:on_close(function()
         clients.close_held(client_id)
     end)
@@ -119,7 +120,13 @@ function try_next(attempt)
     if not address then
         return refuse(client, attempt.err)
     end
-    local server = servers.connect(address[1], address[2], address, client)
+    local begun, server = pcall(servers.connect, address[1], address[2], address, client)
+    if not begun then
+        dpm.log("error", ("client %d: address %d cannot be tried: %s"):format(
+            client:id(), attempt.at, errors.text(server)))
+        attempt.err = errors.presentable(server)
+        return try_next(attempt)
+    end
     attempt.address = servers.show_address(address[1], address[2])
     attempt.server = server
     attempts[server:id()] = attempt

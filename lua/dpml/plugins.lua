@@ -193,7 +193,7 @@ end
 -- So does a packet of the server's; one may become several, or none.
 local function chain_packets(callbacks)
     return function(packet, client_id, client, rset)
-        local packets, replaced = { packet }, false
+        local packets, replaced, unlinks = { packet }, false, false
         for _, callback in ipairs(callbacks) do
             local passed = {}
             for _, each in ipairs(packets) do
@@ -205,6 +205,7 @@ local function chain_packets(callbacks)
                     end
                 elseif results[1] ~= dpm.DPM_NOPROXY then
                     passed[#passed + 1] = each
+                    unlinks = unlinks or results[1] == dpm.DPM_FLUSH_DISCONNECT
                 end
             end
             packets = passed
@@ -212,16 +213,24 @@ local function chain_packets(callbacks)
         if packets[1] == nil then
             return dpm.DPM_NOPROXY
         elseif not replaced then
-            return dpm.DPM_OK
+            return unlinks and dpm.DPM_FLUSH_DISCONNECT or dpm.DPM_OK
         end
         return unpack(packets)
     end
 end
 
+-- Each is called, even if one before it fails.
 local function call_each(callbacks)
     return function(...)
+        local failed, problem = false, nil
         for _, callback in ipairs(callbacks) do
-            callback(...)
+            local ok, err = xpcall(callback, debug.traceback, ...)
+            if not ok and not failed then
+                failed, problem = true, err
+            end
+        end
+        if failed then
+            error(problem, 0)
         end
     end
 end

@@ -100,7 +100,7 @@ end
 
 local function read_statement(statement, server_id)
     local job = oldest(server_id)
-    job.is_prepare = true
+    job.is_prepare, job.statement = true, statement
     if job.reader.prepared then
         job.reader:prepared(statement)
     end
@@ -260,10 +260,10 @@ function queries.close_statement(server, statement)
     pcall(dpm.wire_packet, server, command)
 end
 
--- Prepares `query` and calls done(statement), or done(nil, err).
+-- Prepares `query` and calls done(statement), or done(nil, err). Returns the job.
 function queries.prepare(server, query, done)
     local statement
-    queries.run(server, queries.new_command(dpm.COM_STMT_PREPARE, query), {
+    return queries.run(server, queries.new_command(dpm.COM_STMT_PREPARE, query), {
         prepared = function(_, prepared)
             statement = prepared
         end,

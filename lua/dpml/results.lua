@@ -240,7 +240,7 @@ function results.send_resultset(conn, result)
         local ok, problem = pcall(send_all, conn, result)
         if not ok and not conn:close_reason() then
             dpm.log("error", ("client %d: the rows of a result could not be had: %s"):format(
-                conn:id(), tostring(problem)))
+                conn:id(), errors.text(problem)))
             results.end_answer(conn, problem)
         end
     end)
@@ -268,7 +268,7 @@ function results.end_answer(conn, err)
     local sent, problem = pcall(errors.send_error, conn, shown.sqlstate, shown.errnum, shown.message)
     if not sent then
         dpm.log("warn", ("client %d cannot be told of %s, and is closed: %s"):format(
-            conn:id(), tostring(shown), tostring(problem)))
+            conn:id(), tostring(shown), errors.text(problem)))
         dpm.close(conn)
     end
 end

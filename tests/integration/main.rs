@@ -17,6 +17,7 @@ mod demos_scripts;
 mod demos_servers;
 mod docs;
 mod dpml;
+mod dpml_hostile;
 mod errors;
 mod flow;
 mod guide;

@@ -478,7 +478,11 @@ fn servers_that_fail_are_named() {
     let begun = Instant::now();
     conn.query_drop("POLL good 30 SELECT SLEEP(2)").unwrap();
     assert!(rows(&mut conn, "QUERY good 0.3 SELECT 'behind'").is_empty());
-    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        begun.elapsed()
+    );
     assert!(warnings(&mut conn)[0].contains("300 ms exceeded"));
     assert_eq!(rows(&mut conn, "FETCH good SELECT SLEEP(2)").len(), 1);
     // The count travels with the answer.
