@@ -3,15 +3,24 @@
 -- Look: the firewall stops what its file does not list, mask hides, rewrite limits, slowlog counts (SHOW DIGESTS).
 
 local dpml = require "dpml"
+local rewrite = require "rewrite" -- the demo of this name, which returns its plug-in to who requires it
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 
--- The demos of these names. Whoever is required has a name, `...`, and returns its plug-in; as a startfile it has
--- none, and listens.
-local firewall, mask, rewrite, slowlog = require "firewall", require "mask", require "rewrite", require "slowlog"
+local slowlog = dpml.slowlog { threshold = 1000 }
+local show_digests = {
+    new_command = function(cmd, client_id, client)
+        if cmd:argument():upper() == "SHOW DIGESTS" then
+            dpml.send_resultset(client, slowlog:digests())
+            return dpm.DPM_NOPROXY
+        end
+    end,
+}
 
-local links = { slowlog(1000) } -- also what is refused takes time
-if arg[6] then links[#links + 1] = firewall(arg[6], arg[7] == "learn") end -- before anybody rewrites
-links[#links + 1] = mask("customers.email,customers.card")
+local links = { show_digests, slowlog } -- in front of the firewall: also what is refused takes time
+if arg[6] then
+    links[#links + 1] = dpml.firewall { file = arg[6], learn = arg[7] == "learn" } -- before anybody rewrites
+end
+links[#links + 1] = dpml.mask { columns = { "customers.email", "customers.card" } }
 links[#links + 1] = rewrite(100)
 
 listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected

@@ -8,10 +8,14 @@
 local autoexplain = require "dpml.autoexplain"
 local brokers = require "dpml.brokers"
 local callbacks = require "dpml.callbacks"
+local coalesce = require "dpml.coalesce"
 local databases = require "dpml.databases"
 local dump = require "dpml.dump"
 local errors = require "dpml.errors"
+local firewall = require "dpml.firewall"
 local logins = require "dpml.logins"
+local mask = require "dpml.mask"
+local multiplexer = require "dpml.multiplexer"
 local passthrough = require "dpml.passthrough"
 local plugins = require "dpml.plugins"
 local queries = require "dpml.queries"
@@ -19,6 +23,7 @@ local reload = require "dpml.reload"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
 local services = require "dpml.services"
+local slowlog = require "dpml.slowlog"
 local tasks = require "dpml.tasks"
 local times = require "dpml.times"
 
@@ -40,10 +45,16 @@ dpml = {
     authenticate_new_clients = logins.authenticate_new_clients,
     proxy_new_clients = brokers.proxy_new_clients,
     accept_clients = services.accept_clients,
+    multiplex = multiplexer.serve,
     -- plug-ins
     chain = plugins.chain,
     reloadable = reload.reloadable,
+    -- ready-made ones, and a handler of services
     autoexplain = autoexplain.autoexplain,
+    firewall = firewall.firewall,
+    mask = mask.mask,
+    slowlog = slowlog.slowlog,
+    coalesce = coalesce.coalesce,
     -- tasks
     spawn = tasks.spawn,
     sleep = tasks.sleep,

@@ -39,7 +39,11 @@ local function connect_in_turn(list, at, common, done)
         dpm.log("warn", ("%s; trying the next server"):format(tostring(err)))
         connect_in_turn(list, at + 1, common, done)
     end
-    servers.connect_mysql_server(options)
+    local begun, problem = pcall(servers.connect_mysql_server, options)
+    if not begun then
+        dpm.log("error", ("login %d cannot be tried: %s"):format(at, errors.text(problem)))
+        options.callback(nil, errors.presentable(problem))
+    end
 end
 
 -- Logs the clients of `listener` in against `users` or authenticate(user, client), as accept_clients
@@ -95,6 +99,7 @@ function brokers.proxy_new_clients(listener, plugin, options)
                 pairs_of[client_id] = nil
                 return results.end_answer(client, err)
             end
+            -- If the script fails from here on, the server is closed, and the client is not to wait for it.
             pair.server = server
             server:on_close(function()
                 if pairs_of[client_id] == pair then

@@ -53,7 +53,7 @@ end
 -- more: it has left the loop, or will be told there.
 local function acquire(db, what)
     local rows = db.rows
-    if rows and (rows.task == tasks.current(what) or rows.task:is_over()) then
+    if rows and rows.task == tasks.current(what) then
         rows:let_go()
     end
     while db.busy do
@@ -87,7 +87,8 @@ local function hand_over(db, resume, ...)
     end
 end
 
--- Kills the query that the connection works on, and calls done() when that has been said or failed.
+-- Kills the query that the connection works on, and calls done() when that has been said or failed. Returns
+-- the side connection.
 local function kill_query(db, done)
     local options = {}
     for name, value in pairs(db.options) do
@@ -103,16 +104,19 @@ local function kill_query(db, done)
             done()
         end)
     end
-    servers.connect_mysql_server(options)
+    return servers.connect_mysql_server(options)
 end
 
 -- Reads the rest of an answer that nobody waits for any more, and then lets others have their turn. A
 -- KILL that comes late hits what is run next: that is an empty statement.
 local function recover(db, job)
-    local timer, left = dpm.new_timer(), 2
+    local timer, left, over, side = dpm.new_timer(), 2, false, nil
     local function settled()
         timer:cancel()
-        release(db)
+        if not over then
+            over = true
+            release(db)
+        end
     end
     local function one_more()
         left = left - 1
@@ -123,23 +127,27 @@ local function recover(db, job)
     timer:schedule(RECOVERY_SECONDS, 0, function()
         timer:cancel()
         dpm.close(db.server)
+        if side then
+            dpm.close(side) -- or a KILL without an answer would keep the next from being told
+        end
     end)
-    local statement
     job.reader = {
-        prepared = function(_, prepared)
-            statement = prepared
-        end,
         finish = function()
-            if statement then
-                queries.close_statement(db.server, statement)
+            if db.server:close_reason() then
+                return settled()
+            elseif job.statement then
+                queries.close_statement(db.server, job.statement)
             end
             one_more()
         end,
     }
+    db.server:collect_rows(nil)
     db.server:resume()
     local asked, problem = pcall(kill_query, db, one_more)
-    if not asked then
-        dpm.log("warn", ("connection %d: its query cannot be killed: %s"):format(db.server:id(), tostring(problem)))
+    if asked then
+        side = problem
+    else
+        dpm.log("warn", ("connection %d: its query cannot be killed: %s"):format(db.server:id(), errors.text(problem)))
         one_more()
     end
 end
@@ -236,6 +244,8 @@ local function present(result)
     return result
 end
 
+local FURTHER_COLUMN = 64 -- bytes, about, of one that has a name and no more
+
 -- A reader of all of an answer, of up to options.max_bytes.
 local function buffer_for(resume, abandon, options)
     local buffer = queries.new_buffer(function(buffer, err)
@@ -246,18 +256,39 @@ local function buffer_for(resume, abandon, options)
         end
     end)
     local max_bytes = options and options.max_bytes
+    if not max_bytes then
+        return buffer
+    end
     local left = max_bytes
-    buffer.row = max_bytes and function(_, values)
-        for i = 1, table.maxn(values) do
-            left = left - (type(values[i]) == "string" and #values[i] or 8)
-        end
+    local function fits(bytes)
+        left = left - bytes
         if left >= 0 then
-            return queries.Buffer.row(buffer, values)
+            return true
         end
         local err = errors.new(3024, "HY000",
             ("Query execution was interrupted, its result exceeds %d bytes"):format(max_bytes))
         err.too_large = true
         abandon(err)
+    end
+    function buffer:row(values)
+        local bytes = 0
+        for i = 1, table.maxn(values) do
+            bytes = bytes + (type(values[i]) == "string" and #values[i] or 8)
+        end
+        if fits(bytes) then
+            queries.Buffer.row(self, values)
+        end
+    end
+    -- A server may go on for ever with results of no rows at all: those behind the first count, too.
+    function buffer:columns(fields)
+        if not self.last or fits(#fields * FURTHER_COLUMN) then
+            queries.Buffer.columns(self, fields)
+        end
+    end
+    function buffer:ending(ending)
+        if self.open or not self.last or fits(FURTHER_COLUMN) then
+            queries.Buffer.ending(self, ending)
+        end
     end
     return buffer
 end
@@ -289,9 +320,15 @@ function Rows:row(values)
     end
 end
 
+-- They are the connection's business no more.
+function Rows:detach()
+    self.db.rows = nil
+    tasks.at_end(self.task, self, nil)
+end
+
 function Rows:finish(err)
     self.over, self.err = true, err
-    self.db.rows = nil
+    self:detach()
     hand_over(self.db, self.resume or function() end, true)
 end
 
@@ -300,7 +337,7 @@ local function wait_for_row(rows)
         rows.resume = resume
         return function()
             rows.gone = "they were given up"
-            rows.db.rows = nil
+            rows:detach()
             recover(rows.db, rows.job)
         end
     end)
@@ -332,9 +369,9 @@ function Rows:next()
     return row
 end
 
--- Somebody else wants the connection: whoever has left the loop does not come back for the rest.
+-- Whoever has left the loop, for another command or because the task is over, does not come back for the rest.
 function Rows:let_go()
-    self.db.rows = nil
+    self:detach()
     self.gone = "the rest has been dropped, as another command has followed"
     self.job.reader = {
         finish = function()
@@ -347,13 +384,16 @@ end
 
 -- An iterator; begin(rows) sends something and returns its job.
 local function each(db, options, begin)
-    acquire(db, "db:each")
+    tasks.within(options and options.timeout, acquire, db, "db:each")
     local rows = { db = db, task = tasks.current("db:each"), first = 1, last = 0, timeout = options and options.timeout }
     setmetatable(rows, Rows)
     db.rows = rows
+    tasks.at_end(rows.task, rows, function()
+        rows:let_go()
+    end)
     local ok, job = pcall(begin, rows)
     if not ok then
-        db.rows = nil
+        rows:detach()
         release(db)
         error(job, 0)
     end
@@ -386,7 +426,22 @@ end
 
 -- The server forgets it, once it has answered what it was asked before.
 function Statement:close()
-    queries.close_statement(self.db.server, self.statement)
+    if not self.closed then
+        self.closed = true
+        queries.close_statement(self.db.server, self.statement)
+    end
+end
+
+-- Prepares `sql` for fn(statement), which is called once: if it fails before it could have the statement
+-- executed, that is closed all the same.
+local function with_statement(db, sql, options, fn)
+    local statement = db:prepare(sql, options)
+    local ok, result = pcall(fn, statement)
+    if not ok then
+        statement:close()
+        error(result, 0)
+    end
+    return result
 end
 
 local function execute_once(statement, params, reader)
@@ -408,9 +463,10 @@ function Database:query(sql, params, options)
         end)
     end
     return tasks.within(options and options.timeout, function()
-        local statement = self:prepare(sql)
-        return exchange(self, "db:query", nil, function(resume, abandon)
-            return execute_once(statement, params, buffer_for(resume, abandon, options))
+        return with_statement(self, sql, nil, function(statement)
+            return exchange(self, "db:query", nil, function(resume, abandon)
+                return execute_once(statement, params, buffer_for(resume, abandon, options))
+            end)
         end)
     end)
 end
@@ -420,13 +476,39 @@ end
 function Database:each(sql, params, options)
     check_query("db:each", sql, params, options)
     if params then
-        local statement = self:prepare(sql, options)
-        return each(self, options, function(rows)
-            return execute_once(statement, params, rows)
+        return with_statement(self, sql, options, function(statement)
+            return each(self, options, function(rows)
+                return execute_once(statement, params, rows)
+            end)
         end)
     end
     return each(self, options, function(rows)
         return queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), rows)
+    end)
+end
+
+-- Runs `sql` and has its rows collected in `rowset` (dpm.new_rowset), past Lua. Returns what query
+-- does, without the rows; of several results only the first.
+function Database:collect(sql, rowset, options)
+    return exchange(self, "db:collect", options, function(resume)
+        local result, job
+        local reader = { rowset = rowset }
+        function reader:columns(fields)
+            result = { fields = fields }
+            self.rowset = nil
+        end
+        function reader:ending(ending)
+            if not result or not result.fields then
+                result = result or ending
+            elseif not result.warnings then
+                result.warnings, result.server_status = ending.warning_count, ending.server_status
+            end
+        end
+        function reader:finish(err)
+            resume(not err, err or result)
+        end
+        job = queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), reader)
+        return job
     end)
 end
 
@@ -475,17 +557,26 @@ function Database:rollback(options)
     self:query("ROLLBACK", nil, options)
 end
 
--- Returns what fn(db) returns, within a transaction: committed, or rolled back if fn fails.
+local function commit_behind(db, ...)
+    db:commit()
+    return ...
+end
+
+-- Returns what fn(db) returns, within a transaction: committed, or rolled back if fn fails, or if it was
+-- interrupted at either end. A connection that cannot even be rolled back is closed: whoever used it next would
+-- go on in a transaction without knowing.
 function Database:transaction(fn)
     checks.argument("db:transaction", "fn", fn, "a function")
-    self:begin()
-    local result = { pcall(fn, self) }
+    tasks.current("db:transaction")
+    local result = { pcall(function()
+        self:begin()
+        return commit_behind(self, fn(self))
+    end) }
     if result[1] then
-        self:commit()
         return unpack(result, 2, table.maxn(result))
     end
-    if self:is_open() then
-        pcall(self.rollback, self)
+    if self:is_open() and not pcall(self.rollback, self, { timeout = RECOVERY_SECONDS * 1000 }) then
+        self:close()
     end
     error(result[2], 0)
 end

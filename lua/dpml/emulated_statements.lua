@@ -8,9 +8,12 @@ local results = require "dpml.results"
 local emulated_statements = {}
 
 local MOST = 1024 -- statements of a client
+local MOST_TEXT = 16 * 1024 * 1024 -- bytes of all of them
+local MOST_PARAMS = 65535 -- of a statement: their number has 16 bits
 local LONG_DATA = 16 * 1024 * 1024
 
-local ESCAPES = { ["\0"] = "\\0", ["\n"] = "\\n", ["\r"] = "\\r", ["\26"] = "\\Z", ["'"] = "\\'", ["\\"] = "\\\\" }
+-- A quote as two of them, which it is in every sql_mode.
+local ESCAPES = { ["\0"] = "\\0", ["\n"] = "\\n", ["\r"] = "\\r", ["\26"] = "\\Z", ["'"] = "''", ["\\"] = "\\\\" }
 
 local function literal(value)
     if value == dpm.NULL then
@@ -21,14 +24,15 @@ local function literal(value)
     return "'" .. value:gsub("[%z\n\r\26'\\]", ESCAPES) .. "'"
 end
 
--- The pieces of the text between its placeholders.
+-- The pieces of the text between its placeholders; nil if there are too many.
 local function split(sql)
-    local pieces, at = {}, 1
-    for _, token in ipairs(dpm.tokenize(sql)) do
-        if token.kind == "placeholder" then
-            pieces[#pieces + 1] = sql:sub(at, token.from - 1)
-            at = token.to + 1
-        end
+    local pieces, at = { size = #sql }, 1
+    for _, token in ipairs(dpm.tokenize(sql, { kind = "placeholder", limit = MOST_PARAMS + 1 })) do
+        pieces[#pieces + 1] = sql:sub(at, token.from - 1)
+        at = token.to + 1
+    end
+    if #pieces > MOST_PARAMS then
+        return nil
     end
     pieces[#pieces + 1] = sql:sub(at)
     return pieces
@@ -37,6 +41,7 @@ end
 -- A client may prepare statements from now on.
 function emulated_statements.start(session)
     session.statements, session.statement_count, session.last_statement = {}, 0, 0
+    session.statement_text = 0
     session.client:track_statements(true, { long_data = LONG_DATA })
 end
 
@@ -45,9 +50,17 @@ function emulated_statements.prepare(session, sql)
         return errors.send_error(session.client, "42000", 1461,
             ("Can't create more than %d prepared statements"):format(MOST))
     end
+    if session.statement_text + #sql > MOST_TEXT then
+        return errors.send_error(session.client, "HY000", 1105,
+            ("Can't keep more than %d bytes of prepared statements"):format(MOST_TEXT))
+    end
     local pieces, prepared = split(sql), dpm.new_prepared_pkt()
+    if not pieces then
+        return errors.send_error(session.client, "HY000", 1390, "Prepared statement contains too many placeholders")
+    end
     session.last_statement = session.last_statement + 1
     session.statement_count = session.statement_count + 1
+    session.statement_text = session.statement_text + #sql
     session.statements[session.last_statement] = pieces
     prepared:statement_id(session.last_statement)
     for _ = 2, #pieces do
@@ -93,9 +106,11 @@ function emulated_statements.reset(session, id)
 end
 
 function emulated_statements.close(session, id)
-    if session.statements[id] then
+    local pieces = session.statements[id]
+    if pieces then
         session.statements[id] = nil
         session.statement_count = session.statement_count - 1
+        session.statement_text = session.statement_text - pieces.size
     end
 end
 

@@ -35,11 +35,17 @@ function errors.from_packet(packet)
     return errors.new(packet:errnum(), packet:sqlstate(), packet:message())
 end
 
+-- Whatever was raised, as text for the log: a __tostring that fails is no reason to fail again.
+function errors.text(err)
+    local shown, text = pcall(tostring, err)
+    return shown and type(text) == "string" and text or ("an error that cannot be shown, a " .. type(err))
+end
+
 -- Whatever was raised, as an error that can be sent to a client. What is none of ours has a place in
 -- a script in it, and perhaps worse: that is for the log and not for clients. Numbers from 2000 to 2999 are those of
 -- clients themselves; of a server MariaDB's take none of them, and say that the packet is malformed.
 function errors.presentable(err)
-    if getmetatable(err) == error_meta then
+    if getmetatable(err) == error_meta and type(err.errnum) == "number" then
         local is_clients = err.errnum >= 2000 and err.errnum < 3000
         return is_clients and errors.new(1105, "08S01", err.message) or err
     end

@@ -108,16 +108,32 @@ local function calculate(left, operator, right)
     end
 end
 
-local function operand(scanner)
+local DEEPEST, MOST = 100, 4096 -- operands within operands; and columns, as in MySQL
+local LONGEST_NAME = 256
+
+local operand
+
+-- An operand that begins with a parenthesis or a minus has another one in it.
+local function nested(scanner, parse)
+    scanner.depth = scanner.depth + 1
+    if scanner.depth > DEEPEST then
+        syntax_error(scanner)
+    end
+    local value = parse(scanner)
+    scanner.depth = scanner.depth - 1
+    return value
+end
+
+function operand(scanner)
     if take(scanner, "%(") then
-        local value = expression(scanner)
+        local value = nested(scanner, expression)
         if not take(scanner, "%)") then
             syntax_error(scanner)
         end
         return value
     end
     if take(scanner, "%-") then
-        return calculate(0, "-", operand(scanner))
+        return calculate(0, "-", nested(scanner, operand))
     end
     if take_word(scanner, "NULL") then
         return nil
@@ -153,17 +169,21 @@ end
 local function select_item(scanner)
     local from = scanner.at
     local value = expression(scanner)
-    local name = scanner.text:sub(from, scanner.at - 1):match("^(.-)%s*$")
+    local name = scanner.text:sub(from, scanner.at - 1):match("^.*%S")
     if take_word(scanner, "AS") then
         name = take(scanner, "`([^`]+)`") or take_string(scanner) or take(scanner, "([%a_][%w_]*)")
     end
-    return { name = name or syntax_error(scanner), type = type_of(value) }, value
+    name = (name or syntax_error(scanner)):sub(1, LONGEST_NAME)
+    return { name = name, type = type_of(value) }, value
 end
 
 local function select_values(scanner)
     local fields, row = {}, {}
     repeat
         fields[#fields + 1], row[#fields + 1] = select_item(scanner)
+        if #fields > MOST then
+            syntax_error(scanner)
+        end
     until not take(scanner, ",")
     if take_word(scanner, "FROM") and not take_word(scanner, "DUAL") then
         syntax_error(scanner)
@@ -181,7 +201,7 @@ end
 -- `scope` has variables = { name = value } for @@name, and functions = { NAME = function }. Returns the
 -- result, and whether anything of the scope was looked up; or nil and what it does not understand.
 function expressions.select(text, scope)
-    local scanner = { text = text, at = 1, scope = scope }
+    local scanner = { text = text, at = 1, depth = 0, scope = scope }
     local understood, result = pcall(select_values, scanner)
     if understood then
         return result, scanner.looked_up or false

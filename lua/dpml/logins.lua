@@ -102,7 +102,7 @@ local function start_logins(client, lookup, callbacks, certificate)
                 end
             end)
             if not ok then
-                dpm.log("error", ("client %d: its login has failed: %s"):format(waiting_client:id(), tostring(problem)))
+                dpm.log("error", ("client %d: its login has failed: %s"):format(waiting_client:id(), errors.text(problem)))
                 dpm.close(waiting_client)
             end
         end)

@@ -69,6 +69,7 @@ local function link(handshake, server_id, server)
     local attempt = attempts[server_id]
     attempts[server_id] = nil
     local client, client_id = attempt.client, attempt.client:id()
+    -- If the script fails from here on, the server is closed, and the client is not to wait for it.
     server:on_close(function()
         clients.close_held(client_id)
     end)
@@ -76,9 +77,9 @@ local function link(handshake, server_id, server)
     server:package_register(nil)
     -- The link keeps the server as long as the client is kept.
     dpm.proxy_connect(client, server)
-    client:register(dpm.MYC_SENT_CMD, plugin.new_command and function(cmd)
+    client:register(dpm.MYC_SENT_CMD, plugins.wants_commands(plugin) and function(cmd)
         return plugins.show_command(plugin, server, cmd, client_id, client)
-    end)
+    end or nil)
     -- The OK of the login is nobody's result.
     local watched = plugins.wants_results(plugin)
     local logged_in = (watched or plugin.logged_in) and function(_, auth)
@@ -119,7 +120,13 @@ function try_next(attempt)
     if not address then
         return refuse(client, attempt.err)
     end
-    local server = servers.connect(address[1], address[2], address, client)
+    local begun, server = pcall(servers.connect, address[1], address[2], address, client)
+    if not begun then
+        dpm.log("error", ("client %d: address %d cannot be tried: %s"):format(
+            client:id(), attempt.at, errors.text(server)))
+        attempt.err = errors.presentable(server)
+        return try_next(attempt)
+    end
     attempt.address = servers.show_address(address[1], address[2])
     attempt.server = server
     attempts[server:id()] = attempt

@@ -4,6 +4,7 @@
 --   new_client(client, server, auth)       the two are linked; `auth` only of proxy_new_clients
 --   logged_in(auth, client_id, client)     the server has let the client in, who had sent this auth packet
 --   new_command(cmd, client_id, client)    a command of the client's
+--   new_statement(prepared, client_id, client)  a statement of the client's has been prepared
 --   new_result(rset, client_id, client)    a resultset of the server's begins
 --   new_field(field, client_id, client)    a column of it
 --   new_row(row, client_id, client, rset)  a row of it
@@ -17,6 +18,7 @@
 -- object that has such a function as its method for_client, beside what else there is to ask it for.
 
 local checks = require "dpml.checks"
+local cursors = require "dpml.cursors"
 
 local plugins = {}
 
@@ -26,8 +28,10 @@ local CALLBACKS = { selftest = true } -- of a reloadable one; the others are add
 -- would never be called.
 function plugins.check(what, plugin)
     checks.argument(what, "plug-in", plugin, "a table or function")
-    if type(plugin) ~= "table" or plugin.for_client then
+    if type(plugin) ~= "table" then
         return
+    elseif plugin.for_client ~= nil then
+        return checks.argument(what, "for_client", plugin.for_client, "a function")
     end
     local functions = {}
     for name, value in pairs(plugin) do
@@ -40,28 +44,41 @@ function plugins.check(what, plugin)
     checks.options(what, functions, CALLBACKS, "callback")
 end
 
+-- What a plug-in's function has made for a client.
+local function callbacks_from(made)
+    made = made or {}
+    checks.argument("a plug-in's function", "what it returned", made, "a table")
+    plugins.check("a plug-in's function", made)
+    if made.for_client then
+        checks.fail("a plug-in's function", "what it returned: expected callbacks, got an object that makes them")
+    end
+    return made
+end
+
 -- The callbacks that a plug-in has for a client. `auth` is known where the proxy has logged it in.
 function plugins.of_client(plugin, client, server, auth)
-    if type(plugin) == "table" and not plugin.for_client then
-        return plugin
-    elseif type(plugin) == "table" then
-        plugin = plugin:for_client(client, server, auth) or {}
-    else
-        plugin = plugin(client, server, auth) or {}
+    if type(plugin) == "function" then
+        return callbacks_from(plugin(client, server, auth))
+    elseif plugin.for_client then
+        return callbacks_from(plugin:for_client(client, server, auth))
     end
-    checks.argument("a plug-in's function", "what it returned", plugin, "a table")
-    plugins.check("a plug-in's function", plugin)
     return plugin
 end
 
 -- Result callbacks by the states of the server that they are for; those of fields and rows do not stop at that.
 local states = {
+    new_statement = { dpm.MYS_STMT_PREPARED },
     new_result = { dpm.MYS_SENT_RSET },
     new_field = { dpm.MYS_SENDING_FIELDS },
     new_row = { dpm.MYS_SENDING_ROWS },
     finished_result = { dpm.MYS_SENDING_EOF, dpm.MYS_WAIT_CMD },
     failed_command = { dpm.MYS_RECV_ERR },
 }
+
+-- Whether a plug-in is to be shown commands. Whose resultset a row is follows from them.
+function plugins.wants_commands(plugin)
+    return plugin.new_command ~= nil or plugin.new_row ~= nil
+end
 
 -- Whether a plug-in wants to see anything of what the server answers.
 function plugins.wants_results(plugin)
@@ -87,9 +104,16 @@ end
 -- Shows a command to a plug-in, and returns the verdict. A command that it returns is sent to the server
 -- instead of the client's own.
 function plugins.show_command(plugin, server, cmd, client_id, client)
-    if plugin.new_command then
-        return apply(server, plugin.new_command(cmd, client_id, client))
+    local verdict = plugin.new_command and plugin.new_command(cmd, client_id, client)
+    local followed = cursors.of_server(server)
+    if followed then
+        local sent = type(verdict) == "userdata" and verdict or cmd
+        local changed = followed:new_command(sent)
+        if changed and verdict ~= dpm.DPM_NOPROXY and verdict ~= dpm.DPM_FLUSH_DISCONNECT then
+            verdict = sent
+        end
     end
+    return apply(server, verdict)
 end
 
 -- Has what a server answers to the client shown to the plug-in. What it does not ask for is not
@@ -111,8 +135,12 @@ function plugins.watch_results(plugin, client, server)
     -- A row is taken apart by its resultset, which must know the columns; and a column that belongs to no
     -- resultset (of a statement that is prepared, or of COM_FIELD_LIST) is none of a plug-in's.
     local rset, columns_due = nil, 0
+    local followed = new_row and cursors.follow(server)
     server:register(dpm.MYS_SENT_RSET, function(packet)
         rset, columns_due = packet, packet:fields_follow() and packet:field_count() or 0
+        if followed then
+            followed:new_result(packet)
+        end
         return new_result and apply(client, new_result(packet, client_id, client))
     end)
     server:register(dpm.MYS_SENDING_FIELDS, function(field)
@@ -123,8 +151,16 @@ function plugins.watch_results(plugin, client, server)
         rset:add_field(field)
         return new_field and apply(client, new_field(field, client_id, client))
     end)
-    server:register(dpm.MYS_SENDING_ROWS, new_row and function(row)
-        return apply(client, new_row(row, client_id, client, rset))
+    if not followed then
+        return
+    end
+    local registered = server:register(dpm.MYS_STMT_PREPARED) -- by the plug-in: above, or itself
+    server:register(dpm.MYS_STMT_PREPARED, function(prepared, ...)
+        followed:prepared(prepared)
+        return registered and registered(prepared, ...)
+    end)
+    server:register(dpm.MYS_SENDING_ROWS, function(row)
+        return apply(client, new_row(row, client_id, client, followed.rset))
     end)
 end
 
@@ -157,7 +193,7 @@ end
 -- So does a packet of the server's; one may become several, or none.
 local function chain_packets(callbacks)
     return function(packet, client_id, client, rset)
-        local packets, replaced = { packet }, false
+        local packets, replaced, unlinks = { packet }, false, false
         for _, callback in ipairs(callbacks) do
             local passed = {}
             for _, each in ipairs(packets) do
@@ -169,6 +205,7 @@ local function chain_packets(callbacks)
                     end
                 elseif results[1] ~= dpm.DPM_NOPROXY then
                     passed[#passed + 1] = each
+                    unlinks = unlinks or results[1] == dpm.DPM_FLUSH_DISCONNECT
                 end
             end
             packets = passed
@@ -176,23 +213,31 @@ local function chain_packets(callbacks)
         if packets[1] == nil then
             return dpm.DPM_NOPROXY
         elseif not replaced then
-            return dpm.DPM_OK
+            return unlinks and dpm.DPM_FLUSH_DISCONNECT or dpm.DPM_OK
         end
         return unpack(packets)
     end
 end
 
+-- Each is called, even if one before it fails.
 local function call_each(callbacks)
     return function(...)
+        local failed, problem = false, nil
         for _, callback in ipairs(callbacks) do
-            callback(...)
+            local ok, err = xpcall(callback, debug.traceback, ...)
+            if not ok and not failed then
+                failed, problem = true, err
+            end
+        end
+        if failed then
+            error(problem, 0)
         end
     end
 end
 
 local compositions = {
     new_client = call_each, logged_in = call_each, new_command = chain_commands,
-    new_result = chain_packets, new_field = chain_packets, new_row = chain_packets,
+    new_statement = chain_packets, new_result = chain_packets, new_field = chain_packets, new_row = chain_packets,
     finished_result = chain_packets, failed_command = chain_packets,
     finished_command = call_each, closing = call_each,
 }

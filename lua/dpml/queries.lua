@@ -3,6 +3,7 @@
 -- A *reader* is what an answer is read by. It may have, each of them optional:
 --   columns(self, fields)     a resultset begins; its columns as field:full() gives them
 --   row(self, values)         a row of it
+--   rowset                    what its rows are collected in, past Lua, instead
 --   ending(self, ending)      a result is over: { warning_count, server_status } of a resultset, and
 --                             affected_rows, insert_id and message besides of what has no rows
 --   prepared(self, statement) the answer to COM_STMT_PREPARE
@@ -33,6 +34,7 @@ end
 local function finish_command(server_id, err)
     local queue = jobs[server_id]
     local job = table.remove(queue, 1)
+    job.server:collect_rows(nil)
     release_if_idle(queue, job.server)
     if job.reader.finish then
         job.reader:finish(err)
@@ -43,6 +45,9 @@ end
 local function read_rset(rset, server_id)
     local job = oldest(server_id)
     job.rset, job.fields = rset, {}
+    if job.reader.rowset then
+        job.server:collect_rows(job.reader.rowset)
+    end
     return dpm.DPM_NOPROXY
 end
 
@@ -86,6 +91,7 @@ local function read_ending(packet, server_id)
         ending.message = packet:message()
     end
     job.rset, job.fields = nil, nil
+    job.server:collect_rows(nil)
     if job.reader.ending then
         job.reader:ending(ending)
     end
@@ -94,7 +100,7 @@ end
 
 local function read_statement(statement, server_id)
     local job = oldest(server_id)
-    job.is_prepare = true
+    job.is_prepare, job.statement = true, statement
     if job.reader.prepared then
         job.reader:prepared(statement)
     end
@@ -254,10 +260,10 @@ function queries.close_statement(server, statement)
     pcall(dpm.wire_packet, server, command)
 end
 
--- Prepares `query` and calls done(statement), or done(nil, err).
+-- Prepares `query` and calls done(statement), or done(nil, err). Returns the job.
 function queries.prepare(server, query, done)
     local statement
-    queries.run(server, queries.new_command(dpm.COM_STMT_PREPARE, query), {
+    return queries.run(server, queries.new_command(dpm.COM_STMT_PREPARE, query), {
         prepared = function(_, prepared)
             statement = prepared
         end,

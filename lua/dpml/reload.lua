@@ -1,6 +1,7 @@
 -- Plug-ins from a file that is read again when it changes.
 
 local checks = require "dpml.checks"
+local errors = require "dpml.errors"
 local plugins = require "dpml.plugins"
 
 local reload = {}
@@ -15,9 +16,10 @@ local function read(path)
     if not file then
         return nil, problem
     end
-    local source = file:read("*a")
+    local source
+    source, problem = file:read("*a") -- a folder can be opened, and not read
     file:close()
-    return source
+    return source, problem and path .. ": " .. problem
 end
 
 -- A plug-in of the source, that has passed its own test; or nil and why not.
@@ -63,7 +65,7 @@ local function refresh(self)
         dpm.log("info", ("%s: version %d is in use for new clients"):format(self.path, self.version))
     else
         dpm.log("error", ("%s cannot be used, and version %d stays: %s"):format(
-            self.path, self.version, tostring(problem)))
+            self.path, self.version, errors.text(problem)))
     end
 end
 

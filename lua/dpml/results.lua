@@ -129,7 +129,7 @@ local draining = dpm.new_callback()
 draining:register(dpm.MY_DRAINED, go_on)
 
 -- Waits until a client has taken most of what is queued for it. Errors if it has left.
-local function wait_until_drained(conn)
+function results.wait_until_drained(conn)
     if conn:pending() > MUCH then
         local id, package = conn:id(), conn:package_register()
         if not watched[id] then
@@ -158,7 +158,8 @@ end
 
 -- Sending ------------------------------------------------------------------------------------------
 
-local function send_columns(conn, columns, rows)
+-- Begins an answer with these columns, and returns its resultset.
+function results.send_columns(conn, columns, rows)
     local rset, fields = dpm.new_rset_pkt(), {}
     for i, column in ipairs(columns) do
         fields[i] = new_field(column, i, rows)
@@ -174,7 +175,7 @@ end
 
 local function send_array(conn, result)
     local rows = result.rows or {}
-    local rset = send_columns(conn, result.fields, rows)
+    local rset = results.send_columns(conn, result.fields, rows)
     -- A packet is encoded when it is wired, so that one object does for all the rows.
     local row = dpm.new_row_pkt()
     for _, values in ipairs(rows) do
@@ -189,12 +190,12 @@ end
 local function send_stream(conn, result)
     local next_row = result.rows
     local values = next_row()
-    local rset = send_columns(conn, result.fields, { values })
+    local rset = results.send_columns(conn, result.fields, { values })
     local row = dpm.new_row_pkt()
     while values do
         rset:pack_row(row, values)
         dpm.wire_packet(conn, row)
-        wait_until_drained(conn)
+        results.wait_until_drained(conn)
         values = next_row()
     end
     dpm.wire_packet(conn, fill_ending(dpm.new_eof_pkt(), result))
@@ -239,7 +240,7 @@ function results.send_resultset(conn, result)
         local ok, problem = pcall(send_all, conn, result)
         if not ok and not conn:close_reason() then
             dpm.log("error", ("client %d: the rows of a result could not be had: %s"):format(
-                conn:id(), tostring(problem)))
+                conn:id(), errors.text(problem)))
             results.end_answer(conn, problem)
         end
     end)
@@ -267,7 +268,7 @@ function results.end_answer(conn, err)
     local sent, problem = pcall(errors.send_error, conn, shown.sqlstate, shown.errnum, shown.message)
     if not sent then
         dpm.log("warn", ("client %d cannot be told of %s, and is closed: %s"):format(
-            conn:id(), tostring(shown), tostring(problem)))
+            conn:id(), tostring(shown), errors.text(problem)))
         dpm.close(conn)
     end
 end

@@ -33,7 +33,7 @@ end
 -- Runs what a service does for a command, as a task. What it returns, if anything, is the answer, and
 -- so is the error that it raises.
 local function answer_by(new_command, cmd, client, session)
-    tasks.spawn(function()
+    local task = tasks.spawn(function()
         local ok, problem = pcall(function()
             local result = new_command(cmd, client, session)
             if type(result) == "table" then
@@ -44,10 +44,20 @@ local function answer_by(new_command, cmd, client, session)
             return
         end
         if not errors.is_error(problem) then
-            dpm.log("error", ("client %d: its command has failed: %s"):format(client:id(), tostring(problem)))
+            dpm.log("error", ("client %d: its command has failed: %s"):format(client:id(), errors.text(problem)))
         end
         results.end_answer(client, problem)
     end)
+    -- The command behind one without an answer would not wait for it: clients could have tasks without number.
+    if sessions.silent[cmd:command()] and not task:is_over() then
+        client:pause()
+        tasks.spawn(function()
+            task:wait()
+            if not client:close_reason() then
+                client:resume()
+            end
+        end)
+    end
 end
 
 local function statistics(client)
@@ -103,7 +113,8 @@ local function answer_query(service, session, cmd)
         results.send_resultset(session.client, result)
         return true
     end
-    local database = sql:match("^[Uu][Ss][Ee]%s+`?([^`]+)`?$")
+    local name = sql:match("^[Uu][Ss][Ee]%s+(%S.*)$")
+    local database = name and (name:match("^`([^`]+)`$") or name:match("^[^`]+$"))
     if database then
         use_database(service, session, database)
         return true
@@ -143,17 +154,29 @@ function services.accept_clients(listener, options)
     }, { __index = options })
     local by_client = {} -- client id -> its session
 
-    -- Called again when a client has changed its user.
-    local function new_client(client, auth, ok)
-        local known = by_client[client:id()]
-        local session, database = known or new_session(service, client), auth:databasename()
-        session.auth, session.user, session.database = auth, auth:user(), database ~= "" and database or nil
+    local function admit(client, session)
         local refusal = service.new_client and service.new_client(client, session)
         if not refusal and session.database and service.use_database then
             refusal = service.use_database(session.database, client, session)
         end
-        if refusal then
+        return refusal
+    end
+
+    -- Called again when a client has changed its user. Then one that is not admitted must not go on as the one
+    -- that it was refused to be.
+    local function new_client(client, auth, ok)
+        local known = by_client[client:id()]
+        local session, database = known or new_session(service, client), auth:databasename()
+        session.auth, session.user, session.database = auth, auth:user(), database ~= "" and database or nil
+        local decided, refusal = pcall(admit, client, session)
+        if refusal or not decided then
+            if not decided and not errors.is_error(refusal) then
+                dpm.log("error", ("client %d: new_client has failed: %s"):format(client:id(), errors.text(refusal)))
+            end
             results.end_answer(client, refusal)
+            if known then
+                dpm.close(client)
+            end
             return dpm.DPM_NOPROXY
         end
         by_client[client:id()] = session

@@ -51,20 +51,49 @@ function session_state.scope(session, version, comment)
     return { variables = variables, functions = functions }
 end
 
--- LIKE's pattern as Lua's, for a text in small letters.
-function session_state.like_pattern(like)
-    local escaped = like:lower():gsub("\\([_%%])", "%1"):gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", function(c)
-        return c == "%" and ".*" or "%" .. c
-    end)
-    return "^" .. escaped:gsub("_", ".") .. "$"
+-- The texts of clients are as long and as odd as they like, so that nothing here may take more time than in
+-- proportion to their length: Lua's patterns do if two repetitions can share the same characters, or if one
+-- that is looked for at every place runs to the end of the text.
+
+-- Whether a text is LIKE a pattern, in any case; without a pattern it is. What the last % stands for grows until
+-- the rest fits.
+function session_state.like(text, pattern)
+    if not pattern then
+        return true
+    end
+    text, pattern = text:lower(), pattern:lower()
+    local at, place, retry_at, retry_place = 1, 1, nil, nil
+    while at <= #text do
+        local wanted, behind = pattern:sub(place, place), place + 1
+        local escaped = wanted == "\\" and behind <= #pattern
+        if escaped then
+            wanted, behind = pattern:sub(behind, behind), behind + 1
+        end
+        if wanted == "%" and not escaped then
+            place, retry_at, retry_place = behind, at, behind
+        elseif wanted == text:sub(at, at) or wanted == "_" and not escaped then
+            at, place = at + 1, behind
+        elseif retry_at then
+            retry_at = retry_at + 1
+            at, place = retry_at, retry_place
+        else
+            return false
+        end
+    end
+    return pattern:find("^%%*$", place) ~= nil
+end
+
+-- What stands in quotes behind the LIKE at the end of a query.
+local function like_of(sql)
+    local _, quote = sql:find("[Ll][Ii][Kk][Ee]%s+['\"]")
+    return quote and sql:sub(quote + 1):match("^(.*)['\"]%s*$")
 end
 
 -- The result of SHOW VARIABLES, SHOW STATUS and their like, of those names that `sql` asks for with LIKE.
 function session_state.name_value_result(values, sql)
-    local like, rows = sql:match("[Ll][Ii][Kk][Ee]%s+['\"](.-)['\"]%s*$"), {}
-    local pattern = like and session_state.like_pattern(like) or ""
+    local like, rows = like_of(sql), {}
     for name, value in pairs(values) do
-        if name:lower():find(pattern) then
+        if session_state.like(name, like) then
             rows[#rows + 1] = { name, tostring(value) }
         end
     end
@@ -84,15 +113,24 @@ local function succeed()
     return {}
 end
 
-local function no_warnings()
-    return { fields = { "Level", "Code", "Message" }, rows = {} }
+-- What the last command warned of: scope.warnings, an array of { level, code, message }.
+local function show_warnings(levels)
+    return function(_, scope)
+        local rows = {}
+        for _, warning in ipairs(scope.warnings or {}) do
+            if levels[warning[1]] then
+                rows[#rows + 1] = warning
+            end
+        end
+        return { fields = { "Level", "Code", "Message" }, rows = rows }
+    end
 end
 
 -- The first pattern that matches the query, as simplify() leaves it, has it.
 local answers = {
     { "^SHOW%s+VARIABLES%f[%W]", show_variables },
-    { "^SHOW%s+WARNINGS%f[%W]", no_warnings },
-    { "^SHOW%s+ERRORS%f[%W]", no_warnings },
+    { "^SHOW%s+WARNINGS%f[%W]", show_warnings { Warning = true, Error = true, Note = true } },
+    { "^SHOW%s+ERRORS%f[%W]", show_warnings { Error = true } },
     -- Clients set their character set, autocommit and the like before they do anything else, and
     -- some end a transaction in any case.
     { "^SET%s", succeed },
@@ -109,7 +147,25 @@ local answers = {
 -- Without the comment that says who asks, with which some clients and frameworks begin, and without the
 -- semicolon.
 function session_state.trim(sql)
-    return sql:gsub("^%s*/%*[^!].-%*/", ""):match("^%s*(.-)[%s;]*$")
+    sql = sql:gsub("^%s*/%*[^!].-%*/", "")
+    local _, last = sql:find("^.*[^%s;]")
+    return last and sql:sub(sql:find("%S"), last) or ""
+end
+
+-- The comments that only some servers obey, opened.
+local function open_comments(sql)
+    local parts, at = {}, 1
+    while true do
+        local from = sql:find("/*!", at, true)
+        local to = from and sql:find("*/", from + 3, true)
+        if not to then
+            parts[#parts + 1] = sql:sub(at)
+            return table.concat(parts)
+        end
+        parts[#parts + 1] = sql:sub(at, from - 1)
+        parts[#parts + 1] = sql:sub(from + 3, to - 1):match("^%d*(.*)$")
+        at = to + 2
+    end
 end
 
 -- Session or global, the answer is the same.
@@ -117,8 +173,7 @@ local scopes = { SESSION = true, LOCAL = true, GLOBAL = true }
 
 -- In capitals, with the comments opened that only some servers obey, as in SHOW /*!50002 GLOBAL */ STATUS.
 function session_state.simplify(sql)
-    local simple = sql:upper():gsub("/%*!%d*(.-)%*/", "%1")
-    return (simple:gsub("^(SHOW%s+)(%a+)%s+", function(show, word)
+    return (open_comments(sql:upper()):gsub("^(SHOW%s+)(%a+)%s+", function(show, word)
         return scopes[word] and show or nil
     end))
 end

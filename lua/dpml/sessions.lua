@@ -18,7 +18,7 @@ function sessions.start(session, handler)
     tasks.spawn(function()
         local ok, problem = pcall(handler, session)
         if not ok and not errors.is_error(problem) then
-            dpm.log("error", ("client %d: its handler has failed: %s"):format(client:id(), tostring(problem)))
+            dpm.log("error", ("client %d: its handler has failed: %s"):format(client:id(), errors.text(problem)))
         end
         if client:close_reason() then
             return
@@ -40,13 +40,16 @@ end
 
 -- Commands that expect no answer: others may come before the handler has taken them.
 local silent = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
+sessions.silent = silent
 local MANY = 64 -- of these; then the client is not read from until the handler has taken them
+local MUCH = 1024 * 1024 -- bytes of theirs; then likewise
 
 -- A command has come. The one behind a command with an answer is not read before that.
 function sessions.deliver(session, cmd)
     local queue = session.queue
     queue[#queue + 1] = cmd
-    if #queue == MANY then
+    session.queued = (queue[2] and session.queued or 0) + (silent[cmd:command()] and #cmd:argument() or 0)
+    if not session.paused and (#queue >= MANY or session.queued > MUCH) then
         session.paused = true
         session.client:pause()
     end
@@ -119,22 +122,39 @@ function Session:send_resultset(result)
     results.send_resultset(self.client, result)
 end
 
+local drained = {} -- server id -> what is called when the rest of an answer has been discarded
+local watched = {} -- server id -> true once its end is ours to hear of
+
+local function tell_drained(server_id)
+    local tell = drained[server_id]
+    drained[server_id] = nil
+    if tell then
+        tell()
+    end
+end
+
 -- Calls done(true) once a server whose client has left in the middle of an answer has come to its end:
 -- until then that is discarded.
 local function when_drained(server, done)
-    local package, told = server:package_register(), false
+    local id, package = server:id(), server:package_register()
+    drained[id] = function()
+        server:package_register(package)
+        done(true)
+    end
     local function tell()
-        if not told then
-            told = true
-            server:package_register(package)
-            done(true)
-        end
+        tell_drained(id)
     end
     local draining = dpm.new_callback()
     draining:register(dpm.MYS_WAIT_CMD, tell)
     draining:register(dpm.MYS_RECV_ERR, tell)
     server:package_register(draining)
-    server:on_close(tell)
+    if not watched[id] then
+        watched[id] = true
+        server:on_close(function()
+            watched[id] = nil
+            tell_drained(id)
+        end)
+    end
 end
 
 -- Has the database `db` (dpml.connect) answer a command, past Lua, and returns when it has. Connect it

@@ -47,9 +47,9 @@ local function row_of(shape, findings, full)
 end
 
 local function plans_result(explain, findings, full, like)
-    local pattern, rows = like and session_state.like_pattern(like), {}
+    local rows = {}
     for _, shape in ipairs(explain:shapes_seen()) do
-        if not pattern or shape.query:lower():find(pattern) then
+        if session_state.like(shape.query, like) then
             rows[#rows + 1] = row_of(shape, findings, full)
         end
     end

@@ -30,13 +30,22 @@ local function settle(task, ok, ...)
         task.state, task.err = "failed", (...)
         if not waiters and not task.cancelled then
             dpm.log("error", ("a task has failed, and nobody waits for it: %s\n%s"):format(
-                tostring(task.err), debug.traceback(task.coroutine)))
+                errors.text(task.err), debug.traceback(task.coroutine)))
         end
     end
     task.coroutine = nil
     for _, tell in ipairs(waiters or {}) do
         tell()
     end
+    for _, leave in pairs(task.at_end or {}) do
+        leave()
+    end
+end
+
+-- Has leave() called when the task ends, by whoever has a `key` of its own for it; nil takes that back.
+function tasks.at_end(task, key, leave)
+    task.at_end = task.at_end or {}
+    task.at_end[key] = leave
 end
 
 local function after_step(task, ok, ...)
@@ -74,8 +83,8 @@ local function make_ready(task)
         first = first + 1
         if next_task.state == "ready" then -- and not cancelled before it began
             local ok, problem = pcall(step, next_task)
-            if not ok then -- an error that cannot be shown, say; the others have their turn all the same
-                dpm.log("error", "a task has ended badly: " .. tostring(problem))
+            if not ok then -- the others have their turn all the same
+                dpm.log("error", "a task has ended badly: " .. errors.text(problem))
             end
         end
     end
@@ -96,14 +105,18 @@ function tasks.spawn(fn, ...)
     return task
 end
 
--- Whether this is called by a task.
+-- Whether this is called by a task that can wait here. In a callback that fires while the task calls something,
+-- or in a function that it has handed to string.gsub or table.sort, it cannot.
 function tasks.in_task()
-    return running ~= nil and coroutine.running() == running.coroutine
+    return running ~= nil and coroutine.running() == running.coroutine and coroutine.isyieldable()
 end
 
 -- The task that calls this.
 function tasks.current(what)
     if not tasks.in_task() then
+        if running ~= nil and coroutine.running() == running.coroutine then
+            checks.fail(what, "it waits, and cannot do so in a callback, nor in what string.gsub and their like call")
+        end
         checks.fail(what, "it waits, and so must be called inside of dpml.spawn")
     end
     return running
@@ -135,7 +148,7 @@ function tasks.await(what, start)
             state = "over"
             local ok, problem = pcall(give_up or tostring, err)
             if not ok then
-                dpm.log("error", what .. " could not be given up: " .. tostring(problem))
+                dpm.log("error", what .. " could not be given up: " .. errors.text(problem))
             end
             wake(task, false, err)
         end
@@ -263,17 +276,24 @@ end
 -- `timeout`, in milliseconds, may stand beside them.
 function tasks.wait_all(list)
     checks.argument("dpml.wait_all", "list", list, "a table")
-    for key, item in pairs(list) do
+    for key in pairs(list) do
         if key == "timeout" then
-            checks.argument("dpml.wait_all", "timeout", item, "a number")
+            checks.argument("dpml.wait_all", "timeout", list.timeout, "a number")
         elseif type(key) ~= "number" then
             checks.fail("dpml.wait_all", ("there is no option %s, only timeout"):format(tostring(key)))
-        elseif type(item) ~= "function" and getmetatable(item) ~= Task then
-            checks.fail("dpml.wait_all", ("%s: expected a function or a task, got %s"):format(key, type(item)))
+        end
+    end
+    local count = table.maxn(list)
+    for i = 1, count do
+        local item = list[i]
+        if type(item) ~= "function" and getmetatable(item) ~= Task then
+            checks.fail("dpml.wait_all", ("%d: expected a function or a task, got %s"):format(i, type(item)))
+        elseif item == running then
+            checks.fail("dpml.wait_all", "a task cannot wait for its own end")
         end
     end
     tasks.current("dpml.wait_all")
-    local values, left, group = { n = #list }, #list, {}
+    local values, left, group = { n = count }, count, {}
     if left == 0 then
         return
     end

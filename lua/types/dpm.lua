@@ -240,6 +240,10 @@ function Connection:pause() end
 ---Reads on.
 function Connection:resume() end
 
+---Has a server's rows collected, past Lua.
+---@param rowset dpm.Rowset?
+function Connection:collect_rows(rowset) end
+
 ---Whether its prepared statements are remembered.
 ---@overload fun(self): boolean
 ---@param on boolean
@@ -585,6 +589,44 @@ function Rset:parse_row_table(row, null) end
 ---@param value boolean
 function Rset:binary(value) end
 
+-- Rowset -------------------------------------------------------------------------------------------
+
+---Many rows in one piece.
+---@class dpm.Rowset
+local Rowset = {}
+
+---How many rows.
+---@return integer
+function Rowset:count() end
+
+---How many bytes.
+---@return integer
+function Rowset:bytes() end
+
+---How many rows did not fit.
+---@return integer
+function Rowset:cut() end
+
+---The values of the n-th row, and how many.
+---@param n integer
+---@param null any
+---@return table?, integer?
+function Rowset:row(n, null) end
+
+---Sends rows to a client whose answer `rset` began. Returns how many.
+---@param conn dpm.Connection
+---@param rset dpm.Rset
+---@param options { prefix: table?, columns: integer[]?, from: integer?, count: integer? }?
+---@return integer
+function Rowset:wire(conn, rset, options) end
+
+---Another with the same limits, which shares the total.
+---@return dpm.Rowset
+function Rowset:sibling() end
+
+---Gives all rows up.
+function Rowset:clear() end
+
 -- Row ----------------------------------------------------------------------------------------------
 
 ---A row: its resultset packs and parses it.
@@ -885,6 +927,10 @@ function M.new_rset_pkt() end
 
 ---@return dpm.Row
 function M.new_row_pkt() end
+
+---@param limits { rows: integer?, bytes: integer?, total: integer? }?
+---@return dpm.Rowset
+function M.new_rowset(limits) end
 
 ---@return dpm.Prepared
 function M.new_prepared_pkt() end

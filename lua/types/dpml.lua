@@ -18,6 +18,7 @@ dpml = dpml
 ---@field new_client (fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): any)?
 ---@field logged_in (fun(auth: dpm.Auth, client_id: integer, client: dpm.Connection): any)?
 ---@field new_command (fun(cmd: dpm.Cmd, client_id: integer, client: dpm.Connection): (dpm.Verdict|dpm.Cmd))?
+---@field new_statement (fun(prepared: dpm.Prepared, client_id: integer, client: dpm.Connection): ...)?
 ---@field new_result (fun(rset: dpm.Rset, client_id: integer, client: dpm.Connection): ...)?
 ---@field new_field (fun(field: dpm.Field, client_id: integer, client: dpm.Connection): ...)?
 ---@field new_row (fun(row: dpm.Row, client_id: integer, client: dpm.Connection, rset: dpm.Rset): ...)?
@@ -27,8 +28,12 @@ dpml = dpml
 ---@field closing (fun(client_id: integer, client: dpm.Connection): any)?
 ---@field selftest (fun(): boolean?, string?)?
 
----A table of callbacks, a function that makes one for each client, or an object that does.
----@alias dpml.Plugin dpml.Callbacks|dpml.AutoExplain|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
+---An object that makes a table of callbacks for each client.
+---@class dpml.PluginObject
+---@field for_client fun(self: any, client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?
+
+---A table of callbacks, or a function or an object that makes one for each client.
+---@alias dpml.Plugin dpml.Callbacks|dpml.PluginObject|(fun(client: dpm.Connection, server: dpm.Connection, auth: dpm.Auth?): dpml.Callbacks?)
 
 ---One plug-in of several: each sees commands and results in the order of the list.
 ---@param plugins dpml.Plugin[]
@@ -94,7 +99,7 @@ function M.reloadable(path, interval) end
 ---@field last_seen number
 ---@field plan dpml.Plan?
 
----@class dpml.AutoExplain
+---@class dpml.AutoExplain: dpml.PluginObject
 local AutoExplain = {}
 
 ---Answers SHOW PLANS and its like on `listener`.
@@ -124,6 +129,55 @@ function AutoExplain:for_client(client, server) end
 ---@return dpml.AutoExplain
 function M.autoexplain(options) end
 
+---@class dpml.MaskOptions
+---@field columns string[]
+
+---A plug-in that hides the values of columns, { "table.column", … }, whatever a query calls them.
+---@param options dpml.MaskOptions
+---@return dpml.Plugin
+function M.mask(options) end
+
+---@class dpml.FirewallOptions
+---@field file string
+---@field learn boolean?
+---@field max_entries integer?
+---@field on_refused (fun(what: string, client_id: integer, client: dpm.Connection): any)?
+
+---A plug-in that lets through what its file has, and nothing else; while it learns, all, which it adds to the file.
+---@param options dpml.FirewallOptions
+---@return dpml.Plugin
+function M.firewall(options) end
+
+---@class dpml.SlowlogOptions
+---@field threshold number?
+---@field max_digests integer?
+---@field report (fun(digest: string, milliseconds: number, client_id: integer): any)?
+
+---@class dpml.Slowlog: dpml.PluginObject
+local Slowlog = {}
+
+---How often each digest came, and how long it took, as send_resultset takes it.
+---@return dpml.Result
+function Slowlog:digests() end
+
+---@param client dpm.Connection
+---@param server dpm.Connection
+---@return dpml.Callbacks
+function Slowlog:for_client(client, server) end
+
+---A plug-in that tells what takes `threshold` milliseconds, and counts everything by digest.
+---@param options dpml.SlowlogOptions?
+---@return dpml.Slowlog
+function M.slowlog(options) end
+
+---@class dpml.CoalesceOptions: dpml.ConnectOptions
+---@field max_bytes number?
+
+---A handler for accept_clients with all_commands, which sends identical SELECTs of the same time once.
+---@param options dpml.CoalesceOptions
+---@return fun(session: dpml.Session)
+function M.coalesce(options) end
+
 -- Listeners ----------------------------------------------------------------------------------------
 
 ---{ host, port } or { socket path }; options of dpm.connect can stand beside them.
@@ -139,6 +193,31 @@ function M.passthrough_new_clients(listener, plugin, backends) end
 
 ---Who may log in: credentials by users' names, or a function that finds one.
 ---@alias dpml.Users table<string, dpm.Credential>|(fun(user: string, client: dpm.Connection): dpm.Credential?, dpm.Credential?)
+
+---A server of the multiplexer's fleet.
+---@class dpml.FleetServer
+---@field host string?
+---@field port integer?
+---@field path string?
+---@field user string?
+---@field pass string?
+---@field db string?
+---@field name string?
+---@field group string|string[]?
+---@field tls any
+
+---@class dpml.MultiplexOptions
+---@field users dpml.Users?
+---@field authenticate (fun(user: string, client: dpm.Connection): dpm.Credential?, dpm.Credential?)?
+---@field fleet string|dpml.FleetServer[]?
+---@field allow_writes boolean?
+---@field limits table<string, number>?
+
+---Serves the query multiplexer: doc/MULTIPLEXER.md.
+---@param listener dpm.Connection
+---@param options dpml.MultiplexOptions
+---@return table
+function M.multiplex(listener, options) end
 
 ---@class dpml.AcceptOptions
 ---@field users dpml.Users?
@@ -392,6 +471,13 @@ function Database:query(sql, params, options) end
 ---@param options dpml.QueryOptions?
 ---@return fun(): dpml.Row?
 function Database:each(sql, params, options) end
+
+---Runs `sql` and has its rows collected in `rowset`, past Lua.
+---@param sql string
+---@param rowset dpm.Rowset
+---@param options { timeout: number? }?
+---@return dpml.QueryResult
+function Database:collect(sql, rowset, options) end
 
 ---@param sql string
 ---@param options dpml.QueryOptions?

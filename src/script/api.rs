@@ -15,6 +15,7 @@ use super::login;
 use super::login_object::LoginObject;
 use super::object::{Packet, PacketObject, StatsPacket};
 use super::options;
+use super::rowset;
 use super::rset::Rset;
 use super::runtime::Runtime;
 use super::send;
@@ -143,6 +144,7 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
         };
         userdata(runtime.fast().row(lua, kind, &[])?)
     })?;
+    functions.add("dpm.new_rowset", |lua, _, args| rowset::create(lua, args))?;
     functions.add("dpm.new_callback", |lua, _, _| {
         userdata(CallbackObject::create(lua)?)
     })?;

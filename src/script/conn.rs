@@ -9,6 +9,7 @@ use super::callbacks::{CallbackObject, Callbacks, state_argument};
 use super::error::Answer;
 use super::function::{Args, Methods, Raiser, nothing, number, one, string};
 use super::registry::Package;
+use super::rowset::RowsetObject;
 use super::runtime::Runtime;
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
 
@@ -61,6 +62,7 @@ impl UserData for ConnObject {
             super::statements::add_methods(&methods, &runtime)?;
             super::answers::add_methods(&methods, &runtime)?;
             add_callbacks(&methods, &runtime)?;
+            add_rows(&methods, &runtime)?;
             add_flow(&methods, &runtime)?;
             Ok(methods.table)
         });
@@ -227,6 +229,22 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
             let (id, reason) = (conn.id().serial(), conn.info.reason());
             return Err(args.error(format!("connection {id} is closed ({reason})")));
         }
+        nothing()
+    })
+}
+
+fn add_rows(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
+    let rt = runtime.clone();
+    methods.add::<ConnObject>("collect_rows", move |_, conn, args| {
+        let rows = match args.get(0) {
+            Value::Nil => None,
+            _ => {
+                let rows = |rowset: &RowsetObject| rowset.0.clone();
+                Some(args.object(0, "", "a rowset or nil", rows)?)
+            }
+        };
+        rt.entry(conn.id(), |entry| entry.collecting = rows);
+        rt.rearm(conn.id());
         nothing()
     })
 }

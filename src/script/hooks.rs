@@ -167,6 +167,18 @@ fn fire(
     packet: Option<Incoming<'_>>,
 ) -> Result<Verdict, Problem> {
     let id = conn.id;
+    if let Some(packet) = packet
+        && let PacketKind::TextRow | PacketKind::BinaryRow = packet.kind
+        && let Some(rows) = runtime
+            .entry(id, |entry| entry.collecting.clone())
+            .flatten()
+    {
+        if packet.kind == PacketKind::BinaryRow {
+            return Err("rows of the binary protocol cannot be collected".into());
+        }
+        rows.push(packet.payload);
+        return Ok(Verdict::Hold);
+    }
     let callbacks = runtime.watching(id, event);
     let Some(packet) = packet else {
         let Some(callbacks) = callbacks else {

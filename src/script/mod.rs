@@ -51,6 +51,7 @@ mod packets;
 mod param;
 mod registry;
 mod row;
+mod rowset;
 mod rset;
 mod runtime;
 mod send;

@@ -6,6 +6,7 @@ use mlua::{AnyUserData, Function};
 
 use super::answers::{self, Answers};
 use super::callbacks::Callbacks;
+use super::rowset::Rows;
 use super::rset::Arrived;
 use super::statements::{self, Preparing, Statements};
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
@@ -45,6 +46,8 @@ pub struct Entry {
     pub answers_told: bool,
     /// The statement whose definitions are on their way.
     pub preparing: Option<Preparing>,
+    /// Where its rows go, instead of to a callback.
+    pub collecting: Option<Rc<Rows>>,
 }
 
 impl Entry {
@@ -73,6 +76,9 @@ impl Entry {
         let set = self.active().map_or(EventSet::NONE, Callbacks::set);
         let mut wanted = set.with(statements::wanted(self.info.kind, self.statements_tracked));
         wanted = wanted.with(answers::wanted(self.info.kind, self.answers_told));
+        if self.collecting.is_some() {
+            wanted = wanted.with(Event::ServerSendingRows.set());
+        }
         if set.has(Event::ServerSentResultset) {
             // Its columns too, so that the resultset knows them when rows are to be decoded.
             wanted = wanted.with(Event::ServerSendingFields.set());
@@ -109,6 +115,7 @@ impl Registry {
             preparing: None,
             answers: None,
             answers_told: false,
+            collecting: None,
         })
     }
 

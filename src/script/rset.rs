@@ -16,6 +16,7 @@ use super::function::{Args, Methods, Raiser, nothing, one};
 use super::known::Known;
 use super::object::Packet;
 use super::row;
+use crate::wire::binary_row::BinaryColumn;
 
 use crate::wire::{Column, ResultsetHeader};
 
@@ -98,6 +99,16 @@ impl Rset {
     /// Rows are packed for an answer in this encoding from now on.
     pub fn set_binary(&self, binary: bool) {
         self.binary.set(Some(binary));
+    }
+
+    /// Whether rows are packed for the binary protocol.
+    pub fn is_binary(&self) -> bool {
+        self.binary.get().unwrap_or(false)
+    }
+
+    /// What rows that are packed depend on of its columns.
+    pub fn binary_columns(&self) -> Vec<BinaryColumn> {
+        self.columns_for(true, |column| column.into())
     }
 
     fn field_count(&self) -> u64 {

@@ -14,9 +14,20 @@ const MAX_LENGTH: usize = 4096;
 struct Options {
     mode: Mode,
     max_length: usize,
+    /// The one kind of tokens that is wanted.
+    kind: Option<String>,
+    /// The most tokens that are wanted.
+    limit: usize,
 }
 
 const MODES: &[&str] = &["no_backslash_escapes", "ansi_quotes", "charset"];
+const TOKENS: &[&str] = &[
+    "no_backslash_escapes",
+    "ansi_quotes",
+    "charset",
+    "kind",
+    "limit",
+];
 const DIGEST: &[&str] = &[
     "no_backslash_escapes",
     "ansi_quotes",
@@ -28,6 +39,8 @@ fn options(args: &Args, known: &[&str]) -> Result<Options, ScriptError> {
     let mut options = Options {
         mode: Mode::default(),
         max_length: MAX_LENGTH,
+        kind: None,
+        limit: usize::MAX,
     };
     if matches!(args.get(1), Value::Nil) {
         return Ok(options);
@@ -61,10 +74,17 @@ fn options(args: &Args, known: &[&str]) -> Result<Options, ScriptError> {
                 let wanted = "the name of a character set, such as \"utf8mb4\"";
                 options.mode.plain_charset = is_plain.ok_or_else(|| wrong(wanted))?;
             }
-            _ => {
-                let length = to_integer(&value, 1 << 30).filter(|length| *length > 0);
-                let wanted = "an integer from 1 to 1073741824";
-                options.max_length = length.ok_or_else(|| wrong(wanted))? as usize;
+            "kind" => {
+                let kind = value.as_string().map(|kind| kind.to_string_lossy());
+                options.kind = Some(kind.ok_or_else(|| wrong("the name of a kind of token"))?);
+            }
+            number => {
+                let count = to_integer(&value, 1 << 30).filter(|count| *count > 0);
+                let count = count.ok_or_else(|| wrong("an integer from 1 to 1073741824"))? as usize;
+                match number {
+                    "limit" => options.limit = count,
+                    _ => options.max_length = count,
+                }
             }
         }
     }
@@ -83,14 +103,23 @@ fn place(at: usize) -> Value {
 /// An array of tokens.
 pub fn tokenize(lua: &Lua, args: &Args) -> Answer {
     let sql = args.string(0, "sql")?.as_bytes();
-    let options = options(args, MODES)?;
+    let options = options(args, TOKENS)?;
     let names = ["kind", "text", "from", "to", "unterminated"];
     let [kind, text, from, to, unterminated] = names.map(|name| lua.create_string(name));
     let (kind, text, from, to, unterminated) = (kind?, text?, from?, to?, unterminated?);
     let result = lua.create_table()?;
     let mut tokens = Tokens::new(&sql, options.mode);
     let mut opener = None;
+    let mut left = options.limit;
     while let Some(token) = tokens.next() {
+        let wanted = options.kind.as_deref();
+        if wanted.is_some_and(|kind| kind != token.kind.name()) {
+            continue;
+        }
+        if left == 0 {
+            break;
+        }
+        left -= 1;
         let entry = lua.create_table_with_capacity(0, 4)?;
         entry.raw_set(&kind, token.kind.name())?;
         entry.raw_set(&text, lua.create_string(&sql[token.from..token.to])?)?;

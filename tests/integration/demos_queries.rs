@@ -316,6 +316,32 @@ both! {
     }
 }
 
+/// What is executed with many values at once is masked as what else it prepares.
+#[test]
+fn mask_of_what_bulk_executes_return() {
+    let server = support::mariadb();
+    let base = customers(server);
+    let dpm = Launch::demo("mask", server).start();
+    let mut wire = Wire::login_extended(dpm.listening(), MODERN, caps::extended::BULK);
+    wire.exchange(com::INIT_DB, base.as_bytes());
+    let id = wire.prepare("INSERT INTO customers (id, email) VALUES (?, 'zed@example.com') RETURNING id, LOWER(email)");
+    assert_eq!(wire.rows("SELECT LOWER('Nothing')"), [["nothing"]]);
+    let rows = [
+        &id.to_le_bytes()[..],
+        &[128, 0, 0xFD, 0, 0, 1, b'7', 0, 1, b'8'],
+    ]
+    .concat();
+    let answer = wire.exchange(com::STMT_BULK_EXECUTE, &rows).concat();
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.contains("***") && !text.contains("zed@"), "{text}");
+    assert_eq!(
+        server.sql(&format!(
+            "SELECT COUNT(*) FROM {base}.customers WHERE id IN (7, 8)"
+        )),
+        "2\n"
+    );
+}
+
 both! {
     fn chain(server) {
         let base = customers(server);
@@ -328,6 +354,7 @@ both! {
         assert!(matches!(wire.query(&format!("USE {base}")), Answer::Ok(_)));
         let many = "SELECT a.id, a.email FROM customers a, customers b, customers c, customers d, customers e, customers f, customers g";
         wire.rows(many);
+        wire.prepare("SELECT id, UPPER(email) FROM customers WHERE id = ?");
         drop(wire);
         drop(learning);
         let dpm = Launch::demo("chain", server).arg(&path).start();
@@ -342,7 +369,14 @@ both! {
             let rows = wire.rows(many);
             assert_eq!(rows.len(), 100, "of 128");
             assert!(rows.iter().all(|row| row[1] == "***"));
-            assert!(wire.rows("SHOW DIGESTS").iter().any(|row| row[0] == "SELECT SLEEP(?)"));
+            // A statement that is prepared is each link's to see.
+            let id = wire.prepare("SELECT id, UPPER(email) FROM customers WHERE id = ?");
+            let answer = wire.exchange(com::STMT_EXECUTE, &execute_argument(id, 1, &[Some(b"1")])).concat();
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            assert!(text.contains("***") && !text.contains("EXAMPLE"), "{text}");
+            let digests = wire.rows("SHOW DIGESTS");
+            assert!(digests.iter().any(|row| row[0] == "SELECT SLEEP(?)"));
+            assert!(digests.iter().any(|row| row[0].contains("UPPER")), "{digests:?}");
         }
         dpm.line(" s: SELECT SLEEP(?)");
         dpm.line("refused: ");

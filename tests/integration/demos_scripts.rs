@@ -329,14 +329,8 @@ fn demos_have_headers_and_are_short_and_named() {
             header[2].starts_with("-- Look: "),
             "{name}: what to look at"
         );
-        // These have to keep up with sessions, or with statements and what is executed of them.
-        let most = match &*name {
-            "coalesce.lua" | "mask.lua" => 90,
-            "firewall.lua" | "slowlog.lua" => 77,
-            _ => 60,
-        };
         let lines = text.lines().count();
-        assert!((10..=most).contains(&lines), "{name} has {lines} lines");
+        assert!((10..=60).contains(&lines), "{name} has {lines} lines");
         assert!(
             text.lines().all(|line| line.len() <= 125),
             "{name}: a long line"

@@ -32,7 +32,7 @@ show("dpm", dpm)
 show("dpml", dpml)
 local listener = dpm.listener("127.0.0.1", 0)
 local handshake = dpm.new_handshake_pkt()
-local objects = { listener, dpm.new_callback(), dpm.new_timer(), dpm.new_login {}, dpm.new_verifier(handshake) }
+local objects = { listener, dpm.new_callback(), dpm.new_timer(), dpm.new_rowset(), dpm.new_login {}, dpm.new_verifier(handshake) }
 for name, fn in pairs(dpm) do
     if name:find("^new_.*_pkt$") then
         objects[#objects + 1] = fn()
@@ -43,6 +43,7 @@ for _, object in ipairs(objects) do
     show_object("dpm." .. (name == "conn" and "Connection" or name:gsub("^.", string.upper)), object)
 end
 
+show_object("dpml.Slowlog", dpml.slowlog())
 dpml.accept_clients(listener, {
     users = { me = { password = "x" } },
     handler = function(session)
@@ -133,6 +134,8 @@ fn the_reference_names_everything() {
             "dpml" => ("DPML.md", &dpml, format!("dpml.{name}")),
             "dpml.AutoExplain" => ("DPML.md", &dpml, format!("explain:{name}")),
             "dpml.Database" => ("DPML.md", &dpml, format!("db:{name}")),
+            "dpml.Slowlog" if name == "for_client" => ("DPML.md", &dpml, name), // as of every object
+            "dpml.Slowlog" => ("DPML.md", &dpml, format!("slowlog:{name}")),
             "dpml.Session" => ("DPML.md", &dpml, format!("session:{name}")),
             "dpml.Statement" => ("DPML.md", &dpml, format!("statement:{name}")),
             "dpml.Task" => ("DPML.md", &dpml, format!("task:{name}")),
@@ -182,6 +185,9 @@ local function ask(source)
         local ok, err = pcall(ann.query, ann, "Who are you")
         assert(not ok and err.errnum == 1064)
         return "WHO AM I"
+    elseif source:find("dpml.coalesce", 1, true) then
+        assert(ann:query("SELECT 3 AS three").rows[1].three == "3")
+        return "coalesce"
     elseif source:find("session:forward", 1, true) then
         assert(ann:query("hello").rows[1].hello == "ann")
         assert(ann:query("SELECT 2 AS two").rows[1].two == "2")
@@ -251,7 +257,8 @@ both! {
                 .replace(&format!("host = \"{}\", user", server.host()), &format!("host = \"{}\", port = 3306, user", server.host()))
                 .replace("3306", &server.port.to_string())
                 .replace("user = \"app\", pass = \"secret\"", &format!("user = \"{USER}\", pass = \"{PASSWORD}\""))
-                .replace("\"shop\"", &format!("{base:?}"));
+                .replace("\"shop\"", &format!("{base:?}"))
+                .replace("learnt.txt", &folder.join("learnt.txt").display().to_string());
             std::fs::write(folder.join(format!("{}.lua", n + 1)), example).unwrap();
         }
         let dpm = Launch::script(EXAMPLES)
@@ -263,7 +270,7 @@ both! {
             .arg(folder.display())
             .start();
         dpm.line("that is all");
-        for service in ["WHO AM I", "forward", "stream"] {
+        for service in ["WHO AM I", "forward", "stream", "coalesce"] {
             assert!(dpm.wrote(&format!("asked {service}")), "{service}");
         }
     }

@@ -903,6 +903,38 @@ fn wrong_calls_are_told_where_they_are_made() {
             "dpml.chain: plug-ins: expected an array, got table",
         ),
         (
+            "dpml.mask { colums = {} }",
+            "dpml.mask: there is no option colums, only columns",
+        ),
+        (
+            "dpml.mask { columns = 'customers.email' }",
+            "dpml.mask: columns: expected an array, got string",
+        ),
+        (
+            "dpml.mask { columns = { 'customers.email', 'card' } }",
+            "dpml.mask: columns: expected \"table.column\", got \"card\"",
+        ),
+        (
+            "dpml.mask { columns = { 'customers.email', 5 } }",
+            "dpml.mask: columns: number 2: expected a string, got number",
+        ),
+        (
+            "dpml.firewall { learn = true }",
+            "dpml.firewall: file: expected a string, got nil",
+        ),
+        (
+            "dpml.firewall { file = '/no/such/file' }",
+            "dpml.firewall: file: /no/such/file: No such file",
+        ),
+        (
+            "dpml.slowlog { threshold = '1s' }",
+            "dpml.slowlog: threshold: expected a number, got string",
+        ),
+        (
+            "dpml.coalesce { host = 'x', db = 'shop' }",
+            "dpml.coalesce: there is no option db, only allow_cleartext, ",
+        ),
+        (
             "dpml.reloadable()",
             "dpml.reloadable: path: expected a string, got nil",
         ),
@@ -1020,6 +1052,10 @@ fn a_plug_in_that_cannot_be_made_ends_its_client() {
         (
             "function() return 7 end",
             "a plug-in's function: what it returned: expected a table, got number",
+        ),
+        (
+            "function() return dpml.slowlog() end",
+            "a plug-in's function: what it returned: expected callbacks, got an object that makes them",
         ),
         (
             "dpml.chain { {}, function() return { new_comand = print } end }",

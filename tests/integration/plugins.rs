@@ -141,6 +141,142 @@ both! {
     }
 }
 
+both! {
+    /// It is told who has logged in, alone and as a link; and it can be asked something.
+    fn an_object_may_be_a_plugin(server) {
+        let script = format!("
+            local dpml = require 'dpml'
+            local function listen() return dpm.listener('127.0.0.1', 0) end
+            local Counter = {{}}
+            Counter.__index = Counter
+            function Counter:for_client(client, server)
+              assert(client:remote_id() == 0 or client:remote_id() == server:id())
+              return {{
+                logged_in = function(auth, client_id, its_client)
+                  assert(client_id == client:id() and its_client == client)
+                  print(self.name .. ' let in ' .. auth:user())
+                end,
+                new_command = function() self.count = self.count + 1 print(self.name .. ' counts ' .. self:total()) end,
+              }}
+            end
+            function Counter:total() return self.count end
+            local counter = setmetatable({{ name = 'it', count = 0 }}, Counter)
+            local link = setmetatable({{ name = 'link', count = 0 }}, Counter)
+            local both = dpml.chain {{ counter, link }}
+            listeners = {{ listen(), listen(), listen() }}
+            dpml.passthrough_new_clients(listeners[1], counter, {{ arg[1], tonumber(arg[2]) }})
+            dpml.proxy_new_clients(listeners[2], both, {{
+              users = {{ ann = {{ password = 'secret' }} }},
+              backend = {{ host = arg[1], port = tonumber(arg[2]), user = '{USER}', pass = '{PASSWORD}' }},
+            }})
+            print(pcall(dpml.passthrough_new_clients, listeners[3], {{ for_client = 5 }}, {{ 'x' }}))
+            print('ports', listeners[1]:socket_port(), listeners[2]:socket_port())");
+        let dpm = Dpm::start(&script, server);
+        let ports: Vec<u16> =
+            dpm.line("ports\t").split('\t').skip(1).map(|port| port.parse().unwrap()).collect();
+        dpm.line("dpml.passthrough_new_clients: for_client: expected a function, got number");
+        let mut wire = Wire::login_empty(ports[0], MODERN);
+        dpm.line("it let in ");
+        assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+        dpm.line("it counts 1");
+        let refused = connect_as(ports[0], USER, "wrong").unwrap_err().to_string();
+        assert!(refused.contains("1045"), "{refused}");
+        let mut wire = Wire::login_as(ports[1], "ann", "secret", MODERN);
+        assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+        dpm.line("link counts 1");
+        assert_eq!(dpm.lines("it counts ").len(), 2);
+        assert_eq!(dpm.count("let in ann"), 2, "both links are told");
+        assert_eq!(dpm.count(&format!("let in {USER}")), 0);
+        dpm.assert_no_errors();
+    }
+}
+
+/// How many rows a COM_STMT_FETCH brings.
+fn fetch(wire: &mut Wire, id: u32, rows: u32) -> usize {
+    let argument = [id.to_le_bytes(), rows.to_le_bytes()].concat();
+    wire.exchange(com::STMT_FETCH, &argument).len() - 1
+}
+
+/// Prints each row, by its columns' names, and what was prepared.
+const NAMES: &str = "{
+    new_statement = function(prepared, _, client)
+      print('statement ' .. prepared:columns() .. ' ' .. client:my_type())
+    end,
+    new_row = function(row, _, _, rset)
+      local values = {}
+      for name, value in pairs(rset:parse_row_table(row)) do values[#values + 1] = name .. '=' .. value end
+      table.sort(values)
+      print('row ' .. table.concat(values, ' '))
+    end,
+  }";
+
+both! {
+    /// The answer to a fetch has no columns: they are those of the execute that has opened the cursor.
+    fn rows_of_cursors_have_their_own_resultset(server) {
+        let base = server.database();
+        server.sql(&format!(
+            "CREATE TABLE {base}.t (a INT, b VARCHAR(9)); INSERT INTO {base}.t VALUES (1, 'x'), (2, 'y'), (3, 'z')"));
+        for (plugin, shape) in [
+            (NAMES.to_owned(), MODERN),
+            (NAMES.to_owned(), caps::BASE | caps::MULTI),
+            (format!("dpml.chain {{ {{}}, {NAMES}, {{ new_row = function() end }} }}"), MODERN),
+        ] {
+            let dpm = through(&plugin, server);
+            let mut wire = Wire::login_empty(dpm.port(), shape);
+            wire.exchange(com::INIT_DB, base.as_bytes());
+            let numbers = wire.prepare("SELECT a AS n FROM t ORDER BY a");
+            let both = wire.prepare("SELECT b AS text, a FROM t ORDER BY a");
+            wire.exchange(com::STMT_EXECUTE, &execute_argument(numbers, 1, &[]));
+            wire.exchange(com::STMT_EXECUTE, &execute_argument(both, 1, &[]));
+            assert_eq!(fetch(&mut wire, numbers, 1), 1);
+            assert_eq!(fetch(&mut wire, both, 2), 2);
+            assert_eq!(wire.rows("SELECT 7 AS seven"), [["7"]]);
+            assert_eq!(fetch(&mut wire, numbers, 5), 2);
+            // One is closed, and one executed again.
+            wire.exchange(com::STMT_CLOSE, &numbers.to_le_bytes());
+            wire.exchange(com::STMT_EXECUTE, &execute_argument(both, 1, &[]));
+            assert_eq!(fetch(&mut wire, both, 1), 1);
+            let plain = wire.prepare("SELECT a AS p FROM t WHERE a > ?");
+            wire.exchange(com::STMT_EXECUTE, &execute_argument(plain, 0, &[Some(b"2")]));
+            assert_eq!(fetch(&mut wire, both, 5), 2);
+            drop(wire);
+            dpm.wait_until_idle();
+            dpm.assert_no_errors();
+            assert_eq!(dpm.lines("row "), [
+                "n=1", "a=1 text=x", "a=2 text=y", "seven=7", "n=2", "n=3",
+                "a=1 text=x", "p=3", "a=2 text=y", "a=3 text=z",
+            ]);
+            assert_eq!(dpm.lines("statement ").len(), 3);
+        }
+    }
+}
+
+/// Who opens more cursors than are kept gets the rows at once.
+#[test]
+fn cursors_are_kept_within_a_limit() {
+    let server = mariadb();
+    let dpm = through(NAMES, server);
+    let mut wire = Wire::login_empty(dpm.port(), MODERN);
+    let columns = vec!["1"; 4000].join(",");
+    let mut open = |n: usize| -> u32 {
+        let id = wire.prepare(&format!("SELECT {columns} FROM (SELECT {n}) AS one"));
+        wire.exchange(com::STMT_EXECUTE, &execute_argument(id, 1, &[]));
+        id
+    };
+    let opened: Vec<u32> = (0..5).map(&mut open).collect();
+    assert!(dpm.lines("row ").is_empty(), "they wait to be fetched");
+    let last = open(5);
+    dpm.line("row ");
+    wire.command(com::STMT_CLOSE, &opened[0].to_le_bytes());
+    for id in [last, opened[1]] {
+        wire.exchange(com::STMT_EXECUTE, &execute_argument(id, 1, &[]));
+    }
+    assert_eq!(dpm.lines("row ").len(), 1, "there is room again");
+    assert_eq!(fetch(&mut wire, last, 5), 1);
+    eventually("its row", || dpm.lines("row ").len() == 2);
+    dpm.assert_no_errors();
+}
+
 #[test]
 fn what_no_plugin_asks_for_does_not_enter_lua() {
     let dpm = through(

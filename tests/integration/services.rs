@@ -424,7 +424,7 @@ fn prepared_statements_are_queries_with_values() {
         .unwrap();
     assert_eq!(
         query.unwrap(),
-        r"SELECT 1, 'it\'s \\ \n', NULL, '?', `?`, 2.5 /* ? */"
+        r"SELECT 1, 'it''s \\ \n', NULL, '?', `?`, 2.5 /* ? */"
     );
     let row: Option<(i64, f64, String, Option<String>)> = conn.exec_first("numbers", ()).unwrap();
     assert_eq!(row, Some((7, 1.5, "text".into(), None)));

@@ -381,6 +381,11 @@ impl Server {
         let _ = child.wait();
     }
 
+    /// Sends it a signal by name, such as STOP: it is there, and says nothing.
+    pub fn signal(&self, name: &str) {
+        process::signal(&self.child.lock().unwrap(), name);
+    }
+
     /// Waits until the server has ended by itself.
     #[track_caller]
     pub fn wait_for_end(&self) {

@@ -1,0 +1,408 @@
+-- The query multiplexer: one connection to watch a whole fleet.
+--
+-- A client sends a query to many servers at once, and gets their rows as one answer, with the server's name in
+-- front of each. What it can say is in `commands` below, and in HELP.
+
+local checks = require "dpml.checks"
+local dsn = require "dpml.multiplexer.dsn"
+local errors = require "dpml.errors"
+local fleet = require "dpml.multiplexer.fleet"
+local help = require "dpml.multiplexer.help"
+local merge = require "dpml.multiplexer.merge"
+local results = require "dpml.results"
+local rounds = require "dpml.multiplexer.rounds"
+local services = require "dpml.services"
+local session_state = require "dpml.session_state"
+
+local multiplexer = {}
+
+local LONGLONG = dpm.MYSQL_TYPE_LONGLONG
+
+local function not_understood()
+    return errors.new(666, "66666", "Multiplexer does not understand.")
+end
+
+local function number_column(name)
+    return { name = name, type = LONGLONG, charset_number = 63, length = 20 }
+end
+
+-- Statements --------------------------------------------------------------------------------------
+
+-- The text without what is around it: comments in front and behind, semicolons, blanks.
+local function bare(sql)
+    local from, to
+    for _, token in ipairs(dpm.tokenize(sql)) do
+        if token.kind ~= "comment" and token.text ~= ";" then
+            from, to = from or token.from, token.to
+        end
+    end
+    return from and sql:sub(from, to) or ""
+end
+
+-- What is sent to all servers must not change any of them, unless that is allowed here.
+local function check_statement(mux, sql)
+    local kind, info = dpm.statement_kind(sql)
+    if not kind then
+        error(dsn.problem("There is no statement to send"))
+    elseif info.multi > 1 then
+        error(dsn.problem("One statement at a time"))
+    elseif not info.read_only and not mux.allow_writes then
+        error(errors.new(1290, "HY000", ("The multiplexer is running without allow_writes, and it cannot be proven that "
+            .. "this statement (%s) changes nothing"):format(kind)))
+    end
+end
+
+local function seconds(text)
+    local value = tonumber(text)
+    if not value or value < 0 or value > 86400 then
+        error(dsn.problem("timeout: expected seconds from 0 to 86400, got '%s'", text))
+    end
+    return value
+end
+
+local function servers_of(mux, group)
+    local servers, err = mux.fleet:resolve(group)
+    if not servers then
+        error(err)
+    end
+    return servers
+end
+
+-- FETCH ALL … ROUND n: a query does not end so.
+local function split_round(sql)
+    local query, number = sql:match("^(.-)%s+[Rr][Oo][Uu][Nn][Dd]%s+(%d+)$")
+    if query then
+        return query, tonumber(number)
+    end
+    return sql
+end
+
+local function send_round(mux, session, round)
+    rounds.use(round, function()
+        rounds.wait(round)
+        local warnings = rounds.warnings(round)
+        session.scope.warnings = warnings
+        merge.send(session.client, round, #warnings)
+    end)
+end
+
+-- Commands ----------------------------------------------------------------------------------------
+
+-- R6's columns, all of them texts: people know the picture, and scripts cut it up.
+local DB_STATUS = { "DSN", "active", "queue", "disconnects", "retries", "queries" }
+local FULL_DB_STATUS = {
+    "groups", "version", "last_error", "last_error_at", { name = "p50_ms", type = dpm.MYSQL_TYPE_DOUBLE, decimals = 31 },
+    { name = "p95_ms", type = dpm.MYSQL_TYPE_DOUBLE, decimals = 31 }, number_column "in_flight", number_column "bytes",
+}
+
+local function groups_of(mux, label)
+    local names = {}
+    for name, labels in pairs(mux.fleet.groups) do
+        if labels[label] then
+            names[#names + 1] = name
+        end
+    end
+    table.sort(names)
+    return table.concat(names, "+")
+end
+
+local function rounded(milliseconds)
+    return milliseconds and math.floor(milliseconds * 1000 + 0.5) / 1000
+end
+
+local function show_db_status(mux, full, pattern)
+    local fields, rows = { unpack(DB_STATUS) }, {}
+    for _, field in ipairs(full and FULL_DB_STATUS or {}) do
+        fields[#fields + 1] = field
+    end
+    for _, server in ipairs(mux.fleet:all()) do
+        if session_state.like(server.label, pattern) then
+            local row = { server.label, server.active and "1" or "0", #server.queue + server.in_flight,
+                server.disconnects, server.retries, server.queries }
+            if full then
+                row[7], row[8], row[9] = groups_of(mux, server.label), server.version, server.last_error and tostring(server.last_error)
+                row[10] = server.last_error_at and os.date("%Y-%m-%d %H:%M:%S", server.last_error_at)
+                row[11], row[12] = rounded(server:percentile(0.5)), rounded(server:percentile(0.95))
+                row[13], row[14] = server.in_flight, server.bytes
+            end
+            rows[#rows + 1] = row
+        end
+    end
+    for i = 1, #DB_STATUS do
+        fields[i] = { name = fields[i], type = dpm.MYSQL_TYPE_VAR_STRING }
+    end
+    return { fields = fields, rows = rows }
+end
+
+local function show_groups(mux)
+    local rows = {}
+    for name, labels in pairs(mux.fleet.groups) do
+        local list = {}
+        for label in pairs(labels) do
+            list[#list + 1] = label
+        end
+        table.sort(list)
+        rows[#rows + 1] = { name, #list, table.concat(list, ",") }
+    end
+    table.sort(rows, function(a, b) return a[1] < b[1] end)
+    return { fields = { "group", number_column "servers", "members" }, rows = rows }
+end
+
+local function show_polls(mux)
+    local rows = {}
+    for _, poll in ipairs(mux.rounds.order) do
+        local latest = poll.rounds[#poll.rounds]
+        local missing = latest and #rounds.warnings(latest)
+        rows[#rows + 1] = {
+            poll.group, poll.sql, poll.every or dpm.NULL, poll.rounds[1] and poll.rounds[1].of_poll or dpm.NULL,
+            latest and latest.of_poll or dpm.NULL, latest and #latest.answers - latest.left or 0,
+            latest and latest.left or 0, latest and latest.left == 0 and missing or dpm.NULL,
+            latest and os.date("%Y-%m-%d %H:%M:%S", latest.at) or dpm.NULL,
+        }
+    end
+    return {
+        fields = { "group", "query", { name = "every", type = dpm.MYSQL_TYPE_DOUBLE, decimals = 31 },
+            number_column "first_round", number_column "last_round", number_column "answered",
+            number_column "waiting", number_column "missing", "started" },
+        rows = rows,
+    }
+end
+
+-- Each has a pattern, matched regardless of case, and what is done with what it captures.
+local commands = {}
+
+local function command(pattern, fn)
+    commands[#commands + 1] = { pattern = "^" .. pattern .. "$", fn = fn }
+end
+
+command("ADD%s+DB%s+(.+)", function(mux, _, text)
+    local entry, err = dsn.parse(text)
+    local label
+    if entry then
+        label, err = mux.fleet:add(entry)
+    end
+    if not label then
+        error(err)
+    end
+    return { affected_rows = 1 }
+end)
+
+command("REMOVE%s+DB%s+(%S+)", function(mux, _, label)
+    label = label:match("^['\"`](.*)['\"`]$") or label
+    if not mux.fleet:remove(label) then
+        error(dsn.problem("REMOVE DB: there is no server '%s'", label))
+    end
+    return { affected_rows = 1 }
+end)
+
+command("ADD%s+GROUP%s+([^%s,]+)%s+(.+)", function(mux, _, name, list)
+    local labels = {}
+    for label in list:gmatch("[^,%s]+") do
+        labels[#labels + 1] = label
+    end
+    local count, err = mux.fleet:add_group(name, labels)
+    if not count then
+        error(err)
+    end
+    return { affected_rows = count }
+end)
+
+for _, full in ipairs { "", "FULL%s+" } do
+    command("SHOW%s+" .. full .. "DB%s+STATUS", function(mux)
+        return show_db_status(mux, full ~= "")
+    end)
+    command("SHOW%s+" .. full .. "DB%s+STATUS%s+LIKE%s+['\"](.-)['\"]", function(mux, _, pattern)
+        return show_db_status(mux, full ~= "", pattern)
+    end)
+end
+
+command("SHOW%s+GROUPS", show_groups)
+command("SHOW%s+POLLS", show_polls)
+
+command("POLL%s+(%S+)%s+([%d%.]+)%s+EVERY%s+([%d%.]+)%s+(.+)", function(mux, _, group, timeout, every, sql)
+    check_statement(mux, sql)
+    local period = seconds(every)
+    if period < 0.01 then
+        error(dsn.problem("EVERY: expected at least 0.01 seconds"))
+    end
+    local poll, err = mux.rounds:repeat_every(period, group, function(names)
+        return mux.fleet:resolve(names)
+    end, seconds(timeout), sql)
+    if not poll then
+        error(err)
+    end
+    return { affected_rows = #poll.rounds[#poll.rounds].answers }
+end)
+
+command("POLL%s+(%S+)%s+([%d%.]+)%s+(.+)", function(mux, _, group, timeout, sql)
+    check_statement(mux, sql)
+    local round = mux.rounds:start(group, servers_of(mux, group), seconds(timeout), sql)
+    return { affected_rows = #round.answers }
+end)
+
+command("FETCH%s+(%S+)%s+(.+)", function(mux, session, group, sql)
+    local round = mux.rounds:find(group, sql)
+    if not round then
+        local query, number = split_round(sql)
+        if not mux.rounds:poll(group, query) then
+            error(dsn.problem("FETCH: this was not polled, or is forgotten: SHOW POLLS tells what was"))
+        end
+        round = mux.rounds:find(group, query, number)
+        if not round then
+            error(dsn.problem("FETCH: round %d is not kept: SHOW POLLS tells which are", number))
+        end
+    end
+    send_round(mux, session, round)
+end)
+
+command("QUERY%s+(%S+)%s+([%d%.]+)%s+(.+)", function(mux, session, group, timeout, sql)
+    check_statement(mux, sql)
+    local round = mux.rounds:start(group, servers_of(mux, group), seconds(timeout), sql)
+    send_round(mux, session, round)
+end)
+
+command("FORGET%s+ALL", function(mux)
+    local count = #mux.rounds.order
+    while mux.rounds.order[1] do
+        mux.rounds:forget(mux.rounds.order[1])
+    end
+    return { affected_rows = count }
+end)
+
+command("FORGET%s+(%S+)%s+(.+)", function(mux, _, group, sql)
+    local poll = mux.rounds:poll(group, sql)
+    if not poll then
+        error(dsn.problem("FORGET: this was not polled"))
+    end
+    mux.rounds:forget(poll)
+    return { affected_rows = 1 }
+end)
+
+command("HELP", function() return help.answer() end)
+command("HELP%s+(.+)", function(_, _, topic) return help.answer(topic) end)
+
+-- A pattern's words match in any case; its classes (%s) are what they are.
+local function any_case(pattern)
+    return (pattern:gsub("%%?%a", function(letter)
+        return #letter == 1 and ("[%s%s]"):format(letter:upper(), letter:lower()) or letter
+    end))
+end
+
+for _, each in ipairs(commands) do
+    each.pattern = any_case(each.pattern)
+end
+
+-- Runs what a client has said: returns the result, or nothing if it has been sent.
+local function run(mux, session, sql)
+    sql = bare(sql)
+    session.scope.warnings = nil
+    for _, each in ipairs(commands) do
+        local captures = { sql:match(each.pattern) }
+        if captures[1] then
+            return each.fn(mux, session, unpack(captures))
+        end
+    end
+    error(not_understood())
+end
+
+-- The service -------------------------------------------------------------------------------------
+
+local DEFAULT_LIMITS = {
+    server_rows = 1000000, server_bytes = 16 * 1024 * 1024, round_bytes = 128 * 1024 * 1024,
+    memory = 512 * 1024 * 1024, rounds = 3, polls = 100,
+}
+
+local NAME = "dpml.multiplex"
+local OPTIONS = {
+    users = "a table", authenticate = "a function", fleet = "a table or string", allow_writes = "a boolean",
+    limits = "a table",
+}
+local LIMITS = {}
+for name in pairs(DEFAULT_LIMITS) do
+    LIMITS[name] = "a number"
+end
+
+local function limits_of(given)
+    checks.options(NAME, given or {}, LIMITS, "limit")
+    return setmetatable(given or {}, { __index = DEFAULT_LIMITS })
+end
+
+-- What a fleet's file returns, or the table that was given.
+local function read_fleet(source)
+    if type(source) ~= "string" then
+        return source
+    end
+    local chunk, problem = loadfile(source)
+    if not chunk then
+        error(problem, 0)
+    end
+    local list = chunk()
+    if type(list) ~= "table" then
+        error(source .. ": expected a table of servers to be returned, got " .. type(list), 0)
+    end
+    return list
+end
+
+local function load_fleet(mux, source)
+    local ok, list = pcall(read_fleet, source)
+    local problem = not ok and list or mux.fleet:load(list)
+    if not problem and list.users then
+        mux.users = list.users
+    end
+    return problem
+end
+
+local function reload_on_hup(mux, source)
+    local before = dpm.on_signal("HUP")
+    dpm.on_signal("HUP", function()
+        local problem = load_fleet(mux, source)
+        if problem then
+            dpm.log("error", ("%s: the fleet stays as it is: %s"):format(source, tostring(problem)))
+        else
+            dpm.log("info", ("%s: %d servers"):format(source, #mux.fleet.order))
+        end
+        if before then
+            before()
+        end
+    end)
+end
+
+-- Serves the clients of `listener`. `users` or `authenticate` say who may come, as with accept_clients; a
+-- fleet's file may say it, too. `fleet` is a list of servers, { { host =, user =, … }, …, users = { … } }, or the
+-- path of a Lua file that returns one, which is read again on HUP. `allow_writes`: statements that change data
+-- are sent, too. `limits`: server_rows, server_bytes, round_bytes, memory, rounds, polls.
+function multiplexer.serve(listener, options)
+    checks.argument(NAME, "listener", listener, "a listener")
+    checks.options(NAME, options, OPTIONS)
+    local mux = {
+        fleet = fleet.new(), rounds = rounds.new(limits_of(options.limits)), allow_writes = options.allow_writes,
+        users = options.users,
+    }
+    if options.fleet then
+        local problem = load_fleet(mux, options.fleet)
+        if problem then
+            checks.fail(NAME, "fleet: " .. tostring(problem))
+        end
+        if type(options.fleet) == "string" then
+            reload_on_hup(mux, options.fleet)
+        end
+    end
+    if not mux.users and not options.authenticate then
+        checks.fail(NAME, "who may log in? One of users and authenticate must be given")
+    end
+    services.accept_clients(listener, {
+        authenticate = options.authenticate or function(user)
+            return mux.users[user], select(2, next(mux.users))
+        end,
+        version_comment = "dpm multiplexer",
+        new_command = function(cmd, _, session)
+            if cmd:command() ~= dpm.COM_QUERY then
+                error(errors.new(1047, "08S01", "Unknown command"))
+            end
+            return run(mux, session, cmd:argument())
+        end,
+    })
+    return mux
+end
+
+return multiplexer

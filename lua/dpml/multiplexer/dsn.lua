@@ -1,0 +1,115 @@
+-- What ADD DB is told of a server: host=…,port=…,user=…
+
+local errors = require "dpml.errors"
+
+local dsn = {}
+
+local KEYS = {
+    host = true, port = true, path = true, user = true, pass = true, db = true, name = true, group = true, tls = true,
+}
+local LIST = "host, port, path, user, pass, db, name, group and tls"
+
+function dsn.problem(message, ...)
+    return errors.new(1064, "42000", message:format(...))
+end
+
+-- One value, quoted or up to the next comma; nil if it has no end.
+local function take_value(text, at)
+    local quote = text:match("^['\"]", at)
+    if not quote then
+        local value, stop = text:match("^([^,]*)()", at)
+        return value:match("^(.-)%s*$"), stop
+    end
+    local parts, from = {}, at + 1
+    while true do
+        local stop = text:find(quote, from, true)
+        if not stop then
+            return nil
+        end
+        parts[#parts + 1] = text:sub(from, stop - 1)
+        if text:sub(stop + 1, stop + 1) ~= quote then
+            return table.concat(parts), stop + 1
+        end
+        parts[#parts + 1] = quote -- two in a row stand for one
+        from = stop + 2
+    end
+end
+
+-- The key and value pairs of the text, as they are.
+function dsn.pairs_of(text)
+    local found, at = {}, 1
+    while true do
+        local key, stop = text:match("^%s*([%a_]+)%s*=%s*()", at)
+        if not key then
+            return nil, dsn.problem("ADD DB: expected key=value near '%s'", text:sub(at, at + 40))
+        end
+        key = key:lower()
+        if not KEYS[key] then
+            return nil, dsn.problem("ADD DB: there is no key '%s', only %s", key, LIST)
+        elseif found[key] then
+            return nil, dsn.problem("ADD DB: '%s' is given twice", key)
+        end
+        local value, behind = take_value(text, stop)
+        if not value then
+            return nil, dsn.problem("ADD DB: the value of '%s' has no closing quote", key)
+        end
+        found[key] = value
+        at = text:match("^%s*()", behind)
+        if at > #text then
+            return found
+        elseif text:sub(at, at) ~= "," then
+            return nil, dsn.problem("ADD DB: expected a comma near '%s'", text:sub(at, at + 40))
+        end
+        at = at + 1
+    end
+end
+
+-- "a+b" or { "a", "b" } as a list.
+local function groups_of(group)
+    if type(group) == "table" then
+        return group
+    end
+    local groups = {}
+    for name in (group or ""):gmatch("[^+%s]+") do
+        groups[#groups + 1] = name
+    end
+    return groups
+end
+
+-- A server as the fleet keeps it, of a table such as the fleet's file has; nil and an error if it makes no sense.
+function dsn.of_table(entry)
+    for key in pairs(entry) do
+        if not KEYS[key] then
+            return nil, dsn.problem("there is no key '%s', only %s", tostring(key), LIST)
+        end
+    end
+    if not entry.host and not entry.path then
+        return nil, dsn.problem("ADD DB: neither host nor path is given")
+    end
+    local port = tonumber(entry.port or 3306)
+    if not port or port ~= math.floor(port) or port < 1 or port > 65535 then
+        return nil, dsn.problem("ADD DB: port: expected a number from 1 to 65535, got '%s'", tostring(entry.port))
+    end
+    local groups = groups_of(entry.group)
+    for _, name in ipairs { entry.name or entry.host or entry.path, unpack(groups) } do
+        if name == "" or name:find("[%s,;]") then
+            return nil, dsn.problem("ADD DB: '%s': names have no blanks, commas or semicolons", name)
+        end
+    end
+    return {
+        host = entry.host or "localhost", port = port, path = entry.path,
+        user = entry.user, pass = entry.pass, db = entry.db, tls = entry.tls,
+        name = entry.name, groups = groups,
+    }
+end
+
+-- The same of ADD DB's text.
+function dsn.parse(text)
+    local found, err = dsn.pairs_of(text)
+    if not found then
+        return nil, err
+    end
+    return dsn.of_table(found)
+end
+
+return dsn

@@ -1,0 +1,170 @@
+-- The servers that are watched, by their labels, and their groups.
+
+local dsn_of = require "dpml.multiplexer.dsn"
+local member = require "dpml.multiplexer.member"
+
+local fleet = {}
+
+local Fleet = {}
+Fleet.__index = Fleet
+
+function fleet.new()
+    return setmetatable({ members = {}, order = {}, groups = {} }, Fleet)
+end
+
+-- The name, else the host, else host:port where the host is taken.
+local function label_for(self, dsn)
+    local label = dsn.name or (dsn.path and dsn.path) or dsn.host
+    if not dsn.name and self.members[label] then
+        label = dsn.host .. ":" .. dsn.port
+    end
+    return label
+end
+
+local RESERVED = { ALL = true }
+
+-- Adds a server, as dpml.multiplexer.dsn has made it; nil and an error if there is one of that name.
+function Fleet:add(dsn)
+    local label = label_for(self, dsn)
+    if self.members[label] then
+        return nil, dsn_of.problem("ADD DB: there is a server '%s' already", label)
+    elseif self.groups[label] or RESERVED[label:upper()] then
+        return nil, dsn_of.problem("ADD DB: '%s' is the name of a group", label)
+    end
+    for _, name in ipairs(dsn.groups) do
+        if self.members[name] or RESERVED[name:upper()] then
+            return nil, dsn_of.problem("ADD DB: group: '%s' is no name for a group", name)
+        end
+    end
+    self.members[label] = member.new(label, dsn)
+    self.order[#self.order + 1] = label
+    for _, name in ipairs(dsn.groups) do
+        self.groups[name] = self.groups[name] or {}
+        self.groups[name][label] = true
+    end
+    return label
+end
+
+-- Removes the server of this label; false if there is none.
+function Fleet:remove(label)
+    local gone = self.members[label]
+    if not gone then
+        return false
+    end
+    self.members[label] = nil
+    for i, each in ipairs(self.order) do
+        if each == label then
+            table.remove(self.order, i)
+            break
+        end
+    end
+    for name, labels in pairs(self.groups) do
+        labels[label] = nil
+        if next(labels) == nil then
+            self.groups[name] = nil
+        end
+    end
+    gone:remove()
+    return true
+end
+
+-- Puts servers into a group; nil and an error if one of them does not exist.
+function Fleet:add_group(name, labels)
+    if self.members[name] or RESERVED[name:upper()] then
+        return nil, dsn_of.problem("ADD GROUP: '%s' is no name for a group", name)
+    end
+    for _, label in ipairs(labels) do
+        if not self.members[label] then
+            return nil, dsn_of.problem("ADD GROUP: there is no server '%s'", label)
+        end
+    end
+    self.groups[name] = self.groups[name] or {}
+    for _, label in ipairs(labels) do
+        self.groups[name][label] = true
+    end
+    return #labels
+end
+
+-- The servers that ALL, a group, a label or a list of these means, in the order in which they were added;
+-- nil and an error if one of them is unknown.
+function Fleet:resolve(text)
+    local wanted = {}
+    for name in text:gmatch("[^,%s]+") do
+        local group = self.groups[name]
+        if name:upper() == "ALL" then
+            for label in pairs(self.members) do
+                wanted[label] = true
+            end
+        elseif group then
+            for label in pairs(group) do
+                wanted[label] = true
+            end
+        elseif self.members[name] then
+            wanted[name] = true
+        else
+            return nil, dsn_of.problem("There is no group and no server '%s'", name)
+        end
+    end
+    local found = {}
+    for _, label in ipairs(self.order) do
+        if wanted[label] then
+            found[#found + 1] = self.members[label]
+        end
+    end
+    return found
+end
+
+-- All servers, in the order in which they were added.
+function Fleet:all()
+    return self:resolve("ALL")
+end
+
+local function same(a, b)
+    for _, key in ipairs { "host", "port", "path", "user", "pass", "db", "tls", "name" } do
+        if a[key] ~= b[key] then
+            return false
+        end
+    end
+    return table.concat(a.groups, "+") == table.concat(b.groups, "+")
+end
+
+-- Has the fleet be what a list of tables says, { { host =, … }, … }: servers that are as before keep their
+-- connections. Those that ADD DB has added stay, too. Returns nil, or the first error.
+function Fleet:load(list)
+    local wanted, problem = {}, nil
+    for _, entry in ipairs(list) do
+        local dsn, err = dsn_of.of_table(entry)
+        if dsn then
+            wanted[#wanted + 1] = dsn
+        else
+            problem = problem or err
+        end
+    end
+    if problem then
+        return problem
+    end
+    local kept = {}
+    for _, label in ipairs({ unpack(self.order) }) do
+        local dsn = self.members[label].dsn
+        local still = not dsn.from_file
+        for i, each in ipairs(wanted) do
+            if dsn.from_file and not kept[i] and same(dsn, each) then
+                still, kept[i] = true, true
+                break
+            end
+        end
+        if not still then
+            self:remove(label)
+        end
+    end
+    for i, dsn in ipairs(wanted) do
+        if not kept[i] then
+            dsn.from_file = true
+            local label, err = self:add(dsn)
+            problem = problem or (not label and err or nil)
+        end
+    end
+    return problem
+end
+
+return fleet

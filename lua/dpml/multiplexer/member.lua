@@ -1,0 +1,204 @@
+-- One server of the fleet: one connection that is kept up, and the queries that wait for it, in order.
+
+local databases = require "dpml.databases"
+local errors = require "dpml.errors"
+local tasks = require "dpml.tasks"
+
+local member = {}
+
+local Member = {}
+Member.__index = Member
+
+local CONNECT_TIMEOUT = 10000 -- milliseconds
+local FIRST_PAUSE, LONGEST_PAUSE = 250, 30000 -- between attempts to connect
+local KEPT_LATENCIES = 512
+
+-- Latencies ---------------------------------------------------------------------------------------
+
+local function note_latency(self, milliseconds)
+    self.latency_count = self.latency_count + 1
+    self.latencies[(self.latency_count - 1) % KEPT_LATENCIES + 1] = milliseconds
+end
+
+-- The latency in milliseconds that this share of the last queries stayed below; nil if there were none.
+function Member:percentile(share)
+    if self.latency_count == 0 then
+        return nil
+    end
+    local sorted = {}
+    for i, latency in ipairs(self.latencies) do
+        sorted[i] = latency
+    end
+    table.sort(sorted)
+    return sorted[math.max(1, math.ceil(#sorted * share))]
+end
+
+-- Work --------------------------------------------------------------------------------------------
+
+local function note_error(self, err)
+    self.last_error, self.last_error_at = err, dpm.time()
+end
+
+-- What is none of the library's own errors has a place in a script in it, which is for the log.
+local function as_error(problem)
+    if errors.is_error(problem) then
+        return problem
+    end
+    dpm.log("error", "multiplexer: " .. tostring(problem))
+    return errors.presentable(problem)
+end
+
+local function wake(self)
+    local resume = self.resume
+    self.resume = nil
+    if resume then
+        resume(true)
+    end
+end
+
+local function wait_for_work(self)
+    tasks.await("multiplexer", function(resume)
+        self.resume = resume
+    end)
+end
+
+local function too_late(job)
+    return job.deadline and dpm.monotonic() >= job.deadline
+end
+
+-- Runs one query; what comes of it is told once.
+local function run(self, job)
+    if job.over then
+        return
+    elseif too_late(job) then
+        return job:done(errors.timed_out(job.timeout))
+    end
+    self.in_flight = 1
+    local begun = dpm.monotonic()
+    local ok, result = pcall(self.db.collect, self.db, job.sql, job.rowset, {
+        timeout = job.deadline and math.max(1, job.deadline - begun),
+    })
+    self.in_flight = 0
+    self.queries = self.queries + 1
+    self.bytes = self.bytes + job.rowset:bytes()
+    note_latency(self, dpm.monotonic() - begun)
+    if ok then
+        return job:done(nil, result)
+    end
+    local err = as_error(result)
+    note_error(self, err)
+    job:done(err.timed_out and errors.timed_out(job.timeout) or err)
+end
+
+local function refuse_all(self, err)
+    local queue = self.queue
+    self.queue = {}
+    for _, job in ipairs(queue) do
+        if not job.over then
+            job:done(err)
+        end
+    end
+end
+
+local REMOVED = errors.new(1105, "HY000", "The server was removed")
+
+local function connect(self)
+    local dsn = self.dsn
+    return databases.connect {
+        host = dsn.host, port = dsn.port, path = dsn.path, user = dsn.user, pass = dsn.pass, db = dsn.db,
+        tls = dsn.tls, timeout = CONNECT_TIMEOUT,
+    }
+end
+
+-- With jitter, or a fleet that was cut off comes back all at once.
+local function pause_after(failures)
+    local pause = math.min(FIRST_PAUSE * 2 ^ math.min(failures - 1, 20), LONGEST_PAUSE)
+    return pause * (0.5 + math.random() / 2)
+end
+
+-- Works until the connection is gone.
+local function serve(self)
+    while self.db:is_open() and not self.removed do
+        local job = table.remove(self.queue, 1)
+        if job then
+            run(self, job)
+        else
+            wait_for_work(self)
+        end
+    end
+end
+
+local function keep_up(self)
+    local failures = 0
+    while not self.removed do
+        local connected, db = pcall(connect, self)
+        if connected then
+            failures = 0
+            self.db, self.version, self.active = db, db.version, true
+            db.server:on_close(function()
+                wake(self)
+            end)
+            serve(self)
+            self.active = false
+            if not self.removed then
+                self.disconnects = self.disconnects + 1
+                note_error(self, errors.new(2013, "HY000", "Lost connection: " .. (db.server:close_reason() or "")))
+            end
+            db:close()
+            self.db = nil
+        else
+            failures = failures + 1
+            note_error(self, as_error(db))
+        end
+        if not self.removed then
+            -- What waits is told at once: a server that is down holds up nobody.
+            refuse_all(self, self.last_error)
+            if failures > 0 then
+                local ok = pcall(tasks.sleep, pause_after(failures))
+                if not ok then
+                    break
+                end
+            end
+            self.retries = self.retries + 1
+        end
+    end
+end
+
+-- Gives it a query: job has sql, rowset, deadline and timeout, and done(self, err, result), called once.
+function Member:ask(job)
+    local done = job.done
+    function job:done(err, result)
+        if not self.over then
+            self.over = true
+            done(self, err, result)
+        end
+    end
+    if not self.active and self.last_error then
+        return job:done(self.last_error)
+    end
+    self.queue[#self.queue + 1] = job
+    wake(self)
+end
+
+-- Takes leave of it.
+function Member:remove()
+    self.removed = true
+    refuse_all(self, REMOVED)
+    if self.db then
+        dpm.close(self.db.server)
+    end
+    wake(self)
+    self.task:cancel()
+end
+
+-- A server that is connected to at once, and again whenever that is lost.
+function member.new(label, dsn)
+    local self = setmetatable({
+        label = label, dsn = dsn, queue = {}, active = false, in_flight = 0,
+        disconnects = 0, retries = 0, queries = 0, bytes = 0, latencies = {}, latency_count = 0,
+    }, Member)
+    self.task = tasks.spawn(keep_up, self)
+    return self
+end
+
+return member

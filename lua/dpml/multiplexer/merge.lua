@@ -1,0 +1,139 @@
+-- One answer of many: columns merge by their names, and each row says whose it is.
+
+local bit = require "bit"
+local results = require "dpml.results"
+
+local merge = {}
+
+local SLICE = 2000 -- rows that are sent in one go
+
+-- Numbers that a wider one can hold.
+local INTEGERS = {
+    [dpm.MYSQL_TYPE_TINY] = 1, [dpm.MYSQL_TYPE_SHORT] = 2, [dpm.MYSQL_TYPE_INT24] = 3, [dpm.MYSQL_TYPE_LONG] = 4,
+    [dpm.MYSQL_TYPE_LONGLONG] = 5,
+}
+local TEXT = 45 -- utf8mb4_general_ci, in which the connections are
+
+-- A column that holds the values of both.
+local function widen(column, other)
+    column.length = math.max(column.length or 0, other.length or 0)
+    column.decimals = math.max(column.decimals or 0, other.decimals or 0)
+    column.flags = bit.band(column.flags or 0, other.flags or 0)
+    if column.type == other.type and column.charset_number == other.charset_number then
+        return
+    end
+    local a, b = INTEGERS[column.type], INTEGERS[other.type]
+    if a and b then
+        column.type = a > b and column.type or other.type
+        return
+    end
+    column.type, column.charset_number, column.flags, column.decimals = dpm.MYSQL_TYPE_VAR_STRING, TEXT, 0, 0
+end
+
+-- A server may have several columns of a name: the second is merged with the others' second.
+local function key_of(name, seen)
+    local folded = name:lower()
+    seen[folded] = (seen[folded] or 0) + 1
+    return folded .. "\0" .. seen[folded]
+end
+
+-- What is sent of a statement without rows.
+local OK_FIELDS = {
+    { name = "affected_rows", type = dpm.MYSQL_TYPE_LONGLONG, charset_number = 63 },
+    { name = "insert_id", type = dpm.MYSQL_TYPE_LONGLONG, charset_number = 63 },
+    { name = "message", type = dpm.MYSQL_TYPE_VAR_STRING, charset_number = TEXT },
+}
+
+local function copy(field)
+    local column = {}
+    for name, value in pairs(field) do
+        column[name] = value
+    end
+    return column
+end
+
+-- The columns of all answers, and for each answer where its own are: a number, or 0 for one that it lacks.
+local function merge_columns(answers)
+    local columns, places, count = {}, {}, {}
+    for _, answer in ipairs(answers) do
+        local seen = {}
+        for _, field in ipairs(answer.fields) do
+            local key = key_of(field.name, seen)
+            local place = places[key]
+            if not place then
+                columns[#columns + 1] = copy(field)
+                places[key] = #columns
+                count[#columns] = 1
+            else
+                widen(columns[place], field)
+                count[place] = count[place] + 1
+            end
+        end
+    end
+    for place, column in ipairs(columns) do
+        if count[place] < #answers then
+            column.flags = bit.band(column.flags or 0, bit.bnot(dpm.NOT_NULL_FLAG)) -- those who lack it
+        end
+    end
+    for _, answer in ipairs(answers) do
+        local own, seen = {}, {}
+        for number, field in ipairs(answer.fields) do
+            own[places[key_of(field.name, seen)]] = number
+        end
+        for place = 1, #columns do
+            own[place] = own[place] or 0
+        end
+        answer.columns = own
+    end
+    return columns
+end
+
+-- The answers of a round that have come, as they are sent.
+local function answers_of(round)
+    local answers = {}
+    for _, answer in ipairs(round.answers) do
+        local result = answer.result
+        if result then
+            answers[#answers + 1] = {
+                label = answer.label, fields = result.fields or OK_FIELDS, rowset = answer.rowset,
+                ok = not result.fields and { result.affected_rows, result.insert_id, result.message } or nil,
+            }
+        end
+    end
+    return answers
+end
+
+local function send_ok_row(client, rset, answer)
+    local values, row = { answer.label }, dpm.new_row_pkt()
+    for place, number in ipairs(answer.columns) do
+        values[place + 1] = number > 0 and answer.ok[number] or dpm.NULL
+    end
+    rset:pack_row(row, values)
+    dpm.wire_packet(client, row)
+end
+
+-- Sends a client what the servers of a round have answered, with `warnings` as the count of warnings.
+function merge.send(client, round, warnings)
+    local answers = answers_of(round)
+    local columns = merge_columns(answers)
+    table.insert(columns, 1, { name = "dpm_dsn", type = dpm.MYSQL_TYPE_VAR_STRING, charset_number = TEXT, length = 1024,
+        flags = dpm.NOT_NULL_FLAG })
+    local rset = results.send_columns(client, columns, {})
+    for _, answer in ipairs(answers) do
+        if answer.ok then
+            send_ok_row(client, rset, answer)
+        end
+        local from, count = 1, answer.rowset:count()
+        while from <= count do
+            from = from + answer.rowset:wire(client, rset, {
+                prefix = { answer.label }, columns = answer.columns, from = from, count = SLICE,
+            })
+            results.wait_until_drained(client)
+        end
+    end
+    local eof = dpm.new_eof_pkt()
+    eof:warning_count(math.min(warnings, 65535))
+    dpm.wire_packet(client, eof)
+end
+
+return merge

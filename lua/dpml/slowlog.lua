@@ -1,0 +1,111 @@
+-- A plug-in that measures: what is slow is told at once, and everything is counted by its digest.
+
+local checks = require "dpml.checks"
+local statement_notes = require "dpml.statement_notes"
+local times = require "dpml.times"
+
+local slowlog = {}
+
+local Slowlog = {}
+Slowlog.__index = Slowlog
+
+local NAME = "dpml.slowlog"
+local OPTIONS = { threshold = "a number", max_digests = "an integer", report = "a function" }
+
+local THRESHOLD = 1000 -- milliseconds
+local MAX_DIGESTS = 1000
+local MAX_LENGTH = 1000 -- bytes of a digest
+local OTHERS = "(other digests)" -- what comes when there are so many
+
+-- The histogram: the limits of its steps in milliseconds, and the columns of the table.
+local STEPS = { 1, 10, 100, 1000, math.huge }
+local COLUMNS = { "digest", "count", "total_ms", "max_ms", "<1ms", "<10ms", "<100ms", "<1s", "more" }
+
+local function digest_of(sql)
+    return (dpm.digest(sql, { max_length = MAX_LENGTH }))
+end
+
+local function log_slow(digest, milliseconds, client_id)
+    dpm.log("warn", ("client %d: %s: %s"):format(client_id, times.duration(milliseconds), digest))
+end
+
+local function add(self, text, milliseconds)
+    if not self.by_text[text] and self.count >= self.max_digests then
+        text = OTHERS
+    end
+    local digest = self.by_text[text]
+    if not digest then
+        digest = { count = 0, total = 0, max = 0, 0, 0, 0, 0, 0 }
+        self.by_text[text], self.count = digest, self.count + 1
+    end
+    digest.count, digest.total = digest.count + 1, digest.total + milliseconds
+    digest.max = math.max(digest.max, milliseconds)
+    local step = 1
+    while milliseconds >= STEPS[step] do
+        step = step + 1
+    end
+    digest[step] = digest[step] + 1
+end
+
+-- The digests as a result, those first that took the most time in all.
+function Slowlog:digests()
+    local rows = {}
+    for text, digest in pairs(self.by_text) do
+        rows[#rows + 1] = { text, digest.count, digest.total, digest.max, unpack(digest) }
+    end
+    table.sort(rows, function(a, b)
+        return a[3] > b[3]
+    end)
+    return { fields = { unpack(COLUMNS) }, rows = rows }
+end
+
+function Slowlog:for_client()
+    local statements = statement_notes.new() -- their digests
+    local running, elapsed -- the digest of the command that is under way, and its clock
+    return {
+        new_command = function(cmd)
+            local command = cmd:command()
+            statements:follow(cmd)
+            running = nil
+            if command == dpm.COM_QUERY then
+                running = digest_of(cmd:argument())
+            elseif command == dpm.COM_STMT_PREPARE then
+                statements:prepare(digest_of(cmd:argument()))
+            elseif command == dpm.COM_STMT_EXECUTE or command == dpm.COM_STMT_BULK_EXECUTE then
+                running = statements:of(cmd) or OTHERS
+            end
+            elapsed = times.elapsed()
+        end,
+        new_statement = function(prepared)
+            statements:prepared(prepared)
+        end,
+        finished_command = function(client_id)
+            local digest = running
+            if not digest then
+                return
+            end
+            running = nil
+            local milliseconds = elapsed()
+            add(self, digest, milliseconds)
+            if milliseconds >= self.threshold then
+                self.report(digest, milliseconds, client_id)
+            end
+        end,
+    }
+end
+
+-- slowlog{ threshold = milliseconds, max_digests =, report = fn(digest, milliseconds, client_id) } -> a plug-in that
+-- can be asked for its digests().
+function slowlog.slowlog(options)
+    options = options or {}
+    checks.options(NAME, options, OPTIONS)
+    return setmetatable({
+        threshold = options.threshold or THRESHOLD,
+        max_digests = options.max_digests or MAX_DIGESTS,
+        report = options.report or log_slow,
+        by_text = {}, -- digest -> { count =, total =, max =, [step] = how many }
+        count = 0,
+    }, Slowlog)
+end
+
+return slowlog

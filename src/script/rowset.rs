@@ -1,0 +1,349 @@
+//! `dpm.new_rowset`: rows that are kept, and sent again, without entering Lua for each.
+//!
+//! A monitoring query asked of a hundred servers has some 50,000 rows, and a script has nothing to say about
+//! any single one of them: they are collected, and go out with a value in front and their columns put in
+//! order. An object a row would be the dearest part of that.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mlua::{Lua, Table, UserData, UserDataFields, Value};
+
+use super::api::{connection, named};
+use super::convert::{is_null, to_integer};
+use super::error::{Answer, ScriptError};
+use super::function::{Args, Methods, Raiser, nothing, number, one};
+use super::row;
+use super::rset::Rset;
+use super::runtime::Runtime;
+use crate::proxy::{Packet, ProxyError};
+use crate::wire::binary_row::{self, BinaryColumn};
+use crate::wire::row::TextRow;
+
+/// The most bytes of rows if nothing is said.
+const MAX_BYTES: u64 = 64 << 20;
+/// The most columns of a resultset.
+const MAX_COLUMNS: u64 = u16::MAX as u64;
+
+/// Rows of the text protocol, in one piece.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// Where each row ends.
+    ends: Vec<usize>,
+}
+
+impl Kept {
+    /// The row at this place, from 0 on.
+    fn row(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)?;
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.bytes.get(start..end)
+    }
+}
+
+/// What connections collect rows into.
+#[derive(Debug)]
+pub struct Rows {
+    kept: RefCell<Kept>,
+    max_rows: u64,
+    max_bytes: u64,
+    /// Bytes that it and its siblings may still take together.
+    left: Rc<Cell<u64>>,
+    /// Rows beyond the limits.
+    cut: Cell<u64>,
+}
+
+impl Rows {
+    /// Keeps a row, unless that is too much.
+    pub fn push(&self, payload: &[u8]) {
+        let mut kept = self.kept.borrow_mut();
+        let size = payload.len() as u64;
+        let bytes = kept.bytes.len() as u64 + size;
+        let left = self.left.get();
+        if kept.ends.len() as u64 >= self.max_rows || bytes > self.max_bytes || size > left {
+            self.cut.set(self.cut.get() + 1);
+            return;
+        }
+        self.left.set(left - size);
+        kept.bytes.extend_from_slice(payload);
+        let end = kept.bytes.len();
+        kept.ends.push(end);
+    }
+
+    /// Gives all its rows up.
+    fn clear(&self) {
+        let kept = self.kept.take();
+        self.left.set(self.left.get() + kept.bytes.len() as u64);
+        self.cut.set(0);
+    }
+
+    /// One with the same limits, that shares the bytes of both.
+    fn sibling(&self) -> Rows {
+        Rows {
+            kept: RefCell::default(),
+            max_rows: self.max_rows,
+            max_bytes: self.max_bytes,
+            left: self.left.clone(),
+            cut: Cell::new(0),
+        }
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// The object.
+#[derive(Debug, Clone)]
+pub struct RowsetObject(pub Rc<Rows>);
+
+/// `dpm.new_rowset([{ rows =, bytes =, total = }])`.
+pub fn create(lua: &Lua, args: &Args) -> Answer {
+    let (mut max_rows, mut max_bytes, mut total) = (u64::MAX, MAX_BYTES, u64::MAX);
+    if !matches!(args.get(0), Value::Nil) {
+        for pair in args.table(0, "limits")?.pairs::<Value, Value>() {
+            let (key, value) = pair?;
+            let limit = || {
+                to_integer(&value, 1 << 53)
+                    .ok_or_else(|| args.error("limits: expected numbers, of rows and of bytes"))
+            };
+            match key
+                .as_string()
+                .map(|key| key.as_bytes().to_vec())
+                .as_deref()
+            {
+                Some(b"rows") => max_rows = limit()?,
+                Some(b"bytes") => max_bytes = limit()?,
+                Some(b"total") => total = limit()?,
+                _ => return Err(args.error("limits: there are only rows, bytes and total")),
+            }
+        }
+    }
+    let rows = Rows {
+        kept: RefCell::default(),
+        max_rows,
+        max_bytes,
+        left: Rc::new(Cell::new(total)),
+        cut: Cell::new(0),
+    };
+    let object = lua.create_userdata(RowsetObject(Rc::new(rows)))?;
+    one(Value::UserData(object))
+}
+
+/// `rowset:row(n [, dpm.NULL])`: its values, and how many.
+fn row_values(lua: &Lua, rowset: &RowsetObject, args: &Args) -> Answer {
+    let number = args.integer(0, "number", u64::MAX)?;
+    let null = match args.get(1) {
+        value if value.is_nil() || is_null(value) => value.clone(),
+        _ => return Err(args.expected(1, "null", "dpm.NULL or nothing")),
+    };
+    let payload = {
+        let kept = rowset.0.kept.borrow();
+        let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+        index.and_then(|index| kept.row(index)).map(<[u8]>::to_vec)
+    };
+    let Some(payload) = payload else {
+        return one(Value::Nil);
+    };
+    let values = row::decode_text(&payload).map_err(|problem| args.error(problem))?;
+    let table = lua.create_table_with_capacity(values.len(), 0)?;
+    for (index, value) in values.iter().enumerate() {
+        match value {
+            Some(bytes) => table.raw_set(index + 1, lua.create_string(bytes)?)?,
+            None if null.is_nil() => {}
+            None => table.raw_set(index + 1, null.clone())?,
+        }
+    }
+    Ok(mlua::MultiValue::from_vec(vec![
+        Value::Table(table),
+        Value::Number(values.len() as f64),
+    ]))
+}
+
+/// What is put in front of each row, and which of its columns follow.
+struct Layout {
+    prefix: Vec<row::Value>,
+    /// The numbers of the columns, from 1 on; 0 is NULL. All of them, if nothing is said.
+    columns: Option<Vec<usize>>,
+}
+
+impl Layout {
+    fn of(args: &Args, index: usize) -> Result<(Layout, usize, usize), ScriptError> {
+        let mut layout = Layout {
+            prefix: Vec::new(),
+            columns: None,
+        };
+        let (mut from, mut count) = (1, usize::MAX);
+        if matches!(args.get(index), Value::Nil) {
+            return Ok((layout, from, count));
+        }
+        for pair in args.table(index, "options")?.pairs::<Value, Value>() {
+            let (key, value) = pair?;
+            let name = key.as_string().map(|key| key.as_bytes().to_vec());
+            let place = || {
+                to_integer(&value, 1 << 53)
+                    .and_then(|place| usize::try_from(place).ok())
+                    .ok_or_else(|| args.error("options: from and count are numbers"))
+            };
+            match (name.as_deref(), &value) {
+                (Some(b"prefix"), Value::Table(values)) => {
+                    let many = row::highest_index(values)?;
+                    layout.prefix =
+                        row::from_table(values, many).map_err(|problem| args.error(problem))?;
+                }
+                (Some(b"columns"), Value::Table(numbers)) => {
+                    layout.columns = Some(column_numbers(numbers, args)?);
+                }
+                (Some(b"from"), _) => from = place()?.max(1),
+                (Some(b"count"), _) => count = place()?,
+                _ => {
+                    return Err(args.error(
+                        "options: expected prefix and columns, which are tables, from and count",
+                    ));
+                }
+            }
+        }
+        Ok((layout, from, count))
+    }
+
+    /// The values of a row as they go out.
+    fn arrange<'a>(
+        &'a self,
+        payload: &'a [u8],
+        found: &mut Vec<Option<&'a [u8]>>,
+        out: &mut Vec<Option<&'a [u8]>>,
+    ) -> Result<(), String> {
+        found.clear();
+        for value in TextRow::new(payload) {
+            found.push(value.map_err(|error| error.to_string())?);
+        }
+        out.clear();
+        out.extend(self.prefix.iter().map(Option::as_deref));
+        match &self.columns {
+            None => out.append(found),
+            Some(columns) => out.extend(columns.iter().map(|number| {
+                let index = number.checked_sub(1)?;
+                found.get(index).copied().flatten()
+            })),
+        }
+        Ok(())
+    }
+}
+
+fn column_numbers(numbers: &Table, args: &Args) -> Result<Vec<usize>, ScriptError> {
+    (1..=numbers.raw_len())
+        .map(|index| {
+            let value: Value = numbers.raw_get(index)?;
+            to_integer(&value, MAX_COLUMNS)
+                .map(|number| number as usize)
+                .ok_or_else(|| args.error("columns: expected numbers of columns, 0 for NULL"))
+        })
+        .collect()
+}
+
+/// `rowset:wire(conn, rset [, { prefix =, columns =, from =, count = }])` sends rows to a client whose answer
+/// `rset` began, and returns how many.
+fn wire(runtime: &Rc<Runtime>, rowset: &RowsetObject, args: &Args) -> Answer {
+    runtime.check_depth(args)?;
+    let conn = connection(args, 0, "conn")?;
+    let (columns, binary) = args.object(1, "rset", "a resultset", |rset: &Rset| {
+        (rset.binary_columns(), rset.is_binary())
+    })?;
+    let (layout, from, count) = Layout::of(args, 2)?;
+    let width = layout.prefix.len();
+    if let Some(numbers) = &layout.columns
+        && width + numbers.len() != columns.len()
+    {
+        let (rows, fields) = (width + numbers.len(), columns.len());
+        return Err(args.error(format!(
+            "the rows have {rows} values, the resultset {fields} fields"
+        )));
+    }
+    let mut wired = 0;
+    let mut payload = Vec::new();
+    while wired < count {
+        payload.clear();
+        {
+            let kept = rowset.0.kept.borrow();
+            let Some(row) = kept.row(from - 1 + wired) else {
+                break;
+            };
+            let (mut found, mut values) = (Vec::new(), Vec::new());
+            layout
+                .arrange(row, &mut found, &mut values)
+                .and_then(|()| encode(&values, binary, &columns, &mut payload))
+                .map_err(|problem| args.error(problem))?;
+        }
+        runtime
+            .proxy()
+            .send(conn.id, Packet::Row(&payload))
+            .map_err(|error| match error {
+                ProxyError::Closed { id, .. } => named(
+                    args,
+                    &ProxyError::Closed {
+                        id,
+                        reason: conn.reason(),
+                    },
+                ),
+                error => named(args, &error),
+            })?;
+        wired += 1;
+    }
+    number(wired as f64)
+}
+
+fn encode(
+    values: &[Option<&[u8]>],
+    binary: bool,
+    columns: &[BinaryColumn],
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    if values.len() != columns.len() {
+        let (values, fields) = (values.len(), columns.len());
+        return Err(format!(
+            "a row has {values} values, the resultset {fields} fields"
+        ));
+    }
+    if binary {
+        return binary_row::encode(values.iter().copied(), columns, out)
+            .map_err(|error| error.to_string());
+    }
+    crate::wire::row::encode(values.iter().copied(), out);
+    Ok(())
+}
+
+impl UserData for RowsetObject {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_meta_field("__name", "rowset");
+        fields.add_meta_field_with("__index", |lua| {
+            let raiser = Raiser::of(lua)?;
+            let runtime = Runtime::of(lua)?;
+            let methods = Methods::new(lua, &raiser, "rowset")?;
+            methods.add::<RowsetObject>("count", |_, rowset, _| {
+                number(rowset.0.kept.borrow().ends.len() as f64)
+            })?;
+            methods.add::<RowsetObject>("bytes", |_, rowset, _| {
+                number(rowset.0.kept.borrow().bytes.len() as f64)
+            })?;
+            methods.add::<RowsetObject>("cut", |_, rowset, _| number(rowset.0.cut.get() as f64))?;
+            methods.add::<RowsetObject>("row", row_values)?;
+            methods.add::<RowsetObject>("clear", |_, rowset, _| {
+                rowset.0.clear();
+                nothing()
+            })?;
+            methods.add::<RowsetObject>("sibling", |lua, rowset, _| {
+                let sibling = RowsetObject(Rc::new(rowset.0.sibling()));
+                one(Value::UserData(lua.create_userdata(sibling)?))
+            })?;
+            methods
+                .add::<RowsetObject>("wire", move |_, rowset, args| wire(&runtime, rowset, args))?;
+            Ok(methods.table)
+        });
+    }
+}
