@@ -16,6 +16,7 @@ local session_state = require "dpml.session_state"
 
 local multiplexer = {}
 
+local STARTED = dpm.monotonic()
 local LONGLONG = dpm.MYSQL_TYPE_LONGLONG
 
 local function not_understood()
@@ -214,6 +215,26 @@ for _, full in ipairs { "", "FULL%s+" } do
     command("SHOW%s+" .. full .. "DB%s+STATUS%s+LIKE%s+['\"](.-)['\"]", function(mux, _, pattern)
         return show_db_status(mux, full ~= "", pattern)
     end)
+end
+
+-- Of the multiplexer itself. innotop asks for the uptime before anything else.
+local function show_status(_, _, sql)
+    local counters = dpm.stats()
+    local values = {
+        Uptime = math.floor((dpm.monotonic() - STARTED) / 1000), Questions = counters.commands,
+        Threads_connected = counters.clients, Threads_running = 1,
+    }
+    for name, value in pairs(counters) do
+        values["dpm_" .. name] = value
+    end
+    return session_state.name_value_result(values, sql)
+end
+
+command("(SHOW%s+STATUS)", show_status)
+command("(SHOW%s+STATUS%s+LIKE%s.*)", show_status)
+for _, scope in ipairs { "GLOBAL", "SESSION" } do
+    command("(SHOW%s+" .. scope .. "%s+STATUS)", show_status)
+    command("(SHOW%s+" .. scope .. "%s+STATUS%s+LIKE%s.*)", show_status)
 end
 
 command("SHOW%s+GROUPS", show_groups)

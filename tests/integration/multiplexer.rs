@@ -675,6 +675,16 @@ fn drivers_connect_as_they_are() {
     let dpm = multiplexer(&[&dsn(mariadb(), ",name=a")]);
     let port = dpm.listening();
     wait_for_active(port, 1);
+    // innotop begins so.
+    let mut conn = connect(port);
+    for sql in [
+        "show status like 'Uptime'",
+        "SHOW GLOBAL STATUS LIKE 'upt%'",
+    ] {
+        assert_eq!(first(&mut conn, sql), ["Uptime"], "{sql}");
+    }
+    assert!(first(&mut conn, "SHOW STATUS").contains(&"dpm_clients".to_owned()));
+    assert!(refused(&mut conn, "SHOW STATUSES").contains("666"));
     for flavour in [Flavour::MariaDb, Flavour::MySql, Flavour::MariaDb11] {
         if flavour.available() {
             let said = Cli::interactive(flavour, port)

@@ -17,6 +17,7 @@ local TOPICS = {
     { "SHOW POLLS", "SHOW POLLS;", "What was polled, and which rounds are kept." },
     { "FORGET", "FORGET group sql; FORGET ALL;", "Forgets rounds, and stops repeating them." },
     { "SHOW WARNINGS", "SHOW WARNINGS; SHOW ERRORS;", "Which servers' rows were missing in the last answer, and why." },
+    { "SHOW STATUS", "SHOW [GLOBAL] STATUS [LIKE 'pattern'];", "Uptime and counters of the multiplexer itself." },
     { "HELP", "HELP [command];", "This." },
 }
 
