@@ -69,6 +69,17 @@ function emulated_statements.prepare(session, sql)
     results.send_prepared(session.client, prepared)
 end
 
+-- Of a command that is cut short, which a client may send as often as it likes: nothing for the log.
+local function malformed(session)
+    errors.send_error(session.client, "HY000", 1210, "Incorrect arguments to a prepared statement's command")
+end
+
+-- The statement that a command is about; nil if it does not say.
+function emulated_statements.id_of(cmd)
+    local read, id = pcall(cmd.statement_id, cmd)
+    return read and id or nil
+end
+
 local function unknown(session, id)
     errors.send_error(session.client, "HY000", 1243,
         ("Unknown prepared statement handler (%d) given to EXECUTE"):format(id))
@@ -76,12 +87,18 @@ end
 
 -- The query that an execute stands for; nil if the client has been told that there is none.
 function emulated_statements.query_of(session, cmd)
-    local id = cmd:statement_id()
+    local id = emulated_statements.id_of(cmd)
+    if not id then
+        return malformed(session)
+    end
     local pieces, statement = session.statements[id], session.client:statement(id)
     if not pieces or not statement then
         return unknown(session, id)
     end
-    local values, count = statement:decode(cmd, dpm.NULL)
+    local decoded, values, count = pcall(statement.decode, statement, cmd, dpm.NULL)
+    if not decoded then
+        return malformed(session)
+    end
     local text = { pieces[1] }
     for n = 1, count do
         local value = values[n]
@@ -98,7 +115,9 @@ function emulated_statements.query_of(session, cmd)
 end
 
 function emulated_statements.reset(session, id)
-    if session.statements[id] then
+    if not id then
+        malformed(session)
+    elseif session.statements[id] then
         results.send_ok(session.client)
     else
         unknown(session, id)
@@ -106,7 +125,7 @@ function emulated_statements.reset(session, id)
 end
 
 function emulated_statements.close(session, id)
-    local pieces = session.statements[id]
+    local pieces = id and session.statements[id]
     if pieces then
         session.statements[id] = nil
         session.statement_count = session.statement_count - 1

@@ -117,7 +117,13 @@ local function start_logins(client, lookup, callbacks, certificate)
         if cmd:command() ~= dpm.COM_CHANGE_USER then
             return callbacks.new_command and callbacks.new_command(cmd, client_id, waiting_client)
         end
-        return begin(cmd, cmd:change_user(), waiting_client)
+        local read, auth = pcall(cmd.change_user, cmd)
+        if not read or not auth then
+            -- Cut short: a client may send that as often as it likes, and it is nothing for the log.
+            errors.send_error(waiting_client, "08S01", 1047, "Malformed packet")
+            return dpm.DPM_NOPROXY
+        end
+        return begin(cmd, auth, waiting_client)
     end
 
     client:register(dpm.MYC_WAITING, function(auth, _, waiting_client)

@@ -96,11 +96,11 @@ local commands = {
         emulated_statements.prepare(session, cmd:argument())
     end,
     [dpm.COM_STMT_RESET] = function(_, session, cmd)
-        emulated_statements.reset(session, cmd:statement_id())
+        emulated_statements.reset(session, emulated_statements.id_of(cmd))
     end,
     -- These two expect no answer.
     [dpm.COM_STMT_CLOSE] = function(_, session, cmd)
-        emulated_statements.close(session, cmd:statement_id())
+        emulated_statements.close(session, emulated_statements.id_of(cmd))
     end,
     [dpm.COM_STMT_SEND_LONG_DATA] = function() end,
 }

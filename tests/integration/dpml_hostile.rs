@@ -481,3 +481,31 @@ fn a_folder_is_no_plugin() {
     );
     assert!(lines[0].contains("Is a directory"), "{lines:?}");
 }
+
+#[test]
+fn commands_that_are_cut_short_are_nothing_for_the_log() {
+    let dpm = Launch::script(&format!(
+        "local listener = require('harness').listen(function() end)
+         require('dpml').accept_clients(listener, {{ users = {{ {USER} = {{ password = '{PASSWORD}' }} }},
+           new_command = function() return {{ fields = {{ 'n' }}, rows = {{ {{ 1 }} }} }} end }})"
+    ))
+    .start();
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, PLAIN);
+    let id = wire.prepare("SELECT ?");
+    for (command, argument, errnum) in [
+        (com::STMT_EXECUTE, vec![], 1210),
+        (com::STMT_EXECUTE, id.to_le_bytes().to_vec(), 1210),
+        (com::STMT_RESET, vec![1], 1210),
+        (com::CHANGE_USER, vec![], 1047),
+    ] {
+        let answer = wire.exchange(command, &argument);
+        match crate::support::wire::error(&answer[0]) {
+            Answer::Err(number, ..) => assert_eq!(number, errnum, "{command} {argument:?}"),
+            other => panic!("{command} {argument:?}: {other:?}"),
+        }
+    }
+    wire.command(com::STMT_CLOSE, &[]);
+    assert_eq!(wire.rows("SELECT 1"), [["1"]], "it goes on");
+    dpm.assert_no_errors();
+    assert!(!dpm.wrote("traceback"));
+}
