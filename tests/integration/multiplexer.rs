@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable as _;
 
 use crate::support::dpm::Launch;
+use crate::support::wire::{Answer, Wire, caps, com};
 use crate::support::{
     Cli, Dpm, Flavour, PASSWORD, Server, USER, connect, eventually, mariadb, mysql as mysql_server,
     process, python,
@@ -557,6 +558,39 @@ fn rounds_are_kept_and_repeated() {
     assert!(refused(&mut conn, "FETCH ALL SELECT n + 100 FROM test.t").contains("not polled"));
     conn.query_drop("FORGET ALL").unwrap();
     assert!(rows(&mut conn, "SHOW POLLS").is_empty());
+}
+
+#[test]
+fn a_round_that_is_forgotten_is_still_sent_to_who_has_begun_to_read_it() {
+    let dpm = multiplexer(&[&dsn(mariadb(), ",name=a")]);
+    let port = dpm.listening();
+    wait_for_active(port, 1);
+    let mut conn = connect(port);
+    const COUNT: usize = 60_000;
+    let sql = format!(
+        "SELECT REPEAT('x', 200) FROM information_schema.collations a, information_schema.collations b LIMIT {COUNT}"
+    );
+    conn.query_drop(format!("POLL ALL 30 {sql}")).unwrap();
+    conn.query_drop("POLL ALL 0 SELECT SLEEP(20)").unwrap();
+    let mut reader = Wire::login_as(port, USER, PASSWORD, caps::BASE | caps::MULTI);
+    reader.command(com::QUERY, format!("FETCH ALL {sql}").as_bytes());
+    reader.read();
+    // Another one waits for a round without a time-out.
+    let mut waiter = Wire::login_as(port, USER, PASSWORD, caps::BASE | caps::MULTI);
+    waiter.command(com::QUERY, b"FETCH ALL SELECT SLEEP(20)");
+    std::thread::sleep(Duration::from_millis(300));
+    conn.query_drop("FORGET ALL").unwrap();
+    assert!(
+        rows(&mut conn, "SHOW POLLS").is_empty(),
+        "others are served"
+    );
+    // Two columns, an EOF, the rows, an EOF.
+    for packet in 0..2 + 1 + COUNT {
+        assert!(reader.read().len() > 4, "{packet}");
+    }
+    assert_eq!(reader.read()[0], 0xFE);
+    assert!(matches!(waiter.answer(), Answer::Rows { .. }));
+    assert!(!dpm.wrote("traceback"));
 }
 
 #[test]

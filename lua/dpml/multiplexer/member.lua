@@ -12,6 +12,7 @@ Member.__index = Member
 local CONNECT_TIMEOUT = 10000 -- milliseconds
 local FIRST_PAUSE, LONGEST_PAUSE = 250, 30000 -- between attempts to connect
 local KEPT_LATENCIES = 512
+local LONGEST_QUEUE = 1000
 
 -- Latencies ---------------------------------------------------------------------------------------
 
@@ -164,6 +165,17 @@ local function keep_up(self)
     end
 end
 
+-- Queries that nobody waits for any more, as their round was forgotten.
+local function drop_what_is_over(self)
+    local queue = {}
+    for _, job in ipairs(self.queue) do
+        if not job.over then
+            queue[#queue + 1] = job
+        end
+    end
+    self.queue = queue
+end
+
 -- Gives it a query: job has sql, rowset, deadline and timeout, and done(self, err, result), called once.
 function Member:ask(job)
     local done = job.done
@@ -175,6 +187,12 @@ function Member:ask(job)
     end
     if not self.active and self.last_error then
         return job:done(self.last_error)
+    end
+    if #self.queue >= LONGEST_QUEUE then
+        drop_what_is_over(self)
+    end
+    if #self.queue >= LONGEST_QUEUE then
+        return job:done(errors.new(1105, "HY000", ("%d queries wait for this server already"):format(LONGEST_QUEUE)))
     end
     self.queue[#self.queue + 1] = job
     wake(self)

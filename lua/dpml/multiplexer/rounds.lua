@@ -26,12 +26,32 @@ local function bytes_of(round)
     return bytes
 end
 
+local FORGOTTEN = errors.new(1317, "70100", "The round was forgotten before this server had answered")
+
+local function drop_rows(round)
+    for _, answer in ipairs(round.answers) do
+        answer.rowset:clear()
+    end
+end
+
+-- Nobody can fetch the round from here on. Who waits for it has what there is; who is being sent its rows has
+-- them all, and they go after that.
 local function clear(round)
     for _, answer in ipairs(round.answers) do
         answer.job.over = true -- what still comes is discarded
-        answer.rowset:clear()
+        if not answer.result then
+            answer.err = answer.err or FORGOTTEN
+        end
     end
-    round.cleared = true
+    round.left, round.cleared = 0, true
+    local waiting = round.waiting
+    round.waiting = {}
+    for _, resume in ipairs(waiting) do
+        resume(true)
+    end
+    if round.users == 0 then
+        drop_rows(round)
+    end
 end
 
 -- Forgets what is oldest until the rest is small enough. A round that is being waited for or sent stays.
@@ -173,6 +193,9 @@ function rounds.use(round, fn)
     round.users = round.users + 1
     local ok, err = pcall(fn, round)
     round.users = round.users - 1
+    if round.cleared and round.users == 0 then
+        drop_rows(round)
+    end
     if not ok then
         error(err, 0)
     end
