@@ -50,9 +50,9 @@ local function run(cmd)
     return collect(pcall(chunk))
 end
 
-listener = dpm.listener("127.0.0.1", listen_port)
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, { new_command = new_command }, { host, port })
-admin_listener = dpm.listener("127.0.0.1", admin_port, { max_clients = 8 }) -- for this machine, and nobody else
+local admin_listener = dpm.listener("127.0.0.1", admin_port, { max_clients = 8 }) -- for this machine, and nobody else
 dpml.accept_clients(admin_listener, { users = { [user] = { password = pass } }, new_command = run })
 print("dpm: admin listening on 127.0.0.1:" .. listener:socket_port())
 print("dpm: admin: Lua on port " .. admin_listener:socket_port())

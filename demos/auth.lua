@@ -12,7 +12,7 @@ local users = {
     old = dpm.hash_pass("old"), -- what SELECT PASSWORD('old') prints: for clients of that age
 }
 
-listener = dpm.listener("127.0.0.1", listen_port, { tls = true }) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port, { tls = true })
 -- A client gets its OK once there is a server for it; and a new one with each COM_CHANGE_USER, so that nothing of
 -- the user before is left.
 dpml.proxy_new_clients(listener, {}, {

@@ -18,10 +18,10 @@ local explain = dpml.autoexplain {
     end,
 }
 
-listener = dpm.listener("127.0.0.1", listen_port) -- globals, or they would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, explain, { host, port })
 
-admin_listener = dpm.listener("127.0.0.1", listen_port == 0 and 0 or listen_port + 1)
+local admin_listener = dpm.listener("127.0.0.1", listen_port == 0 and 0 or listen_port + 1)
 explain:admin(admin_listener, { users = { dpm = { password = "dpm" } } })
 
 print("dpm: autoexplain's SHOW PLANS on 127.0.0.1:" .. admin_listener:socket_port())

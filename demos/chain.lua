@@ -23,6 +23,6 @@ end
 links[#links + 1] = dpml.mask { columns = { "customers.email", "customers.card" } }
 links[#links + 1] = rewrite(100)
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, dpml.chain(links), { host, port })
 print("dpm: chain listening on 127.0.0.1:" .. listener:socket_port())

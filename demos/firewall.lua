@@ -13,6 +13,6 @@ local firewall = dpml.firewall {
     end,
 }
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, firewall, { host, port })
 print("dpm: firewall listening on 127.0.0.1:" .. listener:socket_port())

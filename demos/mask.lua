@@ -10,6 +10,6 @@ for column in (arg[6] or "customers.email,customers.card"):gmatch("[^,]+") do
     columns[#columns + 1] = column
 end
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, dpml.mask { columns = columns }, { host, port })
 print("dpm: mask listening on 127.0.0.1:" .. listener:socket_port())

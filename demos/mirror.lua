@@ -47,6 +47,6 @@ local function plugin(client)
     }
 end
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, plugin, { host, port })
 print("dpm: mirror listening on 127.0.0.1:" .. listener:socket_port())

@@ -15,6 +15,6 @@ for n = 6, #arg do
     fleet[#fleet + 1] = assert(dsn.pairs_of(arg[n]))
 end
 
-listener = dpm.listener("127.0.0.1", listen_port, { tls = true }) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port, { tls = true })
 dpml.multiplex(listener, { users = { [user] = { password = pass } }, fleet = fleet })
 print("dpm: multiplexer listening on 127.0.0.1:" .. listener:socket_port())

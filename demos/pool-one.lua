@@ -51,7 +51,7 @@ local function use_backend(server, err)
     run_next()
 end
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 local callbacks, accounts = { new_command = new_command, finished_command = answered }, { [user] = { password = pass } }
 dpml.authenticate_new_clients(listener, callbacks, accounts)
 local options = { host = host, port = port, user = user, pass = pass, callback = use_backend }

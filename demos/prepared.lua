@@ -40,6 +40,6 @@ local function plugin(client, server)
     end }
 end
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, plugin, { host, port })
 print("dpm: prepared listening on 127.0.0.1:" .. listener:socket_port())

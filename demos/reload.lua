@@ -6,7 +6,7 @@ local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 local path = arg[6] or (arg[0]:match("^.*/") or "") .. "reload_plugin.lua"
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 -- It is looked at every second, and at once on HUP. Clients keep the version that they began with.
 dpml.passthrough_new_clients(listener, dpml.reloadable(path, 1), { host, port })
 print("dpm: reload listening on 127.0.0.1:" .. listener:socket_port())

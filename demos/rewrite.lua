@@ -48,6 +48,6 @@ local function rewrite(rows)
 end
 if ... then return rewrite end -- another script requires it
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, rewrite(tonumber(arg[6]) or 1000), { host, port })
 print("dpm: rewrite listening on 127.0.0.1:" .. listener:socket_port())

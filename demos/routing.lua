@@ -22,7 +22,7 @@ local routes = {
     batch = function() return is_night() and replica or nil end, -- nil: no server for this user now
 }
 
-listener = dpm.listener("127.0.0.1", tonumber(arg[3]) or 5500, { tls = true }) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", tonumber(arg[3]) or 5500, { tls = true })
 dpml.proxy_new_clients(listener, {}, {
     users = { app = { password = "app" }, report = { password = "report" }, batch = { password = "batch" } },
     backend = function(client, auth)

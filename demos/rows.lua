@@ -51,6 +51,6 @@ local function rows(client, server)
     }
 end
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, rows, { host, port })
 print("dpm: rows listening on 127.0.0.1:" .. listener:socket_port())

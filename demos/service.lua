@@ -47,7 +47,7 @@ local function new_command(cmd, _, session)
     return {} -- an OK
 end
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.accept_clients(listener, {
     users = { [user] = { password = pass } },
     new_command = new_command,

@@ -23,6 +23,6 @@ local show_digests = {
     end,
 }
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, dpml.chain { show_digests, slowlog }, { host, port })
 print("dpm: slowlog listening on 127.0.0.1:" .. listener:socket_port())

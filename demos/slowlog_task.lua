@@ -40,6 +40,6 @@ local function handler(session)
     if db then db:close() end
 end
 
-listener = dpm.listener("127.0.0.1", listen_port) -- a global, or it would be collected
+local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.accept_clients(listener, { users = { [user] = { password = pass } }, handler = handler, all_commands = true })
 print("dpm: slowlog_task listening on 127.0.0.1:" .. listener:socket_port())

@@ -77,8 +77,7 @@ if not listening then
     return
 end
 
--- A global, because a listener that nobody holds is collected, and closed with it.
-listener = listener_or_problem
+local listener = listener_or_problem
 dpml.accept_clients(listener, {
     users = { [USER] = { password = PASSWORD } },
     version_comment = "dpm without a database",

@@ -50,7 +50,7 @@ function kinds.listener(value)
 end
 
 -- Whether a value is what the words say: "a function or nil", "an array".
-local function is(value, wanted)
+function checks.is(value, wanted)
     for word in wanted:gmatch("%a+") do
         if type(value) == word or kinds[word] and kinds[word](value) then
             return true
@@ -61,7 +61,7 @@ end
 
 -- The value is not shown, as it may be a password.
 function checks.argument(what, name, value, wanted)
-    if not is(value, wanted) then
+    if not checks.is(value, wanted) then
         checks.fail(what, ("%s: expected %s, got %s"):format(name, wanted, type(value)))
     end
 end

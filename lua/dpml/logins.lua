@@ -4,6 +4,7 @@ local accounts_of = require "dpml.accounts"
 local checks = require "dpml.checks"
 local clients = require "dpml.clients"
 local errors = require "dpml.errors"
+local held = require "dpml.held"
 local tasks = require "dpml.tasks"
 
 local logins = {}
@@ -147,6 +148,7 @@ function logins.authenticate_new_clients(listener, callbacks, accounts)
     checks.argument("dpml.authenticate_new_clients", "accounts", accounts, "a table or function")
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it
+    held.hold(listener)
     listener:register(dpm.MYC_CONNECT, function(client)
         clients.hold(client)
         start_logins(client, lookup, callbacks, listener:tls())

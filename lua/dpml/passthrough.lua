@@ -4,6 +4,7 @@ local callbacks = require "dpml.callbacks"
 local checks = require "dpml.checks"
 local clients = require "dpml.clients"
 local errors = require "dpml.errors"
+local held = require "dpml.held"
 local plugins = require "dpml.plugins"
 local servers = require "dpml.servers"
 
@@ -145,6 +146,7 @@ function passthrough.passthrough_new_clients(listener, plugin, backends)
     if type(backends) ~= "function" then
         backends = check_addresses(backends)
     end
+    held.hold(listener)
     listener:register(dpm.MYC_CONNECT, function(client)
         clients.hold(client)
         local attempt = { client = client, plugin = plugin, addresses = addresses_for(client, backends), at = 0 }

@@ -590,6 +590,46 @@ fn callbacks_are_registered_by_the_table() {
     );
 }
 
+#[test]
+fn listeners_are_held_until_they_are_closed() {
+    let lines = run(
+        "local users = { u = { password = 'p' } }
+         local function nothing() end
+         local ways = {
+           function(l) dpml.passthrough_new_clients(l, {}, { '127.0.0.1', 1 }) end,
+           function(l) dpml.authenticate_new_clients(l, {}, users) end,
+           function(l) dpml.proxy_new_clients(l, {}, { users = users, backend = { host = '127.0.0.1' } }) end,
+           function(l) dpml.accept_clients(l, { users = users, new_command = nothing }) end,
+           function(l) dpml.multiplex(l, { users = users }) end,
+           function(l) dpml.autoexplain { side = {} }:admin(l, { users = users }) end,
+           function(l) dpml.register_callbacks(l, { [dpm.MYC_CONNECT] = nothing }) end,
+           function(l) l:register(dpm.MYC_CONNECT, nothing) end, -- which is the script's to hold
+         }
+         local listeners = setmetatable({}, { __mode = 'v' })
+         for i, way in ipairs(ways) do
+           local listener = dpm.listener('127.0.0.1', 0)
+           listeners[i] = listener
+           way(listener)
+         end
+         -- In another tick: a listener that nobody holds closes at the end of the one in which it is collected.
+         local ticks = 0
+         dpm.new_timer():schedule(0, 5, function(timer)
+           collectgarbage() collectgarbage()
+           ticks = ticks + 1
+           if ticks < 3 then return end
+           timer:cancel()
+           for i in ipairs(ways) do
+             local listener = listeners[i]
+             print(i, listener ~= nil and not listener:close_reason() and dpm.close(listener))
+           end
+         end)",
+        &[],
+    );
+    let held = (1..=7).map(|i| format!("{i}\t1"));
+    let expected: Vec<String> = held.chain(["8\tfalse".to_owned()]).collect();
+    assert_eq!(lines, expected);
+}
+
 both! {
     fn clients_are_passed_through(server) {
         let dpm = Dpm::start(
