@@ -7,7 +7,7 @@ use clap::Parser;
 use log::LevelFilter;
 
 use crate::logging;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, raise_descriptor_limit};
 use crate::script::{Script, ScriptError};
 
 /// A Lua-scriptable proxy that speaks the MySQL wire protocol.
@@ -71,6 +71,11 @@ pub fn main() -> i32 {
 
 fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
     let startfile = arguments.startfile.as_deref();
+    // Before the proxy is made, which counts its clients against the limit.
+    match raise_descriptor_limit() {
+        Ok(limit) => log::debug!("up to {limit} files may be open"),
+        Err(error) => log::warn!("the limit on open files stays as it is: {error}"),
+    }
     let proxy = Proxy::new().map_err(ScriptError::new)?;
     let script = Script::new(proxy.clone(), startfile)?;
     let chunk = script.load(startfile)?;

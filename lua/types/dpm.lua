@@ -49,6 +49,7 @@ dpm = dpm
 ---@field handshake_timeout number?
 ---@field idle_timeout number?
 ---@field max_clients integer?
+---@field max_clients_per_address integer?
 ---@field tls boolean|dpm.ListenerTls|nil
 ---@field allow_redirect boolean?
 ---@field compression dpm.Compression?
@@ -84,6 +85,7 @@ dpm = dpm
 ---@field handshake_timeout number?
 ---@field drain number?
 ---@field idle_timeout number?
+---@field max_clients_per_address integer?
 
 ---@class dpm.LoginOptions
 ---@field user string?

@@ -11,8 +11,8 @@
 //! - [`Resolver`] looks names up on a thread of its own, because that blocks.
 //! - [`Signals`] turns the process's signals into one more readable source.
 //! - [`ProxyHeader`] is what a load balancer says in front of a connection whose it is.
-//! - [`is_out_of_descriptors`] and [`raise_descriptor_limit`] are about the one resource that a
-//!   proxy runs out of first.
+//! - [`descriptor_limit`], [`raise_descriptor_limit`] and [`is_out_of_descriptors`] are about the
+//!   one resource that a proxy runs out of first.
 //!
 //! Everything else is single-threaded and non-blocking: what would have to wait returns
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock). Readiness is edge-triggered: a socket is
@@ -30,7 +30,7 @@ mod timers;
 mod tls;
 mod unix_socket;
 
-pub use descriptors::{is_out_of_descriptors, raise_descriptor_limit};
+pub use descriptors::{descriptor_limit, is_out_of_descriptors, raise_descriptor_limit};
 pub use listener::Listener;
 pub use poller::{Poller, Ready, WAKE_TOKEN, WakeHandle};
 pub use proxy_header::{ProxyHeader, ProxyVersion};

@@ -1,7 +1,7 @@
 //! One connected, or connecting, socket.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 6;
 
 /// Who is at the far end of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// The IP address as text, an IPv4 one always in IPv4's form; "localhost" on a unix socket.
-    pub address: String,
+    /// The IP address, an IPv4 one always in IPv4's form; `None` on a unix socket.
+    pub ip: Option<IpAddr>,
     /// The TCP port, 0 on a unix socket.
     pub port: u16,
 }
@@ -33,16 +33,13 @@ impl Peer {
     fn tcp(address: SocketAddr) -> Self {
         // A listener on [::] sees IPv4 clients as ::ffff:a.b.c.d, which no access list expects.
         Peer {
-            address: address.ip().to_canonical().to_string(),
+            ip: Some(address.ip().to_canonical()),
             port: address.port(),
         }
     }
 
     fn unix() -> Self {
-        Peer {
-            address: "localhost".to_owned(),
-            port: 0,
-        }
+        Peer { ip: None, port: 0 }
     }
 }
 
@@ -417,7 +414,7 @@ mod tests {
         assert_eq!(
             stream.peer(),
             Peer {
-                address: "127.0.0.1".into(),
+                ip: Some(IpAddr::from([127, 0, 0, 1])),
                 port: local.port()
             }
         );
@@ -483,13 +480,7 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let mut stream = Stream::connect_unix(&path).unwrap();
         wait_connected(&mut stream).unwrap();
-        assert_eq!(
-            stream.peer(),
-            Peer {
-                address: "localhost".into(),
-                port: 0
-            }
-        );
+        assert_eq!(stream.peer(), Peer { ip: None, port: 0 });
 
         let (mut other, _) = listener.accept().unwrap();
         other.write_all(b"hello").unwrap();
@@ -510,7 +501,7 @@ mod tests {
 
     #[test]
     fn mapped_addresses_print_as_ipv4() {
-        let text = |address: &str| Peer::tcp(address.parse().unwrap()).address;
+        let text = |address: &str| Peer::tcp(address.parse().unwrap()).ip.unwrap().to_string();
         assert_eq!(text("[::ffff:192.0.2.7]:1"), "192.0.2.7");
         assert_eq!(text("192.0.2.7:1"), "192.0.2.7");
         assert_eq!(text("[2001:db8::1]:1"), "2001:db8::1");

@@ -152,6 +152,7 @@ impl Core {
         };
         conn.input = bytes::BytesMut::new();
         let listener = conn.listener;
+        let ip = conn.counted_address();
         if conn.output.is_empty() {
             conn.finish_writing();
         }
@@ -165,8 +166,9 @@ impl Core {
         } else {
             self.stats.listeners = self.stats.listeners.saturating_sub(1);
         }
-        if let Some(listener) = listener.and_then(|id| self.get_mut(id)) {
-            listener.clients = listener.clients.saturating_sub(1);
+        self.arrived(id);
+        if let Some(listener) = listener.and_then(|id| self.get_mut(id)?.listener_state()) {
+            listener.leave(ip);
         }
         // Nobody must find a packet in transit from or to it any more.
         if flushable {

@@ -1,10 +1,10 @@
 //! One connection: its socket, its session, what is queued, and what is left of it afterwards.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -62,6 +62,51 @@ impl ConnKind {
     }
 }
 
+/// Where an end of a connection is. It is shown as text: "localhost" on a unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address, an IPv4 one always in IPv4's form.
+    Ip(IpAddr),
+    /// This machine, by way of a unix socket.
+    Local,
+    /// The name of a host that is yet to be connected to, the path of a listener's unix socket, or
+    /// "*": all addresses.
+    Name(Rc<str>),
+}
+
+impl Address {
+    /// The IP address, if it is one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Address::Ip(ip) => Some(*ip),
+            Address::Local | Address::Name(_) => None,
+        }
+    }
+}
+
+impl From<Option<IpAddr>> for Address {
+    /// As [`Peer`](crate::net::Peer) has it: without an IP address it is a unix socket.
+    fn from(ip: Option<IpAddr>) -> Address {
+        ip.map_or(Address::Local, Address::Ip)
+    }
+}
+
+impl From<&str> for Address {
+    fn from(name: &str) -> Address {
+        Address::Name(name.into())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(ip) => ip.fmt(f),
+            Address::Local => f.write_str("localhost"),
+            Address::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 /// What can be read of a connection; it outlives the socket.
 #[derive(Debug)]
 pub struct ConnInfo {
@@ -76,8 +121,8 @@ pub struct ConnInfo {
     pub closed: Cell<bool>,
     /// Why it closed.
     pub close_reason: RefCell<Option<Rc<str>>>,
-    /// The far end's address ("localhost" on a unix socket); a listener's own.
-    pub address: RefCell<Rc<str>>,
+    /// The far end's address; a listener's own.
+    pub address: RefCell<Address>,
     /// The far end's port; a listener's own.
     pub port: Cell<u16>,
     /// Whether nobody can listen in on what goes over it: TLS, or a unix socket.
@@ -118,13 +163,33 @@ pub(super) enum Socket {
     None,
 }
 
+impl Socket {
+    /// Whether it takes up a descriptor of the process.
+    pub fn has_descriptor(&self) -> bool {
+        match self {
+            Socket::Listening(_) | Socket::Connecting(_) | Socket::Open(_) => true,
+            Socket::Resolving | Socket::None => false,
+        }
+    }
+}
+
 /// Which end of the protocol we talk to.
 #[derive(Debug)]
 pub(super) enum Role {
-    /// It sends nothing, so its packets' number is never looked at.
-    Listener(u8),
+    Listener(Box<ListenerState>),
     Client(ClientSession),
     Server(ServerSession),
+}
+
+/// Whom a listener has let in.
+#[derive(Debug, Default)]
+pub(super) struct ListenerState {
+    /// How many clients it has.
+    pub clients: usize,
+    /// How many of them come from each address, if that is limited.
+    pub by_address: HashMap<IpAddr, usize>,
+    /// It sends nothing, so its packets' number is never looked at.
+    seq: u8,
 }
 
 /// A packet that waits for another one, in transit to the same connection, to be complete.
@@ -215,8 +280,8 @@ pub(super) struct Conn {
     pub broken: Option<String>,
     /// When silence is looked at.
     pub idle_timer: Option<TimerId>,
-    /// How many clients a listener has.
-    pub clients: usize,
+    /// It counts among the [arrivals](super::accept::Arrivals).
+    pub arriving: bool,
     /// The listener that a client came by.
     pub listener: Option<ConnId>,
     /// What has come of the PROXY header that is to come before anything else.
@@ -282,7 +347,7 @@ impl Conn {
             finished: false,
             broken: None,
             idle_timer: None,
-            clients: 0,
+            arriving: false,
             listener: None,
             header: None,
             destination: None,
@@ -299,6 +364,13 @@ impl Conn {
     pub fn client(&mut self) -> Option<&mut ClientSession> {
         match &mut self.role {
             Role::Client(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub fn listener_state(&mut self) -> Option<&mut ListenerState> {
+        match &mut self.role {
+            Role::Listener(state) => Some(state),
             _ => None,
         }
     }
@@ -387,7 +459,7 @@ impl Conn {
         match &mut self.role {
             Role::Client(session) => &mut session.seq,
             Role::Server(session) => &mut session.seq,
-            Role::Listener(seq) => seq,
+            Role::Listener(state) => &mut state.seq,
         }
     }
 

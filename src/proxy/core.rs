@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use slab::Slab;
 
+use super::accept::Admission;
 use super::channel::{Channel, Workshop};
-use super::conn::{Conn, ConnId, ConnInfo, ConnKind, HIGH_WATER, LOW_WATER, Role, Socket};
+use super::conn::{Address, Conn, ConnId, ConnInfo, ConnKind, HIGH_WATER, LOW_WATER, Role, Socket};
 use super::options::Options;
 use super::stats::Stats;
 use super::tls::TlsClients;
@@ -30,6 +31,8 @@ pub(super) enum TimerKey {
     Idle(ConnId),
     /// Accepting was paused for want of descriptors.
     Accept(ConnId),
+    /// Time to tell of the clients that have been refused since the last line in the log.
+    Refusals,
     /// A unix socket whose queue was full is tried again.
     RetryUnix(ConnId),
     /// The time for exchanges in flight is over.
@@ -73,8 +76,8 @@ pub(super) struct Core {
     /// What compressed connections share.
     pub workshop: Rc<RefCell<Workshop>>,
     pub stats: Stats,
-    /// Listeners out of descriptors have said so.
-    pub starved: bool,
+    /// What decides whether another client is let in.
+    pub admission: Admission,
     pub stopping: bool,
     /// What to exit with once everything is in order.
     pub exit_code: i32,
@@ -106,7 +109,7 @@ impl Core {
             defaults: Rc::new(Options::default()),
             workshop: Rc::default(),
             stats: Stats::default(),
-            starved: false,
+            admission: Admission::new(),
             stopping: false,
             exit_code: 0,
             exit: None,
@@ -120,7 +123,7 @@ impl Core {
         role: Role,
         socket: Socket,
         options: Rc<Options>,
-        address: (&str, u16),
+        address: (Address, u16),
     ) -> io::Result<Rc<ConnInfo>> {
         let serial = self.next_serial;
         let entry = self.conns.vacant_entry();
@@ -135,7 +138,7 @@ impl Core {
             remote_id: Cell::new(0),
             closed: Cell::new(false),
             close_reason: RefCell::new(None),
-            address: RefCell::new(address.0.into()),
+            address: RefCell::new(address.0),
             port: Cell::new(address.1),
             capabilities: Cell::new(Capabilities::empty()),
             compression: Cell::new(None),
@@ -154,6 +157,7 @@ impl Core {
             }
             Socket::Resolving | Socket::None => {}
         }
+        self.admission.sockets += usize::from(conn.socket.has_descriptor());
         entry.insert(conn);
         self.next_serial += 1;
         match kind {
@@ -397,6 +401,7 @@ impl Core {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|c| c.id() == id) else {
             return;
         };
+        self.admission.sockets -= usize::from(conn.socket.has_descriptor());
         let result = match std::mem::replace(&mut conn.socket, Socket::None) {
             Socket::Listening(mut listener) => self.poller.deregister(&mut listener),
             Socket::Connecting(mut stream) | Socket::Open(Channel { mut stream, .. }) => {
@@ -415,6 +420,7 @@ impl Core {
         if let Some(conn) = self.get_mut(id) {
             conn.info.secure.set(stream.is_unix());
             conn.socket = Socket::Connecting(stream);
+            self.admission.sockets += 1;
         }
         Ok(())
     }

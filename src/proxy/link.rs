@@ -33,6 +33,7 @@ impl Proxy {
                     conn.peer = Some(peer);
                     conn.info.remote_id.set(peer.serial);
                 }
+                core.arrived(id);
                 core.schedule(id);
             }
         }

@@ -5,7 +5,7 @@
 //!
 //! - `core`: the table of connections; `conn`: one of them
 //! - `channel`: what is between a connection and its socket: nothing, or compression
-//! - `sockets`: listen, accept, connect; `pump`: read
+//! - `sockets`: listen, connect; `accept`: which clients are let in; `pump`: read
 //! - `advance`: the hot path, which nobody looks at; `watched_rows`: rows that a hook looks at
 //! - `packet`: any other packet that hooks look at: its session takes it (`take`), and it is put
 //!   through to the peer (`put_through`), OK and EOF in the peer's form (`ending`)
@@ -25,6 +25,7 @@
 //! rather than references are passed on, and after every call the connection is looked up again.
 //! Only syscalls that write and the freeing of slots are put off to the end of the tick.
 
+mod accept;
 mod advance;
 mod channel;
 mod close;
@@ -64,7 +65,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use conn::{ConnId, ConnInfo, ConnKind};
+pub use conn::{Address, ConnId, ConnInfo, ConnKind};
 pub use error::ProxyError;
 pub use hooks::{Hooks, Incoming, Verdict};
 pub use options::{Cleartext, Compression, Options, Trusted};
@@ -74,7 +75,7 @@ pub use stats::Stats;
 
 pub use crate::net::{
     ProxyVersion, TimerId, TlsClientOptions, TlsInfo, TlsMode, TlsServer, TlsServerOptions,
-    TlsVerify, TlsVersion,
+    TlsVerify, TlsVersion, raise_descriptor_limit,
 };
 use crate::session::{Event, EventSet, PacketKind};
 use crate::wire::Com;
@@ -98,7 +99,8 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// A proxy without connections or hooks.
+    /// A proxy without connections or hooks. It refuses clients before they use up the process's
+    /// limit of open files as it is now; [`raise_descriptor_limit`] raises that.
     ///
     /// # Errors
     /// The system has no poller or descriptors left.

@@ -24,8 +24,11 @@ pub struct Options {
     pub drain: Duration,
     /// How long a connection may be silent. Zero: for ever.
     pub idle_timeout: Duration,
-    /// How many clients a listener serves at once. `None`: any number.
+    /// How many clients a listener serves at once. `None`: as many as the process may.
     pub max_clients: Option<usize>,
+    /// How many clients a listener serves at once that come from the same IP address. `None`: any
+    /// number.
+    pub max_clients_per_address: Option<usize>,
     /// What a listener's clients are offered of TLS.
     pub tls_server: Option<TlsServer>,
     /// What is asked of a server of TLS. `None`: what the transport calls for.
@@ -104,6 +107,7 @@ impl Default for Options {
             drain: Duration::from_secs(10),
             idle_timeout: Duration::ZERO,
             max_clients: None,
+            max_clients_per_address: None,
             tls_server: None,
             tls_client: None,
             allow_redirect: false,

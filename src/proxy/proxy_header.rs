@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use super::Proxy;
-use super::conn::{ConnId, ConnInfo, ConnKind, Socket};
+use super::conn::{Address, ConnId, ConnInfo, ConnKind, Socket};
 use super::core::Core;
 use super::options::{Options, Trusted};
 use crate::net::ProxyHeader;
@@ -30,10 +30,10 @@ enum Read {
 }
 
 /// Whether a header is wanted of a client that comes from this address.
-pub(super) fn is_wanted(options: &Options, address: &str, on_unix: bool) -> bool {
-    let ip = address.parse::<IpAddr>().ok().filter(|_| !on_unix);
+/// (`None`: over a unix socket).
+pub(super) fn is_wanted(options: &Options, ip: Option<IpAddr>) -> bool {
     options.trusted.iter().any(|trusted| match trusted {
-        Trusted::Unix => on_unix,
+        Trusted::Unix => ip.is_none(),
         Trusted::Net(net) => ip.is_some_and(|ip| net.contains(&ip)),
     })
 }
@@ -100,14 +100,19 @@ impl Core {
                 from,
                 client.address.borrow()
             );
-            *client.address.borrow_mut() = from.ip().to_canonical().to_string().into();
+            *client.address.borrow_mut() = Address::Ip(from.ip().to_canonical());
             client.port.set(from.port());
             // It has come a longer way than from this machine.
             client.secure.set(false);
             conn.destination = Some(to);
         }
-        let listener = conn.listener.and_then(|listener| self.open(listener));
-        let listener = listener.ok_or_else(gone)?.info.clone();
+        let listener = conn.listener.ok_or_else(gone)?;
+        let admitted = self.count_address(listener, &client);
+        let listener = self.open(listener).ok_or_else(gone)?.info.clone();
+        if !admitted {
+            self.turn_away(&client);
+            return Ok(Read::Partly);
+        }
         Ok(Read::Whole { listener, client })
     }
 
@@ -126,7 +131,7 @@ impl Core {
         if conn.info.kind != ConnKind::Client {
             return None;
         }
-        let ip: IpAddr = conn.info.address.borrow().parse().ok()?;
+        let ip = conn.info.address.borrow().ip()?;
         let local = match &conn.socket {
             Socket::Open(channel) => channel.stream.local_addr(),
             _ => None,
@@ -156,12 +161,14 @@ mod tests {
             ("2001:db8::7", true),
             ("::1", false),
         ] {
-            assert_eq!(is_wanted(&some, address, false), wanted, "{address}");
+            let ip = Some(address.parse().unwrap());
+            assert_eq!(is_wanted(&some, ip), wanted, "{address}");
         }
-        assert!(!is_wanted(&some, "localhost", true));
-        assert!(is_wanted(&options(&["unix"]), "localhost", true));
-        assert!(!is_wanted(&options(&["unix"]), "127.0.0.1", false));
-        assert!(!is_wanted(&options(&[]), "127.0.0.1", false));
+        let here = Some(IpAddr::from([127, 0, 0, 1]));
+        assert!(!is_wanted(&some, None));
+        assert!(is_wanted(&options(&["unix"]), None));
+        assert!(!is_wanted(&options(&["unix"]), here));
+        assert!(!is_wanted(&options(&[]), here));
         for wrong in ["localhost", "10.0.0.0/33", "", "127.0.0.1:3306"] {
             wrong.parse::<Trusted>().unwrap_err();
         }

@@ -112,7 +112,7 @@ pub(super) fn linked_pair(proxy: &Proxy, armed: EventSet) -> (ConnId, ConnId) {
             ..Options::default()
         });
         let info = core
-            .insert(kind, role, Socket::None, options, ("recording", 0))
+            .insert(kind, role, Socket::None, options, ("recording".into(), 0))
             .expect("a slot");
         info.id
     };

@@ -187,6 +187,7 @@ impl Proxy {
                     }
                     core.schedule(id);
                 }
+                TimerKey::Refusals => self.core().report_refusals(),
                 TimerKey::RetryUnix(id) => self.core().try_unix(id),
                 TimerKey::Drain => {
                     log::warn!("exchanges are still in flight: closing them");

@@ -12,16 +12,8 @@ use super::core::{Core, TimerKey};
 use super::error::ProxyError;
 use super::hooks::Verdict;
 use super::options::Options;
-use super::own_errors::error_packet;
-use super::proxy_header;
-use crate::net::{Listener, Peer, Stream, TlsClient, is_out_of_descriptors, numeric_address};
-use crate::session::{ClientSession, Event, ServerSession};
-
-/// How many clients are accepted before others get their turn.
-const ACCEPT_BATCH: usize = 64;
-
-/// How long accepting rests when descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::net::{Listener, Peer, Stream, TlsClient, numeric_address};
+use crate::session::{Event, ServerSession};
 
 /// How soon a unix socket whose queue is full is tried again.
 const UNIX_RETRY: Duration = Duration::from_millis(20);
@@ -110,36 +102,6 @@ impl Proxy {
         Ok(info)
     }
 
-    /// Takes the clients that wait at a listener.
-    pub(super) fn accept(&self, listener: ConnId) {
-        for _ in 0..ACCEPT_BATCH {
-            let accepted = self.core().accept_one(listener);
-            match accepted {
-                Some((listener, client)) => self.introduce(&listener, &client),
-                None => return,
-            }
-        }
-        self.core().schedule(listener);
-    }
-
-    /// Tells of a new client.
-    pub(super) fn introduce(&self, listener: &Rc<ConnInfo>, client: &Rc<ConnInfo>) {
-        log::info!(
-            "connection {}: accepted from {} on listener {}",
-            client.id.serial,
-            client.address.borrow(),
-            listener.id.serial
-        );
-        match self.hooks().accepted(listener, client) {
-            Verdict::Failed => {
-                self.close_for(client.id, "its listener's MYC_CONNECT callback failed");
-            }
-            _ => {
-                self.core().stats.callbacks += 1;
-            }
-        }
-    }
-
     /// A socket that was connecting has become writable, or failed.
     pub(super) fn connected(&self, id: ConnId) {
         let outcome = {
@@ -179,10 +141,10 @@ impl Core {
     ) -> io::Result<Rc<ConnInfo>> {
         let info = self.insert(
             kind,
-            Role::Listener(0),
+            Role::Listener(Box::default()),
             Socket::Listening(listener),
             Rc::new(options),
-            address,
+            (address.0.into(), address.1),
         )?;
         log::info!(
             "connection {}: listening on {}{}",
@@ -214,7 +176,7 @@ impl Core {
                 Role::Server(ServerSession::default()),
                 Socket::Resolving,
                 options,
-                address,
+                (address.0.into(), address.1),
             )
             .map_err(|source| ProxyError::Listen {
                 address: format!("{}:{}", address.0, address.1),
@@ -225,6 +187,7 @@ impl Core {
             conn.output.extend_from_slice(&header);
         }
         self.stats.servers_connected += 1;
+        self.arrives(info.id);
         self.set_deadline(info.id, limit);
         Ok(info)
     }
@@ -296,8 +259,8 @@ impl Core {
         match stream.connected() {
             Ok(false) => Ok(None),
             Ok(true) => {
-                let Peer { address, port } = stream.peer();
-                *conn.info.address.borrow_mut() = address.into();
+                let Peer { ip, port } = stream.peer();
+                *conn.info.address.borrow_mut() = ip.into();
                 conn.info.port.set(port);
                 if let Socket::Connecting(stream) =
                     std::mem::replace(&mut conn.socket, Socket::None)
@@ -326,108 +289,5 @@ impl Core {
                 })
             }
         }
-    }
-
-    fn accept_one(&mut self, id: ConnId) -> Option<(Rc<ConnInfo>, Rc<ConnInfo>)> {
-        loop {
-            let conn = self.open_mut(id)?;
-            let Socket::Listening(listener) = &conn.socket else {
-                return None;
-            };
-            if !conn.readable {
-                return None;
-            }
-            match listener.accept() {
-                Ok((stream, peer)) => match self.admit(id, stream, &peer) {
-                    Ok(Some(pair)) => return Some(pair),
-                    Ok(None) => {}
-                    Err(error) => {
-                        log::warn!("connection {}: accept: {error}", id.serial);
-                    }
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    conn.readable = false;
-                    return None;
-                }
-                Err(error) => {
-                    if is_out_of_descriptors(&error) {
-                        self.pause_accepting(id, &error);
-                    } else {
-                        log::warn!("connection {}: accept: {error}", id.serial);
-                        self.schedule(id);
-                    }
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Clients wait in the system's queue until a descriptor is free again.
-    fn pause_accepting(&mut self, id: ConnId, error: &io::Error) {
-        if !std::mem::replace(&mut self.starved, true) {
-            log::error!(
-                "connection {}: accepting is paused until connections close: {error} \
-                 (raise the limit on open files, or set max_clients)",
-                id.serial
-            );
-        }
-        let due = std::time::Instant::now() + ACCEPT_PAUSE;
-        self.timers.insert(due, TimerKey::Accept(id));
-    }
-
-    fn admit(
-        &mut self,
-        listener: ConnId,
-        stream: Stream,
-        peer: &Peer,
-    ) -> io::Result<Option<(Rc<ConnInfo>, Rc<ConnInfo>)>> {
-        if std::mem::take(&mut self.starved) {
-            log::info!("connection {}: accepting again", listener.serial);
-        }
-        let Some(conn) = self.open_mut(listener) else {
-            return Ok(None);
-        };
-        let options = conn.options.clone();
-        let listener_info = conn.info.clone();
-        let full = options.max_clients.is_some_and(|max| conn.clients >= max);
-        let limit = options.handshake_timeout;
-        let has_header = proxy_header::is_wanted(&options, &peer.address, stream.is_unix());
-        let info = self.insert(
-            ConnKind::Client,
-            Role::Client(ClientSession::default()),
-            Socket::Open(Channel::new(stream)),
-            options,
-            (&peer.address, peer.port),
-        )?;
-        if let Some(conn) = self.get_mut(info.id) {
-            conn.listener = Some(listener);
-            conn.writable = true;
-            conn.header = has_header.then(Vec::new);
-        }
-        if let Some(conn) = self.get_mut(listener) {
-            conn.clients += 1;
-        }
-        self.stats.clients_accepted += 1;
-        self.set_deadline(info.id, limit);
-        if full {
-            self.stats.clients_refused += 1;
-            self.refuse(info.id);
-            return Ok(None);
-        }
-        if has_header {
-            return Ok(None);
-        }
-        Ok(Some((listener_info, info)))
-    }
-
-    /// Turns a client away as a full server does: an ERR instead of a handshake.
-    fn refuse(&mut self, id: ConnId) {
-        log::info!("connection {}: refused: max_clients is reached", id.serial);
-        let err = error_packet(1040, b"08004", "Too many connections".into());
-        if self.put_error(id, &err).is_err() {
-            log::debug!("connection {}: gone before it could be refused", id.serial);
-        }
-        self.stillborn
-            .push((id, "max_clients is reached".to_string()));
     }
 }

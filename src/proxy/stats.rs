@@ -5,7 +5,7 @@
 pub struct Stats {
     /// Clients accepted.
     pub clients_accepted: u64,
-    /// Clients turned away beyond `max_clients`.
+    /// Clients turned away with ERR 1040, since one limit or another was reached.
     pub clients_refused: u64,
     /// Connections to servers begun.
     pub servers_connected: u64,

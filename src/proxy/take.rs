@@ -232,6 +232,7 @@ impl Core {
             && conn.authenticated()
             && !std::mem::replace(&mut conn.logged_in, true)
         {
+            self.arrived(id);
             self.compress(id);
             self.set_deadline(id, std::time::Duration::ZERO);
             self.watch_idle(id);

@@ -266,7 +266,13 @@ mod tests {
         let role = Role::Server(Default::default());
         let options = core.defaults.clone();
         let info = core
-            .insert(ConnKind::Server, role, Socket::None, options, ("db", 3306))
+            .insert(
+                ConnKind::Server,
+                role,
+                Socket::None,
+                options,
+                ("db".into(), 3306),
+            )
             .unwrap();
         let conn = core.get_mut(info.id).unwrap();
         assert_eq!(

@@ -118,7 +118,7 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
     })?;
     add_value(methods, "socket_address", |lua, info| {
         let address = info.address.borrow().clone();
-        string(lua, &*address)
+        string(lua, address.to_string())
     })?;
     add_value(methods, "socket_port", |_, info| {
         number(info.port.get().into())

@@ -32,6 +32,7 @@ pub const PROCESS: &[&str] = &[
     "handshake_timeout",
     "drain",
     "idle_timeout",
+    "max_clients_per_address",
 ];
 /// What `dpm.listener` takes.
 pub const LISTENER: &[&str] = &[
@@ -40,6 +41,7 @@ pub const LISTENER: &[&str] = &[
     "handshake_timeout",
     "idle_timeout",
     "max_clients",
+    "max_clients_per_address",
     "tls",
     "allow_redirect",
     "compression",
@@ -121,6 +123,9 @@ pub fn read(
             "max_packet" => options.max_packet = bytes(MAX_PACKET)?,
             "max_queue" => options.max_queue = bytes(1 << 40)?,
             "max_clients" => options.max_clients = Some(bytes(1 << 20)?),
+            "max_clients_per_address" => {
+                options.max_clients_per_address = Some(bytes(1 << 20)?);
+            }
             "connect_timeout" => options.connect_timeout = seconds()?,
             "handshake_timeout" => options.handshake_timeout = seconds()?,
             "allow_redirect" => options.allow_redirect = boolean()?,

@@ -25,6 +25,7 @@ mod guide;
 mod hostile;
 mod hostile_logins;
 mod large;
+mod limits;
 mod links;
 mod login_relay;
 mod mischief;

@@ -32,7 +32,8 @@ pub struct Launch {
     args: Vec<String>,
     options: Vec<String>,
     env: Vec<(String, String)>,
-    open_files: Option<u32>,
+    /// The soft and the hard limit.
+    open_files: Option<(u32, u32)>,
 }
 
 /// A running `dpm`. Killed when dropped; when that happens because a test fails, it first shows what
@@ -115,8 +116,13 @@ impl Launch {
     }
 
     /// Limits the number of open files.
-    pub fn open_files(mut self, limit: u32) -> Launch {
-        self.open_files = Some(limit);
+    pub fn open_files(self, limit: u32) -> Launch {
+        self.open_files_between(limit, limit)
+    }
+
+    /// Limits the number of open files, with a hard limit that the program may go up to.
+    pub fn open_files_between(mut self, soft: u32, hard: u32) -> Launch {
+        self.open_files = Some((soft, hard));
         self
     }
 
@@ -126,9 +132,9 @@ impl Launch {
         let startfile = self.startfile.as_deref();
         let mut command = match self.open_files {
             None => process::command(program),
-            Some(limit) => {
+            Some((soft, hard)) => {
                 let mut command = process::command("prlimit");
-                command.arg(format!("--nofile={limit}:{limit}"));
+                command.arg(format!("--nofile={soft}:{hard}"));
                 command.arg(program);
                 command
             }

@@ -14,12 +14,13 @@ h.pairs = {}
 
 -- A 1:1 passthrough. `client` and `server` map states to callbacks of every client and of every
 -- server connection; `opts` are those of both ends,
--- but for max_clients and tls, which are the listener's, and server_tls, the server's tls.
+-- but for max_clients, max_clients_per_address and tls, which are the listener's, and server_tls, the
+-- server's tls.
 function h.passthrough(client, server, opts)
   local server_opts, listener_opts = {}, {}
   for name, value in pairs(opts or {}) do
     if name ~= 'server_tls' then listener_opts[name] = value end
-    if name ~= 'max_clients' and name ~= 'tls' and name ~= 'server_tls' then server_opts[name] = value end
+    if not name:match('^max_clients') and name ~= 'tls' and name ~= 'server_tls' then server_opts[name] = value end
   end
   server_opts.tls = opts and opts.server_tls
   return h.listen(function(c)
