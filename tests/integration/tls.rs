@@ -207,6 +207,31 @@ fn the_modes_of_mysqls_clients_towards_a_server() {
 }
 
 #[test]
+fn the_systems_authorities() {
+    let pki = pki::shared();
+    let launch = |authorities: &str| {
+        let script = "require('harness').passthrough({}, {
+            [dpm.MY_CLOSING] = function(_, s) print('closed: ' .. s:close_reason()) end
+        }, { tls = false, server_tls = { mode = 'verify-ca', ca = 'system' } })";
+        Launch::script(script)
+            .env("SSL_CERT_FILE", authorities)
+            .server(secured(Flavour::MariaDb))
+            .start()
+    };
+    let dpm = launch(&pki.file("ca.pem"));
+    let done = cli(Flavour::MariaDb, dpm.port(), &[]);
+    assert_eq!(done.out(), "Ssl_version\tTLSv1.3\n7\n", "{}", done.err());
+
+    let other = Pki::new("Another Authority");
+    let dpm = launch(&other.file("ca.pem"));
+    assert_ne!(cli(Flavour::MariaDb, dpm.port(), &[]).code, 0);
+    assert!(
+        dpm.line("closed: TLS: ")
+            .contains("nobody of those in `ca`")
+    );
+}
+
+#[test]
 fn no_connection_without_tls_where_it_is_required() {
     let server = mariadb();
     for mode in [

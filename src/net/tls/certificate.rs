@@ -15,14 +15,6 @@ use x509_parser::x509::X509Name;
 
 use super::TlsError;
 
-/// Where systems keep the authorities that they trust, in one file.
-const SYSTEM: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-    "/etc/ssl/ca-bundle.pem",
-];
-
 /// The value of `ca` that stands for the system's authorities.
 pub(super) const SYSTEM_CA: &str = "system";
 
@@ -81,36 +73,40 @@ pub(super) fn unusable(certificate: &str, identity: &str, error: &rustls::Error)
 
 /// The authorities of this file, or the system's.
 pub(super) fn authorities(path: &str) -> Result<RootCertStore, TlsError> {
-    let file = match path {
-        SYSTEM_CA => system_file()?,
-        path => path.to_string(),
-    };
+    if path == SYSTEM_CA {
+        return system_authorities();
+    }
     let mut roots = RootCertStore::empty();
-    for certificate in read_certificates("ca", &file)? {
+    for certificate in read_certificates("ca", path)? {
         let name = subject(&certificate);
         if let Err(error) = roots.add(certificate) {
-            if path == SYSTEM_CA {
-                log::debug!("{file}: {name} is left out: {error}");
-                continue;
-            }
             let why = super::verify::in_words(&error);
-            return Err(TlsError(format!("ca: {file} ({name}): {why}")));
+            return Err(TlsError(format!("ca: {path} ({name}): {why}")));
         }
     }
     Ok(roots)
 }
 
-fn system_file() -> Result<String, TlsError> {
-    if let Ok(path) = std::env::var("SSL_CERT_FILE") {
-        return Ok(path);
+/// The authorities that the system trusts, wherever it keeps them; SSL_CERT_FILE and SSL_CERT_DIR
+/// name other ones, as for OpenSSL. Single certificates that rustls cannot use are left out, since
+/// nobody here chose them.
+fn system_authorities() -> Result<RootCertStore, TlsError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    for certificate in found.certs {
+        let name = subject(&certificate);
+        if let Err(error) = roots.add(certificate) {
+            log::debug!("the system's authority {name} is left out: {error}");
+        }
     }
-    let found = SYSTEM.iter().find(|path| fs::exists(path).unwrap_or(false));
-    found.map(ToString::to_string).ok_or_else(|| {
-        TlsError(format!(
-            "ca: this system keeps its authorities in none of {}",
-            SYSTEM.join(", ")
-        ))
-    })
+    if roots.is_empty() {
+        let why = found.errors.first().map_or_else(
+            || "expected authorities in the system's usual places, found none".to_string(),
+            ToString::to_string,
+        );
+        return Err(TlsError(format!("ca: {why}")));
+    }
+    Ok(roots)
 }
 
 /// Makes a certificate for this machine that nobody vouches for. An elliptic key: it is made in no

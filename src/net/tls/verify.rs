@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
@@ -44,17 +44,16 @@ impl ServerVerifier {
         })
     }
 
-    /// Whether the far end has the key of its certificate. Without a look at the certificate's
-    /// other parts: in the modes that do not verify, one that rustls would not read (of version 1,
-    /// say) is as good as any.
-    fn signed(
+    /// Whether the far end has the key of its certificate, in TLS 1.2. The certificate's other
+    /// parts are not read: the modes that do not verify accept certificates that rustls cannot
+    /// parse, such as those of X.509 version 1. rustls has no such function for TLS 1.2.
+    fn signed_in_tls12(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let bad = || Error::InvalidCertificate(CertificateError::BadEncoding);
-        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| bad())?;
+        let parsed = parse(certificate)?;
         let key = &parsed.tbs_certificate.subject_pki;
         let mut candidates = self
             .algorithms
@@ -108,20 +107,31 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signed(message, cert, dss)
+        self.signed_in_tls12(message, cert, dss)
     }
 
+    /// By rustls' own rules for TLS 1.3 (RFC 8446, 4.2.3: no PKCS #1 v1.5 signatures, and each
+    /// scheme with its one curve), given the bare key for the same reason as in TLS 1.2.
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signed(message, cert, dss)
+        let parsed = parse(cert)?;
+        let key = SubjectPublicKeyInfoDer::from(parsed.tbs_certificate.subject_pki.raw);
+        verify_tls13_signature_with_raw_key(message, &key, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
+    match X509Certificate::from_der(certificate) {
+        Ok((_, parsed)) => Ok(parsed),
+        Err(_) => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
     }
 }
 
