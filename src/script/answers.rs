@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use mlua::{Function, Lua, Value};
 
 use super::conn::ConnObject;
-use super::convert::{describe, to_integer};
+use super::convert::to_integer;
 use super::error::ScriptError;
 use super::fast::{Arg, Target};
 use super::function::{Args, Methods, nothing};
 use super::hooks::packet_object;
+use super::option_table::OptionTable;
 use super::runtime::{Runtime, slot_index};
 use crate::proxy::{ConnId, ConnInfo, ConnKind, Incoming};
 use crate::session::{Event, EventSet, PacketKind};
@@ -228,37 +229,13 @@ fn watcher(args: &Args) -> Result<Watcher, ScriptError> {
         slower: Duration::ZERO,
         status: Status::empty(),
     };
-    if args.get(1).is_nil() {
+    let Some(options) = OptionTable::argument(args, 1, &["slower", "status"])? else {
         return Ok(watcher);
-    }
-    for pair in args.table(1, "options")?.pairs::<Value, Value>() {
-        let (key, value) = pair?;
-        let key = key.to_string().unwrap_or_default();
-        let wrong = |wanted: &str| {
-            let got = describe(&value);
-            args.error(format!("{key}: expected {wanted}, got {got}"))
-        };
-        match key.as_str() {
-            "slower" => {
-                let ms = match value {
-                    Value::Integer(ms) => Some(ms as f64),
-                    Value::Number(ms) => Some(ms),
-                    _ => None,
-                };
-                let ms = ms.filter(|ms| (0.0..1e12).contains(ms));
-                let ms = ms.ok_or_else(|| wrong("a number of milliseconds"))?;
-                watcher.slower = Duration::from_secs_f64(ms / 1000.0);
-            }
-            "status" => {
-                let flags = to_integer(&value, u16::MAX.into());
-                let flags = flags.ok_or_else(|| wrong("a sum of SERVER_* flags"))?;
-                watcher.status = Status::from_bits_retain(flags as u16);
-            }
-            _ => {
-                let problem = format!("there is no option {key}, only slower, status");
-                return Err(args.error(problem));
-            }
-        }
-    }
+    };
+    watcher.slower = options.milliseconds("slower")?.unwrap_or_default();
+    let status = options.read("status", "a sum of SERVER_* flags", |value| {
+        to_integer(value, u16::MAX.into())
+    })?;
+    watcher.status = Status::from_bits_retain(status.unwrap_or_default() as u16);
     Ok(watcher)
 }

@@ -5,6 +5,7 @@ use mlua::{Table, Value};
 use super::convert::{describe, to_integer};
 use super::error::ScriptError;
 use super::function::Args;
+use super::option_table::OptionTable;
 use super::param::{from_lua, type_for, type_from_lua};
 use crate::wire::{Param, ParamType, ParamValue};
 
@@ -24,52 +25,22 @@ impl EncodeOptions {
     /// Reads the second argument, which may have these options.
     pub fn read(args: &Args, params: u16, known: &[&str]) -> Result<EncodeOptions, ScriptError> {
         let mut options = EncodeOptions::default();
-        if args.get(1).is_nil() {
+        let Some(table) = OptionTable::argument(args, 1, known)? else {
             return Ok(options);
+        };
+        if let Some(types) = table.table("types")? {
+            options.types = read_types(args, &types, params)?;
         }
-        let table = args.table(1, "options")?;
-        for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair?;
-            let key = match &key {
-                Value::String(key) => String::from_utf8_lossy(&key.as_bytes()).into_owned(),
-                other => describe(other),
-            };
-            let wrong = |wanted: &str| {
-                let got = describe(&value);
-                args.error(format!("{key}: expected {wanted}, got {got}"))
-            };
-            match key.as_str() {
-                unknown if !known.contains(&unknown) => {
-                    let known = known.join(", ");
-                    let problem = format!("no option is called {unknown}: there are {known}");
-                    return Err(args.error(problem));
-                }
-                "types" => {
-                    let Value::Table(types) = &value else {
-                        return Err(wrong("a table"));
-                    };
-                    options.types = read_types(args, types, params)?;
-                }
-                "cursor" => {
-                    let flags = to_integer(&value, 7);
-                    options.cursor = flags
-                        .ok_or_else(|| wrong("a flag such as dpm.CURSOR_TYPE_READ_ONLY"))?
-                        as u8;
-                }
-                "attributes" => {
-                    let Value::Table(attributes) = &value else {
-                        return Err(wrong("a table"));
-                    };
-                    options.attributes = read_attributes(args, attributes)?;
-                }
-                _ => {
-                    let Value::Boolean(on) = value else {
-                        return Err(wrong("true or false"));
-                    };
-                    options.unit_results = on;
-                }
-            }
+        let cursor = table.read(
+            "cursor",
+            "a flag such as dpm.CURSOR_TYPE_READ_ONLY",
+            |value| to_integer(value, 7),
+        )?;
+        options.cursor = cursor.unwrap_or_default() as u8;
+        if let Some(attributes) = table.table("attributes")? {
+            options.attributes = read_attributes(args, &attributes)?;
         }
+        options.unit_results = table.boolean("unit_results")?.unwrap_or(false);
         Ok(options)
     }
 

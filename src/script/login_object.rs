@@ -7,10 +7,11 @@ use mlua::{Lua, Table, UserData, UserDataFields, Value};
 use super::api::connection;
 use super::attributes;
 use super::auth_data::{self, AuthDataPacket};
-use super::convert::describe;
+use super::convert::to_integer;
 use super::error::{Answer, ScriptError};
 use super::function::{Args, Methods, Raiser, nothing, one, string};
 use super::object::Packet;
+use super::option_table::OptionTable;
 use crate::auth::{self, AuthError, Plugin};
 use crate::proxy::ConnInfo;
 use crate::wire::{Auth, AuthSwitch, Capabilities, ChangeUser, Handshake, NONCE};
@@ -285,54 +286,40 @@ impl Account {
 
     /// Takes what the table says.
     fn read(&mut self, args: &Args, table: &Table) -> Result<(), ScriptError> {
-        const KNOWN: &str = "user, pass, db, attributes, plugins, server_public_key, \
-            allow_cleartext, charset";
-        for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair?;
-            let key = match &key {
-                Value::String(key) => key.to_string_lossy(),
-                other => describe(other),
-            };
-            let wrong = |wanted: &str| {
-                let got = describe(&value);
-                args.error(format!("{key}: expected {wanted}, got {got}"))
-            };
-            let text = || match &value {
-                Value::String(text) if text.as_bytes().len() <= TEXT => {
-                    Ok(text.as_bytes().to_vec())
-                }
-                _ => Err(wrong("a string of at most 512 bytes")),
-            };
-            let name = || {
-                text().and_then(|name| match name.contains(&0) {
-                    true => Err(wrong("a string without NUL")),
-                    false => Ok(name),
-                })
-            };
-            match key.as_str() {
-                "user" => self.user = name()?,
-                "pass" => self.password = text()?,
-                "db" => self.database = Some(name()?).filter(|name| !name.is_empty()),
-                "attributes" => {
-                    let Value::Table(pairs) = &value else {
-                        return Err(wrong("a table"));
-                    };
-                    self.attributes = Some(attributes::from_table(args, pairs)?);
-                }
-                "plugins" => self.plugins = Some(plugins(args, &value)?),
-                "server_public_key" => self.server_key = Some(public_key(args, &value)?),
-                "allow_cleartext" => match value {
-                    Value::Boolean(allowed) => self.allow_cleartext = allowed,
-                    _ => return Err(wrong("true or false")),
-                },
-                "charset" => {
-                    let id = super::convert::to_integer(&value, u8::MAX.into());
-                    let id = id.ok_or_else(|| wrong("the id of a collation, up to 255"))?;
-                    self.charset = Some(id as u8);
-                }
-                _ => return Err(args.error(format!("there is no option {key}, only {KNOWN}"))),
-            }
+        const KNOWN: &[&str] = &[
+            "user",
+            "pass",
+            "db",
+            "attributes",
+            "plugins",
+            "server_public_key",
+            "allow_cleartext",
+            "charset",
+        ];
+        let options = OptionTable::of(args, table, "", KNOWN)?;
+        if let Some(user) = options.bytes_without_nul("user", TEXT)? {
+            self.user = user;
         }
+        if let Some(password) = options.bytes("pass", TEXT)? {
+            self.password = password;
+        }
+        let database = options.bytes_without_nul("db", TEXT)?;
+        self.database = database.filter(|name| !name.is_empty());
+        if let Some(pairs) = options.table("attributes")? {
+            self.attributes = Some(attributes::from_table(args, &pairs)?);
+        }
+        let names = options.value("plugins")?;
+        if !names.is_nil() {
+            self.plugins = Some(plugins(args, &names)?);
+        }
+        let key = options.value("server_public_key")?;
+        if !key.is_nil() {
+            self.server_key = Some(public_key(args, &key)?);
+        }
+        self.allow_cleartext = options.boolean("allow_cleartext")?.unwrap_or(false);
+        let wanted = "the id of a collation, up to 255";
+        let charset = options.read("charset", wanted, |value| to_integer(value, u8::MAX.into()))?;
+        self.charset = charset.map(|id| id as u8);
         Ok(())
     }
 }

@@ -46,6 +46,7 @@ mod loader;
 mod login;
 mod login_object;
 mod object;
+mod option_table;
 mod options;
 mod packets;
 mod param;

@@ -13,6 +13,7 @@ use super::api::{connection, named};
 use super::convert::{is_null, to_integer};
 use super::error::{Answer, ScriptError};
 use super::function::{Args, Methods, Raiser, nothing, number, one};
+use super::option_table::OptionTable;
 use super::row;
 use super::rset::Rset;
 use super::runtime::Runtime;
@@ -179,37 +180,26 @@ impl Layout {
             prefix: Vec::new(),
             columns: None,
         };
-        let (mut from, mut count) = (1, usize::MAX);
-        if matches!(args.get(index), Value::Nil) {
-            return Ok((layout, from, count));
+        let Some(options) =
+            OptionTable::argument(args, index, &["prefix", "columns", "from", "count"])?
+        else {
+            return Ok((layout, 1, usize::MAX));
+        };
+        if let Some(values) = options.table("prefix")? {
+            let many = row::highest_index(&values)?;
+            layout.prefix =
+                row::from_table(&values, many).map_err(|problem| args.error(problem))?;
         }
-        for pair in args.table(index, "options")?.pairs::<Value, Value>() {
-            let (key, value) = pair?;
-            let name = key.as_string().map(|key| key.as_bytes().to_vec());
-            let place = || {
-                to_integer(&value, 1 << 53)
-                    .and_then(|place| usize::try_from(place).ok())
-                    .ok_or_else(|| args.error("options: from and count are numbers"))
-            };
-            match (name.as_deref(), &value) {
-                (Some(b"prefix"), Value::Table(values)) => {
-                    let many = row::highest_index(values)?;
-                    layout.prefix =
-                        row::from_table(values, many).map_err(|problem| args.error(problem))?;
-                }
-                (Some(b"columns"), Value::Table(numbers)) => {
-                    layout.columns = Some(column_numbers(numbers, args)?);
-                }
-                (Some(b"from"), _) => from = place()?.max(1),
-                (Some(b"count"), _) => count = place()?,
-                _ => {
-                    return Err(args.error(
-                        "options: expected prefix and columns, which are tables, from and count",
-                    ));
-                }
-            }
+        if let Some(numbers) = options.table("columns")? {
+            layout.columns = Some(column_numbers(&numbers, args)?);
         }
-        Ok((layout, from, count))
+        let place = |key| {
+            let place = options.integer(key, 1 << 53)?;
+            Ok(place.map(|place| usize::try_from(place).unwrap_or(usize::MAX)))
+        };
+        let from: Result<_, ScriptError> = place("from");
+        let from = from?.unwrap_or(1).max(1);
+        Ok((layout, from, place("count")?.unwrap_or(usize::MAX)))
     }
 
     /// The values of a row as they go out.

@@ -2,9 +2,9 @@
 
 use mlua::{Lua, MultiValue, Value};
 
-use super::convert::{describe, to_integer};
 use super::error::{Answer, ScriptError};
 use super::function::{Args, nothing, one};
+use super::option_table::OptionTable;
 use crate::sql::{self, Mode, Tokens, is_plain_charset};
 
 /// How much of a digest's text scripts get, unless they say otherwise: more than that is read by nobody.
@@ -42,52 +42,20 @@ fn options(args: &Args, known: &[&str]) -> Result<Options, ScriptError> {
         kind: None,
         limit: usize::MAX,
     };
-    if matches!(args.get(1), Value::Nil) {
+    let Some(table) = OptionTable::argument(args, 1, known)? else {
         return Ok(options);
-    }
-    for pair in args.table(1, "options")?.pairs::<Value, Value>() {
-        let (key, value) = pair?;
-        let key = match &key {
-            Value::String(key) => key.to_string_lossy(),
-            other => describe(other),
-        };
-        if !known.contains(&key.as_str()) {
-            let known = known.join(", ");
-            return Err(args.error(format!("there is no option {key}, only {known}")));
-        }
-        let wrong = |wanted: &str| {
-            args.error(format!(
-                "{key}: expected {wanted}, got {}",
-                describe(&value)
-            ))
-        };
-        let boolean = || match value {
-            Value::Boolean(boolean) => Ok(Some(boolean)),
-            _ => Err(wrong("true or false")),
-        };
-        match key.as_str() {
-            "no_backslash_escapes" => options.mode.no_backslash_escapes = boolean()?,
-            "ansi_quotes" => options.mode.ansi_quotes = boolean()?,
-            "charset" => {
-                let name = value.as_string().map(|name| name.to_string_lossy());
-                let is_plain = name.and_then(|name| is_plain_charset(&name));
-                let wanted = "the name of a character set, such as \"utf8mb4\"";
-                options.mode.plain_charset = is_plain.ok_or_else(|| wrong(wanted))?;
-            }
-            "kind" => {
-                let kind = value.as_string().map(|kind| kind.to_string_lossy());
-                options.kind = Some(kind.ok_or_else(|| wrong("the name of a kind of token"))?);
-            }
-            number => {
-                let count = to_integer(&value, 1 << 30).filter(|count| *count > 0);
-                let count = count.ok_or_else(|| wrong("an integer from 1 to 1073741824"))? as usize;
-                match number {
-                    "limit" => options.limit = count,
-                    _ => options.max_length = count,
-                }
-            }
-        }
-    }
+    };
+    options.mode.no_backslash_escapes = table.boolean("no_backslash_escapes")?;
+    options.mode.ansi_quotes = table.boolean("ansi_quotes")?;
+    let wanted = "the name of a character set, such as \"utf8mb4\"";
+    let charset = table.read("charset", wanted, |value| {
+        is_plain_charset(&value.as_string()?.to_string_lossy())
+    })?;
+    options.mode.plain_charset = charset.unwrap_or(options.mode.plain_charset);
+    options.kind = table.text("kind")?;
+    options.limit = table.positive("limit", 1 << 30)?.unwrap_or(options.limit);
+    let max_length = table.positive("max_length", 1 << 30)?;
+    options.max_length = max_length.unwrap_or(options.max_length);
     Ok(options)
 }
 

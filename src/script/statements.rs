@@ -13,6 +13,7 @@ use super::error::ScriptError;
 use super::function::{Args, Methods, nothing, one};
 use super::known::{Budget, Known};
 use super::object;
+use super::option_table::OptionTable;
 use super::rset::Arrived;
 use super::runtime::Runtime;
 use super::statement::Statement;
@@ -445,28 +446,20 @@ fn track(runtime: &Runtime, conn: &ConnObject, args: &Args) -> Result<(), Script
         return Err(args.error("a listener has no statements"));
     }
     let on = args.boolean(0, "")?;
-    let mut keep = 0;
-    if !args.get(1).is_nil() {
-        for pair in args.table(1, "options")?.pairs::<Value, Value>() {
-            let (key, value) = pair?;
-            let key = key.to_string().unwrap_or_default();
-            if key != "long_data" {
-                let problem = format!("no option is called {key}: there is long_data");
-                return Err(args.error(problem));
-            }
-            keep = to_integer(&value, 1 << 40).ok_or_else(|| {
-                let got = super::convert::describe(&value);
-                args.error(format!("long_data: expected a number of bytes, got {got}"))
-            })?;
-        }
-    }
+    let keep = match OptionTable::argument(args, 1, &["long_data"])? {
+        Some(options) => options.read("long_data", "a number of bytes", |value| {
+            to_integer(value, 1 << 40)
+        })?,
+        None => None,
+    };
     let before = runtime.entry(conn.id(), |entry| {
         if !on {
             return entry.statements.take();
         }
         let statements = entry.statements.get_or_insert_default();
         statements.asked = true;
-        statements.budget.keep_long_data.set(keep as usize);
+        let keep = keep.unwrap_or_default() as usize;
+        statements.budget.keep_long_data.set(keep);
         None
     });
     drop(before);

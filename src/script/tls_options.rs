@@ -1,10 +1,11 @@
 //! The option `tls` of listeners and connects.
 
-use mlua::{Table, Value};
+use mlua::Value;
 
 use super::convert::describe;
 use super::error::ScriptError;
 use super::function::Args;
+use super::option_table::OptionTable;
 use crate::proxy::{TlsClientOptions, TlsMode, TlsServer, TlsServerOptions, TlsVerify, TlsVersion};
 
 const LISTENER: [&str; 7] = [
@@ -24,79 +25,13 @@ const VERIFY: [(&str, TlsVerify); 3] = [
 ];
 const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
 
-/// The table while it is read.
-struct Reader<'a> {
-    args: &'a Args,
-    table: &'a Table,
-}
-
-impl Reader<'_> {
-    fn wrong(&self, key: &str, wanted: &str, value: &Value) -> ScriptError {
-        let got = describe(value);
-        self.args
-            .error(format!("tls.{key}: expected {wanted}, got {got}"))
-    }
-
-    fn check(&self, known: &[&str]) -> Result<(), ScriptError> {
-        for pair in self.table.pairs::<Value, Value>() {
-            let (key, _) = pair?;
-            let key = match &key {
-                Value::String(key) => key.to_string_lossy(),
-                other => describe(other),
-            };
-            if !known.contains(&key.as_str()) {
-                let known = known.join(", ");
-                return Err(self
-                    .args
-                    .error(format!("there is no option tls.{key}, only {known}")));
-            }
-        }
-        Ok(())
-    }
-
-    fn text(&self, key: &str) -> Result<Option<String>, ScriptError> {
-        match self.table.raw_get(key)? {
-            Value::Nil => Ok(None),
-            Value::String(text) => Ok(Some(text.to_string_lossy())),
-            other => Err(self.wrong(key, "a string", &other)),
-        }
-    }
-
-    fn flag(&self, key: &str) -> Result<bool, ScriptError> {
-        match self.table.raw_get(key)? {
-            Value::Nil => Ok(false),
-            Value::Boolean(flag) => Ok(flag),
-            other => Err(self.wrong(key, "true or false", &other)),
-        }
-    }
-
-    /// One of these words.
-    fn one_of<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, ScriptError> {
-        let wanted = || {
-            let words: Vec<_> = words.iter().map(|(w, _)| format!("\"{w}\"")).collect();
-            words.join(", ")
-        };
-        let value: Value = self.table.raw_get(key)?;
-        match &value {
-            Value::Nil => Ok(None),
-            Value::String(text) => {
-                let text = text.to_string_lossy();
-                let found = words.iter().find(|(word, _)| *word == text);
-                let (_, found) = found.ok_or_else(|| self.wrong(key, &wanted(), &value))?;
-                Ok(Some(*found))
-            }
-            other => Err(self.wrong(key, &wanted(), other)),
-        }
-    }
-
-    /// The certificate and its key, which come together.
-    fn identity(&self) -> Result<Option<(String, String)>, ScriptError> {
-        match (self.text("cert")?, self.text("key")?) {
-            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-            (None, None) => Ok(None),
-            (Some(_), None) => Err(self.args.error("tls.key: expected the file of cert's key")),
-            (None, Some(_)) => Err(self.args.error("tls.cert: expected the file of key's cert")),
-        }
+/// The certificate and its key, which come together.
+fn identity(options: &OptionTable<'_>) -> Result<Option<(String, String)>, ScriptError> {
+    match (options.text("cert")?, options.text("key")?) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(options.error("key", "expected the file of cert's key")),
+        (None, Some(_)) => Err(options.error("cert", "expected the file of key's cert")),
     }
 }
 
@@ -106,10 +41,9 @@ pub fn of_listener(args: &Args, value: &Value) -> Result<Option<TlsServer>, Scri
         Value::Boolean(false) => return Ok(None),
         Value::Boolean(true) => TlsServerOptions::default(),
         Value::Table(table) => {
-            let reader = Reader { args, table };
-            reader.check(&LISTENER)?;
-            let identity = reader.identity()?;
-            match (reader.flag("self_signed")?, &identity) {
+            let options = OptionTable::of(args, table, "tls.", &LISTENER)?;
+            let identity = identity(&options)?;
+            match (options.boolean("self_signed")?.unwrap_or(false), &identity) {
                 (false, None) => {
                     let wanted = "cert and key, or self_signed = true";
                     return Err(args.error(format!("tls: expected {wanted}")));
@@ -120,7 +54,7 @@ pub fn of_listener(args: &Args, value: &Value) -> Result<Option<TlsServer>, Scri
                 }
                 _ => {}
             }
-            let ca = reader.text("ca")?;
+            let ca = options.text("ca")?;
             let usual = match ca {
                 Some(_) => TlsVerify::Optional,
                 None => TlsVerify::None,
@@ -128,9 +62,11 @@ pub fn of_listener(args: &Args, value: &Value) -> Result<Option<TlsServer>, Scri
             TlsServerOptions {
                 identity,
                 ca,
-                verify: reader.one_of("verify", &VERIFY)?.unwrap_or(usual),
-                min_version: reader.one_of("min_version", &VERSIONS)?.unwrap_or_default(),
-                required: reader.flag("required")?,
+                verify: options.one_of("verify", &VERIFY)?.unwrap_or(usual),
+                min_version: options
+                    .one_of("min_version", &VERSIONS)?
+                    .unwrap_or_default(),
+                required: options.boolean("required")?.unwrap_or(false),
             }
         }
         other => {
@@ -169,20 +105,21 @@ pub fn of_connect(args: &Args, value: &Value) -> Result<TlsClientOptions, Script
             })
         }
         Value::Table(table) => {
-            let reader = Reader { args, table };
-            reader.check(&CONNECT)?;
-            let ca = reader.text("ca")?;
+            let options = OptionTable::of(args, table, "tls.", &CONNECT)?;
+            let ca = options.text("ca")?;
             // As --ssl-ca does it for MySQL's clients: who names an authority means it.
             let usual = match ca {
                 Some(_) => TlsMode::VerifyCa,
                 None => TlsMode::default(),
             };
             Ok(TlsClientOptions {
-                mode: reader.one_of("mode", &TlsMode::ALL)?.unwrap_or(usual),
+                mode: options.one_of("mode", &TlsMode::ALL)?.unwrap_or(usual),
                 ca,
-                identity: reader.identity()?,
-                server_name: reader.text("server_name")?,
-                min_version: reader.one_of("min_version", &VERSIONS)?.unwrap_or_default(),
+                identity: identity(&options)?,
+                server_name: options.text("server_name")?,
+                min_version: options
+                    .one_of("min_version", &VERSIONS)?
+                    .unwrap_or_default(),
             })
         }
         other => Err(args.error(format!(

@@ -6,11 +6,12 @@ use mlua::{Lua, UserData, UserDataFields, Value};
 
 use super::api::connection;
 use super::auth_data::{self, AuthDataPacket};
+use super::credential;
 use super::error::{Answer, ScriptError};
 use super::function::{Args, Methods, Raiser, nothing, one, string};
 use super::login_object::read_file;
 use super::object::Packet;
-use super::{convert, credential};
+use super::option_table::OptionTable;
 use crate::auth::rsa::KeyPair;
 use crate::auth::{self, Check, Claim, Credential, Plugin};
 use crate::proxy::prepare_own_key;
@@ -64,10 +65,7 @@ impl VerifierObject {
     /// `dpm.new_verifier(handshake [, { rsa_key = }])`.
     pub fn create(lua: &Lua, args: &Args) -> Answer {
         let greeting = greeting(args, 0)?;
-        let key = match args.get(1) {
-            Value::Nil => None,
-            _ => private_key(args)?,
-        };
+        let key = private_key(args)?;
         if key.is_none() {
             // In which time no client should have to wait.
             prepare_own_key();
@@ -226,33 +224,23 @@ fn greeting(args: &Args, index: usize) -> Result<Handshake, ScriptError> {
 
 /// The key that clients may have been told of beforehand.
 fn private_key(args: &Args) -> Result<Option<KeyPair>, ScriptError> {
-    let mut key = None;
-    for pair in args.table(1, "options")?.pairs::<Value, Value>() {
-        let (name, value) = pair?;
-        match (&name, &value) {
-            (Value::String(name), Value::String(text)) if *name == "rsa_key" => {
-                let text = text.as_bytes();
-                let pem = match text.starts_with(b"-----BEGIN") {
-                    true => text.to_vec(),
-                    false => read_file(args, "rsa_key", &text)?,
-                };
-                let read = KeyPair::from_pem(&pem);
-                key = Some(read.map_err(|error| args.error(format!("rsa_key: {error}")))?);
-            }
-            (Value::String(name), _) if *name == "rsa_key" => {
-                let wanted = "a private key in PEM, or the path of one";
-                return Err(args.error(format!("rsa_key: expected {wanted}")));
-            }
-            _ => {
-                let name = match &name {
-                    Value::String(name) => name.to_string_lossy(),
-                    other => convert::describe(other),
-                };
-                return Err(args.error(format!("there is no option {name}, only rsa_key")));
-            }
-        }
-    }
-    Ok(key)
+    const KEY: &str = "rsa_key";
+    let Some(options) = OptionTable::argument(args, 1, &[KEY])? else {
+        return Ok(None);
+    };
+    let wanted = "a private key in PEM, or the path of one";
+    let text = options.read(KEY, wanted, |value| {
+        value.as_string().map(|text| text.as_bytes().to_vec())
+    })?;
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let pem = match text.starts_with(b"-----BEGIN") {
+        true => text,
+        false => read_file(args, KEY, &text)?,
+    };
+    let key = KeyPair::from_pem(&pem).map_err(|error| options.error(KEY, error))?;
+    Ok(Some(key))
 }
 
 /// `dpm.verify_auth(auth, handshake, credential)`: the same for a login that needs no more than one

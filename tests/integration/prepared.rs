@@ -685,7 +685,7 @@ both! {
                  fails('parameter 1: -1 does not fit unsigned MYSQL_TYPE_TINY', statement.encode, statement, { -1 },
                    { types = { { type = dpm.MYSQL_TYPE_TINY, unsigned = true } } })
                  fails('value 2: expected a string, a number or NULL, got table', statement.encode, statement, { 1, {} })
-                 fails('no option is called type', statement.encode, statement, {}, { type = {} })
+                 fails('there is no option type', statement.encode, statement, {}, { type = {} })
                  fails('types[1]: expected a type', statement.encode, statement, {}, { types = { 'LONG' } })
                  fails('cursor', statement.encode, statement, {}, { cursor = 'yes' })
                  fails('CLIENT_QUERY_ATTRIBUTES', statement.encode, statement, {}, { attributes = { a = 1 } })
