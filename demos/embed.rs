@@ -48,10 +48,6 @@ impl Hooks for Printer {
     fn closing(&self, conn: &Rc<ConnInfo>, _: bool) {
         println!("{} closed: {}", conn.id.serial(), conn.reason());
     }
-
-    fn timer(&self, _: u64) {}
-    fn signal(&self, _: &'static str) {}
-    fn end_of_tick(&self) {}
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -190,6 +190,7 @@ impl Proxy {
             client.address.borrow(),
             listener.id.serial
         );
+        self.tell_opened(client);
         match self.hooks().accepted(listener, client) {
             Verdict::Failed => {
                 self.close_for(client.id, "its listener's MYC_CONNECT callback failed");

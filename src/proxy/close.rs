@@ -64,7 +64,7 @@ impl Proxy {
             info.address.borrow()
         );
         // The link can still be read while these run.
-        self.hooks().closing(&info, collected);
+        self.tell_closing(&info, collected);
 
         let (peer, in_transit) = {
             let mut core = self.core();
@@ -89,7 +89,7 @@ impl Proxy {
             let survivor = self.core().survivor(id, peer);
             let ends = self.core().dissolve(id, peer);
             if let Some((client, server)) = ends {
-                self.hooks().unlinked(client, server);
+                self.tell_unlinked(client, server);
             }
             match survivor {
                 Survivor::Stays => {}

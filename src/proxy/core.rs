@@ -178,6 +178,12 @@ impl Core {
         self.conns.get_mut(id.slot()).filter(|conn| conn.id() == id)
     }
 
+    /// The names of all connections that have not begun to close.
+    pub fn all_open(&self) -> Vec<ConnId> {
+        let open = self.conns.iter().filter(|(_, conn)| !conn.closing);
+        open.map(|(_, conn)| conn.id()).collect()
+    }
+
     /// The connection of this name, if it has not begun to close.
     pub fn open(&self, id: ConnId) -> Option<&Conn> {
         self.get(id).filter(|conn| !conn.closing)

@@ -22,6 +22,7 @@ pub enum Verdict {
 
 /// A packet as a hook sees it.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Incoming<'a> {
     /// What it is.
     pub kind: PacketKind,
@@ -51,29 +52,32 @@ impl fmt::Debug for Incoming<'_> {
 /// The layer above: scripts, or a Rust program that embeds the proxy.
 ///
 /// No borrow of the proxy is held while a hook runs, so a hook may do anything to any connection.
+/// [Observers](super::Observer) are shown each event before the hooks are.
 pub trait Hooks {
     /// A client was accepted. `Failed` closes it.
     fn accepted(&self, listener: &Rc<ConnInfo>, client: &Rc<ConnInfo>) -> Verdict;
 
     /// Something happened that was [armed](super::Proxy::arm).
-    fn event(&self, conn: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict;
+    fn event(&self, _conn: &Rc<ConnInfo>, _event: Event, _packet: Option<Incoming<'_>>) -> Verdict {
+        Verdict::Forward
+    }
 
     /// The connection closes: called exactly once, armed or not. `collected`: because nothing
     /// refers to it any more.
-    fn closing(&self, conn: &Rc<ConnInfo>, collected: bool);
+    fn closing(&self, _conn: &Rc<ConnInfo>, _collected: bool) {}
 
     /// A client and a server were linked.
-    fn linked(&self, client: ConnId, server: ConnId);
+    fn linked(&self, _client: ConnId, _server: ConnId) {}
 
     /// Their link is gone.
-    fn unlinked(&self, client: ConnId, server: ConnId);
+    fn unlinked(&self, _client: ConnId, _server: ConnId) {}
 
     /// A timer is due.
-    fn timer(&self, key: u64);
+    fn timer(&self, _key: u64) {}
 
     /// The process got this signal ("HUP", "USR1", "USR2").
-    fn signal(&self, name: &'static str);
+    fn signal(&self, _name: &'static str) {}
 
     /// All that was ready has been dealt with, and the loop is about to wait.
-    fn end_of_tick(&self);
+    fn end_of_tick(&self) {}
 }

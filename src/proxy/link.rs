@@ -37,7 +37,7 @@ impl Proxy {
                 core.schedule(id);
             }
         }
-        self.hooks().linked(client, server);
+        self.tell_linked(client, server);
         Ok(())
     }
 
@@ -70,7 +70,7 @@ impl Proxy {
                 }
             }
         }
-        self.hooks().unlinked(client, server);
+        self.tell_unlinked(client, server);
         let opaque = self.core().open(client).is_some_and(|conn| conn.opaque);
         if opaque {
             // Neither can be understood without the other any more.

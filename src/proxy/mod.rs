@@ -9,6 +9,8 @@
 //! - `advance`: the hot path, which nobody looks at; `watched_rows`: rows that a hook looks at
 //! - `packet`: any other packet that hooks look at: its session takes it (`take`), and it is put
 //!   through to the peer (`put_through`), OK and EOF in the peer's form (`ending`)
+//! - `observer`: those who watch beside the hooks, in Rust; `observers`: what each wants to see, and
+//!   who is shown what; `per_connection`: what they keep; `decoded`: what they are shown, taken apart
 //! - `send`: a packet of the hooks' own; `own_errors`: the proxy's own ERR packets
 //! - `proxy_header`: whose connection it is, where a load balancer stands in front
 //! - `negotiation`: what is offered to clients and asked of servers
@@ -31,6 +33,7 @@ mod channel;
 mod close;
 mod conn;
 mod core;
+mod decoded;
 mod ending;
 mod error;
 mod exposure;
@@ -40,10 +43,13 @@ mod login_relay;
 mod negotiation;
 #[cfg(test)]
 mod noise;
+mod observer;
+mod observers;
 mod options;
 mod own_errors;
 mod own_key;
 mod packet;
+mod per_connection;
 mod proxy_header;
 mod pump;
 mod put_through;
@@ -66,10 +72,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use conn::{Address, ConnId, ConnInfo, ConnKind};
+pub use decoded::Decoded;
 pub use error::ProxyError;
 pub use hooks::{Hooks, Incoming, Verdict};
+pub use observer::Observer;
 pub use options::{Cleartext, Compression, Options, Trusted};
 pub use own_key::prepare_own_key;
+pub use per_connection::PerConnection;
 pub use send::Packet;
 pub use stats::Stats;
 
@@ -77,10 +86,11 @@ pub use crate::net::{
     ProxyVersion, TimerId, TlsClientOptions, TlsInfo, TlsMode, TlsServer, TlsServerOptions,
     TlsVerify, TlsVersion, raise_descriptor_limit,
 };
-use crate::session::{Event, EventSet, PacketKind};
+use crate::session::{Event, EventSet};
 use crate::wire::Com;
 pub use crate::wire::compressed::Algorithm;
 use core::Core;
+use observers::{Observers, Shown};
 
 /// A handle to the proxy; clones are the same proxy.
 #[derive(Clone)]
@@ -89,6 +99,7 @@ pub struct Proxy(Rc<Inner>);
 struct Inner {
     core: RefCell<Core>,
     hooks: RefCell<Rc<dyn Hooks>>,
+    observers: RefCell<Observers>,
     buffer: Cell<Vec<u8>>,
 }
 
@@ -108,6 +119,7 @@ impl Proxy {
         Ok(Proxy(Rc::new(Inner {
             core: RefCell::new(Core::new()?),
             hooks: RefCell::new(Rc::new(NoHooks)),
+            observers: RefCell::default(),
             buffer: Cell::new(Vec::new()),
         })))
     }
@@ -115,26 +127,6 @@ impl Proxy {
     /// Sets the layer above.
     pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
         *self.0.hooks.borrow_mut() = hooks;
-    }
-
-    /// Tells which events on a connection are to call [`Hooks::event`]; `Event::Closing` and
-    /// those of a listener call their own hooks, armed or not. On an opaque link, arming anything
-    /// closes it.
-    pub fn arm(&self, id: ConnId, events: EventSet) {
-        let opaque = {
-            let mut core = self.core();
-            let Some(conn) = core.open_mut(id) else {
-                return;
-            };
-            conn.armed = events;
-            conn.opaque && events.meets(EventSet::OF_PACKETS)
-        };
-        if opaque {
-            self.close_for(
-                id,
-                "a callback was registered, but an unknown command has made the link opaque",
-            );
-        }
     }
 
     /// Stops reading from a connection.
@@ -151,6 +143,16 @@ impl Proxy {
             conn.paused = false;
         }
         core.schedule(id);
+    }
+
+    /// What can be read of a connection, unless it has closed.
+    pub fn info(&self, id: ConnId) -> Option<Rc<ConnInfo>> {
+        self.core().open(id).map(|conn| conn.info.clone())
+    }
+
+    /// The other end of a connection's link, if it has one.
+    pub fn peer(&self, id: ConnId) -> Option<ConnId> {
+        self.core().peer(id)
     }
 
     /// How many bytes are queued on a connection.
@@ -201,10 +203,15 @@ impl Proxy {
         self.0.hooks.borrow().clone()
     }
 
-    /// Calls the hook. No borrow of the core is held here.
+    /// Shows an event to observers and hooks. No borrow of the core is held here.
     fn fire(&self, info: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict {
         info.state.set(Some(event));
-        let verdict = self.hooks().event(info, event, packet);
+        let shown = Shown {
+            conn: info,
+            event,
+            packet,
+        };
+        let verdict = self.show(&*self.hooks(), shown);
         let mut core = self.core();
         core.stats.callbacks += 1;
         if verdict == Verdict::Failed {
@@ -250,14 +257,4 @@ impl Hooks for NoHooks {
     fn accepted(&self, _: &Rc<ConnInfo>, _: &Rc<ConnInfo>) -> Verdict {
         Verdict::Failed
     }
-    fn event(&self, _: &Rc<ConnInfo>, _: Event, packet: Option<Incoming<'_>>) -> Verdict {
-        debug_assert!(packet.is_none_or(|packet| packet.kind != PacketKind::Handshake));
-        Verdict::Forward
-    }
-    fn closing(&self, _: &Rc<ConnInfo>, _: bool) {}
-    fn linked(&self, _: ConnId, _: ConnId) {}
-    fn unlinked(&self, _: ConnId, _: ConnId) {}
-    fn timer(&self, _: u64) {}
-    fn signal(&self, _: &'static str) {}
-    fn end_of_tick(&self) {}
 }

@@ -196,12 +196,6 @@ impl Hooks for Moody {
             _ => Verdict::Failed,
         }
     }
-    fn closing(&self, _: &Rc<ConnInfo>, _: bool) {}
-    fn linked(&self, _: ConnId, _: ConnId) {}
-    fn unlinked(&self, _: ConnId, _: ConnId) {}
-    fn timer(&self, _: u64) {}
-    fn signal(&self, _: &'static str) {}
-    fn end_of_tick(&self) {}
 }
 
 /// What a connection holds.

@@ -64,11 +64,6 @@ impl Hooks for Recorder {
         let quit = ["the client quit", "its client is gone"].contains(&reason.as_str());
         assert!(quit, "connection {} closes: {reason}", conn.id.serial());
     }
-    fn linked(&self, _: ConnId, _: ConnId) {}
-    fn unlinked(&self, _: ConnId, _: ConnId) {}
-    fn timer(&self, _: u64) {}
-    fn signal(&self, _: &'static str) {}
-    fn end_of_tick(&self) {}
 }
 
 /// A linked pair without sockets: what is forwarded stays in the queues.

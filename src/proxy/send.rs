@@ -125,6 +125,7 @@ impl Proxy {
             self.close_for(id, &format!("more than max_queue ({max} bytes) is queued"));
             return Ok(());
         }
+        self.tell_sent(id, &packet);
         self.fire_all(id, put.events);
         Ok(())
     }

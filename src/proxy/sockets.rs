@@ -72,6 +72,17 @@ impl Proxy {
         port: u16,
         options: Options,
     ) -> Result<Rc<ConnInfo>, ProxyError> {
+        let info = self.begin_tcp(host, port, options)?;
+        self.tell_opened(&info);
+        Ok(info)
+    }
+
+    fn begin_tcp(
+        &self,
+        host: &str,
+        port: u16,
+        options: Options,
+    ) -> Result<Rc<ConnInfo>, ProxyError> {
         let mut core = self.core();
         let tls = core.tls_towards(&options, Some((host, port)))?;
         let info = core.new_server(options, tls, (host, port))?;
@@ -94,11 +105,15 @@ impl Proxy {
     /// # Errors
     /// As for `connect_tcp`.
     pub fn connect_unix(&self, path: &str, options: Options) -> Result<Rc<ConnInfo>, ProxyError> {
-        let mut core = self.core();
-        let tls = core.tls_towards(&options, None)?;
-        let info = core.new_server(options, tls, ("localhost", 0))?;
-        core.unix_paths.insert(info.id.serial, path.into());
-        core.try_unix(info.id);
+        let info = {
+            let mut core = self.core();
+            let tls = core.tls_towards(&options, None)?;
+            let info = core.new_server(options, tls, ("localhost", 0))?;
+            core.unix_paths.insert(info.id.serial, path.into());
+            core.try_unix(info.id);
+            info
+        };
+        self.tell_opened(&info);
         Ok(info)
     }
 

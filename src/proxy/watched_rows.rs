@@ -8,6 +8,7 @@ use super::Proxy;
 use super::conn::{Conn, ConnId, ConnInfo, Role};
 use super::core::Core;
 use super::hooks::{Incoming, Verdict};
+use super::observers::Shown;
 use crate::session::{Event, PacketKind, rows};
 use crate::wire::frame::HEADER;
 use crate::wire::{Capabilities, Com};
@@ -45,7 +46,12 @@ impl Proxy {
             if packet.payload.len() > batch.max_packet {
                 break;
             }
-            let verdict = hooks.event(&batch.info, Event::ServerSendingRows, Some(packet));
+            let shown = Shown {
+                conn: &batch.info,
+                event: Event::ServerSendingRows,
+                packet: Some(packet),
+            };
+            let verdict = self.show(&*hooks, shown);
             count += 1;
             at += frame.len();
             let go_on = match verdict {

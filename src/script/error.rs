@@ -1,6 +1,6 @@
 //! What can go wrong in a function that a script calls.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use crate::proxy::ProxyError;
 
@@ -14,6 +14,14 @@ impl ScriptError {
         ScriptError(message.to_string())
     }
 }
+
+impl Display for ScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ScriptError {}
 
 impl From<ProxyError> for ScriptError {
     fn from(error: ProxyError) -> ScriptError {
