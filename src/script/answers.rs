@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mlua::{Function, Lua, Value};
+use mlua::{Lua, Value};
 
 use super::conn::ConnObject;
 use super::convert::to_integer;
@@ -18,6 +18,7 @@ use super::fast::{Arg, Target};
 use super::function::{Args, Methods, nothing};
 use super::hooks::packet_object;
 use super::option_table::OptionTable;
+use super::refs::{Place, Ref};
 use super::runtime::{Runtime, slot_index};
 use crate::proxy::{ConnId, ConnInfo, ConnKind, Incoming};
 use crate::session::{Event, EventSet, PacketKind};
@@ -31,7 +32,7 @@ const ROOM: usize = 4 << 10;
 /// The function of a script, and what it does not want to be called for.
 #[derive(Debug)]
 struct Watcher {
-    function: Function,
+    function: Ref,
     /// Rows that come sooner are passed over…
     slower: Duration,
     /// …unless their status has one of these.
@@ -41,7 +42,7 @@ struct Watcher {
 /// Those who watch what a server answers to the client that it is linked to, and the command that is under way.
 #[derive(Debug, Default)]
 pub struct Answers {
-    watchers: RefCell<Vec<Rc<Watcher>>>,
+    watchers: RefCell<Vec<Watcher>>,
     command: RefCell<Vec<u8>>,
     capabilities: Cell<Capabilities>,
     com: Cell<Option<Com>>,
@@ -145,10 +146,16 @@ impl Answers {
         let status = self.status.get();
         let has_rows = packet.payload.first() == Some(&Eof::HEADER)
             && matches!(self.com.get(), Some(Com::QUERY | Com::STMT_EXECUTE));
-        let wants = |watcher: &Rc<Watcher>| {
+        let wants = |watcher: &&Watcher| {
             !has_rows || took >= watcher.slower || status.intersects(watcher.status)
         };
-        if !self.watchers.borrow().iter().any(wants) {
+        // What a function registers is for the next answer.
+        let due: Vec<Place> = {
+            let watchers = self.watchers.borrow();
+            let due = watchers.iter().filter(wants);
+            due.map(|watcher| watcher.function.place()).collect()
+        };
+        if due.is_empty() {
             return;
         }
         let command = self.command.take();
@@ -177,9 +184,7 @@ impl Answers {
                 return;
             }
         };
-        // What a function registers is for the next answer.
-        let due: Vec<Rc<Watcher>> = self.watchers.borrow().iter().cloned().collect();
-        for watcher in due.iter().filter(|watcher| wants(watcher)) {
+        for function in due {
             let what = || format!("on_answer of connection {}", client.serial());
             let args = [
                 cmd.as_ref().map_or(Arg::Value(&Value::Nil), Arg::Object),
@@ -188,8 +193,17 @@ impl Answers {
                 Arg::Number(f64::from(status.bits())),
                 Arg::Alive(slot_index(client)),
             ];
-            runtime.notify(lua, what, Target::Function(&watcher.function), &args);
+            runtime.notify(lua, what, Target::Kept(function), &args);
         }
+    }
+
+    /// The functions of all watchers, to be released: the server has closed.
+    pub fn take_functions(&self) -> Vec<Ref> {
+        let watchers = self.watchers.take();
+        watchers
+            .into_iter()
+            .map(|watcher| watcher.function)
+            .collect()
     }
 
     fn give_room_back(&self) {
@@ -207,10 +221,16 @@ pub fn add_methods(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result
         if conn.info().kind != ConnKind::Server {
             return Err(args.error("only servers answer"));
         }
-        let watcher = Rc::new(watcher(args)?);
+        let (slower, status) = options(args)?;
+        let watcher = Watcher {
+            function: rt.refs.keep(args.function(0, "")?)?,
+            slower,
+            status,
+        };
         let id = conn.id();
         let answers = rt.entry(id, |entry| entry.answers.get_or_insert_default().clone());
         let Some(answers) = answers else {
+            rt.refs.release([watcher.function]);
             let (id, reason) = (id.serial(), conn.info().reason());
             return Err(args.error(format!("connection {id} is closed ({reason})")));
         };
@@ -223,19 +243,15 @@ pub fn add_methods(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result
     })
 }
 
-fn watcher(args: &Args) -> Result<Watcher, ScriptError> {
-    let mut watcher = Watcher {
-        function: args.function(0, "")?.clone(),
-        slower: Duration::ZERO,
-        status: Status::empty(),
-    };
+/// What a watcher does not want to be called for.
+fn options(args: &Args) -> Result<(Duration, Status), ScriptError> {
     let Some(options) = OptionTable::argument(args, 1, &["slower", "status"])? else {
-        return Ok(watcher);
+        return Ok((Duration::ZERO, Status::empty()));
     };
-    watcher.slower = options.milliseconds("slower")?.unwrap_or_default();
+    let slower = options.milliseconds("slower")?.unwrap_or_default();
     let status = options.read("status", "a sum of SERVER_* flags", |value| {
         to_integer(value, u16::MAX.into())
     })?;
-    watcher.status = Status::from_bits_retain(status.unwrap_or_default() as u16);
-    Ok(watcher)
+    let status = Status::from_bits_retain(status.unwrap_or_default() as u16);
+    Ok((slower, status))
 }

@@ -333,6 +333,8 @@ fn stats(lua: &Lua, runtime: &Rc<Runtime>, _: &Args) -> Answer {
     let errors = runtime.proxy().stats().callback_errors + runtime.errors();
     table.raw_set("callback_errors", errors as f64)?;
     table.raw_set("lua_memory", lua.used_memory() as f64)?;
+    table.raw_set("lua_handles", runtime.fast().handles(lua) as f64)?;
+    table.raw_set("lua_refs", runtime.refs.len() as f64)?;
     table.raw_set("timers", runtime.timers.len() as f64)?;
     one(Value::Table(table))
 }

@@ -1,79 +1,90 @@
 //! The functions that scripts register, and the object that holds a library's.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 
-use mlua::{AnyUserData, Function, Lua, Table, UserData, UserDataFields, Value};
+use mlua::{AnyUserData, Function, Lua, UserData, UserDataFields, Value};
 
 use super::error::ScriptError;
-use super::fast::Kept;
 use super::function::{Args, Methods, Raiser, nothing, one};
+use super::refs::{Place, Ref};
 use super::runtime::Runtime;
+use crate::proxy::ConnId;
 use crate::session::{Event, EventSet};
 
-/// Functions by event. They are in a Lua table, where one call of the C API finds them; Rust only
-/// knows which are there.
-#[derive(Debug, Clone)]
-pub struct Callbacks(Rc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    functions: Table,
-    kept: Kept,
-    /// Shared by all who use the same functions.
-    set: Rc<Cell<EventSet>>,
+/// When a function of a connection is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// At an event: the one function that is registered for it.
+    Registered(Event),
+    /// After `MY_CLOSING`.
+    Closed,
 }
+
+/// One function of a connection.
+#[derive(Debug)]
+struct Callback {
+    when: When,
+    function: Ref,
+}
+
+/// The functions of a connection: a list of what is there, because most have none or few.
+#[derive(Debug, Default)]
+pub struct Callbacks(Vec<Callback>);
 
 impl Callbacks {
-    /// None yet.
-    pub fn new(lua: &Lua) -> mlua::Result<Callbacks> {
-        let functions = lua.create_table_with_capacity(Event::ALL.len(), 0)?;
-        Callbacks::of(lua, functions, Rc::default())
-    }
-
-    fn of(lua: &Lua, functions: Table, set: Rc<Cell<EventSet>>) -> mlua::Result<Callbacks> {
-        let kept = Kept::new(lua, &functions)?;
-        Ok(Callbacks(Rc::new(Inner {
-            functions,
-            kept,
-            set,
-        })))
-    }
-
     /// Which events have a function.
     pub fn set(&self) -> EventSet {
-        self.0.set.get()
+        let mut set = EventSet::NONE;
+        for callback in &self.0 {
+            if let When::Registered(event) = callback.when {
+                set = set.with(event.set());
+            }
+        }
+        set
     }
 
-    /// Where the functions are.
-    pub fn functions(&self) -> &Kept {
-        &self.0.kept
+    /// The function that is registered for this event.
+    pub fn registered(&self, event: Event) -> Option<Place> {
+        let when = When::Registered(event);
+        let mut callbacks = self.0.iter();
+        callbacks
+            .find(|callback| callback.when == when)
+            .map(|callback| callback.function.place())
     }
 
-    /// The function for this event.
-    pub fn get(&self, event: Event) -> mlua::Result<Value> {
-        self.0.functions.raw_get(index(event))
+    /// Takes away the function that is registered for this event. It is to be released.
+    pub fn unregister(&mut self, event: Event) -> Option<Ref> {
+        let when = When::Registered(event);
+        let index = self.0.iter().position(|callback| callback.when == when)?;
+        Some(self.0.remove(index).function)
     }
 
-    /// Puts a function in the place of the one that is there, or takes that away.
-    pub fn put(&self, event: Event, function: Option<&Function>) -> mlua::Result<()> {
-        self.0.functions.raw_set(index(event), function)?;
-        let before = self.0.set.get().0;
-        let bit = event.set().0;
-        self.0.set.set(EventSet(match function {
-            Some(_) => before | bit,
-            None => before & !bit,
-        }));
-        Ok(())
+    /// One more function.
+    pub fn extend(&mut self, when: When, function: Option<Ref>) {
+        // There are many connections, each with a few.
+        self.0.reserve_exact(1);
+        self.0
+            .extend(function.map(|function| Callback { when, function }));
     }
 
-    /// Whether both are the same functions, not merely equal ones.
-    pub fn same(&self, other: &Callbacks) -> bool {
-        Rc::ptr_eq(&self.0.set, &other.0.set)
+    /// The functions that are called after `MY_CLOSING`.
+    pub fn closed(&self) -> Vec<Place> {
+        let due = self
+            .0
+            .iter()
+            .filter(|callback| callback.when == When::Closed);
+        due.map(|callback| callback.function.place()).collect()
+    }
+
+    /// All of them, to be released.
+    pub fn into_refs(self) -> impl Iterator<Item = Ref> {
+        self.0.into_iter().map(|callback| callback.function)
     }
 }
 
-/// Where an event's function is in the table.
+/// Where an event's function is in a package.
 pub fn index(event: Event) -> i32 {
     event as i32 + 1
 }
@@ -87,27 +98,65 @@ pub fn state_argument(args: &Args) -> Result<Event, ScriptError> {
         .ok_or_else(|| args.expected(0, "state", "a state such as dpm.MYC_SENT_CMD"))
 }
 
-/// What `dpm.new_callback()` makes. Its functions are in its user value, and not held from Rust, so
-/// that one of them may refer to the object without keeping it for ever.
-#[derive(Debug)]
-pub struct CallbackObject {
-    set: Rc<Cell<EventSet>>,
+/// What Rust knows of a package: which events have a function, and which connections it is laid over.
+#[derive(Debug, Default)]
+pub struct PackageInfo {
+    set: Cell<EventSet>,
+    users: RefCell<HashSet<ConnId>>,
 }
+
+impl PackageInfo {
+    /// Which events have a function.
+    pub fn set(&self) -> EventSet {
+        self.set.get()
+    }
+
+    /// It is laid over this connection now.
+    pub fn add_user(&self, id: ConnId) {
+        self.users.borrow_mut().insert(id);
+    }
+
+    /// It is lifted from this connection.
+    pub fn remove_user(&self, id: ConnId) {
+        self.users.borrow_mut().remove(&id);
+    }
+}
+
+/// What `dpm.new_callback()` makes. Its functions are in its user values, and not held from Rust, so
+/// that one of them may refer to the object without keeping it for ever.
+#[derive(Debug, Default)]
+pub struct CallbackObject(Rc<PackageInfo>);
 
 impl CallbackObject {
     /// A new one, without functions.
     pub fn create(lua: &Lua) -> mlua::Result<AnyUserData> {
-        let set = Rc::default();
-        let object = lua.create_userdata(CallbackObject { set })?;
-        object.set_user_value(lua.create_table_with_capacity(Event::ALL.len(), 0)?)?;
-        Ok(object)
+        lua.create_userdata(CallbackObject::default())
     }
 
-    /// The functions of such an object.
-    pub fn callbacks(lua: &Lua, object: &AnyUserData) -> mlua::Result<Callbacks> {
-        let set = object.borrow::<CallbackObject>()?.set.clone();
-        Callbacks::of(lua, object.user_value()?, set)
+    /// What is known of it.
+    pub fn info(&self) -> Rc<PackageInfo> {
+        self.0.clone()
     }
+
+    fn put(
+        &self,
+        object: &AnyUserData,
+        event: Event,
+        function: Option<&Function>,
+    ) -> mlua::Result<()> {
+        object.set_nth_user_value(user_value(event), function)?;
+        let before = self.0.set.get().0;
+        let bit = event.set().0;
+        self.0.set.set(EventSet(match function {
+            Some(_) => before | bit,
+            None => before & !bit,
+        }));
+        Ok(())
+    }
+}
+
+fn user_value(event: Event) -> usize {
+    event as usize + 1
 }
 
 impl UserData for CallbackObject {
@@ -117,16 +166,19 @@ impl UserData for CallbackObject {
             let raiser = Raiser::of(lua)?;
             let runtime = Runtime::of(lua)?;
             let methods = Methods::new(lua, &raiser, "callback")?;
-            methods.add_raw("register", move |lua, object, args| {
-                let callbacks = CallbackObject::callbacks(lua, object).map_err(|_| {
+            methods.add_raw("register", move |_, object, args| {
+                let package = object.borrow::<CallbackObject>().map_err(|_| {
                     args.error("must be called on a callback object, as callback:register()")
                 })?;
                 let event = state_argument(args)?;
                 if args.len() == 1 {
-                    return one(callbacks.get(event)?);
+                    return one(object.nth_user_value::<Value>(user_value(event))?);
                 }
-                callbacks.put(event, args.function_or_nil(1, "function")?)?;
-                runtime.rearm_users(&callbacks);
+                package.put(object, event, args.function_or_nil(1, "function")?)?;
+                let users: Vec<ConnId> = package.0.users.borrow().iter().copied().collect();
+                for id in users {
+                    runtime.rearm(id);
+                }
                 nothing()
             })?;
             Ok(methods.table)

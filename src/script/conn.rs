@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use mlua::{MetaMethod, UserData, UserDataFields, UserDataMethods, Value};
 
-use super::callbacks::{CallbackObject, Callbacks, state_argument};
+use super::callbacks::{CallbackObject, When, state_argument};
 use super::error::Answer;
 use super::function::{Args, Methods, Raiser, nothing, number, one, string};
-use super::registry::Package;
+use super::registry::{Entry, Package};
 use super::rowset::RowsetObject;
 use super::runtime::Runtime;
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
@@ -176,56 +176,51 @@ fn in_hex(bytes: &[u8]) -> String {
 
 fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
     let rt = runtime.clone();
-    methods.add::<ConnObject>("register", move |lua, conn, args| {
+    methods.add::<ConnObject>("register", move |_, conn, args| {
         let event = state_argument(args)?;
-        let own = rt.entry(conn.id(), |entry| entry.own.clone()).flatten();
+        let id = conn.id();
         if args.len() == 1 {
-            return one(match own {
-                Some(own) => own.get(event)?,
+            let own = rt.entry(id, |entry| entry.own.registered(event));
+            return one(match own.flatten() {
+                Some(function) => rt.refs.value(function)?,
                 None => Value::Nil,
             });
         }
         let function = args.function_or_nil(1, "function")?;
-        let own = match own {
-            Some(own) => own,
-            None => Callbacks::new(lua)?,
-        };
-        own.put(event, function)?;
-        // On a connection that has closed nothing will fire: there is no entry.
-        rt.entry(conn.id(), |entry| entry.own = Some(own));
-        rt.rearm(conn.id());
+        rt.register(id, event, function)?;
         nothing()
     })?;
 
     let rt = runtime.clone();
-    methods.add::<ConnObject>("package_register", move |lua, conn, args| {
+    methods.add::<ConnObject>("package_register", move |_, conn, args| {
+        let id = conn.id();
         if args.is_empty() {
-            let package = rt.entry(conn.id(), |entry| entry.package.clone()).flatten();
-            return one(package.map_or(Value::Nil, |package| Value::UserData(package.object)));
+            let package = |entry: &mut Entry| Some(entry.package.as_ref()?.object.place());
+            return one(match rt.entry(id, package).flatten() {
+                Some(object) => rt.refs.value(object)?,
+                None => Value::Nil,
+            });
         }
-        let package = match args.get(0) {
+        let mut package = match args.get(0) {
             Value::Nil => None,
-            Value::UserData(object) if object.is::<CallbackObject>() => Some(Package {
-                object: object.clone(),
-                callbacks: CallbackObject::callbacks(lua, object)?,
-            }),
+            Value::UserData(object) if object.is::<CallbackObject>() => {
+                let info = object.borrow::<CallbackObject>()?.info();
+                let object = rt.refs.keep(object)?;
+                Some(Box::new(Package { object, info }))
+            }
             _ => return Err(args.expected(0, "", "a callback object or nil")),
         };
-        let before = rt.entry(conn.id(), |entry| {
-            std::mem::replace(&mut entry.package, package)
-        });
-        drop(before);
-        rt.rearm(conn.id());
+        let before = rt.entry(id, |entry| entry.lay_over(package.take()));
+        let released = before.flatten().into_iter().chain(package);
+        rt.refs.release(released.map(|package| package.object));
+        rt.rearm(id);
         nothing()
     })?;
 
     let rt = runtime.clone();
     methods.add::<ConnObject>("on_close", move |_, conn, args| {
-        let function = args.function(0, "")?.clone();
-        if rt
-            .entry(conn.id(), |entry| entry.on_close.push(function))
-            .is_none()
-        {
+        let function = args.function(0, "")?;
+        if !rt.add(conn.id(), When::Closed, function)? {
             let (id, reason) = (conn.id().serial(), conn.info.reason());
             return Err(args.error(format!("connection {id} is closed ({reason})")));
         }

@@ -31,7 +31,9 @@ use std::slice;
 use std::time::Duration;
 
 use mlua::state::RawLua;
-use mlua::{AnyUserData, Function, Lua, Table, Value, WeakLua, ffi, lua_State};
+use mlua::{AnyUserData, Function, Lua, Table, Value, ffi, lua_State};
+
+use super::refs::Place;
 
 mod rows;
 
@@ -77,6 +79,8 @@ pub(super) enum Arg<'a> {
     Object(&'a AnyUserData),
     /// The object of the open connection in this place. If it is gone, nothing is called.
     Alive(i32),
+    /// A value that Rust holds on to.
+    Kept(Place),
     /// A number.
     Number(f64),
     /// Anything else.
@@ -88,8 +92,10 @@ pub(super) enum Arg<'a> {
 pub(super) enum Target<'a> {
     /// A function.
     Function(&'a Function),
-    /// The element of a table, if there is one.
-    Element(&'a Kept, i32),
+    /// A function that Rust holds on to.
+    Kept(Place),
+    /// The function in this place of a package that Rust holds on to.
+    InPackage(Place, i32),
 }
 
 /// What the hot path needs at hand.
@@ -101,47 +107,12 @@ pub(super) struct Fast {
     row_metatable: c_int,
     /// The place of the table of open connections' objects.
     alive: c_int,
-}
-
-/// A table that is in Lua's registry as long as this lives: pushing it is one cheap call.
-pub(super) struct Kept {
-    place: c_int,
-    lua: WeakLua,
-}
-
-impl Kept {
-    /// Puts the table there.
-    pub fn new(lua: &Lua, table: &Table) -> mlua::Result<Kept> {
-        Ok(Kept {
-            place: register(lua, table)?,
-            lua: lua.weak(),
-        })
-    }
-}
-
-impl std::fmt::Debug for Kept {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Kept({})", self.place)
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        // Without the state, its registry is gone too.
-        let Some(lua) = self.lua.try_upgrade() else {
-            return;
-        };
-        lua.exec_raw_lua(|raw| {
-            let state = raw.state();
-            // SAFETY: the place is ours and is not used again. This writes to the registry, which
-            // fails for lack of memory alone.
-            unsafe {
-                if ffi::lua_checkstack(state, STACK) != 0 {
-                    ffi::luaL_unref(state, ffi::LUA_REGISTRYINDEX, self.place);
-                }
-            }
-        });
-    }
+    /// The place of the table of values that Rust holds on to.
+    refs: c_int,
+    /// The place of the environment of connections' objects that have no link.
+    unlinked: c_int,
+    /// Where mlua keeps the values of its handles.
+    handles: *mut lua_State,
 }
 
 /// Turns an error into its message with a traceback. Errors of the binding bring theirs along.
@@ -177,24 +148,95 @@ impl Fast {
         let weak = lua.create_table()?;
         weak.raw_set("__mode", "v")?;
         alive.set_metatable(Some(weak))?;
+        let refs = lua.create_table()?;
+        let unlinked = lua.create_table()?;
         Ok(Fast {
             handler: register(lua, &handler)?,
             row_metatable: register(lua, &row_metatable)?,
             alive: register(lua, &alive)?,
+            refs: register(lua, &refs)?,
+            unlinked: register(lua, &unlinked)?,
+            handles: handles_thread(lua)?,
         })
     }
 
     /// The objects of open connections by their places, without keeping them.
     pub fn alive(&self, lua: &Lua) -> mlua::Result<Table> {
+        table(lua, self.alive)
+    }
+
+    /// The values that Rust holds on to, by their places.
+    pub fn refs(&self, lua: &Lua) -> mlua::Result<Table> {
+        table(lua, self.refs)
+    }
+
+    /// How many handles mlua holds for Rust.
+    pub fn handles(&self, lua: &Lua) -> usize {
+        lua.exec_raw_lua(|_| {
+            // SAFETY: the thread lives as long as the state, which is locked. Reading its stack changes
+            // nothing.
+            unsafe {
+                let used = |index| ffi::lua_type(self.handles, index) != ffi::LUA_TNIL;
+                (1..=ffi::lua_gettop(self.handles))
+                    .filter(|index| used(*index))
+                    .count()
+            }
+        })
+    }
+
+    /// Makes the objects of two open connections keep each other, in a way that Lua's collector sees
+    /// through: both have one environment, and are in it.
+    pub fn link(&self, lua: &Lua, client: i32, server: i32) -> bool {
+        self.with_alive(lua, &[client, server], |state| {
+            // SAFETY: the two objects are on top of a stack that has room, and are userdata, which have
+            // an environment. Nothing here runs Lua code that can fail.
+            unsafe {
+                let server = ffi::lua_gettop(state);
+                ffi::lua_createtable(state, 2, 0);
+                for (index, object) in [(1, server - 1), (2, server)] {
+                    ffi::lua_pushvalue(state, object);
+                    ffi::lua_rawseti_(state, -2, index);
+                    ffi::lua_pushvalue(state, -1);
+                    ffi::lua_setfenv(state, object);
+                }
+            }
+        })
+    }
+
+    /// Undoes that for one of them. It is also where an object begins: all that have no link share an
+    /// environment, instead of the one that mlua gives to each.
+    pub fn unlink(&self, lua: &Lua, index: i32) -> bool {
+        self.with_alive(lua, &[index], |state| {
+            // SAFETY: as in `link`.
+            unsafe {
+                push_registered(state, self.unlinked);
+                ffi::lua_setfenv(state, -2);
+            }
+        })
+    }
+
+    /// Runs `f` with the objects of open connections on top of the stack; false if one is gone.
+    fn with_alive(&self, lua: &Lua, places: &[i32], f: impl FnOnce(*mut lua_State)) -> bool {
         lua.exec_raw_lua(|raw| {
             let state = raw.state();
-            // SAFETY: as in `call`.
+            // SAFETY: the stack has room for the few objects and is restored.
             unsafe {
+                let top = ffi::lua_gettop(state);
                 if ffi::lua_checkstack(state, STACK) == 0 {
-                    return Err(mlua::Error::StackError);
+                    return false;
                 }
                 push_registered(state, self.alive);
-                raw.pop()
+                let alive = ffi::lua_gettop(state);
+                for index in places {
+                    ffi::lua_rawgeti_(state, alive, *index);
+                }
+                let found = (1..=places.len() as c_int)
+                    .all(|depth| ffi::lua_type(state, -depth) == ffi::LUA_TUSERDATA);
+                if found {
+                    f(state);
+                }
+                ffi::lua_settop(state, top);
+                found
             }
         })
     }
@@ -256,15 +298,27 @@ impl Fast {
         args: &[Arg<'_>],
     ) -> mlua::Result<bool> {
         let state = raw.state();
-        // SAFETY: four values, and one and a passing one for each argument.
+        // SAFETY: six values, and one and a passing one for each argument.
         unsafe {
             push_registered(state, self.handler);
             push_registered(state, self.alive);
-            let alive = ffi::lua_gettop(state);
+            push_registered(state, self.refs);
+            let refs = ffi::lua_gettop(state);
+            let alive = refs - 1;
             match target {
                 Target::Function(function) => raw.push(function)?,
-                Target::Element(table, index) => {
-                    push_registered(state, table.place);
+                Target::Kept(place) => {
+                    ffi::lua_rawgeti_(state, refs, place.0);
+                    if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
+                        return Ok(false);
+                    }
+                }
+                Target::InPackage(place, index) => {
+                    ffi::lua_rawgeti_(state, refs, place.0);
+                    if ffi::lua_type(state, -1) != ffi::LUA_TUSERDATA {
+                        return Ok(false);
+                    }
+                    ffi::lua_getfenv(state, -1);
                     ffi::lua_rawgeti_(state, -1, index);
                     if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
                         return Ok(false);
@@ -292,6 +346,7 @@ impl Fast {
                             return Ok(false);
                         }
                     }
+                    Arg::Kept(place) => ffi::lua_rawgeti_(state, refs, place.0),
                     Arg::Number(number) => ffi::lua_pushnumber(state, *number),
                     Arg::Value(value) => raw.push_value(value)?,
                 }
@@ -311,6 +366,44 @@ fn register(lua: &Lua, value: impl mlua::IntoLua) -> mlua::Result<c_int> {
         })?;
     }
     Ok(place.get())
+}
+
+/// A table that [`register`] put into the registry.
+fn table(lua: &Lua, place: c_int) -> mlua::Result<Table> {
+    lua.exec_raw_lua(|raw| {
+        let state = raw.state();
+        // SAFETY: as in `call`. `pop` takes what was just pushed.
+        unsafe {
+            if ffi::lua_checkstack(state, STACK) == 0 {
+                return Err(mlua::Error::StackError);
+            }
+            push_registered(state, place);
+            raw.pop()
+        }
+    })
+}
+
+/// The thread on whose stack mlua keeps the values of its handles: it puts the thread into the registry
+/// as it sets up the state, before anybody else can.
+fn handles_thread(lua: &Lua) -> mlua::Result<*mut lua_State> {
+    lua.exec_raw_lua(|raw| {
+        let state = raw.state();
+        // SAFETY: the stack has room and is restored; raw access neither runs code nor fails.
+        unsafe {
+            let top = ffi::lua_gettop(state);
+            if ffi::lua_checkstack(state, STACK) == 0 {
+                return Err(mlua::Error::StackError);
+            }
+            let len = ffi::lua_objlen(state, ffi::LUA_REGISTRYINDEX) as c_int;
+            let thread = (1..=len).find_map(|place| {
+                push_registered(state, place);
+                let thread = ffi::lua_tothread(state, -1);
+                ffi::lua_settop(state, top);
+                (!thread.is_null()).then_some(thread)
+            });
+            thread.ok_or_else(|| mlua::Error::runtime("mlua keeps its handles elsewhere"))
+        }
+    })
 }
 
 /// Pushes what [`register`] put into the registry.

@@ -6,12 +6,11 @@ use mlua::{AnyUserData, Lua};
 
 use super::answers;
 use super::auth_data::AuthDataPacket;
-use super::callbacks::Callbacks;
 use super::fast::{Arg, Target};
 use super::idle;
 use super::object::{self, DataPacket, PacketObject, StatsPacket};
 use super::rset::Rset;
-use super::runtime::Runtime;
+use super::runtime::{Runtime, slot_index};
 use super::statements;
 use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Verdict};
 use crate::session::{Event, PacketKind};
@@ -68,29 +67,24 @@ impl Hooks for LuaHooks {
     }
 
     fn linked(&self, client: ConnId, server: ConnId) {
-        self.with((), |runtime, _| {
+        self.with((), |runtime, lua| {
             runtime.entry(client, |entry| entry.peer = Some(server));
             runtime.entry(server, |entry| entry.peer = Some(client));
             statements::rearm(runtime, client);
             statements::rearm(runtime, server);
             answers::rearm(runtime, client);
             answers::rearm(runtime, server);
-            // Either object keeps the other one, in a way that Lua's collector sees through.
-            if let (Some(client), Some(server)) = (runtime.object(client), runtime.object(server)) {
-                let kept = client
-                    .set_user_value(&server)
-                    .and_then(|()| server.set_user_value(&client));
-                if let Err(error) = kept {
-                    log::error!("a link cannot be kept: {error}");
-                }
-            }
+            // Their objects keep each other, unless nobody refers to one of them any more.
+            runtime
+                .fast()
+                .link(lua, slot_index(client), slot_index(server));
         });
     }
 
     fn unlinked(&self, client: ConnId, server: ConnId) {
-        self.with((), |runtime, _| {
-            release(runtime, client);
-            release(runtime, server);
+        self.with((), |runtime, lua| {
+            release(runtime, lua, client);
+            release(runtime, lua, server);
             statements::rearm(runtime, client);
             statements::rearm(runtime, server);
             answers::rearm(runtime, client);
@@ -117,15 +111,10 @@ impl Hooks for LuaHooks {
 }
 
 /// The object of an end no longer keeps the other one.
-fn release(runtime: &Runtime, id: ConnId) {
-    runtime.entry(id, |entry| entry.peer = None);
-    if let Some(object) = runtime.object(id)
-        && let Err(error) = object.set_user_value(mlua::Nil)
-    {
-        log::error!(
-            "connection {}: its link cannot be let go: {error}",
-            id.serial()
-        );
+fn release(runtime: &Runtime, lua: &Lua, id: ConnId) {
+    let open = runtime.entry(id, |entry| entry.peer = None);
+    if open.is_some() {
+        runtime.fast().unlink(lua, slot_index(id));
     }
 }
 
@@ -143,7 +132,7 @@ fn accepted(
             return Verdict::Failed;
         }
     };
-    let Some(callbacks) = runtime.watching(id, Event::ClientConnect) else {
+    let Some(target) = runtime.watching(id, Event::ClientConnect) else {
         log::warn!("listener {} has no MYC_CONNECT callback", id.serial());
         return Verdict::Failed;
     };
@@ -151,7 +140,7 @@ fn accepted(
         lua,
         id,
         Event::ClientConnect,
-        &callbacks,
+        target,
         Some(Arg::Object(&client)),
     )
 }
@@ -179,12 +168,12 @@ fn fire(
         rows.push(packet.payload);
         return Ok(Verdict::Hold);
     }
-    let callbacks = runtime.watching(id, event);
+    let target = runtime.watching(id, event);
     let Some(packet) = packet else {
-        let Some(callbacks) = callbacks else {
+        let Some(target) = target else {
             return Ok(Verdict::Forward);
         };
-        return Ok(runtime.fire(lua, id, event, &callbacks, None));
+        return Ok(runtime.fire(lua, id, event, target, None));
     };
 
     if runtime.entry(id, |entry| entry.answers_told) == Some(true) {
@@ -192,27 +181,21 @@ fn fire(
     }
     if let PacketKind::TextRow | PacketKind::BinaryRow = packet.kind {
         let binary = packet.kind == PacketKind::BinaryRow;
-        let Some(callbacks) = callbacks else {
+        let Some(target) = target else {
             return Ok(Verdict::Forward);
         };
         let payload = packet.payload;
-        return Ok(runtime.fire(
-            lua,
-            id,
-            event,
-            &callbacks,
-            Some(Arg::Row { binary, payload }),
-        ));
+        return Ok(runtime.fire(lua, id, event, target, Some(Arg::Row { binary, payload })));
     }
 
     match packet.kind {
         PacketKind::Command => {
             let tracked = runtime.entry(id, |entry| entry.statements_tracked);
             if tracked != Some(true) {
-                return show(runtime, lua, id, event, packet, callbacks);
+                return show(runtime, lua, id, event, packet, target);
             }
             statements::command_arrives(runtime, id, packet.payload);
-            let verdict = show(runtime, lua, id, event, packet, callbacks)?;
+            let verdict = show(runtime, lua, id, event, packet, target)?;
             Ok(statements::command_passed(
                 runtime,
                 id,
@@ -223,18 +206,18 @@ fn fire(
         PacketKind::Prepared => {
             let ok = PrepareOk::decode(packet.payload, packet.capabilities)?;
             let statement = statements::prepared(runtime, conn, ok);
-            let verdict = match callbacks {
-                Some(callbacks) => {
+            let verdict = match target {
+                Some(target) => {
                     let object = object::Packet::new(statement.clone());
                     let object = lua.create_userdata(object)?;
-                    runtime.fire(lua, id, event, &callbacks, Some(Arg::Object(&object)))
+                    runtime.fire(lua, id, event, target, Some(Arg::Object(&object)))
                 }
                 None => Verdict::Forward,
             };
             statements::prepared_passed(runtime, id, statement, verdict);
             Ok(verdict)
         }
-        _ => show(runtime, lua, id, event, packet, callbacks),
+        _ => show(runtime, lua, id, event, packet, target),
     }
 }
 
@@ -245,15 +228,15 @@ fn show(
     id: ConnId,
     event: Event,
     packet: Incoming<'_>,
-    callbacks: Option<Callbacks>,
+    target: Option<Target<'_>>,
 ) -> Result<Verdict, Problem> {
-    let Some(object) = arrived_object(runtime, lua, id, event, packet, callbacks.is_some())? else {
+    let Some(object) = arrived_object(runtime, lua, id, event, packet, target.is_some())? else {
         return Ok(Verdict::Forward);
     };
-    let Some(callbacks) = callbacks else {
+    let Some(target) = target else {
         return Ok(Verdict::Forward);
     };
-    Ok(runtime.fire(lua, id, event, &callbacks, Some(Arg::Object(&object))))
+    Ok(runtime.fire(lua, id, event, target, Some(Arg::Object(&object))))
 }
 
 /// The object of a packet, unless nobody will see it.
@@ -346,25 +329,19 @@ fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
     let conn = object.as_ref().map_or(Arg::Value(&mlua::Nil), Arg::Object);
     let args = [Arg::Number(serial as f64), conn];
 
-    let callbacks = runtime
-        .entry(id, |entry| entry.closing().cloned())
-        .flatten();
-    if let Some(callbacks) = callbacks {
-        let target = Target::Element(
-            callbacks.functions(),
-            super::callbacks::index(Event::Closing),
-        );
+    let target = runtime.entry(id, |entry| entry.closing()).flatten();
+    if let Some(target) = target {
         let what = || format!("MY_CLOSING of connection {serial}");
         runtime.notify(lua, what, target, &args);
     }
 
-    let functions = runtime.entry(id, |entry| std::mem::take(&mut entry.on_close));
+    let functions = runtime.entry(id, |entry| entry.own.closed());
     for function in functions.into_iter().flatten() {
         let what = || format!("on_close of connection {serial}");
-        runtime.notify(lua, what, Target::Function(&function), &args);
+        runtime.notify(lua, what, Target::Kept(function), &args);
     }
 
-    release(runtime, id);
+    release(runtime, lua, id);
     runtime.forget(id);
     if !runtime.has_connections() {
         runtime.idle.rest(runtime);

@@ -12,7 +12,7 @@
 //!   prepared statements, what is known of them, and values; `command`: executes and the like;
 //!   `statements`: those that a connection remembers
 //! - `hooks`: the proxy's questions; `runtime`: what all share, and the one way into callbacks;
-//!   `registry`: the callbacks of each connection
+//!   `registry`: the callbacks of each connection; `refs`: what Rust holds of Lua, without a limit
 //! - `function`, `convert`, `error`: arguments, results and errors, without silent losses
 //! - `loader`: `require`; `idle`: collects garbage while nothing happens, `burden`: when packets have piled up
 //! - `fast`: rows and calls on the raw C API; `state`: the Lua state. Only these two are `unsafe`.
@@ -50,6 +50,7 @@ mod option_table;
 mod options;
 mod packets;
 mod param;
+mod refs;
 mod registry;
 mod row;
 mod rowset;

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use mlua::{AnyUserData, Function};
-
 use super::answers::{self, Answers};
-use super::callbacks::Callbacks;
+use super::callbacks::{Callbacks, PackageInfo, index};
+use super::fast::Target;
+use super::refs::Ref;
 use super::rowset::Rows;
 use super::rset::Arrived;
 use super::statements::{self, Preparing, Statements};
@@ -13,12 +13,21 @@ use crate::proxy::{ConnId, ConnInfo, ConnKind};
 use crate::session::{Event, EventSet};
 
 /// A library's callbacks, laid over the connection's own.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Package {
-    /// The object, to be given back.
-    pub object: AnyUserData,
-    /// Its functions.
-    pub callbacks: Callbacks,
+    /// The object with its functions.
+    pub object: Ref,
+    /// What is known of it.
+    pub info: Rc<PackageInfo>,
+}
+
+impl Package {
+    /// Its function for an event, if there is one.
+    fn target(&self, event: Event) -> Option<Target<'static>> {
+        let package = self.object.place();
+        let has = self.info.set().has(event);
+        has.then(|| Target::InPackage(package, index(event)))
+    }
 }
 
 /// One open connection.
@@ -26,12 +35,10 @@ pub struct Package {
 pub struct Entry {
     /// What can be read of it.
     pub info: Rc<ConnInfo>,
-    /// Its own callbacks, once there is one.
-    pub own: Option<Callbacks>,
+    /// Its own callbacks.
+    pub own: Callbacks,
     /// Those laid over them.
-    pub package: Option<Package>,
-    /// What runs after `MY_CLOSING`.
-    pub on_close: Vec<Function>,
+    pub package: Option<Box<Package>>,
     /// The other end of its link.
     pub peer: Option<ConnId>,
     /// The columns of the present result, if a script has its resultset.
@@ -51,12 +58,51 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The callbacks that fire.
-    pub fn active(&self) -> Option<&Callbacks> {
+    /// Which events have a function that would be called.
+    fn set(&self) -> EventSet {
         match &self.package {
-            Some(package) => Some(&package.callbacks),
-            None => self.own.as_ref(),
+            Some(package) => package.info.set(),
+            None => self.own.set(),
         }
+    }
+
+    /// The function that is called for this event.
+    pub fn target(&self, event: Event) -> Option<Target<'static>> {
+        match &self.package {
+            Some(package) => package.target(event),
+            None => self.own.registered(event).map(Target::Kept),
+        }
+    }
+
+    /// The function for `MY_CLOSING`: the connection's own goes first there.
+    pub fn closing(&self) -> Option<Target<'static>> {
+        let own = self.own.registered(Event::Closing).map(Target::Kept);
+        own.or_else(|| self.package.as_ref()?.target(Event::Closing))
+    }
+
+    /// Lays a package over its own callbacks, or lifts the one that is there. The one before is to be
+    /// released.
+    pub fn lay_over(&mut self, package: Option<Box<Package>>) -> Option<Box<Package>> {
+        if let Some(before) = &self.package {
+            before.info.remove_user(self.info.id);
+        }
+        if let Some(package) = &package {
+            package.info.add_user(self.info.id);
+        }
+        std::mem::replace(&mut self.package, package)
+    }
+
+    /// All that it held of Lua, to be released.
+    pub fn into_refs(self) -> Vec<Ref> {
+        let mut refs: Vec<Ref> = self.own.into_refs().collect();
+        if let Some(package) = self.package {
+            package.info.remove_user(self.info.id);
+            refs.push(package.object);
+        }
+        if let Some(answers) = self.answers {
+            refs.extend(answers.take_functions());
+        }
+        refs
     }
 
     /// Whether a script wants its statements remembered.
@@ -64,16 +110,9 @@ impl Entry {
         self.statements.as_ref().is_some_and(|all| all.asked())
     }
 
-    /// The callbacks with the function for `MY_CLOSING`: the connection's own go first there.
-    pub fn closing(&self) -> Option<&Callbacks> {
-        let package = self.package.as_ref().map(|package| &package.callbacks);
-        let has = |callbacks: &&Callbacks| callbacks.set().has(Event::Closing);
-        self.own.as_ref().filter(has).or(package.filter(has))
-    }
-
     /// What the proxy has to show us.
     pub fn wanted(&self) -> EventSet {
-        let set = self.active().map_or(EventSet::NONE, Callbacks::set);
+        let set = self.set();
         let mut wanted = set.with(statements::wanted(self.info.kind, self.statements_tracked));
         wanted = wanted.with(answers::wanted(self.info.kind, self.answers_told));
         if self.collecting.is_some() {
@@ -94,20 +133,22 @@ impl Entry {
 
 /// The open connections, by their places in the proxy's table.
 #[derive(Debug, Default)]
-pub struct Registry(Vec<Option<Entry>>);
+pub struct Registry {
+    places: Vec<Option<Entry>>,
+    open: usize,
+}
 
 impl Registry {
     /// Enters a connection; what was in its place is given back.
     pub fn insert(&mut self, info: Rc<ConnInfo>) -> Option<Entry> {
         let slot = info.id.slot();
-        if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, || None);
+        if self.places.len() <= slot {
+            self.places.resize_with(slot + 1, || None);
         }
-        self.0.get_mut(slot)?.replace(Entry {
+        let before = self.places.get_mut(slot)?.replace(Entry {
             info,
-            own: None,
+            own: Callbacks::default(),
             package: None,
-            on_close: Vec::new(),
             peer: None,
             arrived: None,
             statements: None,
@@ -116,29 +157,35 @@ impl Registry {
             answers: None,
             answers_told: false,
             collecting: None,
-        })
+        });
+        if before.is_none() {
+            self.open += 1;
+        }
+        before
     }
 
     /// The connection of this name, if it has not closed.
     pub fn get(&self, id: ConnId) -> Option<&Entry> {
-        let entry = self.0.get(id.slot())?.as_ref()?;
+        let entry = self.places.get(id.slot())?.as_ref()?;
         (entry.info.id == id).then_some(entry)
     }
 
     /// The connection of this name, if it has not closed.
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Entry> {
-        let entry = self.0.get_mut(id.slot())?.as_mut()?;
+        let entry = self.places.get_mut(id.slot())?.as_mut()?;
         (entry.info.id == id).then_some(entry)
     }
 
     /// Forgets a connection; what was known is given back, to be dropped without a borrow.
     pub fn remove(&mut self, id: ConnId) -> Option<Entry> {
-        let place = self.0.get_mut(id.slot())?;
-        place.take_if(|entry| entry.info.id == id)
+        let place = self.places.get_mut(id.slot())?;
+        let entry = place.take_if(|entry| entry.info.id == id)?;
+        self.open -= 1;
+        Some(entry)
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.0.iter().flatten()
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.open
     }
 }

@@ -4,20 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use mlua::{AnyUserData, Lua, Table, WeakLua};
+use mlua::{AnyUserData, Function, Lua, Table, WeakLua};
 
 use super::burden::Burden;
-use super::callbacks::{Callbacks, index};
+use super::callbacks::When;
 use super::conn::ConnObject;
 use super::error::ScriptError;
 use super::fast::{Arg, Fast, Target, coarse_clock};
 use super::function::Args;
 use super::idle::Idle;
+use super::refs::Refs;
 use super::registry::{Entry, Registry};
 use super::signals::SignalHandlers;
 use super::timer::Timers;
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
-use crate::session::{Event, EventSet};
+use crate::session::Event;
 
 /// How deep calls from Lua to us and back may nest. LuaJIT gives up on C calls at about 200, with
 /// a message that helps nobody.
@@ -41,6 +42,8 @@ pub struct Runtime {
     registry: RefCell<Registry>,
     /// The objects of open connections by their places, without keeping them.
     alive: Table,
+    /// What Rust holds of Lua for each connection, timer and the like.
+    pub refs: Refs,
     collected: Rc<RefCell<Vec<ConnId>>>,
     /// Scheduled timers.
     pub timers: Timers,
@@ -71,6 +74,7 @@ impl Runtime {
             lua: lua.weak(),
             proxy,
             alive: fast.alive(lua)?,
+            refs: Refs::new(lua, &fast)?,
             fast,
             registry: RefCell::default(),
             collected: Rc::default(),
@@ -125,17 +129,23 @@ impl Runtime {
         let object = ConnObject::new(info.clone(), self.collected.clone());
         let object = lua.create_userdata(object)?;
         self.alive.raw_set(slot_index(id), &object)?;
+        self.fast.unlink(lua, slot_index(id));
         let before = self.registry.borrow_mut().insert(info);
-        drop(before);
+        self.refs
+            .release(before.into_iter().flat_map(Entry::into_refs));
         Ok(object)
     }
 
     /// Forgets a connection that has closed.
     pub fn forget(&self, id: ConnId) {
         let entry = self.registry.borrow_mut().remove(id);
-        if entry.is_some() && self.alive.raw_set(slot_index(id), mlua::Nil).is_err() {
+        let Some(entry) = entry else {
+            return;
+        };
+        if self.alive.raw_set(slot_index(id), mlua::Nil).is_err() {
             log::error!("connection {}: cannot be forgotten", id.serial());
         }
+        self.refs.release(entry.into_refs());
     }
 
     /// The object of an open connection, unless it has been collected.
@@ -152,28 +162,43 @@ impl Runtime {
         }
     }
 
-    /// The same for all connections that these callbacks are laid over.
-    pub fn rearm_users(&self, callbacks: &Callbacks) {
-        let users: Vec<(ConnId, EventSet)> = self
-            .registry
-            .borrow()
-            .iter()
-            .filter(|entry| {
-                let package = entry.package.as_ref();
-                package.is_some_and(|package| package.callbacks.same(callbacks))
-            })
-            .map(|entry| (entry.info.id, entry.wanted()))
-            .collect();
-        for (id, wanted) in users {
-            self.proxy.arm(id, wanted);
+    /// Puts a function in the place of the one that is registered, or takes that away.
+    pub fn register(
+        &self,
+        id: ConnId,
+        event: Event,
+        function: Option<&Function>,
+    ) -> mlua::Result<()> {
+        let before = self
+            .entry(id, |entry| entry.own.registered(event))
+            .flatten();
+        match (function, before) {
+            (Some(function), Some(place)) => self.refs.replace(place, function)?,
+            // On a connection that has closed nothing will fire.
+            (Some(function), None) => {
+                self.add(id, When::Registered(event), function)?;
+            }
+            (None, _) => {
+                let before = self.entry(id, |entry| entry.own.unregister(event));
+                self.refs.release(before.flatten());
+            }
         }
+        self.rearm(id);
+        Ok(())
     }
 
-    /// The callbacks that fire for this event on this connection, if there is a function for it.
-    pub fn watching(&self, id: ConnId, event: Event) -> Option<Callbacks> {
-        let registry = self.registry.borrow();
-        let callbacks = registry.get(id)?.active()?;
-        callbacks.set().has(event).then(|| callbacks.clone())
+    /// One more function of a connection. Returns whether that is open.
+    pub fn add(&self, id: ConnId, when: When, function: &Function) -> mlua::Result<bool> {
+        let mut function = Some(self.refs.keep(function)?);
+        self.entry(id, |entry| entry.own.extend(when, function.take()));
+        let open = function.is_none();
+        self.refs.release(function);
+        Ok(open)
+    }
+
+    /// The function that is called for this event on this connection, if there is one.
+    pub fn watching(&self, id: ConnId, event: Event) -> Option<Target<'static>> {
+        self.registry.borrow().get(id)?.target(event)
     }
 
     /// Calls the function for an event on an open connection: `fn(packet, id, conn)`, or without
@@ -183,10 +208,9 @@ impl Runtime {
         lua: &Lua,
         id: ConnId,
         event: Event,
-        callbacks: &Callbacks,
+        target: Target<'_>,
         packet: Option<Arg<'_>>,
     ) -> Verdict {
-        let target = Target::Element(callbacks.functions(), index(event));
         let what = || format!("{} of connection {}", event.name(), id.serial());
         let number = Arg::Number(id.serial() as f64);
         let conn = Arg::Alive(slot_index(id));
@@ -297,6 +321,7 @@ impl Runtime {
                 self.proxy.collected(id);
             }
         }
+        self.refs.end_of_tick();
         if self.last_return.take().is_some() {
             self.idle.note_activity(self);
         }
@@ -304,7 +329,7 @@ impl Runtime {
 
     /// Whether any connection is open.
     pub fn has_connections(&self) -> bool {
-        self.registry.borrow().iter().next().is_some()
+        self.registry.borrow().len() > 0
     }
 }
 

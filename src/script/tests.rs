@@ -535,3 +535,68 @@ fn a_callback_cannot_yield_and_coroutines_may_call_anything() {
         equal(coroutine.status(co), 'dead')
     ");
 }
+
+/// mlua keeps a value for each of its handles on a stack that LuaJIT limits to 8,000 slots.
+#[test]
+fn the_number_of_handles_does_not_depend_on_what_there_is() {
+    run("
+        local listener = dpm.listener('127.0.0.1', 0)
+        local states = { dpm.MYS_CONNECT, dpm.MYS_WAIT_CMD, dpm.MYS_SENDING_ROWS, dpm.MY_CLOSING }
+        local function many(count)
+            local before = dpm.stats()
+            local conns, timers = {}, {}
+            for i = 1, count do
+                local conn = dpm.connect('127.0.0.1', listener:socket_port())
+                for _, state in ipairs(states) do conn:register(state, function() end) end
+                conn:on_close(function() end)
+                conn:on_answer(function() end)
+                local package = dpm.new_callback()
+                package:register(dpm.MYS_RECV_ERR, function() end)
+                conn:package_register(package)
+                conns[i] = conn
+                timers[i] = dpm.new_timer()
+                timers[i]:schedule(3600, 0, function() end, {})
+            end
+            local during = dpm.stats()
+            assert(during.lua_refs >= before.lua_refs + count * 10, during.lua_refs)
+            for i = 1, count do
+                assert(dpm.close(conns[i]) == 1)
+                timers[i]:cancel()
+            end
+            equal(dpm.stats().lua_refs, before.lua_refs)
+            return during.lua_handles - before.lua_handles
+        end
+        equal(many(10), 0)
+        equal(many(2000), 0)
+    ");
+}
+
+#[test]
+fn a_function_that_was_replaced_is_let_go() {
+    run("
+        local conn, seen = dpm.connect('127.0.0.1', 1), setmetatable({}, { __mode = 'k' })
+        local function fresh()
+            local f = function() return conn end
+            seen[f] = true
+            return f
+        end
+        for _ = 1, 10 do conn:register(dpm.MYS_CONNECT, fresh()) end
+        equal(dpm.stats().lua_refs, 1)
+        assert(seen[conn:register(dpm.MYS_CONNECT)])
+        conn:register(dpm.MYS_CONNECT, nil)
+        equal(conn:register(dpm.MYS_CONNECT), nil)
+        equal(dpm.stats().lua_refs, 0)
+
+        local package = dpm.new_callback()
+        package:register(dpm.MYS_CONNECT, fresh())
+        conn:package_register(package)
+        conn:package_register(package)
+        equal(conn:package_register(), package)
+        equal(dpm.stats().lua_refs, 1)
+        conn:package_register(nil)
+        equal(dpm.stats().lua_refs, 0)
+        package = nil
+        collectgarbage() collectgarbage()
+        equal(next(seen), nil)
+    ");
+}

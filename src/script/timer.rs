@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{AnyUserData, Function, Lua, UserData, UserDataFields, Value};
+use mlua::{AnyUserData, Lua, UserData, UserDataFields, Value};
 
 use super::error::Answer;
 use super::fast::{Arg, Target};
 use super::function::{Args, Methods, Raiser, nothing};
+use super::refs::Ref;
 use super::runtime::Runtime;
 use crate::proxy::TimerId;
 
@@ -24,11 +25,11 @@ pub struct TimerObject {
 }
 
 /// A timer that is scheduled. It keeps its object, its function and its argument.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Scheduled {
-    object: AnyUserData,
-    function: Function,
-    argument: Value,
+    object: Ref,
+    function: Ref,
+    argument: Ref,
     delay: Duration,
     id: TimerId,
 }
@@ -49,15 +50,16 @@ impl Timers {
 
 /// A timer is due. The next delay begins when the function returns, so late ticks do not pile up.
 pub fn due(runtime: &Rc<Runtime>, lua: &Lua, key: u64) {
-    let scheduled = runtime.timers.scheduled.borrow().get(&key).cloned();
-    let Some(scheduled) = scheduled else {
-        return;
+    let (target, args) = match runtime.timers.scheduled.borrow().get(&key) {
+        Some(timer) => (
+            Target::Kept(timer.function.place()),
+            [
+                Arg::Kept(timer.object.place()),
+                Arg::Kept(timer.argument.place()),
+            ],
+        ),
+        None => return,
     };
-    let target = Target::Function(&scheduled.function);
-    let args = [
-        Arg::Object(&scheduled.object),
-        Arg::Value(&scheduled.argument),
-    ];
     if !runtime.notify(lua, || format!("of timer {key}"), target, &args) {
         cancel(runtime, key);
         return;
@@ -75,11 +77,14 @@ fn cancel(runtime: &Runtime, key: u64) {
         return;
     };
     runtime.proxy().cancel(scheduled.id);
-    if let Ok(object) = scheduled.object.borrow::<TimerObject>()
-        && object.key.get() == Some(key)
+    if let Ok(Value::UserData(object)) = runtime.refs.value(scheduled.object.place())
+        && let Ok(timer) = object.borrow::<TimerObject>()
+        && timer.key.get() == Some(key)
     {
-        object.key.set(None);
+        timer.key.set(None);
     }
+    let released = [scheduled.object, scheduled.function, scheduled.argument];
+    runtime.refs.release(released);
 }
 
 fn schedule(runtime: &Runtime, object: &AnyUserData, args: &Args) -> Answer {
@@ -88,8 +93,8 @@ fn schedule(runtime: &Runtime, object: &AnyUserData, args: &Args) -> Answer {
         .map_err(|_| args.error("must be called on a timer, as timer:schedule()"))?;
     let seconds = args.integer(0, "seconds", MAX_SECONDS)?;
     let milliseconds = args.integer(1, "milliseconds", MAX_SECONDS)?;
-    let function = args.function(2, "function")?.clone();
-    let argument = args.get(3).clone();
+    let function = args.function(2, "function")?;
+    let argument = args.get(3);
     let delay = Duration::from_secs(seconds) + Duration::from_millis(milliseconds);
     if delay.is_zero() {
         return Err(args.error("a delay of 0 s 0 ms would never let anything else run"));
@@ -100,9 +105,9 @@ fn schedule(runtime: &Runtime, object: &AnyUserData, args: &Args) -> Answer {
     let key = runtime.timers.last_key.get() + 1;
     runtime.timers.last_key.set(key);
     let scheduled = Scheduled {
-        object: object.clone(),
-        function,
-        argument,
+        object: runtime.refs.keep(object)?,
+        function: runtime.refs.keep(function)?,
+        argument: runtime.refs.keep(argument)?,
         delay,
         id: runtime.proxy().schedule(delay, key),
     };

@@ -359,7 +359,8 @@ fn the_counters() {
         "local stats = dpm.stats()
          for _, name in ipairs { 'clients_accepted', 'clients_refused', 'servers_connected', 'clients', 'servers',
              'listeners', 'packets', 'commands', 'bytes_in', 'bytes_out', 'callbacks', 'callback_errors',
-             'protocol_errors', 'timeouts', 'ticks', 'loop_lag_us', 'loop_lag_max_us', 'lua_memory', 'timers' } do
+             'protocol_errors', 'timeouts', 'ticks', 'loop_lag_us', 'loop_lag_max_us', 'lua_memory', 'lua_handles', 'lua_refs',
+             'timers' } do
            if type(stats[name]) ~= 'number' then error(name) end
          end
          equal(stats.clients, 2) equal(stats.servers, 1) equal(stats.listeners, 2)

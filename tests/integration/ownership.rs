@@ -245,3 +245,54 @@ fn a_held_packet_outlives_its_connection() {
         "4031\tbye\ttrue\tnil"
     );
 }
+
+/// A script's callbacks took several handles of the binding for each connection, of which there are 8,000.
+#[test]
+fn two_thousand_linked_pairs_with_callbacks_take_no_handles() {
+    let mut stage = Stage::with(
+        "pairs_of, fired = {}, 0
+         local function f() fired = fired + 1 end
+         inner = dpm.listener('127.0.0.1', 0)
+         inner:register(dpm.MYC_CONNECT, function(c)
+           local s = table.remove(waiting)
+           for _, conn in ipairs { c, s } do
+             conn:on_close(f)
+             for _, state in ipairs { dpm.MYC_WAITING, dpm.MYS_WAIT_CMD, dpm.MYS_SENDING_ROWS, dpm.MY_CLOSING } do
+               conn:register(state, function(...) return f(...) end)
+             end
+           end
+           s:on_answer(f)
+           dpm.proxy_connect(c, s)
+           pairs_of[#pairs_of + 1] = c
+         end)
+         waiting = {}
+         function more(count)
+           for _ = 1, count do waiting[#waiting + 1] = dpm.connect('127.0.0.1', inner:socket_port()) end
+         end
+         h.serve()",
+        1,
+    );
+    let mut handles = Vec::new();
+    for (more, all) in [(10, 10), (1990, 2000)] {
+        stage.lua(&format!("more({more})"));
+        stage.until(&format!("#pairs_of == {all}"));
+        handles.push(stage.lua("return dpm.stats().lua_handles"));
+    }
+    assert_eq!(handles[0], handles[1]);
+
+    // What was let go closes at once, all of it, and nothing is left.
+    stage.lua("pairs_of = {} waiting = {}");
+    stage.lua(COLLECT);
+    stage.lua(COLLECT);
+    stage.until("dpm.stats().servers == 0");
+    stage.until("fired == 2 * 2 * 2000");
+    let before = stage.lua("return dpm.stats().lua_refs");
+    stage.lua("more(10)");
+    stage.until("#pairs_of == 10");
+    stage.lua("for _, c in ipairs(pairs_of) do dpm.close(c) end pairs_of = {}");
+    stage.lua(COLLECT);
+    stage.until("dpm.stats().servers == 0");
+    assert_eq!(stage.lua("return dpm.stats().lua_refs"), before);
+    assert_eq!(stage.lua("return dpm.stats().lua_handles"), handles[0]);
+    stage.dpm.assert_no_errors();
+}

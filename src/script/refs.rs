@@ -1,0 +1,107 @@
+//! Lua values that Rust holds on to, as many as there is memory for.
+//!
+//! mlua keeps the value of each of its handles (`Function`, `AnyUserData`, `Table`) on one auxiliary
+//! stack, which LuaJIT limits to 8,000 slots. So handles are for what lives no longer than a call, and
+//! for what there is one of in the whole process. Whatever there is one of for each connection, timer
+//! or listening function is an element of one Lua table instead, and Rust has the element's number.
+
+use std::cell::RefCell;
+
+use mlua::{IntoLua, Lua, Table, Value};
+
+use super::fast::Fast;
+
+/// The number of an element of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(pub i32);
+
+/// A value in the table. It has one owner, who gives it back with [`Refs::release`]: dropping it cannot
+/// do that, because it often happens under a borrow, where Lua must not run.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a value that is not released stays in Lua for ever"]
+pub struct Ref(Place);
+
+impl Ref {
+    /// Where the value is, until it is released.
+    pub fn place(&self) -> Place {
+        self.0
+    }
+}
+
+/// The table, and which of its elements are free.
+#[derive(Debug)]
+pub struct Refs {
+    table: Table,
+    places: RefCell<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    /// How many the table has.
+    len: i32,
+    free: Vec<Place>,
+    /// Those that were released in this tick. They are not used again before its end, so that who has
+    /// noted a place before it called Lua finds the same value or none.
+    released: Vec<Place>,
+}
+
+impl Refs {
+    /// Those of this state.
+    pub fn new(lua: &Lua, fast: &Fast) -> mlua::Result<Refs> {
+        Ok(Refs {
+            table: fast.refs(lua)?,
+            places: RefCell::default(),
+        })
+    }
+
+    /// Holds on to a value.
+    pub fn keep(&self, value: impl IntoLua) -> mlua::Result<Ref> {
+        let place = {
+            let mut places = self.places.borrow_mut();
+            places.free.pop().unwrap_or_else(|| {
+                places.len += 1;
+                Place(places.len)
+            })
+        };
+        match self.table.raw_set(place.0, value) {
+            Ok(()) => Ok(Ref(place)),
+            Err(error) => {
+                self.places.borrow_mut().free.push(place);
+                Err(error)
+            }
+        }
+    }
+
+    /// The value.
+    pub fn value(&self, place: Place) -> mlua::Result<Value> {
+        self.table.raw_get(place.0)
+    }
+
+    /// Holds on to another value instead of the one that is there.
+    pub fn replace(&self, place: Place, value: impl IntoLua) -> mlua::Result<()> {
+        self.table.raw_set(place.0, value)
+    }
+
+    /// Lets go of values. Finalizers may run: nothing may be borrowed.
+    pub fn release(&self, refs: impl IntoIterator<Item = Ref>) {
+        for Ref(place) in refs {
+            match self.table.raw_set(place.0, Value::Nil) {
+                Ok(()) => self.places.borrow_mut().released.push(place),
+                Err(error) => log::error!("a Lua value cannot be released: {error}"),
+            }
+        }
+    }
+
+    /// What was released in this tick can be used again.
+    pub fn end_of_tick(&self) {
+        let places = &mut *self.places.borrow_mut();
+        places.free.append(&mut places.released);
+    }
+
+    /// How many values are held.
+    pub fn len(&self) -> usize {
+        let places = self.places.borrow();
+        let unused = places.free.len() + places.released.len();
+        usize::try_from(places.len).unwrap_or_default() - unused
+    }
+}
