@@ -4,7 +4,7 @@
 -- dpm [-- PORT] listens on 127.0.0.1, port 5500 unless told otherwise; 0 takes a free port.
 
 local dpml = require "dpml"
-local expressions = require "dpml.expressions"
+local session_select = require "dpml.session_select"
 local session_state = require "dpml.session_state"
 
 local USER, PASSWORD, DATABASE = "dpm", "dpm", "dpm"
@@ -12,7 +12,7 @@ local USER, PASSWORD, DATABASE = "dpm", "dpm", "dpm"
 local greeting = {
     { "Hello from dpm, a proxy for MySQL that runs your Lua." },
     { "There is no database behind this port: give dpm a startfile to get one." },
-    { "Until then: SELECT 1 + 1; SHOW STATUS LIKE 'dpm%'; SELECT USER(); \\s" },
+    { "Until then: SELECT VERSION(); SHOW STATUS LIKE 'dpm%'; SELECT USER(); \\s" },
 }
 
 local function show_status(sql)
@@ -35,31 +35,28 @@ local answers = {
     { "^SHOW%s+TABLES%f[%W]", function()
         return { fields = { "Tables_in_" .. DATABASE }, rows = {} }
     end },
-    { "^SELECT%f[%W]", function(sql, session)
-        return expressions.select(sql:match("^%a+%s*(.*)$"), session.scope)
+    -- What it asks of the session has been answered before it comes here.
+    { "^SELECT%f[%W]", function(sql)
+        return session_select.answer(sql, {}, {})
     end },
 }
 
-local NOT_UNDERSTOOD = "dpm runs without a database and answers HELLO, SELECT of simple expressions, "
-    .. "and SHOW STATUS LIKE 'dpm%%'. It does not understand this near '%s'"
+local NOT_UNDERSTOOD = "dpm runs without a database and answers HELLO, SELECT of numbers, variables and functions "
+    .. "of the session, and SHOW STATUS LIKE 'dpm%%'. It does not understand this near '%s'"
 
-local function new_command(cmd, _, session)
+local function new_command(cmd)
     if cmd:command() ~= dpm.COM_QUERY then
         error(dpml.new_error("08S01", 1047, "dpm runs without a database and does not know this command"))
     end
     local sql = session_state.trim(cmd:argument())
-    local simple, near = session_state.simplify(sql), sql
+    local simple = session_state.simplify(sql)
     for _, answer in ipairs(answers) do
-        if simple:find(answer[1]) then
-            local result, problem = answer[2](sql, session)
-            if result then
-                return result
-            end
-            near = problem
-            break
+        local result = simple:find(answer[1]) and answer[2](sql)
+        if result then
+            return result
         end
     end
-    error(dpml.new_error("42000", 1064, NOT_UNDERSTOOD:format(near:sub(1, 80))))
+    error(dpml.new_error("42000", 1064, NOT_UNDERSTOOD:format(sql:sub(1, 80))))
 end
 
 local function use_database(name)

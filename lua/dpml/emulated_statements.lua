@@ -38,19 +38,32 @@ local function split(sql)
     return pieces
 end
 
--- A client may prepare statements from now on.
-function emulated_statements.start(session)
-    session.statements, session.statement_count, session.last_statement = {}, 0, 0
-    session.statement_text = 0
-    session.client:track_statements(true, { long_data = LONG_DATA })
+-- Those of a client: { by_id = { [id] = pieces }, count =, text = bytes, last = id }; nil before the first.
+local function statements_of(session)
+    if not session.statements then
+        session.statements = { by_id = {}, count = 0, text = 0, last = 0 }
+        session.client:track_statements(true, { long_data = LONG_DATA })
+    end
+    return session.statements
+end
+
+-- The pieces of a statement; nil if there is none of this id.
+local function pieces_of(session, id)
+    return session.statements and session.statements.by_id[id]
+end
+
+-- The client has no statements any more.
+function emulated_statements.forget(session)
+    session.statements = nil
 end
 
 function emulated_statements.prepare(session, sql)
-    if session.statement_count >= MOST then
+    local statements = statements_of(session)
+    if statements.count >= MOST then
         return errors.send_error(session.client, "42000", 1461,
             ("Can't create more than %d prepared statements"):format(MOST))
     end
-    if session.statement_text + #sql > MOST_TEXT then
+    if statements.text + #sql > MOST_TEXT then
         return errors.send_error(session.client, "HY000", 1105,
             ("Can't keep more than %d bytes of prepared statements"):format(MOST_TEXT))
     end
@@ -58,11 +71,10 @@ function emulated_statements.prepare(session, sql)
     if not pieces then
         return errors.send_error(session.client, "HY000", 1390, "Prepared statement contains too many placeholders")
     end
-    session.last_statement = session.last_statement + 1
-    session.statement_count = session.statement_count + 1
-    session.statement_text = session.statement_text + #sql
-    session.statements[session.last_statement] = pieces
-    prepared:statement_id(session.last_statement)
+    local id = statements.last + 1
+    statements.last, statements.count, statements.text = id, statements.count + 1, statements.text + #sql
+    statements.by_id[id] = pieces
+    prepared:statement_id(id)
     for _ = 2, #pieces do
         prepared:add_param(dpm.new_field_pkt())
     end
@@ -91,7 +103,7 @@ function emulated_statements.query_of(session, cmd)
     if not id then
         return malformed(session)
     end
-    local pieces, statement = session.statements[id], session.client:statement(id)
+    local pieces, statement = pieces_of(session, id), session.client:statement(id)
     if not pieces or not statement then
         return unknown(session, id)
     end
@@ -117,7 +129,7 @@ end
 function emulated_statements.reset(session, id)
     if not id then
         malformed(session)
-    elseif session.statements[id] then
+    elseif pieces_of(session, id) then
         results.send_ok(session.client)
     else
         unknown(session, id)
@@ -125,11 +137,11 @@ function emulated_statements.reset(session, id)
 end
 
 function emulated_statements.close(session, id)
-    local pieces = id and session.statements[id]
+    local pieces = id and pieces_of(session, id)
     if pieces then
-        session.statements[id] = nil
-        session.statement_count = session.statement_count - 1
-        session.statement_text = session.statement_text - pieces.size
+        local statements = session.statements
+        statements.by_id[id] = nil
+        statements.count, statements.text = statements.count - 1, statements.text - pieces.size
     end
 end
 

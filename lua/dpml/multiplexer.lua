@@ -82,7 +82,7 @@ local function send_round(mux, session, round)
     rounds.use(round, function()
         rounds.wait(round)
         local warnings = rounds.warnings(round)
-        session.scope.warnings = warnings
+        session.warnings = warnings
         merge.send(session.client, round, #warnings)
     end)
 end
@@ -316,7 +316,7 @@ end
 -- Runs what a client has said: returns the result, or nothing if it has been sent.
 local function run(mux, session, sql)
     sql = bare(sql)
-    session.scope.warnings = nil
+    session.warnings = nil
     for _, each in ipairs(commands) do
         local captures = { sql:match(each.pattern) }
         if captures[1] then

@@ -73,7 +73,7 @@ local commands = {
         results.send_ok(session.client)
     end,
     [dpm.COM_RESET_CONNECTION] = function(_, session)
-        emulated_statements.start(session)
+        emulated_statements.forget(session)
         results.send_ok(session.client)
     end,
     [dpm.COM_INIT_DB] = function(service, session, cmd)
@@ -108,7 +108,7 @@ local commands = {
 -- Queries that are about the session alone, and USE.
 local function answer_query(service, session, cmd)
     local sql = session_state.trim(cmd:argument())
-    local result = session_state.answer(sql, session.scope)
+    local result = session_state.answer(sql, session, service)
     if result then
         results.send_resultset(session.client, result)
         return true
@@ -119,12 +119,6 @@ local function answer_query(service, session, cmd)
         use_database(service, session, database)
         return true
     end
-end
-
-local function new_session(service, client)
-    local session = { client = client }
-    session.scope = session_state.scope(session, service.server_version, service.version_comment)
-    return session
 end
 
 -- Serves the clients of `listener` without a database. `users` are accounts as authenticate_new_clients
@@ -166,7 +160,7 @@ function services.accept_clients(listener, options)
     -- that it was refused to be.
     local function new_client(client, auth, ok)
         local known = by_client[client:id()]
-        local session, database = known or new_session(service, client), auth:databasename()
+        local session, database = known or { client = client }, auth:databasename()
         session.auth, session.user, session.database = auth, auth:user(), database ~= "" and database or nil
         local decided, refusal = pcall(admit, client, session)
         if refusal or not decided then
@@ -180,7 +174,7 @@ function services.accept_clients(listener, options)
             return dpm.DPM_NOPROXY
         end
         by_client[client:id()] = session
-        emulated_statements.start(session)
+        emulated_statements.forget(session)
         dpm.wire_packet(client, ok)
         if service.handler and not known then
             sessions.start(session, service.handler)

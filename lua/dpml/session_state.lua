@@ -1,7 +1,7 @@
 -- What clients ask on their own, before a person has typed anything: their session and the server's
 -- variables. A service that is no database answers it from here.
 
-local expressions = require "dpml.expressions"
+local session_select = require "dpml.session_select"
 
 local session_state = {}
 
@@ -36,19 +36,26 @@ local VARIABLES = {
     wait_timeout = 28800,
 }
 
--- What queries of a session may ask for by name; `version` and `comment` are what it says it is.
-function session_state.scope(session, version, comment)
-    local variables = setmetatable({ version = version, version_comment = comment }, { __index = VARIABLES })
-    local functions = {
+-- What queries of a session may ask for by name. `service` has server_version and version_comment, what it says it is.
+local function variables_of(service)
+    return setmetatable({ version = service.server_version, version_comment = service.version_comment }, { __index = VARIABLES })
+end
+
+local function functions_of(session, service)
+    local function user()
+        return session.user .. "@" .. session.client:socket_address()
+    end
+    local function database()
+        return session.database
+    end
+    return {
         CONNECTION_ID = function() return session.client:id() end,
         CURRENT_USER = function() return session.user .. "@%" end,
-        DATABASE = function() return session.database end,
         NOW = function() return os.date("%Y-%m-%d %H:%M:%S") end,
-        USER = function() return session.user .. "@" .. session.client:socket_address() end,
-        VERSION = function() return version end,
+        VERSION = function() return service.server_version end,
+        DATABASE = database, SCHEMA = database,
+        USER = user, SESSION_USER = user, SYSTEM_USER = user,
     }
-    functions.SCHEMA, functions.SESSION_USER, functions.SYSTEM_USER = functions.DATABASE, functions.USER, functions.USER
-    return { variables = variables, functions = functions }
 end
 
 -- The texts of clients are as long and as odd as they like, so that nothing here may take more time than in
@@ -101,8 +108,8 @@ function session_state.name_value_result(values, sql)
     return { fields = { "Variable_name", "Value" }, rows = rows }
 end
 
-local function show_variables(sql, scope)
-    local all = { version = scope.variables.version, version_comment = scope.variables.version_comment }
+local function show_variables(sql, _, service)
+    local all = { version = service.server_version, version_comment = service.version_comment }
     for name, value in pairs(VARIABLES) do
         all[name] = value
     end
@@ -113,11 +120,11 @@ local function succeed()
     return {}
 end
 
--- What the last command warned of: scope.warnings, an array of { level, code, message }.
+-- What the last command warned of: session.warnings, an array of { level, code, message }.
 local function show_warnings(levels)
-    return function(_, scope)
+    return function(_, session)
         local rows = {}
-        for _, warning in ipairs(scope.warnings or {}) do
+        for _, warning in ipairs(session.warnings or {}) do
             if levels[warning[1]] then
                 rows[#rows + 1] = warning
             end
@@ -138,9 +145,9 @@ local answers = {
     { "^START%s+TRANSACTION%f[%W]", succeed },
     { "^COMMIT$", succeed },
     { "^ROLLBACK$", succeed },
-    { "^SELECT%f[%W]", function(sql, scope)
-        local result, looked_up = expressions.select(sql:match("^%a+%s*(.*)$"), scope)
-        return looked_up == true and result or nil
+    { "^SELECT%f[%W]", function(sql, session, service)
+        local result, is_sessions = session_select.answer(sql, variables_of(service), functions_of(session, service))
+        return is_sessions and result or nil
     end },
 }
 
@@ -179,11 +186,11 @@ function session_state.simplify(sql)
 end
 
 -- The answer to a query that is about the session alone; nil if it is about something else.
-function session_state.answer(sql, scope)
+function session_state.answer(sql, session, service)
     local simple = session_state.simplify(sql)
     for _, answer in ipairs(answers) do
         if simple:find(answer[1]) then
-            return answer[2](sql, scope)
+            return answer[2](sql, session, service)
         end
     end
 end

@@ -83,17 +83,8 @@ fn the_command_line_client_works() {
     assert!(query(port, "HELLO").starts_with("Hello from dpm"));
     for (sql, answer) in [
         ("SELECT 1", "1"),
-        ("select 1 + 1 as two, 'it''s', NULL", "2\tit's\tNULL"),
-        (
-            "SELECT (2 + 3) * 4, 7 / 2, 7 % 4, -3, 1 / 0",
-            "20\t3.5\t3\t-3\tNULL",
-        ),
-        ("SELECT \"a\", 'b' FROM DUAL LIMIT 1", "a\tb"),
-        ("/* who asks */ SELECT 5", "5"),
-        (
-            r"SELECT 'it\'s', 'a\\b', '/*!50000 x */', '''', ''",
-            "it's\ta\\\\b\t/*!50000 x */\t'\t",
-        ),
+        ("select 1 as one, 2.5", "1\t2.5"),
+        ("/* who asks */ SELECT 5 FROM DUAL LIMIT 1", "5"),
         (
             "SELECT USER(), CURRENT_USER(), DATABASE()",
             "dpm@127.0.0.1\tdpm@%\tNULL",
@@ -210,6 +201,8 @@ fn anything_else_is_an_error_that_explains() {
             "SELECT 1 LIMIT x",
             "\0\u{1}",
             "SELECT 1 AS",
+            "SELECT 1 + 1",
+            "SELECT 'text'",
             "SELECT %s %d",
             "SELECT \u{fffd}",
         ] {
@@ -233,7 +226,7 @@ fn anything_else_is_an_error_that_explains() {
         assert!(wire.exchange(com::STATISTICS, b"")[0].starts_with(b"Uptime: "));
         // What has no answer gets none.
         wire.command(com::STMT_CLOSE, b"\x01\0\0\0");
-        assert_eq!(wire.rows("SELECT 'still here'"), [["still here"]]);
+        assert_eq!(wire.rows("SELECT 17"), [["17"]]);
     }
     assert!(!dpm.wrote("traceback"), "no callback fails");
 }
@@ -247,9 +240,9 @@ fn libraries_connect() {
         .pass(Some("dpm"))
         .db_name(Some("dpm"));
     let mut conn = mysql::Conn::new(login).unwrap();
-    assert_eq!(conn.query_first("SELECT 1 + 1").unwrap(), Some(2));
+    assert_eq!(conn.query_first("SELECT 2").unwrap(), Some(2));
     assert!(conn.ping().is_ok());
-    assert_eq!(conn.exec_first("SELECT ? + 1", (1,)).unwrap(), Some(2));
+    assert_eq!(conn.exec_first("SELECT ?", (2,)).unwrap(), Some(2));
     drop(conn);
     let said = python(
         port,
@@ -257,7 +250,7 @@ fn libraries_connect() {
 with connect(user='dpm', password='dpm', database='dpm') as conn, conn.cursor() as cursor:
     conn.ping()
     conn.commit()
-    cursor.execute('SELECT 1 + %s, %s, NULL', (2, \"it's\"))
+    cursor.execute('SELECT %s, DATABASE()', (3,))
     print(cursor.fetchall())
     print(cursor.execute('SHOW STATUS LIKE %s', 'dpm_clients'), cursor.fetchone())
     try:
@@ -266,10 +259,7 @@ with connect(user='dpm', password='dpm', database='dpm') as conn, conn.cursor() 
         print(error.args[0])
 ",
     );
-    assert_eq!(
-        said,
-        "((3, \"it's\", None),)\n1 ('dpm_clients', '1')\n1064\n"
-    );
+    assert_eq!(said, "((3, 'dpm'),)\n1 ('dpm_clients', '1')\n1064\n");
 }
 
 #[test]
