@@ -8,6 +8,7 @@
 local autoexplain = require "dpml.autoexplain"
 local brokers = require "dpml.brokers"
 local callbacks = require "dpml.callbacks"
+local chains = require "dpml.chains"
 local coalesce = require "dpml.coalesce"
 local databases = require "dpml.databases"
 local dump = require "dpml.dump"
@@ -17,7 +18,6 @@ local logins = require "dpml.logins"
 local mask = require "dpml.mask"
 local multiplexer = require "dpml.multiplexer"
 local passthrough = require "dpml.passthrough"
-local plugins = require "dpml.plugins"
 local queries = require "dpml.queries"
 local reload = require "dpml.reload"
 local results = require "dpml.results"
@@ -47,7 +47,7 @@ dpml = {
     accept_clients = services.accept_clients,
     multiplex = multiplexer.serve,
     -- plug-ins
-    chain = plugins.chain,
+    chain = chains.chain,
     reloadable = reload.reloadable,
     -- ready-made ones, and a handler of services
     autoexplain = autoexplain.autoexplain,

@@ -1,12 +1,13 @@
 -- Clients that log in at the proxy, and get a server connection that the proxy has logged in.
 
 local checks = require "dpml.checks"
-local clients = require "dpml.clients"
 local errors = require "dpml.errors"
+local linked = require "dpml.linked"
 local logins = require "dpml.logins"
 local plugins = require "dpml.plugins"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
+local showing = require "dpml.showing"
 
 local brokers = {}
 
@@ -60,18 +61,38 @@ function brokers.proxy_new_clients(listener, plugin, options)
     if type(backend) == "table" then
         backend = check_backends(backend)
     end
-    local pairs_of = {} -- client id -> { server =, plugin = }
+    local show = showing.new(plugin)
+    local connecting = {} -- client id -> the attempt to get a server
 
     -- The end of a pair, or of what there is of it.
     local function part(client_id, client)
-        local pair = pairs_of[client_id]
-        pairs_of[client_id] = nil
-        if pair and pair.server then
-            dpm.proxy_disconnect(pair.server) -- or the client would be told that its server has died
-            dpm.close(pair.server)
-            if pair.plugin and pair.plugin.closing then
-                pair.plugin.closing(client_id, client)
+        connecting[client_id] = nil
+        local server, callbacks = linked.server_of(client_id), show:callbacks_of(client_id)
+        if server then
+            linked.part(server:id())
+            dpm.proxy_disconnect(server) -- or the client would be told that its server has died
+            dpm.close(server)
+            if callbacks.closing then
+                callbacks.closing(client_id, client)
             end
+        end
+    end
+
+    local function link(client, server, auth, ok)
+        local client_id = client:id()
+        -- If the script fails from here on, the server is closed, and the client is not to wait for it.
+        linked.join(client, server:id())
+        linked.keep_server(client_id, server)
+        server:on_close(linked.server_closed)
+        local callbacks = show:begin(client, server, auth)
+        dpm.wire_packet(client, ok)
+        dpm.proxy_connect(client, server)
+        show:watch_results(callbacks, server)
+        if callbacks.new_client then
+            callbacks.new_client(client, server, auth)
+        end
+        if callbacks.logged_in then
+            callbacks.logged_in(auth, client_id, client)
         end
     end
 
@@ -88,34 +109,19 @@ function brokers.proxy_new_clients(listener, plugin, options)
             errors.send_error(client, "28000", 1045, "There is no server for this user")
             return dpm.DPM_NOPROXY
         end
-        local pair = {}
-        pairs_of[client_id] = pair
+        local attempt = {}
+        connecting[client_id] = attempt
         local common = { db = auth:databasename(), like = auth, charset = auth:charset_number(),
             attributes = { proxied_user = auth:user() } }
         connect_in_turn(check_backends(choice), 1, common, function(server, err)
-            if pairs_of[client_id] ~= pair then
+            if connecting[client_id] ~= attempt then
                 return server and dpm.close(server)
-            elseif err then
-                pairs_of[client_id] = nil
+            end
+            connecting[client_id] = nil
+            if err then
                 return results.end_answer(client, err)
             end
-            -- If the script fails from here on, the server is closed, and the client is not to wait for it.
-            pair.server = server
-            server:on_close(function()
-                if pairs_of[client_id] == pair then
-                    clients.close_held(client_id) -- and with it the pair
-                end
-            end)
-            pair.plugin = plugins.of_client(plugin, client, server, auth)
-            dpm.wire_packet(client, ok)
-            dpm.proxy_connect(client, server)
-            plugins.watch_results(pair.plugin, client, server)
-            if pair.plugin.new_client then
-                pair.plugin.new_client(client, server, auth)
-            end
-            if pair.plugin.logged_in then
-                pair.plugin.logged_in(auth, client_id, client)
-            end
+            link(client, server, auth, ok)
         end)
         return dpm.DPM_NOPROXY
     end
@@ -123,17 +129,15 @@ function brokers.proxy_new_clients(listener, plugin, options)
     logins.authenticate_new_clients(listener, {
         new_client = new_client,
         new_command = function(cmd, client_id, client)
-            local pair = pairs_of[client_id]
-            if not pair then
+            if not linked.server_of(client_id) then
                 errors.send_error(client, "HY000", 1105, "There is no server for this user")
                 return dpm.DPM_NOPROXY
             end
-            return plugins.show_command(pair.plugin, pair.server, cmd, client_id, client)
+            return show.functions.command(cmd, client_id, client)
         end,
-        finished_command = function(client_id, client)
-            local pair = pairs_of[client_id]
-            if pair and pair.plugin.finished_command then
-                pair.plugin.finished_command(client_id, client)
+        finished_command = show:may_have("finished_command") and function(client_id, client)
+            if linked.server_of(client_id) then
+                show.functions.finished_command(client_id, client)
             end
         end,
         closing = part,

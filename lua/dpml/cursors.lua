@@ -11,24 +11,12 @@ local cursors = {}
 -- MySQL has no rows for one that is executed with a cursor at first, and without later.
 local MAX_COLUMNS = 16384
 
-local followed = {} -- server id -> its Cursors
-
 local Cursors = {}
 Cursors.__index = Cursors
 
--- Follows what is sent to a server, and what it answers, until it closes.
-function cursors.follow(server)
-    local self = setmetatable({ statements = statement_notes.new(), columns = 0 }, Cursors)
-    followed[server:id()] = self
-    server:on_close(function(server_id)
-        followed[server_id] = nil
-    end)
-    return self
-end
-
--- The Cursors of a server; nil if nobody follows it.
-function cursors.of_server(server)
-    return followed[server:id()]
+-- Those of one server: to be told what is sent to it, and what it answers.
+function cursors.new()
+    return setmetatable({ statements = statement_notes.new(), columns = 0 }, Cursors)
 end
 
 -- What is kept of a statement's cursor is not needed any more.

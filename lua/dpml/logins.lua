@@ -2,10 +2,10 @@
 
 local accounts_of = require "dpml.accounts"
 local checks = require "dpml.checks"
-local clients = require "dpml.clients"
 local errors = require "dpml.errors"
 local held = require "dpml.held"
 local tasks = require "dpml.tasks"
+local waiting = require "dpml.waiting"
 
 local logins = {}
 
@@ -29,109 +29,139 @@ end
 
 local MAX_FAILURES = 3 -- as in MariaDB: no guessing of passwords with COM_CHANGE_USER
 
--- The rounds of one client's login, and of those that it asks for later.
-local function start_logins(client, lookup, callbacks, certificate)
+local clients = {}   -- client id -> client: so that scripts need not hold it
+local verifiers = {} -- client id -> what judges its login, and those that it asks for later
+local logging_in = {} -- client id -> the login that is under way: { user =, auth =, again = it was logged in before }
+local failures = {}  -- client id -> how many of its logins have failed
+
+local function client_closed(client_id)
+    clients[client_id], verifiers[client_id], logging_in[client_id], failures[client_id] = nil, nil, nil, nil
+    waiting.forget(client_id)
+end
+
+local function new_handshake(callbacks, is_proven)
     local handshake = dpm.new_handshake_pkt(callbacks.server_version)
     for flag, offered in pairs(callbacks.capabilities or {}) do
         handshake:server_capabilities(flag, offered)
     end
     if callbacks.auth_plugin then
         handshake:auth_plugin(callbacks.auth_plugin)
-    elseif not certificate then
+    elseif not is_proven then
         -- MariaDB's clients of 11.4 and later go on with a certificate of nobody's only if they can see by
         -- the handshake that it will be proven, which this plugin cannot.
         handshake:auth_plugin("caching_sha2_password")
     end
-    local verifier = dpm.new_verifier(handshake, callbacks.rsa_key and { rsa_key = callbacks.rsa_key })
-    local user, login, logged_in, failures = "", nil, false, 0
+    return handshake
+end
 
-    local function refuse(waiting_client)
-        local message = ("Access denied for user '%s'@'%s'"):format(user, waiting_client:socket_address())
-        errors.send_error(waiting_client, "28000", 1045, message)
-        failures = failures + 1
-        if logged_in and failures >= MAX_FAILURES then
-            dpm.close(waiting_client)
-        end
+local function refuse(client)
+    local client_id = client:id()
+    local login = logging_in[client_id]
+    logging_in[client_id] = nil
+    local message = ("Access denied for user '%s'@'%s'"):format(login.user, client:socket_address())
+    errors.send_error(client, "28000", 1045, message)
+    failures[client_id] = (failures[client_id] or 0) + 1
+    if login.again and failures[client_id] >= MAX_FAILURES then
+        dpm.close(client)
     end
+end
 
+-- How clients of a listener log in, as functions that all of them share: returns the one that a new client is
+-- given to. What is kept of one of them is in the tables above.
+local function new_logins(lookup, callbacks, certificate)
+    local key = callbacks.rsa_key and { rsa_key = callbacks.rsa_key }
+    local finished_command = callbacks.finished_command and waiting.callback(callbacks.finished_command)
     local handle_command
 
-    local function accept(waiting_client)
-        if not logged_in then
-            logged_in = true
-            waiting_client:register(dpm.MYC_SENT_CMD, handle_command)
-            waiting_client:register(dpm.MYC_WAITING, clients.after_login(callbacks.finished_command))
-            waiting_client:register(dpm.MY_CLOSING, callbacks.closing)
+    local function accept(client)
+        local client_id = client:id()
+        local login = logging_in[client_id]
+        logging_in[client_id] = nil
+        if not login.again then
+            waiting.login(client_id)
+            client:register(dpm.MYC_SENT_CMD, handle_command)
+            client:register(dpm.MYC_WAITING, finished_command or nil)
+            if callbacks.closing then
+                client:register(dpm.MY_CLOSING, callbacks.closing)
+            end
         end
         -- MariaDB's clients believe a certificate of nobody's if who shows it knows their password.
-        local fingerprint = certificate and waiting_client:tls() and certificate.fingerprint
-        local proof = fingerprint and verifier:certificate_proof(fingerprint)
+        local fingerprint = certificate and client:tls() and certificate.fingerprint
+        local proof = fingerprint and verifiers[client_id]:certificate_proof(fingerprint)
         local ok = dpm.new_ok_pkt()
         if proof then
             ok:message(proof)
         end
-        if not callbacks.new_client or callbacks.new_client(waiting_client, login, ok) ~= dpm.DPM_NOPROXY then
-            dpm.wire_packet(waiting_client, ok)
+        if not callbacks.new_client or callbacks.new_client(client, login.auth, ok) ~= dpm.DPM_NOPROXY then
+            dpm.wire_packet(client, ok)
         end
     end
 
-    local function step(packet, waiting_client, ...)
-        local right, reply = verifier:step(packet, waiting_client, ...)
+    local function step(packet, client, ...)
+        local right, reply = verifiers[client:id()]:step(packet, client, ...)
         if reply then
-            dpm.wire_packet(waiting_client, reply)
+            dpm.wire_packet(client, reply)
         end
         if right then
-            accept(waiting_client)
+            accept(client)
         elseif right == false then
-            refuse(waiting_client)
+            refuse(client)
         end
         return dpm.DPM_NOPROXY
     end
 
     -- Whose credential it is may take a while to find out.
-    local function begin(packet, auth, waiting_client)
-        user, login = auth:user(), auth
-        local task = tasks.spawn(lookup, user, waiting_client)
+    local function begin(packet, auth, client, again)
+        local user = auth:user()
+        logging_in[client:id()] = { user = user, auth = auth, again = again }
+        local task = tasks.spawn(lookup, user, client)
         if task:is_over() then
-            return step(packet, waiting_client, task:wait())
+            return step(packet, client, task:wait())
         end
         tasks.spawn(function()
             local ok, problem = pcall(function()
                 local credential, like = task:wait()
-                if not waiting_client:close_reason() then
-                    step(packet, waiting_client, credential, like)
+                if not client:close_reason() then
+                    step(packet, client, credential, like)
                 end
             end)
             if not ok then
-                dpm.log("error", ("client %d: its login has failed: %s"):format(waiting_client:id(), errors.text(problem)))
-                dpm.close(waiting_client)
+                dpm.log("error", ("client %d: its login has failed: %s"):format(client:id(), errors.text(problem)))
+                dpm.close(client)
             end
         end)
         return dpm.DPM_NOPROXY
     end
 
-    local function go_on(packet, _, waiting_client)
-        return step(packet, waiting_client)
+    local function go_on(packet, _, client)
+        return step(packet, client)
     end
 
-    function handle_command(cmd, client_id, waiting_client)
+    function handle_command(cmd, client_id, client)
         if cmd:command() ~= dpm.COM_CHANGE_USER then
-            return callbacks.new_command and callbacks.new_command(cmd, client_id, waiting_client)
+            return callbacks.new_command and callbacks.new_command(cmd, client_id, client)
         end
         local read, auth = pcall(cmd.change_user, cmd)
         if not read or not auth then
             -- Cut short: a client may send that as often as it likes, and it is nothing for the log.
-            errors.send_error(waiting_client, "08S01", 1047, "Malformed packet")
+            errors.send_error(client, "08S01", 1047, "Malformed packet")
             return dpm.DPM_NOPROXY
         end
-        return begin(cmd, auth, waiting_client)
+        return begin(cmd, auth, client, true)
     end
 
-    client:register(dpm.MYC_WAITING, function(auth, _, waiting_client)
-        return begin(auth, auth, waiting_client)
-    end)
-    client:register(dpm.MYC_SENT_AUTH, go_on)
-    dpm.wire_packet(client, handshake)
+    local function first_packet(auth, _, client)
+        return begin(auth, auth, client, false)
+    end
+
+    return function(client)
+        local client_id, handshake = client:id(), new_handshake(callbacks, certificate)
+        clients[client_id], verifiers[client_id] = client, dpm.new_verifier(handshake, key)
+        client:on_close(client_closed)
+        client:register(dpm.MYC_WAITING, first_packet)
+        client:register(dpm.MYC_SENT_AUTH, go_on)
+        dpm.wire_packet(client, handshake)
+    end
 end
 
 -- Logs the clients of `listener` in without any server, against accounts: { user = credential }, or a
@@ -149,10 +179,7 @@ function logins.authenticate_new_clients(listener, callbacks, accounts)
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it
     held.hold(listener)
-    listener:register(dpm.MYC_CONNECT, function(client)
-        clients.hold(client)
-        start_logins(client, lookup, callbacks, listener:tls())
-    end)
+    listener:register(dpm.MYC_CONNECT, new_logins(lookup, callbacks, listener:tls()))
 end
 
 return logins

@@ -1,16 +1,19 @@
 -- Clients that each get a server connection of their own, where they log in by themselves.
 
-local callbacks = require "dpml.callbacks"
 local checks = require "dpml.checks"
-local clients = require "dpml.clients"
 local errors = require "dpml.errors"
 local held = require "dpml.held"
+local linked = require "dpml.linked"
 local plugins = require "dpml.plugins"
 local servers = require "dpml.servers"
+local showing = require "dpml.showing"
+local waiting = require "dpml.waiting"
+
+local register_callbacks = require("dpml.callbacks").register_callbacks
 
 local passthrough = {}
 
-local attempts = {} -- server id -> the attempt to get a server for a client
+local attempts = {} -- server id, and client id -> the attempt to get a server for a client
 
 local NAME = "dpml.passthrough_new_clients"
 
@@ -37,6 +40,7 @@ end
 -- Greets a client for whom there is no server, so that it can be told why: an error in the place of the
 -- greeting would have no SQLSTATE.
 local function refuse(client, err)
+    held.hold(client)
     dpm.log("warn", ("client %d: no server: %s"):format(client:id(), tostring(err)))
     client:register(dpm.MYC_WAITING, function()
         errors.send_error(client, err.sqlstate, err.errnum, err.message)
@@ -50,59 +54,78 @@ local try_next
 -- This server will not do: it could not be connected to, or has an error where its greeting should be.
 local function give_up(server_id, err)
     local attempt = attempts[server_id]
-    attempts[server_id] = nil
+    attempts[server_id], attempt.server = nil, nil
     attempt.err = err
     try_next(attempt)
 end
 
-local function lost_server(server_id, server)
+local function server_closed(server_id, server)
     local attempt = attempts[server_id]
-    if attempt then
-        local reason = server and server:close_reason() or "closed"
-        reason = reason:gsub("^cannot connect to %S+: ", "")
-        give_up(server_id, errors.new(1105, "08S01",
-            ("Can't connect to MySQL server on '%s' (%s)"):format(attempt.address, reason)))
+    if not attempt then
+        return linked.server_closed(server_id)
+    end
+    local reason = server and server:close_reason() or "closed"
+    reason = reason:gsub("^cannot connect to %S+: ", "")
+    give_up(server_id, errors.new(1105, "08S01",
+        ("Can't connect to MySQL server on '%s' (%s)"):format(attempt.address, reason)))
+end
+
+local function client_closed(client_id)
+    waiting.forget(client_id)
+    local attempt = attempts[client_id]
+    attempts[client_id] = nil
+    if attempt and attempt.server then
+        attempts[attempt.server:id()] = nil
+        dpm.close(attempt.server)
     end
 end
 
 -- The server has greeted: from here on the two talk to each other.
 local function link(handshake, server_id, server)
     local attempt = attempts[server_id]
-    attempts[server_id] = nil
-    local client, client_id = attempt.client, attempt.client:id()
+    local client, client_id, show = attempt.client, attempt.client:id(), attempt.listener.show
+    attempts[server_id], attempts[client_id] = nil, nil
     -- If the script fails from here on, the server is closed, and the client is not to wait for it.
-    server:on_close(function()
-        clients.close_held(client_id)
-    end)
-    local plugin = plugins.of_client(attempt.plugin, client, server)
+    linked.join(client, server_id)
+    local callbacks = show:begin(client, server)
     server:package_register(nil)
-    -- The link keeps the server as long as the client is kept.
     dpm.proxy_connect(client, server)
-    client:register(dpm.MYC_SENT_CMD, plugins.wants_commands(plugin) and function(cmd)
-        return plugins.show_command(plugin, server, cmd, client_id, client)
-    end or nil)
-    -- The OK of the login is nobody's result.
-    local watched = plugins.wants_results(plugin)
-    local logged_in = (watched or plugin.logged_in) and function(_, auth)
-        if watched then
-            plugins.watch_results(plugin, client, server)
-        end
-        if plugin.logged_in then
-            plugin.logged_in(auth, client_id, client)
-        end
+    local wants_commands = showing.wants_commands(callbacks)
+    local waits_for_login = callbacks.logged_in or showing.wants_results(callbacks)
+    if wants_commands or waits_for_login then
+        linked.keep_server(client_id, server)
     end
-    client:register(dpm.MYC_WAITING, clients.after_login(plugin.finished_command, logged_in))
-    client:register(dpm.MY_CLOSING, plugin.closing)
-    if plugin.new_client then
-        plugin.new_client(client, server)
+    if wants_commands then
+        client:register(dpm.MYC_SENT_CMD, show.functions.command)
+    end
+    if waits_for_login or callbacks.finished_command then
+        client:register(dpm.MYC_WAITING, attempt.listener.waiting)
+    end
+    if callbacks.closing then
+        client:register(dpm.MY_CLOSING, callbacks.closing)
+    end
+    if callbacks.new_client then
+        callbacks.new_client(client, server)
     end
     -- What fires just now was not yet registered when it began to.
     local own = (server:package_register() or server):register(dpm.MYS_WAIT_AUTH)
     return own and own(handshake, server_id, server)
 end
 
+-- The OK of the login is nobody's result.
+local function logged_in(show, client_id, client, auth)
+    local callbacks = show:callbacks_of(client_id)
+    show:watch_results(callbacks, linked.server_of(client_id))
+    if callbacks.logged_in then
+        callbacks.logged_in(auth, client_id, client)
+    end
+    if not callbacks.finished_command then
+        client:register(dpm.MYC_WAITING, nil)
+    end
+end
+
 local connecting = dpm.new_callback()
-callbacks.register_callbacks(connecting, {
+register_callbacks(connecting, {
     [dpm.MYS_WAIT_AUTH] = link,
     [dpm.MYS_RECV_ERR] = function(packet, server_id, server)
         give_up(server_id, errors.from_packet(packet))
@@ -119,6 +142,7 @@ function try_next(attempt)
     attempt.at = attempt.at + 1
     local address = attempt.addresses[attempt.at]
     if not address then
+        attempts[client:id()] = nil
         return refuse(client, attempt.err)
     end
     local begun, server = pcall(servers.connect, address[1], address[2], address, client)
@@ -132,7 +156,7 @@ function try_next(attempt)
     attempt.server = server
     attempts[server:id()] = attempt
     server:package_register(connecting)
-    server:on_close(lost_server)
+    server:on_close(server_closed)
 end
 
 -- Gives each client of `listener` a connection of its own to a server, where it logs in by itself.
@@ -147,16 +171,17 @@ function passthrough.passthrough_new_clients(listener, plugin, backends)
         backends = check_addresses(backends)
     end
     held.hold(listener)
+    local show = showing.new(plugin)
+    local shared = {
+        show = show,
+        waiting = waiting.callback(show.functions.finished_command, function(...)
+            logged_in(show, ...)
+        end),
+    }
     listener:register(dpm.MYC_CONNECT, function(client)
-        clients.hold(client)
-        local attempt = { client = client, plugin = plugin, addresses = addresses_for(client, backends), at = 0 }
-        client:on_close(function()
-            local server = attempt.server
-            if server and attempts[server:id()] == attempt then
-                attempts[server:id()] = nil
-                dpm.close(server)
-            end
-        end)
+        local attempt = { client = client, listener = shared, addresses = addresses_for(client, backends), at = 0 }
+        attempts[client:id()] = attempt
+        client:on_close(client_closed)
         try_next(attempt)
     end)
 end

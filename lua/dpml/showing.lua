@@ -1,0 +1,226 @@
+-- Showing plug-ins what passes between clients and their servers.
+--
+-- What is registered are functions that all clients of a plug-in share. They find the client by its server's id,
+-- and what is kept for one client alone is in tables by its id: nothing, unless the plug-in makes callbacks for
+-- each client, or reads rows.
+
+local cursors = require "dpml.cursors"
+local linked = require "dpml.linked"
+local plugins = require "dpml.plugins"
+
+local showing = {}
+
+local Show = {}
+Show.__index = Show
+
+local NONE = {}
+
+local made_for = {} -- client id, and server id -> the callbacks that a plug-in has made for this client
+local readings = {} -- server id -> the resultset that its rows belong to
+
+linked.on_end(function(server_id, client_id)
+    made_for[server_id], made_for[client_id], readings[server_id] = nil, nil, nil
+end)
+
+-- Result callbacks by the states of the server that they are for; those of fields and rows do not stop at that.
+local STATES = {
+    new_statement = { dpm.MYS_STMT_PREPARED },
+    new_result = { dpm.MYS_SENT_RSET },
+    new_field = { dpm.MYS_SENDING_FIELDS },
+    new_row = { dpm.MYS_SENDING_ROWS },
+    finished_result = { dpm.MYS_SENDING_EOF, dpm.MYS_WAIT_CMD },
+    failed_command = { dpm.MYS_RECV_ERR },
+}
+
+-- Commands about prepared statements: with the first of them a client begins to have cursors.
+local ABOUT_STATEMENTS = {}
+for _, name in ipairs { "PREPARE", "EXECUTE", "FETCH", "CLOSE", "RESET", "BULK_EXECUTE" } do
+    ABOUT_STATEMENTS[dpm["COM_STMT_" .. name]] = true
+end
+
+-- Whether a plug-in is to be shown commands. Whose resultset a row is follows from them.
+function showing.wants_commands(callbacks)
+    return callbacks.new_command ~= nil or callbacks.new_row ~= nil
+end
+
+-- Whether it wants to see anything of what the server answers.
+function showing.wants_results(callbacks)
+    for name in pairs(STATES) do
+        if callbacks[name] then
+            return true
+        end
+    end
+    return false
+end
+
+-- Sends what a callback has returned: the verdict on the original, or what goes in its place.
+local function apply(conn, first, ...)
+    if type(first) ~= "userdata" then
+        return first
+    end
+    for i = 1, select("#", ...) + 1 do
+        dpm.wire_packet(conn, i == 1 and first or (select(i - 1, ...)))
+    end
+    return dpm.DPM_NOPROXY
+end
+
+local function reading_of(server_id)
+    local reading = readings[server_id]
+    if not reading then
+        local client = linked.client_of(server_id)
+        reading = { client = client, client_id = client:id(), columns_due = 0 }
+        readings[server_id] = reading
+    end
+    return reading
+end
+
+-- Follows the cursors that a command opens and reads. Returns true if it had to be changed.
+local function follow_cursors(server, cmd)
+    local reading = readings[server:id()]
+    if not (reading and reading.cursors) then
+        if not ABOUT_STATEMENTS[cmd:command()] then
+            return false
+        end
+        reading = reading_of(server:id())
+        reading.cursors = cursors.new()
+    end
+    return reading.cursors:new_command(cmd)
+end
+
+-- Shows a command, and returns the verdict. A command that the plug-in returns is sent instead of the client's own.
+local function show_command(callbacks, cmd, client_id, client)
+    local verdict = callbacks.new_command and callbacks.new_command(cmd, client_id, client)
+    local server = linked.server_of(client_id)
+    if callbacks.new_row and server then
+        local sent = type(verdict) == "userdata" and verdict or cmd
+        local changed = follow_cursors(server, sent)
+        if changed and verdict ~= dpm.DPM_NOPROXY and verdict ~= dpm.DPM_FLUSH_DISCONNECT then
+            verdict = sent
+        end
+    end
+    return apply(server, verdict)
+end
+
+-- The functions that are registered; find(id) has the callbacks for the client or server of this id.
+local function new_functions(find)
+    local functions = {}
+
+    function functions.command(cmd, client_id, client)
+        return show_command(find(client_id), cmd, client_id, client)
+    end
+
+    function functions.finished_command(client_id, client)
+        local callback = find(client_id).finished_command
+        return callback and callback(client_id, client)
+    end
+
+    for name in pairs(STATES) do
+        functions[name] = function(packet, server_id)
+            local callback, client = find(server_id)[name], linked.client_of(server_id)
+            return callback and apply(client, callback(packet, client:id(), client))
+        end
+    end
+
+    -- A row is taken apart by its resultset, which must know the columns; and a column that belongs to no
+    -- resultset (of a statement that is prepared, or of COM_FIELD_LIST) is none of a plug-in's.
+    function functions.resultset(rset, server_id)
+        local reading, callback = reading_of(server_id), find(server_id).new_result
+        reading.rset, reading.columns_due = rset, rset:fields_follow() and rset:field_count() or 0
+        if reading.cursors then
+            reading.cursors:new_result(rset)
+        end
+        return callback and apply(reading.client, callback(rset, reading.client_id, reading.client))
+    end
+
+    function functions.column(field, server_id)
+        local reading = reading_of(server_id)
+        if reading.columns_due == 0 then
+            return
+        end
+        reading.columns_due = reading.columns_due - 1
+        reading.rset:add_field(field)
+        local callback = find(server_id).new_field
+        return callback and apply(reading.client, callback(field, reading.client_id, reading.client))
+    end
+
+    function functions.row(row, server_id)
+        local reading, callback = reading_of(server_id), find(server_id).new_row
+        local rset = reading.rset
+        if reading.cursors then
+            rset = reading.cursors.rset
+        end
+        return callback and apply(reading.client, callback(row, reading.client_id, reading.client, rset))
+    end
+
+    function functions.statement(prepared, server_id)
+        local reading = readings[server_id]
+        if reading and reading.cursors then
+            reading.cursors:prepared(prepared)
+        end
+    end
+
+    return functions
+end
+
+local functions_for_made = new_functions(function(id)
+    return made_for[id] or NONE
+end)
+
+-- A plug-in as the clients of a listener are shown to it.
+function showing.new(plugin)
+    local show = { plugin = plugin, functions = functions_for_made }
+    if plugins.is_shared(plugin) then
+        show.callbacks = plugin
+        show.functions = new_functions(function()
+            return plugin
+        end)
+    end
+    return setmetatable(show, Show)
+end
+
+-- A client that is linked: returns its callbacks. `auth` is known where the proxy has logged it in.
+function Show:begin(client, server, auth)
+    if self.callbacks then
+        return self.callbacks
+    end
+    local callbacks = plugins.of_client(self.plugin, client, server, auth)
+    made_for[client:id()], made_for[server:id()] = callbacks, callbacks
+    return callbacks
+end
+
+-- The callbacks for a client that has begun.
+function Show:callbacks_of(client_id)
+    return self.callbacks or made_for[client_id] or NONE
+end
+
+-- Whether any client may have this callback.
+function Show:may_have(name)
+    return not self.callbacks or self.callbacks[name] ~= nil
+end
+
+-- Has what a server answers shown. What the callbacks do not ask for is not registered: a state without a function
+-- costs nothing.
+function Show:watch_results(callbacks, server)
+    local functions = self.functions
+    for name, its_states in pairs(STATES) do
+        for _, state in ipairs(callbacks[name] and its_states or NONE) do
+            server:register(state, functions[name])
+        end
+    end
+    if not callbacks.new_field and not callbacks.new_row then
+        return
+    end
+    server:register(dpm.MYS_SENT_RSET, functions.resultset)
+    server:register(dpm.MYS_SENDING_FIELDS, functions.column)
+    if not callbacks.new_row then
+        return
+    end
+    server:register(dpm.MYS_SENDING_ROWS, functions.row)
+    local registered = server:register(dpm.MYS_STMT_PREPARED) -- by the plug-in: above, or itself
+    server:register(dpm.MYS_STMT_PREPARED, registered and function(prepared, ...)
+        functions.statement(prepared, ...)
+        return registered(prepared, ...)
+    end or functions.statement)
+end
+
+return showing
