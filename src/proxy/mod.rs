@@ -75,7 +75,7 @@ pub use conn::{Address, ConnId, ConnInfo, ConnKind};
 pub use decoded::Decoded;
 pub use error::ProxyError;
 pub use hooks::{Hooks, Incoming, Verdict};
-pub use observer::Observer;
+pub use observer::{Observer, Shown};
 pub use options::{Cleartext, Compression, Options, Trusted};
 pub use own_key::prepare_own_key;
 pub use per_connection::PerConnection;
@@ -90,7 +90,7 @@ use crate::session::{Event, EventSet};
 use crate::wire::Com;
 pub use crate::wire::compressed::Algorithm;
 use core::Core;
-use observers::{Observers, Shown};
+use observers::Observers;
 
 /// A handle to the proxy; clones are the same proxy.
 #[derive(Clone)]

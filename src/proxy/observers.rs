@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::Proxy;
 use super::conn::{ConnId, ConnInfo};
-use super::hooks::{Hooks, Incoming, Verdict};
-use super::observer::Observer;
+use super::hooks::{Hooks, Verdict};
+use super::observer::{Observer, Shown};
 use super::send::Packet;
 use crate::session::{Event, EventSet};
 
@@ -88,14 +88,6 @@ impl Observers {
     }
 }
 
-/// An event on its way through those who want to see it.
-#[derive(Clone, Copy)]
-pub(super) struct Shown<'a> {
-    pub conn: &'a Rc<ConnInfo>,
-    pub event: Event,
-    pub packet: Option<Incoming<'a>>,
-}
-
 impl Proxy {
     /// Adds an observer, behind those that there are.
     pub fn observe(&self, observer: Rc<dyn Observer>) {
@@ -119,7 +111,10 @@ impl Proxy {
         let Some(info) = self.info(id) else {
             return;
         };
-        let wishes = list.iter().map(|observer| observer.wants(&info)).collect();
+        let wishes = list
+            .iter()
+            .map(|observer| observer.wants(self, &info))
+            .collect();
         // Looked up only now, as an observer may do anything.
         let Some(armed) = self.core().open(id).map(|conn| conn.armed) else {
             return;
@@ -180,30 +175,25 @@ impl Proxy {
         hooks: &dyn Hooks,
         shown: Shown<'_>,
     ) -> Verdict {
-        let Shown {
-            conn,
-            event,
-            packet,
-        } = shown;
         while let Some(observer) = list.get(place) {
             place += 1;
             if !self
                 .0
                 .observers
                 .borrow()
-                .wants(conn.id, place - 1)
-                .has(event)
+                .wants(shown.conn.id, place - 1)
+                .has(shown.event)
             {
                 continue;
             }
-            let verdict = match observer.event(conn, event, packet) {
+            let verdict = match observer.event(self, shown) {
                 Verdict::Forward => self.show_from(place, list, hooks, shown),
                 stopped => stopped,
             };
-            return observer.settled(conn, event, packet, verdict);
+            return observer.settled(self, shown, verdict);
         }
-        if self.hooks_want(conn.id, event) {
-            return hooks.event(conn, event, packet);
+        if self.hooks_want(shown.conn.id, shown.event) {
+            return hooks.event(shown.conn, shown.event, shown.packet);
         }
         Verdict::Forward
     }
@@ -220,7 +210,7 @@ impl Proxy {
             return;
         };
         for observer in list.iter() {
-            observer.opened(info);
+            observer.opened(self, info);
         }
         self.rearm(info.id);
     }
@@ -235,14 +225,14 @@ impl Proxy {
         for (place, observer) in list.iter().enumerate() {
             let wants = self.0.observers.borrow().wants(id, place);
             if wants != EventSet::NONE {
-                observer.sent(&info, packet);
+                observer.sent(self, &info, packet);
             }
         }
     }
 
     pub(super) fn tell_linked(&self, client: ConnId, server: ConnId) {
         for observer in self.observers().iter().flat_map(|list| list.iter()) {
-            observer.linked(client, server);
+            observer.linked(self, client, server);
         }
         self.rearm(client);
         self.rearm(server);
@@ -251,7 +241,7 @@ impl Proxy {
 
     pub(super) fn tell_unlinked(&self, client: ConnId, server: ConnId) {
         for observer in self.observers().iter().flat_map(|list| list.iter()) {
-            observer.unlinked(client, server);
+            observer.unlinked(self, client, server);
         }
         self.rearm(client);
         self.rearm(server);
@@ -261,7 +251,7 @@ impl Proxy {
     pub(super) fn tell_closing(&self, info: &Rc<ConnInfo>, collected: bool) {
         self.hooks().closing(info, collected);
         for observer in self.observers().iter().flat_map(|list| list.iter()) {
-            observer.closing(info);
+            observer.closing(self, info);
         }
         self.0.observers.borrow_mut().forget(info.id);
     }

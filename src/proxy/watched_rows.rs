@@ -8,7 +8,7 @@ use super::Proxy;
 use super::conn::{Conn, ConnId, ConnInfo, Role};
 use super::core::Core;
 use super::hooks::{Incoming, Verdict};
-use super::observers::Shown;
+use super::observer::Shown;
 use crate::session::{Event, PacketKind, rows};
 use crate::wire::frame::HEADER;
 use crate::wire::{Capabilities, Com};

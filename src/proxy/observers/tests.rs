@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::proxy::replay::{RECORDINGS, Turns, feed, linked_pair, output, turns};
 use crate::proxy::{
-    ConnId, ConnInfo, ConnKind, Hooks, Incoming, NoHooks, Observer, Packet, Proxy, Verdict,
+    ConnId, ConnInfo, ConnKind, Hooks, Incoming, NoHooks, Observer, Packet, Proxy, Shown, Verdict,
 };
 use crate::session::{Event, EventSet};
 use crate::wire::{Com, Command};
@@ -36,46 +36,44 @@ impl Witness {
     fn note(&self, what: impl std::fmt::Display) {
         self.log.borrow_mut().push(format!("{} {what}", self.name));
     }
+
+    fn see(&self, packet: Option<Incoming<'_>>) -> Verdict {
+        let com = packet.and_then(|packet| packet.command());
+        self.note(com.map_or("?", Com::name));
+        self.event
+    }
 }
 
 impl Observer for Witness {
-    fn wants(&self, conn: &Rc<ConnInfo>) -> EventSet {
+    fn wants(&self, _: &Proxy, conn: &Rc<ConnInfo>) -> EventSet {
         match conn.kind {
             ConnKind::Client => self.wants.get(),
             _ => EventSet::NONE,
         }
     }
 
-    fn event(&self, _: &Rc<ConnInfo>, _: Event, packet: Option<Incoming<'_>>) -> Verdict {
-        let com = packet.and_then(|packet| packet.command());
-        self.note(com.map_or("?", Com::name));
-        self.event
+    fn event(&self, _: &Proxy, shown: Shown<'_>) -> Verdict {
+        self.see(shown.packet)
     }
 
-    fn settled(
-        &self,
-        _: &Rc<ConnInfo>,
-        _: Event,
-        _: Option<Incoming<'_>>,
-        verdict: Verdict,
-    ) -> Verdict {
+    fn settled(&self, _: &Proxy, _: Shown<'_>, verdict: Verdict) -> Verdict {
         self.note(format_args!("{verdict:?}"));
         self.settled.unwrap_or(verdict)
     }
 
-    fn sent(&self, _: &Rc<ConnInfo>, packet: &Packet<'_>) {
+    fn sent(&self, _: &Proxy, _: &Rc<ConnInfo>, packet: &Packet<'_>) {
         self.note(format_args!("{packet:?}"));
     }
 
-    fn linked(&self, _: ConnId, _: ConnId) {
+    fn linked(&self, _: &Proxy, _: ConnId, _: ConnId) {
         self.note("linked");
     }
 
-    fn unlinked(&self, _: ConnId, _: ConnId) {
+    fn unlinked(&self, _: &Proxy, _: ConnId, _: ConnId) {
         self.note("unlinked");
     }
 
-    fn closing(&self, conn: &Rc<ConnInfo>) {
+    fn closing(&self, _: &Proxy, conn: &Rc<ConnInfo>) {
         self.note(format_args!("{:?} closing", conn.kind));
     }
 }
@@ -85,12 +83,12 @@ impl Hooks for Witness {
         Verdict::Forward
     }
 
-    fn event(&self, conn: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict {
-        Observer::event(self, conn, event, packet)
+    fn event(&self, _: &Rc<ConnInfo>, _: Event, packet: Option<Incoming<'_>>) -> Verdict {
+        self.see(packet)
     }
 
     fn closing(&self, conn: &Rc<ConnInfo>, _: bool) {
-        Observer::closing(self, conn);
+        self.note(format_args!("{:?} closing", conn.kind));
     }
 }
 
