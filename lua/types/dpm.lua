@@ -195,6 +195,14 @@ function Connection:state() end
 ---@param fn (fun(...): ...)?
 function Connection:register(state, fn) end
 
+---Adds a function for a state, to be called after the registered one and those that came before it. While a package
+---lies over the connection it is silent, unless `always`.
+---@param state integer
+---@param fn fun(...): ...
+---@param options { always: boolean? }?
+---@return dpm.Handle
+function Connection:listen(state, fn, options) end
+
 ---Lays a callback object over the connection's own; nil lifts it. Without an argument, returns the one in place.
 ---@overload fun(self): dpm.Callback?
 ---@param callbacks dpm.Callback?
@@ -202,12 +210,14 @@ function Connection:package_register(callbacks) end
 
 ---Calls fn once when it has closed; as many as wanted.
 ---@param fn fun(conn_id: integer, conn: dpm.Connection?): any
+---@return dpm.Handle
 function Connection:on_close(fn) end
 
 ---Calls fn when a command of this server's client is answered. With options, rows that come sooner than `slower`
 ---milliseconds, and whose status has none of the flags in `status`, are passed over.
 ---@param fn fun(cmd: dpm.Cmd?, ending: dpm.Ok|dpm.Eof|dpm.Err|dpm.Stats|nil, milliseconds: number, status: integer, client: dpm.Connection): any
 ---@param options { slower: number?, status: integer? }?
+---@return dpm.Handle
 function Connection:on_answer(fn, options) end
 
 ---Why it closed; nil while it is open.
@@ -763,6 +773,15 @@ local Callback = {}
 ---@param state integer
 ---@param fn (fun(...): ...)?
 function Callback:register(state, fn) end
+
+-- Handle -------------------------------------------------------------------------------------------
+
+---What listen, on_close and on_answer return.
+---@class dpm.Handle
+local Handle = {}
+
+---Takes the function away again. Doing it twice does no harm.
+function Handle:remove() end
 
 -- Timer --------------------------------------------------------------------------------------------
 

@@ -15,10 +15,12 @@ use super::conn::ConnObject;
 use super::convert::to_integer;
 use super::error::ScriptError;
 use super::fast::{Arg, Target};
-use super::function::{Args, Methods, nothing};
+use super::function::{Args, Methods};
+use super::handle::{Added, HandleObject};
 use super::hooks::packet_object;
 use super::option_table::OptionTable;
 use super::refs::{Place, Ref};
+use super::registry::Entry;
 use super::runtime::{Runtime, slot_index};
 use crate::proxy::{ConnId, ConnInfo, ConnKind, Incoming};
 use crate::session::{Event, EventSet, PacketKind};
@@ -184,7 +186,7 @@ impl Answers {
                 return;
             }
         };
-        for function in due {
+        for function in due.into_iter().filter(|function| self.has(*function)) {
             let what = || format!("on_answer of connection {}", client.serial());
             let args = [
                 cmd.as_ref().map_or(Arg::Value(&Value::Nil), Arg::Object),
@@ -195,6 +197,23 @@ impl Answers {
             ];
             runtime.notify(lua, what, Target::Kept(function), &args);
         }
+    }
+
+    /// Takes away the watcher whose function is in this place, and says how many are left.
+    fn take(&self, place: Place) -> (Option<Watcher>, usize) {
+        let mut watchers = self.watchers.borrow_mut();
+        let mut places = watchers.iter().map(|watcher| watcher.function.place());
+        let index = places.position(|its| its == place);
+        let watcher = index.map(|index| watchers.remove(index));
+        (watcher, watchers.len())
+    }
+
+    /// Whether a watcher's function has not been removed.
+    fn has(&self, place: Place) -> bool {
+        let watchers = self.watchers.borrow();
+        watchers
+            .iter()
+            .any(|watcher| watcher.function.place() == place)
     }
 
     /// The functions of all watchers, to be released: the server has closed.
@@ -234,13 +253,36 @@ pub fn add_methods(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result
             let (id, reason) = (id.serial(), conn.info().reason());
             return Err(args.error(format!("connection {id} is closed ({reason})")));
         };
+        let place = watcher.function.place();
         answers.watchers.borrow_mut().push(watcher);
-        rearm(&rt, id);
-        if let Some(peer) = rt.entry(id, |entry| entry.peer).flatten() {
-            rearm(&rt, peer);
-        }
-        nothing()
+        rearm_link(&rt, id);
+        HandleObject::answer(&rt, id, Added::Watcher, place)
     })
+}
+
+/// Takes away the watcher whose function is in this place.
+pub fn remove(runtime: &Runtime, id: ConnId, place: Place) {
+    let remove = |entry: &mut Entry| {
+        let answers = entry.answers.as_ref()?;
+        let (watcher, left) = answers.take(place);
+        if left == 0 {
+            entry.answers = None;
+        }
+        watcher
+    };
+    let watcher = runtime.entry(id, remove).flatten();
+    runtime
+        .refs
+        .release(watcher.map(|watcher| watcher.function));
+    rearm_link(runtime, id);
+}
+
+/// After a server's wishes have changed.
+fn rearm_link(runtime: &Runtime, id: ConnId) {
+    rearm(runtime, id);
+    if let Some(peer) = runtime.entry(id, |entry| entry.peer).flatten() {
+        rearm(runtime, peer);
+    }
 }
 
 /// What a watcher does not want to be called for.

@@ -18,6 +18,13 @@ use crate::session::{Event, EventSet};
 pub enum When {
     /// At an event: the one function that is registered for it.
     Registered(Event),
+    /// At an event, after the registered one, in the order in which they came.
+    Listening {
+        /// The event.
+        event: Event,
+        /// Also while a package is laid over the connection.
+        always: bool,
+    },
     /// After `MY_CLOSING`.
     Closed,
 }
@@ -34,15 +41,44 @@ struct Callback {
 pub struct Callbacks(Vec<Callback>);
 
 impl Callbacks {
-    /// Which events have a function.
-    pub fn set(&self) -> EventSet {
+    /// Which events have a function; `covered`: while a package is laid over the connection.
+    pub fn set(&self, covered: bool) -> EventSet {
         let mut set = EventSet::NONE;
         for callback in &self.0 {
-            if let When::Registered(event) = callback.when {
-                set = set.with(event.set());
+            match callback.when {
+                When::Registered(event) if !covered => set = set.with(event.set()),
+                When::Listening { event, always } if always || !covered => {
+                    set = set.with(event.set());
+                }
+                _ => {}
             }
         }
         set
+    }
+
+    /// The functions that listen for this event; `covered`: while a package is laid over the connection.
+    pub fn listening(&self, event: Event, covered: bool) -> impl Iterator<Item = Place> {
+        self.0
+            .iter()
+            .filter_map(move |callback| match callback.when {
+                When::Listening { event: its, always } if its == event && (always || !covered) => {
+                    Some(callback.function.place())
+                }
+                _ => None,
+            })
+    }
+
+    /// Whether the function in this place has not been removed.
+    pub fn has(&self, place: Place) -> bool {
+        let mut places = self.0.iter().map(|callback| callback.function.place());
+        places.any(|its| its == place)
+    }
+
+    /// Takes away the function in this place. It is to be released.
+    pub fn remove(&mut self, place: Place) -> Option<Ref> {
+        let mut places = self.0.iter().map(|callback| callback.function.place());
+        let index = places.position(|its| its == place)?;
+        Some(self.0.remove(index).function)
     }
 
     /// The function that is registered for this event.

@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mlua::{MetaMethod, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{Function, MetaMethod, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::callbacks::{CallbackObject, When, state_argument};
 use super::error::Answer;
 use super::function::{Args, Methods, Raiser, nothing, number, one, string};
+use super::handle::{Added, HandleObject};
+use super::option_table::OptionTable;
 use super::registry::{Entry, Package};
 use super::rowset::RowsetObject;
 use super::runtime::Runtime;
@@ -219,13 +221,30 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
 
     let rt = runtime.clone();
     methods.add::<ConnObject>("on_close", move |_, conn, args| {
-        let function = args.function(0, "")?;
-        if !rt.add(conn.id(), When::Closed, function)? {
-            let (id, reason) = (conn.id().serial(), conn.info.reason());
-            return Err(args.error(format!("connection {id} is closed ({reason})")));
-        }
-        nothing()
+        add(&rt, conn, When::Closed, args.function(0, "")?, args)
+    })?;
+
+    let rt = runtime.clone();
+    methods.add::<ConnObject>("listen", move |_, conn, args| {
+        let event = state_argument(args)?;
+        let function = args.function(1, "function")?;
+        let options = OptionTable::argument(args, 2, &["always"])?;
+        let always = options.map(|options| options.boolean("always"));
+        let always = always.transpose()?.flatten().unwrap_or_default();
+        add(&rt, conn, When::Listening { event, always }, function, args)
     })
+}
+
+/// One more function of a connection, and the handle that removes it.
+fn add(rt: &Runtime, conn: &ConnObject, when: When, function: &Function, args: &Args) -> Answer {
+    let id = conn.id();
+    match rt.add(id, when, function)? {
+        Some(place) => HandleObject::answer(rt, id, Added::Callback, place),
+        None => {
+            let (id, reason) = (id.serial(), conn.info.reason());
+            Err(args.error(format!("connection {id} is closed ({reason})")))
+        }
+    }
 }
 
 fn add_rows(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {

@@ -31,7 +31,7 @@ use std::slice;
 use std::time::Duration;
 
 use mlua::state::RawLua;
-use mlua::{AnyUserData, Function, Lua, Table, Value, ffi, lua_State};
+use mlua::{AnyUserData, Function, Lua, Table, UserData, Value, ffi, lua_State};
 
 use super::refs::Place;
 
@@ -67,6 +67,7 @@ pub(super) fn coarse_clock() -> Duration {
 }
 
 /// An argument of a callback.
+#[derive(Clone, Copy)]
 pub(super) enum Arg<'a> {
     /// A row that has just come in.
     Row {
@@ -88,7 +89,7 @@ pub(super) enum Arg<'a> {
 }
 
 /// What is called.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Target<'a> {
     /// A function.
     Function(&'a Function),
@@ -109,7 +110,7 @@ pub(super) struct Fast {
     alive: c_int,
     /// The place of the table of values that Rust holds on to.
     refs: c_int,
-    /// The place of the environment of connections' objects that have no link.
+    /// The place of the environment of objects that need none: of connections without a link, of handles.
     unlinked: c_int,
     /// Where mlua keeps the values of its handles.
     handles: *mut lua_State,
@@ -203,8 +204,33 @@ impl Fast {
         })
     }
 
-    /// Undoes that for one of them. It is also where an object begins: all that have no link share an
-    /// environment, instead of the one that mlua gives to each.
+    /// A new object that shares its environment with all others of its like. mlua gives each one of its
+    /// own, an empty table for values that it has not got.
+    pub fn create_lean<T: UserData + 'static>(
+        &self,
+        lua: &Lua,
+        data: T,
+    ) -> mlua::Result<AnyUserData> {
+        let object = lua.create_userdata(data)?;
+        lua.exec_raw_lua(|raw| {
+            let state = raw.state();
+            // SAFETY: as in `call`. The value pushed first is a userdata, which has an environment.
+            unsafe {
+                let top = ffi::lua_gettop(state);
+                if ffi::lua_checkstack(state, STACK) == 0 {
+                    return Err(mlua::Error::StackError);
+                }
+                raw.push(&object)?;
+                push_registered(state, self.unlinked);
+                ffi::lua_setfenv(state, -2);
+                ffi::lua_settop(state, top);
+            }
+            Ok(())
+        })?;
+        Ok(object)
+    }
+
+    /// Undoes that for one of them.
     pub fn unlink(&self, lua: &Lua, index: i32) -> bool {
         self.with_alive(lua, &[index], |state| {
             // SAFETY: as in `link`.

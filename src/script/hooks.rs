@@ -9,6 +9,8 @@ use super::auth_data::AuthDataPacket;
 use super::fast::{Arg, Target};
 use super::idle;
 use super::object::{self, DataPacket, PacketObject, StatsPacket};
+use super::refs::Place;
+use super::registry::Due;
 use super::rset::Rset;
 use super::runtime::{Runtime, slot_index};
 use super::statements;
@@ -228,7 +230,7 @@ fn show(
     id: ConnId,
     event: Event,
     packet: Incoming<'_>,
-    target: Option<Target<'_>>,
+    target: Option<Due>,
 ) -> Result<Verdict, Problem> {
     let Some(object) = arrived_object(runtime, lua, id, event, packet, target.is_some())? else {
         return Ok(Verdict::Forward);
@@ -318,6 +320,22 @@ fn create<T: PacketObject>(
     Ok(lua.create_userdata(object::Packet::new(packet?))?)
 }
 
+/// Calls those of a connection's functions that have not been removed before it was their turn.
+fn notify_all(
+    runtime: &Runtime,
+    lua: &Lua,
+    id: ConnId,
+    what: impl Fn() -> String,
+    functions: Vec<Place>,
+    args: &[Arg<'_>],
+) {
+    for function in functions {
+        if runtime.entry(id, |entry| entry.own.has(function)) == Some(true) {
+            runtime.notify(lua, &what, Target::Kept(function), args);
+        }
+    }
+}
+
 /// `MY_CLOSING`, then what was registered with `on_close`; then nothing is known of the connection.
 fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
     let serial = id.serial();
@@ -329,17 +347,16 @@ fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
     let conn = object.as_ref().map_or(Arg::Value(&mlua::Nil), Arg::Object);
     let args = [Arg::Number(serial as f64), conn];
 
-    let target = runtime.entry(id, |entry| entry.closing()).flatten();
-    if let Some(target) = target {
+    let due = runtime.entry(id, |entry| entry.closing()).flatten();
+    if let Some(due) = due {
         let what = || format!("MY_CLOSING of connection {serial}");
-        runtime.notify(lua, what, target, &args);
+        runtime.notify(lua, what, due.first, &args);
+        notify_all(runtime, lua, id, what, due.others, &args);
     }
 
     let functions = runtime.entry(id, |entry| entry.own.closed());
-    for function in functions.into_iter().flatten() {
-        let what = || format!("on_close of connection {serial}");
-        runtime.notify(lua, what, Target::Kept(function), &args);
-    }
+    let what = || format!("on_close of connection {serial}");
+    notify_all(runtime, lua, id, what, functions.unwrap_or_default(), &args);
 
     release(runtime, lua, id);
     runtime.forget(id);

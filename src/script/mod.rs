@@ -6,7 +6,7 @@
 //! - `api`: the functions of the `dpm` table; `send`, `login`, `options`, `tls_options`, `signals`,
 //!   `clock`, `sql_helpers`: parts of it; `constants`
 //! - `login_object`: logging in at servers; `verifier`, `credential`: judging clients that log in
-//! - `conn`, `callbacks`, `timer`: the objects that are no packets
+//! - `conn`, `callbacks`, `handle`, `timer`: the objects that are no packets
 //! - `object`: packets as objects, by tables of accessors, which are in `packets` and `field`;
 //!   `rset` and `row`: resultsets and what is in their rows; `statement`, `known` and `param`:
 //!   prepared statements, what is known of them, and values; `command`: executes and the like;
@@ -38,6 +38,7 @@ mod execute_options;
 mod fast;
 mod field;
 mod function;
+mod handle;
 mod hooks;
 mod idle;
 mod known;

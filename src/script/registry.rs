@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::answers::{self, Answers};
 use super::callbacks::{Callbacks, PackageInfo, index};
 use super::fast::Target;
-use super::refs::Ref;
+use super::refs::{Place, Ref};
 use super::rowset::Rows;
 use super::rset::Arrived;
 use super::statements::{self, Preparing, Statements};
@@ -27,6 +27,26 @@ impl Package {
         let package = self.object.place();
         let has = self.info.set().has(event);
         has.then(|| Target::InPackage(package, index(event)))
+    }
+}
+
+/// Who is called for an event: the registered function, then those that listen for it.
+#[derive(Debug)]
+pub struct Due {
+    /// The first of them.
+    pub first: Target<'static>,
+    /// The others, in their order.
+    pub others: Vec<Place>,
+}
+
+impl Due {
+    fn new(
+        registered: Option<Target<'static>>,
+        mut listening: impl Iterator<Item = Place>,
+    ) -> Option<Due> {
+        let first = registered.or_else(|| listening.next().map(Target::Kept))?;
+        let others = listening.collect();
+        Some(Due { first, others })
     }
 }
 
@@ -61,23 +81,28 @@ impl Entry {
     /// Which events have a function that would be called.
     fn set(&self) -> EventSet {
         match &self.package {
-            Some(package) => package.info.set(),
-            None => self.own.set(),
+            Some(package) => package.info.set().with(self.own.set(true)),
+            None => self.own.set(false),
         }
     }
 
-    /// The function that is called for this event.
-    pub fn target(&self, event: Event) -> Option<Target<'static>> {
-        match &self.package {
+    /// Who is called for this event.
+    pub fn due(&self, event: Event) -> Option<Due> {
+        let registered = match &self.package {
             Some(package) => package.target(event),
             None => self.own.registered(event).map(Target::Kept),
-        }
+        };
+        Due::new(
+            registered,
+            self.own.listening(event, self.package.is_some()),
+        )
     }
 
-    /// The function for `MY_CLOSING`: the connection's own goes first there.
-    pub fn closing(&self) -> Option<Target<'static>> {
+    /// Who is called for `MY_CLOSING`: a package gives way there to the connection's own functions.
+    pub fn closing(&self) -> Option<Due> {
         let own = self.own.registered(Event::Closing).map(Target::Kept);
-        own.or_else(|| self.package.as_ref()?.target(Event::Closing))
+        let registered = own.or_else(|| self.package.as_ref()?.target(Event::Closing));
+        Due::new(registered, self.own.listening(Event::Closing, false))
     }
 
     /// Lays a package over its own callbacks, or lifts the one that is there. The one before is to be

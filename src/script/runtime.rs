@@ -4,17 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use mlua::{AnyUserData, Function, Lua, Table, WeakLua};
+use mlua::{AnyUserData, Function, Lua, Table, UserData, WeakLua};
 
 use super::burden::Burden;
 use super::callbacks::When;
 use super::conn::ConnObject;
 use super::error::ScriptError;
-use super::fast::{Arg, Fast, Target, coarse_clock};
+use super::fast::{Arg, Fast, RowKind, Target, coarse_clock};
 use super::function::Args;
 use super::idle::Idle;
-use super::refs::Refs;
-use super::registry::{Entry, Registry};
+use super::refs::{Place, Refs};
+use super::registry::{Due, Entry, Registry};
 use super::signals::SignalHandlers;
 use super::timer::Timers;
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
@@ -127,9 +127,8 @@ impl Runtime {
     pub fn adopt(&self, lua: &Lua, info: Rc<ConnInfo>) -> mlua::Result<AnyUserData> {
         let id = info.id;
         let object = ConnObject::new(info.clone(), self.collected.clone());
-        let object = lua.create_userdata(object)?;
+        let object = self.fast.create_lean(lua, object)?;
         self.alive.raw_set(slot_index(id), &object)?;
-        self.fast.unlink(lua, slot_index(id));
         let before = self.registry.borrow_mut().insert(info);
         self.refs
             .release(before.into_iter().flat_map(Entry::into_refs));
@@ -187,23 +186,79 @@ impl Runtime {
         Ok(())
     }
 
-    /// One more function of a connection. Returns whether that is open.
-    pub fn add(&self, id: ConnId, when: When, function: &Function) -> mlua::Result<bool> {
-        let mut function = Some(self.refs.keep(function)?);
+    /// One more function of a connection. Returns where it is, or that the connection is closed.
+    pub fn add(&self, id: ConnId, when: When, function: &Function) -> mlua::Result<Option<Place>> {
+        let function = self.refs.keep(function)?;
+        let place = function.place();
+        let mut function = Some(function);
         self.entry(id, |entry| entry.own.extend(when, function.take()));
-        let open = function.is_none();
-        self.refs.release(function);
-        Ok(open)
+        if function.is_some() {
+            self.refs.release(function);
+            return Ok(None);
+        }
+        self.rearm(id);
+        Ok(Some(place))
     }
 
-    /// The function that is called for this event on this connection, if there is one.
-    pub fn watching(&self, id: ConnId, event: Event) -> Option<Target<'static>> {
-        self.registry.borrow().get(id)?.target(event)
+    /// A new object that has no user values.
+    pub fn create_lean<T: UserData + 'static>(&self, data: T) -> mlua::Result<AnyUserData> {
+        let lua = self.lua();
+        let lua = lua.ok_or_else(|| mlua::Error::runtime("dpm is shutting down"))?;
+        self.fast.create_lean(&lua, data)
     }
 
-    /// Calls the function for an event on an open connection: `fn(packet, id, conn)`, or without
-    /// a packet `fn(id, conn)`.
+    /// Who is called for this event on this connection.
+    pub fn watching(&self, id: ConnId, event: Event) -> Option<Due> {
+        self.registry.borrow().get(id)?.due(event)
+    }
+
+    /// Calls the functions for an event on an open connection: `fn(packet, id, conn)`, or without
+    /// a packet `fn(id, conn)`. The first of several that does not let the packet pass, or fails, is
+    /// the last that sees it.
     pub fn fire(
+        &self,
+        lua: &Lua,
+        id: ConnId,
+        event: Event,
+        due: Due,
+        packet: Option<Arg<'_>>,
+    ) -> Verdict {
+        if due.others.is_empty() {
+            return self.fire_one(lua, id, event, due.first, packet);
+        }
+        // All see the same object.
+        let row = match packet {
+            Some(Arg::Row { binary, payload }) => {
+                let kind = RowKind {
+                    binary,
+                    packed: false,
+                };
+                match self.fast.row(lua, kind, payload) {
+                    Ok(row) => Some(row),
+                    Err(error) => {
+                        log::error!("{} of connection {}: {error}", event.name(), id.serial());
+                        return Verdict::Failed;
+                    }
+                }
+            }
+            _ => None,
+        };
+        let packet = row.as_ref().map(Arg::Object).or(packet);
+        let mut verdict = self.fire_one(lua, id, event, due.first, packet);
+        for place in due.others {
+            match verdict {
+                Verdict::Failed => break,
+                Verdict::Hold | Verdict::FlushDisconnect if packet.is_some() => break,
+                _ => {}
+            }
+            if self.entry(id, |entry| entry.own.has(place)) == Some(true) {
+                verdict = self.fire_one(lua, id, event, Target::Kept(place), packet);
+            }
+        }
+        verdict
+    }
+
+    fn fire_one(
         &self,
         lua: &Lua,
         id: ConnId,

@@ -27,6 +27,7 @@ mod hostile_logins;
 mod large;
 mod limits;
 mod links;
+mod listen;
 mod login_relay;
 mod mischief;
 mod multiplexer;
