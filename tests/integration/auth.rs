@@ -6,8 +6,8 @@ use super::dpml::{login, run};
 use crate::support::dpm::Launch;
 use crate::support::wire::{self, Greeting, MockServer, Wire, caps, com};
 use crate::support::{
-    Cli, Dpm, Flavour, PASSWORD, Server, USER, both, connect_as, mariadb, mariadb11, mysql,
-    process, python,
+    Cli, Dpm, Flavour, PASSWORD, Server, USER, both, connect_as, let_time_pass, mariadb, mariadb11,
+    mysql, process, python,
 };
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
@@ -553,7 +553,7 @@ fn a_change_of_user_that_stalls_has_an_end() {
             }
             dpm.line("the change of its user took longer than handshake_timeout");
             assert!(stalls.closed());
-            std::thread::sleep(Duration::from_millis(600));
+            let_time_pass(Duration::from_millis(600));
             assert_eq!(changes.rows("SELECT 5"), [["5"]]);
             assert_eq!(dpm.stat("servers"), 1.0);
             drop(changes);

@@ -426,7 +426,7 @@ fn a_command_goes_to_two_servers_and_a_result_to_two_clients() {
     listener.command(com::QUERY, b"listen");
     let mut speaker = Wire::login(port, MODERN);
     other.command(com::QUERY, b"listen");
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    dpm.settle();
     assert_eq!(speaker.rows("SELECT 1 UNION SELECT 2"), [["1"], ["2"]]);
     for wire in [&mut listener, &mut other] {
         match wire.answer() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::process::{self, Finished};
 use crate::support::wire::{Wire, caps, com};
-use crate::support::{Dpm, mariadb};
+use crate::support::{Dpm, eventually, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;
 
@@ -186,14 +186,16 @@ fn sigterm_lets_exchanges_finish() {
         let port = dpm.port();
         let mut idle = Wire::login(port, PLAIN);
         let mut busy = Wire::login(port, PLAIN);
-        busy.command(com::QUERY, b"SELECT SLEEP(0.7)");
-        std::thread::sleep(Duration::from_millis(100));
+        let latch = mariadb().latch();
+        busy.command(com::QUERY, latch.query.as_bytes());
+        eventually("it runs", || mariadb().running(&latch.query) == 1);
         dpm.signal(name);
         assert!(idle.closed(), "an idle client is not waited for");
         assert!(
             std::net::TcpStream::connect(("127.0.0.1", port)).is_err(),
             "it accepts no more"
         );
+        latch.open();
         assert!(matches!(
             busy.answer(),
             crate::support::wire::Answer::Rows { .. }
@@ -206,16 +208,21 @@ fn sigterm_lets_exchanges_finish() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let mut dpm = Dpm::passthrough(mariadb());
-    let mut busy = Wire::login(dpm.port(), PLAIN);
-    busy.command(com::QUERY, b"SELECT SLEEP(15)");
-    std::thread::sleep(Duration::from_millis(100));
+    let port = dpm.port();
+    let mut busy = Wire::login(port, PLAIN);
+    busy.command(com::QUERY, b"SELECT SLEEP(60), 'second'");
+    eventually("it runs", || {
+        mariadb().running("SELECT SLEEP(60), 'second'") == 1
+    });
     let begun = Instant::now();
     dpm.signal("TERM");
-    std::thread::sleep(Duration::from_millis(100));
+    eventually("it accepts no more", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
+    });
     assert!(dpm.runs());
     dpm.signal("TERM");
     dpm.wait_for_end();
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -225,10 +232,12 @@ fn the_drain_has_an_end() {
         mariadb(),
     );
     let mut busy = Wire::login(dpm.port(), PLAIN);
-    busy.command(com::QUERY, b"SELECT SLEEP(15)");
-    std::thread::sleep(Duration::from_millis(100));
+    busy.command(com::QUERY, b"SELECT SLEEP(60), 'drain'");
+    eventually("it runs", || {
+        mariadb().running("SELECT SLEEP(60), 'drain'") == 1
+    });
     let begun = Instant::now();
     assert_eq!(dpm.stop().code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(20));
     assert!(busy.closed());
 }

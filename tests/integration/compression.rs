@@ -587,7 +587,8 @@ both! {
             let sql = b"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
                 SELECT REPEAT(CONCAT(SHA2(a.i * 1000 + b.i, 256), SHA2(a.i, 256)), 3) FROM n a, n b WHERE b.i < 100";
             client.wire.raw(&stored(0, &command(com::QUERY, sql)));
-            std::thread::sleep(Duration::from_millis(1500));
+            client.wire.wait_for_data();
+            dpm.settle();
             let held = dpm.memory_kib("VmHWM") - before;
             assert!(held < 24 * 1024, "{kind}: {held} KiB");
             assert!(client.numbers().len() > 200);

@@ -95,7 +95,7 @@ fn a_server_dies_in_every_state() {
                 let far = std::thread::spawn(move || client(port));
                 let mut wire = serve(&server, steps);
                 if hard {
-                    std::thread::sleep(Duration::from_millis(10));
+                    dpm.settle();
                     reset(&mut wire);
                 }
                 drop(wire);
@@ -251,8 +251,10 @@ both! {
         drop(victim);
         let mut victim = connect(dpm.port());
         let id: u64 = victim.query_first("SELECT CONNECTION_ID()").unwrap().unwrap();
-        let busy = std::thread::spawn(move || victim.query_drop("SELECT SLEEP(100)"));
-        std::thread::sleep(Duration::from_millis(100));
+        let sql = format!("SELECT SLEEP(100), {id}");
+        let asked = sql.clone();
+        let busy = std::thread::spawn(move || victim.query_drop(asked));
+        eventually("it runs", || server.running(&sql) == 1);
         server.sql(&format!("KILL {id}"));
         // MySQL's SLEEP says that it was interrupted before the connection goes.
         let _ = busy.join().unwrap();

@@ -1,7 +1,5 @@
 //! Each demo does what its header says.
 
-use std::time::{Duration, Instant};
-
 use mysql::prelude::Queryable as _;
 
 use crate::support::cli::Session;
@@ -9,7 +7,8 @@ use crate::support::dpm::Launch;
 use crate::support::exchange::execute_argument;
 use crate::support::wire::{Answer, Wire, caps, com};
 use crate::support::{
-    self, Cli, Flavour, PASSWORD, Server, USER, both, connect_as, mariadb, process, python,
+    self, Cli, Flavour, PASSWORD, Server, USER, both, connect_as, eventually, mariadb, process,
+    python,
 };
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
@@ -99,19 +98,25 @@ fn pool_one_shares_a_server_connection() {
     assert_eq!(clients[1].ask("SELECT CONNECTION_ID()"), ids[0]);
 
     // While the server is busy, the others wait; nobody gets another's answer.
-    let begun = Instant::now();
-    clients[0].send("SELECT SLEEP(0.5), 'slow'");
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(clients[1].ask("SELECT 'quick'"), "quick");
-    assert!(begun.elapsed() >= Duration::from_millis(400));
-    assert_eq!(clients[0].line(), "0\tslow");
+    let latch = server.latch();
+    clients[0].send(&latch.query);
+    eventually("it runs", || server.running(&latch.query) == 1);
+    clients[1].send("SELECT 'quick'");
+    dpm.settle();
+    latch.open();
+    assert_eq!(clients[1].line(), "quick");
+    assert_eq!(clients[0].line(), "1");
 
     // Nor that of one who has left.
     let mut leaver = Wire::login(port, MODERN);
-    leaver.command(com::QUERY, b"SELECT SLEEP(0.3), 'nobody''s'");
-    std::thread::sleep(Duration::from_millis(100));
+    let latch = server.latch();
+    leaver.command(com::QUERY, latch.query.as_bytes());
+    eventually("it runs", || server.running(&latch.query) == 1);
     drop(leaver);
-    assert_eq!(clients[1].ask("SELECT 'mine'"), "mine");
+    clients[1].send("SELECT 'mine'");
+    dpm.settle();
+    latch.open();
+    assert_eq!(clients[1].line(), "mine");
     let mut guesser = Wire::login(port, MODERN);
     for _ in 0..3 {
         let question = guesser.exchange(com::CHANGE_USER, b"root\0\0\0");

@@ -2,13 +2,13 @@
 //! And what all demos have in common.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::dpm::Launch;
 use crate::support::wire::{Answer, Wire, caps, com};
 use crate::support::{
-    Cli, Dpm, Flavour, PASSWORD, USER, both, connect_as, mariadb, process, python,
+    Cli, Dpm, Flavour, Over, PASSWORD, USER, both, connect_as, mariadb, process, python,
 };
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
@@ -213,13 +213,13 @@ both! {
         let mut old = Wire::login_empty(port, MODERN);
         has(&mut old, 1);
 
-        let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (over, asked) = (Over::default(), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for at in 0..4 {
                 let (over, asked) = (&over, &asked);
                 scope.spawn(move || {
                     let mut wire = Wire::login_empty(port, MODERN);
-                    while !over.load(Ordering::Relaxed) {
+                    while !over.is() {
                         let n = asked.fetch_add(1, Ordering::Relaxed).to_string();
                         assert_eq!(wire.rows(&format!("SELECT {n}")), [[n]]);
                         if at % 2 == 0 {
@@ -228,41 +228,36 @@ both! {
                     }
                 });
             }
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                for n in 2..6 {
-                    write(&version(n));
-                    if n % 2 == 0 {
-                        dpm.signal("HUP");
-                    }
-                    dpm.line(&format!("version {n} is in use"));
-                    has(&mut Wire::login_empty(port, MODERN), n);
-                    has(&mut old, 1);
-                }
-                // A file that is broken, or does not pass its own test, changes nothing.
-                for (broken, why) in [
-                    ("return {", "reload_plugin.lua:1:"),
-                    ("error('on purpose')", "on purpose"),
-                    (&*version(6).replace("version 6", "*/"), "would end the comment"),
-                    ("return 5", "expected a plug-in"),
-                ] {
-                    write(broken);
+            let _ends = over.at_end();
+            for n in 2..6 {
+                write(&version(n));
+                if n % 2 == 0 {
                     dpm.signal("HUP");
-                    dpm.line(why);
-                    dpm.line("version 5 stays");
-                    has(&mut Wire::login_empty(port, MODERN), 5);
                 }
-                std::fs::remove_file(&plugin).unwrap();
-                dpm.signal("HUP");
-                dpm.line("No such file");
-                has(&mut Wire::login_empty(port, MODERN), 5);
-                write(&version(7));
-                dpm.line("version 6 is in use"); // the sixth that was any good
-                has(&mut Wire::login_empty(port, MODERN), 7);
-            }));
-            over.store(true, Ordering::Relaxed);
-            if let Err(panic) = result {
-                std::panic::resume_unwind(panic);
+                dpm.line(&format!("version {n} is in use"));
+                has(&mut Wire::login_empty(port, MODERN), n);
+                has(&mut old, 1);
             }
+            // A file that is broken, or does not pass its own test, changes nothing.
+            for (broken, why) in [
+                ("return {", "reload_plugin.lua:1:"),
+                ("error('on purpose')", "on purpose"),
+                (&*version(6).replace("version 6", "*/"), "would end the comment"),
+                ("return 5", "expected a plug-in"),
+            ] {
+                write(broken);
+                dpm.signal("HUP");
+                dpm.line(why);
+                dpm.line("version 5 stays");
+                has(&mut Wire::login_empty(port, MODERN), 5);
+            }
+            std::fs::remove_file(&plugin).unwrap();
+            dpm.signal("HUP");
+            dpm.line("No such file");
+            has(&mut Wire::login_empty(port, MODERN), 5);
+            write(&version(7));
+            dpm.line("version 6 is in use"); // the sixth that was any good
+            has(&mut Wire::login_empty(port, MODERN), 7);
         });
         assert!(asked.into_inner() > 100);
         has(&mut old, 1);

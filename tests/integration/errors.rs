@@ -1,7 +1,9 @@
 //! Errors in callbacks: logged with their traceback, counted, never fatal, and nothing passes unseen.
 
 use crate::support::wire::{Answer, Wire, caps};
-use crate::support::{Dpm, eventually, mariadb};
+use std::time::Duration;
+
+use crate::support::{Dpm, eventually, let_time_pass, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;
 
@@ -168,7 +170,7 @@ fn in_a_timer_it_cancels_the_timer() {
         mariadb(),
     );
     dpm.line("tock");
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    let_time_pass(Duration::from_millis(100));
     assert_eq!(dpm.count("tick"), 1);
     let mut wire = Wire::login(dpm.port(), PLAIN);
     assert_eq!(wire.rows("SELECT 1"), [["1"]]);

@@ -3,12 +3,11 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::dpm::Launch;
 use crate::support::wire::{Greeting, NONCE, Wire, auth_packet, caps, com, frames};
-use crate::support::{Dpm, MockServer, PASSWORD, USER, eventually};
+use crate::support::{Dpm, MockServer, Over, PASSWORD, USER, eventually, let_time_pass};
 
 const CONNECT_ATTRS: u32 = 0x10_0000;
 const LENENC_DATA: u32 = 0x20_0000;
@@ -33,37 +32,47 @@ print('port ' .. listener:socket_port())
 
 /// A client that pings and pings, and tells how long the longest answer took.
 struct Bystander {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<(u32, Duration)>,
+    over: Arc<Over>,
+    thread: Option<std::thread::JoinHandle<(u32, Duration)>>,
 }
 
 impl Bystander {
     fn on(port: u16) -> Bystander {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let over = Arc::new(Over::default());
+        let ends = Arc::clone(&over);
         let mut wire = Wire::login(port, caps::BASE);
         let thread = std::thread::spawn(move || {
             let (mut answers, mut longest) = (0, Duration::ZERO);
-            while !stopped.load(Ordering::Relaxed) {
+            while !ends.is() {
                 let asked = Instant::now();
                 wire.command(com::PING, b"");
                 assert_eq!(wire.read()[0], 0);
                 longest = longest.max(asked.elapsed());
                 answers += 1;
-                std::thread::sleep(Duration::from_millis(2));
+                let_time_pass(Duration::from_millis(2));
             }
             (answers, longest)
         });
-        Bystander { stop, thread }
+        Bystander {
+            over,
+            thread: Some(thread),
+        }
     }
 
     #[track_caller]
-    fn was_undisturbed(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let (answers, longest) = self.thread.join().expect("its connection has held");
+    fn was_undisturbed(mut self) {
+        self.over.declare();
+        let thread = self.thread.take().expect("it is asked once");
+        let (answers, longest) = thread.join().expect("its connection has held");
         assert!(answers > 5, "{answers} answers");
         // Machines are busy; a loop that stands still takes far longer.
         assert!(longest < Duration::from_secs(3), "{longest:?}");
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        self.over.declare();
     }
 }
 

@@ -51,3 +51,19 @@ mod tasks;
 mod tls;
 mod translation;
 mod unasked;
+
+/// Who waits for something by the clock waits too long, or not long enough: see `support`.
+#[test]
+fn no_test_sleeps() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration");
+    let needle = ["thread", "sleep"].join("::");
+    for entry in std::fs::read_dir(folder).expect("the tests") {
+        let path = entry.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        assert!(
+            !text.contains(&needle),
+            "{}: `eventually` and `settle` wait for what happens, `let_time_pass` is for stalls",
+            path.display()
+        );
+    }
+}

@@ -7,8 +7,8 @@ use mysql::prelude::Queryable as _;
 use crate::support::dpm::Launch;
 use crate::support::wire::{Answer, Wire, caps, com};
 use crate::support::{
-    Cli, Dpm, Flavour, PASSWORD, Server, USER, connect, eventually, mariadb, mysql as mysql_server,
-    process, python,
+    Cli, Dpm, Flavour, Over, PASSWORD, Server, USER, connect, eventually, let_time_pass, mariadb,
+    mysql as mysql_server, process, python,
 };
 
 /// The demo, with this fleet.
@@ -452,7 +452,7 @@ fn servers_that_fail_are_named() {
     // One that is late: its rows are missing, and never come under a later query.
     let begun = Instant::now();
     assert!(rows(&mut conn, "QUERY good 0.3 SELECT SLEEP(30), 'late'").is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(15));
     assert_eq!(
         warnings(&mut conn),
         ["Error 3024 good: ERROR 3024 (HY000): Query execution was interrupted, 300 ms exceeded"]
@@ -474,18 +474,18 @@ fn servers_that_fail_are_named() {
     conn.query_drop("POLL good 0.3 SELECT SLEEP(20) AS s")
         .unwrap();
     assert!(rows(&mut conn, "FETCH good SELECT SLEEP(20) AS s").is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(begun.elapsed() < Duration::from_secs(15));
     // Nor for what the server was asked before.
     let begun = Instant::now();
-    conn.query_drop("POLL good 30 SELECT SLEEP(2)").unwrap();
+    conn.query_drop("POLL good 30 SELECT SLEEP(6)").unwrap();
     assert!(rows(&mut conn, "QUERY good 0.3 SELECT 'behind'").is_empty());
     assert!(
-        begun.elapsed() < Duration::from_millis(1500),
+        begun.elapsed() < Duration::from_secs(5),
         "{:?}",
         begun.elapsed()
     );
     assert!(warnings(&mut conn)[0].contains("300 ms exceeded"));
-    assert_eq!(rows(&mut conn, "FETCH good SELECT SLEEP(2)").len(), 1);
+    assert_eq!(rows(&mut conn, "FETCH good SELECT SLEEP(6)").len(), 1);
     // The count travels with the answer.
     let result = conn.query_iter("QUERY ALL 5 SELECT 1").unwrap();
     drop(result);
@@ -578,7 +578,7 @@ fn a_round_that_is_forgotten_is_still_sent_to_who_has_begun_to_read_it() {
     // Another one waits for a round without a time-out.
     let mut waiter = Wire::login_as(port, USER, PASSWORD, caps::BASE | caps::MULTI);
     waiter.command(com::QUERY, b"FETCH ALL SELECT SLEEP(20)");
-    std::thread::sleep(Duration::from_millis(300));
+    dpm.settle();
     conn.query_drop("FORGET ALL").unwrap();
     assert!(
         rows(&mut conn, "SHOW POLLS").is_empty(),
@@ -795,37 +795,37 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
     let lua_before = dpm.stat("lua_memory");
     let (files_before, memory_before) = (dpm.open_files(), dpm.memory_kib("VmRSS"));
 
-    let over = std::sync::atomic::AtomicBool::new(false);
-    let is_over = || over.load(std::sync::atomic::Ordering::Relaxed);
+    let over = Over::default();
     let (mut rows_seen, mut missing, mut answers) = (0u64, 0u64, 0u64);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut conn = connect(port);
             let mut turn = 0usize;
-            while !is_over() {
+            while !over.is() {
                 let server = &servers[turn / 3 % servers.len()];
                 match turn % 3 {
                     0 => {
                         server.kill();
-                        std::thread::sleep(Duration::from_millis(300));
+                        let_time_pass(Duration::from_millis(300));
                         server.restart(&[]);
                     }
                     1 => {
                         server.signal("STOP");
-                        std::thread::sleep(Duration::from_millis(1500));
+                        let_time_pass(Duration::from_millis(1500));
                         server.signal("CONT");
                     }
                     _ => {
                         let (name, dsn) = &members[turn % members.len()];
                         conn.query_drop(format!("REMOVE DB {name}")).unwrap();
-                        std::thread::sleep(Duration::from_millis(200));
+                        let_time_pass(Duration::from_millis(200));
                         conn.query_drop(format!("ADD DB {dsn}")).unwrap();
                     }
                 }
-                std::thread::sleep(Duration::from_millis(700));
+                let_time_pass(Duration::from_millis(700));
                 turn += 1;
             }
         });
+        let _ends = over.at_end();
         let begun = Instant::now();
         let mut round = 0;
         while begun.elapsed() < patience {
@@ -861,7 +861,6 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
                 answers += 1;
             }
         }
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     wait_for_active(port, members.len());
     settle(&mut conn);

@@ -1,7 +1,5 @@
 //! Who keeps what: connections, links, listeners, timers and packets as the collector sees them.
 
-use std::time::Duration;
-
 use crate::support::wire::{Answer, MockServer, Wire, caps, com};
 use crate::support::{Stage, eventually, mariadb};
 
@@ -239,7 +237,7 @@ fn a_held_packet_outlives_its_connection() {
     server.write(&crate::support::wire::err(4031, "HY000", "bye"));
     assert!(server.closed());
     stage.until("servers[1]:close_reason() ~= nil");
-    std::thread::sleep(Duration::from_millis(20));
+    stage.lua(COLLECT);
     assert_eq!(
         stage.lua("return kept[1]:errnum(), kept[1]:message(), kept[2]:id() == servers[1]:id(), dpm.close(kept[2])"),
         "4031\tbye\ttrue\tnil"

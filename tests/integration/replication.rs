@@ -2,12 +2,13 @@
 //! and end equal to their source.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::support::dpm::Launch;
-use crate::support::{Cli, Dpm, Flavour, PASSWORD, Server, USER, eventually, process};
+use crate::support::{
+    Cli, Dpm, Flavour, Over, PASSWORD, Server, USER, eventually, let_time_pass, process,
+};
 
 /// A source and its replica, which share one port for the proxies to come between them: a replica
 /// finds its source again where it was.
@@ -263,23 +264,18 @@ impl Pair {
 
     /// Writes round after round while `during` runs, from round `first` on.
     fn write_during(&self, database: &str, first: u32, during: impl FnOnce()) {
-        let over = AtomicBool::new(false);
+        let over = Over::default();
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| {
+            scope.spawn(|| {
                 let mut round = first;
-                while !over.load(Ordering::Relaxed) {
+                while !over.is() {
                     self.write(database, round, 1);
                     round += 1;
-                    std::thread::sleep(Duration::from_millis(50));
+                    let_time_pass(Duration::from_millis(50));
                 }
             });
-            // The writer must end even if what is tried here fails.
-            let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(during));
-            over.store(true, Ordering::Relaxed);
-            writer.join().expect("the load is written");
-            if let Err(panic) = tried {
-                std::panic::resume_unwind(panic);
-            }
+            let _ends = over.at_end();
+            during();
         });
     }
 
@@ -320,7 +316,7 @@ pairs! {
         pair.write(&database, 3, 2);
         pair.equal(&database);
         // It lives on heartbeats.
-        std::thread::sleep(Duration::from_millis(500));
+        let_time_pass(Duration::from_millis(500));
         pair.source.sql(&format!("INSERT INTO {database}.loaded VALUES (1, 'late')"));
         pair.equal(&database);
         assert!(pair.is_following(), "{}", pair.status());
@@ -336,7 +332,7 @@ pairs! {
         let database = pair.database();
         let waits = || {
             eventually("the replica is back", || pair.is_following());
-            std::thread::sleep(Duration::from_millis(300));
+            let_time_pass(Duration::from_millis(300));
         };
         pair.write_during(&database, 1, || {
             for _ in 0..2 {

@@ -140,7 +140,8 @@ fn rows_are_made_as_they_are_taken() {
     let mut wire = Wire::login_as(port, USER, PASSWORD, MODERN);
     wire.command(com::QUERY, b"rows 20000");
     // Nobody reads; 20 MB are not made in advance.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    wire.wait_for_data();
+    dpm.settle();
     assert!(
         dpm.memory_kib("VmRSS") < 40_000,
         "{}",

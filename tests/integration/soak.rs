@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::dpm::Launch;
-use crate::support::{Flavour, PASSWORD, Server, USER};
+use crate::support::{Flavour, PASSWORD, Server, USER, let_time_pass};
 
 /// 100,000 queries of tasks over 50 connections. Each has one outcome: its own value, or an error.
 const SCRIPT: &str = "
@@ -141,7 +141,7 @@ fn queries_of_tasks_while_servers_are_killed() {
             begun.elapsed() < Duration::from_secs(300),
             "it takes too long"
         );
-        std::thread::sleep(Duration::from_millis(1500));
+        let_time_pass(Duration::from_millis(1500));
         if begun.elapsed() < Duration::from_secs(20) {
             let server = &servers[victim % servers.len()];
             server.kill();

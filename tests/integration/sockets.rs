@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use crate::support::wire::{Answer, Wire, caps};
-use crate::support::{Stage, eventually, mariadb};
+use crate::support::{Stage, eventually, let_time_pass, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
 
@@ -40,7 +40,7 @@ fn ipv6_both_ways() {
     let _client = Wire::connect_to(("::1", port.parse().unwrap()));
     stage.dpm.line("from\t::1\ttrue\t0");
     stage.lua("servers[1] = dpm.connect('::1', tonumber(arg[2]))");
-    let _peer = server.accept().unwrap();
+    // The connection is there before anybody accepts it.
     stage.until("servers[1]:socket_address() == '::1' and servers[1]:state() == dpm.MYS_CONNECT");
 }
 
@@ -145,7 +145,7 @@ fn connect_timeout_where_nobody_answers() {
     let why = failure(&mut stage, &connect);
     assert!(why.contains("connect_timeout"), "{why}");
     assert!(
-        begun.elapsed() >= Duration::from_millis(300) && begun.elapsed() < Duration::from_secs(3)
+        begun.elapsed() >= Duration::from_millis(300) && begun.elapsed() < Duration::from_secs(10)
     );
     stage.until("dpm.stats().timeouts == 1");
 }
@@ -165,27 +165,27 @@ fn handshake_timeout_of_a_server_and_of_a_client() {
     assert!(wire.closed());
     // Those who are logged in have time.
     let mut wire = stage.client(PLAIN);
-    std::thread::sleep(Duration::from_millis(400));
+    let_time_pass(Duration::from_millis(400));
     assert!(matches!(wire.query("x"), Answer::Err(1105, ..)));
 }
 
 #[test]
 fn idle_timeout_counts_from_the_last_byte_and_spares_the_busy() {
-    let mut stage = Stage::with("h.serve(nil, { idle_timeout = 0.4 })", mariadb().port);
+    let mut stage = Stage::with("h.serve(nil, { idle_timeout = 1.5 })", mariadb().port);
     let mut wire = stage.client(PLAIN);
     stage.server();
     stage.link(1, 1);
     for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(150));
+        let_time_pass(Duration::from_millis(500));
         assert_eq!(wire.rows("SELECT 1"), [["1"]]);
     }
     assert!(
-        matches!(wire.query("SELECT SLEEP(1.2)"), Answer::Rows { .. }),
+        matches!(wire.query("SELECT SLEEP(2.5)"), Answer::Rows { .. }),
         "it waits for an answer"
     );
     let begun = Instant::now();
     assert!(wire.closed());
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(10));
     let why = stage.lua("return clients[1]:close_reason()");
     assert!(why.contains("idle_timeout"), "{why}");
     assert_eq!(

@@ -359,7 +359,7 @@ both! {
              fails(dpml.wait_all, { function() db():query('SELECT SLEEP(30)') end, function() db():query('SELEKT') end })");
         assert_eq!(lines[0], "10");
         assert!(lines[1].starts_with("ERROR 1064"), "{lines:?}");
-        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 }
 

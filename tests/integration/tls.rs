@@ -1,6 +1,6 @@
 //! TLS on either leg or both, with real servers and clients.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -751,15 +751,13 @@ fn nor_in_a_passthrough() {
 
 /// A ClientHello, such as a client really sends.
 fn client_hello() -> Vec<u8> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let mock = MockServer::new();
+    let port = mock.port;
     let thread = std::thread::spawn(move || {
-        let (mut socket, _) = listener.accept().unwrap();
-        let mut head = [0; 5];
-        socket.read_exact(&mut head).unwrap();
-        let mut hello = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
-        socket.read_exact(&mut hello).unwrap();
-        [&head[..], &hello].concat()
+        let mut socket = mock.accept();
+        let head = socket.exact(5);
+        let hello = socket.exact(usize::from(u16::from_be_bytes([head[3], head[4]])));
+        [head, hello].concat()
     });
     by_hand(
         port,

@@ -60,7 +60,7 @@ fn of_a_pooled_server_it_reaches_nobody_and_closes_only_the_server() {
 
 #[test]
 fn of_a_pooled_server_it_is_not_the_answer_to_the_next_command() {
-    let (_stage, mut wire, mut server) = pooled(true);
+    let (stage, mut wire, mut server) = pooled(true);
     // It crosses the command on its way.
     wire.command(com::QUERY, b"SELECT 1");
     server.read_command();
@@ -68,7 +68,7 @@ fn of_a_pooled_server_it_is_not_the_answer_to_the_next_command() {
     assert_eq!(wire.read(), ok());
     server.seq = 0;
     server.write(&err(1053, "08S01", "Server shutdown in progress"));
-    std::thread::sleep(Duration::from_millis(30));
+    stage.dpm.settle();
     assert!(matches!(wire.query("SELECT 2"), Answer::Err(1105, ..)));
 }
 

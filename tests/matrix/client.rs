@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -194,7 +194,7 @@ pub struct Client {
 }
 
 struct Running {
-    child: Child,
+    child: process::Process,
     stdin: ChildStdin,
     lines: mpsc::Receiver<String>,
 }

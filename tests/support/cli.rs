@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Command};
+use std::process::{ChildStdin, Command};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ impl Cli {
     }
 
     /// Starts it without waiting, with pipes.
-    pub fn start(mut self) -> Child {
+    pub fn start(mut self) -> process::Process {
         use std::process::Stdio;
         self.command
             .stdin(Stdio::piped())
@@ -143,7 +143,7 @@ impl Cli {
 
 /// A command-line client that stays connected. Killed when dropped.
 pub struct Session {
-    child: Child,
+    child: process::Process,
     stdin: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
 }
@@ -175,13 +175,6 @@ impl Session {
         drop(self.stdin.take());
         let status = process::wait(&mut self.child, PATIENCE).expect("it ends");
         status.code().unwrap_or(-1)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

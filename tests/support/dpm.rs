@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ pub struct Launch {
 /// A running `dpm`. Killed when dropped; when that happens because a test fails, it first shows what
 /// the program has written.
 pub struct Dpm {
-    child: Child,
+    child: process::Process,
     log: Arc<Log>,
     /// The folder that the startfile is in, if it was given as text.
     pub folder: PathBuf,
@@ -106,6 +106,12 @@ impl Launch {
     /// Adds an option of the program.
     pub fn option(mut self, option: &str) -> Launch {
         self.options.push(option.to_owned());
+        self
+    }
+
+    /// No line in the log for each connection.
+    pub fn quiet(mut self) -> Launch {
+        self.options.retain(|option| option != "--verbose");
         self
     }
 
@@ -306,14 +312,7 @@ impl Dpm {
     pub fn stats(&self) -> HashMap<String, f64> {
         let before = self.count("STATS ");
         self.signal("USR1");
-        let begun = Instant::now();
-        while self.count("STATS ") == before {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "dpm does not print its counters"
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        super::eventually("dpm prints its counters", || self.count("STATS ") > before);
         let line = self.lines("STATS ").pop().expect("a line of counters");
         line.split_whitespace()
             .filter_map(|pair| pair.split_once('='))
@@ -345,6 +344,20 @@ impl Dpm {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until it has worked off all that it was sent: it sleeps, and goes on sleeping. What is sent over
+    /// the loopback interface wakes who waits for it at once, so a machine that is busy changes nothing.
+    #[track_caller]
+    pub fn settle(&self) {
+        let (mut rounds, mut before) = (0, None);
+        super::eventually("dpm has nothing left to do", || {
+            let (sleeps, runs) = process::activity(self.pid());
+            let same = sleeps && before.as_ref() == Some(&runs);
+            rounds = if same { rounds + 1 } else { 0 };
+            before = Some(runs);
+            rounds >= 5
+        });
     }
 
     /// Panics if a callback has failed or a peer was found to break the protocol.

@@ -5,7 +5,8 @@
 //! it ends (see [`process`]). Servers are shared by the tests of the process and started by the first
 //! test that asks; a test that wants to stop or kill a server starts its own.
 //!
-//! No wait is endless: what takes too long panics, and says what it waited for.
+//! No wait is endless: what takes too long panics, and says what it waited for. A test that hangs all
+//! the same ends the test process, which says which one it was (see [`watchdog`]).
 
 // Not every helper has a caller at every time.
 #![allow(unused_imports)]
@@ -22,6 +23,7 @@ pub mod secrets;
 pub mod server;
 pub mod stage;
 pub mod tap;
+pub mod watchdog;
 pub mod wire;
 
 pub use cli::{Cli, python};
@@ -32,6 +34,7 @@ pub use stage::Stage;
 pub use tap::Tap;
 pub use wire::{MockServer, Wire};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The account that every server has, with every privilege. On MariaDB it is a
@@ -50,6 +53,45 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Lets time pass where that is what the test is about: a peer that takes its time, a time-out that
+/// must not strike, something that must not happen. Never to wait for something that does: that is
+/// what [`eventually`] and [`Dpm::settle`] are for.
+pub fn let_time_pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// What the loops of helper threads ask whether to go on. A test that fails must not leave them running:
+/// `std::thread::scope` would wait for them for ever.
+#[derive(Default)]
+pub struct Over(AtomicBool);
+
+/// Declares it [`Over`] when dropped: at the end of the test's own part, and when that part panics.
+pub struct OverAtEnd<'a>(&'a Over);
+
+impl Over {
+    /// Whether the loops are to end.
+    pub fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Ends the loops.
+    pub fn declare(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the loops when what it gives is dropped.
+    #[must_use]
+    pub fn at_end(&self) -> OverAtEnd<'_> {
+        OverAtEnd(self)
+    }
+}
+
+impl Drop for OverAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.declare();
     }
 }
 

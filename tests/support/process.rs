@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,9 +53,35 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// A child process. Killed when dropped, so also when its test fails.
+pub struct Process(Child);
+
+impl Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts a [`command`]. The kernel sends the death signal when the *thread* that started the child
 /// ends, and test threads end early: so one thread, which lives as long as the process, starts all.
-pub fn spawn(command: Command) -> Child {
+pub fn spawn(command: Command) -> Process {
+    super::watchdog::watch();
     type Job = (Command, mpsc::Sender<io::Result<Child>>);
     static SPAWNER: OnceLock<Mutex<mpsc::Sender<Job>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
@@ -69,10 +96,11 @@ pub fn spawn(command: Command) -> Child {
     let what = format!("{command:?}");
     let (reply, answer) = mpsc::channel();
     spawner.lock().unwrap().send((command, reply)).unwrap();
-    answer
+    let child = answer
         .recv()
         .unwrap()
-        .unwrap_or_else(|error| panic!("cannot start {what}: {error}"))
+        .unwrap_or_else(|error| panic!("cannot start {what}: {error}"));
+    Process(child)
 }
 
 /// Sends a signal by name, such as "TERM".
@@ -186,6 +214,19 @@ pub fn memory_kib(pid: u32, field: &str) -> u64 {
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
         .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
         .expect("a figure in KiB")
+}
+
+/// Whether a process sleeps, and how often it has run so far.
+pub fn activity(pid: u32) -> (bool, Vec<String>) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let of = |field: &str| {
+        let lines = status.lines().filter(|line| line.contains(field));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    (
+        of("State:") == ["State:\tS (sleeping)"],
+        of("ctxt_switches:"),
+    )
 }
 
 /// How many file descriptors a process has open.

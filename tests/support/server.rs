@@ -3,12 +3,15 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use mysql::prelude::Queryable as _;
+
 use super::cli::Cli;
+use super::client::connect;
 use super::{PASSWORD, USER, process};
 
 /// The kinds of server.
@@ -31,7 +34,7 @@ pub struct Server {
     /// Its unix socket.
     pub socket: PathBuf,
     folder: PathBuf,
-    child: Mutex<Child>,
+    child: Mutex<process::Process>,
 }
 
 /// The MariaDB that the tests share.
@@ -343,8 +346,13 @@ impl Server {
         false
     }
 
+    fn child(&self) -> MutexGuard<'_, process::Process> {
+        // A test that fails with it in its hands must not keep the server from being killed.
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn exited(&self) -> bool {
-        let mut child = self.child.lock().unwrap();
+        let mut child = self.child();
         child.try_wait().expect("it can be waited for").is_some()
     }
 
@@ -366,6 +374,30 @@ impl Server {
         done.out()
     }
 
+    /// How many connections run exactly this statement now.
+    #[track_caller]
+    pub fn running(&self, statement: &str) -> usize {
+        let count = connect(self.port).exec_first(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info = ?",
+            (statement,),
+        );
+        count.expect("an answer").expect("a row")
+    }
+
+    /// Makes a query that will run until the test wants it to end.
+    #[track_caller]
+    pub fn latch(&self) -> Latch {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("latch{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut holder = connect(self.port);
+        let taken = holder.query_first(format!("SELECT GET_LOCK('{name}', 0)"));
+        assert_eq!(taken.expect("an answer"), Some(1));
+        Latch {
+            query: format!("SELECT GET_LOCK('{name}', 60)"),
+            holder,
+        }
+    }
+
     /// Creates a database of a name that no other test has, and names it.
     pub fn database(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -376,27 +408,27 @@ impl Server {
 
     /// Ends the process at once, as a power cut would.
     pub fn kill(&self) {
-        let mut child = self.child.lock().unwrap();
+        let mut child = self.child();
         let _ = child.kill();
         let _ = child.wait();
     }
 
     /// Sends it a signal by name, such as STOP: it is there, and says nothing.
     pub fn signal(&self, name: &str) {
-        process::signal(&self.child.lock().unwrap(), name);
+        process::signal(&self.child(), name);
     }
 
     /// Waits until the server has ended by itself.
     #[track_caller]
     pub fn wait_for_end(&self) {
-        let mut child = self.child.lock().unwrap();
+        let mut child = self.child();
         let status = process::wait(&mut child, Duration::from_secs(60));
         assert!(status.is_some(), "the server does not end");
     }
 
     /// Starts it again on the same port and data, after [`Server::kill`] or its own end.
     pub fn restart(&self, options: &[&str]) {
-        *self.child.lock().unwrap() = launch(self.flavour, &self.folder, self.port, options);
+        *self.child() = launch(self.flavour, &self.folder, self.port, options);
         assert!(
             self.wait_until_ready(),
             "the server does not start again:\n{}",
@@ -410,6 +442,20 @@ impl Server {
     }
 }
 
+/// See [`Server::latch`].
+pub struct Latch {
+    /// Gives 1 when the latch is opened.
+    pub query: String,
+    holder: mysql::Conn,
+}
+
+impl Latch {
+    /// Lets the query end.
+    pub fn open(self) {
+        drop(self.holder);
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
@@ -419,7 +465,7 @@ impl Drop for Server {
     }
 }
 
-fn launch(flavour: Flavour, folder: &Path, port: u16, options: &[&str]) -> Child {
+fn launch(flavour: Flavour, folder: &Path, port: u16, options: &[&str]) -> process::Process {
     let at = folder.display();
     let log = std::fs::File::create(folder.join("log")).expect("a log");
     let mut command = process::command(flavour.server_program());

@@ -117,6 +117,7 @@ pub enum Answer {
 impl Wire {
     /// Takes over a connected stream.
     pub fn new(stream: TcpStream) -> Wire {
+        super::watchdog::watch();
         stream.set_nodelay(true).expect("an option");
         let wire = Wire {
             stream,
@@ -238,6 +239,13 @@ impl Wire {
             if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
         self.timeout(Duration::from_secs(20));
         silent
+    }
+
+    /// Waits until something can be read, and does not read it.
+    #[track_caller]
+    pub fn wait_for_data(&mut self) {
+        let waiting = self.stream.peek(&mut [0]).expect("something to read");
+        assert_eq!(waiting, 1, "something to read, not the end");
     }
 
     // As a client.
