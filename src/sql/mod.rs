@@ -7,9 +7,11 @@
 //! - [`Tokens`]: as the servers' own lexers read it, with [`Doubts`] where they would not agree
 //! - [`digest`]: what statements that differ in their values alone have in common
 //! - [`statement`]: what it does, and what can be proven about it
+//! - [`effects`]: what it does to its session
 //! - `words`: keywords and built-in functions
 
 mod digest;
+pub mod effects;
 mod statement;
 mod tokens;
 mod words;
@@ -18,7 +20,7 @@ mod words;
 mod properties;
 
 pub use digest::{Digest, digest};
-pub use statement::{Statement, statement};
+pub use statement::{Changes, Statement, statement};
 pub use tokens::{Doubts, Kind, Token, Tokens};
 
 /// What is known of the session that the text is for. It decides where strings end.

@@ -4,9 +4,30 @@
 //! nothing is read-only for lack of a word that is known to write: each function called must be known,
 //! and each reading that a server may have of the text must come to the same result.
 
+use bitflags::bitflags;
+
 use super::Mode;
 use super::tokens::{Doubts, Kind, Token, Tokens};
 use super::words::{self, Known};
+
+bitflags! {
+    /// By what a statement may change something, whatever its verb.
+    #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+    pub struct Changes: u8 {
+        /// It calls a function that is not known to change nothing: a stored one, for example.
+        const CALL = 1;
+        /// `LAST_INSERT_ID(x)`.
+        const LAST_INSERT_ID = 2;
+        /// `@x := 1`.
+        const ASSIGNMENT = 4;
+        /// It counts a sequence up, or sets it.
+        const SEQUENCE = 8;
+        /// `GET_LOCK`, `RELEASE_LOCK`, `RELEASE_ALL_LOCKS`.
+        const NAMED_LOCK = 16;
+        /// `SQL_CALC_FOUND_ROWS`.
+        const FOUND_ROWS = 32;
+    }
+}
 
 /// What is known of a text of one or more statements.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -21,6 +42,8 @@ pub struct Statement {
     pub into: bool,
     /// It is no SELECT, and has one.
     pub has_select: bool,
+    /// By what it may change something beside what its verb says.
+    pub changes: Changes,
     /// How many statements there are.
     pub multi: usize,
     /// EXPLAIN may be put in front of it, at `main_from`.
@@ -55,7 +78,7 @@ pub fn statement(sql: &[u8], mode: Mode) -> Option<Statement> {
 }
 
 /// The modes that the session may be in, but for the one that is taken for granted.
-fn other_modes(mode: Mode) -> impl Iterator<Item = Mode> {
+pub(super) fn other_modes(mode: Mode) -> impl Iterator<Item = Mode> {
     let both = |known: Option<bool>| {
         [false, true]
             .into_iter()
@@ -169,8 +192,8 @@ struct Current {
     into: bool,
     explain_into: bool,
     analyzes: bool,
-    /// It changes something, whatever its verb.
-    changes: bool,
+    /// By what it changes something, whatever its verb.
+    changes: Changes,
     /// A word that has no place in a query that only reads.
     strays: bool,
 }
@@ -188,22 +211,24 @@ const FRESH: Current = Current {
     into: false,
     explain_into: false,
     analyzes: false,
-    changes: false,
+    changes: Changes::empty(),
     strays: false,
 };
 
 impl Current {
     /// Whether as a query it only reads.
     fn only_reads(&self) -> bool {
-        !(self.changes || self.strays || self.locking || self.into)
+        !(self.strays || self.locking || self.into) && self.changes.is_empty()
     }
 
     fn is_read_only(&self) -> bool {
         match (self.verb, self.explained) {
             (Some("SELECT" | "TABLE" | "VALUES"), _) => self.only_reads(),
-            (Some("SHOW"), _) => !(self.changes || self.locking),
+            (Some("SHOW"), _) => !self.locking && self.changes.is_empty(),
             (Some("EXPLAIN"), Some("SELECT" | "TABLE" | "VALUES")) => self.only_reads(),
-            (Some("EXPLAIN"), Some(_)) => !(self.changes || self.analyzes || self.explain_into),
+            (Some("EXPLAIN"), Some(_)) => {
+                !(self.analyzes || self.explain_into) && self.changes.is_empty()
+            }
             (Some("EXPLAIN"), None) => !self.analyzes && self.only_reads(),
             _ => false,
         }
@@ -236,6 +261,9 @@ impl Before<'_> {
         matches!(self, Before::Word(Some(known)) if known.name == name)
     }
 }
+
+/// Functions that take locks and give them back.
+const NAMED_LOCKS: &[&str] = &["GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS"];
 
 /// Functions that are keywords where a parenthesis stands right behind them, and names elsewhere.
 const FUNCTION_KEYWORDS: &[&str] = &[
@@ -280,7 +308,7 @@ const FUNCTION_KEYWORDS: &[&str] = &[
 struct Reader<'a> {
     sql: &'a [u8],
     current: Current,
-    before: [Before<'a>; 2],
+    before: [Before<'a>; 4],
     /// Where the token before ended, and whether it was a word that is not all ASCII.
     before_end: usize,
     before_is_mixed: bool,
@@ -296,7 +324,7 @@ impl<'a> Reader<'a> {
         Reader {
             sql,
             current: FRESH,
-            before: [Before::Nothing; 2],
+            before: [Before::Nothing; 4],
             before_end: 0,
             before_is_mixed: false,
             statement: None,
@@ -308,7 +336,7 @@ impl<'a> Reader<'a> {
 
     fn end_statement(&mut self) {
         let current = std::mem::replace(&mut self.current, FRESH);
-        self.before = [Before::Nothing; 2];
+        self.before = [Before::Nothing; 4];
         let Some(from) = current.from else {
             return;
         };
@@ -319,6 +347,7 @@ impl<'a> Reader<'a> {
                 statement.multi += 1;
                 statement.locking |= current.locking;
                 statement.into |= current.into;
+                statement.changes |= current.changes;
             }
             none => {
                 let kind = current.verb.unwrap_or("OTHER");
@@ -329,6 +358,7 @@ impl<'a> Reader<'a> {
                     locking: current.locking,
                     into: current.into,
                     has_select: current.selects && kind != "SELECT",
+                    changes: current.changes,
                     multi: 1,
                     explainable: false,
                     main_from: from,
@@ -342,7 +372,7 @@ impl<'a> Reader<'a> {
         let text = &self.sql[token.from..token.to];
         let is_value = matches!(token.kind, Kind::String | Kind::Number | Kind::Placeholder);
         if is_value && self.current.stage == Stage::Rest && self.before[0] != Before::LastInsertId {
-            self.before = [Before::Other, self.before[0]];
+            self.push(Before::Other);
             self.before_is_mixed = false;
             self.before_end = token.to;
             return;
@@ -367,7 +397,7 @@ impl<'a> Reader<'a> {
             }
         };
         if is_argument && this != Before::Close {
-            self.current.changes = true;
+            self.current.changes |= Changes::LAST_INSERT_ID;
         }
         if token.kind == Kind::Quoted {
             self.no_verb();
@@ -376,8 +406,13 @@ impl<'a> Reader<'a> {
         self.before_is_mixed = is_mixed;
         self.before_end = token.to;
         if !is_mixed {
-            self.before = [this, self.before[0]];
+            self.push(this);
         }
+    }
+
+    fn push(&mut self, this: Before<'a>) {
+        let [first, second, third, _] = self.before;
+        self.before = [this, first, second, third];
     }
 
     fn word(&mut self, text: &[u8]) -> Before<'a> {
@@ -394,7 +429,7 @@ impl<'a> Reader<'a> {
             if !part.is_empty() {
                 let known = words::lookup(part);
                 self.inspect(known);
-                self.before = [Before::Word(known), self.before[0]];
+                self.push(Before::Word(known));
             }
         }
         self.advance(None);
@@ -413,8 +448,9 @@ impl<'a> Reader<'a> {
             "UPDATE" | "SHARE" if self.before[0].is_word("FOR") => current.locking = true,
             "LOCK" => current.locking |= current.stage != Stage::Verb,
             // NEXT VALUE FOR
-            "FOR" if self.before[0].is_word("VALUE") => current.changes = true,
-            "NEXTVAL" | "SETVAL" | "SQL_CALC_FOUND_ROWS" => current.changes = true,
+            "FOR" if self.before[0].is_word("VALUE") => current.changes |= Changes::SEQUENCE,
+            "NEXTVAL" | "SETVAL" => current.changes |= Changes::SEQUENCE,
+            "SQL_CALC_FOUND_ROWS" => current.changes |= Changes::FOUND_ROWS,
             "ANALYZE" => current.analyzes = true,
             // Not INSERT and REPLACE, which are functions, too.
             "PROCEDURE" | "UPDATE" | "DELETE" | "CREATE" | "ALTER" | "DROP" | "CALL" | "GRANT"
@@ -439,7 +475,7 @@ impl<'a> Reader<'a> {
             }
             b"." => return Before::Dot,
             b"," if self.current.stage == Stage::WithNext => self.current.stage = Stage::WithName,
-            b":=" => self.current.changes = true,
+            b":=" => self.current.changes |= Changes::ASSIGNMENT,
             b"=" => {}
             _ => self.no_verb(),
         }
@@ -464,7 +500,7 @@ impl<'a> Reader<'a> {
             _ => {}
         }
         if self.before_is_mixed {
-            self.current.changes = true;
+            self.current.changes |= Changes::CALL;
             return false;
         }
         // A keyword is none in quotes, and some are none without their parenthesis: then it is a
@@ -482,16 +518,37 @@ impl<'a> Reader<'a> {
             _ => return false,
         };
         match known {
+            _ if self.is_columns_of_insert() => {}
             // A schema's own function.
-            _ if self.before[1] == Before::Dot => self.current.changes = true,
+            _ if self.before[1] == Before::Dot => self.current.changes |= Changes::CALL,
             // INSERT(…) and REPLACE(…) are functions.
             Some(known) if known.harmless => {}
             Some(known) if known.name == "LAST_INSERT_ID" => return true,
+            Some(known) if NAMED_LOCKS.contains(&known.name) => {
+                self.current.changes |= Changes::NAMED_LOCK;
+            }
+            // INSERT … VALUE (…)
+            Some(known) if known.name == "VALUE" && self.inserts() => {}
+            // These have told already.
+            Some(known) if matches!(known.name, "NEXTVAL" | "SETVAL") => {}
             // An alias, with its columns.
             _ if self.before[1] == Before::Close || self.before[1].is_word("AS") => {}
-            _ => self.current.changes = true,
+            _ => self.current.changes |= Changes::CALL,
         }
         false
+    }
+
+    /// Whether a parenthesis opens the list of columns behind the table of an INSERT or REPLACE.
+    fn is_columns_of_insert(&self) -> bool {
+        let table = match self.before {
+            [_, Before::Dot, _, before] => before,
+            [_, before, ..] => before,
+        };
+        self.inserts() && matches!(table, Before::Word(Some(known)) if known.names_tables)
+    }
+
+    fn inserts(&self) -> bool {
+        matches!(self.current.verb, Some("INSERT" | "REPLACE"))
     }
 
     fn end_of_parentheses(&mut self) {

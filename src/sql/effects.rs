@@ -1,0 +1,422 @@
+//! What the text of a statement says that it does to its session, if it succeeds.
+//!
+//! Whoever follows sessions builds on this, so what is not understood is [`Action::Opaque`]: anything may
+//! have happened. What tables may hide (views, triggers) is not in the text; [`Effects::tables`] says
+//! that there are some.
+
+mod head;
+mod inserted;
+mod set;
+
+use bitflags::bitflags;
+
+use super::statement::{Changes, Statement, other_modes, statement};
+use super::tokens::{Doubts, Kind, Tokens};
+use super::{Mode, tokens::Token};
+use head::Head;
+pub use inserted::Inserted;
+pub use set::{Assignment, Charset, Scope, Setting, Value};
+
+/// More statements in one text are not told apart.
+pub const MAX_STATEMENTS: usize = 64;
+
+bitflags! {
+    /// What a statement may leave behind on its connection.
+    #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+    pub struct Traces: u16 {
+        /// User variables: `@x`.
+        const USER_VARIABLES = 1;
+        /// Temporary tables.
+        const TEMPORARY_TABLES = 2;
+        /// `LOCK TABLES`, `FLUSH TABLES … WITH READ LOCK` and `… FOR EXPORT`.
+        const TABLE_LOCKS = 4;
+        /// `BACKUP STAGE`, `BACKUP LOCK` and `LOCK INSTANCE`.
+        const BACKUP_LOCKS = 8;
+        /// `GET_LOCK`.
+        const NAMED_LOCKS = 16;
+        /// `HANDLER … OPEN`.
+        const HANDLERS = 32;
+        /// Statements prepared in SQL.
+        const PREPARED = 64;
+        /// Another role than that of the login, or none.
+        const ROLE = 128;
+        /// The values that sequences have for the session.
+        const SEQUENCES = 256;
+        /// A resource group.
+        const RESOURCE_GROUP = 512;
+        /// An XA transaction.
+        const XA = 1024;
+    }
+}
+
+/// The characteristics that `SET TRANSACTION` gives the next transaction.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub struct Characteristics {
+    /// The isolation level, as servers write it.
+    pub isolation: Option<&'static str>,
+    /// Whether it only reads.
+    pub read_only: Option<bool>,
+}
+
+/// What becomes of the session's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It stays, but for what [`Effects`] says besides.
+    Plain,
+    /// A query of diagnostics: not even those change.
+    Diagnostics,
+    /// It changes the schema: rows and transactions before it are committed.
+    Definition,
+    /// Rows are inserted, or replaced.
+    Insert(Inserted),
+    /// Another schema, as it was written.
+    Use(Vec<u8>),
+    /// A schema is no longer there.
+    DropSchema(Vec<u8>),
+    /// System variables, among others.
+    Set(Vec<Setting>),
+    /// `SET TRANSACTION` for the next one alone.
+    NextTransaction(Characteristics),
+    /// A transaction begins.
+    Begin,
+    /// A transaction ends, is undone in part, or goes on.
+    Transaction,
+    /// Anything may have happened, but neither to the schema nor to a transaction's bounds: a function
+    /// was called.
+    Function,
+    /// Anything may have happened: a routine has run, or the text is not understood. There may be
+    /// several results.
+    Opaque,
+}
+
+/// What one statement does to its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effects {
+    /// What becomes of the session's state.
+    pub action: Action,
+    /// What it leaves behind.
+    pub leaves: Traces,
+    /// What it may leave behind.
+    pub may_leave: Traces,
+    /// What it may take away.
+    pub may_clear: Traces,
+    /// What is gone behind it.
+    pub clears: Traces,
+    /// `LAST_INSERT_ID(x)`: it is not known what that is now.
+    pub sets_insert_id: bool,
+    /// Tables are named, or may be: they may be views, and may have triggers.
+    pub tables: bool,
+}
+
+impl Effects {
+    fn of(action: Action) -> Effects {
+        Effects {
+            action,
+            leaves: Traces::empty(),
+            may_leave: Traces::empty(),
+            may_clear: Traces::empty(),
+            clears: Traces::empty(),
+            sets_insert_id: false,
+            tables: false,
+        }
+    }
+
+    /// Of what nothing is known.
+    pub fn opaque() -> Effects {
+        Effects {
+            tables: true,
+            ..Effects::of(Action::Opaque)
+        }
+    }
+
+    /// What holds if either of two readings of a text is the server's.
+    fn either(self, other: Effects) -> Effects {
+        if self == other {
+            return self;
+        }
+        let may_leave = self.leaves | self.may_leave | other.leaves | other.may_leave;
+        let may_clear = self.clears | self.may_clear | other.clears | other.may_clear;
+        let action = match (self.action, other.action) {
+            (one, two) if one == two => one,
+            (Action::Insert(_), Action::Insert(_)) => Action::Insert(Inserted::Unclear),
+            (Action::Set(one), Action::Set(two)) => match set::either(one, &two) {
+                Some(settings) => Action::Set(settings),
+                None => return Effects::opaque(),
+            },
+            _ => return Effects::opaque(),
+        };
+        Effects {
+            action,
+            leaves: self.leaves & other.leaves,
+            may_leave,
+            may_clear,
+            clears: self.clears & other.clears,
+            sets_insert_id: self.sets_insert_id || other.sets_insert_id,
+            tables: self.tables || other.tables,
+        }
+    }
+}
+
+/// What each statement of a text does, in their order. Behind an [opaque](Action::Opaque) one there are
+/// no others: it is not known which results are theirs.
+pub fn effects(sql: &[u8], mode: Mode) -> Vec<Effects> {
+    let (found, doubts) = read(sql, mode);
+    let tried = Doubts::ESCAPED_QUOTE | Doubts::DOUBLE_QUOTE;
+    if mode.is_in_doubt(doubts - tried) {
+        return vec![Effects::opaque()];
+    }
+    if !doubts.intersects(tried) {
+        return found;
+    }
+    let readings = other_modes(mode).map(|other| read(sql, other).0);
+    readings.fold(found, |found, reading| match found.len() == reading.len() {
+        true => found
+            .into_iter()
+            .zip(reading)
+            .map(|(one, two)| one.either(two))
+            .collect(),
+        false => vec![Effects::opaque()],
+    })
+}
+
+/// The text as one mode has it.
+fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
+    let mut tokens = Tokens::new(sql, mode);
+    let mut parts = Vec::new();
+    let mut from = 0;
+    // What tells that a server would read another text, or none.
+    let mut is_broken = false;
+    for token in tokens.by_ref() {
+        is_broken |= token.unterminated;
+        if sql.get(token.from..token.to) == Some(b";") && token.kind == Kind::Operator {
+            parts.push((from, token.from));
+            from = token.to;
+            if parts.len() > MAX_STATEMENTS {
+                is_broken = true;
+                break;
+            }
+        }
+    }
+    parts.push((from, sql.len()));
+    is_broken |= tokens.in_version_comment();
+    let doubts = tokens.doubts();
+    if is_broken {
+        return (vec![Effects::opaque()], doubts);
+    }
+
+    let whole = (parts.len() > 1).then(|| statement(sql, mode)).flatten();
+    let mut found = Vec::new();
+    for (from, to) in parts {
+        let Some(part) = sql.get(from..to) else {
+            continue;
+        };
+        found.extend(statement(part, mode).map(|about| of_one(part, mode, &about)));
+    }
+    match whole {
+        // It has a body, in which semicolons end nothing.
+        Some(whole) if whole.multi == 1 && found.len() > 1 => {
+            return (vec![of_one(sql, mode, &whole)], doubts);
+        }
+        Some(whole) if whole.multi != found.len() => return (vec![Effects::opaque()], doubts),
+        _ => {}
+    }
+    if let Some(opaque) = found.iter().position(|one| one.action == Action::Opaque) {
+        found.truncate(opaque + 1);
+    }
+    (found, doubts)
+}
+
+/// What a single statement does.
+fn of_one(sql: &[u8], mode: Mode, about: &Statement) -> Effects {
+    let head = Head::new(sql, mode);
+    let mut effects = by_kind(sql, mode, about, &head);
+    match effects.action {
+        Action::Opaque => return Effects::opaque(),
+        // What is defined is not carried out, unless rows come with it.
+        Action::Definition | Action::DropSchema(_) if !about.has_select => return effects,
+        _ => {}
+    }
+    let changes = about.changes;
+    if changes.contains(Changes::CALL) {
+        effects.action = Action::Function;
+    }
+    if changes.contains(Changes::ASSIGNMENT) && !matches!(effects.action, Action::Set(_)) {
+        effects.leaves |= Traces::USER_VARIABLES;
+    }
+    if changes.contains(Changes::SEQUENCE) {
+        effects.leaves |= Traces::SEQUENCES;
+    }
+    if changes.contains(Changes::NAMED_LOCK) {
+        effects.may_leave |= Traces::NAMED_LOCKS;
+    }
+    effects.sets_insert_id |= changes.contains(Changes::LAST_INSERT_ID);
+    effects
+}
+
+fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effects {
+    let plain = Effects::of(Action::Plain);
+    let reads = Effects {
+        tables: true,
+        ..plain.clone()
+    };
+    match about.kind {
+        "SELECT" | "TABLE" | "VALUES" => Effects {
+            tables: has_tables(sql, mode),
+            // Into variables, or into a file.
+            may_leave: match about.into {
+                true => Traces::USER_VARIABLES,
+                false => Traces::empty(),
+            },
+            action: match head.names_diagnostics() {
+                true => Action::Diagnostics,
+                false => Action::Plain,
+            },
+            ..plain
+        },
+        "SHOW" if head.is_about_diagnostics() => Effects::of(Action::Diagnostics),
+        "SHOW" | "HELP" => reads,
+        // EXPLAIN runs what it explains in some forms, and subqueries in all.
+        "EXPLAIN" if about.read_only => reads,
+        "GET" => Effects {
+            may_leave: Traces::USER_VARIABLES,
+            ..Effects::of(Action::Diagnostics)
+        },
+        "DO" => Effects {
+            tables: about.has_select,
+            ..plain
+        },
+        "UPDATE" | "DELETE" => reads,
+        "INSERT" | "REPLACE" => Effects {
+            action: Action::Insert(inserted::inserted(sql, mode)),
+            ..reads
+        },
+        "LOAD" => Effects {
+            action: Action::Insert(Inserted::Hidden),
+            may_leave: Traces::USER_VARIABLES,
+            ..reads
+        },
+        "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "RENAME" => definition(about, head),
+        "GRANT" | "REVOKE" | "CHECK" | "CHECKSUM" | "OPTIMIZE" | "REPAIR" => {
+            Effects::of(Action::Definition)
+        }
+        "ANALYZE" if head.is_analyze_table() => Effects::of(Action::Definition),
+        // Tables that were locked no longer are.
+        "BEGIN" => Effects {
+            may_clear: Traces::TABLE_LOCKS,
+            ..Effects::of(Action::Begin)
+        },
+        "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" => Effects::of(Action::Transaction),
+        "XA" => Effects {
+            may_leave: Traces::XA,
+            ..Effects::of(Action::Transaction)
+        },
+        "USE" => match head.name(1) {
+            Some(name) => Effects::of(Action::Use(name)),
+            None => Effects::opaque(),
+        },
+        "SET" => set::set(head, about),
+        "PREPARE" => Effects {
+            leaves: Traces::PREPARED,
+            ..plain
+        },
+        "DEALLOCATE" => Effects {
+            may_clear: Traces::PREPARED,
+            ..plain
+        },
+        "LOCK" => Effects {
+            leaves: match head.is(1, "INSTANCE") {
+                true => Traces::BACKUP_LOCKS,
+                false => Traces::TABLE_LOCKS,
+            },
+            ..Effects::of(Action::Definition)
+        },
+        // It commits only if tables were locked.
+        "UNLOCK" => Effects {
+            clears: match head.is(1, "INSTANCE") {
+                true => Traces::BACKUP_LOCKS,
+                false => Traces::TABLE_LOCKS,
+            },
+            ..Effects::of(Action::Definition)
+        },
+        "FLUSH" => Effects {
+            may_leave: match head.has("LOCK") || head.has("EXPORT") || !head.is_whole() {
+                true => Traces::TABLE_LOCKS,
+                false => Traces::empty(),
+            },
+            ..Effects::of(Action::Definition)
+        },
+        "BACKUP" => Effects {
+            may_leave: Traces::BACKUP_LOCKS,
+            ..Effects::of(Action::Definition)
+        },
+        "HANDLER" => Effects {
+            may_leave: Traces::HANDLERS,
+            ..reads
+        },
+        "KILL" => plain,
+        _ => Effects::opaque(),
+    }
+}
+
+/// CREATE, ALTER, DROP, TRUNCATE, RENAME.
+fn definition(about: &Statement, head: &Head<'_>) -> Effects {
+    let effects = Effects::of(Action::Definition);
+    let drops = about.kind == "DROP";
+    // Ids for rows that come with it, or that are there already.
+    let generates = about.has_select || about.kind == "ALTER";
+    match head.object() {
+        Some("TABLE" | "TABLES") if head.has_before_object("TEMPORARY") => Effects {
+            leaves: match about.kind {
+                "CREATE" => Traces::TEMPORARY_TABLES,
+                _ => Traces::empty(),
+            },
+            may_clear: match about.kind {
+                "CREATE" => Traces::empty(),
+                _ => Traces::TEMPORARY_TABLES,
+            },
+            tables: about.has_select,
+            sets_insert_id: generates,
+            // It is no implicit commit, so one-shot characteristics may stay.
+            ..Effects::of(Action::Plain)
+        },
+        Some("TABLE" | "TABLES") => Effects {
+            may_clear: match about.kind {
+                "CREATE" => Traces::empty(),
+                _ => Traces::TEMPORARY_TABLES,
+            },
+            tables: about.has_select,
+            sets_insert_id: generates,
+            ..effects
+        },
+        Some("DATABASE" | "SCHEMA") if drops => match head.name_of_dropped() {
+            Some(name) => Effects::of(Action::DropSchema(name)),
+            None => Effects::opaque(),
+        },
+        Some("SEQUENCE") => Effects {
+            may_leave: Traces::SEQUENCES | Traces::TEMPORARY_TABLES,
+            ..effects
+        },
+        Some("ROLE" | "USER") => effects,
+        Some("PREPARE") => Effects {
+            may_clear: Traces::PREPARED,
+            ..Effects::of(Action::Plain)
+        },
+        Some(_) => effects,
+        None if about.kind == "TRUNCATE" => effects,
+        None => Effects::opaque(),
+    }
+}
+
+/// Whether a query names tables.
+fn has_tables(sql: &[u8], mode: Mode) -> bool {
+    Tokens::new(sql, mode).any(|token: Token| {
+        let text = sql.get(token.from..token.to).unwrap_or_default();
+        token.kind == Kind::Word
+            && [&b"FROM"[..], b"TABLE", b"JOIN"]
+                .iter()
+                .any(|word| text.eq_ignore_ascii_case(word))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! SET, taken apart.
+
+use super::head::{Head, Item};
+use super::{Action, Characteristics, Effects, Statement, Traces};
+use crate::sql::Kind;
+
+/// For whom a variable is set.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// For the session.
+    Session,
+    /// For the next transaction alone, if it is a characteristic of those, and else for the session:
+    /// `@@x` without a scope.
+    Unsaid,
+    /// For the session, or not: behind GLOBAL servers differ.
+    Unclear,
+}
+
+/// What a variable is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A literal, or a word: what it says, without quotes.
+    Literal(Vec<u8>),
+    /// The global value of the moment, or that of the login.
+    Default,
+    /// Anything else.
+    Expression,
+}
+
+/// A system variable of the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// In lower case.
+    pub name: Vec<u8>,
+    /// For whom.
+    pub scope: Scope,
+    /// To what.
+    pub value: Value,
+}
+
+/// SET NAMES and SET CHARACTER SET.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Charset {
+    /// SET NAMES, and its COLLATE.
+    Names(Value, Option<Value>),
+    /// SET CHARACTER SET.
+    CharacterSet,
+}
+
+/// One of what SET sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// A system variable.
+    Variable(Assignment),
+    /// Several of them.
+    Charset(Charset),
+    /// `SET SESSION TRANSACTION`.
+    Transaction(Characteristics),
+    /// What is no variable of the session: a user variable, or for the whole server.
+    Other,
+}
+
+/// What a SET statement does.
+pub(super) fn set(head: &Head<'_>, about: &Statement) -> Effects {
+    let items = head.items().get(1..).unwrap_or_default();
+    if !head.is_whole() {
+        return Effects::opaque();
+    }
+    let mut effects = Effects::of(Action::Plain);
+    effects.tables = about.has_select;
+    let first = |word: &str| items.first().is_some_and(|item| item.is(word));
+    let is_variable = items.get(1).is_some_and(is_assignment);
+    if first("TRANSACTION") && !is_variable {
+        effects.action = match characteristics(items.get(1..).unwrap_or_default()) {
+            Some(next) => Action::NextTransaction(next),
+            None => Action::Opaque,
+        };
+        return effects;
+    }
+    if first("STATEMENT") && !is_variable {
+        return Effects::opaque();
+    }
+    if first("PASSWORD") && !is_variable {
+        return effects;
+    }
+    if first("DEFAULT") && items.get(1).is_some_and(|item| item.is("ROLE")) {
+        return effects;
+    }
+    if first("ROLE") && !is_variable {
+        effects.leaves = Traces::ROLE;
+        return effects;
+    }
+    if first("RESOURCE") && !is_variable {
+        effects.leaves = Traces::RESOURCE_GROUP;
+        return effects;
+    }
+    let mut settings = Vec::new();
+    let mut scope = Scope::Session;
+    for part in split(items) {
+        match setting(part, &mut scope) {
+            Some(Found::Setting(setting)) => settings.push(setting),
+            Some(Found::UserVariable) => {
+                effects.leaves |= Traces::USER_VARIABLES;
+                settings.push(Setting::Other);
+            }
+            None => return Effects::opaque(),
+        }
+    }
+    effects.action = Action::Set(settings);
+    effects
+}
+
+/// What holds if either of two readings is the server's.
+pub(super) fn either(one: Vec<Setting>, two: &[Setting]) -> Option<Vec<Setting>> {
+    if one.len() != two.len() {
+        return None;
+    }
+    let pairs = one.into_iter().zip(two);
+    pairs
+        .map(|pair| match pair {
+            (one, two) if one == *two => Some(one),
+            (Setting::Variable(one), Setting::Variable(two))
+                if one.name == two.name && one.scope == two.scope =>
+            {
+                Some(Setting::Variable(Assignment {
+                    value: Value::Expression,
+                    ..one
+                }))
+            }
+            (Setting::Charset(_), Setting::Charset(_)) => {
+                Some(Setting::Charset(Charset::CharacterSet))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The parts between commas that are in no parenthesis.
+fn split<'a, 'b>(items: &'b [Item<'a>]) -> impl Iterator<Item = &'b [Item<'a>]> {
+    let mut depth = 0_usize;
+    items.split(move |item| {
+        if item.is_operator("(") {
+            depth += 1;
+        } else if item.is_operator(")") {
+            depth = depth.saturating_sub(1);
+        }
+        depth == 0 && item.is_operator(",")
+    })
+}
+
+enum Found {
+    Setting(Setting),
+    UserVariable,
+}
+
+fn is_assignment(item: &Item<'_>) -> bool {
+    item.is_operator("=") || item.is_operator(":=")
+}
+
+/// One part. A scope that is said holds for those behind it, too.
+fn setting(part: &[Item<'_>], scope: &mut Scope) -> Option<Found> {
+    let found = |setting| Some(Found::Setting(setting));
+    if let [set, rest @ ..] = part
+        && !rest.first().is_some_and(is_assignment)
+    {
+        if set.is("NAMES") {
+            let charset = names(rest)?;
+            return found(Setting::Charset(charset));
+        }
+        if set.is("CHARSET") || set.is("CHARACTER") || set.is("CHAR") {
+            return found(Setting::Charset(Charset::CharacterSet));
+        }
+        let is_global = ["GLOBAL", "PERSIST", "PERSIST_ONLY"]
+            .iter()
+            .any(|word| set.is(word));
+        if is_global {
+            *scope = Scope::Unclear;
+            return found(Setting::Other);
+        }
+        if set.is("SESSION") || set.is("LOCAL") {
+            *scope = Scope::Session;
+            if rest.first().is_some_and(|item| item.is("TRANSACTION")) {
+                let all = characteristics(rest.get(1..)?)?;
+                return found(Setting::Transaction(all));
+            }
+            return variable(rest, Scope::Session).map(Found::Setting);
+        }
+    }
+    let [item, ..] = part else {
+        return None;
+    };
+    if item.kind != Kind::Variable {
+        return variable(part, *scope).map(Found::Setting);
+    }
+    let Some(name) = item.text.strip_prefix(b"@@") else {
+        return Some(Found::UserVariable);
+    };
+    let lower = name.to_ascii_lowercase();
+    let after = |prefix: &[u8]| lower.strip_prefix(prefix).map(<[u8]>::to_vec);
+    if [&b"global."[..], b"persist.", b"persist_only."]
+        .iter()
+        .any(|prefix| lower.starts_with(prefix))
+    {
+        return found(Setting::Other);
+    }
+    let (name, scope) = match after(b"session.").or_else(|| after(b"local.")) {
+        Some(name) => (name, Scope::Session),
+        None => (lower, Scope::Unsaid),
+    };
+    assignment(name, scope, part.get(1..)?).map(Found::Setting)
+}
+
+/// `name = value`.
+fn variable(part: &[Item<'_>], scope: Scope) -> Option<Setting> {
+    let [name, rest @ ..] = part else {
+        return None;
+    };
+    let name = super::head::name(name).or_else(|| match name.kind {
+        Kind::Word => Some(name.text.to_vec()),
+        _ => None,
+    })?;
+    assignment(name.to_ascii_lowercase(), scope, rest)
+}
+
+fn assignment(name: Vec<u8>, scope: Scope, rest: &[Item<'_>]) -> Option<Setting> {
+    // A name with a dot, or with quotes within, is of another kind.
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    if name.is_empty() || !name.iter().all(is_plain) {
+        return None;
+    }
+    let [sign, value @ ..] = rest else {
+        return None;
+    };
+    let value = is_assignment(sign).then(|| self::value(value))?;
+    Some(Setting::Variable(Assignment { name, scope, value }))
+}
+
+fn value(items: &[Item<'_>]) -> Value {
+    match items {
+        [item] if item.is("DEFAULT") => Value::Default,
+        [item] => match literal(item) {
+            Some(text) => Value::Literal(text),
+            None => Value::Expression,
+        },
+        [sign, item] if sign.is_operator("-") && item.kind == Kind::Number => {
+            Value::Literal([b"-", item.text].concat())
+        }
+        _ => Value::Expression,
+    }
+}
+
+/// What a literal or a word says; `None` if it takes more to know that.
+fn literal(item: &Item<'_>) -> Option<Vec<u8>> {
+    match item.kind {
+        Kind::Word | Kind::Number if item.text.is_ascii() => Some(item.text.to_vec()),
+        Kind::String => match item.text {
+            [b'\'' | b'"', inner @ .., _]
+                if inner.is_ascii()
+                    && !inner
+                        .iter()
+                        .any(|byte| matches!(byte, b'\\' | b'\'' | b'"')) =>
+            {
+                Some(inner.to_vec())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn names(rest: &[Item<'_>]) -> Option<Charset> {
+    Some(match rest {
+        [charset] => Charset::Names(value(std::slice::from_ref(charset)), None),
+        [charset, collate, collation] if collate.is("COLLATE") => Charset::Names(
+            value(std::slice::from_ref(charset)),
+            Some(value(std::slice::from_ref(collation))),
+        ),
+        _ => return None,
+    })
+}
+
+/// `ISOLATION LEVEL …, READ …`
+fn characteristics(items: &[Item<'_>]) -> Option<Characteristics> {
+    let mut all = Characteristics::default();
+    for part in split(items) {
+        let is = |words: &[&str]| {
+            part.len() == words.len() && part.iter().zip(words).all(|(item, word)| item.is(word))
+        };
+        match part {
+            _ if is(&["READ", "ONLY"]) => all.read_only = Some(true),
+            _ if is(&["READ", "WRITE"]) => all.read_only = Some(false),
+            _ if is(&["ISOLATION", "LEVEL", "READ", "UNCOMMITTED"]) => {
+                all.isolation = Some("READ UNCOMMITTED");
+            }
+            _ if is(&["ISOLATION", "LEVEL", "READ", "COMMITTED"]) => {
+                all.isolation = Some("READ COMMITTED");
+            }
+            _ if is(&["ISOLATION", "LEVEL", "REPEATABLE", "READ"]) => {
+                all.isolation = Some("REPEATABLE READ");
+            }
+            _ if is(&["ISOLATION", "LEVEL", "SERIALIZABLE"]) => {
+                all.isolation = Some("SERIALIZABLE");
+            }
+            _ => return None,
+        }
+    }
+    Some(all)
+}
