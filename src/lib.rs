@@ -11,4 +11,5 @@ pub mod proxy;
 pub mod script;
 pub mod session;
 pub mod sql;
+pub mod track;
 pub mod wire;

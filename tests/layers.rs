@@ -59,6 +59,12 @@ const LAYERS: &[Layer] = &[
         avoids: PURE,
     },
     Layer {
+        // What is known of a session, from what passes by.
+        name: "track",
+        knows: &["wire", "sql"],
+        avoids: PURE,
+    },
+    Layer {
         // Text and nothing else: what it means to a connection is for others to say.
         name: "sql",
         knows: &[],

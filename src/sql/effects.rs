@@ -84,8 +84,9 @@ pub enum Action {
     /// Anything may have happened, but neither to the schema nor to a transaction's bounds: a function
     /// was called.
     Function,
-    /// Anything may have happened: a routine has run, or the text is not understood. There may be
-    /// several results.
+    /// A routine has run: anything may have happened that routines can do. There may be several results.
+    Call,
+    /// Anything may have happened: the text is not understood. There may be several results.
     Opaque,
 }
 
@@ -129,6 +130,28 @@ impl Effects {
         }
     }
 
+    /// The same carried out with several sets of values: which of their ids is told differs.
+    pub fn for_many(&self) -> Effects {
+        match self.action {
+            Action::Insert(_) => Effects {
+                action: Action::Insert(Inserted::Hidden),
+                ..self.clone()
+            },
+            _ => self.clone(),
+        }
+    }
+
+    /// How many bytes it takes, about.
+    pub fn size(&self) -> usize {
+        let own = size_of::<Effects>();
+        own + match &self.action {
+            Action::Use(name) | Action::DropSchema(name) => name.len(),
+            Action::Insert(Inserted::Unless(numbers)) => numbers.len() * size_of::<u64>(),
+            Action::Set(settings) => settings.iter().map(Setting::size).sum(),
+            _ => 0,
+        }
+    }
+
     /// What holds if either of two readings of a text is the server's.
     fn either(self, other: Effects) -> Effects {
         if self == other {
@@ -157,7 +180,7 @@ impl Effects {
     }
 }
 
-/// What each statement of a text does, in their order. Behind an [opaque](Action::Opaque) one there are
+/// What each statement of a text does, in their order. Behind one that may have several results there are
 /// no others: it is not known which results are theirs.
 pub fn effects(sql: &[u8], mode: Mode) -> Vec<Effects> {
     let (found, doubts) = read(sql, mode);
@@ -220,8 +243,12 @@ fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
         Some(whole) if whole.multi != found.len() => return (vec![Effects::opaque()], doubts),
         _ => {}
     }
-    if let Some(opaque) = found.iter().position(|one| one.action == Action::Opaque) {
-        found.truncate(opaque + 1);
+    let has_several = |one: &Effects| matches!(one.action, Action::Call | Action::Opaque);
+    if let Some(last) = found.iter().position(has_several)
+        && last + 1 < found.len()
+    {
+        found.truncate(last);
+        found.push(Effects::opaque());
     }
     (found, doubts)
 }
@@ -232,6 +259,7 @@ fn of_one(sql: &[u8], mode: Mode, about: &Statement) -> Effects {
     let mut effects = by_kind(sql, mode, about, &head);
     match effects.action {
         Action::Opaque => return Effects::opaque(),
+        Action::Call => return effects,
         // What is defined is not carried out, unless rows come with it.
         Action::Definition | Action::DropSchema(_) if !about.has_select => return effects,
         _ => {}
@@ -354,6 +382,10 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
             ..reads
         },
         "KILL" => plain,
+        "CALL" => Effects {
+            tables: true,
+            ..Effects::of(Action::Call)
+        },
         _ => Effects::opaque(),
     }
 }

@@ -60,6 +60,24 @@ pub enum Setting {
     Other,
 }
 
+impl Setting {
+    /// How many bytes it takes, about.
+    pub(super) fn size(&self) -> usize {
+        let of = |value: &Value| match value {
+            Value::Literal(text) => text.len(),
+            _ => 0,
+        };
+        size_of::<Setting>()
+            + match self {
+                Setting::Variable(one) => one.name.len() + of(&one.value),
+                Setting::Charset(Charset::Names(charset, collation)) => {
+                    of(charset) + collation.as_ref().map_or(0, of)
+                }
+                _ => 0,
+            }
+    }
+}
+
 /// What a SET statement does.
 pub(super) fn set(head: &Head<'_>, about: &Statement) -> Effects {
     let items = head.items().get(1..).unwrap_or_default();

@@ -54,13 +54,13 @@ fn what_only_reads_leaves_the_session_alone() {
 
 #[test]
 fn what_calls_something_may_do_anything() {
+    assert_eq!(action("CALL p()"), Action::Call);
     assert_eq!(action("SELECT f(1)"), Action::Function);
     assert_eq!(action("SELECT shop.f(1)"), Action::Function);
     assert_eq!(action("INSERT INTO t (a) VALUES (f(1))"), Action::Function);
     assert_eq!(action("SET @a = f()"), Action::Function);
     assert_eq!(action("CREATE TABLE t SELECT f()"), Action::Function);
     for sql in [
-        "CALL p()",
         "EXECUTE s",
         "EXECUTE IMMEDIATE 'x'",
         "nonsense",

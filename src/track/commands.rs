@@ -1,0 +1,217 @@
+//! The commands of a connection that are not yet answered, and its prepared statements.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::sql::Mode;
+use crate::sql::effects::{Effects, effects};
+use crate::wire::{ChangeUser, Com, LAST_PREPARED};
+
+/// What of one text is remembered, and of all texts together; what is more is taken for opaque.
+const MAX_TEXT: usize = 8 << 10;
+const MAX_BYTES: usize = 64 << 10;
+/// Behind so many commands without an answer the others are not looked at.
+const MAX_LOOKED_AT: usize = 64;
+/// So many prepared statements are remembered.
+const MAX_PREPARED: usize = 1024;
+
+/// What a command asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// To carry this out.
+    Text(Rc<[Effects]>),
+    /// The statement that was prepared last, whichever that is when its turn comes.
+    ExecuteLast,
+    /// To prepare this.
+    Prepare(Rc<[Effects]>),
+    Use(Vec<u8>),
+    ChangeUser(Login),
+    Reset,
+    /// What leaves the session alone, and the diagnostics, too.
+    Nothing,
+    /// The same, but for the diagnostics.
+    Quiet,
+}
+
+/// What COM_CHANGE_USER says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Login {
+    pub user: Vec<u8>,
+    pub schema: Option<Vec<u8>>,
+    pub collation: Option<u16>,
+}
+
+/// A command that is not yet answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub task: Task,
+    /// How many of its results are complete.
+    pub results: usize,
+}
+
+/// The commands in the order in which they are answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Commands {
+    pending: VecDeque<Pending>,
+    /// How many are behind those, of which nothing is known.
+    behind: usize,
+    prepared: BTreeMap<u32, Rc<[Effects]>>,
+    last: Option<u32>,
+    /// Bytes of texts that are remembered, of both kinds.
+    bytes: usize,
+}
+
+impl Commands {
+    /// Whether every command was answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Takes note of a command. `mode` is the session's, if no command before it may change that.
+    pub(super) fn push(&mut self, com: Com, argument: &[u8], mode: Mode) {
+        if com == Com::STMT_CLOSE {
+            let id = argument.first_chunk().map(|id| u32::from_le_bytes(*id));
+            if let Some(text) = id.and_then(|id| self.prepared.remove(&id)) {
+                self.bytes = self.bytes.saturating_sub(size(&text));
+            }
+        }
+        if !com.expects_answer() {
+            return;
+        }
+        if self.behind > 0 || self.pending.len() >= MAX_LOOKED_AT {
+            self.behind += 1;
+            return;
+        }
+        let mode = match self.is_idle() {
+            true => mode,
+            false => Mode::default(),
+        };
+        let task = self.task(com, argument, mode);
+        if let Task::Text(text) | Task::Prepare(text) = &task {
+            self.bytes += size(text);
+        }
+        self.pending.push_back(Pending { task, results: 0 });
+    }
+
+    fn task(&self, com: Com, argument: &[u8], mode: Mode) -> Task {
+        match com {
+            Com::QUERY => Task::Text(self.read(argument, mode)),
+            Com::STMT_PREPARE => Task::Prepare(self.read(argument, mode)),
+            Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE => {
+                let id = argument.first_chunk().map(|id| u32::from_le_bytes(*id));
+                match id {
+                    Some(LAST_PREPARED) => Task::ExecuteLast,
+                    id => Task::Text(self.find(id, com == Com::STMT_BULK_EXECUTE)),
+                }
+            }
+            Com::INIT_DB if argument.len() <= MAX_TEXT => Task::Use(argument.to_vec()),
+            Com::CHANGE_USER => match ChangeUser::decode(argument) {
+                Ok(login) if argument.len() <= MAX_TEXT => Task::ChangeUser(Login {
+                    user: login.user,
+                    schema: (!login.database.is_empty()).then_some(login.database),
+                    collation: login.character_set,
+                }),
+                _ => Task::Text(opaque_text()),
+            },
+            Com::RESET_CONNECTION => Task::Reset,
+            Com::PING | Com::STATISTICS | Com::STMT_RESET | Com::SET_OPTION => Task::Nothing,
+            Com::STMT_FETCH
+            | Com::FIELD_LIST
+            | Com::PROCESS_INFO
+            | Com::PROCESS_KILL
+            | Com::DEBUG => Task::Quiet,
+            _ => Task::Text(opaque_text()),
+        }
+    }
+
+    fn read(&self, sql: &[u8], mode: Mode) -> Rc<[Effects]> {
+        let text = effects(sql, mode);
+        let size = text.iter().map(Effects::size).sum::<usize>();
+        match size <= MAX_TEXT && self.bytes + size <= MAX_BYTES {
+            true => text.into(),
+            false => opaque_text(),
+        }
+    }
+
+    fn find(&self, id: Option<u32>, is_bulk: bool) -> Rc<[Effects]> {
+        let found = id.and_then(|id| self.prepared.get(&id));
+        match found {
+            Some(text) if is_bulk => text.iter().map(Effects::for_many).collect(),
+            Some(text) => text.clone(),
+            None => opaque_text(),
+        }
+    }
+
+    /// A statement was prepared.
+    pub(super) fn prepared(&mut self, id: u32) {
+        self.last = Some(id);
+        if let Some(before) = self.prepared.remove(&id) {
+            self.bytes = self.bytes.saturating_sub(size(&before));
+        }
+        // What is not remembered is opaque when it is executed.
+        if let Some(Task::Prepare(text)) = self.pending.front().map(|pending| &pending.task)
+            && self.prepared.len() < MAX_PREPARED
+            && self.bytes + size(text) <= MAX_BYTES
+        {
+            self.bytes += size(text);
+            self.prepared.insert(id, text.clone());
+        }
+    }
+
+    /// The command that is being answered, with its statement if that is known only now.
+    pub(super) fn begin_result(&mut self) -> Option<Pending> {
+        let last = self.last;
+        let found = match &self.pending.front()?.task {
+            Task::ExecuteLast => Some(self.find(last, false)),
+            _ => None,
+        };
+        let pending = self.pending.front_mut()?;
+        if let Some(text) = found {
+            self.bytes += size(&text);
+            pending.task = Task::Text(text);
+        }
+        let now = pending.clone();
+        pending.results += 1;
+        Some(now)
+    }
+
+    /// The command at the front is answered.
+    pub(super) fn finish(&mut self) {
+        if let Some(pending) = self.pending.pop_front()
+            && let Task::Text(text) | Task::Prepare(text) = &pending.task
+        {
+            self.bytes = self.bytes.saturating_sub(size(text));
+        }
+        if !self.pending.is_empty() {
+            return;
+        }
+        self.pending = VecDeque::new();
+        if self.behind > 0 {
+            self.behind -= 1;
+            let task = Task::Text(opaque_text());
+            self.pending.push_back(Pending { task, results: 0 });
+        }
+    }
+
+    /// No statement is prepared any more.
+    pub(super) fn forget_prepared(&mut self) {
+        for text in std::mem::take(&mut self.prepared).values() {
+            self.bytes = self.bytes.saturating_sub(size(text));
+        }
+        self.last = None;
+    }
+
+    /// How many bytes of texts are remembered.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn size(text: &[Effects]) -> usize {
+    text.iter().map(Effects::size).sum()
+}
+
+fn opaque_text() -> Rc<[Effects]> {
+    [Effects::opaque()].into()
+}

@@ -1,0 +1,103 @@
+//! Which system variables are one, change together, or change by themselves: measured on MariaDB 10.11 and
+//! 11.8 and MySQL 9.7, by setting each and reading all.
+
+/// Two names of one variable; what is known is kept under the second.
+const ALIASES: &[(&str, &str)] = &[
+    ("identity", "last_insert_id"),
+    ("log_slow_min_examined_row_limit", "min_examined_row_limit"),
+    ("log_slow_query", "slow_query_log"),
+    ("log_slow_query_time", "long_query_time"),
+    ("pseudo_slave_mode", "pseudo_replica_mode"),
+    ("storage_engine", "default_storage_engine"),
+    ("tmp_memory_table_size", "tmp_table_size"),
+    ("tx_isolation", "transaction_isolation"),
+    ("tx_read_only", "transaction_read_only"),
+];
+
+/// Who sets one of a group may have changed the others.
+const GROUPS: &[&[&str]] = &[
+    &["character_set_connection", "collation_connection"],
+    &["character_set_server", "collation_server"],
+    &["alter_algorithm", "old_alter_table"],
+    &["max_join_size", "sql_big_selects"],
+    &["old", "old_mode"],
+    &["log_queries_not_using_indexes", "log_slow_filter"],
+    &[
+        "log_slow_admin_statements",
+        "log_slow_slave_statements",
+        "log_slow_disabled_statements",
+    ],
+    &[
+        "default_master_connection",
+        "max_relay_log_size",
+        "slave_parallel_mode",
+    ],
+    &["wsrep_causal_reads", "wsrep_sync_wait"],
+];
+
+/// MariaDB 11 reports all that share these bits under the name of which it heard first, so that a report
+/// that the text does not explain may be about any of them.
+const BITS: &[&str] = &[
+    "autocommit",
+    "big_tables",
+    "check_constraint_checks",
+    "explicit_defaults_for_timestamp",
+    "foreign_key_checks",
+    "profiling",
+    "sql_auto_is_null",
+    "sql_big_selects",
+    "sql_buffer_result",
+    "sql_log_bin",
+    "sql_log_off",
+    "sql_notes",
+    "sql_quote_show_create",
+    "sql_safe_updates",
+    "sql_warnings",
+    "system_versioning_insert_history",
+    "unique_checks",
+];
+
+/// What is different with the next statement, or follows something else.
+const VOLATILE: &[&str] = &[
+    "character_set_database",
+    "collation_database",
+    "error_count",
+    "gtid_next",
+    "gtid_owned",
+    "gtid_seq_no",
+    "in_transaction",
+    "insert_id",
+    "last_gtid",
+    "last_insert_id",
+    "pseudo_thread_id",
+    "rand_seed1",
+    "rand_seed2",
+    "statement_id",
+    "timestamp",
+    "warning_count",
+];
+
+/// The name under which something is kept.
+pub(super) fn canonical(name: &str) -> &str {
+    let found = ALIASES.iter().find(|(alias, _)| *alias == name);
+    found.map_or(name, |(_, name)| name)
+}
+
+/// Those that may have changed with this one.
+pub(super) fn coupled(name: &str) -> impl Iterator<Item = &'static str> {
+    let groups = GROUPS.iter().filter(move |group| group.contains(&name));
+    groups.flat_map(move |group| group.iter().copied().filter(move |other| *other != name))
+}
+
+/// Those that a report under this name may be about.
+pub(super) fn sharing(name: &str) -> &'static [&'static str] {
+    match BITS.contains(&name) {
+        true => BITS,
+        false => &[],
+    }
+}
+
+/// Whether it is not worth remembering.
+pub(super) fn is_volatile(name: &str) -> bool {
+    VOLATILE.contains(&name)
+}

@@ -1,0 +1,332 @@
+//! The state of a server's session, as far as it can be known by watching.
+//!
+//! What is known is never wrong, as far as it can be helped; what is not known says why. What servers
+//! report goes before what the text of a statement says. Reports are believed as far as they were found to
+//! be true: MariaDB reports under another variable's name at times, SET NAMES … COLLATE is reported
+//! without its collation, errors report nothing.
+
+mod apply;
+mod told;
+
+use super::canonical;
+use super::commands::{Commands, Task};
+use super::couplings::coupled;
+use super::fact::{Doubt, Fact};
+use super::transaction::{Begun, Transaction};
+use super::variables::Variables;
+use crate::sql::effects::Traces;
+use crate::sql::{Mode, is_plain_charset};
+use crate::wire::session_changes::{self, change_type};
+use crate::wire::{Capabilities, Com, SessionChange, Status};
+
+/// What a login says.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Login<'a> {
+    /// The version in the server's greeting.
+    pub version: &'a [u8],
+    /// What was agreed on.
+    pub capabilities: Capabilities,
+    /// Who.
+    pub user: &'a [u8],
+    /// The schema to begin with; empty for none.
+    pub schema: &'a [u8],
+    /// The collation that the client asks for, by number.
+    pub collation: u16,
+}
+
+/// Whether what no text and no report shows is taken into account: views, triggers and defaults of columns
+/// that change the session of who uses their table; `init_connect`, and servers that disregard the
+/// character set that a client asks for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub enum Hidden {
+    /// Whatever they could change is not known any more.
+    #[default]
+    Doubted,
+    /// There is nothing of the kind.
+    Trusted,
+}
+
+/// What ends a result.
+#[derive(Copy, Clone, Debug)]
+pub enum Ending<'a> {
+    /// OK, also at the end of rows.
+    Ok {
+        /// The server's status.
+        status: Status,
+        /// The last insert id.
+        insert_id: u64,
+        /// How many warnings there are.
+        warnings: u16,
+        /// Changes of the session's state.
+        changes: Option<&'a [u8]>,
+    },
+    /// EOF.
+    Eof {
+        /// The server's status.
+        status: Status,
+        /// How many warnings there are.
+        warnings: u16,
+    },
+    /// ERR, with its number.
+    Err(u16),
+    /// Anything else, such as the answer to COM_STATISTICS, or the end of a prepared statement's
+    /// definitions that is not on the wire.
+    Other,
+}
+
+/// What is known of a session. It can be compared and cloned, and takes a bounded number of bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    hidden: Hidden,
+    is_mariadb: bool,
+    user: Vec<u8>,
+    schema: Fact<Option<Vec<u8>>>,
+    /// The server was seen to report changes of the schema.
+    reports_schema: bool,
+    variables: Variables,
+    transaction: Fact<Transaction>,
+    autocommit: Fact<bool>,
+    no_backslash_escapes: Option<bool>,
+    characteristics: Fact<Vec<u8>>,
+    last_insert_id: Fact<u64>,
+    warnings: Fact<u16>,
+    left: Traces,
+    /// What may have been left, and why that is not known.
+    may_be_left: Traces,
+    why: Doubt,
+    commands: Commands,
+}
+
+impl Session {
+    /// A session whose login has just been sent: its OK is the first [result](Session::result).
+    pub fn new(login: &Login<'_>, hidden: Hidden) -> Session {
+        let is_mariadb = memchr::memmem::find(login.version, b"MariaDB").is_some();
+        let mut session = Session {
+            is_mariadb,
+            ..Session::unknown(hidden)
+        };
+        session.begin(login.user, login.schema, Some(login.collation));
+        session
+    }
+
+    /// A session that is met in the middle: nothing is known until something is said.
+    pub fn unknown(hidden: Hidden) -> Session {
+        let why = Doubt::Login;
+        Session {
+            hidden,
+            // That is the more doubtful one.
+            is_mariadb: true,
+            user: Vec::new(),
+            schema: Fact::Unknown(why),
+            reports_schema: false,
+            variables: Variables::unknown(why),
+            transaction: Fact::Unknown(why),
+            autocommit: Fact::Unknown(why),
+            no_backslash_escapes: None,
+            characteristics: Fact::Unknown(why),
+            last_insert_id: Fact::Unknown(why),
+            warnings: Fact::Unknown(why),
+            left: Traces::empty(),
+            may_be_left: Traces::all(),
+            why,
+            commands: Commands::default(),
+        }
+    }
+
+    /// What holds behind a login, or COM_CHANGE_USER.
+    fn begin(&mut self, user: &[u8], schema: &[u8], collation: Option<u16>) {
+        self.user = user.to_vec();
+        self.reset(Doubt::Login);
+        self.reports_schema = false;
+        self.set_schema(schema);
+        if self.hidden == Hidden::Doubted {
+            // init_connect may have done anything.
+            self.doubt_functions(Doubt::Login);
+            return;
+        }
+        let asked = collation.and_then(|id| u8::try_from(id).ok());
+        let Some((charset, collation)) =
+            asked.and_then(|id| canonical::of_login(id, self.is_mariadb))
+        else {
+            return;
+        };
+        for name in ["client", "connection", "results"] {
+            self.variables.is(&format!("character_set_{name}"), charset);
+        }
+        if let Some(collation) = collation {
+            self.variables.is("collation_connection", collation);
+        }
+    }
+
+    /// What every login and reset has in common.
+    fn reset(&mut self, why: Doubt) {
+        self.variables = Variables::unknown(why);
+        self.transaction = Fact::Known(Transaction::None);
+        self.autocommit = Fact::Unknown(why);
+        self.no_backslash_escapes = None;
+        self.characteristics = Fact::Known(Vec::new());
+        self.last_insert_id = Fact::Known(0);
+        self.warnings = Fact::Known(0);
+        // Roles and resource groups stay.
+        let stays = match why {
+            Doubt::Reset => Traces::ROLE | Traces::RESOURCE_GROUP,
+            _ => Traces::empty(),
+        };
+        self.left &= stays;
+        self.may_be_left &= stays;
+        self.why = why;
+        self.commands.forget_prepared();
+    }
+
+    /// A command goes to the server: for COM_QUERY, `argument` is the SQL alone.
+    pub fn command(&mut self, com: Com, argument: &[u8]) {
+        self.commands.push(com, argument, self.mode());
+    }
+
+    /// A command goes to the server of which nothing else is known.
+    pub fn unseen_command(&mut self) {
+        self.commands.push(Com::MULTI, b"", Mode::default());
+    }
+
+    /// The statement of COM_STMT_PREPARE has got its id.
+    pub fn prepared(&mut self, id: u32) {
+        self.commands.prepared(id);
+    }
+
+    /// A result of the command that is being answered, or the login, is complete. `is_last`: so is the
+    /// answer.
+    pub fn result(&mut self, ending: Ending<'_>, is_last: bool) {
+        let failed = matches!(ending, Ending::Err(_));
+        let Some(pending) = self.commands.begin_result() else {
+            // The login's.
+            return self.settle(ending, None);
+        };
+        self.settle(ending, Some(&pending));
+        if let Task::Text(text) = &pending.task
+            && is_last
+            && !failed
+            && pending.results + 1 < text.len()
+        {
+            // Fewer results than statements: the server has read another text.
+            self.doubt_all(Doubt::Routine);
+        }
+        if is_last || failed {
+            self.commands.finish();
+        }
+    }
+
+    /// How the texts of the session's commands are to be read.
+    fn mode(&self) -> Mode {
+        let sql_mode = self.variables.get("sql_mode");
+        let sql_mode = sql_mode.known().copied().flatten();
+        let has =
+            |mode: &[u8], word: &[u8]| mode.split(|byte| *byte == b',').any(|one| one == word);
+        let charset = self.variables.get("character_set_client");
+        let charset = charset.known().copied().flatten();
+        let charset = charset.and_then(|name| std::str::from_utf8(name).ok());
+        Mode {
+            no_backslash_escapes: self.no_backslash_escapes,
+            ansi_quotes: sql_mode.map(|mode| has(mode, b"ANSI_QUOTES")),
+            plain_charset: charset.and_then(is_plain_charset).unwrap_or(false),
+        }
+    }
+
+    /// Who has logged in.
+    pub fn user(&self) -> &[u8] {
+        &self.user
+    }
+
+    /// The default schema; `None` for none.
+    pub fn schema(&self) -> Fact<Option<&[u8]>> {
+        match &self.schema {
+            Fact::Known(schema) => Fact::Known(schema.as_deref()),
+            Fact::Unknown(doubt) => Fact::Unknown(*doubt),
+        }
+    }
+
+    /// A system variable by its name, in lower case; `None` for NULL.
+    pub fn variable(&self, name: &str) -> Fact<Option<&[u8]>> {
+        match (name, &self.autocommit) {
+            ("autocommit", Fact::Known(true)) => Fact::Known(Some(b"ON")),
+            ("autocommit", Fact::Known(false)) => Fact::Known(Some(b"OFF")),
+            ("autocommit", Fact::Unknown(doubt)) => Fact::Unknown(*doubt),
+            _ => self.variables.get(name),
+        }
+    }
+
+    /// Whether a transaction is open.
+    pub fn transaction(&self) -> Fact<Transaction> {
+        self.transaction
+    }
+
+    /// Whether each statement commits itself.
+    pub fn autocommit(&self) -> Fact<bool> {
+        self.autocommit
+    }
+
+    /// The statements that would begin the open transaction again, or give the next one the
+    /// characteristics that were set for it alone; empty if there are none.
+    pub fn characteristics(&self) -> Fact<&[u8]> {
+        match &self.characteristics {
+            Fact::Known(text) => Fact::Known(text),
+            Fact::Unknown(doubt) => Fact::Unknown(*doubt),
+        }
+    }
+
+    /// `LAST_INSERT_ID()`.
+    pub fn last_insert_id(&self) -> Fact<u64> {
+        self.last_insert_id
+    }
+
+    /// How many warnings the last statement has that can have any.
+    pub fn warnings(&self) -> Fact<u16> {
+        self.warnings
+    }
+
+    /// What was left behind on the connection.
+    pub fn left(&self) -> Traces {
+        self.left
+    }
+
+    /// What may be left, though it is not known, and why not.
+    pub fn may_be_left(&self) -> (Traces, Doubt) {
+        (self.may_be_left, self.why)
+    }
+
+    /// Whether every command was answered.
+    pub fn is_idle(&self) -> bool {
+        self.commands.is_idle()
+    }
+
+    /// What tells sessions apart that may read different things, given the same server, account and
+    /// capabilities, and the same global variables at the login: the same for those that are alike.
+    ///
+    /// # Errors
+    /// The session is like no other, or that is not known, for this reason.
+    pub fn likeness(&self) -> Result<Vec<u8>, Doubt> {
+        if !self.is_idle() || !self.left.is_empty() {
+            return Err(Doubt::Volatile);
+        }
+        if !self.may_be_left.is_empty() {
+            return Err(self.why);
+        }
+        match (self.transaction, self.autocommit, self.characteristics()) {
+            (Fact::Known(Transaction::None), Fact::Known(true), Fact::Known(b"")) => {}
+            (Fact::Unknown(why), _, _)
+            | (_, Fact::Unknown(why), _)
+            | (_, _, Fact::Unknown(why)) => return Err(why),
+            _ => return Err(Doubt::Volatile),
+        }
+        let schema = match &self.schema {
+            Fact::Known(schema) => schema,
+            Fact::Unknown(why) => return Err(*why),
+        };
+        let mut likeness = self.variables.likeness()?;
+        likeness.push(u8::from(schema.is_some()));
+        likeness.extend_from_slice(schema.as_deref().unwrap_or_default());
+        Ok(likeness)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+//! What answers make of what is known.
+
+use super::{Doubt, Ending, Fact, Hidden, Session, Task, Traces, Variables};
+use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Value};
+use crate::track::canonical;
+use crate::track::commands::Pending;
+use crate::track::couplings;
+use crate::track::transaction::with_next;
+
+/// Errors that say that there is no such schema, or none for this account: it has not changed.
+const NO_SCHEMA: [u16; 3] = [1044, 1046, 1049];
+
+impl Session {
+    /// A result of this command has ended; of none, it was the login.
+    pub(super) fn settle(&mut self, ending: Ending<'_>, pending: Option<&Pending>) {
+        let task = pending.map(|pending| &pending.task);
+        let index = pending.map_or(0, |pending| pending.results);
+        let effects = match task {
+            Some(Task::Text(text)) => text.get(index).cloned().or_else(|| {
+                // More results than statements: the text was not understood.
+                (index > 0).then(Effects::opaque)
+            }),
+            _ => None,
+        };
+        let Ending::Err(errno) = ending else {
+            if let Some(effects) = &effects {
+                self.succeeded(effects);
+            }
+            match task {
+                Some(Task::Use(name)) => self.set_schema(name),
+                Some(Task::Reset) => self.reset(Doubt::Reset),
+                Some(Task::ChangeUser(login)) => {
+                    let role = self.may_be_left & Traces::ROLE | self.left & Traces::ROLE;
+                    let schema = login.schema.as_deref().unwrap_or_default();
+                    self.begin(&login.user, schema, login.collation);
+                    // MariaDB keeps it, even into another account.
+                    self.may_be_left |= role;
+                }
+                _ => {}
+            }
+            return self.told(ending, task, effects.as_ref());
+        };
+        self.transaction = Fact::Unknown(Doubt::Error);
+        self.autocommit = Fact::Unknown(Doubt::Error);
+        self.warnings = Fact::Unknown(Doubt::Error);
+        match (task, &effects) {
+            (_, Some(effects)) => self.failed(effects, errno),
+            (Some(Task::Use(_)), _) if !NO_SCHEMA.contains(&errno) => {
+                self.schema = Fact::Unknown(Doubt::Error);
+            }
+            (Some(Task::ChangeUser(_) | Task::Reset), _) => self.doubt_all(Doubt::Error),
+            _ => {}
+        }
+    }
+
+    fn succeeded(&mut self, effects: &Effects) {
+        self.left = (self.left | effects.leaves) & !effects.clears;
+        self.may_be_left &= !(effects.leaves | effects.clears);
+        self.doubt_traces(effects.may_clear & self.left, Doubt::Expression);
+        self.doubt_traces(effects.may_leave & !self.left, Doubt::Expression);
+        match &effects.action {
+            Action::Plain | Action::Diagnostics | Action::Begin | Action::Transaction => {}
+            Action::Insert(_) | Action::Definition => {}
+            Action::Use(name) => self.set_schema(name),
+            Action::DropSchema(name) => self.dropped(name),
+            Action::Set(settings) => {
+                for setting in settings {
+                    self.set(setting);
+                }
+            }
+            Action::NextTransaction(next) => {
+                let now = self.characteristics.known();
+                self.characteristics = match now.and_then(|now| with_next(now, *next)) {
+                    Some(text) => Fact::Known(text),
+                    None => Fact::Unknown(Doubt::Expression),
+                };
+            }
+            Action::Function => self.doubt_functions(Doubt::Routine),
+            Action::Call | Action::Opaque => self.doubt_functions(Doubt::Routine),
+        }
+        if effects.tables && self.hidden == Hidden::Doubted {
+            self.doubt_functions(Doubt::Hidden);
+        }
+        if effects.sets_insert_id {
+            self.last_insert_id = Fact::Unknown(Doubt::Expression);
+        }
+    }
+
+    fn failed(&mut self, effects: &Effects, errno: u16) {
+        let why = Doubt::Error;
+        let touched = effects.leaves | effects.may_leave;
+        self.doubt_traces(touched & !self.left, why);
+        self.doubt_traces((effects.clears | effects.may_clear) & self.left, why);
+        match &effects.action {
+            Action::Plain | Action::Diagnostics | Action::Definition => {}
+            Action::Begin | Action::Transaction => self.doubt_characteristics(why),
+            Action::NextTransaction(_) => self.characteristics = Fact::Unknown(why),
+            Action::Insert(_) => self.last_insert_id = Fact::Unknown(why),
+            Action::Use(_) if NO_SCHEMA.contains(&errno) => {}
+            Action::Use(_) => self.schema = Fact::Unknown(why),
+            Action::DropSchema(name) => {
+                if self.may_be_schema(name) {
+                    self.schema = Fact::Unknown(why);
+                }
+            }
+            Action::Set(settings) => {
+                for setting in settings {
+                    self.set(setting);
+                    for name in names_of(setting) {
+                        self.variables.doubt(&name, why);
+                    }
+                }
+            }
+            Action::Function => self.doubt_functions(why),
+            Action::Call | Action::Opaque => self.doubt_all(why),
+        }
+        if effects.tables && self.hidden == Hidden::Doubted {
+            self.doubt_functions(Doubt::Hidden);
+        }
+        if effects.sets_insert_id {
+            self.last_insert_id = Fact::Unknown(why);
+        }
+        self.doubt_characteristics(why);
+    }
+
+    /// A text names another schema. How the server writes it is not known if it has upper-case letters,
+    /// or others than ASCII ones.
+    pub(super) fn set_schema(&mut self, name: &[u8]) {
+        let is_certain = |byte: &u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+        self.schema = match name {
+            b"" => Fact::Known(None),
+            name if name.iter().all(is_certain) && name.len() <= 256 => {
+                Fact::Known(Some(name.to_vec()))
+            }
+            _ => Fact::Unknown(Doubt::Spelling),
+        };
+    }
+
+    fn dropped(&mut self, name: &[u8]) {
+        let is_it = matches!(&self.schema, Fact::Known(Some(schema)) if schema == name);
+        if is_it {
+            self.schema = Fact::Known(None);
+        } else if self.may_be_schema(name) {
+            self.schema = Fact::Unknown(Doubt::Spelling);
+        }
+    }
+
+    fn may_be_schema(&self, name: &[u8]) -> bool {
+        match &self.schema {
+            Fact::Known(None) => false,
+            Fact::Known(Some(schema)) => {
+                !name.is_ascii() || !schema.is_ascii() || schema.eq_ignore_ascii_case(name)
+            }
+            Fact::Unknown(_) => true,
+        }
+    }
+
+    fn set(&mut self, setting: &Setting) {
+        match setting {
+            Setting::Other => {}
+            Setting::Charset(Charset::Names(charset, collation)) => {
+                for name in ["client", "connection", "results"] {
+                    self.variables
+                        .set(&format!("character_set_{name}"), charset);
+                }
+                if let Some(Value::Literal(collation)) = collation
+                    && let Some(Some(collation)) =
+                        canonical::value("collation_connection", collation)
+                {
+                    self.variables
+                        .is("collation_connection", &String::from_utf8_lossy(&collation));
+                }
+            }
+            Setting::Charset(Charset::CharacterSet) => {
+                for name in names_of(setting) {
+                    self.variables.doubt(&name, Doubt::Expression);
+                }
+            }
+            Setting::Transaction(all) => {
+                if let Some(level) = all.isolation {
+                    self.variables
+                        .is("transaction_isolation", &level.replace(' ', "-"));
+                }
+                if let Some(read_only) = all.read_only {
+                    self.variables.is(
+                        "transaction_read_only",
+                        if read_only { "ON" } else { "OFF" },
+                    );
+                }
+            }
+            Setting::Variable(Assignment { name, scope, value }) => {
+                let Ok(name) = std::str::from_utf8(name) else {
+                    return;
+                };
+                let name = couplings::canonical(name);
+                if name == "session_track_schema" {
+                    self.reports_schema = false;
+                }
+                if matches!(name, "last_insert_id" | "timestamp" | "insert_id") {
+                    self.last_insert_id = match value {
+                        Value::Literal(number)
+                            if name == "last_insert_id" && *scope == Scope::Session =>
+                        {
+                            number_of(number).map_or(Fact::Unknown(Doubt::Expression), Fact::Known)
+                        }
+                        _ if name == "last_insert_id" => Fact::Unknown(Doubt::Expression),
+                        _ => self.last_insert_id,
+                    };
+                }
+                match scope {
+                    Scope::Unsaid if is_characteristic(name) => {
+                        self.characteristics = Fact::Unknown(Doubt::Expression)
+                    }
+                    Scope::Unclear => self.variables.set(name, &Value::Expression),
+                    _ => self.variables.set(name, value),
+                }
+                if name == "collation_connection"
+                    && let Value::Literal(collation) = value
+                    && let Some(charset) = canonical::charset_of(collation)
+                    && canonical::value(name, collation).is_some()
+                {
+                    self.variables.is("character_set_connection", charset);
+                }
+            }
+        }
+    }
+
+    /// What functions can change is not known any more.
+    pub(super) fn doubt_functions(&mut self, why: Doubt) {
+        self.variables = Variables::unknown(why);
+        self.last_insert_id = Fact::Unknown(why);
+        self.characteristics = Fact::Unknown(why);
+        self.doubt_traces(Traces::all() & !self.left, why);
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn doubt_all(&mut self, why: Doubt) {
+        self.doubt_functions(why);
+        self.schema = Fact::Unknown(why);
+        self.transaction = Fact::Unknown(why);
+        self.autocommit = Fact::Unknown(why);
+        self.warnings = Fact::Unknown(why);
+        self.no_backslash_escapes = None;
+        self.doubt_traces(Traces::all(), why);
+    }
+
+    pub(super) fn doubt_characteristics(&mut self, why: Doubt) {
+        if self.characteristics != Fact::Known(Vec::new()) {
+            self.characteristics = Fact::Unknown(why);
+        }
+    }
+
+    pub(super) fn doubt_traces(&mut self, traces: Traces, why: Doubt) {
+        if !traces.is_empty() {
+            self.left &= !traces;
+            self.may_be_left |= traces;
+            self.why = why;
+        }
+    }
+}
+
+/// The variables that a setting is about, under the names by which they are kept.
+pub(super) fn names_of(setting: &Setting) -> Vec<String> {
+    let all = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
+    match setting {
+        Setting::Other => Vec::new(),
+        Setting::Charset(Charset::Names(_, Some(_)) | Charset::CharacterSet) => all(&[
+            "character_set_client",
+            "character_set_connection",
+            "character_set_results",
+            "collation_connection",
+        ]),
+        Setting::Charset(Charset::Names(_, None)) => all(&[
+            "character_set_client",
+            "character_set_connection",
+            "character_set_results",
+        ]),
+        Setting::Transaction(_) => all(&["transaction_isolation", "transaction_read_only"]),
+        Setting::Variable(assignment) => {
+            let name = String::from_utf8_lossy(&assignment.name);
+            all(&[couplings::canonical(&name)])
+        }
+    }
+}
+
+pub(super) fn is_characteristic(name: &str) -> bool {
+    matches!(name, "transaction_isolation" | "transaction_read_only")
+}
+
+fn number_of(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

@@ -1,0 +1,303 @@
+//! What servers tell at the end of results.
+
+use super::apply::{is_characteristic, names_of};
+use super::{
+    Begun, Doubt, Ending, Fact, Hidden, Session, SessionChange, Status, Task, Traces, Transaction,
+    change_type, coupled, session_changes,
+};
+use crate::sql::effects::{Action, Effects, Inserted, Setting};
+use crate::track::couplings::{canonical, sharing};
+
+/// A count of warnings may be more than that.
+const MANY_WARNINGS: u16 = u16::MAX;
+/// Longer characteristics are not kept.
+const MAX_CHARACTERISTICS: usize = 4 << 10;
+
+impl Session {
+    /// What a server tells at the end of a result goes before what the text says.
+    pub(super) fn told(
+        &mut self,
+        ending: Ending<'_>,
+        task: Option<&Task>,
+        effects: Option<&Effects>,
+    ) {
+        let (status, warnings) = match ending {
+            Ending::Ok {
+                status, warnings, ..
+            }
+            | Ending::Eof { status, warnings } => (status, warnings),
+            _ => return self.told_nothing(task),
+        };
+        let changes = match ending {
+            Ending::Ok { changes, .. } => changes,
+            _ => None,
+        };
+        let changes = match changes.map(session_changes::decode) {
+            Some(Ok(changes)) => changes,
+            Some(Err(_)) => {
+                self.doubt_all(Doubt::Overflow);
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        self.schema_told(&changes, status, effects);
+        self.variables_told(&changes, effects);
+        self.transaction_told(&changes, status, effects);
+        self.autocommit = Fact::Known(status.contains(Status::AUTOCOMMIT));
+        self.no_backslash_escapes = Some(status.contains(Status::NO_BACKSLASH_ESCAPES));
+        self.warnings_told(warnings, task, effects);
+        if let (
+            Ending::Ok { insert_id, .. },
+            Some(Effects {
+                action: Action::Insert(inserted),
+                sets_insert_id: false,
+                ..
+            }),
+        ) = (ending, effects)
+        {
+            self.inserted(insert_id, inserted);
+        } else if let Some(Effects {
+            action: Action::Insert(_),
+            ..
+        }) = effects
+        {
+            // It has returned rows.
+            self.last_insert_id = Fact::Unknown(Doubt::Expression);
+        }
+    }
+
+    fn told_nothing(&mut self, task: Option<&Task>) {
+        if let Some(Task::Prepare(_) | Task::Quiet) = task {
+            self.warnings_told(0, task, None);
+        }
+    }
+
+    fn schema_told(
+        &mut self,
+        changes: &[SessionChange],
+        status: Status,
+        effects: Option<&Effects>,
+    ) {
+        let told = changes
+            .iter()
+            .rfind(|change| change.change_type == change_type::SCHEMA);
+        if let Some(change) = told {
+            self.reports_schema = true;
+            self.schema = Fact::Known((!change.value.is_empty()).then(|| change.value.clone()));
+            return;
+        }
+        let is_dropped = status.contains(Status::DB_DROPPED);
+        let may_change = match effects.map(|effects| &effects.action) {
+            // A routine can name no other schema to MySQL.
+            Some(Action::Call) if !self.is_mariadb => is_dropped,
+            Some(Action::Call | Action::Opaque) => is_dropped || !self.reports_schema,
+            _ => false,
+        };
+        if may_change {
+            self.schema = Fact::Unknown(Doubt::Routine);
+        }
+    }
+
+    fn variables_told(&mut self, changes: &[SessionChange], effects: Option<&Effects>) {
+        let mut assigned = Vec::new();
+        if let Some(Effects {
+            action: Action::Set(settings),
+            ..
+        }) = effects
+        {
+            assigned = settings.iter().flat_map(names_of).collect();
+        }
+        let name_of = |change: &SessionChange| {
+            let name = change.name.as_deref()?.to_ascii_lowercase();
+            String::from_utf8(name).ok()
+        };
+        let reported: Vec<(String, &[u8])> = changes
+            .iter()
+            .filter_map(|change| Some((name_of(change)?, change.value.as_slice())))
+            .collect();
+        let is_named = |name: &str| {
+            let name = canonical(name);
+            assigned.iter().any(|assigned| assigned == name)
+                || reported.iter().any(|(reported, _)| reported == name)
+        };
+        for (name, _) in &reported {
+            // What shares its storage may be what has changed, unless the text says what it was.
+            let explained = sharing(name)
+                .iter()
+                .any(|other| assigned.iter().any(|one| one == other));
+            if self.is_mariadb && !explained {
+                self.variables.doubt_sharing(name);
+            }
+            for other in coupled(name).filter(|other| !is_named(other)) {
+                self.variables.doubt(other, Doubt::Coupled);
+            }
+        }
+        // SET STATEMENT reports what holds for that statement alone.
+        let is_passing = matches!(
+            effects,
+            Some(Effects {
+                action: Action::Opaque,
+                ..
+            })
+        ) && self.is_mariadb;
+        for (name, value) in &reported {
+            match is_passing {
+                true => self.variables.doubt(name, Doubt::Routine),
+                false => self.variables.reported(name, value),
+            }
+        }
+        let says_so = changes
+            .iter()
+            .any(|change| change.change_type == change_type::STATE_CHANGE);
+        if says_so && is_silent(effects) {
+            let volatile =
+                Traces::USER_VARIABLES | Traces::TEMPORARY_TABLES | Traces::PREPARED | Traces::ROLE;
+            self.doubt_traces(volatile & !self.left, Doubt::Hidden);
+        }
+    }
+
+    fn transaction_told(
+        &mut self,
+        changes: &[SessionChange],
+        status: Status,
+        effects: Option<&Effects>,
+    ) {
+        let before = self.transaction;
+        let of = |kind| changes.iter().rfind(|change| change.change_type == kind);
+        let reported =
+            match of(change_type::TRANSACTION_STATE).and_then(|change| change.value.first()) {
+                Some(b'T') => Some(Begun::Explicitly),
+                Some(b'I') => Some(Begun::Implicitly),
+                _ => None,
+            };
+        let is_open = status.contains(Status::IN_TRANS);
+        let action = effects.map(|effects| &effects.action);
+        let begun = match (before, action) {
+            _ if reported.is_some() => reported,
+            (_, Some(Action::Begin)) => Some(Begun::Explicitly),
+            (
+                _,
+                Some(
+                    Action::Transaction
+                    | Action::Definition
+                    | Action::DropSchema(_)
+                    | Action::Call
+                    | Action::Opaque,
+                ),
+            ) => None,
+            (Fact::Known(Transaction::Open { begun, .. }), _) => Some(begun),
+            (Fact::Known(Transaction::None), _) if !status.contains(Status::AUTOCOMMIT) => {
+                Some(Begun::Implicitly)
+            }
+            _ => None,
+        };
+        self.transaction = Fact::Known(match is_open {
+            true => Transaction::Open {
+                begun: begun.unwrap_or(Begun::Unclear),
+                read_only: status.contains(Status::IN_TRANS_READONLY),
+            },
+            false => Transaction::None,
+        });
+        let text = of(change_type::TRANSACTION_CHARACTERISTICS).map(|change| &change.value);
+        match text {
+            // MySQL says so of a transaction that goes on, behind a temporary table's CREATE.
+            Some(text) if is_open && text.is_empty() => {
+                self.characteristics = Fact::Unknown(Doubt::Volatile);
+            }
+            Some(text) if text.len() <= MAX_CHARACTERISTICS => {
+                self.characteristics = Fact::Known(text.clone())
+            }
+            Some(_) => self.characteristics = Fact::Unknown(Doubt::Overflow),
+            None => self.characteristics_by_text(before, is_open, effects),
+        }
+    }
+
+    fn characteristics_by_text(
+        &mut self,
+        before: Fact<Transaction>,
+        is_open: bool,
+        effects: Option<&Effects>,
+    ) {
+        let Some(effects) = effects else {
+            return;
+        };
+        let was_open = before != Fact::Known(Transaction::None);
+        match (was_open, is_open) {
+            // It stays what it was, if nothing has ended it and begun another.
+            (true, true)
+                if matches!(
+                    effects.action,
+                    Action::Plain
+                        | Action::Diagnostics
+                        | Action::Insert(_)
+                        | Action::Use(_)
+                        | Action::Set(_)
+                ) => {}
+            (_, true) => self.characteristics = Fact::Unknown(Doubt::Expression),
+            // One that has ended leaves nothing for the next one.
+            (true, false)
+                if matches!(before, Fact::Known(_))
+                    && !matches!(effects.action, Action::Call | Action::Opaque) =>
+            {
+                self.characteristics = Fact::Known(Vec::new());
+            }
+            (_, false) => match &effects.action {
+                Action::NextTransaction(_) | Action::Use(_) | Action::Diagnostics => {}
+                Action::Plain if !effects.tables => {}
+                Action::Set(settings) if !settings.iter().any(is_about_transactions) => {}
+                _ => self.doubt_characteristics(Doubt::Expression),
+            },
+        }
+    }
+
+    fn warnings_told(&mut self, warnings: u16, task: Option<&Task>, effects: Option<&Effects>) {
+        let action = effects.map(|effects| &effects.action);
+        let cleared = !self.is_mariadb || matches!(action, Some(Action::Insert(_)));
+        self.warnings = match (task, action) {
+            (Some(Task::Nothing | Task::Use(_)), _) | (_, Some(Action::Diagnostics)) => return,
+            (Some(Task::Prepare(_)), _) if self.is_mariadb => return,
+            (None | Some(Task::Reset | Task::ChangeUser(_)), _) => Fact::Known(0),
+            (Some(Task::Text(text)), _) if text.is_empty() => return,
+            (Some(Task::Text(_)), Some(Action::Call | Action::Opaque | Action::Function)) => {
+                Fact::Unknown(Doubt::Routine)
+            }
+            (Some(Task::Text(_)), _) if warnings == MANY_WARNINGS => Fact::Unknown(Doubt::Overflow),
+            (Some(Task::Text(_)), _) if warnings > 0 || cleared => Fact::Known(warnings),
+            // MariaDB keeps those of a statement before at times.
+            (Some(Task::Text(_)), _) if self.warnings == Fact::Known(0) => return,
+            _ => Fact::Unknown(Doubt::Volatile),
+        };
+    }
+
+    fn inserted(&mut self, id: u64, inserted: &Inserted) {
+        self.last_insert_id = match inserted {
+            Inserted::Hidden => Fact::Unknown(Doubt::Expression),
+            _ if id == 0 => return,
+            // A trigger may have given it.
+            _ if self.hidden == Hidden::Doubted => Fact::Unknown(Doubt::Hidden),
+            Inserted::Unless(given) if !given.contains(&id) => Fact::Known(id),
+            _ => Fact::Unknown(Doubt::Expression),
+        };
+    }
+}
+
+fn is_about_transactions(setting: &Setting) -> bool {
+    match setting {
+        Setting::Transaction(_) => true,
+        Setting::Variable(assignment) => {
+            let name = String::from_utf8_lossy(&assignment.name);
+            is_characteristic(canonical(&name))
+        }
+        _ => false,
+    }
+}
+
+/// Whether nothing in the text explains that the state has changed.
+fn is_silent(effects: Option<&Effects>) -> bool {
+    effects.is_some_and(|effects| {
+        matches!(
+            effects.action,
+            Action::Plain | Action::Diagnostics | Action::Insert(_)
+        ) && (effects.leaves | effects.may_leave | effects.clears | effects.may_clear).is_empty()
+    })
+}

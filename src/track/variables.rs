@@ -1,0 +1,185 @@
+//! The system variables of a session.
+
+use std::collections::BTreeMap;
+
+use super::canonical;
+use super::couplings::{self, coupled, is_volatile, sharing};
+use super::fact::{Doubt, Fact};
+use crate::sql::effects::Value;
+
+/// So many are remembered, and so many bytes of names and values.
+const MAX_VARIABLES: usize = 256;
+const MAX_BYTES: usize = 16 << 10;
+
+/// What is known of one that was mentioned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Variable {
+    /// Its value; `None` for NULL.
+    Is(Option<Vec<u8>>),
+    /// It was set to this literal, of which it is not known what the server makes.
+    Written(Vec<u8>),
+    Doubted(Doubt),
+}
+
+impl Variable {
+    fn size(&self) -> usize {
+        match self {
+            Variable::Is(Some(value)) | Variable::Written(value) => value.len(),
+            Variable::Is(None) | Variable::Doubted(_) => 0,
+        }
+    }
+}
+
+/// What is known of all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Variables {
+    mentioned: BTreeMap<String, Variable>,
+    bytes: usize,
+    /// Why the others are not known.
+    others: Doubt,
+}
+
+impl Variables {
+    /// Nothing is known, for this reason.
+    pub(super) fn unknown(why: Doubt) -> Variables {
+        Variables {
+            mentioned: BTreeMap::new(),
+            bytes: 0,
+            others: why,
+        }
+    }
+
+    /// What a variable's value is; `None` for NULL.
+    pub(super) fn get(&self, name: &str) -> Fact<Option<&[u8]>> {
+        let name = couplings::canonical(name);
+        if is_volatile(name) {
+            return Fact::Unknown(Doubt::Volatile);
+        }
+        match self.mentioned.get(name) {
+            Some(Variable::Is(value)) => Fact::Known(value.as_deref()),
+            Some(Variable::Written(_)) => Fact::Unknown(Doubt::Expression),
+            Some(Variable::Doubted(doubt)) => Fact::Unknown(*doubt),
+            None => Fact::Unknown(self.others),
+        }
+    }
+
+    /// The server says so.
+    pub(super) fn reported(&mut self, name: &str, value: &[u8]) {
+        // NULL is reported as empty where it is one.
+        let is_null = name == "character_set_results" && value.is_empty();
+        self.put(name, Variable::Is((!is_null).then(|| value.to_vec())));
+    }
+
+    /// It is known for another reason.
+    pub(super) fn is(&mut self, name: &str, value: &str) {
+        self.put(name, Variable::Is(Some(value.as_bytes().to_vec())));
+    }
+
+    /// A text has set it, and what is coupled to it is not known any more.
+    pub(super) fn set(&mut self, name: &str, value: &Value) {
+        let name = couplings::canonical(name);
+        for other in coupled(name) {
+            self.doubt(other, Doubt::Coupled);
+        }
+        let variable = match value {
+            Value::Literal(literal) => match canonical::value(name, literal) {
+                Some(value) => Variable::Is(value),
+                None => Variable::Written(literal.clone()),
+            },
+            Value::Default | Value::Expression => Variable::Doubted(Doubt::Expression),
+        };
+        self.put(name, variable);
+    }
+
+    /// One is not known any more.
+    pub(super) fn doubt(&mut self, name: &str, why: Doubt) {
+        self.put(name, Variable::Doubted(why));
+    }
+
+    /// A report that no text explains, from a server that mixes up names: whatever it may be about.
+    pub(super) fn doubt_sharing(&mut self, name: &str) {
+        for other in sharing(couplings::canonical(name)) {
+            self.doubt(other, Doubt::Coupled);
+        }
+    }
+
+    fn put(&mut self, name: &str, variable: Variable) {
+        let name = couplings::canonical(name);
+        if is_volatile(name) {
+            return;
+        }
+        let adds = name.len() + variable.size();
+        if let Some(before) = self.mentioned.remove(name) {
+            self.bytes = self.bytes.saturating_sub(name.len() + before.size());
+        }
+        if self.mentioned.len() >= MAX_VARIABLES || self.bytes + adds > MAX_BYTES {
+            *self = Variables::unknown(Doubt::Overflow);
+            return;
+        }
+        self.bytes += adds;
+        self.mentioned.insert(name.to_string(), variable);
+    }
+
+    /// What tells sessions apart that began with the same values; `None` if that is not known.
+    pub(super) fn likeness(&self) -> Result<Vec<u8>, Doubt> {
+        if self.others != Doubt::Login {
+            return Err(self.others);
+        }
+        let mut all = Vec::new();
+        for (name, variable) in &self.mentioned {
+            let (mark, value) = match variable {
+                Variable::Is(None) => (b'n', &[][..]),
+                Variable::Is(Some(value)) => (b'=', value.as_slice()),
+                Variable::Written(value) => (b'~', value.as_slice()),
+                Variable::Doubted(doubt) => return Err(*doubt),
+            };
+            all.extend_from_slice(name.as_bytes());
+            all.push(mark);
+            all.extend_from_slice(&(value.len() as u64).to_le_bytes());
+            all.extend_from_slice(value);
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_are_one_and_couples_move_together() {
+        let mut all = Variables::unknown(Doubt::Login);
+        assert_eq!(all.get("sql_mode"), Fact::Unknown(Doubt::Login));
+        all.reported("tx_isolation", b"SERIALIZABLE");
+        assert_eq!(
+            all.get("transaction_isolation"),
+            Fact::Known(Some(&b"SERIALIZABLE"[..]))
+        );
+        all.reported("collation_connection", b"latin1_bin");
+        all.set(
+            "character_set_connection",
+            &Value::Literal(b"utf8mb4".to_vec()),
+        );
+        assert_eq!(
+            all.get("collation_connection"),
+            Fact::Unknown(Doubt::Coupled)
+        );
+        all.reported("character_set_results", b"");
+        assert_eq!(all.get("character_set_results"), Fact::Known(None));
+        all.reported("timestamp", b"1");
+        assert_eq!(all.get("timestamp"), Fact::Unknown(Doubt::Volatile));
+    }
+
+    #[test]
+    fn what_is_too_much_is_forgotten() {
+        let mut all = Variables::unknown(Doubt::Login);
+        for n in 0..MAX_VARIABLES {
+            all.reported(&format!("v{n}"), b"x");
+        }
+        assert_eq!(all.get("v0"), Fact::Known(Some(&b"x"[..])));
+        all.reported("one more", b"x");
+        assert_eq!(all.get("v0"), Fact::Unknown(Doubt::Overflow));
+        all.reported("big", &[b'x'; MAX_BYTES]);
+        assert_eq!(all.get("big"), Fact::Unknown(Doubt::Overflow));
+    }
+}
