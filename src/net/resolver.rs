@@ -12,7 +12,7 @@ use super::WakeHandle;
 const QUEUE: usize = 1024;
 
 /// The answer to one request: its key, and the addresses (at least one) or why there are none.
-pub type Reply = (u64, io::Result<Vec<SocketAddr>>);
+pub type Reply = (u32, io::Result<Vec<SocketAddr>>);
 
 type Lookup = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
@@ -32,7 +32,7 @@ pub struct Resolver {
 struct Request {
     host: String,
     port: u16,
-    key: u64,
+    key: u32,
 }
 
 impl Resolver {
@@ -54,7 +54,7 @@ impl Resolver {
     ///
     /// Numeric addresses need no thread: ask [`numeric_address`] first. Fails at once, with
     /// `WouldBlock`, if too many requests are waiting.
-    pub fn request(&mut self, host: &str, port: u16, key: u64) -> io::Result<()> {
+    pub fn request(&mut self, host: &str, port: u16, key: u32) -> io::Result<()> {
         let requests = match &self.requests {
             Some(requests) => requests,
             None => self.requests.insert(self.start()?),
@@ -210,7 +210,7 @@ mod tests {
         let poller = Poller::new().unwrap();
         let mut resolver = Resolver::with_lookup(poller.wake_handle(), hang);
         // One may be with the thread already.
-        let refused = (0..=QUEUE as u64 + 1).find_map(|key| resolver.request("x", 1, key).err());
+        let refused = (0..=QUEUE as u32 + 1).find_map(|key| resolver.request("x", 1, key).err());
         assert_eq!(refused.unwrap().kind(), io::ErrorKind::WouldBlock);
     }
 

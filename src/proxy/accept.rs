@@ -14,9 +14,10 @@ use bytes::BytesMut;
 
 use super::Proxy;
 use super::channel::Channel;
-use super::conn::{Conn, ConnId, ConnInfo, ConnKind, ListenerState, Role, Socket};
+use super::conn::{Conn, ConnInfo, ConnKind, ListenerState, Role, Socket};
 use super::core::{Core, TimerKey};
 use super::hooks::Verdict;
+use super::id::ConnId;
 use super::own_errors::error_packet;
 use super::proxy_header;
 use crate::net::{Peer, Stream, descriptor_limit, is_out_of_descriptors};

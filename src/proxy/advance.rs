@@ -1,9 +1,10 @@
 //! The hot path: taking packets off the front of what was read, and passing on what nobody wants
 //! to look at, in whole spans and before it is complete.
 
-use super::conn::{Conn, ConnId, Role};
+use super::conn::{Conn, Role};
 use super::core::Core;
 use super::exposure::Leg;
+use super::id::ConnId;
 use super::transit::Carried;
 use super::{negotiation, redirect, translation};
 use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};

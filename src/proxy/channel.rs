@@ -11,8 +11,9 @@ use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
 
-use super::conn::{ConnId, Role, Socket};
+use super::conn::{Role, Socket};
 use super::core::Core;
+use super::id::ConnId;
 use crate::net::Stream;
 use crate::wire::compressed::{
     Algorithm, Decoded, Decoder, Encoder, FrameError, Meter, Numbers, Toolbox,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::Proxy;
-use super::conn::{ConnId, Role};
+use super::conn::Role;
 use super::core::Core;
+use super::id::ConnId;
 use super::own_errors::error_packet;
 use crate::session::Event;
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use super::channel::{Channel, Expect, Turn};
+use super::id::ConnId;
 use super::login_relay::LoginRelay;
 use super::options::Options;
 use super::transit::Transit;
@@ -22,25 +23,6 @@ use crate::wire::{Capabilities, Com, frame};
 pub(super) const HIGH_WATER: usize = 256 << 10;
 /// …until it has fallen below this many.
 pub(super) const LOW_WATER: usize = 64 << 10;
-
-/// Names a connection for ever: neither the number nor the name is used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnId {
-    pub(super) serial: u64,
-    pub(super) slot: u32,
-}
-
-impl ConnId {
-    /// The number that scripts know it by.
-    pub fn serial(self) -> u64 {
-        self.serial
-    }
-
-    /// The place in the table of connections, which is used again.
-    pub fn slot(self) -> usize {
-        self.slot as usize
-    }
-}
 
 /// What a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +98,7 @@ pub struct ConnInfo {
     pub kind: ConnKind,
     /// The number of the linked peer, also after that has closed; 0 if there has been none, or
     /// the link was undone.
-    pub remote_id: Cell<u64>,
+    pub remote_id: Cell<u32>,
     /// Whether it has begun to close.
     pub closed: Cell<bool>,
     /// Why it closed.

@@ -12,7 +12,8 @@ use slab::Slab;
 
 use super::accept::Admission;
 use super::channel::{Channel, Workshop};
-use super::conn::{Address, Conn, ConnId, ConnInfo, ConnKind, HIGH_WATER, LOW_WATER, Role, Socket};
+use super::conn::{Address, Conn, ConnInfo, ConnKind, HIGH_WATER, LOW_WATER, Role, Socket};
+use super::id::{ConnId, Serials};
 use super::options::Options;
 use super::stats::Stats;
 use super::tls::TlsClients;
@@ -50,7 +51,7 @@ pub(super) struct Flushed {
 
 pub(super) struct Core {
     pub conns: Slab<Conn>,
-    next_serial: u64,
+    serials: Serials,
     pub poller: Poller,
     pub resolver: Resolver,
     pub signals: Signals,
@@ -65,9 +66,9 @@ pub(super) struct Core {
     /// Connections that are done with, to be freed at the end of the tick.
     pub finished: Vec<ConnId>,
     /// Connections whose server's name is being resolved, by their number.
-    pub resolving: HashMap<u64, ConnId>,
+    pub resolving: HashMap<u32, ConnId>,
     /// Paths of unix sockets that are being connected to, by the connection's number.
-    pub unix_paths: HashMap<u64, Box<str>>,
+    pub unix_paths: HashMap<u32, Box<str>>,
     /// What TLS towards servers needs, made before.
     pub tls_clients: TlsClients,
     /// Connections to be closed at once, but not before whoever made them could look at them.
@@ -92,7 +93,7 @@ impl Core {
         poller.register(&mut signals, SIGNALS)?;
         Ok(Core {
             conns: Slab::new(),
-            next_serial: 1,
+            serials: Serials::new(),
             resolver: Resolver::new(poller.wake_handle()),
             poller,
             signals,
@@ -125,7 +126,9 @@ impl Core {
         options: Rc<Options>,
         address: (Address, u16),
     ) -> io::Result<Rc<ConnInfo>> {
-        let serial = self.next_serial;
+        let conns = &self.conns;
+        let in_use = || conns.iter().map(|(_, conn)| conn.id().serial);
+        let serial = self.serials.give(in_use);
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
         let id = ConnId {
@@ -159,7 +162,6 @@ impl Core {
         }
         self.admission.sockets += usize::from(conn.socket.has_descriptor());
         entry.insert(conn);
-        self.next_serial += 1;
         match kind {
             ConnKind::Client => self.stats.clients += 1,
             ConnKind::Server => self.stats.servers += 1,

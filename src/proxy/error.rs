@@ -9,7 +9,7 @@ pub enum ProxyError {
     #[error("connection {id} is closed ({reason})")]
     Closed {
         /// The connection's number.
-        id: u64,
+        id: u32,
         /// Why it closed.
         reason: String,
     },
@@ -17,7 +17,7 @@ pub enum ProxyError {
     #[error("connection {id}: {why}")]
     Forbidden {
         /// The connection's number.
-        id: u64,
+        id: u32,
         /// Which state, and what it waits for.
         why: String,
     },
@@ -25,9 +25,9 @@ pub enum ProxyError {
     #[error("cannot link client {client} and server {server}: {why}")]
     Link {
         /// The client's number.
-        client: u64,
+        client: u32,
         /// The server's number.
-        server: u64,
+        server: u32,
         /// Why not.
         why: String,
     },
@@ -46,7 +46,7 @@ pub enum ProxyError {
     #[error("connection {id}: the packet is {len} bytes long, more than max_queue allows ({max})")]
     TooLong {
         /// The connection's number.
-        id: u64,
+        id: u32,
         /// The packet's length in bytes.
         len: usize,
         /// The limit.

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::conn::{ConnId, ConnInfo};
+use super::conn::ConnInfo;
+use super::id::ConnId;
 use crate::session::{Event, PacketKind};
 use crate::wire::{Capabilities, Com, Hidden};
 

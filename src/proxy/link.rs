@@ -1,9 +1,10 @@
 //! Linking a client and a server.
 
 use super::Proxy;
-use super::conn::{ConnId, Role};
+use super::conn::Role;
 use super::core::Core;
 use super::error::ProxyError;
+use super::id::ConnId;
 use super::translation::SERVER_INITIATIVE;
 
 impl Proxy {

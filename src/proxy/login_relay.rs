@@ -19,9 +19,10 @@
 
 use std::borrow::Cow;
 
-use super::conn::{Conn, ConnId, Numbering, Role};
+use super::conn::{Conn, Numbering, Role};
 use super::core::Core;
 use super::exposure::{Legs, Method};
+use super::id::ConnId;
 use super::options::Cleartext;
 use super::own_key::prepare_own_key;
 use super::send::Packet;

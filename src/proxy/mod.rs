@@ -3,7 +3,7 @@
 //! It brings the protocol's [sessions](crate::session) and the [reactor](crate::net) together and
 //! asks a [`Hooks`] implementation what to do. It knows nothing of scripts.
 //!
-//! - `core`: the table of connections; `conn`: one of them
+//! - `core`: the table of connections; `conn`: one of them; `id`: their names
 //! - `channel`: what is between a connection and its socket: nothing, or compression
 //! - `sockets`: listen, connect; `accept`: which clients are let in; `pump`: read
 //! - `advance`: the hot path, which nobody looks at; `watched_rows`: rows that a hook looks at
@@ -38,6 +38,7 @@ mod ending;
 mod error;
 mod exposure;
 mod hooks;
+mod id;
 mod link;
 mod login_relay;
 mod negotiation;
@@ -71,10 +72,11 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use conn::{Address, ConnId, ConnInfo, ConnKind};
+pub use conn::{Address, ConnInfo, ConnKind};
 pub use decoded::Decoded;
 pub use error::ProxyError;
 pub use hooks::{Hooks, Incoming, Verdict};
+pub use id::ConnId;
 pub use observer::{Observer, Shown};
 pub use options::{Cleartext, Compression, Options, Trusted};
 pub use own_key::prepare_own_key;

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::conn::{ConnId, ConnInfo};
+use super::conn::ConnInfo;
+use super::id::ConnId;
 use super::replay::{RECORDINGS, Turns, feed, linked_pair, output, said, turns};
 use super::{Hooks, Incoming, NoHooks, Packet, Proxy, Verdict};
 use crate::session::{Event, EventSet};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::conn::ConnId;
+use super::id::ConnId;
 use crate::net::{ProxyVersion, TlsClientOptions, TlsServer};
 use crate::wire::compressed::Algorithm;
 

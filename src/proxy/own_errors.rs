@@ -1,8 +1,9 @@
 //! ERR packets of the proxy's own, and when a client gets one.
 
 use super::Proxy;
-use super::conn::{ConnId, Role};
+use super::conn::Role;
 use super::core::Core;
+use super::id::ConnId;
 use super::put_through::{Put, numbering_of};
 use crate::session::{Head, PacketKind};
 use crate::wire::{Capabilities, ErrPacket};

@@ -8,8 +8,9 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use super::Proxy;
-use super::conn::{Address, ConnId, ConnInfo, ConnKind, Socket};
+use super::conn::{Address, ConnInfo, ConnKind, Socket};
 use super::core::Core;
+use super::id::ConnId;
 use super::options::{Options, Trusted};
 use crate::net::ProxyHeader;
 

@@ -7,8 +7,9 @@ use bytes::{Buf, BytesMut};
 use super::Proxy;
 use super::advance::Advance;
 use super::channel::Expect;
-use super::conn::{Conn, ConnId, Role, Socket};
+use super::conn::{Conn, Role, Socket};
 use super::core::Core;
+use super::id::ConnId;
 use super::own_errors::error_packet;
 use super::tls::CLEAR_BEFORE_TLS;
 

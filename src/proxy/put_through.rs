@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::conn::{ConnId, Numbering, Role};
+use super::conn::{Numbering, Role};
 use super::core::Core;
+use super::id::ConnId;
 use super::negotiation::{self, ServerLeg};
 use super::redirect;
 use super::take::Taken;

@@ -7,7 +7,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::conn::{ConnId, ConnInfo, ConnKind, Role, Socket};
+use super::conn::{ConnInfo, ConnKind, Role, Socket};
+use super::id::ConnId;
 use super::options::{Compression, Options};
 use super::{Hooks, Incoming, Proxy, Verdict};
 use crate::session::{ClientSession, Event, EventSet, ServerSession};

@@ -4,8 +4,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Proxy;
-use super::conn::{ConnId, Role, Socket};
+use super::conn::{Role, Socket};
 use super::core::{Core, SIGNALS, TimerKey};
+use super::id::ConnId;
 use crate::net::{Ready, Signal};
 
 /// The longest wait, so that a clock that jumps does little harm.

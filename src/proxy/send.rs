@@ -3,10 +3,11 @@
 use std::fmt;
 
 use super::Proxy;
-use super::conn::{Conn, ConnId, Numbering, Role};
+use super::conn::{Conn, Numbering, Role};
 use super::core::Core;
 use super::ending::{self, Ending};
 use super::error::ProxyError;
+use super::id::ConnId;
 use super::negotiation::{self, ServerLeg};
 use super::options::Options;
 use super::put_through::{Put, numbering_of};
@@ -238,7 +239,7 @@ fn to_client(
             let mut handshake = handshake.clone();
             negotiation::offer(&mut handshake, options);
             if handshake.thread_id == 0 {
-                handshake.thread_id = id.serial as u32;
+                handshake.thread_id = id.serial;
             }
             handshake.encode(payload);
             let offered = handshake.capabilities;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::Proxy;
 use super::channel::Channel;
-use super::conn::{Conn, ConnId, ConnInfo, ConnKind, Role, Socket};
+use super::conn::{Conn, ConnInfo, ConnKind, Role, Socket};
 use super::core::{Core, TimerKey};
 use super::error::ProxyError;
 use super::hooks::Verdict;
+use super::id::ConnId;
 use super::options::Options;
 use crate::net::{Listener, Peer, Stream, TlsClient, numeric_address};
 use crate::session::{Event, ServerSession};

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::conn::{Conn, ConnId, ConnInfo, Numbering, Role};
+use super::conn::{Conn, ConnInfo, Numbering, Role};
 use super::core::Core;
+use super::id::ConnId;
 use super::login_relay::LoginRelay;
 use super::negotiation;
 use super::tls;

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::Proxy;
-use super::conn::{Conn, ConnId, Role, Socket};
+use super::conn::{Conn, Role, Socket};
 use super::core::Core;
 use super::error::ProxyError;
+use super::id::ConnId;
 use super::options::Options;
 use super::own_errors::error_packet;
 use super::take::{Refusal, last_seq, payload_of};

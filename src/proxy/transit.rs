@@ -1,8 +1,9 @@
 //! Packets on their way before all of them has come, and what waits for them to have passed.
 
 use super::advance::Advance;
-use super::conn::{ConnId, Numbering, Role};
+use super::conn::{Numbering, Role};
 use super::core::Core;
+use super::id::ConnId;
 use crate::session::{Event, EventSet, Head, PacketKind, Step};
 use crate::wire::Com;
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};

@@ -5,9 +5,10 @@
 use std::rc::Rc;
 
 use super::Proxy;
-use super::conn::{Conn, ConnId, ConnInfo, Role};
+use super::conn::{Conn, ConnInfo, Role};
 use super::core::Core;
 use super::hooks::{Incoming, Verdict};
+use super::id::ConnId;
 use super::observer::Shown;
 use crate::session::{Event, PacketKind, rows};
 use crate::wire::frame::HEADER;

@@ -100,9 +100,9 @@ fn add_value(
 }
 
 fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
-    add_value(methods, "id", |_, info| number(info.id.serial() as f64))?;
+    add_value(methods, "id", |_, info| number(info.id.serial().into()))?;
     add_value(methods, "remote_id", |_, info| {
-        number(info.remote_id.get() as f64)
+        number(info.remote_id.get().into())
     })?;
     add_value(methods, "listener", |_, info| {
         number(match info.kind {

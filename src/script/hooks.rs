@@ -345,7 +345,7 @@ fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
         false => runtime.object(id),
     };
     let conn = object.as_ref().map_or(Arg::Value(&mlua::Nil), Arg::Object);
-    let args = [Arg::Number(serial as f64), conn];
+    let args = [Arg::Number(serial.into()), conn];
 
     let due = runtime.entry(id, |entry| entry.closing()).flatten();
     if let Some(due) = due {

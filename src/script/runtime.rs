@@ -267,7 +267,7 @@ impl Runtime {
         packet: Option<Arg<'_>>,
     ) -> Verdict {
         let what = || format!("{} of connection {}", event.name(), id.serial());
-        let number = Arg::Number(id.serial() as f64);
+        let number = Arg::Number(id.serial().into());
         let conn = Arg::Alive(slot_index(id));
         let result = match packet {
             Some(packet) => self.call(lua, what, target, &[packet, number, conn]),

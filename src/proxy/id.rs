@@ -1,0 +1,79 @@
+//! The names of connections.
+
+use std::collections::HashSet;
+
+/// How many bits of a serial number count. Those above them are for the number of a worker, so that
+/// serials are unique over all workers of a process; without workers it is 0.
+const COUNTER_BITS: u32 = 26;
+
+/// Names a connection. It has 32 bits, as MySQL's thread ids have, so that clients are greeted with
+/// it and name it in KILL. A serial number comes back only after 67 million other connections, and
+/// never while the connection that has it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    pub(super) serial: u32,
+    pub(super) slot: u32,
+}
+
+impl ConnId {
+    /// The number that scripts know it by.
+    pub fn serial(self) -> u32 {
+        self.serial
+    }
+
+    /// The place in the table of connections, which is used again.
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+/// Gives out serial numbers, from 1 up.
+#[derive(Debug)]
+pub(super) struct Serials {
+    next: u32,
+    /// Those that were in use when the counter last began anew. All others in use are newer than
+    /// that, and so behind it.
+    in_use: HashSet<u32>,
+}
+
+impl Serials {
+    pub fn new() -> Serials {
+        Serials {
+            next: 1,
+            in_use: HashSet::new(),
+        }
+    }
+
+    /// The next number. `all`: those of the connections that are there, asked for only when the
+    /// counter begins anew.
+    pub fn give<I: Iterator<Item = u32>>(&mut self, all: impl Fn() -> I) -> u32 {
+        loop {
+            if self.next >> COUNTER_BITS != 0 {
+                self.next = 1;
+                self.in_use = all().collect();
+            }
+            let serial = self.next;
+            self.next += 1;
+            if !self.in_use.contains(&serial) {
+                return serial;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_use_are_not_given_again() {
+        let last = (1 << COUNTER_BITS) - 1;
+        let mut serials = Serials::new();
+        let none = std::iter::empty;
+        assert_eq!((serials.give(none), serials.give(none)), (1, 2));
+        serials.next = last;
+        let open = || [1, 2, 4, last].into_iter();
+        let given: Vec<_> = (0..4).map(|_| serials.give(open)).collect();
+        assert_eq!(given, [last, 3, 5, 6], "nor is 0, which means none");
+    }
+}
