@@ -30,7 +30,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    fn tcp(address: SocketAddr) -> Self {
+    pub(super) fn tcp(address: SocketAddr) -> Self {
         // A listener on [::] sees IPv4 clients as ::ffff:a.b.c.d, which no access list expects.
         Peer {
             ip: Some(address.ip().to_canonical()),
@@ -38,7 +38,7 @@ impl Peer {
         }
     }
 
-    fn unix() -> Self {
+    pub(super) fn unix() -> Self {
         Peer { ip: None, port: 0 }
     }
 }
@@ -61,12 +61,7 @@ impl Peer {
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP, with `TCP_NODELAY` and keep-alive.
-    Tcp {
-        /// The socket.
-        socket: TcpStream,
-        /// The far end's address, kept because the kernel forgets it with the connection.
-        peer: SocketAddr,
-    },
+    Tcp(TcpStream),
     /// Over a unix domain socket.
     Unix(UnixStream),
     /// TLS inside one of the others.
@@ -112,42 +107,41 @@ impl Stream {
             // gone already, which the first read will say better.
             log::debug!("cannot set the socket options towards {peer}: {error}");
         }
-        Stream::Tcp { socket, peer }
+        Stream::Tcp(socket)
     }
 
-    /// Whether the attempt to connect has succeeded (true), goes on (false) or failed (an error).
+    /// What has come of the attempt to connect: the far end, `None` if it goes on, or why it failed.
     ///
     /// Readiness alone does not tell: a failed socket is writable too, and an event may be a stale
     /// one.
-    pub fn connected(&self) -> io::Result<bool> {
+    pub fn connected(&self) -> io::Result<Option<Peer>> {
         if let Some(error) = self.take_error()? {
             return Err(error);
         }
-        let named = match self {
-            Stream::Tcp { socket, .. } => socket.peer_addr().map(Some),
-            Stream::Unix(socket) => socket.peer_addr().map(|_| None),
+        let peer = match self {
+            Stream::Tcp(socket) => socket.peer_addr().and_then(|peer| {
+                if socket.local_addr()? == peer {
+                    // Nobody listens on that port of this machine, the kernel picked it for our own
+                    // end, and TCP connected the socket to itself.
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                Ok(Peer::tcp(peer))
+            }),
+            Stream::Unix(socket) => socket.peer_addr().map(|_| Peer::unix()),
             Stream::Tls(tls) => return tls.socket.connected(),
         };
-        let peer = match named {
-            Ok(peer) => peer,
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        if let (Stream::Tcp { socket, .. }, Some(peer)) = (self, peer)
-            && socket.local_addr()? == peer
-        {
-            // Nobody listens on that port of this machine, the kernel picked it for our own end,
-            // and TCP connected the socket to itself.
-            return Err(io::ErrorKind::ConnectionRefused.into());
+        match peer {
+            Ok(peer) => Ok(Some(peer)),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(true)
     }
 
     /// Reads what is there. 0 means that the far end will send nothing more, `WouldBlock` that
     /// there is nothing now, `Interrupted` (with TLS) that there may be.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp { socket, .. } => uninterrupted(|| socket.read(buffer)),
+            Stream::Tcp(socket) => uninterrupted(|| socket.read(buffer)),
             Stream::Unix(socket) => uninterrupted(|| socket.read(buffer)),
             Stream::Tls(tls) => tls.session.read(&mut tls.socket, buffer),
         }
@@ -157,7 +151,7 @@ impl Stream {
     /// next byte will be told of.
     pub fn short_read_is_all(&self) -> bool {
         match self {
-            Stream::Tcp { .. } | Stream::Unix(_) => true,
+            Stream::Tcp(_) | Stream::Unix(_) => true,
             Stream::Tls(tls) => tls.session.short_read_is_all(),
         }
     }
@@ -165,7 +159,7 @@ impl Stream {
     /// Whether it still holds bytes that the socket has not taken.
     pub fn wants_write(&self) -> bool {
         match self {
-            Stream::Tcp { .. } | Stream::Unix(_) => false,
+            Stream::Tcp(_) | Stream::Unix(_) => false,
             Stream::Tls(tls) => tls.session.wants_write(),
         }
     }
@@ -173,7 +167,7 @@ impl Stream {
     /// Pushes what is inside out to the socket. `WouldBlock` means that some is left.
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
-            Stream::Tcp { .. } | Stream::Unix(_) => Ok(()),
+            Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
             Stream::Tls(tls) => tls.session.flush(&mut tls.socket),
         }
     }
@@ -182,7 +176,7 @@ impl Stream {
     /// it may [want to write](Stream::wants_write) once more.
     pub fn finish(&mut self) {
         match self {
-            Stream::Tcp { .. } | Stream::Unix(_) => {}
+            Stream::Tcp(_) | Stream::Unix(_) => {}
             Stream::Tls(tls) => tls.session.finish(),
         }
     }
@@ -190,7 +184,7 @@ impl Stream {
     /// Whether the far end is on this machine, where nobody else can listen.
     pub fn is_unix(&self) -> bool {
         match self {
-            Stream::Tcp { .. } => false,
+            Stream::Tcp(_) => false,
             Stream::Unix(_) => true,
             Stream::Tls(tls) => tls.socket.is_unix(),
         }
@@ -199,7 +193,7 @@ impl Stream {
     /// The address that this end has, over TCP.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
-            Stream::Tcp { socket, .. } => socket.local_addr().ok(),
+            Stream::Tcp(socket) => socket.local_addr().ok(),
             Stream::Unix(_) => None,
             Stream::Tls(tls) => tls.socket.local_addr(),
         }
@@ -208,7 +202,7 @@ impl Stream {
     /// Writes as much as the socket takes. `WouldBlock` means that it takes nothing now.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         uninterrupted(|| match self {
-            Stream::Tcp { socket, .. } => socket.write(bytes),
+            Stream::Tcp(socket) => socket.write(bytes),
             Stream::Unix(socket) => socket.write(bytes),
             Stream::Tls(tls) => tls.session.write(&mut tls.socket, bytes),
         })
@@ -217,7 +211,7 @@ impl Stream {
     /// Like [`write`](Stream::write), from several pieces with one system call.
     pub fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         uninterrupted(|| match self {
-            Stream::Tcp { socket, .. } => socket.write_vectored(pieces),
+            Stream::Tcp(socket) => socket.write_vectored(pieces),
             Stream::Unix(socket) => socket.write_vectored(pieces),
             Stream::Tls(tls) => match pieces.iter().find(|piece| !piece.is_empty()) {
                 Some(piece) => tls.session.write(&mut tls.socket, piece),
@@ -229,7 +223,7 @@ impl Stream {
     /// The error that the socket has met since it was last asked, if any.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {
-            Stream::Tcp { socket, .. } => socket.take_error(),
+            Stream::Tcp(socket) => socket.take_error(),
             Stream::Unix(socket) => socket.take_error(),
             Stream::Tls(tls) => tls.socket.take_error(),
         }
@@ -239,7 +233,7 @@ impl Stream {
     /// reading goes on.
     pub fn shutdown_write(&self) -> io::Result<()> {
         let result = match self {
-            Stream::Tcp { socket, .. } => socket.shutdown(Shutdown::Write),
+            Stream::Tcp(socket) => socket.shutdown(Shutdown::Write),
             Stream::Unix(socket) => socket.shutdown(Shutdown::Write),
             Stream::Tls(tls) => return tls.socket.shutdown_write(),
         };
@@ -247,15 +241,6 @@ impl Stream {
             // The far end was faster, so there is nobody left to tell.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
-        }
-    }
-
-    /// The far end, also after it has gone.
-    pub fn peer(&self) -> Peer {
-        match self {
-            Stream::Tcp { peer, .. } => Peer::tcp(*peer),
-            Stream::Unix(_) => Peer::unix(),
-            Stream::Tls(tls) => tls.socket.peer(),
         }
     }
 
@@ -296,7 +281,7 @@ impl Stream {
 impl Source for Stream {
     fn register(&mut self, registry: &Registry, token: Token, what: Interest) -> io::Result<()> {
         match self {
-            Stream::Tcp { socket, .. } => socket.register(registry, token, what),
+            Stream::Tcp(socket) => socket.register(registry, token, what),
             Stream::Unix(socket) => socket.register(registry, token, what),
             Stream::Tls(tls) => tls.socket.register(registry, token, what),
         }
@@ -304,7 +289,7 @@ impl Source for Stream {
 
     fn reregister(&mut self, registry: &Registry, token: Token, what: Interest) -> io::Result<()> {
         match self {
-            Stream::Tcp { socket, .. } => socket.reregister(registry, token, what),
+            Stream::Tcp(socket) => socket.reregister(registry, token, what),
             Stream::Unix(socket) => socket.reregister(registry, token, what),
             Stream::Tls(tls) => tls.socket.reregister(registry, token, what),
         }
@@ -312,7 +297,7 @@ impl Source for Stream {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
-            Stream::Tcp { socket, .. } => socket.deregister(registry),
+            Stream::Tcp(socket) => socket.deregister(registry),
             Stream::Unix(socket) => socket.deregister(registry),
             Stream::Tls(tls) => tls.socket.deregister(registry),
         }
@@ -364,12 +349,8 @@ mod tests {
         }
     }
 
-    fn wait_connected(stream: &mut Stream) -> io::Result<()> {
-        wait_until(stream, |stream| match stream.connected() {
-            Ok(true) => Some(Ok(())),
-            Ok(false) => None,
-            Err(error) => Some(Err(error)),
-        })
+    fn wait_connected(stream: &mut Stream) -> io::Result<Peer> {
+        wait_until(stream, |stream| stream.connected().transpose())
     }
 
     fn wait_read(stream: &mut Stream, buffer: &mut [u8]) -> usize {
@@ -407,17 +388,9 @@ mod tests {
         other.read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "good day!");
 
-        let local = other.local_addr().unwrap();
         drop(other);
         assert_eq!(wait_read(&mut stream, &mut buffer), 0);
         stream.shutdown_write().unwrap();
-        assert_eq!(
-            stream.peer(),
-            Peer {
-                ip: Some(IpAddr::from([127, 0, 0, 1])),
-                port: local.port()
-            }
-        );
     }
 
     #[test]
@@ -431,7 +404,7 @@ mod tests {
     #[test]
     fn tcp_options_are_set() {
         let (stream, _other) = tcp_pair();
-        let Stream::Tcp { socket, .. } = &stream else {
+        let Stream::Tcp(socket) = &stream else {
             panic!("not TCP")
         };
         assert!(socket.nodelay().unwrap());
@@ -479,8 +452,8 @@ mod tests {
         let path = folder.path().join("s");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let mut stream = Stream::connect_unix(&path).unwrap();
-        wait_connected(&mut stream).unwrap();
-        assert_eq!(stream.peer(), Peer { ip: None, port: 0 });
+        let peer = wait_connected(&mut stream).unwrap();
+        assert_eq!(peer, Peer { ip: None, port: 0 });
 
         let (mut other, _) = listener.accept().unwrap();
         other.write_all(b"hello").unwrap();

@@ -14,10 +14,11 @@ use bytes::BytesMut;
 
 use super::Proxy;
 use super::channel::Channel;
-use super::conn::{Conn, ConnInfo, ConnKind, ListenerState, Role, Socket};
+use super::conn::{Conn, ListenerState, Origin, Role, Socket};
 use super::core::{Core, TimerKey};
 use super::hooks::Verdict;
 use super::id::ConnId;
+use super::info::{ConnInfo, ConnKind};
 use super::own_errors::error_packet;
 use super::proxy_header;
 use crate::net::{Peer, Stream, descriptor_limit, is_out_of_descriptors};
@@ -162,10 +163,10 @@ impl Conn {
     /// The address for which its listener counts this client, if that counts addresses. Until its
     /// PROXY header has come it is not known whose connection it is.
     pub fn counted_address(&self) -> Option<IpAddr> {
-        if self.header.is_some() || self.options.max_clients_per_address.is_none() {
+        if self.awaits_header() || self.options.max_clients_per_address.is_none() {
             return None;
         }
-        self.info.address.borrow().ip()
+        self.info.address().ip()
     }
 }
 
@@ -188,7 +189,7 @@ impl Proxy {
         log::info!(
             "connection {}: accepted from {} on listener {}",
             client.id.serial,
-            client.address.borrow(),
+            client.address(),
             listener.id.serial
         );
         self.tell_opened(client);
@@ -211,7 +212,7 @@ impl Core {
         let Socket::Listening(listener) = &conn.socket else {
             return Accepted::NoMore;
         };
-        if !conn.readable {
+        if !conn.read.readable {
             return Accepted::NoMore;
         }
         match listener.accept() {
@@ -220,7 +221,7 @@ impl Core {
                 Accepted::Another
             }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                conn.readable = false;
+                conn.read.readable = false;
                 Accepted::NoMore
             }
             Err(error) if is_out_of_descriptors(&error) => {
@@ -285,9 +286,11 @@ impl Core {
             (peer.ip.into(), peer.port),
         )?;
         if let Some(conn) = self.get_mut(client.id) {
-            conn.listener = Some(listener);
-            conn.writable = true;
-            conn.header = has_header.then(Vec::new);
+            conn.origin = Origin::Listener(listener);
+            conn.write.writable = true;
+            if let Some(login) = conn.login.as_mut().filter(|_| has_header) {
+                login.header = Some(Vec::new());
+            }
         }
         if let Some(state) = self.get_mut(listener).and_then(Conn::listener_state) {
             state.clients += 1;
@@ -347,7 +350,7 @@ impl Core {
                 client.id.serial
             );
         }
-        self.note_refusal(format!("from {}: {why}", client.address.borrow()));
+        self.note_refusal(format!("from {}: {why}", client.address()));
         self.stillborn.push((client.id, why.to_string()));
     }
 
@@ -374,7 +377,8 @@ impl Core {
     /// A connection has begun that is neither logged in nor linked.
     pub fn arrives(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id)
-            && !std::mem::replace(&mut conn.arriving, true)
+            && let Some(login) = &mut conn.login
+            && !std::mem::replace(&mut login.arriving, true)
         {
             let is_client = matches!(conn.role, Role::Client(_));
             *self.admission.arrivals.of(is_client) += 1;
@@ -384,7 +388,8 @@ impl Core {
     /// It is logged in or linked now, or closed.
     pub fn arrived(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id)
-            && std::mem::take(&mut conn.arriving)
+            && let Some(login) = &mut conn.login
+            && std::mem::take(&mut login.arriving)
         {
             let is_client = matches!(conn.role, Role::Client(_));
             *self.admission.arrivals.of(is_client) -= 1;

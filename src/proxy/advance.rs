@@ -1,10 +1,11 @@
 //! The hot path: taking packets off the front of what was read, and passing on what nobody wants
 //! to look at, in whole spans and before it is complete.
 
-use super::conn::{Conn, Role};
+use super::conn::{Conn, Course, Role};
 use super::core::Core;
 use super::exposure::Leg;
 use super::id::ConnId;
+use super::sides::Stopped;
 use super::transit::Carried;
 use super::{negotiation, redirect, translation};
 use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
@@ -44,12 +45,12 @@ impl Core {
             return (0, Advance::Gone);
         };
         // A packet in transit goes on to where it set out for, whatever the link is by now.
-        let to = match &conn.transit {
+        let to = match &conn.read.transit {
             Some(transit) => transit.to,
-            None if conn.discard > 0 => None,
+            None if conn.read.discard > 0 => None,
             None => conn.peer,
         };
-        let linked = conn.transit.is_none() || to == conn.peer;
+        let linked = conn.read.transit.is_none() || to == conn.peer;
         let to = to.filter(|to| self.open(*to).is_some());
         let mut at = 0;
         let advance = self.scan(id, to, linked, data, &mut at);
@@ -64,7 +65,7 @@ impl Core {
             if self.flooded(to)
                 && let Some(conn) = self.get_mut(id)
             {
-                conn.throttled = true;
+                conn.read.stopped.insert(Stopped::THROTTLED);
             }
         }
         if let Some(to) = to {
@@ -86,11 +87,11 @@ impl Core {
             let Some(conn) = self.open(id) else {
                 return Advance::Gone;
             };
-            if conn.opaque {
+            if conn.course == Course::Opaque {
                 *at = data.len();
                 return Advance::Wait(0);
             }
-            if conn.transit.is_some() {
+            if conn.read.transit.is_some() {
                 match self.carry(id, data, at) {
                     Carried::Partly(need) => return Advance::Wait(need),
                     Carried::Done(transit) => {
@@ -124,7 +125,7 @@ impl Core {
         let Some(conn) = self.open(id) else {
             return false;
         };
-        if conn.paused {
+        if conn.read.stopped.contains(Stopped::PAUSED) {
             return false;
         }
         let Role::Client(session) = &conn.role else {
@@ -158,7 +159,7 @@ impl Core {
                 let Some(receiver) = self.open_mut(to) else {
                     return false;
                 };
-                if !receiver.in_rows() || receiver.inbound.is_some_and(|from| from != id) {
+                if !receiver.in_rows() || receiver.write.is_taken_from(id) {
                     return false;
                 }
                 let skimmed = rows::skim(rest, receiver.seq());
@@ -286,7 +287,7 @@ impl Core {
             return true;
         }
         let receiver = to.and_then(|to| self.open(to));
-        if receiver.is_some_and(|receiver| receiver.inbound.is_some_and(|from| from != conn.id())) {
+        if receiver.is_some_and(|receiver| receiver.write.is_taken_from(conn.id())) {
             return true;
         }
         match step.kind {
@@ -302,8 +303,8 @@ impl Core {
                             && !translation::changes_command(com, difference(conn, receiver))
                     })
             }
-            PacketKind::Infile if conn.discard > 0 => true,
-            _ if conn.discard > 0 => step.done,
+            PacketKind::Infile if conn.read.discard > 0 => true,
+            _ if conn.read.discard > 0 => step.done,
             // The EOF behind the columns goes in front of it.
             PacketKind::TextRow | PacketKind::BinaryRow => {
                 receiver.is_some_and(|receiver| match &receiver.role {
@@ -322,11 +323,11 @@ impl Core {
                 let ends = step.kind == PacketKind::Ok
                     || step.kind == PacketKind::Eof
                     || !step.synthesised.is_empty();
-                ends && conn.orphaned && step.done
+                ends && conn.course == Course::Orphaned && step.done
                     || translation::changes(step.kind, ends, difference(conn, receiver))
                     || step.kind == PacketKind::Ok && may_redirect(conn, receiver, head)
             }
-            _ => conn.orphaned && step.done,
+            _ => conn.course == Course::Orphaned && step.done,
         }
     }
 
@@ -371,7 +372,7 @@ impl Core {
     fn make_opaque(&mut self, a: ConnId, b: ConnId) {
         for id in [a, b] {
             if let Some(conn) = self.get_mut(id) {
-                conn.opaque = true;
+                conn.course = Course::Opaque;
             }
         }
     }

@@ -5,6 +5,7 @@
 //! stream and no more.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -97,6 +98,18 @@ struct Compression {
     frames: BytesMut,
     /// The pass of the loop that it was last written in, and how much was then.
     written: (u64, usize),
+    turns: Turns,
+}
+
+/// Where in what is written the frames take another turn.
+#[derive(Default)]
+struct Turns {
+    /// How many bytes have been written.
+    written: u64,
+    /// Behind how many bytes which turn comes.
+    queue: VecDeque<(u64, Turn)>,
+    /// The last of these.
+    last: Option<Turn>,
 }
 
 /// What passes may be a password.
@@ -143,6 +156,7 @@ impl Channel {
             plain: BytesMut::new(),
             frames: BytesMut::new(),
             written: (0, 0),
+            turns: Turns::default(),
         }));
     }
 
@@ -218,14 +232,57 @@ impl Channel {
 
     /// Writes. See [`Stream`] for what that means.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.compression {
-            Some(compression) if compression.writes => compression.write(&mut self.stream, bytes),
-            _ => self.stream.write(bytes),
+        let Some(compression) = &mut self.compression else {
+            return self.stream.write(bytes);
+        };
+        let taken = match compression.writes {
+            true => compression.write(&mut self.stream, bytes)?,
+            false => self.stream.write(bytes)?,
+        };
+        compression.turns.written += taken as u64;
+        Ok(taken)
+    }
+
+    /// What is written behind so many queued bytes is this.
+    pub fn put_turn(&mut self, queued: usize, turn: Turn) {
+        if let Some(compression) = &mut self.compression {
+            let turns = &mut compression.turns;
+            turns.queue.push_back((turns.written + queued as u64, turn));
+            turns.last = Some(turn);
+        }
+    }
+
+    /// The last turn that was put.
+    pub fn last_turn(&self) -> Option<Turn> {
+        self.compression.as_ref()?.turns.last
+    }
+
+    /// How many of so many queued bytes can be written in one go. What is next has taken its turn
+    /// then.
+    pub fn writable_len(&mut self, queued: usize) -> usize {
+        loop {
+            let Some(compression) = &mut self.compression else {
+                return queued;
+            };
+            let turns = &mut compression.turns;
+            let Some((at, turn)) = turns.queue.front().copied() else {
+                return queued;
+            };
+            let before = usize::try_from(at - turns.written).unwrap_or(usize::MAX);
+            if before > 0 {
+                return before.min(queued);
+            }
+            turns.queue.pop_front();
+            if turns.queue.is_empty() {
+                // An idle connection owns no buffer.
+                turns.queue = VecDeque::new();
+            }
+            self.turn(turn);
         }
     }
 
     /// What is written from here on is this.
-    pub fn turn(&mut self, turn: Turn) {
+    fn turn(&mut self, turn: Turn) {
         let Some(compression) = &mut self.compression else {
             return;
         };
@@ -402,7 +459,8 @@ impl Core {
         };
         let options = conn.options.compression.as_ref();
         // As servers do, within reason, unless the listener says otherwise.
-        let asked = conn.zstd_level.filter(|_| algorithm == Algorithm::Zstd);
+        let asked = conn.login.as_ref().and_then(|login| login.zstd_level);
+        let asked = asked.filter(|_| algorithm == Algorithm::Zstd);
         let asked = asked.map(|level| level.min(ASKED_LEVEL));
         let level = options.and_then(|options| options.level).or(asked);
         let encoder = Encoder::new(algorithm, level.unwrap_or(algorithm.default_level()));
@@ -411,13 +469,12 @@ impl Core {
             _ => (Numbers::towards_client(), workshop.borrow().clients.clone()),
         };
         let decoder = Decoder::metered(algorithm, meter);
-        let behind = std::mem::take(&mut conn.input);
+        let behind = conn.read.input.take();
         if let Socket::Open(channel) = &mut conn.socket {
             channel.compress(encoder, decoder, numbers, behind, &workshop);
             conn.info.compression.set(Some(algorithm));
-            conn.just_compressed = true;
-            conn.need = 0;
-            conn.readable = true;
+            conn.read.just_compressed = true;
+            conn.read.readable = true;
             conn.put_turn(Turn::Begins);
         }
     }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::Proxy;
-use super::conn::Role;
+use super::conn::{Course, Life, Role};
 use super::core::Core;
 use super::id::ConnId;
 use super::own_errors::error_packet;
+use super::sides::Stopped;
 use crate::session::Event;
 
 /// How long what is queued on a closing connection may take to leave.
@@ -45,9 +46,9 @@ impl Proxy {
             let Some(conn) = core.open_mut(id) else {
                 return false;
             };
-            conn.closing = true;
+            conn.life = Life::Closing;
             conn.info.closed.set(true);
-            *conn.info.close_reason.borrow_mut() = Some(reason.into());
+            conn.info.set_reason(reason);
             conn.info.state.set(Some(Event::Closing));
             conn.info.clone()
         };
@@ -62,7 +63,7 @@ impl Proxy {
             "connection {} ({:?} {}): closing: {reason}",
             id.serial,
             info.kind,
-            info.address.borrow()
+            info.address()
         );
         // The link can still be read while these run.
         self.tell_closing(&info, collected);
@@ -72,12 +73,12 @@ impl Proxy {
             let mut source = None;
             let in_transit = core.get_mut(id).and_then(|conn| {
                 conn.armed = crate::session::EventSet::NONE;
-                source = conn.inbound.take();
-                conn.transit.take().and_then(|transit| transit.to)
+                source = conn.write.inbound.take().map(|inbound| inbound.from);
+                conn.read.transit.take().and_then(|transit| transit.to)
             });
             if let Some(conn) = source.and_then(|source| core.open_mut(source)) {
                 // The rest of its packet is for nobody.
-                conn.throttled = false;
+                conn.read.stopped.remove(Stopped::THROTTLED);
                 let source = conn.id();
                 core.schedule(source);
             }
@@ -113,7 +114,7 @@ impl Core {
         let Some(conn) = self.open(peer) else {
             return Survivor::Stays;
         };
-        if conn.opaque {
+        if conn.course == Course::Opaque {
             return Survivor::Closes("the other end of its opaque link is gone");
         }
         match &conn.role {
@@ -128,7 +129,7 @@ impl Core {
                 Some(_) => Survivor::IsTold,
             },
             Role::Server(session) => {
-                if conn.passthrough == Some(dead) || !session.authenticated() {
+                if conn.passthrough() == Some(dead) || !session.authenticated() {
                     return Survivor::Closes("its client is gone");
                 }
                 let Some(response) = session.response() else {
@@ -151,10 +152,10 @@ impl Core {
         let Some(conn) = self.get_mut(id) else {
             return;
         };
-        conn.input = bytes::BytesMut::new();
-        let listener = conn.listener;
+        conn.read.input.take();
+        let listener = conn.listener();
         let ip = conn.counted_address();
-        if conn.output.is_empty() {
+        if conn.write.output.is_empty() {
             conn.finish_writing();
         }
         let flushable = conn.unsent();
@@ -186,8 +187,8 @@ impl Core {
         let Some(conn) = self.get_mut(id) else {
             return;
         };
-        let idle_timer = conn.idle_timer.take();
-        if !std::mem::replace(&mut conn.finished, true) {
+        let idle_timer = conn.set_idle_timer(None);
+        if std::mem::replace(&mut conn.life, Life::Over) != Life::Over {
             self.finished.push(id);
         }
         if let Some(timer) = idle_timer {

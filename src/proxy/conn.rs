@@ -1,22 +1,22 @@
 //! One connection: its socket, its session, what is queued, and what is left of it afterwards.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use bytes::BytesMut;
+use bitflags::bitflags;
 
 use super::channel::{Channel, Expect, Turn};
 use super::id::ConnId;
+use super::info::ConnInfo;
+use super::login::Login;
 use super::login_relay::LoginRelay;
 use super::options::Options;
-use super::transit::Transit;
-use crate::net::{Listener, Stream, TimerId, TlsClient, TlsInfo, TlsServer, TlsSession};
-use crate::session::{ClientSession, Event, EventSet, PacketKind, Response, ServerSession};
-use crate::wire::compressed::Algorithm;
+use super::sides::{Deferred, Numbering, ReadSide, WriteSide};
+use crate::net::{Listener, Stream, TimerId, TlsClient, TlsSession};
+use crate::session::{ClientSession, EventSet, PacketKind, Response, ServerSession};
 use crate::wire::{Capabilities, Com, frame};
 
 /// Above this many queued bytes whoever fills the queue is read no further…
@@ -24,120 +24,10 @@ pub(super) const HIGH_WATER: usize = 256 << 10;
 /// …until it has fallen below this many.
 pub(super) const LOW_WATER: usize = 64 << 10;
 
-/// What a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnKind {
-    /// A listening TCP socket.
-    TcpListener,
-    /// A listening unix socket.
-    UnixListener,
-    /// A client is at the far end.
-    Client,
-    /// A server is at the far end.
-    Server,
-}
-
-impl ConnKind {
-    /// Whether it only listens.
-    pub fn is_listener(self) -> bool {
-        matches!(self, ConnKind::TcpListener | ConnKind::UnixListener)
-    }
-}
-
-/// Where an end of a connection is. It is shown as text: "localhost" on a unix socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// An IP address, an IPv4 one always in IPv4's form.
-    Ip(IpAddr),
-    /// This machine, by way of a unix socket.
-    Local,
-    /// The name of a host that is yet to be connected to, the path of a listener's unix socket, or
-    /// "*": all addresses.
-    Name(Rc<str>),
-}
-
-impl Address {
-    /// The IP address, if it is one.
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Address::Ip(ip) => Some(*ip),
-            Address::Local | Address::Name(_) => None,
-        }
-    }
-}
-
-impl From<Option<IpAddr>> for Address {
-    /// As [`Peer`](crate::net::Peer) has it: without an IP address it is a unix socket.
-    fn from(ip: Option<IpAddr>) -> Address {
-        ip.map_or(Address::Local, Address::Ip)
-    }
-}
-
-impl From<&str> for Address {
-    fn from(name: &str) -> Address {
-        Address::Name(name.into())
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Ip(ip) => ip.fmt(f),
-            Address::Local => f.write_str("localhost"),
-            Address::Name(name) => f.write_str(name),
-        }
-    }
-}
-
-/// What can be read of a connection; it outlives the socket.
-#[derive(Debug)]
-pub struct ConnInfo {
-    /// Its name.
-    pub id: ConnId,
-    /// What it is.
-    pub kind: ConnKind,
-    /// The number of the linked peer, also after that has closed; 0 if there has been none, or
-    /// the link was undone.
-    pub remote_id: Cell<u32>,
-    /// Whether it has begun to close.
-    pub closed: Cell<bool>,
-    /// Why it closed.
-    pub close_reason: RefCell<Option<Rc<str>>>,
-    /// The far end's address; a listener's own.
-    pub address: RefCell<Address>,
-    /// The far end's port; a listener's own.
-    pub port: Cell<u16>,
-    /// Whether nobody can listen in on what goes over it: TLS, or a unix socket.
-    pub secure: Cell<bool>,
-    /// The TLS session on it, once there is one.
-    pub tls: RefCell<Option<Rc<TlsInfo>>>,
-    /// The SHA-256 of the certificate that we have shown to a client.
-    pub own_certificate: Cell<Option<[u8; 32]>>,
-    /// What a listener's clients are offered of TLS.
-    pub tls_server: Option<TlsServer>,
-    /// What has been negotiated.
-    pub capabilities: Cell<Capabilities>,
-    /// How what goes over it is compressed.
-    pub compression: Cell<Option<Algorithm>>,
-    /// The last event on it.
-    pub state: Cell<Option<Event>>,
-}
-
-impl ConnInfo {
-    /// Why it closed, in words fit for a log.
-    pub fn reason(&self) -> String {
-        self.close_reason
-            .borrow()
-            .as_deref()
-            .unwrap_or("no reason was given")
-            .to_string()
-    }
-}
-
 /// The socket in its stages.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Listening(Listener),
+    Listening(Box<Listener>),
     /// A name is being resolved.
     Resolving,
     Connecting(Stream),
@@ -174,109 +64,81 @@ pub(super) struct ListenerState {
     seq: u8,
 }
 
-/// A packet that waits for another one, in transit to the same connection, to be complete.
-pub(super) struct Deferred {
-    pub payload: Vec<u8>,
-    pub numbering: Numbering,
+/// How far a connection is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Open,
+    /// Nothing is read any more; what is queued is still flushed.
+    Closing,
+    /// It stands in the list of those to be freed.
+    Over,
 }
 
-/// How a packet's frames are numbered.
+/// What a link has come to beyond forwarding packet by packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Numbering {
-    /// They go on counting.
-    GoesOn,
-    /// They begin at 0: a command.
-    Restarts,
-    /// They go on counting, and end an exchange: the next packet belongs to the next one.
-    Ends,
-    /// They begin here.
-    From(u8),
+pub(super) enum Course {
+    /// Its packets are followed.
+    Followed,
+    /// Bytes are passed on without being understood: an unknown command went before.
+    Opaque,
+    /// A server with an exchange in flight whose client has been unlinked.
+    Orphaned,
+}
+
+bitflags! {
+    /// In which lists of the loop a connection stands.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) struct Listed: u8 {
+        const TO_PUMP = 1;
+        const TO_FLUSH = 2;
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Unknown,
+    /// The listener that a client came by.
+    Listener(ConnId),
+    /// The client that a server's login came from.
+    Client(ConnId),
+}
+
+/// The time limits that a connection has at the moment.
+#[derive(Debug, Default)]
+struct Limits {
+    /// For the connect, the login, a change of user, the last flush.
+    deadline: Option<TimerId>,
+    /// When silence is looked at.
+    idle: Option<TimerId>,
 }
 
 pub(super) struct Conn {
     pub info: Rc<ConnInfo>,
+    pub options: Rc<Options>,
     pub role: Role,
     pub socket: Socket,
-    pub options: Rc<Options>,
-    /// What TLS with the server needs, if there may be any.
-    pub tls: Option<Rc<TlsClient>>,
+    pub read: ReadSide,
+    pub write: WriteSide,
     pub peer: Option<ConnId>,
     /// The events that a hook wants to see.
     pub armed: EventSet,
-    /// Bytes that were read and not yet dealt with.
-    pub input: BytesMut,
-    /// How many bytes the packet at the front of `input` needs to be dealt with.
-    pub need: usize,
-    /// Bytes to be written.
-    pub output: BytesMut,
-    /// How many bytes have left `output`, or passed by it.
-    pub written: u64,
-    /// Where in what is written a compressed channel's frames take another turn.
-    pub turns: VecDeque<(u64, Turn)>,
-    /// The last of these.
-    pub last_turn: Option<Turn>,
-    /// What is read has just become compressed: what was read before and lies in the loop's buffer
-    /// is, too.
-    pub just_compressed: bool,
-    /// The level of compression that a client asked for.
-    pub zstd_level: Option<u8>,
-    /// Packets wired to this connection while another packet was in transit to it.
-    pub deferred: Vec<Deferred>,
-    /// The packet in transit from here.
-    pub transit: Option<Transit>,
-    /// Who has a packet in transit to here.
-    pub inbound: Option<ConnId>,
-    pub readable: bool,
-    pub writable: bool,
-    /// The far end has said that it will send no more, or is gone.
-    pub hung_up: bool,
-    /// A script paused reading.
-    pub paused: bool,
-    /// The peer's queue is full.
-    pub throttled: bool,
-    /// Above the high-water mark, and not yet below the low one again.
-    pub flooded: bool,
-    pub closing: bool,
-    /// Whether it stands in the list of connections to flush, or to pump.
-    pub dirty: bool,
-    pub queued: bool,
-    /// A time-out: for the connect, the login, the last flush.
-    pub deadline: Option<TimerId>,
-    /// Bytes are passed on without being understood: an unknown command went before.
-    pub opaque: bool,
-    /// The login that passes through to a server, or did.
+    /// Its login, until that is over.
+    pub login: Option<Box<Login>>,
+    /// The login that passes through to a server; afterwards, what a change of user needs of it.
     pub relay: Option<Box<LoginRelay>>,
-    /// The client that a server's login came from.
-    pub passthrough: Option<ConnId>,
-    /// How many of a server's responses, the present one first, nobody wants any more.
-    pub discard: usize,
-    /// A server with an exchange in flight whose client has been unlinked.
-    pub orphaned: bool,
-    /// The login is over.
-    pub logged_in: bool,
-    /// Its user is being changed, which has a time limit.
-    pub changing: bool,
-    /// It stands in the list of those to be freed.
-    pub finished: bool,
-    /// Writing failed, and how; what the far end said before that is still to be read.
-    pub broken: Option<String>,
-    /// When silence is looked at.
-    pub idle_timer: Option<TimerId>,
-    /// It counts among the [arrivals](super::accept::Arrivals).
-    pub arriving: bool,
-    /// The listener that a client came by.
-    pub listener: Option<ConnId>,
-    /// What has come of the PROXY header that is to come before anything else.
-    pub header: Option<Vec<u8>>,
-    /// What the header says that the client connected to.
-    pub destination: Option<SocketAddr>,
-    /// Addresses that are still to be tried.
-    pub candidates: Vec<SocketAddr>,
+    limits: Option<Box<Limits>>,
+    pub origin: Origin,
+    pub course: Course,
+    pub life: Life,
+    pub listed: Listed,
     /// Bytes moved, either way, since the idle time-out was last looked at.
     pub active: bool,
-    /// The number that a binlog stream's next packet has, unless the server begins anew.
-    pub stream_seq: u8,
 }
+
+// An idle connection should cost next to nothing, and there may be 100,000. What is only needed now
+// and then belongs into a box that goes. (In debug builds mio's sockets are larger.)
+const _: () = assert!(size_of::<Conn>() <= if cfg!(debug_assertions) { 264 } else { 256 });
 
 impl fmt::Debug for Conn {
     /// Without what it has read and is to write, which may hold secrets.
@@ -290,53 +152,95 @@ impl fmt::Debug for Conn {
 
 impl Conn {
     pub fn new(info: Rc<ConnInfo>, role: Role, socket: Socket, options: Rc<Options>) -> Conn {
+        let login = match role {
+            Role::Listener(_) => None,
+            Role::Client(_) | Role::Server(_) => Some(Box::default()),
+        };
         Conn {
             info,
             role,
             socket,
             options,
-            tls: None,
+            read: ReadSide::new(),
+            write: WriteSide::new(),
             peer: None,
             armed: EventSet::NONE,
-            input: BytesMut::new(),
-            need: 0,
-            output: BytesMut::new(),
-            written: 0,
-            turns: VecDeque::new(),
-            last_turn: None,
-            just_compressed: false,
-            zstd_level: None,
-            deferred: Vec::new(),
-            transit: None,
-            inbound: None,
-            readable: false,
-            writable: false,
-            hung_up: false,
-            paused: false,
-            throttled: false,
-            flooded: false,
-            closing: false,
-            dirty: false,
-            queued: false,
-            deadline: None,
-            opaque: false,
+            login,
             relay: None,
-            passthrough: None,
-            discard: 0,
-            orphaned: false,
-            logged_in: false,
-            changing: false,
-            finished: false,
-            broken: None,
-            idle_timer: None,
-            arriving: false,
-            listener: None,
-            header: None,
-            destination: None,
-            candidates: Vec::new(),
+            limits: None,
+            origin: Origin::Unknown,
+            course: Course::Followed,
+            life: Life::Open,
+            listed: Listed::empty(),
             active: false,
-            stream_seq: 0,
         }
+    }
+
+    /// Whether it has begun to close.
+    pub fn closing(&self) -> bool {
+        self.life != Life::Open
+    }
+
+    /// Whether its login is over. (It may be [authenticated](Self::authenticated) shortly before.)
+    pub fn logged_in(&self) -> bool {
+        self.login.is_none()
+    }
+
+    /// What TLS with a server needs whose login is under way, if there may be any.
+    pub fn tls_client(&self) -> Option<&Rc<TlsClient>> {
+        self.login.as_ref()?.tls.as_ref()
+    }
+
+    /// Whether its PROXY header is still to come.
+    pub fn awaits_header(&self) -> bool {
+        self.login.as_ref().is_some_and(|it| it.header.is_some())
+    }
+
+    /// The client that it serves, if its login came from that client.
+    pub fn passthrough(&self) -> Option<ConnId> {
+        match self.origin {
+            Origin::Client(client) => Some(client),
+            Origin::Listener(_) | Origin::Unknown => None,
+        }
+    }
+
+    /// The listener that it came by.
+    pub fn listener(&self) -> Option<ConnId> {
+        match self.origin {
+            Origin::Listener(listener) => Some(listener),
+            Origin::Client(_) | Origin::Unknown => None,
+        }
+    }
+
+    /// Puts a time limit on it, or lifts it. Returns the timer of the one before.
+    pub fn set_deadline(&mut self, timer: Option<TimerId>) -> Option<TimerId> {
+        self.set_limit(timer, |limits| &mut limits.deadline)
+    }
+
+    /// Whether there is a time limit on what it does now.
+    pub fn has_deadline(&self) -> bool {
+        self.limits.as_ref().is_some_and(|it| it.deadline.is_some())
+    }
+
+    /// Has its silence looked at, or no longer. Returns the timer of before.
+    pub fn set_idle_timer(&mut self, timer: Option<TimerId>) -> Option<TimerId> {
+        self.set_limit(timer, |limits| &mut limits.idle)
+    }
+
+    fn set_limit(
+        &mut self,
+        timer: Option<TimerId>,
+        which: impl Fn(&mut Limits) -> &mut Option<TimerId>,
+    ) -> Option<TimerId> {
+        if timer.is_none() && self.limits.is_none() {
+            return None;
+        }
+        let limits = self.limits.get_or_insert_default();
+        let before = std::mem::replace(which(limits), timer);
+        if limits.deadline.is_none() && limits.idle.is_none() {
+            self.limits = None;
+        }
+        before
     }
 
     pub fn id(&self) -> ConnId {
@@ -426,7 +330,7 @@ impl Conn {
             PacketKind::Data if self.in_binlog() => {}
             _ => return Numbering::GoesOn,
         }
-        let expected = std::mem::replace(&mut self.stream_seq, last.wrapping_add(1));
+        let expected = std::mem::replace(&mut self.read.stream_seq, last.wrapping_add(1));
         // Where it is compressed, a server sets its packets' numbers to its frames' (`net_flush()`).
         let expected = expected == first || first > 1 && self.compressed();
         if matches!(self.role, Role::Server(_)) && expected {
@@ -447,8 +351,8 @@ impl Conn {
 
     /// Queues one packet, numbered and framed, behind a packet in transit if there is one.
     pub fn queue(&mut self, payload: &[u8], numbering: Numbering) {
-        if self.inbound.is_some() {
-            self.deferred.push(Deferred {
+        if let Some(inbound) = &mut self.write.inbound {
+            inbound.deferred.push(Deferred {
                 payload: payload.to_vec(),
                 numbering,
             });
@@ -461,7 +365,7 @@ impl Conn {
             Numbering::From(seq) => seq,
             Numbering::GoesOn | Numbering::Ends => *self.seq(),
         };
-        frame::write(payload, &mut seq, &mut self.output);
+        frame::write(payload, &mut seq, &mut self.write.output);
         *self.seq() = seq;
         if numbering == Numbering::Ends
             && let Some(session) = self.client()
@@ -473,7 +377,7 @@ impl Conn {
     /// What a frame of a client's that comes now begins.
     pub fn expected(&self) -> Expect {
         match &self.role {
-            Role::Client(session) if self.transit.is_some() || !session.authenticated() => {
+            Role::Client(session) if self.read.transit.is_some() || !session.authenticated() => {
                 Expect::More
             }
             Role::Client(session) if session.idle() => Expect::Command,
@@ -499,50 +403,47 @@ impl Conn {
                 answered: com.expects_answer(),
             },
             Numbering::From(number) => Turn::Anew(number),
-            _ if is_server && self.last_turn != Some(Turn::More) => Turn::More,
+            _ if is_server && self.last_turn() != Some(Turn::More) => Turn::More,
             _ => return,
         };
         self.put_turn(turn);
     }
 
+    fn last_turn(&self) -> Option<Turn> {
+        match &self.socket {
+            Socket::Open(channel) => channel.last_turn(),
+            _ => None,
+        }
+    }
+
     /// What is queued from here on takes another turn.
     pub fn put_turn(&mut self, turn: Turn) {
-        let at = self.written + self.output.len() as u64;
-        self.turns.push_back((at, turn));
-        self.last_turn = Some(turn);
+        let queued = self.write.output.len();
+        if let Socket::Open(channel) = &mut self.socket {
+            channel.put_turn(queued, turn);
+        }
     }
 
     /// How many of the queued bytes can be written in one go. What is next has taken its turn then.
     pub fn writable_len(&mut self) -> usize {
-        loop {
-            let Some((at, turn)) = self.turns.front().copied() else {
-                return self.output.len();
-            };
-            let before = usize::try_from(at - self.written).unwrap_or(usize::MAX);
-            if before > 0 {
-                return before.min(self.output.len());
-            }
-            self.turns.pop_front();
-            if self.turns.is_empty() {
-                // An idle connection owns no buffer.
-                self.turns = VecDeque::new();
-            }
-            if let Socket::Open(channel) = &mut self.socket {
-                channel.turn(turn);
-            }
+        let queued = self.write.output.len();
+        match &mut self.socket {
+            Socket::Open(channel) => channel.writable_len(queued),
+            _ => queued,
         }
     }
 
     /// How many bytes are queued.
     pub fn pending(&self) -> usize {
-        let deferred = self.deferred.iter().map(|packet| packet.payload.len());
-        self.output.len() + deferred.sum::<usize>()
+        let deferred = self.write.inbound.iter().flat_map(|it| &it.deferred);
+        let deferred = deferred.map(|packet| packet.payload.len());
+        self.write.output.len() + deferred.sum::<usize>()
     }
 
     /// Whether bytes wait to be written, queued or inside the pipe.
     pub fn unsent(&self) -> bool {
         match &self.socket {
-            Socket::Open(pipe) => !self.output.is_empty() || pipe.wants_write(),
+            Socket::Open(pipe) => !self.write.output.is_empty() || pipe.wants_write(),
             _ => false,
         }
     }
@@ -557,10 +458,10 @@ impl Conn {
         }
         match channel.flush() {
             // It may have refused to take more although the socket did not.
-            Ok(()) => self.writable = true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+            Ok(()) => self.write.writable = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.write.writable = false,
             Err(error) => {
-                self.output.clear();
+                self.write.output.clear();
                 return Some(error);
             }
         }
@@ -573,7 +474,7 @@ impl Conn {
             pipe.finish();
             // What does not go now waits for the socket.
             if pipe.flush().is_err() {
-                self.writable = false;
+                self.write.writable = false;
             }
         }
     }
@@ -581,7 +482,7 @@ impl Conn {
     /// Puts TLS on the connection: what is queued goes before it in clear, and what was `read`
     /// already belongs to it.
     pub fn start_tls(&mut self, session: TlsSession, read: &[u8]) {
-        let before = std::mem::take(&mut self.output).to_vec();
+        let before = std::mem::take(&mut self.write.output).to_vec();
         self.socket = match std::mem::replace(&mut self.socket, Socket::None) {
             Socket::Open(channel) => {
                 let stream = channel.stream.with_tls(session, before, read);
@@ -590,7 +491,7 @@ impl Conn {
             other => other,
         };
         self.info.secure.set(true);
-        self.readable = true;
+        self.read.readable = true;
     }
 
     /// Whether TLS is on it.
@@ -600,6 +501,6 @@ impl Conn {
 
     /// Whether its socket could be read and somebody wants what would come.
     pub fn may_read(&self) -> bool {
-        self.readable && !self.paused && !self.throttled && !self.closing
+        self.read.readable && self.read.stopped.is_empty() && !self.closing()
     }
 }

@@ -1,7 +1,7 @@
 //! The table of connections and what can be done to them without anybody's leave: everything here
 //! changes state at once, under one short borrow, and never calls a hook.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
@@ -12,14 +12,15 @@ use slab::Slab;
 
 use super::accept::Admission;
 use super::channel::{Channel, Workshop};
-use super::conn::{Address, Conn, ConnInfo, ConnKind, HIGH_WATER, LOW_WATER, Role, Socket};
+use super::conn::{Conn, HIGH_WATER, LOW_WATER, Listed, Role, Socket};
 use super::id::{ConnId, Serials};
+use super::info::{Address, ConnInfo, ConnKind};
 use super::options::Options;
+use super::sides::Stopped;
 use super::stats::Stats;
 use super::tls::TlsClients;
 use crate::net::{Poller, Resolver, Signals, Stream, TimerId, Timers};
 use crate::session::{Event, EventSet};
-use crate::wire::Capabilities;
 
 /// What a timer is for.
 #[derive(Debug, Clone, Copy)]
@@ -67,13 +68,13 @@ pub(super) struct Core {
     pub finished: Vec<ConnId>,
     /// Connections whose server's name is being resolved, by their number.
     pub resolving: HashMap<u32, ConnId>,
-    /// Paths of unix sockets that are being connected to, by the connection's number.
-    pub unix_paths: HashMap<u32, Box<str>>,
     /// What TLS towards servers needs, made before.
     pub tls_clients: TlsClients,
     /// Connections to be closed at once, but not before whoever made them could look at them.
     pub stillborn: Vec<(ConnId, String)>,
     pub defaults: Rc<Options>,
+    /// Other options of connections to servers, the last ones in front.
+    pub known_options: VecDeque<Rc<Options>>,
     /// What compressed connections share.
     pub workshop: Rc<RefCell<Workshop>>,
     pub stats: Stats,
@@ -104,10 +105,10 @@ impl Core {
             postponed: Vec::new(),
             finished: Vec::new(),
             resolving: HashMap::new(),
-            unix_paths: HashMap::new(),
             tls_clients: TlsClients::default(),
             stillborn: Vec::new(),
             defaults: Rc::new(Options::default()),
+            known_options: VecDeque::new(),
             workshop: Rc::default(),
             stats: Stats::default(),
             admission: Admission::new(),
@@ -127,7 +128,7 @@ impl Core {
         address: (Address, u16),
     ) -> io::Result<Rc<ConnInfo>> {
         let conns = &self.conns;
-        let in_use = || conns.iter().map(|(_, conn)| conn.id().serial);
+        let in_use = || conns.iter().map(|(_, conn)| conn.id().serial());
         let serial = self.serials.give(in_use);
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
@@ -135,25 +136,13 @@ impl Core {
             serial,
             slot: u32::try_from(slot).map_err(|_| io::Error::other("too many connections"))?,
         };
-        let info = Rc::new(ConnInfo {
-            id,
-            kind,
-            remote_id: Cell::new(0),
-            closed: Cell::new(false),
-            close_reason: RefCell::new(None),
-            address: RefCell::new(address.0),
-            port: Cell::new(address.1),
-            capabilities: Cell::new(Capabilities::empty()),
-            compression: Cell::new(None),
-            secure: Cell::new(false),
-            tls: RefCell::new(None),
-            own_certificate: Cell::new(None),
-            tls_server: options.tls_server.clone().filter(|_| kind.is_listener()),
-            state: Cell::new(None),
-        });
+        let info = Rc::new(ConnInfo::new(id, kind, address.0, address.1));
+        if let Some(tls) = options.tls_server.clone().filter(|_| kind.is_listener()) {
+            info.set_tls_server(tls);
+        }
         let mut conn = Conn::new(info.clone(), role, socket, options);
         match &mut conn.socket {
-            Socket::Listening(listener) => self.poller.register(listener, slot)?,
+            Socket::Listening(listener) => self.poller.register(&mut **listener, slot)?,
             Socket::Connecting(stream) | Socket::Open(Channel { stream, .. }) => {
                 self.poller.register(stream, slot)?;
                 info.secure.set(stream.is_unix());
@@ -182,18 +171,18 @@ impl Core {
 
     /// The names of all connections that have not begun to close.
     pub fn all_open(&self) -> Vec<ConnId> {
-        let open = self.conns.iter().filter(|(_, conn)| !conn.closing);
+        let open = self.conns.iter().filter(|(_, conn)| !conn.closing());
         open.map(|(_, conn)| conn.id()).collect()
     }
 
     /// The connection of this name, if it has not begun to close.
     pub fn open(&self, id: ConnId) -> Option<&Conn> {
-        self.get(id).filter(|conn| !conn.closing)
+        self.get(id).filter(|conn| !conn.closing())
     }
 
     /// The connection of this name, if it has not begun to close.
     pub fn open_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.get_mut(id).filter(|conn| !conn.closing)
+        self.get_mut(id).filter(|conn| !conn.closing())
     }
 
     /// The linked peer, if both ends are open.
@@ -214,8 +203,9 @@ impl Core {
     /// Puts the connection down to be pumped.
     pub fn schedule(&mut self, id: ConnId) {
         if let Some(conn) = self.open_mut(id)
-            && !std::mem::replace(&mut conn.queued, true)
+            && !conn.listed.contains(Listed::TO_PUMP)
         {
+            conn.listed.insert(Listed::TO_PUMP);
             self.work.push_back(id);
         }
     }
@@ -223,8 +213,9 @@ impl Core {
     /// Puts the connection down to be flushed at the end of the tick.
     pub fn touch(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id)
-            && !std::mem::replace(&mut conn.dirty, true)
+            && !conn.listed.contains(Listed::TO_FLUSH)
         {
+            conn.listed.insert(Listed::TO_FLUSH);
             self.dirty.push(id);
         }
     }
@@ -234,12 +225,12 @@ impl Core {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|c| c.id() == id) else {
             return;
         };
-        if let Some(timer) = conn.deadline.take() {
-            self.timers.remove(timer);
-        }
-        if !limit.is_zero() {
+        let timer = (!limit.is_zero()).then(|| {
             let due = Instant::now() + limit;
-            conn.deadline = Some(self.timers.insert(due, TimerKey::Deadline(id)));
+            self.timers.insert(due, TimerKey::Deadline(id))
+        });
+        if let Some(before) = conn.set_deadline(timer) {
+            self.timers.remove(before);
         }
     }
 
@@ -251,7 +242,7 @@ impl Core {
             let due = Instant::now() + conn.options.idle_timeout;
             let timer = self.timers.insert(due, TimerKey::Idle(id));
             if let Some(conn) = self.open_mut(id) {
-                conn.idle_timer = Some(timer);
+                conn.set_idle_timer(Some(timer));
             }
         }
     }
@@ -267,9 +258,9 @@ impl Core {
     pub fn after_queueing(&mut self, id: ConnId) {
         let mut source = None;
         if let Some(conn) = self.get_mut(id)
-            && conn.output.len() > HIGH_WATER
+            && conn.write.output.len() > HIGH_WATER
         {
-            conn.flooded = true;
+            conn.write.flooded = true;
             source = conn.peer;
         }
         // Whether bytes are forwarded or a callback wires them: a reader that stalls stops the
@@ -277,7 +268,7 @@ impl Core {
         if let Some(conn) = source.and_then(|source| self.open_mut(source))
             && matches!(conn.role, Role::Server(_))
         {
-            conn.throttled = true;
+            conn.read.stopped.insert(Stopped::THROTTLED);
         }
         self.touch(id);
     }
@@ -291,11 +282,11 @@ impl Core {
         };
         let mut written = 0;
         let mut inside = false;
-        if !conn.turns.is_empty() && conn.output.is_empty() {
+        if conn.write.output.is_empty() {
             conn.writable_len();
         }
-        if conn.output.is_empty()
-            && conn.writable
+        if conn.write.output.is_empty()
+            && conn.write.writable
             && let Socket::Open(channel) = &mut conn.socket
         {
             let now = bytes.get(..channel.allowance(pass)).unwrap_or(bytes);
@@ -305,7 +296,7 @@ impl Core {
                     Ok(n) => written += n,
                     // An error shows again at the flush, where it is dealt with.
                     Err(_) => {
-                        conn.writable = false;
+                        conn.write.writable = false;
                         break;
                     }
                 }
@@ -313,12 +304,11 @@ impl Core {
             inside = channel.compressed() && channel.wants_write();
         }
         conn.active = true;
-        conn.written += written as u64;
         let rest = bytes.get(written..).unwrap_or_default();
         if !rest.is_empty() {
-            conn.output.extend_from_slice(rest);
+            conn.write.output.extend_from_slice(rest);
             // So that the flush tries, and sees an error if there was one.
-            conn.writable = true;
+            conn.write.writable = true;
             self.after_queueing(to);
         } else if inside {
             self.touch(to);
@@ -330,7 +320,7 @@ impl Core {
     pub fn forward_later(&mut self, to: ConnId, bytes: &[u8]) {
         if let Some(conn) = self.get_mut(to) {
             conn.active = true;
-            conn.output.extend_from_slice(bytes);
+            conn.write.output.extend_from_slice(bytes);
             self.after_queueing(to);
         }
     }
@@ -342,7 +332,7 @@ impl Core {
         let Some(conn) = self.get_mut(id) else {
             return flushed;
         };
-        conn.dirty = false;
+        conn.listed.remove(Listed::TO_FLUSH);
         // A compressed channel makes frames of what there is when it is flushed, so that comes last.
         let compressed = conn.compressed();
         if !compressed {
@@ -350,7 +340,7 @@ impl Core {
         }
         let mut written = 0;
         let mut postponed = false;
-        while conn.writable && !conn.output.is_empty() {
+        while conn.write.writable && !conn.write.output.is_empty() {
             let len = conn.writable_len();
             let Socket::Open(channel) = &mut conn.socket else {
                 return flushed;
@@ -360,18 +350,19 @@ impl Core {
                 postponed = true;
                 break;
             }
-            let bytes = conn.output.get(..len).unwrap_or_default();
+            let bytes = conn.write.output.get(..len).unwrap_or_default();
             match channel.write(bytes) {
                 Ok(0) => break,
                 Ok(n) => {
                     written += n;
-                    conn.written += n as u64;
-                    conn.output.advance(n);
+                    conn.write.output.advance(n);
                     conn.active = true;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    conn.write.writable = false
+                }
                 Err(error) => {
-                    conn.output.clear();
+                    conn.write.output.clear();
                     flushed.error = Some(error);
                     break;
                 }
@@ -380,19 +371,19 @@ impl Core {
         if compressed && flushed.error.is_none() {
             flushed.error = conn.flush_channel();
         }
-        if conn.output.is_empty() {
+        if conn.write.output.is_empty() {
             // An idle connection owns no buffer.
-            conn.output = BytesMut::new();
-            if conn.closing && flushed.error.is_none() {
+            conn.write.output = BytesMut::new();
+            if conn.closing() && flushed.error.is_none() {
                 conn.finish_writing();
             }
         }
-        if conn.flooded && conn.output.len() < LOW_WATER {
-            conn.flooded = false;
+        if conn.write.flooded && conn.write.output.len() < LOW_WATER {
+            conn.write.flooded = false;
             flushed.drained = true;
         }
-        if postponed && conn.writable && flushed.error.is_none() {
-            conn.dirty = true;
+        if postponed && conn.write.writable && flushed.error.is_none() {
+            conn.listed.insert(Listed::TO_FLUSH);
             self.postponed.push(id);
         }
         self.stats.bytes_out += written as u64;
@@ -401,7 +392,7 @@ impl Core {
 
     /// Whether whoever reads for this connection should stop for now.
     pub fn flooded(&self, id: ConnId) -> bool {
-        self.get(id).is_some_and(|conn| conn.flooded)
+        self.get(id).is_some_and(|conn| conn.write.flooded)
     }
 
     /// Takes the connection out of the poller and drops its socket.
@@ -411,7 +402,7 @@ impl Core {
         };
         self.admission.sockets -= usize::from(conn.socket.has_descriptor());
         let result = match std::mem::replace(&mut conn.socket, Socket::None) {
-            Socket::Listening(mut listener) => self.poller.deregister(&mut listener),
+            Socket::Listening(mut listener) => self.poller.deregister(&mut *listener),
             Socket::Connecting(mut stream) | Socket::Open(Channel { mut stream, .. }) => {
                 self.poller.deregister(&mut stream)
             }

@@ -103,7 +103,9 @@ pub(super) struct Leg {
 impl Leg {
     pub fn of(conn: &Conn) -> Leg {
         let tls = match conn.role {
-            Role::Server(_) => conn.tls.is_some() && conn.info.secure.get(),
+            Role::Server(_) => {
+                conn.is_tls() || conn.tls_client().is_some() && conn.info.secure.get()
+            }
             _ => conn.is_tls(),
         };
         Leg {

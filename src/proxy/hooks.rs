@@ -3,8 +3,8 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::conn::ConnInfo;
 use super::id::ConnId;
+use super::info::ConnInfo;
 use crate::session::{Event, PacketKind};
 use crate::wire::{Capabilities, Com, Hidden};
 

@@ -1,6 +1,7 @@
 //! The names of connections.
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 
 /// How many bits of a serial number count. Those above them are for the number of a worker, so that
 /// serials are unique over all workers of a process; without workers it is 0.
@@ -11,14 +12,20 @@ const COUNTER_BITS: u32 = 26;
 /// never while the connection that has it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnId {
-    pub(super) serial: u32,
+    pub(super) serial: NonZeroU32,
     pub(super) slot: u32,
 }
 
 impl ConnId {
     /// The number that scripts know it by.
     pub fn serial(self) -> u32 {
-        self.serial
+        self.serial.get()
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(serial: u32, slot: u32) -> ConnId {
+        let serial = NonZeroU32::new(serial).expect("a serial number");
+        ConnId { serial, slot }
     }
 
     /// The place in the table of connections, which is used again.
@@ -46,7 +53,7 @@ impl Serials {
 
     /// The next number. `all`: those of the connections that are there, asked for only when the
     /// counter begins anew.
-    pub fn give<I: Iterator<Item = u32>>(&mut self, all: impl Fn() -> I) -> u32 {
+    pub fn give<I: Iterator<Item = u32>>(&mut self, all: impl Fn() -> I) -> NonZeroU32 {
         loop {
             if self.next >> COUNTER_BITS != 0 {
                 self.next = 1;
@@ -54,7 +61,9 @@ impl Serials {
             }
             let serial = self.next;
             self.next += 1;
-            if !self.in_use.contains(&serial) {
+            if let Some(serial) = NonZeroU32::new(serial)
+                && !self.in_use.contains(&serial.get())
+            {
                 return serial;
             }
         }
@@ -70,10 +79,11 @@ mod tests {
         let last = (1 << COUNTER_BITS) - 1;
         let mut serials = Serials::new();
         let none = std::iter::empty;
-        assert_eq!((serials.give(none), serials.give(none)), (1, 2));
+        let given: Vec<_> = (0..2).map(|_| serials.give(none).get()).collect();
+        assert_eq!(given, [1, 2]);
         serials.next = last;
         let open = || [1, 2, 4, last].into_iter();
-        let given: Vec<_> = (0..4).map(|_| serials.give(open)).collect();
+        let given: Vec<_> = (0..4).map(|_| serials.give(open).get()).collect();
         assert_eq!(given, [last, 3, 5, 6], "nor is 0, which means none");
     }
 }

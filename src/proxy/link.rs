@@ -1,10 +1,11 @@
 //! Linking a client and a server.
 
 use super::Proxy;
-use super::conn::Role;
+use super::conn::{Course, Role};
 use super::core::Core;
 use super::error::ProxyError;
 use super::id::ConnId;
+use super::sides::Stopped;
 use super::translation::SERVER_INITIATIVE;
 
 impl Proxy {
@@ -16,8 +17,8 @@ impl Proxy {
     /// cannot be translated.
     pub fn link(&self, client: ConnId, server: ConnId) -> Result<(), ProxyError> {
         let refuse = |why: String| ProxyError::Link {
-            client: client.serial,
-            server: server.serial,
+            client: client.serial(),
+            server: server.serial(),
             why,
         };
         if self.core().peer(client) == Some(server) {
@@ -32,7 +33,7 @@ impl Proxy {
             for (id, peer) in [(client, server), (server, client)] {
                 if let Some(conn) = core.open_mut(id) {
                     conn.peer = Some(peer);
-                    conn.info.remote_id.set(peer.serial);
+                    conn.info.remote_id.set(peer.serial());
                 }
                 core.arrived(id);
                 core.schedule(id);
@@ -51,8 +52,8 @@ impl Proxy {
             return Ok(());
         }
         Err(ProxyError::Link {
-            client: client.serial,
-            server: server.serial,
+            client: client.serial(),
+            server: server.serial(),
             why: "they are not linked to each other".into(),
         })
     }
@@ -72,7 +73,10 @@ impl Proxy {
             }
         }
         self.tell_unlinked(client, server);
-        let opaque = self.core().open(client).is_some_and(|conn| conn.opaque);
+        let opaque = self
+            .core()
+            .open(client)
+            .is_some_and(|conn| conn.course == Course::Opaque);
         if opaque {
             // Neither can be understood without the other any more.
             self.close_for(client, "its opaque link was undone");
@@ -94,7 +98,7 @@ impl Core {
         if c_session.authenticated() != s_session.authenticated() {
             return Err("one of them is logged in and the other is not".into());
         }
-        if c.opaque || s.opaque {
+        if c.course == Course::Opaque || s.course == Course::Opaque {
             return Err("the link of one of them has become opaque".into());
         }
         let mut others = Vec::new();
@@ -107,7 +111,7 @@ impl Core {
             }
             others.push((other, server));
         }
-        if s.orphaned || s.discard > 0 {
+        if s.course == Course::Orphaned || s.read.discard > 0 {
             return Err("the server is in the middle of another client's exchange".into());
         }
         if let Some(other) = c.peer {
@@ -140,8 +144,8 @@ impl Core {
         }
         first.peer = None;
         second.peer = None;
-        first.throttled = false;
-        second.throttled = false;
+        first.read.stopped.remove(Stopped::THROTTLED);
+        second.read.stopped.remove(Stopped::THROTTLED);
         let (client, server) = match first.role {
             Role::Client(_) => (a, b),
             _ => (b, a),
@@ -150,7 +154,7 @@ impl Core {
             && conn.authenticated()
             && !conn.idle()
         {
-            conn.orphaned = true;
+            conn.course = Course::Orphaned;
         }
         self.schedule(a);
         self.schedule(b);

@@ -19,13 +19,14 @@
 
 use std::borrow::Cow;
 
-use super::conn::{Conn, Numbering, Role};
+use super::conn::{Conn, Role};
 use super::core::Core;
 use super::exposure::{Legs, Method};
 use super::id::ConnId;
 use super::options::Cleartext;
 use super::own_key::prepare_own_key;
 use super::send::Packet;
+use super::sides::Numbering;
 use super::take::Taken;
 use super::tls::without_proof;
 use crate::auth::rsa;
@@ -382,8 +383,8 @@ impl Core {
                 client.relay = None;
                 server.relay = None;
             }
-            let ours = client.info.own_certificate.get();
-            let theirs = server.info.tls.borrow();
+            let ours = client.own_certificate();
+            let theirs = server.info.tls();
             let theirs = theirs.as_ref().and_then(|session| session.peer.as_ref());
             if taken.step.kind == PacketKind::Ok
                 && matches!(taken.answers, None | Some(Com::CHANGE_USER))

@@ -3,7 +3,8 @@
 //! It brings the protocol's [sessions](crate::session) and the [reactor](crate::net) together and
 //! asks a [`Hooks`] implementation what to do. It knows nothing of scripts.
 //!
-//! - `core`: the table of connections; `conn`: one of them; `id`: their names
+//! - `core`: the table of connections; `conn`: one of them, `sides`: its two directions, `login`: what
+//!   it needs until its login is over; `id`, `info`: their names, and what can be read of them
 //! - `channel`: what is between a connection and its socket: nothing, or compression
 //! - `sockets`: listen, connect; `accept`: which clients are let in; `pump`: read
 //! - `advance`: the hot path, which nobody looks at; `watched_rows`: rows that a hook looks at
@@ -39,7 +40,9 @@ mod error;
 mod exposure;
 mod hooks;
 mod id;
+mod info;
 mod link;
+mod login;
 mod login_relay;
 mod negotiation;
 #[cfg(test)]
@@ -59,6 +62,7 @@ mod redirect;
 mod replay;
 mod run;
 mod send;
+mod sides;
 mod sockets;
 mod stats;
 mod take;
@@ -72,11 +76,11 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use conn::{Address, ConnInfo, ConnKind};
 pub use decoded::Decoded;
 pub use error::ProxyError;
 pub use hooks::{Hooks, Incoming, Verdict};
 pub use id::ConnId;
+pub use info::{Address, ConnInfo, ConnKind};
 pub use observer::{Observer, Shown};
 pub use options::{Cleartext, Compression, Options, Trusted};
 pub use own_key::prepare_own_key;
@@ -93,6 +97,7 @@ use crate::wire::Com;
 pub use crate::wire::compressed::Algorithm;
 use core::Core;
 use observers::Observers;
+use sides::Stopped;
 
 /// A handle to the proxy; clones are the same proxy.
 #[derive(Clone)]
@@ -134,7 +139,7 @@ impl Proxy {
     /// Stops reading from a connection.
     pub fn pause(&self, id: ConnId) {
         if let Some(conn) = self.core().open_mut(id) {
-            conn.paused = true;
+            conn.read.stopped.insert(Stopped::PAUSED);
         }
     }
 
@@ -142,7 +147,7 @@ impl Proxy {
     pub fn resume(&self, id: ConnId) {
         let mut core = self.core();
         if let Some(conn) = core.open_mut(id) {
-            conn.paused = false;
+            conn.read.stopped.remove(Stopped::PAUSED);
         }
         core.schedule(id);
     }

@@ -66,7 +66,7 @@ pub(super) fn offer(handshake: &mut Handshake, options: &Options) {
 
 /// The auth packet for a server, forwarded or a script's, with what its leg asks for.
 pub(super) fn ask(auth: &mut Auth, session: &ServerSession, leg: &ServerLeg<'_>) {
-    let asked = auth.capabilities & (session.offered() | Capabilities::WISHES);
+    let asked = auth.capabilities & (session.capabilities() | Capabilities::WISHES);
     let asked = asked & !LEG | server_leg(leg, session.really_offered());
     auth.capabilities = asked.sendable();
     let level = leg

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::conn::ConnInfo;
 use super::id::ConnId;
+use super::info::ConnInfo;
 use super::replay::{RECORDINGS, Turns, feed, linked_pair, output, said, turns};
 use super::{Hooks, Incoming, NoHooks, Packet, Proxy, Verdict};
 use crate::session::{Event, EventSet};
@@ -203,7 +203,7 @@ impl Hooks for Moody {
 fn held(proxy: &Proxy, id: ConnId) -> usize {
     let core = proxy.core();
     core.get(id)
-        .map_or(0, |conn| conn.input.len() + conn.pending())
+        .map_or(0, |conn| conn.read.input.len() + conn.pending())
 }
 
 fn plays_on(recording: &Turns, mishaps: &[Mishap], whims: Whims, cut: usize) {

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use super::Proxy;
-use super::conn::{ConnId, ConnInfo};
 use super::hooks::{Incoming, Verdict};
+use super::id::ConnId;
+use super::info::ConnInfo;
 use super::send::Packet;
 use crate::session::{Event, EventSet};
 

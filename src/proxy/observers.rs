@@ -4,8 +4,10 @@
 use std::rc::Rc;
 
 use super::Proxy;
-use super::conn::{ConnId, ConnInfo};
+use super::conn::Course;
 use super::hooks::{Hooks, Verdict};
+use super::id::ConnId;
+use super::info::ConnInfo;
 use super::observer::{Observer, Shown};
 use super::send::Packet;
 use crate::session::{Event, EventSet};
@@ -144,7 +146,7 @@ impl Proxy {
                 return;
             };
             conn.armed = events;
-            conn.opaque && events.meets(EventSet::OF_PACKETS)
+            conn.course == Course::Opaque && events.meets(EventSet::OF_PACKETS)
         };
         if opaque {
             self.close_for(

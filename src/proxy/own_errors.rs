@@ -89,8 +89,7 @@ impl Proxy {
         let address = {
             let mut core = self.core();
             core.stats.protocol_errors += 1;
-            core.open(id)
-                .map(|conn| conn.info.address.borrow().to_string())
+            core.open(id).map(|conn| conn.info.address().to_string())
         };
         if let Some(address) = address {
             log::warn!("connection {} ({address}): {reason}", id.serial);

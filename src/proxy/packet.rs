@@ -1,9 +1,10 @@
 //! A packet that is handled whole: shown to hooks, forwarded or held back.
 
 use super::Proxy;
-use super::conn::{ConnKind, Role};
+use super::conn::Role;
 use super::hooks::{Incoming, Verdict};
 use super::id::ConnId;
+use super::info::ConnKind;
 use super::login_relay::Handed;
 use super::own_errors::{error_packet, error_text};
 use super::take::{Taken, last_seq, payload_of};

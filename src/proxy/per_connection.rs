@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use super::conn::ConnId;
+use super::id::ConnId;
 
 /// Something of each connection that has it. A connection that has nothing takes 8 bytes, and only
 /// where one with a higher slot has something.
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_used_again_has_nothing() {
-        let id = |serial| ConnId { serial, slot: 3 };
+        let id = |serial| ConnId::of(serial, 3);
         let kept = PerConnection::new();
         assert_eq!(kept.insert(id(1), "one"), None);
         assert_eq!(kept.with(id(1), |kept| *kept), Some("one"));
@@ -77,6 +77,6 @@ mod tests {
         assert_eq!(kept.insert(id(2), "two"), Some("one"));
         assert_eq!(kept.remove(id(1)), None);
         assert_eq!(kept.remove(id(2)), Some("two"));
-        assert!(!kept.has(ConnId { serial: 9, slot: 9 }));
+        assert!(!kept.has(ConnId::of(9, 9)));
     }
 }

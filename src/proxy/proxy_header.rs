@@ -5,12 +5,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
-use bytes::BytesMut;
-
 use super::Proxy;
-use super::conn::{Address, ConnInfo, ConnKind, Socket};
+use super::conn::Socket;
 use super::core::Core;
 use super::id::ConnId;
+use super::info::{Address, ConnInfo, ConnKind};
 use super::options::{Options, Trusted};
 use crate::net::ProxyHeader;
 
@@ -65,10 +64,11 @@ impl Core {
             let Some(conn) = self.open_mut(id) else {
                 return Ok(Read::Partly);
             };
-            let (Some(header), Socket::Open(channel)) = (&mut conn.header, &mut conn.socket) else {
+            let header = conn.login.as_mut().and_then(|login| login.header.as_mut());
+            let (Some(header), Socket::Open(channel)) = (header, &mut conn.socket) else {
                 return Ok(Read::Partly);
             };
-            if !conn.readable {
+            if !conn.read.readable {
                 return Ok(Read::Partly);
             }
             match channel.stream.read(&mut space) {
@@ -76,14 +76,16 @@ impl Core {
                 Ok(0) => return Err("closed before its PROXY header was complete".into()),
                 Ok(n) => header.extend_from_slice(space.get(..n).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    conn.readable = false;
+                    conn.read.readable = false;
                     return Ok(Read::Partly);
                 }
                 Err(error) => return Err(format!("read: {error}")),
             }
             if let Some((found, len)) = ProxyHeader::parse(header)? {
-                conn.input = BytesMut::from(header.get(len..).unwrap_or_default());
-                conn.header = None;
+                conn.read.input.push(header.get(len..).unwrap_or_default());
+                if let Some(login) = &mut conn.login {
+                    login.header = None;
+                }
                 return self.apply(id, found);
             }
         }
@@ -99,15 +101,14 @@ impl Core {
                 "connection {}: from {} by way of {}",
                 id.serial,
                 from,
-                client.address.borrow()
+                client.address()
             );
-            *client.address.borrow_mut() = Address::Ip(from.ip().to_canonical());
-            client.port.set(from.port());
+            client.set_address(Address::Ip(from.ip().to_canonical()), from.port());
             // It has come a longer way than from this machine.
             client.secure.set(false);
-            conn.destination = Some(to);
+            client.set_destination(to);
         }
-        let listener = conn.listener.ok_or_else(gone)?;
+        let listener = conn.listener().ok_or_else(gone)?;
         let admitted = self.count_address(listener, &client);
         let listener = self.open(listener).ok_or_else(gone)?.info.clone();
         if !admitted {
@@ -132,13 +133,13 @@ impl Core {
         if conn.info.kind != ConnKind::Client {
             return None;
         }
-        let ip = conn.info.address.borrow().ip()?;
+        let ip = conn.info.address().ip()?;
         let local = match &conn.socket {
             Socket::Open(channel) => channel.stream.local_addr(),
             _ => None,
         };
         let unknown = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-        let to = conn.destination.or(local).unwrap_or(unknown);
+        let to = conn.info.destination().or(local).unwrap_or(unknown);
         Some((SocketAddr::new(ip, conn.info.port.get()), to))
     }
 }

@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use super::Proxy;
 use super::advance::Advance;
 use super::channel::Expect;
-use super::conn::{Conn, Role, Socket};
+use super::conn::{Conn, Listed, Role, Socket};
 use super::core::Core;
 use super::id::ConnId;
 use super::own_errors::error_packet;
@@ -160,19 +160,19 @@ impl Core {
         let Some(conn) = self.open_mut(id) else {
             return Fill::Nothing;
         };
-        if !matches!(conn.socket, Socket::Open(_)) || conn.paused || conn.throttled {
+        if !matches!(conn.socket, Socket::Open(_)) || !conn.read.stopped.is_empty() {
             return Fill::Nothing;
         }
         // It became so while another connection was dealt with: nothing of it is in the buffer.
-        conn.just_compressed = false;
+        conn.read.just_compressed = false;
         if !self.may_take(id) && !self.mid_packet(id) {
             return self.fill_while_busy(id);
         }
         let Some(conn) = self.open_mut(id) else {
             return Fill::Nothing;
         };
-        let waiting = conn.input.len();
-        let need = conn.need;
+        let waiting = conn.read.input.len();
+        let need = conn.read.input.need();
         // What waits may have become worth a look without a byte more: the exchange before it
         // is over.
         let worth_a_look = waiting > 0 && waiting >= need;
@@ -181,14 +181,12 @@ impl Core {
         }
         // Many commands that wait their turn are not copied back and forth for each of them.
         if worth_a_look && waiting > IN_PLACE {
-            conn.need = 0;
-            return Fill::Large(std::mem::take(&mut conn.input));
+            return Fill::Large(conn.read.input.take());
         }
+        let input = conn.read.input.take();
         if let Some(front) = buffer.get_mut(..waiting) {
-            front.copy_from_slice(&conn.input);
+            front.copy_from_slice(&input);
         }
-        conn.input = BytesMut::new();
-        conn.need = 0;
         let read = match buffer.get_mut(waiting..) {
             // A whole command waits, and is looked at now.
             Some(space) if worth_a_look => self.read(id, space, Reading::Ahead),
@@ -205,8 +203,7 @@ impl Core {
                 let Some(conn) = self.open_mut(id) else {
                     return Fill::Nothing;
                 };
-                conn.input = BytesMut::from(buffer.get(..waiting).unwrap_or_default());
-                conn.need = need;
+                conn.read.input.put(input, need);
                 self.exhausted(id)
             }
             Err(error) => self.read_failed(id, &error),
@@ -218,14 +215,14 @@ impl Core {
         let Some(conn) = self.open_mut(id) else {
             return Fill::Nothing;
         };
-        if !conn.hung_up || !conn.readable || conn.input.len() > READ_BUFFER {
+        if !conn.read.hung_up || !conn.read.readable || conn.read.input.len() > READ_BUFFER {
             return Fill::Nothing;
         }
         let mut space = [0; 4096];
         loop {
             match self.read(id, &mut space, Reading::Ahead) {
                 Ok(Some(0)) => {
-                    let nothing_left = self.open(id).is_some_and(|conn| conn.input.is_empty());
+                    let nothing_left = self.open(id).is_some_and(|conn| conn.read.input.is_empty());
                     if nothing_left {
                         return Fill::Ended(self.ended_reason(id));
                     }
@@ -235,9 +232,8 @@ impl Core {
                     let Some(conn) = self.open_mut(id) else {
                         return Fill::Nothing;
                     };
-                    conn.input
-                        .extend_from_slice(space.get(..n).unwrap_or_default());
-                    if conn.input.len() > READ_BUFFER {
+                    conn.read.input.push(space.get(..n).unwrap_or_default());
+                    if conn.read.input.len() > READ_BUFFER {
                         return Fill::Nothing;
                     }
                 }
@@ -256,13 +252,12 @@ impl Core {
                 let Some(conn) = self.open_mut(id) else {
                     return Fill::Nothing;
                 };
-                conn.input
-                    .extend_from_slice(buffer.get(..n).unwrap_or_default());
-                if conn.input.len() < conn.need {
+                let input = &mut conn.read.input;
+                input.push(buffer.get(..n).unwrap_or_default());
+                if input.len() < input.need() {
                     return Fill::More;
                 }
-                conn.need = 0;
-                Fill::Large(std::mem::take(&mut conn.input))
+                Fill::Large(input.take())
             }
             Ok(None) => self.exhausted(id),
             Err(error) => self.read_failed(id, &error),
@@ -271,9 +266,11 @@ impl Core {
 
     /// There is nothing to be read now: the end, if writing has failed already.
     fn exhausted(&mut self, id: ConnId) -> Fill {
-        let conn = self.open_mut(id).filter(|conn| !conn.queued);
-        match conn.and_then(|conn| conn.broken.take()) {
-            Some(reason) => Fill::Ended(reason),
+        let conn = self
+            .open_mut(id)
+            .filter(|conn| !conn.listed.contains(Listed::TO_PUMP));
+        match conn.and_then(|conn| conn.write.broken.take()) {
+            Some(error) => Fill::Ended(format!("write: {error}")),
             None => Fill::Nothing,
         }
     }
@@ -297,7 +294,7 @@ impl Core {
         let Some(conn) = self.open_mut(id) else {
             return Ok(None);
         };
-        if !conn.readable {
+        if !conn.read.readable {
             return Ok(None);
         }
         let expect = match reading {
@@ -319,15 +316,15 @@ impl Core {
             Ok(n) => {
                 // The socket gave less than it could have: it is empty, and the next byte is
                 // told of. The end of the stream is told of only once, so it is read for.
-                if n < space.len() && !conn.hung_up && short_read_is_all {
-                    conn.readable = false;
+                if n < space.len() && !conn.read.hung_up && short_read_is_all {
+                    conn.read.readable = false;
                 }
                 conn.active = true;
                 self.stats.bytes_in += n as u64;
                 Ok(Some(n))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                conn.readable = holds_back;
+                conn.read.readable = holds_back;
                 Ok(None)
             }
             // It has sent much of which nothing came, and has had its turn.
@@ -348,29 +345,22 @@ impl Core {
         let Some(conn) = self.open_mut(id) else {
             return false;
         };
-        conn.need = need;
-        if std::mem::take(&mut conn.just_compressed)
+        if std::mem::take(&mut conn.read.just_compressed)
             && let Socket::Open(channel) = &mut conn.socket
         {
             channel.unread(rest);
-            conn.readable = true;
+            conn.read.readable = true;
             return conn.may_read();
         }
-        if !rest.is_empty() {
-            // In front of what was gathered in the meantime, which is nothing as a rule.
-            let mut input = BytesMut::from(rest);
-            input.extend_from_slice(&conn.input);
-            conn.input = input;
-        }
+        conn.read.input.push_front(rest, need);
         conn.may_read()
     }
 
     /// The same for what was gathered, which may be long and is not copied.
     fn keep_large(&mut self, id: ConnId, rest: BytesMut, need: usize) -> bool {
         match self.open_mut(id) {
-            Some(conn) if conn.input.is_empty() && !conn.just_compressed => {
-                conn.input = rest;
-                conn.need = need;
+            Some(conn) if conn.read.input.is_empty() && !conn.read.just_compressed => {
+                conn.read.input.put(rest, need);
                 conn.may_read()
             }
             _ => self.keep(id, &rest, need),
@@ -379,7 +369,7 @@ impl Core {
 
     /// Whether its login is not over yet.
     fn logging_in(&self, id: ConnId) -> bool {
-        self.open(id).is_some_and(|conn| !conn.logged_in)
+        self.open(id).is_some_and(|conn| !conn.logged_in())
     }
 
     fn is_tls(&self, id: ConnId) -> bool {
@@ -388,15 +378,18 @@ impl Core {
 
     /// Whether what follows the packet that was just dealt with is compressed.
     fn just_compressed(&self, id: ConnId) -> bool {
-        self.open(id).is_some_and(|conn| conn.just_compressed)
+        self.open(id).is_some_and(|conn| conn.read.just_compressed)
     }
 
     fn mid_packet(&self, id: ConnId) -> bool {
-        self.open(id).is_some_and(|conn| conn.transit.is_some())
+        self.open(id)
+            .is_some_and(|conn| conn.read.transit.is_some())
     }
 
     fn ended_reason(&self, id: ConnId) -> String {
-        let inside = self.open(id).is_some_and(|conn| conn.transit.is_some());
+        let inside = self
+            .open(id)
+            .is_some_and(|conn| conn.read.transit.is_some());
         let who = match self.open(id).map(|conn| &conn.role) {
             Some(Role::Client(_)) => "the client",
             _ => "the server",

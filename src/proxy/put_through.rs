@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::conn::{Numbering, Role};
+use super::conn::{Origin, Role};
 use super::core::Core;
 use super::id::ConnId;
 use super::negotiation::{self, ServerLeg};
 use super::redirect;
+use super::sides::{Numbering, Stopped};
 use super::take::Taken;
 use super::translation::{self, Translated, cursor_eof, late_columns_eof};
 use crate::session::{Event, EventSet, Head, PacketKind};
@@ -46,10 +47,10 @@ impl Core {
                         let mut auth = Auth::decode(&payload).map_err(|error| error.to_string())?;
                         let leg = ServerLeg {
                             options: &receiver.options,
-                            tls: receiver.tls.is_some(),
+                            tls: receiver.login.as_ref().is_some_and(|it| it.tls.is_some()),
                         };
                         negotiation::ask(&mut auth, session, &leg);
-                        receiver.passthrough = Some(id);
+                        receiver.origin = Origin::Client(id);
                         let events = session.send_auth(auth.capabilities)?;
                         let mut masked = Vec::new();
                         auth.encode(&mut masked);
@@ -153,8 +154,10 @@ impl Core {
             receiver.info.state.set(Some(event));
         }
         put.events = receiver.armed.and(put.events);
-        let flooded = receiver.output.len() > super::conn::HIGH_WATER;
-        from.throttled |= flooded;
+        let flooded = receiver.write.output.len() > super::conn::HIGH_WATER;
+        if flooded {
+            from.read.stopped.insert(Stopped::THROTTLED);
+        }
         self.after_queueing(to);
         self.check_login(to);
         if done || step.kind.lets_speak() {

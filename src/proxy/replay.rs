@@ -7,8 +7,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::conn::{ConnInfo, ConnKind, Role, Socket};
+use super::conn::{Role, Socket};
 use super::id::ConnId;
+use super::info::{ConnInfo, ConnKind};
 use super::options::{Compression, Options};
 use super::{Hooks, Incoming, Proxy, Verdict};
 use crate::session::{ClientSession, Event, EventSet, ServerSession};
@@ -127,7 +128,7 @@ pub(super) fn feed(proxy: &Proxy, id: ConnId, bytes: &[u8]) {
         let Some(conn) = core.open_mut(id) else {
             return;
         };
-        let mut data = conn.input.split().to_vec();
+        let mut data = conn.read.input.take().to_vec();
         data.extend_from_slice(bytes);
         data
     };
@@ -140,7 +141,7 @@ pub(super) fn feed(proxy: &Proxy, id: ConnId, bytes: &[u8]) {
 /// What is queued on a connection.
 pub(super) fn output(proxy: &Proxy, id: ConnId) -> Vec<u8> {
     let core = proxy.core();
-    core.get(id).expect("a connection").output.to_vec()
+    core.get(id).expect("a connection").write.output.to_vec()
 }
 
 /// Who spoke (the client, or not) and what, in their order.

@@ -4,9 +4,10 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Proxy;
-use super::conn::{Role, Socket};
+use super::conn::{Listed, Role, Socket};
 use super::core::{Core, SIGNALS, TimerKey};
 use super::id::ConnId;
+use super::sides::Stopped;
 use crate::net::{Ready, Signal};
 
 /// The longest wait, so that a clock that jumps does little harm.
@@ -79,7 +80,7 @@ impl Proxy {
                 let mut core = self.core();
                 let next = core.work.pop_front();
                 if let Some(conn) = next.and_then(|id| core.get_mut(id)) {
-                    conn.queued = false;
+                    conn.listed.remove(Listed::TO_PUMP);
                 }
                 next
             };
@@ -96,12 +97,12 @@ impl Proxy {
             let turn = match self
                 .core()
                 .open(id)
-                .map(|conn| (&conn.socket, &conn.header))
+                .map(|conn| (&conn.socket, conn.awaits_header()))
             {
                 Some((Socket::Listening(_), _)) => Turn::Accept,
                 Some((Socket::Connecting(_), _)) => Turn::Connect,
-                Some((Socket::Open(_), Some(_))) => Turn::Header,
-                Some((Socket::Open(_), None)) => Turn::Pump,
+                Some((Socket::Open(_), true)) => Turn::Header,
+                Some((Socket::Open(_), false)) => Turn::Pump,
                 _ => Turn::None,
             };
             match turn {
@@ -141,11 +142,11 @@ impl Proxy {
     fn flush(&self, id: ConnId) {
         let flushed = self.core().flush(id);
         if let Some(error) = flushed.error {
-            let closing = self.core().get(id).is_some_and(|conn| conn.closing);
+            let closing = self.core().get(id).is_some_and(|conn| conn.closing());
             if closing {
                 self.core().finish_closing(id);
             } else {
-                self.core().note_broken(id, format!("write: {error}"));
+                self.core().note_broken(id, error);
             }
             return;
         }
@@ -184,7 +185,7 @@ impl Proxy {
                 TimerKey::Accept(id) => {
                     let mut core = self.core();
                     if let Some(conn) = core.open_mut(id) {
-                        conn.readable = true;
+                        conn.read.readable = true;
                     }
                     core.schedule(id);
                 }
@@ -205,19 +206,21 @@ impl Proxy {
             let Some(conn) = core.get_mut(id) else {
                 return;
             };
-            conn.deadline = None;
-            if conn.closing {
+            conn.set_deadline(None);
+            if conn.closing() {
                 log::debug!(
                     "connection {}: {} bytes could not be flushed",
                     id.serial,
-                    conn.output.len()
+                    conn.write.output.len()
                 );
                 core.finish(id);
                 return;
             }
             let what = match (&conn.socket, &conn.role) {
-                _ if conn.header.is_some() => "its PROXY header took longer than handshake_timeout",
-                _ if conn.changing => "the change of its user took longer than handshake_timeout",
+                _ if conn.awaits_header() => "its PROXY header took longer than handshake_timeout",
+                _ if conn.logged_in() => {
+                    "the change of its user took longer than handshake_timeout"
+                }
                 (Socket::Open(_), Role::Client(_)) => {
                     "the login took longer than handshake_timeout"
                 }
@@ -332,9 +335,9 @@ impl Core {
         let Some(conn) = self.conns.get_mut(ready.token) else {
             return;
         };
-        conn.readable |= ready.readable || ready.read_closed || ready.error;
-        conn.hung_up |= ready.read_closed || ready.error;
-        conn.writable |= ready.writable || ready.error;
+        conn.read.readable |= ready.readable || ready.read_closed || ready.error;
+        conn.read.hung_up |= ready.read_closed || ready.error;
+        conn.write.writable |= ready.writable || ready.error;
         let id = conn.id();
         if ready.writable && conn.unsent() {
             self.touch(id);
@@ -354,30 +357,29 @@ impl Core {
         let Some(conn) = self.get(id) else {
             return;
         };
-        for source in [conn.peer, conn.inbound].into_iter().flatten() {
+        for source in [conn.peer, conn.write.source()].into_iter().flatten() {
             if let Some(conn) = self.open_mut(source) {
-                conn.throttled = false;
+                conn.read.stopped.remove(Stopped::THROTTLED);
                 self.schedule(source);
             }
         }
     }
 
     /// Nothing can be written any more; what the far end said before that is still read.
-    fn note_broken(&mut self, id: ConnId, reason: String) {
+    fn note_broken(&mut self, id: ConnId, error: io::Error) {
         if let Some(conn) = self.open_mut(id) {
-            conn.broken = Some(reason);
-            conn.writable = false;
-            conn.readable = true;
-            conn.hung_up = true;
-            conn.throttled = false;
-            conn.paused = false;
+            conn.write.broken = Some(error);
+            conn.write.writable = false;
+            conn.read.readable = true;
+            conn.read.hung_up = true;
+            conn.read.stopped = Stopped::empty();
             self.schedule(id);
         }
     }
 
     /// Whether a closing connection has nothing left to flush; it is freed then.
     fn flush_ended(&mut self, id: ConnId) -> bool {
-        let Some(conn) = self.get(id).filter(|conn| conn.closing) else {
+        let Some(conn) = self.get(id).filter(|conn| conn.closing()) else {
             return false;
         };
         if !conn.unsent() {
@@ -388,7 +390,7 @@ impl Core {
 
     /// A closing connection whose socket failed has nothing to wait for.
     fn finish_closing(&mut self, id: ConnId) {
-        if self.get(id).is_some_and(|conn| conn.closing) {
+        if self.get(id).is_some_and(|conn| conn.closing()) {
             self.finish(id);
         }
     }
@@ -398,8 +400,7 @@ impl Core {
     fn reap(&mut self) {
         for id in std::mem::take(&mut self.finished) {
             self.drop_socket(id);
-            self.resolving.remove(&id.serial);
-            self.unix_paths.remove(&id.serial);
+            self.resolving.remove(&id.serial());
             if self.get(id).is_some() {
                 self.conns.remove(id.slot());
             }
@@ -422,13 +423,13 @@ impl Core {
         self.conns
             .iter()
             .map(|(_, conn)| conn)
-            .filter(|conn| !conn.closing && !conn.unsent())
+            .filter(|conn| !conn.closing() && !conn.unsent())
             .filter(|conn| match &conn.role {
                 // A replica's stream has no end to wait for, and the replica comes again.
                 Role::Client(session) => {
                     session.idle()
                         || !session.authenticated()
-                        || conn.in_binlog() && conn.inbound.is_none()
+                        || conn.in_binlog() && conn.write.inbound.is_none()
                 }
                 _ => false,
             })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Proxy;
-use super::conn::{Conn, Numbering, Role};
+use super::conn::{Conn, Course, Role};
 use super::core::Core;
 use super::ending::{self, Ending};
 use super::error::ProxyError;
@@ -11,6 +11,7 @@ use super::id::ConnId;
 use super::negotiation::{self, ServerLeg};
 use super::options::Options;
 use super::put_through::{Put, numbering_of};
+use super::sides::Numbering;
 use super::{redirect, translation};
 use crate::session::{ClientSession, Event, Head, PacketKind, Sent, ServerSession};
 use crate::wire::{
@@ -135,24 +136,27 @@ impl Proxy {
 impl Core {
     fn wire(&mut self, id: ConnId, packet: Packet<'_>) -> Result<Put, ProxyError> {
         let closed = |conn: Option<&Conn>| ProxyError::Closed {
-            id: id.serial,
+            id: id.serial(),
             reason: conn.map_or_else(|| "long ago".to_string(), |conn| conn.info.reason()),
         };
         if self.open(id).is_none() {
             return Err(closed(self.get(id)));
         }
         let conn = self.open_mut(id).ok_or_else(|| closed(None))?;
-        let forbidden = |why: String| ProxyError::Forbidden { id: id.serial, why };
-        if conn.opaque {
+        let forbidden = |why: String| ProxyError::Forbidden {
+            id: id.serial(),
+            why,
+        };
+        if conn.course == Course::Opaque {
             return Err(forbidden(
                 "its link has become opaque: an unknown command went over it".into(),
             ));
         }
-        let ends_now = conn.inbound;
+        let ends_now = conn.write.source();
         let max = conn.options.max_queue;
         if let Some(len) = packet.len().filter(|len| *len > max) {
             return Err(ProxyError::TooLong {
-                id: id.serial,
+                id: id.serial(),
                 len,
                 max,
             });
@@ -160,7 +164,7 @@ impl Core {
         if let Some(source) = ends_now
             && self
                 .get(source)
-                .and_then(|conn| conn.transit.as_ref())
+                .and_then(|conn| conn.read.transit.as_ref())
                 .is_some_and(|transit| transit.done)
         {
             return Err(forbidden(
@@ -177,7 +181,7 @@ impl Core {
             Role::Server(session) => {
                 let leg = ServerLeg {
                     options: &conn.options,
-                    tls: conn.tls.is_some(),
+                    tls: conn.login.as_ref().is_some_and(|it| it.tls.is_some()),
                 };
                 let events = to_server(session, &leg, packet, &mut payload).map_err(forbidden)?;
                 let sent = Sent {
@@ -239,7 +243,7 @@ fn to_client(
             let mut handshake = handshake.clone();
             negotiation::offer(&mut handshake, options);
             if handshake.thread_id == 0 {
-                handshake.thread_id = id.serial;
+                handshake.thread_id = id.serial();
             }
             handshake.encode(payload);
             let offered = handshake.capabilities;

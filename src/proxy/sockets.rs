@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use super::Proxy;
 use super::channel::Channel;
-use super::conn::{Conn, ConnInfo, ConnKind, Role, Socket};
+use super::conn::{Conn, Role, Socket};
 use super::core::{Core, TimerKey};
 use super::error::ProxyError;
 use super::hooks::Verdict;
 use super::id::ConnId;
+use super::info::{ConnInfo, ConnKind};
 use super::options::Options;
 use crate::net::{Listener, Peer, Stream, TlsClient, numeric_address};
 use crate::session::{Event, ServerSession};
+
+/// How many sets of options are remembered, so that connections can share them.
+const KNOWN_OPTIONS: usize = 16;
 
 /// How soon a unix socket whose queue is full is tried again.
 const UNIX_RETRY: Duration = Duration::from_millis(20);
@@ -90,8 +94,8 @@ impl Proxy {
         let begun = match numeric_address(host, port) {
             Some(address) => core.connect_next(info.id, vec![address]),
             None => {
-                core.resolving.insert(info.id.serial, info.id);
-                core.resolver.request(host, port, info.id.serial)
+                core.resolving.insert(info.id.serial(), info.id);
+                core.resolver.request(host, port, info.id.serial())
             }
         };
         if let Err(error) = begun {
@@ -110,7 +114,9 @@ impl Proxy {
             let mut core = self.core();
             let tls = core.tls_towards(&options, None)?;
             let info = core.new_server(options, tls, ("localhost", 0))?;
-            core.unix_paths.insert(info.id.serial, path.into());
+            if let Some(login) = core.get_mut(info.id).and_then(|conn| conn.login.as_mut()) {
+                login.unix_path = Some(path.into());
+            }
             core.try_unix(info.id);
             info
         };
@@ -130,7 +136,7 @@ impl Proxy {
                 log::info!(
                     "connection {}: connected to {}:{}",
                     id.serial,
-                    info.address.borrow(),
+                    info.address(),
                     info.port.get()
                 );
                 let armed = !self.core().armed(id, Event::ServerConnect.set()).is_empty();
@@ -158,7 +164,7 @@ impl Core {
         let info = self.insert(
             kind,
             Role::Listener(Box::default()),
-            Socket::Listening(listener),
+            Socket::Listening(Box::new(listener)),
             Rc::new(options),
             (address.0.into(), address.1),
         )?;
@@ -199,8 +205,10 @@ impl Core {
                 source,
             })?;
         if let Some(conn) = self.get_mut(info.id) {
-            conn.tls = tls;
-            conn.output.extend_from_slice(&header);
+            if let Some(login) = &mut conn.login {
+                login.tls = tls;
+            }
+            conn.write.output.extend_from_slice(&header);
         }
         self.stats.servers_connected += 1;
         self.arrives(info.id);
@@ -208,35 +216,44 @@ impl Core {
         Ok(info)
     }
 
-    /// The defaults are shared by all connections that do not differ.
-    fn share_options(&self, options: Options) -> Rc<Options> {
+    /// Connections with the same options share them. (Where a header tells of the client, no two
+    /// have the same.)
+    fn share_options(&mut self, options: Options) -> Rc<Options> {
         if *self.defaults == options {
-            self.defaults.clone()
-        } else {
-            Rc::new(options)
+            return self.defaults.clone();
         }
+        let known = self.known_options.iter().find(|known| ***known == options);
+        if let Some(known) = known {
+            return known.clone();
+        }
+        let is_for_one = options
+            .proxy_header
+            .is_some_and(|(_, client)| client.is_some());
+        let options = Rc::new(options);
+        if !is_for_one {
+            self.known_options.push_front(options.clone());
+            self.known_options.truncate(KNOWN_OPTIONS);
+        }
+        options
     }
 
     /// A unix socket whose queue is full leaves no half-open connection to wait for: try again.
     pub fn try_unix(&mut self, id: ConnId) {
-        let Some(path) = self.unix_paths.get(&id.serial).cloned() else {
+        let login = self.open_mut(id).and_then(|conn| conn.login.as_mut());
+        let Some(path) = login.and_then(|login| login.unix_path.take()) else {
             return;
         };
-        if self.open(id).is_none() {
-            self.unix_paths.remove(&id.serial);
-            return;
-        }
         let result = Stream::connect_unix(Path::new(&*path)).and_then(|s| self.attach(id, s));
         match result {
-            Ok(()) => {
-                self.unix_paths.remove(&id.serial);
-            }
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Some(login) = self.get_mut(id).and_then(|conn| conn.login.as_mut()) {
+                    login.unix_path = Some(path);
+                }
                 let due = std::time::Instant::now() + UNIX_RETRY;
                 self.timers.insert(due, TimerKey::RetryUnix(id));
             }
             Err(error) => {
-                self.unix_paths.remove(&id.serial);
                 self.stillborn
                     .push((id, format!("cannot connect to {path}: {error}")));
             }
@@ -254,8 +271,8 @@ impl Core {
             let address = addresses.remove(0);
             match Stream::connect_tcp(address).and_then(|stream| self.attach(id, stream)) {
                 Ok(()) => {
-                    if let Some(conn) = self.get_mut(id) {
-                        conn.candidates = addresses;
+                    if let Some(login) = self.get_mut(id).and_then(|conn| conn.login.as_mut()) {
+                        login.candidates = addresses;
                     }
                     return Ok(());
                 }
@@ -273,11 +290,9 @@ impl Core {
             return Ok(None);
         };
         match stream.connected() {
-            Ok(false) => Ok(None),
-            Ok(true) => {
-                let Peer { ip, port } = stream.peer();
-                *conn.info.address.borrow_mut() = ip.into();
-                conn.info.port.set(port);
+            Ok(None) => Ok(None),
+            Ok(Some(Peer { ip, port })) => {
+                conn.info.set_address(ip.into(), port);
                 if let Socket::Connecting(stream) =
                     std::mem::replace(&mut conn.socket, Socket::None)
                 {
@@ -292,8 +307,10 @@ impl Core {
                 Ok(Some(info))
             }
             Err(error) => {
-                let (host, port) = (conn.info.address.borrow().clone(), conn.info.port.get());
-                let candidates = std::mem::take(&mut conn.candidates);
+                let (host, port) = (conn.info.address(), conn.info.port.get());
+                let login = conn.login.as_mut();
+                let candidates = login.map(|login| std::mem::take(&mut login.candidates));
+                let candidates = candidates.unwrap_or_default();
                 self.drop_socket(id);
                 if !candidates.is_empty() && self.connect_next(id, candidates).is_ok() {
                     return Ok(None);

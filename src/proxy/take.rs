@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::conn::{Conn, ConnInfo, Numbering, Role};
+use super::conn::{Conn, Course, Role};
 use super::core::Core;
 use super::id::ConnId;
+use super::info::ConnInfo;
 use super::login_relay::LoginRelay;
 use super::negotiation;
+use super::sides::Numbering;
 use super::tls;
 use crate::session::{Event, EventSet, Head, PacketKind, Response, Step};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
@@ -102,8 +104,8 @@ impl Core {
         };
         let info = conn.info.clone();
         let passthrough =
-            conn.peer.is_some() && (conn.passthrough == conn.peer || !conn.authenticated());
-        let discard = conn.discard > 0;
+            conn.peer.is_some() && (conn.passthrough() == conn.peer || !conn.authenticated());
+        let discard = conn.read.discard > 0;
         let frames = u8::try_from(payload.len() / MAX_PAYLOAD).unwrap_or_default();
         let mut unasked = false;
         let mut answers = None;
@@ -133,10 +135,12 @@ impl Core {
                 payload = Cow::Owned(offer.payload);
                 conn.relay = Some(Box::new(LoginRelay::greeted(&payload)?));
                 let offered = offer.really.contains(Capabilities::SSL);
-                conn.tls = tls::decide(conn.tls.take(), offered)?;
-                if conn.tls.is_some() {
-                    // Nothing but the wish for TLS will go over it in clear.
-                    info.secure.set(true);
+                if let Some(login) = &mut conn.login {
+                    login.tls = tls::decide(login.tls.take(), offered)?;
+                    if login.tls.is_some() {
+                        // Nothing but the wish for TLS will go over it in clear.
+                        info.secure.set(true);
+                    }
                 }
             }
             (PacketKind::Auth, Role::Client(session)) => {
@@ -150,11 +154,13 @@ impl Core {
                     let why = "the client demands TLS, which it was not offered here";
                     return Err(negotiation::bad_handshake(why.into()));
                 }
-                let asked = negotiation::read_auth(&payload, session.offered())?;
+                let asked = negotiation::read_auth(&payload, session.capabilities())?;
                 session.negotiate(asked.capabilities);
                 let relay = conn.relay.get_or_insert_default();
                 relay.named(asked.plugin.as_deref());
-                conn.zstd_level = asked.zstd_level;
+                if let Some(login) = &mut conn.login {
+                    login.zstd_level = asked.zstd_level;
+                }
                 payload = Cow::Owned(asked.payload);
             }
             (PacketKind::AuthData, Role::Client(_)) => {
@@ -193,8 +199,10 @@ impl Core {
         if step.done
             && let Some(conn) = self.open_mut(id)
         {
-            conn.discard = conn.discard.saturating_sub(1);
-            conn.orphaned &= !conn.idle();
+            conn.read.discard = conn.read.discard.saturating_sub(1);
+            if conn.idle() && conn.course == Course::Orphaned {
+                conn.course = Course::Followed;
+            }
         }
         Ok(Taken {
             info,
@@ -223,7 +231,7 @@ impl Core {
         if let Some(conn) = self.open_mut(id)
             && let Role::Server(session) = &conn.role
         {
-            conn.discard = session.outstanding().min(most);
+            conn.read.discard = u16::try_from(session.outstanding().min(most)).unwrap_or(u16::MAX);
         }
     }
 
@@ -231,10 +239,13 @@ impl Core {
     pub fn check_login(&mut self, id: ConnId) {
         if let Some(conn) = self.open_mut(id)
             && conn.authenticated()
-            && !std::mem::replace(&mut conn.logged_in, true)
+            && !conn.logged_in()
         {
             self.arrived(id);
             self.compress(id);
+            if let Some(conn) = self.open_mut(id) {
+                conn.login = None;
+            }
             self.set_deadline(id, std::time::Duration::ZERO);
             self.watch_idle(id);
         }
@@ -244,11 +255,11 @@ impl Core {
     /// While a COM_CHANGE_USER is under way the time limit of logins holds again: nobody else can
     /// use the connection to a server whose client says no more.
     pub fn check_change(&mut self, id: ConnId) {
-        let Some(conn) = self.open_mut(id).filter(|conn| conn.logged_in) else {
+        let Some(conn) = self.open_mut(id).filter(|conn| conn.logged_in()) else {
             return;
         };
         let changes = conn.changes_user();
-        if std::mem::replace(&mut conn.changing, changes) != changes {
+        if conn.has_deadline() != changes {
             let limit = match changes {
                 true => conn.options.handshake_timeout,
                 false => std::time::Duration::ZERO,
@@ -260,7 +271,7 @@ impl Core {
 
 /// Whether the server has more to answer of what nobody wants any more.
 fn conn_owes(conn: Option<&Conn>) -> bool {
-    conn.is_some_and(|conn| conn.discard > 1)
+    conn.is_some_and(|conn| conn.read.discard > 1)
 }
 
 /// The payload of a packet without the headers of its frames.

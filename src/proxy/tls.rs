@@ -133,7 +133,7 @@ impl Conn {
     /// sent: the request is the start of that packet. One without a wish for TLS is not sent then, as
     /// it would go in clear.
     pub fn upgrade_before_auth(&mut self, auth: &[u8], asked: Capabilities) -> Result<(), String> {
-        let Some(tls) = self.tls.clone().filter(|_| !self.is_tls()) else {
+        let Some(tls) = self.tls_client().cloned().filter(|_| !self.is_tls()) else {
             return Ok(());
         };
         let Some(request) = auth
@@ -142,12 +142,12 @@ impl Conn {
         else {
             return Err("there is to be TLS, but the auth packet does not ask for it".into());
         };
-        if !self.input.is_empty() {
+        if !self.read.input.is_empty() {
             return Err(CLEAR_BEFORE_TLS.to_string());
         }
         let session = tls.session().map_err(|error| error.to_string())?;
         let mut seq = *self.seq();
-        frame::write(request, &mut seq, &mut self.output);
+        frame::write(request, &mut seq, &mut self.write.output);
         *self.seq() = seq;
         self.start_tls(session, &[]);
         Ok(())
@@ -166,10 +166,14 @@ impl Conn {
                 None => String::new(),
             }
         );
-        if let (Role::Client(_), Some(tls)) = (&self.role, &self.options.tls_server) {
-            self.info.own_certificate.set(Some(tls.fingerprint()));
-        }
-        *self.info.tls.borrow_mut() = Some(Rc::new(session));
+        self.info.set_tls(session);
+    }
+
+    /// The SHA-256 of the certificate that this client has been shown.
+    pub fn own_certificate(&self) -> Option<[u8; 32]> {
+        let shown = matches!(self.role, Role::Client(_)) && self.is_tls();
+        let tls = self.options.tls_server.as_ref().filter(|_| shown)?;
+        Some(tls.fingerprint())
     }
 }
 
@@ -281,11 +285,11 @@ mod tests {
             Ok(())
         );
         let tls = TlsClient::new(&TlsClientOptions::default(), "db").unwrap();
-        conn.tls = Some(Rc::new(tls));
+        conn.login.get_or_insert_default().tls = Some(Rc::new(tls));
         let refused = conn.upgrade_before_auth(&[0; 64], Capabilities::USUAL);
         assert!(refused.is_err_and(|why| why.contains("TLS")));
         let short = conn.upgrade_before_auth(&[0; 8], Capabilities::SSL);
         assert!(short.is_err());
-        assert!(conn.output.is_empty());
+        assert!(conn.write.output.is_empty());
     }
 }

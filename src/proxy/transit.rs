@@ -1,9 +1,10 @@
 //! Packets on their way before all of them has come, and what waits for them to have passed.
 
 use super::advance::Advance;
-use super::conn::{Numbering, Role};
+use super::conn::Role;
 use super::core::Core;
 use super::id::ConnId;
+use super::sides::{Inbound, Numbering};
 use crate::session::{Event, EventSet, Head, PacketKind, Step};
 use crate::wire::Com;
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
@@ -14,15 +15,13 @@ pub(super) struct Transit {
     /// Where it goes; `None`: nowhere.
     pub to: Option<ConnId>,
     /// Bytes left of the present frame.
-    pub left: usize,
+    pub left: u32,
     /// Whether another frame follows this one.
     pub split: bool,
     /// The number of the present frame.
     pub last_seq: u8,
     pub kind: PacketKind,
-    /// What happens to the receiver when the packet is complete: what fires of that…
-    pub events: EventSet,
-    /// …and the state that it is in then.
+    /// The state that the receiver is in when the packet is complete, which fires then.
     pub state: Option<Event>,
     /// The packet ends the receiving client's exchange.
     pub done: bool,
@@ -53,11 +52,10 @@ impl Core {
         self.note_state(id, step.events);
         let mut transit = Transit {
             to: None,
-            left: HEADER + head.len,
+            left: frame_len(head.len),
             split: head.len == MAX_PAYLOAD,
             kind: step.kind,
             last_seq: head.seq,
-            events: EventSet::NONE,
             state: None,
             done: false,
             answered: step.kind != PacketKind::Command
@@ -107,7 +105,6 @@ impl Core {
             };
             if let Some(events) = accepted {
                 transit.to = Some(to);
-                transit.events = receiver.armed.and(events);
                 transit.state = events.into_iter().last();
                 receiver.take_turn(numbering, Com(head.first().unwrap_or_default()));
                 let next = receiver.seq();
@@ -120,7 +117,7 @@ impl Core {
                 *next = next.wrapping_add(1);
             }
         }
-        conn.transit = Some(transit);
+        conn.read.transit = Some(transit);
         if step.kind == PacketKind::Command {
             self.stats.commands += 1;
         }
@@ -133,18 +130,18 @@ impl Core {
             let Some(conn) = self.get_mut(id) else {
                 return Carried::Partly(0);
             };
-            let Some(transit) = &mut conn.transit else {
+            let Some(transit) = &mut conn.read.transit else {
                 return Carried::Partly(0);
             };
             let there = data.len().saturating_sub(*at);
-            let step = transit.left.min(there);
+            let step = transit.left.min(u32::try_from(there).unwrap_or(u32::MAX));
             transit.left -= step;
-            *at += step;
+            *at += step as usize;
             if transit.left > 0 {
                 return Carried::Partly(0);
             }
             if !transit.split {
-                return match conn.transit.take() {
+                return match conn.read.transit.take() {
                     Some(transit) => Carried::Done(transit),
                     None => Carried::Partly(0),
                 };
@@ -153,11 +150,11 @@ impl Core {
             let Some(header) = data.get(*at..).and_then(Header::parse) else {
                 return Carried::Partly(HEADER);
             };
-            transit.left = HEADER + header.len;
+            transit.left = frame_len(header.len);
             transit.split = header.len == MAX_PAYLOAD;
             transit.last_seq = header.seq;
             let last_seq = header.seq;
-            conn.stream_seq = last_seq.wrapping_add(1);
+            conn.read.stream_seq = last_seq.wrapping_add(1);
             let (to, kind) = (transit.to, transit.kind);
             if !transit.split
                 && transit.answered
@@ -188,26 +185,24 @@ impl Core {
         if transit.state.is_some() {
             receiver.info.state.set(transit.state);
         }
-        let held_up = !receiver.deferred.is_empty();
+        let held_up = receiver.write.inbound.as_ref();
+        let held_up = held_up.is_some_and(|inbound| !inbound.deferred.is_empty());
+        let armed = receiver.armed;
+        let events = transit
+            .state
+            .map_or(EventSet::NONE, |state| armed.and(state.set()));
         if transit.done {
             self.resume_client(to);
         }
-        if held_up || !transit.events.is_empty() {
-            return Some(Advance::Arrived {
-                to,
-                events: transit.events,
-            });
-        }
-        None
+        (held_up || !events.is_empty()).then_some(Advance::Arrived { to, events })
     }
 
     /// The client may speak again: deal with what it has said meanwhile.
     pub fn resume_client(&mut self, id: ConnId) {
         self.check_change(id);
-        if self
-            .open(id)
-            .is_some_and(|conn| !conn.input.is_empty() || conn.readable || conn.hung_up)
-        {
+        if self.open(id).is_some_and(|conn| {
+            !conn.read.input.is_empty() || conn.read.readable || conn.read.hung_up
+        }) {
             self.schedule(id);
         }
     }
@@ -217,15 +212,18 @@ impl Core {
     pub(super) fn mark_inbound(&mut self, id: ConnId, to: ConnId) {
         let in_transit = self
             .get(id)
-            .and_then(|conn| conn.transit.as_ref())
+            .and_then(|conn| conn.read.transit.as_ref())
             .is_some_and(|transit| transit.to == Some(to));
         let Some(receiver) = self.get_mut(to) else {
             return;
         };
-        if in_transit {
-            receiver.inbound = Some(id);
-        } else if receiver.inbound == Some(id) {
-            receiver.inbound = None;
+        let source = receiver.write.source();
+        if in_transit && source != Some(id) {
+            receiver.write.inbound = Some(Box::new(Inbound {
+                from: id,
+                deferred: Vec::new(),
+            }));
+        } else if !in_transit && source == Some(id) {
             self.release_deferred(to);
         }
     }
@@ -235,14 +233,21 @@ impl Core {
         let Some(conn) = self.get_mut(id) else {
             return;
         };
-        let deferred = std::mem::take(&mut conn.deferred);
-        if deferred.is_empty() {
+        let Some(inbound) = conn.write.inbound.take() else {
+            return;
+        };
+        if inbound.deferred.is_empty() {
             return;
         }
-        for packet in &deferred {
+        for packet in &inbound.deferred {
             conn.queue(&packet.payload, packet.numbering);
         }
         self.after_queueing(id);
         self.resume_client(id);
     }
+}
+
+/// How long a frame is, header included: its length has 24 bits.
+fn frame_len(payload: usize) -> u32 {
+    u32::try_from(HEADER + payload).unwrap_or(u32::MAX)
 }

@@ -5,11 +5,13 @@
 use std::rc::Rc;
 
 use super::Proxy;
-use super::conn::{Conn, ConnInfo, Role};
+use super::conn::{Conn, Role};
 use super::core::Core;
 use super::hooks::{Incoming, Verdict};
 use super::id::ConnId;
+use super::info::ConnInfo;
 use super::observer::Shown;
+use super::sides::Stopped;
 use crate::session::{Event, PacketKind, rows};
 use crate::wire::frame::HEADER;
 use crate::wire::{Capabilities, Com};
@@ -124,8 +126,8 @@ impl Core {
             let seq = receiver.seq();
             let header = [*l0, *l1, *l2, *seq];
             *seq = seq.wrapping_add(1);
-            receiver.output.extend_from_slice(&header);
-            receiver.output.extend_from_slice(payload);
+            receiver.write.output.extend_from_slice(&header);
+            receiver.write.output.extend_from_slice(payload);
         }
         self.open(id).is_some_and(|conn| self.rows_pass(conn))
     }
@@ -133,13 +135,13 @@ impl Core {
     /// Whether rows of this server are watched, and nothing is in the way of forwarding them.
     fn rows_pass(&self, conn: &Conn) -> bool {
         conn.armed.has(Event::ServerSendingRows)
-            && conn.discard == 0
-            && conn.transit.is_none()
-            && !conn.paused
+            && conn.read.discard == 0
+            && conn.read.transit.is_none()
+            && !conn.read.stopped.contains(Stopped::PAUSED)
             && conn.in_rows()
             && match conn.peer.and_then(|peer| self.open(peer)) {
                 None => true,
-                Some(receiver) => receiver.in_rows() && receiver.inbound.is_none(),
+                Some(receiver) => receiver.in_rows() && receiver.write.inbound.is_none(),
             }
     }
 }

@@ -79,7 +79,7 @@ impl UserData for ConnObject {
                 ConnKind::Client => "client",
                 ConnKind::Server => "server",
             };
-            let (id, address) = (info.id.serial(), info.address.borrow());
+            let (id, address) = (info.id.serial(), info.address());
             Ok(format!("{kind} {id} ({address}:{})", info.port.get()))
         });
     }
@@ -119,8 +119,7 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
         } as f64)
     })?;
     add_value(methods, "socket_address", |lua, info| {
-        let address = info.address.borrow().clone();
-        string(lua, address.to_string())
+        string(lua, info.address().to_string())
     })?;
     add_value(methods, "socket_port", |_, info| {
         number(info.port.get().into())
@@ -149,14 +148,14 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
 
 /// What there is to know of TLS on it; nil if there is none.
 fn tls(lua: &mlua::Lua, info: &ConnInfo) -> Answer {
-    if let Some(tls) = &info.tls_server {
+    if let Some(tls) = info.tls_server() {
         let table = lua.create_table()?;
         table.raw_set("certificate", tls.certificate())?;
         table.raw_set("subject", tls.subject())?;
         table.raw_set("fingerprint", in_hex(&tls.fingerprint()))?;
         return one(Value::Table(table));
     }
-    let Some(session) = info.tls.borrow().clone() else {
+    let Some(session) = info.tls() else {
         return one(Value::Nil);
     };
     let table = lua.create_table()?;

@@ -40,7 +40,7 @@ impl Private {
     fn of(info: &ConnInfo) -> Private {
         Private {
             connection: info.secure.get(),
-            tls: info.tls.borrow().is_some(),
+            tls: info.tls().is_some(),
         }
     }
 }

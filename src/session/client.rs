@@ -11,8 +11,8 @@ use crate::wire::{Capabilities, Com};
 #[derive(Debug)]
 pub struct ClientSession {
     phase: Phase,
-    offered: Capabilities,
-    negotiated: Capabilities,
+    /// What was agreed on; before that, what was offered.
+    capabilities: Capabilities,
     exchanges: Exchanges,
     /// The exchange that has just ended may still be followed by so many EOFs which, under
     /// CLIENT_DEPRECATE_EOF, are not on the wire.
@@ -43,8 +43,7 @@ impl Default for ClientSession {
     fn default() -> Self {
         ClientSession {
             phase: Phase::Greeting,
-            offered: Capabilities::empty(),
-            negotiated: Capabilities::empty(),
+            capabilities: Capabilities::empty(),
             exchanges: Exchanges::default(),
             eofs_due: 0,
             statements: Statements::default(),
@@ -112,17 +111,10 @@ impl ClientSession {
         }
     }
 
-    /// What was agreed on at login.
+    /// What was agreed on at login; until that is [negotiated](Self::negotiate), what the handshake
+    /// offered.
     pub fn capabilities(&self) -> Capabilities {
-        match self.phase {
-            Phase::Greeting | Phase::Auth => self.offered,
-            _ => self.negotiated,
-        }
-    }
-
-    /// What the handshake offered it.
-    pub fn offered(&self) -> Capabilities {
-        self.offered
+        self.capabilities
     }
 
     /// The response in progress.
@@ -177,7 +169,7 @@ impl ClientSession {
             PacketKind::Command => {
                 let com = Com(head.first().unwrap_or_default());
                 self.eofs_due = 0;
-                if self.negotiated.contains(Capabilities::QUERY_ATTRIBUTES) {
+                if self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
                     self.statements.command(head);
                 }
                 if com.expects_answer()
@@ -231,7 +223,7 @@ impl ClientSession {
 
     /// The capabilities that the client's auth packet asks for.
     pub fn negotiate(&mut self, asked: Capabilities) {
-        self.negotiated = asked & self.offered;
+        self.capabilities &= asked;
     }
 
     /// Whether an EOF now belongs to columns that have ended and is not on the wire; takes note
@@ -255,7 +247,7 @@ impl ClientSession {
         if self.phase != Phase::Greeting {
             return Err(self.forbids("a handshake"));
         }
-        self.offered = offered;
+        self.capabilities = offered;
         self.phase = Phase::Auth;
         Ok(Sent {
             events: Event::ClientWaitAuth.set(),
@@ -311,13 +303,13 @@ impl ClientSession {
                 };
                 let mut response = *current;
                 let step = response
-                    .step(head, self.negotiated)
+                    .step(head, self.capabilities)
                     .map_err(|_| self.forbids(what))?;
                 if kind.is_some_and(|kind| !same_kind(kind, step.kind)) {
                     return Err(self.forbids(what));
                 }
                 if step.kind == PacketKind::Prepared
-                    && self.negotiated.contains(Capabilities::QUERY_ATTRIBUTES)
+                    && self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
                 {
                     self.statements.prepared(head);
                 }

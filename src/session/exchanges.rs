@@ -12,8 +12,12 @@ pub const MAX_PIPELINED: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Exchanges {
     current: Option<Response>,
-    behind: VecDeque<Behind>,
+    /// Those that have been pipelined, if there are any.
+    behind: Option<Box<Queue>>,
 }
+
+#[derive(Debug, Default)]
+struct Queue(VecDeque<Behind>);
 
 #[derive(Debug)]
 struct Behind {
@@ -31,7 +35,7 @@ impl Exchanges {
             self.current = Some(Response::new(com).about(statement));
             return Some(response_seq);
         }
-        self.behind.push_back(Behind {
+        self.behind.get_or_insert_default().0.push_back(Behind {
             com,
             statement,
             response_seq,
@@ -42,7 +46,7 @@ impl Exchanges {
     /// The last command pushed turned out longer than a frame: its response begins later.
     /// Returns whether that response is the one in progress.
     pub fn amend_response_seq(&mut self, response_seq: u8) -> bool {
-        match self.behind.back_mut() {
+        match self.behind.as_mut().and_then(|queue| queue.0.back_mut()) {
             Some(last) => {
                 last.response_seq = response_seq;
                 false
@@ -65,18 +69,20 @@ impl Exchanges {
     /// packet if there is a next one.
     pub fn finish(&mut self) -> Option<u8> {
         self.current = None;
-        let next = self.behind.pop_front()?;
-        if self.behind.is_empty() {
+        let queue = &mut self.behind.as_mut()?.0;
+        let next = queue.pop_front();
+        if queue.is_empty() {
             // An idle connection owns no buffer.
-            self.behind = VecDeque::new();
+            self.behind = None;
         }
+        let next = next?;
         self.current = Some(Response::new(next.com).about(next.statement));
         Some(next.response_seq)
     }
 
     /// How many responses are still to come, the present one included.
     pub fn outstanding(&self) -> usize {
-        usize::from(self.current.is_some()) + self.behind.len()
+        usize::from(self.current.is_some()) + self.waiting()
     }
 
     /// Whether every command has been answered.
@@ -86,6 +92,10 @@ impl Exchanges {
 
     /// Whether so many commands wait that no more should be read.
     pub fn full(&self) -> bool {
-        self.behind.len() >= MAX_PIPELINED
+        self.waiting() >= MAX_PIPELINED
+    }
+
+    fn waiting(&self) -> usize {
+        self.behind.as_ref().map_or(0, |queue| queue.0.len())
     }
 }

@@ -8,9 +8,6 @@ use super::step::{Head, PacketKind, Step, Violation};
 use crate::wire::frame::MAX_PAYLOAD;
 use crate::wire::{Capabilities, Com, Status, lenenc};
 
-/// More columns than any server allows (4,096) or a statement's 16-bit counts can say.
-const MAX_COLUMNS: u64 = 65_535;
-
 /// Where a command's response stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Response {
@@ -36,8 +33,9 @@ pub struct Response {
 enum Phase {
     /// OK, ERR, a file request or a column count.
     Result,
+    /// (No server allows more than 4,096, and the counts of a statement have 16 bits.)
     Columns {
-        left: u32,
+        left: u16,
     },
     ColumnsEof,
     Rows,
@@ -240,9 +238,9 @@ impl Response {
                 }
                 _ => {
                     let (columns, size) = lenenc::decode(head.bytes).ok_or_else(violation)?;
-                    let left = u32::try_from(columns)
+                    let left = u16::try_from(columns)
                         .ok()
-                        .filter(|n| (1..=MAX_COLUMNS).contains(&u64::from(*n)))
+                        .filter(|columns| *columns > 0)
                         .ok_or_else(violation)?;
                     let mut step = next(PacketKind::ResultsetHeader, Event::ServerSentResultset);
                     // The byte stands behind the count, at MySQL as at MariaDB (the former's

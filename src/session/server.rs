@@ -11,12 +11,11 @@ use crate::wire::{Capabilities, Com, Status};
 #[derive(Debug)]
 pub struct ServerSession {
     phase: Phase,
-    /// What the server offers, less what the proxy cannot follow.
-    offered: Capabilities,
+    /// What both sides agreed on; before that, what the server offers, less what the proxy cannot
+    /// follow.
+    capabilities: Capabilities,
     /// All that it offers.
     really_offered: Capabilities,
-    /// What both sides agreed on.
-    negotiated: Capabilities,
     exchanges: Exchanges,
     /// Its statements; noted only where it takes attributes with their execution.
     statements: Statements,
@@ -39,9 +38,8 @@ impl Default for ServerSession {
     fn default() -> Self {
         ServerSession {
             phase: Phase::Greeting,
-            offered: Capabilities::empty(),
+            capabilities: Capabilities::empty(),
             really_offered: Capabilities::empty(),
-            negotiated: Capabilities::empty(),
             exchanges: Exchanges::default(),
             statements: Statements::default(),
             status: Status::AUTOCOMMIT,
@@ -76,17 +74,9 @@ impl ServerSession {
         self.exchanges.full()
     }
 
-    /// What was agreed on at login (before it: what the server offers).
+    /// What was agreed on at login; before that, what the server offers and the proxy can follow.
     pub fn capabilities(&self) -> Capabilities {
-        match self.phase {
-            Phase::Greeting | Phase::Auth => self.offered,
-            _ => self.negotiated,
-        }
-    }
-
-    /// What the server offers and the proxy can follow.
-    pub fn offered(&self) -> Capabilities {
-        self.offered
+        self.capabilities
     }
 
     /// All that the server offers, be it of use to the other leg or not.
@@ -133,7 +123,7 @@ impl ServerSession {
             Phase::Ready => match self.exchanges.current() {
                 Some(response) => {
                     let mut probe = *response;
-                    probe.step(head, self.negotiated)
+                    probe.step(head, self.capabilities)
                 }
                 None if head.first() == Some(0xFF) => {
                     Ok(step(PacketKind::Err, Event::ServerReceivedError))
@@ -188,10 +178,10 @@ impl ServerSession {
             }
             _ => {
                 if let Some(response) = self.exchanges.current_mut() {
-                    response.step(head, self.negotiated)?;
+                    response.step(head, self.capabilities)?;
                     self.status = response.status().unwrap_or(self.status);
                     if step.kind == PacketKind::Prepared
-                        && self.negotiated.contains(Capabilities::QUERY_ATTRIBUTES)
+                        && self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
                     {
                         self.statements.prepared(head);
                     }
@@ -206,7 +196,7 @@ impl ServerSession {
 
     /// Takes note of what the handshake offers, masked and as it came.
     pub fn set_offered(&mut self, offered: Capabilities, really: Capabilities) {
-        self.offered = offered;
+        self.capabilities = offered;
         self.really_offered = really;
     }
 
@@ -218,7 +208,7 @@ impl ServerSession {
         if self.phase != Phase::Auth {
             return Err(self.forbids("an auth packet"));
         }
-        self.negotiated = asked & self.really_offered;
+        self.capabilities = asked & self.really_offered;
         self.phase = Phase::AuthResult {
             we_may_speak: false,
         };
@@ -262,7 +252,7 @@ impl ServerSession {
         if self.phase != Phase::Ready || takes_it_for_data {
             return Err(self.forbids("a command"));
         }
-        if self.negotiated.contains(Capabilities::QUERY_ATTRIBUTES) {
+        if self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
             self.statements.command(head);
         }
         if com.expects_answer() {

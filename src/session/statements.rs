@@ -9,9 +9,13 @@ use crate::wire::{Com, LAST_PREPARED};
 /// Beyond this many no more are noted. (Servers allow 16,382 unless they are told otherwise.)
 const MOST: usize = 1 << 16;
 
-/// The statements of a connection, by their ids.
+/// The statements of a connection, if there are any.
 #[derive(Debug, Default)]
-pub struct Statements {
+pub struct Statements(Option<Box<Known>>);
+
+/// Statements by their ids.
+#[derive(Debug, Default)]
+struct Known {
     params: HashMap<u32, u16>,
     /// The one that the id [`LAST_PREPARED`] stands for, and how many parameters it takes.
     last: Option<(u32, u16)>,
@@ -23,36 +27,38 @@ impl Statements {
         if let [_, i0, i1, i2, i3, _, _, p0, p1, ..] = *head.bytes {
             let id = u32::from_le_bytes([i0, i1, i2, i3]);
             let params = u16::from_le_bytes([p0, p1]);
-            self.last = Some((id, params));
-            if self.params.len() < MOST || self.params.contains_key(&id) {
-                self.params.insert(id, params);
+            let known = self.0.get_or_insert_default();
+            known.last = Some((id, params));
+            if known.params.len() < MOST || known.params.contains_key(&id) {
+                known.params.insert(id, params);
             }
         }
     }
 
     /// Takes note of a command that ends statements.
     pub fn command(&mut self, head: Head<'_>) {
+        let Some(known) = &mut self.0 else {
+            return;
+        };
         match (head.first().map(Com), head.bytes) {
             (Some(Com::STMT_CLOSE), [_, i0, i1, i2, i3, ..]) => {
                 let id = u32::from_le_bytes([*i0, *i1, *i2, *i3]);
-                self.params.remove(&id);
-                self.last = self.last.filter(|(last, _)| *last != id);
+                known.params.remove(&id);
+                known.last = known.last.filter(|(last, _)| *last != id);
             }
             // Until its answer has come, nobody knows which one is the last.
-            (Some(Com::STMT_PREPARE), _) => self.last = None,
-            (Some(Com::RESET_CONNECTION | Com::CHANGE_USER), _) => {
-                self.params.clear();
-                self.last = None;
-            }
+            (Some(Com::STMT_PREPARE), _) => known.last = None,
+            (Some(Com::RESET_CONNECTION | Com::CHANGE_USER), _) => self.0 = None,
             _ => {}
         }
     }
 
     /// How many parameters a statement takes, if it is known.
     pub fn params(&self, id: u32) -> Option<u16> {
-        match self.last {
+        let known = self.0.as_ref()?;
+        match known.last {
             Some((last, params)) if id == LAST_PREPARED || id == last => Some(params),
-            _ => self.params.get(&id).copied(),
+            _ => known.params.get(&id).copied(),
         }
     }
 }

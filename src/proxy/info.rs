@@ -1,0 +1,190 @@
+//! What can be read of a connection, also when its socket is gone.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use super::id::ConnId;
+use crate::net::{TlsInfo, TlsServer};
+use crate::session::Event;
+use crate::wire::Capabilities;
+use crate::wire::compressed::Algorithm;
+
+/// What a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnKind {
+    /// A listening TCP socket.
+    TcpListener,
+    /// A listening unix socket.
+    UnixListener,
+    /// A client is at the far end.
+    Client,
+    /// A server is at the far end.
+    Server,
+}
+
+impl ConnKind {
+    /// Whether it only listens.
+    pub fn is_listener(self) -> bool {
+        matches!(self, ConnKind::TcpListener | ConnKind::UnixListener)
+    }
+}
+
+/// Where an end of a connection is. It is shown as text: "localhost" on a unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address, an IPv4 one always in IPv4's form.
+    Ip(IpAddr),
+    /// This machine, by way of a unix socket.
+    Local,
+    /// The name of a host that is yet to be connected to, the path of a listener's unix socket, or
+    /// "*": all addresses.
+    Name(Rc<str>),
+}
+
+impl Address {
+    /// The IP address, if it is one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Address::Ip(ip) => Some(*ip),
+            Address::Local | Address::Name(_) => None,
+        }
+    }
+}
+
+impl From<Option<IpAddr>> for Address {
+    /// As [`Peer`](crate::net::Peer) has it: without an IP address it is a unix socket.
+    fn from(ip: Option<IpAddr>) -> Address {
+        ip.map_or(Address::Local, Address::Ip)
+    }
+}
+
+impl From<&str> for Address {
+    fn from(name: &str) -> Address {
+        Address::Name(name.into())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(ip) => ip.fmt(f),
+            Address::Local => f.write_str("localhost"),
+            Address::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// What can be read of a connection; it outlives the socket.
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// Its name.
+    pub id: ConnId,
+    /// What it is.
+    pub kind: ConnKind,
+    /// The number of the linked peer, also after that has closed; 0 if there has been none, or
+    /// the link was undone.
+    pub remote_id: Cell<u32>,
+    /// Whether it has begun to close.
+    pub closed: Cell<bool>,
+    /// The far end's port; a listener's own.
+    pub port: Cell<u16>,
+    /// Whether nobody can listen in on what goes over it: TLS, or a unix socket.
+    pub secure: Cell<bool>,
+    /// What has been negotiated.
+    pub capabilities: Cell<Capabilities>,
+    /// How what goes over it is compressed.
+    pub compression: Cell<Option<Algorithm>>,
+    /// The last event on it.
+    pub state: Cell<Option<Event>>,
+    address: RefCell<Address>,
+    rare: RefCell<Option<Box<Rare>>>,
+}
+
+/// What most connections do not have for most of their time.
+#[derive(Debug, Default)]
+struct Rare {
+    close_reason: Option<Box<str>>,
+    tls: Option<Rc<TlsInfo>>,
+    tls_server: Option<TlsServer>,
+    destination: Option<SocketAddr>,
+}
+
+impl ConnInfo {
+    /// Of a new connection.
+    pub(super) fn new(id: ConnId, kind: ConnKind, address: Address, port: u16) -> ConnInfo {
+        ConnInfo {
+            id,
+            kind,
+            remote_id: Cell::new(0),
+            closed: Cell::new(false),
+            port: Cell::new(port),
+            secure: Cell::new(false),
+            capabilities: Cell::new(Capabilities::empty()),
+            compression: Cell::new(None),
+            state: Cell::new(None),
+            address: RefCell::new(address),
+            rare: RefCell::new(None),
+        }
+    }
+
+    /// The far end's address; a listener's own.
+    pub fn address(&self) -> Address {
+        self.address.borrow().clone()
+    }
+
+    /// Why it closed, in words fit for a log.
+    pub fn reason(&self) -> String {
+        let reason = self.rare(|rare| rare.close_reason.clone());
+        reason.map_or_else(|| "no reason was given".to_string(), String::from)
+    }
+
+    /// The TLS session on it, once there is one.
+    pub fn tls(&self) -> Option<Rc<TlsInfo>> {
+        self.rare(|rare| rare.tls.clone())
+    }
+
+    /// What a listener's clients are offered of TLS.
+    pub fn tls_server(&self) -> Option<TlsServer> {
+        self.rare(|rare| rare.tls_server.clone())
+    }
+
+    /// What a client connected to, as the header of the PROXY protocol says.
+    pub(super) fn destination(&self) -> Option<SocketAddr> {
+        self.rare(|rare| rare.destination)
+    }
+
+    pub(super) fn set_address(&self, address: Address, port: u16) {
+        self.address.replace(address);
+        self.port.set(port);
+    }
+
+    pub(super) fn set_reason(&self, reason: &str) {
+        self.rare_mut(|rare| rare.close_reason = Some(reason.into()));
+    }
+
+    pub(super) fn set_tls(&self, session: TlsInfo) {
+        self.rare_mut(|rare| rare.tls = Some(Rc::new(session)));
+    }
+
+    pub(super) fn set_tls_server(&self, tls: TlsServer) {
+        self.rare_mut(|rare| rare.tls_server = Some(tls));
+    }
+
+    pub(super) fn set_destination(&self, destination: SocketAddr) {
+        self.rare_mut(|rare| rare.destination = Some(destination));
+    }
+
+    fn rare<T>(&self, read: impl FnOnce(&Rare) -> Option<T>) -> Option<T> {
+        self.rare.borrow().as_deref().and_then(read)
+    }
+
+    fn rare_mut(&self, write: impl FnOnce(&mut Rare)) {
+        write(self.rare.borrow_mut().get_or_insert_default());
+    }
+}
+
+// There is one for each connection: what is added here costs a megabyte with 10,000 of them for each
+// hundred bytes.
+const _: () = assert!(size_of::<ConnInfo>() <= 96);
