@@ -7,8 +7,6 @@
 -- where `access` is what the traditional format calls `type`, `condition` whether there is one that rows must
 -- meet, and `keyless` that no index could have been used for it.
 
-local json = require "dpml.json"
-
 local plans = {}
 
 local function present(value)
@@ -116,7 +114,7 @@ end
 
 -- Of FORMAT=JSON. nil and why not if it is none.
 function plans.of_json(text)
-    local document, problem = json.decode(text)
+    local document, problem = dpm.json_decode(text)
     if type(document) ~= "table" then
         return nil, problem or "an object expected"
     end

@@ -991,6 +991,16 @@ function M.digest(sql, options) end
 ---@return dpm.StatementInfo? info
 function M.statement_kind(sql, options) end
 
+---@param value any
+---@return string text
+function M.json_encode(value) end
+
+---Its value, or nil and what is wrong with it.
+---@param text string
+---@return any value
+---@return string? problem
+function M.json_decode(text) end
+
 ---@return integer seconds
 ---@return integer microseconds
 function M.gettimeofday() end

@@ -11,6 +11,7 @@ use super::constants;
 use super::error::{Answer, ScriptError};
 use super::fast::RowKind;
 use super::function::{Args, Raiser, nothing, number, one};
+use super::json;
 use super::login;
 use super::login_object::LoginObject;
 use super::object::{Packet, PacketObject, StatsPacket};
@@ -160,7 +161,9 @@ fn add_sql(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.digest", |lua, _, args| sql_helpers::digest(lua, args))?;
     functions.add("dpm.statement_kind", |lua, _, args| {
         sql_helpers::statement_kind(lua, args)
-    })
+    })?;
+    functions.add("dpm.json_encode", |lua, _, args| json::encode(lua, args))?;
+    functions.add("dpm.json_decode", |lua, _, args| json::decode(lua, args))
 }
 
 fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {

@@ -4,7 +4,7 @@
 //!
 //! - [`Script`]: a Lua state bound to a proxy
 //! - `api`: the functions of the `dpm` table; `send`, `login`, `options`, `tls_options`, `signals`,
-//!   `clock`, `sql_helpers`: parts of it; `constants`
+//!   `clock`, `sql_helpers`, `json`: parts of it; `constants`
 //! - `login_object`: logging in at servers; `verifier`, `credential`: judging clients that log in
 //! - `conn`, `callbacks`, `handle`, `timer`: the objects that are no packets
 //! - `object`: packets as objects, by tables of accessors, which are in `packets` and `field`;
@@ -41,6 +41,7 @@ mod function;
 mod handle;
 mod hooks;
 mod idle;
+mod json;
 mod known;
 mod leg_options;
 mod loader;
