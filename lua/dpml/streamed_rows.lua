@@ -1,0 +1,119 @@
+-- Rows that come one by one. The server is not read from while too many of them wait.
+
+local buffers = require "dpml.buffers"
+local errors = require "dpml.errors"
+local tasks = require "dpml.tasks"
+local turns = require "dpml.turns"
+
+local streamed_rows = {}
+
+local Rows = {}
+Rows.__index = Rows
+
+local MANY, FEW = 512, 128
+
+function Rows:columns(fields)
+    self.results = (self.results or 0) + 1
+    if self.results == 1 then
+        self.meta = buffers.row_meta(fields)
+    end
+end
+
+function Rows:row(values)
+    if self.results > 1 then
+        return -- of another result
+    end
+    self.last = self.last + 1
+    self[self.last] = setmetatable(values, self.meta)
+    if self.resume then
+        self.resume(true)
+    elseif self.last - self.first >= MANY and not self.paused then
+        self.paused = true
+        self.db.server:pause()
+    end
+end
+
+-- They are the connection's business no more.
+function Rows:detach()
+    self.db.rows = nil
+    tasks.at_end(self.task, self, nil)
+end
+
+function Rows:finish(err)
+    self.over, self.err = true, err
+    self:detach()
+    turns.hand_over(self.db, self.resume or function() end, true)
+end
+
+local function wait_for_row(rows)
+    tasks.await("db:each", function(resume)
+        rows.resume = resume
+        return function()
+            rows.gone = "they were given up"
+            rows:detach()
+            turns.recover(rows.db, rows.job)
+        end
+    end)
+end
+
+-- The next row, or nil.
+function Rows:next()
+    while self.first > self.last do
+        if self.gone then
+            error(errors.new(2014, "HY000", "Commands out of sync: of the rows of db:each, " .. self.gone), 0)
+        elseif self.err then
+            error(self.err, 0)
+        elseif self.over then
+            return nil
+        end
+        local ok, err = pcall(tasks.within, self.timeout, wait_for_row, self)
+        self.resume = nil
+        if not ok then
+            error(err, 0)
+        end
+    end
+    local row = self[self.first]
+    self[self.first] = nil
+    self.first = self.first + 1
+    if self.paused and self.last - self.first < FEW then
+        self.paused = false
+        self.db.server:resume()
+    end
+    return row
+end
+
+-- Whoever has left the loop, for another command or because the task is over, does not come back for the rest.
+function Rows:let_go()
+    self:detach()
+    self.gone = "the rest has been dropped, as another command has followed"
+    self.job.reader = {
+        finish = function()
+            turns.release(self.db)
+        end,
+    }
+    self.first, self.last = 1, 0
+    self.db.server:resume()
+end
+
+-- An iterator; begin(rows) sends something and returns its job.
+function streamed_rows.each(db, options, begin)
+    tasks.within(options and options.timeout, turns.acquire, db, "db:each")
+    local rows = { db = db, task = tasks.current("db:each"), first = 1, last = 0, timeout = options and options.timeout }
+    setmetatable(rows, Rows)
+    db.rows = rows
+    tasks.at_end(rows.task, rows, function()
+        rows:let_go()
+    end)
+    local ok, job = pcall(begin, rows)
+    if not ok then
+        rows:detach()
+        turns.release(db)
+        error(job, 0)
+    end
+    rows.job = job
+    return function()
+        return rows:next()
+    end
+end
+
+return streamed_rows
