@@ -4,8 +4,8 @@
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
-local user, pass, admin_port = arg[4] or "admin", arg[5] or "", tonumber(arg[6]) or 5501
-assert(pass ~= "", "who runs Lua here can do whatever this process can: give it a password")
+local user, password, admin_port = arg[4] or "admin", arg[5] or "", tonumber(arg[6]) or 5501
+assert(password ~= "", "who runs Lua here can do whatever this process can: give it a password")
 
 -- What the admin port is for: globals of a script that runs.
 forbidden, queries = nil, 0
@@ -23,21 +23,21 @@ end
 local function as_result(count, first, ...)
     if count == 0 then return {} end -- an OK
     if type(first) ~= "table" then
-        local row, fields = { first, ... }, {}
+        local row, columns = { first, ... }, {}
         for i = 1, count do
             row[i] = row[i] ~= nil and tostring(row[i]) or dpm.NULL
-            fields[i] = "result " .. i
+            columns[i] = "result " .. i
         end
-        return { fields = fields, rows = { row } }
+        return { columns = columns, rows = { row } }
     end
     if first.fields or first.affected_rows then return first end
     local rows = {}
     for key, value in pairs(first) do rows[#rows + 1] = { tostring(key), tostring(value) } end
     table.sort(rows, function(a, b) return a[1] < b[1] end)
-    return { fields = { "key", "value" }, rows = rows }
+    return { columns = { "key", "value" }, rows = rows }
 end
 
--- A task: what it calls may wait (dpml.sleep, a query). An endless loop stops the proxy.
+-- A task: what it calls may wait (dpml.sleep_ms, a query). An endless loop stops the proxy.
 local function run(cmd)
     local code = cmd:command() == dpm.COM_QUERY and cmd:argument() or "error('Lua wanted')"
     local chunk, problem = loadstring("return " .. code, "=query")
@@ -53,6 +53,6 @@ end
 local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, { new_command = new_command }, { host, port })
 local admin_listener = dpm.listener("127.0.0.1", admin_port, { max_clients = 8 }) -- for this machine, and nobody else
-dpml.accept_clients(admin_listener, { users = { [user] = { password = pass } }, new_command = run })
+dpml.accept_clients(admin_listener, { users = { [user] = { password = password } }, new_command = run })
 print("dpm: admin listening on 127.0.0.1:" .. listener:socket_port())
 print("dpm: admin: Lua on port " .. admin_listener:socket_port())

@@ -4,7 +4,7 @@
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
-local user, pass = arg[4] or "root", arg[5] or ""
+local user, password = arg[4] or "root", arg[5] or ""
 
 local users = {
     ann = { password = "ann" }, -- any method
@@ -17,6 +17,6 @@ local listener = dpm.listener("127.0.0.1", listen_port, { tls = true })
 -- the user before is left.
 dpml.proxy_new_clients(listener, {}, {
     users = users,
-    backend = { host = host, port = port, user = user, pass = pass },
+    backend = { host = host, port = port, user = user, password = password },
 })
 print("dpm: auth listening on 127.0.0.1:" .. listener:socket_port())

@@ -6,10 +6,10 @@ local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 
 local explain = dpml.autoexplain {
-    threshold = tonumber(arg[6]) or 100, -- milliseconds
+    threshold_ms = tonumber(arg[6]) or 100,
     interval = tonumber(arg[7]) or 3600, -- seconds in which a statement is not explained again
     -- The account that explains needs what its statements need, and no more: clients never use it.
-    side = { host = host, port = port, user = arg[4] or "root", pass = arg[5] or "" },
+    side = { host = host, port = port, user = arg[4] or "root", password = arg[5] or "" },
     -- The log never has a statement's values; what EXPLAIN says may have.
     report = function(plan)
         for _, step in ipairs(plan.steps or {}) do

@@ -6,7 +6,7 @@ local dpml = require "dpml"
 local rewrite = require "rewrite" -- the demo of this name, which returns its plug-in to who requires it
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 
-local slowlog = dpml.slowlog { threshold = 1000 }
+local slowlog = dpml.slowlog { threshold_ms = 1000 }
 local show_digests = {
     new_command = function(cmd, client_id, client)
         if cmd:argument():upper() == "SHOW DIGESTS" then

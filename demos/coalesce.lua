@@ -4,12 +4,12 @@
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
-local user, pass = arg[4] or "root", arg[5] or "" -- the account, here and at the server
+local user, password = arg[4] or "root", arg[5] or "" -- the account, here and at the server
 
 local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.accept_clients(listener, {
-    users = { [user] = { password = pass } },
-    handler = dpml.coalesce { host = host, port = port, user = user, pass = pass },
+    users = { [user] = { password = password } },
+    handler = dpml.coalesce { host = host, port = port, user = user, password = password },
     all_commands = true, -- the server answers, whatever is asked
 })
 print("dpm: coalesce listening on 127.0.0.1:" .. listener:socket_port())

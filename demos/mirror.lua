@@ -4,7 +4,7 @@
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
-local user, pass = arg[4] or "root", arg[5] or "" -- for the mirror: at the first server, clients log in
+local user, password = arg[4] or "root", arg[5] or "" -- for the mirror: at the first server, clients log in
 local mirror_host, mirror_port = arg[6] or host, tonumber(arg[7]) or port
 
 -- Statement ids and files belong to one server only, so that other commands are not mirrored.
@@ -25,7 +25,7 @@ local function plugin(client)
     local client_id, mirror = client:id(), nil
     client:pause() -- not a command shall be missed while the mirror is not there yet
     dpml.connect_mysql_server {
-        host = mirror_host, port = mirror_port, user = user, pass = pass,
+        host = mirror_host, port = mirror_port, user = user, password = password,
         callback = function(server, err)
             if client:close_reason() then return server and dpm.close(server) end
             client:resume()

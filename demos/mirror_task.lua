@@ -4,11 +4,11 @@
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
-local user, pass = arg[4] or "root", arg[5] or ""
+local user, password = arg[4] or "root", arg[5] or ""
 local mirror_host, mirror_port = arg[6] or host, tonumber(arg[7]) or port
 
 local function connect(to_host, to_port, session)
-    return dpml.connect { host = to_host, port = to_port, user = user, pass = pass, db = session.database,
+    return dpml.connect { host = to_host, port = to_port, user = user, password = password, database = session.database,
         like = session.auth, charset = session.auth:charset_number() }
 end
 
@@ -45,5 +45,5 @@ local function handler(session)
 end
 
 local listener = dpm.listener("127.0.0.1", listen_port)
-dpml.accept_clients(listener, { users = { [user] = { password = pass } }, handler = handler, all_commands = true })
+dpml.accept_clients(listener, { users = { [user] = { password = password } }, handler = handler, all_commands = true })
 print("dpm: mirror_task listening on 127.0.0.1:" .. listener:socket_port())

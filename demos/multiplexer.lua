@@ -4,7 +4,7 @@
 
 local dpml = require "dpml"
 local dsn = require "dpml.multiplexer.dsn"
-local listen_port, user, pass = tonumber(arg[3]) or 5500, arg[4] or "watcher", arg[5] or "watcher"
+local listen_port, user, password = tonumber(arg[3]) or 5500, arg[4] or "watcher", arg[5] or "watcher"
 
 local fleet = {} -- host=…,user=…,pass=… of each server, or the path of a file that returns a list
 for n = 6, #arg do
@@ -16,5 +16,5 @@ for n = 6, #arg do
 end
 
 local listener = dpm.listener("127.0.0.1", listen_port, { tls = true })
-dpml.multiplex(listener, { users = { [user] = { password = pass } }, fleet = fleet })
+dpml.multiplex(listener, { users = { [user] = { password = password } }, fleet = fleet })
 print("dpm: multiplexer listening on 127.0.0.1:" .. listener:socket_port())

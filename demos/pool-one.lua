@@ -4,7 +4,7 @@
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
-local user, pass = arg[4] or "root", arg[5] or ""
+local user, password = arg[4] or "root", arg[5] or ""
 
 local backend, current -- the one server, once it is there; the client whose command it works on
 local waiting = {} -- the commands that it has not seen yet, oldest first
@@ -52,8 +52,8 @@ local function use_backend(server, err)
 end
 
 local listener = dpm.listener("127.0.0.1", listen_port)
-local callbacks, accounts = { new_command = new_command, finished_command = answered }, { [user] = { password = pass } }
+local callbacks, accounts = { new_command = new_command, finished_command = answered }, { [user] = { password = password } }
 dpml.authenticate_new_clients(listener, callbacks, accounts)
-local options = { host = host, port = port, user = user, pass = pass, callback = use_backend }
+local options = { host = host, port = port, user = user, password = password, callback = use_backend }
 dpml.connect_mysql_server(options):on_close(function() dpm.exit(1) end) -- no backend, no pool
 print("dpm: pool-one listening on 127.0.0.1:" .. listener:socket_port())

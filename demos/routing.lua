@@ -3,9 +3,9 @@
 -- Look: log in as app, report and batch (the password is the name): SELECT @@port; batch works from 22 to 6 only.
 
 local dpml = require "dpml"
-local user, pass = arg[4] or "root", arg[5] or "" -- the account at both servers; clients have accounts here
-local primary = { host = arg[1] or "127.0.0.1", port = tonumber(arg[2]) or 3306, user = user, pass = pass }
-local replica = { host = arg[6] or "127.0.0.1", port = tonumber(arg[7]) or 3307, user = user, pass = pass }
+local user, password = arg[4] or "root", arg[5] or "" -- the account at both servers; clients have accounts here
+local primary = { host = arg[1] or "127.0.0.1", port = tonumber(arg[2]) or 3306, user = user, password = password }
+local replica = { host = arg[6] or "127.0.0.1", port = tonumber(arg[7]) or 3307, user = user, password = password }
 local from, to = (arg[8] or "22-6"):match("^(%d+)-(%d+)$")
 from, to = tonumber(from), tonumber(to)
 

@@ -6,7 +6,7 @@ local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 
 local slowlog = dpml.slowlog {
-    threshold = dpml.milliseconds(arg[6] or "1s"),
+    threshold_ms = dpml.milliseconds(arg[6] or "1s"),
     report = function(digest, milliseconds, client_id)
         print(("client %d: %s: %s"):format(client_id, dpml.duration(milliseconds), digest))
     end,

@@ -4,7 +4,7 @@
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
-local user, pass, slow = arg[4] or "root", arg[5] or "", dpml.milliseconds(arg[6] or "1s")
+local user, password, slow = arg[4] or "root", arg[5] or "", dpml.milliseconds(arg[6] or "1s")
 
 local MAX_DIGESTS = 1000 -- what comes when there are so many is counted as one
 local digests, count = {}, 0
@@ -28,10 +28,10 @@ local function handler(session)
         if session.auth ~= auth then -- at first, and behind each COM_CHANGE_USER
             if db then db:close() end
             auth = session.auth
-            db = dpml.connect { host = host, port = port, user = user, pass = pass, db = session.database,
+            db = dpml.connect { host = host, port = port, user = user, password = password, database = session.database,
                 like = auth, charset = auth:charset_number() }
         end
-        local elapsed = dpml.elapsed()
+        local elapsed = dpml.elapsed_ms()
         session:forward(cmd, db)
         if cmd:command() == dpm.COM_QUERY then
             add(dpm.digest(cmd:argument(), { max_length = 1000 }), elapsed())
@@ -41,5 +41,5 @@ local function handler(session)
 end
 
 local listener = dpm.listener("127.0.0.1", listen_port)
-dpml.accept_clients(listener, { users = { [user] = { password = pass } }, handler = handler, all_commands = true })
+dpml.accept_clients(listener, { users = { [user] = { password = password } }, handler = handler, all_commands = true })
 print("dpm: slowlog_task listening on 127.0.0.1:" .. listener:socket_port())

@@ -57,14 +57,18 @@ dpml = {
     coalesce = coalesce.coalesce,
     -- tasks
     spawn = tasks.spawn,
-    sleep = tasks.sleep,
+    sleep_ms = tasks.sleep,
     wait_all = tasks.wait_all,
-    with_timeout = tasks.with_timeout,
+    with_timeout_ms = tasks.with_timeout,
     connect = databases.connect,
     -- the rest
     dump_table = dump.dump_table,
-    elapsed = times.elapsed,
+    elapsed_ms = times.elapsed,
     duration = times.duration,
     milliseconds = times.milliseconds,
+    -- older names
+    sleep = tasks.sleep,
+    with_timeout = tasks.with_timeout,
+    elapsed = times.elapsed,
 }
 return dpml

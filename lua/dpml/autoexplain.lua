@@ -11,6 +11,7 @@ local checks = require "dpml.checks"
 local explainer = require "dpml.explainer"
 local lru = require "dpml.lru"
 local show_plans = require "dpml.show_plans"
+local words = require "dpml.words"
 
 local autoexplain = {}
 
@@ -45,7 +46,7 @@ end
 
 local OPTIONS = {
     side = { wanted = "a table of dpml.connect's options", test = function(value) return type(value) == "table" end },
-    threshold = { default = 1000, wanted = "milliseconds", test = not_negative },
+    threshold_ms = { default = 1000, wanted = "milliseconds", test = not_negative },
     sample = { default = 0, wanted = "a number from 0 to 1", test = function(value)
         return not_negative(value) and value <= 1
     end },
@@ -56,7 +57,7 @@ local OPTIONS = {
     max_shapes = { default = 1000, wanted = "a number from 1 on", test = function(value)
         return positive(value) and value >= 1
     end },
-    timeout = { default = 5000, wanted = "milliseconds", test = positive },
+    timeout_ms = { default = 5000, wanted = "milliseconds", test = positive },
     server_flags = { default = true, wanted = "true or false", test = function(value) return type(value) == "boolean" end },
     ansi_quotes = { default = false, wanted = "true or false", test = function(value) return type(value) == "boolean" end },
     report = { wanted = "a function", test = function(value) return value == nil or type(value) == "function" end },
@@ -66,6 +67,8 @@ local function check_options(options)
     if type(options) ~= "table" then
         checks.fail("dpml.autoexplain", "expected a table of options, got " .. type(options))
     end
+    local given
+    options, given = words.read("dpml.autoexplain", options)
     for name in pairs(options) do
         if not OPTIONS[name] then
             checks.fail("dpml.autoexplain", "there is no option " .. tostring(name))
@@ -78,7 +81,7 @@ local function check_options(options)
             value = option.default
         end
         if not option.test(value) then
-            checks.fail("dpml.autoexplain", ("%s: expected %s, got %s"):format(name, option.wanted, tostring(value)))
+            checks.fail("dpml.autoexplain", ("%s: expected %s, got %s"):format(given[name] or name, option.wanted, tostring(value)))
         end
         checked[name] = value
     end
@@ -265,7 +268,7 @@ end
 
 -- The plug-in of one client.
 function AutoExplain:for_client(client, server)
-    local threshold, sample = self.options.threshold, self.options.sample
+    local threshold, sample = self.options.threshold_ms, self.options.sample
     local wanted_flags = self.options.server_flags and ALL_FLAGS or 0
     local user, database
     local statements, count, bytes = {}, 0, 0 -- id -> SQL
@@ -403,20 +406,20 @@ function AutoExplain:admin(listener, options)
 end
 
 -- A plug-in, which may serve any number of listeners: dpml.autoexplain{ side = { host =, port =, user =,
--- pass = } } explains on that connection. The other options, and what they are if not said:
---   threshold = 1000         milliseconds that a statement may take
+-- password = } } explains on that connection. The other options, and what they are if not said:
+--   threshold_ms = 1000      what a statement may take
 --   sample = 0               how much of the others is explained, too: 0.01 is one in a hundred
 --   server_flags = true      so are those of which the server says that they found no index, or were slow
 --   interval = 3600          seconds until a shape is explained again
 --   max_shapes = 1000        how many are remembered
 --   format = "traditional"   or "json" or "tree", the format of EXPLAIN
---   timeout = 5000           milliseconds for an EXPLAIN
+--   timeout_ms = 5000        for an EXPLAIN
 --   ansi_quotes = false      whether sessions have the SQL mode of this name
 --   report(plan, raw)        called with each plan, and with EXPLAIN's own words, in which there may be values
 function autoexplain.autoexplain(options)
     options = check_options(options)
     local self = setmetatable({ options = options, forgotten = 0 }, AutoExplain)
-    self.explainer = explainer.new(options.side, options.format, options.timeout)
+    self.explainer = explainer.new(options.side, options.format, options.timeout_ms)
     self.shapes = lru.new(options.max_shapes, function(shape)
         shape.forgotten = true
         self.forgotten = self.forgotten + 1

@@ -8,19 +8,19 @@ local plugins = require "dpml.plugins"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
 local showing = require "dpml.showing"
+local words = require "dpml.words"
 
 local brokers = {}
 
 local NAME = "dpml.proxy_new_clients"
 local OPTIONS = checks.union({ backend = "a table or function" }, logins.OPTIONS)
-local BACKEND_OPTIONS = servers.LOGIN_OPTIONS
 
 -- Makes one backend a list.
 local function check_backends(backends)
     checks.argument(NAME, "backend", backends, "a table")
-    local list = backends[1] and backends or { backends }
+    local list = type(backends[1]) == "table" and backends or { backends }
     for _, each in ipairs(list) do
-        checks.options(NAME .. ": backend", each, BACKEND_OPTIONS)
+        checks.options(NAME .. ": backend", each, servers.LOGIN_OPTIONS)
     end
     return list
 end
@@ -28,7 +28,8 @@ end
 -- Tries one login after the other; done(server) or done(nil, err).
 local function connect_in_turn(list, at, common, done)
     local options = {}
-    for _, from in ipairs { common, list[at] } do
+    local backend = words.read(NAME, list[at])
+    for _, from in ipairs { common, backend } do
         for name, value in pairs(from) do
             options[name] = value
         end
@@ -111,7 +112,7 @@ function brokers.proxy_new_clients(listener, plugin, options)
         end
         local attempt = {}
         connecting[client_id] = attempt
-        local common = { db = auth:databasename(), like = auth, charset = auth:charset_number(),
+        local common = { database = auth:databasename(), like = auth, charset = auth:charset_number(),
             attributes = { proxied_user = auth:user() } }
         connect_in_turn(check_backends(choice), 1, common, function(server, err)
             if connecting[client_id] ~= attempt then

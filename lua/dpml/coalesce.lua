@@ -8,7 +8,6 @@ local bit = require "bit"
 local checks = require "dpml.checks"
 local databases = require "dpml.databases"
 local errors = require "dpml.errors"
-local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"
 
 local coalesce = {}
@@ -19,8 +18,8 @@ local MAX_BYTES = 1048576 -- of a result that is held for all who wait; a larger
 local MAX_HISTORY = 4096 -- bytes
 
 -- What the session has for its connection is not for the script to say.
-local LOGIN_OPTIONS = checks.union(servers.LOGIN_OPTIONS, { timeout = "a number" })
-for _, name in ipairs { "db", "like", "charset" } do
+local LOGIN_OPTIONS = checks.union(databases.CONNECT_OPTIONS)
+for _, name in ipairs { "db", "database", "like", "charset" } do
     LOGIN_OPTIONS[name] = nil
 end
 local OPTIONS = checks.union(LOGIN_OPTIONS, { max_bytes = "a number" })
@@ -81,7 +80,7 @@ local function is_committed(result)
     return transaction == dpm.SERVER_STATUS_AUTOCOMMIT
 end
 
--- coalesce{ host =, port =, user =, pass =, …, max_bytes = } -> a handler for accept_clients, with all_commands.
+-- coalesce{ host =, port =, user =, password =, …, max_bytes = } -> a handler for accept_clients, with all_commands.
 function coalesce.coalesce(options)
     checks.options(NAME, options, OPTIONS)
     local max_bytes = options.max_bytes or MAX_BYTES
@@ -93,7 +92,7 @@ function coalesce.coalesce(options)
             login[name] = value
         end
         login.max_bytes = nil
-        login.db, login.like, login.charset = session.database, session.auth, session.auth:charset_number()
+        login.database, login.like, login.charset = session.database, session.auth, session.auth:charset_number()
         return databases.connect(login)
     end
 

@@ -2,11 +2,13 @@
 
 local buffers = require "dpml.buffers"
 local checks = require "dpml.checks"
+local errors = require "dpml.errors"
 local queries = require "dpml.queries"
 local servers = require "dpml.servers"
 local streamed_rows = require "dpml.streamed_rows"
 local tasks = require "dpml.tasks"
 local turns = require "dpml.turns"
+local words = require "dpml.words"
 
 local databases = {}
 
@@ -15,7 +17,7 @@ Database.__index = Database
 
 -- Arguments --------------------------------------------------------------------------------------
 
-local OPTIONS = { timeout = "a number", max_bytes = "a number" }
+local OPTIONS = { timeout_ms = "a number", timeout = "a number", max_bytes = "a number" }
 
 local function check_options(what, options)
     if options ~= nil then
@@ -34,6 +36,19 @@ local function check_query(what, sql, params, options)
     check_values(what, params, options)
 end
 
+-- What a call has returned, or nil and the error that a server or the connection to it has raised. A mistake of the
+-- script is raised as it is, and so is what interrupts the task and not the call: time-outs that it did not ask for,
+-- and cancellation.
+local function returned(options, ok, ...)
+    local err = ...
+    if ok then
+        return ...
+    elseif not errors.is_error(err) or err.cancelled or err.timed_out and not words.timeout_ms(options) then
+        error(err, 0)
+    end
+    return nil, err
+end
+
 -- Statements ------------------------------------------------------------------------------------
 
 local Statement = {}
@@ -45,6 +60,12 @@ function Statement:execute(params, options)
     return turns.exchange(self.db, "statement:execute", options, function(resume, abandon)
         return queries.execute(self.db.server, self.statement, params or {}, nil, buffers.new(resume, abandon, options))
     end)
+end
+
+-- The same, but that it returns nil and the error.
+function Statement:try_execute(params, options)
+    check_values("statement:try_execute", params, options)
+    return returned(options, pcall(self.execute, self, params, options))
 end
 
 -- The rows, one by one, as with db:each.
@@ -88,7 +109,7 @@ end
 Database.lend = turns.lend
 
 -- Runs `sql`, with `params` as a prepared statement. Returns { columns, rows, affected_rows, insert_id,
--- warnings, … }; raises the server's error. `options` may have a `timeout` in milliseconds, and `max_bytes`, beyond
+-- warnings, … }; raises the server's error. `options` may have `timeout_ms`, and `max_bytes`, beyond
 -- which a result is an error and not kept.
 function Database:query(sql, params, options)
     check_query("db:query", sql, params, options)
@@ -97,13 +118,19 @@ function Database:query(sql, params, options)
             return queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), buffers.new(resume, abandon, options))
         end)
     end
-    return tasks.within(options and options.timeout, function()
+    return tasks.within(words.timeout_ms(options), function()
         return with_statement(self, sql, nil, function(statement)
             return turns.exchange(self, "db:query", nil, function(resume, abandon)
                 return execute_once(statement, params, buffers.new(resume, abandon, options))
             end)
         end)
     end)
+end
+
+-- The same, but that it returns nil and the error.
+function Database:try_query(sql, params, options)
+    check_query("db:try_query", sql, params, options)
+    return returned(options, pcall(self.query, self, sql, params, options))
 end
 
 -- for row in db:each(sql) do … end: one row at a time, however many there are. Only of the first
@@ -210,7 +237,7 @@ function Database:transaction(fn)
     if result[1] then
         return unpack(result, 2, table.maxn(result))
     end
-    if self:is_open() and not pcall(self.rollback, self, { timeout = turns.RECOVERY_SECONDS * 1000 }) then
+    if self:is_open() and not pcall(self.rollback, self, { timeout_ms = turns.RECOVERY_SECONDS * 1000 }) then
         self:close()
     end
     error(result[2], 0)
@@ -231,18 +258,16 @@ function Database:close()
     end
 end
 
-local CONNECT_OPTIONS = checks.union(servers.LOGIN_OPTIONS, { timeout = "a number" })
+databases.CONNECT_OPTIONS = checks.union(servers.LOGIN_OPTIONS, { timeout_ms = "a number", timeout = "a number" })
 
--- Connects and logs in; the options are those of connect_mysql_server, and a `timeout`.
+-- Connects and logs in; the options are those of connect_mysql_server, and `timeout_ms`.
 function databases.connect(options)
-    checks.options("dpml.connect", options, CONNECT_OPTIONS)
-    local login = {}
-    for name, value in pairs(options) do
-        login[name] = value
-    end
-    login.timeout = nil
+    checks.options("dpml.connect", options, databases.CONNECT_OPTIONS)
+    local login = words.read("dpml.connect", options)
+    local timeout_ms = login.timeout_ms
+    login.timeout_ms = nil
     local db = setmetatable({ options = login, busy = false, waiting = {} }, Database)
-    tasks.within(options.timeout, tasks.await, "dpml.connect", function(resume)
+    tasks.within(timeout_ms, tasks.await, "dpml.connect", function(resume)
         local attempt = {}
         for name, value in pairs(login) do
             attempt[name] = value

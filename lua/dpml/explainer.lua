@@ -9,6 +9,7 @@ local databases = require "dpml.databases"
 local errors = require "dpml.errors"
 local plans = require "dpml.plans"
 local tasks = require "dpml.tasks"
+local words = require "dpml.words"
 
 local explainer = {}
 
@@ -19,13 +20,13 @@ local MAX_JOBS = 100
 local FIRST_PAUSE, LONGEST_PAUSE = 1000, 60000 -- milliseconds between attempts to connect
 
 -- A session that waits for nobody's locks for long, and does not go on once we have given up.
-local function settings(is_mariadb, timeout)
+local function settings(is_mariadb, timeout_ms)
     return {
         "SET SESSION TRANSACTION READ ONLY",
         "SET SESSION lock_wait_timeout = 1",
         "SET SESSION innodb_lock_wait_timeout = 1",
-        is_mariadb and ("SET SESSION max_statement_time = %g"):format(timeout / 1000)
-            or ("SET SESSION max_execution_time = %d"):format(timeout),
+        is_mariadb and ("SET SESSION max_statement_time = %g"):format(timeout_ms / 1000)
+            or ("SET SESSION max_execution_time = %d"):format(timeout_ms),
     }
 end
 
@@ -48,10 +49,10 @@ end
 
 local function connect(self)
     local db = databases.connect(self.side)
-    self.db, self.database = db, self.side.db
+    self.db, self.database = db, self.side.database
     self.is_mariadb = db.version:find("MariaDB", 1, true) ~= nil
-    for _, setting in ipairs(settings(self.is_mariadb, self.timeout)) do
-        db:query(setting, nil, { timeout = self.timeout })
+    for _, setting in ipairs(settings(self.is_mariadb, self.timeout_ms)) do
+        db:query(setting, nil, { timeout_ms = self.timeout_ms })
     end
 end
 
@@ -97,7 +98,7 @@ end
 
 local function explain_as(self, job, format)
     local sql = ("EXPLAIN FORMAT=%s %s"):format(format:upper(), job.sql)
-    local result = self.db:query(sql, job.params or {}, { timeout = self.timeout })
+    local result = self.db:query(sql, job.params or {}, { timeout_ms = self.timeout_ms })
     if format == "traditional" then
         return plans.of_rows(result.rows), nil, raw_rows(result)
     end
@@ -108,7 +109,7 @@ end
 
 local function explain(self, job)
     if job.database and job.database ~= self.database then
-        self.db:use(job.database, { timeout = self.timeout })
+        self.db:use(job.database, { timeout_ms = self.timeout_ms })
         self.database = job.database
     end
     local format = self.format
@@ -129,9 +130,9 @@ local function explain_one(self, job)
     if job.kind == "SELECT" then
         return explain(self, job)
     end
-    self.db:query("START TRANSACTION READ WRITE", nil, { timeout = self.timeout })
+    self.db:query("START TRANSACTION READ WRITE", nil, { timeout_ms = self.timeout_ms })
     local ok, plan, raw = pcall(explain, self, job)
-    pcall(self.db.rollback, self.db, { timeout = self.timeout })
+    pcall(self.db.rollback, self.db, { timeout_ms = self.timeout_ms })
     if not ok then
         error(plan, 0)
     end
@@ -175,15 +176,12 @@ function Explainer:submit(job)
     return true
 end
 
--- `side` are options of dpml.connect; `timeout` is for each EXPLAIN, in milliseconds.
-function explainer.new(side, format, timeout)
-    local options = {}
-    for name, value in pairs(side) do
-        options[name] = value
-    end
-    options.timeout = options.timeout or timeout
+-- `side` are options of dpml.connect; `timeout_ms` is for each EXPLAIN.
+function explainer.new(side, format, timeout_ms)
+    local options = words.read("dpml.autoexplain: side", side)
+    options.timeout_ms = options.timeout_ms or timeout_ms
     return setmetatable({
-        side = options, format = format, timeout = timeout, queue = {},
+        side = options, format = format, timeout_ms = timeout_ms, queue = {},
         explained = 0, failed = 0, dropped = 0,
     }, Explainer)
 end

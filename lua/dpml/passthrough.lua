@@ -1,5 +1,6 @@
 -- Clients that each get a server connection of their own, where they log in by themselves.
 
+local addresses = require "dpml.addresses"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local held = require "dpml.held"
@@ -17,24 +18,17 @@ local attempts = {} -- server id, and client id -> the attempt to get a server f
 
 local NAME = "dpml.passthrough_new_clients"
 
--- Makes one address a list.
-local function check_addresses(addresses)
-    checks.argument(NAME, "address", addresses, "a table")
-    local list = type(addresses[1]) == "table" and addresses or { addresses }
-    for _, address in ipairs(list) do
-        checks.options(NAME, address, servers.ADDRESS_OPTIONS)
-        checks.argument(NAME, "host", address[1], "a string")
-        checks.argument(NAME, "port", address[2], "an integer or nil")
+-- Makes an address, in any of its forms, or a list of them a list of addresses.
+local function read_addresses(first, port)
+    if type(first) == "string" then
+        first = { first, port }
+    end
+    checks.argument(NAME, "address", first, "a table")
+    local list = {}
+    for i, each in ipairs(type(first[1]) == "table" and first or { first }) do
+        list[i] = addresses.read(NAME, each, servers.ADDRESS_OPTIONS)
     end
     return list
-end
-
--- The addresses to try, in their order.
-local function addresses_for(client, backends)
-    if type(backends) == "function" then
-        backends = backends(client)
-    end
-    return check_addresses(backends)
 end
 
 -- Greets a client for whom there is no server, so that it can be told why: an error in the place of the
@@ -145,14 +139,14 @@ function try_next(attempt)
         attempts[client:id()] = nil
         return refuse(client, attempt.err)
     end
-    local begun, server = pcall(servers.connect, address[1], address[2], address, client)
+    local begun, server = pcall(servers.connect, address, client)
     if not begun then
         dpm.log("error", ("client %d: address %d cannot be tried: %s"):format(
             client:id(), attempt.at, errors.text(server)))
         attempt.err = errors.presentable(server)
         return try_next(attempt)
     end
-    attempt.address = servers.show_address(address[1], address[2])
+    attempt.address = addresses.show(address)
     attempt.server = server
     attempts[server:id()] = attempt
     server:package_register(connecting)
@@ -160,16 +154,13 @@ function try_next(attempt)
 end
 
 -- Gives each client of `listener` a connection of its own to a server, where it logs in by itself.
--- `backends` is { host, port } or { socket path }, a list of these, which are tried in turn, or a
--- function of the client that returns one or the other. Options of dpm.connect can stand beside host
--- and port, such as proxy_protocol = 2, which then is about that client. If none can be had, the client
--- is sent the last one's error.
-function passthrough.passthrough_new_clients(listener, plugin, backends)
+-- `backends` is an address, a list of addresses, which are tried in turn, or a function of the client that returns one
+-- or the other. Options of dpm.connect can stand beside an address, such as proxy_protocol = 2, which then is about
+-- that client. If none can be had, the client is sent the last one's error.
+function passthrough.passthrough_new_clients(listener, plugin, backends, port)
     checks.argument(NAME, "listener", listener, "a listener")
     plugins.check(NAME, plugin)
-    if type(backends) ~= "function" then
-        backends = check_addresses(backends)
-    end
+    local list = type(backends) ~= "function" and read_addresses(backends, port)
     held.hold(listener)
     local show = showing.new(plugin)
     local shared = {
@@ -179,7 +170,7 @@ function passthrough.passthrough_new_clients(listener, plugin, backends)
         end),
     }
     listener:register(dpm.MYC_CONNECT, function(client)
-        local attempt = { client = client, listener = shared, addresses = addresses_for(client, backends), at = 0 }
+        local attempt = { client = client, listener = shared, addresses = list or read_addresses(backends(client)), at = 0 }
         attempts[client:id()] = attempt
         client:on_close(client_closed)
         try_next(attempt)

@@ -27,21 +27,26 @@ local function fill_ending(packet, result)
     return packet
 end
 
--- What a result may have. The last two are there in those of db:query, which can be sent again.
+-- What a result may have. The last one is there in those of db:query, which can be sent again.
 local KEYS = {
-    fields = "a table", rows = "a table or function",
+    columns = "a table", fields = "a table", rows = "a table or function",
     affected_rows = true, insert_id = true, message = "a string",
     warning_count = "an integer", server_status = "an integer", next = "a table",
-    columns = true, warnings = true,
+    warnings = true,
 }
+
+-- The columns of a result: `fields`, R5's word, tells more of them in what db:query returns. nil if it is an OK.
+local function columns_of(result)
+    return result.fields or result.columns and result.columns[1] and result.columns or nil
+end
 
 local function check(what, conn, result)
     checks.argument(what, "conn", conn, "a connection")
     checks.argument(what, "result", result, "a table")
     while result do
         checks.options(what, result, KEYS, "key")
-        if not result.fields and result.rows and (type(result.rows) ~= "table" or next(result.rows)) then
-            checks.fail(what, "fields: expected a table beside the rows, got nil")
+        if not columns_of(result) and result.rows and (type(result.rows) ~= "table" or next(result.rows)) then
+            checks.fail(what, "columns: expected a table beside the rows, got nil")
         end
         result = result.next
     end
@@ -175,7 +180,7 @@ end
 
 local function send_array(conn, result)
     local rows = result.rows or {}
-    local rset = results.send_columns(conn, result.fields, rows)
+    local rset = results.send_columns(conn, columns_of(result), rows)
     -- A packet is encoded when it is wired, so that one object does for all the rows.
     local row = dpm.new_row_pkt()
     for _, values in ipairs(rows) do
@@ -190,7 +195,7 @@ end
 local function send_stream(conn, result)
     local next_row = result.rows
     local values = next_row()
-    local rset = results.send_columns(conn, result.fields, { values })
+    local rset = results.send_columns(conn, columns_of(result), { values })
     local row = dpm.new_row_pkt()
     while values do
         rset:pack_row(row, values)
@@ -203,7 +208,7 @@ end
 
 local function send_all(conn, result)
     while result do
-        if not result.fields then
+        if not columns_of(result) then
             results.send_ok(conn, result)
         elseif type(result.rows) == "function" then
             send_stream(conn, result)
@@ -224,9 +229,9 @@ local function streams(result)
     return false
 end
 
--- Sends { fields = { "name" | { name =, type =, … }, ... }, rows = { { value, ... }, ... } }, where a
+-- Sends { columns = { "name" | { name =, type =, … }, ... }, rows = { { value, ... }, ... } }, where a
 -- nil (or dpm.NULL) is SQL's NULL. A column whose type is not said has the one that its values need. A
--- result without `fields` is sent as an OK. `result.next` is another result to be sent after it.
+-- result without columns is sent as an OK. `result.next` is another result to be sent after it.
 --
 -- `rows` may also be a function that returns the next row, or nil at the end: it is asked for more as
 -- the client takes them, in a task, in which it may wait. Within a task this returns when all is sent,

@@ -1,27 +1,31 @@
 -- Connecting and logging in to a server.
 
+local addresses = require "dpml.addresses"
 local callbacks = require "dpml.callbacks"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local words = require "dpml.words"
 
 local servers = {}
 
--- Their values are checked by dpm.new_login and dpm.connect.
+local NAME = "dpml.connect_mysql_server"
+
+-- Options of dpm.new_login and of dpm.connect, which check their values. What the former calls otherwise, it calls so.
 local LOGIN_OPTIONS = {
-    user = true, pass = true, db = true, attributes = true, plugins = true, server_public_key = true,
-    allow_cleartext = true, charset = true,
+    user = "user", password = "pass", database = "db", attributes = "attributes", plugins = "plugins",
+    server_public_key = "server_public_key", allow_cleartext = "allow_cleartext", charset = "charset",
 }
 local CONNECT_OPTIONS = {
     max_packet = true, max_queue = true, connect_timeout = true, handshake_timeout = true, idle_timeout = true,
     tls = true, allow_redirect = true, compression = true, proxy_protocol = true, client = true, cleartext = true,
 }
--- The address itself, by name or in its place.
-local NAMED_ADDRESS = { host = "a string", port = "an integer", path = "a string" }
-local ADDRESS = { true, true }
 
--- What addresses can have beside them, and what logins are.
-servers.ADDRESS_OPTIONS = checks.union(ADDRESS, CONNECT_OPTIONS)
-servers.LOGIN_OPTIONS = checks.union(NAMED_ADDRESS, LOGIN_OPTIONS, CONNECT_OPTIONS, { like = "userdata" })
+-- What addresses can have beside them, and what logins are, in older words, too.
+servers.ADDRESS_OPTIONS = checks.union(addresses.KEYS, CONNECT_OPTIONS)
+servers.LOGIN_OPTIONS = checks.union(servers.ADDRESS_OPTIONS, { like = "userdata", pass = true, db = true })
+for name in pairs(LOGIN_OPTIONS) do
+    servers.LOGIN_OPTIONS[name] = true
+end
 
 local OPTIONS = checks.union(servers.LOGIN_OPTIONS, { callback = "a function" })
 
@@ -52,26 +56,17 @@ local function ask_as(auth, like, handshake)
     end
 end
 
--- Starts to connect; a host that begins with a slash is a unix socket. `from` is a table that may have
--- options of dpm.connect beside the address, at 1 and 2; the PROXY protocol speaks of `client`, if
--- there is one.
-function servers.connect(host, port, from, client)
+-- Starts to connect to an address that may have options of dpm.connect beside it; the PROXY protocol speaks of
+-- `client`, if there is one.
+function servers.connect(address, client)
     local options = {}
-    for name, value in pairs(from) do
-        if name ~= 1 and name ~= 2 then
+    for name, value in pairs(address) do
+        if CONNECT_OPTIONS[name] then
             options[name] = value
         end
     end
     options.client = options.proxy_protocol and client
-    if host:sub(1, 1) == "/" then
-        return checks.relay(dpm.connect_unix, host, options)
-    end
-    return checks.relay(dpm.connect, host, port or 3306, options)
-end
-
--- The address as error messages have it.
-function servers.show_address(host, port)
-    return host:sub(1, 1) == "/" and host or host .. ":" .. (port or 3306)
+    return addresses.connect(address, options)
 end
 
 local logins = {} -- server id -> what connect_mysql_server was given, while it is under way
@@ -134,28 +129,25 @@ local function fail_login(server_id, server)
     finish_login(server_id, errors.new(2003, "HY000", message))
 end
 
--- Connects and logs in: connect_mysql_server{ host =, port =, path =, user =, pass =, db =,
--- callback = } calls callback(server, nil, handshake) or, if that fails, callback(nil, err). `path` is a unix
--- socket and stands for host and port. Options of dpm.new_login and of dpm.connect can stand beside
--- these. `like` is the auth packet of a client that the connection is for: the server is asked for the
--- capabilities that this client has. Hold on to the server from then on, or it is collected.
+-- Connects and logs in: connect_mysql_server{ host =, port =, user =, password =, database =, callback = } calls
+-- callback(server, nil, handshake) or, if that fails, callback(nil, err). The address may be written in any way that
+-- there is. Options of dpm.new_login and of dpm.connect can stand beside these. `like` is the auth packet of a client
+-- that the connection is for: the server is asked for the capabilities that this client has. Hold on to the server
+-- from then on, or it is collected.
 function servers.connect_mysql_server(options)
-    checks.options("dpml.connect_mysql_server", options, OPTIONS)
-    checks.argument("dpml.connect_mysql_server", "callback", options.callback, "a function")
-    local host, port = options.path or options.host or "127.0.0.1", options.port or 3306
-    local for_login, for_connect = {}, {}
-    for name, value in pairs(options) do
-        if LOGIN_OPTIONS[name] then
-            for_login[name] = value
-        elseif CONNECT_OPTIONS[name] then
-            for_connect[name] = value
-        end
+    checks.options(NAME, options, OPTIONS)
+    checks.argument(NAME, "callback", options.callback, "a function")
+    options = addresses.named(words.read(NAME, options))
+    options.host = options.host or "127.0.0.1"
+    local for_login = {}
+    for name, its_name in pairs(LOGIN_OPTIONS) do
+        for_login[its_name] = options[name]
     end
     local login = checks.relay(dpm.new_login, for_login)
-    local server = servers.connect(host, port, for_connect, options.client)
+    local server = servers.connect(options, options.client)
     logins[server:id()] = {
         server = server,
-        address = servers.show_address(host, port),
+        address = addresses.show(options),
         login = login,
         like = options.like,
         callback = options.callback,

@@ -3,6 +3,7 @@
 local checks = require "dpml.checks"
 local statement_notes = require "dpml.statement_notes"
 local times = require "dpml.times"
+local words = require "dpml.words"
 
 local slowlog = {}
 
@@ -10,9 +11,9 @@ local Slowlog = {}
 Slowlog.__index = Slowlog
 
 local NAME = "dpml.slowlog"
-local OPTIONS = { threshold = "a number", max_digests = "an integer", report = "a function" }
+local OPTIONS = { threshold_ms = "a number", threshold = "a number", max_digests = "an integer", report = "a function" }
 
-local THRESHOLD = 1000 -- milliseconds
+local THRESHOLD_MS = 1000
 local MAX_DIGESTS = 1000
 local MAX_LENGTH = 1000 -- bytes of a digest
 local OTHERS = "(other digests)" -- what comes when there are so many
@@ -87,20 +88,20 @@ function Slowlog:for_client()
             running = nil
             local milliseconds = elapsed()
             add(self, digest, milliseconds)
-            if milliseconds >= self.threshold then
+            if milliseconds >= self.threshold_ms then
                 self.report(digest, milliseconds, client_id)
             end
         end,
     }
 end
 
--- slowlog{ threshold = milliseconds, max_digests =, report = fn(digest, milliseconds, client_id) } -> a plug-in that
+-- slowlog{ threshold_ms =, max_digests =, report = fn(digest, milliseconds, client_id) } -> a plug-in that
 -- can be asked for its digests().
 function slowlog.slowlog(options)
-    options = options or {}
-    checks.options(NAME, options, OPTIONS)
+    checks.options(NAME, options or {}, OPTIONS)
+    options = words.read(NAME, options or {})
     return setmetatable({
-        threshold = options.threshold or THRESHOLD,
+        threshold_ms = options.threshold_ms or THRESHOLD_MS,
         max_digests = options.max_digests or MAX_DIGESTS,
         report = options.report or log_slow,
         by_text = {}, -- digest -> { count =, total =, max =, [step] = how many }

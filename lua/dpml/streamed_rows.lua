@@ -4,6 +4,7 @@ local buffers = require "dpml.buffers"
 local errors = require "dpml.errors"
 local tasks = require "dpml.tasks"
 local turns = require "dpml.turns"
+local words = require "dpml.words"
 
 local streamed_rows = {}
 
@@ -66,7 +67,7 @@ function Rows:next()
         elseif self.over then
             return nil
         end
-        local ok, err = pcall(tasks.within, self.timeout, wait_for_row, self)
+        local ok, err = pcall(tasks.within, self.timeout_ms, wait_for_row, self)
         self.resume = nil
         if not ok then
             error(err, 0)
@@ -97,8 +98,9 @@ end
 
 -- An iterator; begin(rows) sends something and returns its job.
 function streamed_rows.each(db, options, begin)
-    tasks.within(options and options.timeout, turns.acquire, db, "db:each")
-    local rows = { db = db, task = tasks.current("db:each"), first = 1, last = 0, timeout = options and options.timeout }
+    local timeout_ms = words.timeout_ms(options)
+    tasks.within(timeout_ms, turns.acquire, db, "db:each")
+    local rows = { db = db, task = tasks.current("db:each"), first = 1, last = 0, timeout_ms = timeout_ms }
     setmetatable(rows, Rows)
     db.rows = rows
     tasks.at_end(rows.task, rows, function()

@@ -6,6 +6,7 @@
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local words = require "dpml.words"
 
 local tasks = {}
 
@@ -273,14 +274,14 @@ end
 
 -- Runs functions (and waits for tasks) side by side, and returns the first result of each, in their
 -- order. If one of them fails, or the time is up, the others are cancelled and the error is raised.
--- `timeout`, in milliseconds, may stand beside them.
+-- `timeout_ms` may stand beside them.
 function tasks.wait_all(list)
     checks.argument("dpml.wait_all", "list", list, "a table")
     for key in pairs(list) do
-        if key == "timeout" then
-            checks.argument("dpml.wait_all", "timeout", list.timeout, "a number")
+        if key == "timeout_ms" or key == "timeout" then
+            checks.argument("dpml.wait_all", key, list[key], "a number")
         elseif type(key) ~= "number" then
-            checks.fail("dpml.wait_all", ("there is no option %s, only timeout"):format(tostring(key)))
+            checks.fail("dpml.wait_all", ("there is no option %s, only timeout_ms"):format(tostring(key)))
         end
     end
     local count = table.maxn(list)
@@ -312,7 +313,7 @@ function tasks.wait_all(list)
             end)
         end
     end
-    local ok, err = pcall(tasks.within, list.timeout, tasks.await, "dpml.wait_all", run_each)
+    local ok, err = pcall(tasks.within, words.timeout_ms(list), tasks.await, "dpml.wait_all", run_each)
     if ok then
         return unpack(values, 1, values.n)
     end

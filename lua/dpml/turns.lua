@@ -11,6 +11,7 @@ local errors = require "dpml.errors"
 local queries = require "dpml.queries"
 local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"
+local words = require "dpml.words"
 
 local turns = {}
 
@@ -69,7 +70,7 @@ local function kill_query(db, done)
     for name, value in pairs(db.options) do
         options[name] = value
     end
-    options.db = nil
+    options.database = nil
     function options.callback(side, err)
         if err then
             return done()
@@ -130,7 +131,7 @@ end
 -- One exchange: begin(resume, abandon) sends something and returns its job; abandon(err) fails, and has the rest
 -- of the answer dropped.
 function turns.exchange(db, what, options, begin)
-    return tasks.within(options and options.timeout, function()
+    return tasks.within(words.timeout_ms(options), function()
         turns.acquire(db, what)
         local begun = false
         local ok, value = pcall(tasks.await, what, function(resume)

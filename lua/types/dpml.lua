@@ -49,13 +49,13 @@ function M.reloadable(path, interval) end
 
 ---@class dpml.AutoExplainOptions
 ---@field side dpml.ConnectOptions
----@field threshold number?
+---@field threshold_ms number?
 ---@field server_flags boolean?
 ---@field sample number?
 ---@field interval number?
 ---@field max_shapes integer?
 ---@field format ("traditional"|"json"|"tree")?
----@field timeout number?
+---@field timeout_ms number?
 ---@field ansi_quotes boolean?
 ---@field report (fun(plan: dpml.Plan, raw: string?): any)?
 
@@ -149,7 +149,7 @@ function M.mask(options) end
 function M.firewall(options) end
 
 ---@class dpml.SlowlogOptions
----@field threshold number?
+---@field threshold_ms number?
 ---@field max_digests integer?
 ---@field report (fun(digest: string, milliseconds: number, client_id: integer): any)?
 
@@ -165,7 +165,7 @@ function Slowlog:digests() end
 ---@return dpml.Callbacks
 function Slowlog:for_client(client, server) end
 
----A plug-in that tells what takes `threshold` milliseconds, and counts everything by digest.
+---A plug-in that tells what takes `threshold_ms`, and counts everything by digest.
 ---@param options dpml.SlowlogOptions?
 ---@return dpml.Slowlog
 function M.slowlog(options) end
@@ -180,16 +180,21 @@ function M.coalesce(options) end
 
 -- Listeners ----------------------------------------------------------------------------------------
 
----{ host, port } or { socket path }; options of dpm.connect can stand beside them.
+---{ host =, port = } or { path = }, or in their places { "host", port } or { "/path" }; options of dpm.connect can
+---stand beside them.
 ---@class dpml.Address: dpm.ConnectOptions
----@field [1] string
----@field [2] number?
+---@field host string?
+---@field port integer?
+---@field path string?
+---@field [1] string?
+---@field [2] integer?
 
 ---Gives each client a connection of its own to a server, where it logs in by itself.
 ---@param listener dpm.Connection
 ---@param plugin dpml.Plugin
----@param backends dpml.Address|dpml.Address[]|(fun(client: dpm.Connection): dpml.Address|dpml.Address[])
-function M.passthrough_new_clients(listener, plugin, backends) end
+---@param backends string|dpml.Address|dpml.Address[]|(fun(client: dpm.Connection): dpml.Address|dpml.Address[])
+---@param port integer? only where the host is an argument of its own
+function M.passthrough_new_clients(listener, plugin, backends, port) end
 
 ---Who may log in: credentials by users' names, or a function that finds one.
 ---@alias dpml.Users table<string, dpm.Credential>|(fun(user: string, client: dpm.Connection): dpm.Credential?, dpm.Credential?)
@@ -200,8 +205,8 @@ function M.passthrough_new_clients(listener, plugin, backends) end
 ---@field port integer?
 ---@field path string?
 ---@field user string?
----@field pass string?
----@field db string?
+---@field password string?
+---@field database string?
 ---@field name string?
 ---@field group string|string[]?
 ---@field tls any
@@ -306,8 +311,9 @@ function Session:close() end
 
 -- Sending ------------------------------------------------------------------------------------------
 
----What send_resultset sends and queries return. Without `fields` it is an OK.
+---What send_resultset sends and queries return. Without columns it is an OK.
 ---@class dpml.Result
+---@field columns (string|dpm.Column)[]?
 ---@field fields (string|dpm.Column)[]?
 ---@field rows (table<integer, any>[]|(fun(): table<integer, any>?))?
 ---@field affected_rows dpm.Integer?
@@ -316,7 +322,6 @@ function Session:close() end
 ---@field warning_count integer?
 ---@field server_status integer?
 ---@field next dpml.Result?
----@field columns string[]?
 ---@field warnings integer?
 
 ---An error, which prints as MySQL's client would.
@@ -375,10 +380,9 @@ function M.execute_query_buffered(server, query, callback) end
 ---@param options dpm.EncodeOptions?
 function M.execute_prepared(server, query, params, callback, options) end
 
----@class dpml.LoginOptions: dpm.ConnectOptions, dpm.LoginOptions
----@field host string?
----@field port number?
----@field path string?
+---@class dpml.LoginOptions: dpml.Address, dpm.LoginOptions
+---@field password string?
+---@field database string?
 ---@field like dpm.Auth?
 
 ---@class dpml.ConnectMysqlServerOptions: dpml.LoginOptions
@@ -415,15 +419,26 @@ function M.spawn(fn, ...) end
 
 ---Waits so many milliseconds. For tasks.
 ---@param milliseconds number
+function M.sleep_ms(milliseconds) end
+
+---The older name of sleep_ms.
+---@param milliseconds number
 function M.sleep(milliseconds) end
 
----Runs functions side by side and waits for tasks; returns the first result of each. `timeout` (milliseconds) may
----stand beside them. For tasks.
----@param list table<integer|"timeout", (fun(): any)|dpml.Task|number>
+---Runs functions side by side and waits for tasks; returns the first result of each. `timeout_ms` may stand
+---beside them. For tasks.
+---@param list table<integer|"timeout_ms", (fun(): any)|dpml.Task|number>
 ---@return any ...
 function M.wait_all(list) end
 
 ---Returns what fn(...) returns, unless the time is up before. For tasks.
+---@param milliseconds number
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
+function M.with_timeout_ms(milliseconds, fn, ...) end
+
+---The older name of with_timeout_ms.
 ---@param milliseconds number
 ---@param fn fun(...): ...
 ---@param ... any
@@ -433,10 +448,10 @@ function M.with_timeout(milliseconds, fn, ...) end
 -- Database -----------------------------------------------------------------------------------------
 
 ---@class dpml.ConnectOptions: dpml.LoginOptions
----@field timeout number?
+---@field timeout_ms number?
 
 ---@class dpml.QueryOptions
----@field timeout number?
+---@field timeout_ms number?
 ---@field max_bytes number?
 
 ---A row: its values by number and by name.
@@ -465,6 +480,14 @@ local Database = {}
 ---@return dpml.QueryResult
 function Database:query(sql, params, options) end
 
+---The same, but that it returns nil and the error.
+---@param sql string
+---@param params table<integer, dpm.Value>?
+---@param options dpml.QueryOptions?
+---@return dpml.QueryResult?
+---@return dpml.Error?
+function Database:try_query(sql, params, options) end
+
 ---An iterator over the rows, one at a time.
 ---@param sql string
 ---@param params table<integer, dpm.Value>?
@@ -475,7 +498,7 @@ function Database:each(sql, params, options) end
 ---Runs `sql` and has its rows collected in `rowset`, past Lua.
 ---@param sql string
 ---@param rowset dpm.Rowset
----@param options { timeout: number? }?
+---@param options { timeout_ms: number? }?
 ---@return dpml.QueryResult
 function Database:collect(sql, rowset, options) end
 
@@ -524,6 +547,13 @@ local Statement = {}
 ---@return dpml.QueryResult
 function Statement:execute(params, options) end
 
+---The same, but that it returns nil and the error.
+---@param params table<integer, dpm.Value>?
+---@param options dpml.QueryOptions?
+---@return dpml.QueryResult?
+---@return dpml.Error?
+function Statement:try_execute(params, options) end
+
 ---@param params table<integer, dpm.Value>?
 ---@param options dpml.QueryOptions?
 ---@return fun(): dpml.Row?
@@ -544,6 +574,11 @@ function M.dump_table(value) end
 
 ---Starts a stopwatch, whose milliseconds the function that it returns tells; or tells those since what
 ---dpm.gettimeofday() returned.
+---@overload fun(seconds: integer, microseconds: integer): number
+---@return fun(): number
+function M.elapsed_ms() end
+
+---The older name of elapsed_ms.
 ---@overload fun(seconds: integer, microseconds: integer): number
 ---@return fun(): number
 function M.elapsed() end

@@ -376,8 +376,7 @@ fn what_is_no_plan_is_none() {
         );
     }
     let read = run(
-        r#"local json = require 'dpml.json'
-           local value = json.decode(' { "a" : [ 1, -2.5e3, true, null, [], {} ], "b\\n\\u00e9\\ud83d\\ude00\\\\u0041" : "\\"" } ')
+        r#"local value = dpm.json_decode(' { "a" : [ 1, -2.5e3, true, null, [], {} ], "b\\n\\u00e9\\ud83d\\ude00\\\\u0041" : "\\"" } ')
            print(#value.a, value.a[1], value.a[2], value.a[3], value.a[4] == dpm.NULL, next(value.a[6]))
            for name, text in pairs(value) do if name ~= 'a' then print((name:gsub('\n', 'N')), text) end end"#,
         &[],

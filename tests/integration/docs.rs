@@ -257,7 +257,7 @@ both! {
                 .replace("db2.example.com", server.host())
                 .replace(&format!("host = \"{}\", user", server.host()), &format!("host = \"{}\", port = 3306, user", server.host()))
                 .replace("3306", &server.port.to_string())
-                .replace("user = \"app\", pass = \"secret\"", &format!("user = \"{USER}\", pass = \"{PASSWORD}\""))
+                .replace("user = \"app\", password = \"secret\"", &format!("user = \"{USER}\", password = \"{PASSWORD}\""))
                 .replace("\"shop\"", &format!("{base:?}"))
                 .replace("learnt.txt", &folder.join("learnt.txt").display().to_string());
             std::fs::write(folder.join(format!("{}.lua", n + 1)), example).unwrap();

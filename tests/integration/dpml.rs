@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use mysql::prelude::Queryable as _;
+
 use crate::support::dpm::Launch;
 use crate::support::wire::{self, Answer, MockServer, Wire, caps, com};
 use crate::support::{
-    Cli, Dpm, Flavour, PASSWORD, Server, USER, both, connect_as, mariadb, options, process,
+    Cli, Dpm, Flavour, PASSWORD, Server, USER, both, connect, connect_as, mariadb, options, process,
 };
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;
@@ -316,6 +318,55 @@ fn logging_in_to_a_server() {
         refused.starts_with("ERROR 1049 (42000): Unknown database"),
         "{refused}"
     );
+}
+
+/// Today's words, and an address in each of its forms.
+#[test]
+fn an_address_is_written_in_any_way() {
+    let (port, socket) = (mariadb().port, mariadb().socket.display());
+    let account = format!("user = '{USER}', password = '{PASSWORD}', database = 'test'");
+    for address in [
+        format!("host = '127.0.0.1', port = {port}"),
+        format!("'127.0.0.1', {port}"),
+        format!("'127.0.0.1', port = {port}"),
+        format!("path = '{socket}'"),
+        format!("'{socket}'"),
+    ] {
+        let said = login(&format!("{address}, {account}"));
+        assert_eq!(said, format!("{USER}@%\ttest"), "{address}");
+        let dpm = Launch::script(&format!(
+            "local dpml = require 'dpml'
+             local l = require('harness').listen(function() end)
+             dpml.passthrough_new_clients(l, {{}}, {{ {address} }})
+             local backend = {{ {address}, {account} }}
+             local second = dpm.listener('127.0.0.1', 0)
+             dpml.proxy_new_clients(second, {{}}, {{ users = {{ u = {{ password = 'p' }} }}, backend = backend }})
+             print('second ' .. second:socket_port())"
+        ))
+        .start();
+        let one: Option<i64> = connect(dpm.port()).query_first("SELECT 1").unwrap();
+        assert_eq!(one, Some(1), "{address}");
+        let second: u16 = dpm.line("second ").replace("second ", "").parse().unwrap();
+        let one: Option<i64> = connect_as(second, "u", "p")
+            .unwrap()
+            .query_first("SELECT 1")
+            .unwrap();
+        assert_eq!(one, Some(1), "{address}");
+    }
+    // As two arguments, and from a function.
+    for backends in [
+        format!("'127.0.0.1', {port}"),
+        format!("function() return '127.0.0.1', {port} end"),
+        format!("{{ {{ host = '127.0.0.1', port = 1 }}, {{ path = '{socket}' }} }}"),
+    ] {
+        let dpm = Launch::script(&format!(
+            "local dpml = require 'dpml'
+             dpml.passthrough_new_clients(require('harness').listen(function() end), {{}}, {backends})"
+        ))
+        .start();
+        let one: Option<i64> = connect(dpm.port()).query_first("SELECT 1").unwrap();
+        assert_eq!(one, Some(1), "{backends}");
+    }
 }
 
 #[test]
@@ -725,7 +776,7 @@ fn what_is_misspelt_is_an_error() {
          local function complaint(...) print('complaint', select(2, pcall(...))) end
          local function nothing() end
          complaint(dpml.connect_mysql_server, { hsot = '127.0.0.1', callback = nothing })
-         complaint(dpml.connect_mysql_server, { password = 'said', callback = nothing })
+         complaint(dpml.connect_mysql_server, { passwort = 'said', callback = nothing })
          complaint(dpml.connect_mysql_server, { host = '127.0.0.1' })
          -- What is made when clients come is noticed when they come.
          local listener = dpm.listener('127.0.0.1', 0)
@@ -735,7 +786,7 @@ fn what_is_misspelt_is_an_error() {
     )
     .start();
     dpm.line("there is no option hsot, only");
-    dpm.line("there is no option password, only");
+    dpm.line("there is no option passwort, only");
     dpm.line("callback: expected a function, got nil");
     assert!(Wire::connect(dpm.port()).closed());
     dpm.line("dpml.passthrough_new_clients: there is no option tsl, only allow_redirect, ");
@@ -776,7 +827,7 @@ fn wrong_calls_are_told_where_they_are_made() {
         ),
         (
             "dpml.wait_all { print, timout = 7 }",
-            "dpml.wait_all: there is no option timout, only timeout",
+            "dpml.wait_all: there is no option timout, only timeout_ms",
         ),
         (
             "dpml.wait_all { print, timeout = '7' }",
@@ -791,8 +842,8 @@ fn wrong_calls_are_told_where_they_are_made() {
             "dpml.connect: there is no option hsot, only allow_cleartext, ",
         ),
         (
-            "dpml.connect { pass = secret, password = 'said' }",
-            "dpml.connect: there is no option password, only",
+            "dpml.connect { pass = 'secret', password = 'said' }",
+            "dpml.connect: password and pass are the same, and both are given",
         ),
         (
             "dpml.connect { port = '3306' }",
@@ -871,8 +922,8 @@ fn wrong_calls_are_told_where_they_are_made() {
             "dpml.passthrough_new_clients: port: expected an integer or nil, got string",
         ),
         (
-            "dpml.passthrough_new_clients(listener, {}, { host = '127.0.0.1' })",
-            "dpml.passthrough_new_clients: there is no option host, only",
+            "dpml.passthrough_new_clients(listener, {}, { port = 3306 })",
+            "dpml.passthrough_new_clients: host: expected a string, got nil",
         ),
         (
             "dpml.passthrough_new_clients(listener, {}, { address, { '127.0.0.1', tsl = true } })",
@@ -967,8 +1018,8 @@ fn wrong_calls_are_told_where_they_are_made() {
             "dpml.firewall: file: /no/such/file: No such file",
         ),
         (
-            "dpml.slowlog { threshold = '1s' }",
-            "dpml.slowlog: threshold: expected a number, got string",
+            "dpml.slowlog { threshold_ms = '1s' }",
+            "dpml.slowlog: threshold_ms: expected a number, got string",
         ),
         (
             "dpml.coalesce { host = 'x', db = 'shop' }",
@@ -1016,7 +1067,7 @@ fn wrong_calls_are_told_where_they_are_made() {
         ),
         (
             "dpml.send_resultset(listener, { rows = { { 1 } } })",
-            "dpml.send_resultset: fields: expected a table beside the rows, got nil",
+            "dpml.send_resultset: columns: expected a table beside the rows, got nil",
         ),
         (
             "dpml.send_resultset(listener, { fields = {}, rows = 7 })",

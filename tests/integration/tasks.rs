@@ -25,6 +25,47 @@ fn run_task(server: &Server, body: &str) -> Vec<String> {
 }
 
 #[test]
+fn queries_may_return_their_errors() {
+    let lines = run_task(
+        mariadb(),
+        "local db = db()
+         print(db:try_query('SELECT 1 AS x').rows[1].x, db:try_query('SELECT ?', { 7 }).rows[1][1])
+         local result, err = db:try_query('SELEKT')
+         print(result, err.errnum)
+         result, err = db:try_query('SELECT SLEEP(10)', nil, { timeout_ms = 20 })
+         print(result, err.timed_out)
+         local statement = db:prepare('SELECT 1 + ? FROM DUAL WHERE SLEEP(?) = 0')
+         print(statement:try_execute({ 1, 0 }).rows[1][1])
+         result, err = statement:try_execute({ 1, 10 }, { timeout_ms = 20 })
+         print(result, err.timed_out)
+         -- What is not the call's own is raised: the script's mistakes, others' time-outs, cancellation.
+         print((select(2, pcall(db.try_query, db)):gsub('^.*%.lua:%d+: ', '')))
+         fails(dpml.with_timeout_ms, 20, db.try_query, db, 'SELECT SLEEP(10)')
+         local task = dpml.spawn(function() print('not reached', db:try_query('SELECT SLEEP(10)')) end)
+         dpml.sleep_ms(1)
+         task:cancel()
+         fails(task.wait, task)
+         db:close()
+         result, err = db:try_query('SELECT 1')
+         print(result, err.errnum)",
+    );
+    assert_eq!(
+        lines,
+        [
+            "1\t7",
+            "nil\t1064",
+            "nil\ttrue",
+            "2",
+            "nil\ttrue",
+            "db:try_query: sql: expected a string, got nil",
+            "ERROR 3024 (HY000): Query execution was interrupted, 20 ms exceeded",
+            "ERROR 1317 (70100): Query execution was interrupted",
+            "nil\t2006",
+        ]
+    );
+}
+
+#[test]
 fn tasks_take_turns() {
     let lines = run(
         "local function talk(name, pause)

@@ -1,13 +1,16 @@
 -- What ADD DB is told of a server: host=…,port=…,user=…
 
+local addresses = require "dpml.addresses"
 local errors = require "dpml.errors"
 
 local dsn = {}
 
 local KEYS = {
-    host = true, port = true, path = true, user = true, pass = true, db = true, name = true, group = true, tls = true,
+    host = true, port = true, path = true, user = true, password = true, database = true, name = true, group = true,
+    tls = true,
 }
-local LIST = "host, port, path, user, pass, db, name, group and tls"
+local LIST = "host, port, path, user, password, database, name, group and tls"
+local TODAYS = { pass = "password", db = "database" } -- R6's words
 
 function dsn.problem(message, ...)
     return errors.new(1064, "42000", message:format(...))
@@ -43,15 +46,16 @@ function dsn.pairs_of(text)
         if not key then
             return nil, dsn.problem("ADD DB: expected key=value near '%s'", text:sub(at, at + 40))
         end
-        key = key:lower()
+        local given = key:lower()
+        key = TODAYS[given] or given
         if not KEYS[key] then
-            return nil, dsn.problem("ADD DB: there is no key '%s', only %s", key, LIST)
+            return nil, dsn.problem("ADD DB: there is no key '%s', only %s", given, LIST)
         elseif found[key] then
-            return nil, dsn.problem("ADD DB: '%s' is given twice", key)
+            return nil, dsn.problem("ADD DB: '%s' is given twice", given)
         end
         local value, behind = take_value(text, stop)
         if not value then
-            return nil, dsn.problem("ADD DB: the value of '%s' has no closing quote", key)
+            return nil, dsn.problem("ADD DB: the value of '%s' has no closing quote", given)
         end
         found[key] = value
         at = text:match("^%s*()", behind)
@@ -78,6 +82,12 @@ end
 
 -- A server as the fleet keeps it, of a table such as the fleet's file has; nil and an error if it makes no sense.
 function dsn.of_table(entry)
+    entry = addresses.named(entry)
+    for older, todays in pairs(TODAYS) do
+        if entry[todays] == nil then
+            entry[todays], entry[older] = entry[older], nil
+        end
+    end
     for key in pairs(entry) do
         if not KEYS[key] then
             return nil, dsn.problem("there is no key '%s', only %s", tostring(key), LIST)
@@ -98,7 +108,7 @@ function dsn.of_table(entry)
     end
     return {
         host = entry.host or "localhost", port = port, path = entry.path,
-        user = entry.user, pass = entry.pass, db = entry.db, tls = entry.tls,
+        user = entry.user, password = entry.password, database = entry.database, tls = entry.tls,
         name = entry.name, groups = groups,
     }
 end

@@ -120,7 +120,7 @@ function Fleet:all()
 end
 
 local function same(a, b)
-    for _, key in ipairs { "host", "port", "path", "user", "pass", "db", "tls", "name" } do
+    for _, key in ipairs { "host", "port", "path", "user", "password", "database", "tls", "name" } do
         if a[key] ~= b[key] then
             return false
         end

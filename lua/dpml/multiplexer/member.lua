@@ -77,7 +77,7 @@ local function run(self, job)
     self.in_flight = 1
     local begun = dpm.monotonic()
     local ok, result = pcall(self.db.collect, self.db, job.sql, job.rowset, {
-        timeout = job.deadline and math.max(1, job.deadline - begun),
+        timeout_ms = job.deadline and math.max(1, job.deadline - begun),
     })
     self.in_flight = 0
     self.queries = self.queries + 1
@@ -106,8 +106,8 @@ local REMOVED = errors.new(1105, "HY000", "The server was removed")
 local function connect(self)
     local dsn = self.dsn
     return databases.connect {
-        host = dsn.host, port = dsn.port, path = dsn.path, user = dsn.user, pass = dsn.pass, db = dsn.db,
-        tls = dsn.tls, timeout = CONNECT_TIMEOUT,
+        host = dsn.host, port = dsn.port, path = dsn.path, user = dsn.user, password = dsn.password,
+        database = dsn.database, tls = dsn.tls, timeout_ms = CONNECT_TIMEOUT,
     }
 end
 

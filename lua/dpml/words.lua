@@ -1,0 +1,29 @@
+-- One word for each thing in tables of options. Older ones go on working.
+
+local checks = require "dpml.checks"
+
+local words = {}
+
+local TODAYS = { pass = "password", db = "database", timeout = "timeout_ms", threshold = "threshold_ms" }
+
+-- A copy of a table of options in today's words; and the words that were given, by those.
+function words.read(what, options)
+    local read, given = {}, {}
+    for name, value in pairs(options) do
+        local todays = TODAYS[name]
+        if todays and options[todays] ~= nil then
+            checks.fail(what, ("%s and %s are the same, and both are given"):format(todays, name))
+        end
+        read[todays or name], given[todays or name] = value, name
+    end
+    return read, given
+end
+
+-- The limit of time, in milliseconds, that options may have; nil if there is none.
+function words.timeout_ms(options)
+    if options then
+        return options.timeout_ms or options.timeout
+    end
+end
+
+return words
