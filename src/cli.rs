@@ -14,7 +14,7 @@ use crate::script::{Script, ScriptError};
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Arguments {
-    /// The script that sets everything up; without one, a built-in server without a database
+    /// The script to run; by default a built-in server that needs no database
     #[arg(short, long, value_name = "FILE")]
     pub startfile: Option<PathBuf>,
 
@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long)]
     pub check: bool,
 
-    /// What follows -- is the script's `arg`
+    /// Arguments after -- are the script's `arg`
     #[arg(last = true, value_name = "ARG")]
     pub script_arguments: Vec<String>,
 }
@@ -62,7 +62,7 @@ pub fn main() -> i32 {
     match serve(&arguments) {
         Ok(code) => code,
         Err(ScriptError(message)) => {
-            // To stderr itself: a log level must not hide why nothing runs.
+            // To stderr rather than to the log, whose level must not hide why the program ends.
             let _ = writeln!(std::io::stderr(), "dpm: {message}");
             1
         }

@@ -2,19 +2,21 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// Begins to log on stderr: what `RUST_LOG` says, or what is of this level or graver.
+/// Starts logging to stderr, filtered by `RUST_LOG`, or by this level without it.
 pub fn begin(level: LevelFilter) {
     let environment = env_logger::Env::default().default_filter_or(level.as_str());
     let logger = env_logger::Builder::from_env(environment).build();
     let level = logger.filter();
-    // It fails if the program that embeds this one has a logger already, which then is as good.
+    // It fails if a program that embeds this library has installed its own logger, which is used
+    // then.
     if log::set_boxed_logger(Box::new(Discreet(logger))).is_ok() {
         log::set_max_level(level);
     }
 }
 
-/// Lets nobody but this crate and its scripts speak at the level of traces, whatever `RUST_LOG`
-/// says: there the libraries show what they move, rustls the messages of its handshakes.
+/// Drops the trace messages of all libraries, whatever `RUST_LOG` says: at that level they log the
+/// data that they handle, such as rustls the messages of its handshakes. This crate's and its
+/// scripts' remain.
 struct Discreet(env_logger::Logger);
 
 impl Discreet {

@@ -4,7 +4,8 @@
 //! `SHA256(SHA256(password))`: the client answers a nonce with
 //! `SHA256(password) XOR SHA256(SHA256(SHA256(password)) + nonce)`. What MySQL stores is a salted,
 //! slow hash instead, so the first login after a start needs the password itself (*full
-//! authentication*): as it is over a connection that nobody reads, else encrypted by `rsa`.
+//! authentication*): in clear on a connection that nobody else can read, otherwise encrypted by
+//! `rsa`.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html>
 
@@ -12,7 +13,7 @@ use super::digest::{equal, sha256, xor};
 use super::{AuthError, Check, Claim, Login, Plugin};
 use crate::wire::NONCE;
 
-/// Its name on the wire.
+/// The method's name on the wire.
 pub const NAME: &str = "caching_sha2_password";
 
 /// The client asks for the server's RSA key.
@@ -77,7 +78,7 @@ impl Plugin for CachingSha2 {
         } else {
             own.decrypt(data, claim.nonce)
         };
-        // The same work for a password that did not arrive.
+        // Hashes something even if no password arrived, so that the time does not tell.
         let arrived = password.is_some();
         let password = password.unwrap_or_default();
         let right = claim.credential.is_password(&password) && arrived;
@@ -89,7 +90,7 @@ impl Plugin for CachingSha2 {
 }
 
 fn fast_check(claim: &Claim<'_>, answer: &[u8]) -> Result<Check, AuthError> {
-    // Clients write the empty password either way.
+    // Clients send the empty password as nothing or as a NUL.
     let empty = matches!(answer, [] | [0]);
     if empty || claim.credential.is_empty() {
         return Ok(Check::of(empty && claim.credential.is_empty()));
@@ -97,8 +98,9 @@ fn fast_check(claim: &Claim<'_>, answer: &[u8]) -> Result<Check, AuthError> {
     let hash = claim.credential.sha2_double_hash();
     Ok(match fast_verify(answer, claim.nonce, &hash) {
         true => Check::Granted(Some(FAST_DONE.to_vec())),
-        // Even if the password itself is known: so do MySQL's servers, and there are clients that
-        // get the fast path wrong behind a switch (PyMySQL takes the NUL for part of the nonce).
+        // Full authentication rather than a refusal, even if the password itself is known: MySQL's
+        // servers do so, and some clients get the fast path wrong after an auth switch (PyMySQL
+        // takes the NUL for part of the nonce).
         false => Check::More(FULL.to_vec()),
     })
 }

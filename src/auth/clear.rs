@@ -19,13 +19,13 @@ impl Plugin for Clear {
         let refused = |why| Err(AuthError::Refused { plugin: NAME, why });
         if !login.allow_cleartext {
             return refused(
-                "the server asks for the password itself, which allow_cleartext would have to permit",
+                "the server asks for the password in clear, which only allow_cleartext permits",
             );
         }
         if !login.secure {
             return refused(
-                "the server asks for the password itself over a connection that is neither TLS nor a \
-                 unix socket",
+                "the server asks for the password in clear over a connection that is neither TLS nor \
+                 a unix socket",
             );
         }
         Ok(login.cleartext())

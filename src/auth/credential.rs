@@ -1,4 +1,4 @@
-//! What a proxy that logs clients in knows of an account: its password, or a hash of it.
+//! What the proxy knows of an account in order to log clients in: its password, or a hash of it.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -11,25 +11,25 @@ use super::{Plugin, caching_sha2, native, sha_crypt};
 /// The longest password that MySQL's servers take.
 pub const PASSWORD_MAX: usize = 256;
 
-/// How MySQL's slow hash begins: "A" is SHA-crypt with SHA-256, and three hexadecimal digits say
+/// The prefix of MySQL's slow hash: "A" is SHA-crypt with SHA-256, and three hexadecimal digits say
 /// how many thousand rounds.
 const VERIFIER: &[u8] = b"$A$";
 const SALT: usize = 20;
-/// All of it: `$A$005$`, salt and hash.
+/// The length of the whole: `$A$005$`, salt and hash.
 const VERIFIER_LEN: usize = 7 + SALT + sha_crypt::HASH;
-/// The rounds of servers' own.
+/// The rounds of the servers' own hashes, in thousands.
 const USUAL_ROUNDS: u32 = 5;
-/// The most that are accepted, in thousands: a login takes the loop's time.
+/// The most rounds that are accepted, in thousands: the event loop waits while they are computed.
 const ROUNDS_MAX: u32 = 0x40;
-/// How a double hash for the fast path is written down: no server prints it.
+/// The prefix of a double hash for the fast path, in a form of ours: no server prints one.
 const DOUBLE: &str = "sha256d:";
 
-/// What is wanted of a text, for messages.
+/// The forms that [`Credential::parse`] reads, for error messages.
 pub const WANTED: &str = "a password hash: '*' and 40 hexadecimal digits, a caching_sha2_password \
     verifier ('$A$005$...', or 0x and its hexadecimal digits), 'sha256d:' and 64 hexadecimal \
     digits, or '' for no password";
 
-/// What is known of an account's password. Copies share what they learn.
+/// What is known of an account's password. Clones share what [`learn`](Credential::learn) adds.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// The password itself.
@@ -49,8 +49,8 @@ pub struct Verifier {
     rounds: u32,
     salt: [u8; SALT],
     hash: [u8; sha_crypt::HASH],
-    /// The double hash of the password that was seen to be right. It makes the next login fast, as
-    /// a server's cache does.
+    /// The double hash of the password, once a login has shown it. It allows the fast path from
+    /// then on, like a server's cache.
     double: OnceCell<[u8; 32]>,
 }
 
@@ -105,8 +105,8 @@ impl Credential {
         parse_native_hash(text).map(Credential::Native)
     }
 
-    /// Writes it down, so that [`parse`](Self::parse) reads it. `None` for a password, which is
-    /// nothing to write down.
+    /// The hash as text that [`parse`](Self::parse) reads. `None` for a password, which should not
+    /// be stored.
     pub fn print(&self) -> Option<String> {
         match self {
             Credential::Password(password) => password.is_empty().then(String::new),
@@ -138,8 +138,8 @@ impl Credential {
         Credential::Sha2Double(caching_sha2::double_hash(password))
     }
 
-    /// One of the same kind that no password fits, for a user who does not exist: what is wrong
-    /// takes the same packets and the same time then.
+    /// A credential of the same kind that no password fits, for users who do not exist: their
+    /// logins then take the same packets and the same time as those with a wrong password.
     pub fn decoy(&self) -> Credential {
         match self {
             Credential::Password(password) if password.is_empty() => self.clone(),
@@ -167,7 +167,7 @@ impl Credential {
         matches!(self, Credential::Password(password) if password.is_empty())
     }
 
-    /// The method it is verified with. `None`: any.
+    /// The method that this credential can be verified with. `None`: any.
     pub fn plugin(&self) -> Option<&'static dyn Plugin> {
         match self {
             Credential::Password(_) => None,
@@ -178,11 +178,11 @@ impl Credential {
 
     /// Whether this is the password.
     pub fn is_password(&self, password: &[u8]) -> bool {
-        // What is too long takes no longer.
+        // A password that is too long is not hashed, so it cannot take more time.
         let fits = password.len() <= PASSWORD_MAX;
         let password = if fits { password } else { b"" };
         let right = match self {
-            // Equal lengths for a comparison that does not tell the length either.
+            // Hashed, so that the time of the comparison does not depend on the length either.
             Credential::Password(own) => equal(&sha256(&[own]), &sha256(&[password])),
             Credential::Native(hash) => equal(&native_hash(password), hash),
             Credential::Sha2(verifier) => {
@@ -197,7 +197,8 @@ impl Credential {
         right && fits
     }
 
-    /// `SHA1(SHA1(password))`; for a credential of another kind one that no password has.
+    /// `SHA1(SHA1(password))`; for a credential of another kind a random one, which no password
+    /// has.
     pub(super) fn native_hash(&self) -> [u8; 20] {
         match self {
             Credential::Password(password) => native_hash(password),
@@ -206,7 +207,7 @@ impl Credential {
         }
     }
 
-    /// `SHA256(SHA256(password))`; one that no password has, if it is not known.
+    /// `SHA256(SHA256(password))`; if it is not known, a random one, which no password has.
     pub(super) fn sha2_double_hash(&self) -> [u8; 32] {
         match self {
             Credential::Password(password) => caching_sha2::double_hash(password),
@@ -219,12 +220,12 @@ impl Credential {
         }
     }
 
-    /// Whether a first answer can be judged without asking for the password itself.
+    /// Whether the first answer can be verified without asking for the password itself.
     pub fn judges_at_once(&self) -> bool {
         !matches!(self, Credential::Sha2(_))
     }
 
-    /// Remembers what makes the next login with this password fast.
+    /// Remembers the double hash, so that the next login with this password takes the fast path.
     pub(super) fn learn(&self, password: &[u8]) {
         if let Credential::Sha2(verifier) = self {
             let _ = verifier.double.set(caching_sha2::double_hash(password));

@@ -1,8 +1,8 @@
 //! `client_ed25519`: MariaDB's signatures with Ed25519.
 //!
-//! The challenge is signed with a key made from the password. It is not what RFC 8032 calls a
-//! private key: SHA-512 of the *password* takes the place that SHA-512 of a seed of 32 bytes has
-//! there, so the secret comes expanded, and a library has to take it so.
+//! The challenge is signed with a key made from the password. It is not a private key in the form
+//! of RFC 8032: SHA-512 of the *password* takes the place of SHA-512 of a seed of 32 bytes, so the
+//! library must accept an expanded secret key.
 //!
 //! <https://mariadb.com/docs/server/reference/clientserver-protocol/1-connecting/connection#client_ed25519-plugin>
 

@@ -2,13 +2,13 @@
 
 use super::rsa::RsaError;
 
-/// Why there is no answer. None of these shows a password, a hash or a challenge.
+/// Why there is no answer. No message shows a password, a hash or a challenge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// A method that this crate does not have.
     #[error("authentication plugin '{0}' is not supported")]
     Unknown(String),
-    /// The challenge is not one of the method's.
+    /// The challenge is not one for the method.
     #[error("{plugin}: expected a challenge of {wanted} bytes, got {got}")]
     Challenge {
         /// The method.
@@ -18,7 +18,7 @@ pub enum AuthError {
         /// How long it is.
         got: usize,
     },
-    /// The server says something else than the method has there.
+    /// The server's data is not what the method expects at this point.
     #[error("{plugin}: expected {wanted}, got {got}")]
     Unexpected {
         /// The method.
@@ -28,15 +28,15 @@ pub enum AuthError {
         /// Its length and first byte.
         got: String,
     },
-    /// The method may not be used as things are.
+    /// The method may not be used here.
     #[error("{plugin}: {why}")]
     Refused {
         /// The method.
         plugin: &'static str,
-        /// What would have to be otherwise.
+        /// Why not.
         why: &'static str,
     },
-    /// A key, or what should be one.
+    /// A key cannot be used.
     #[error("{plugin}: {error}")]
     Rsa {
         /// The method.
@@ -47,14 +47,14 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// A method that this crate does not have. Its name comes from the network, and is shown only
-    /// as far as it can be shown.
+    /// A method that this crate does not have. The name comes from the network: it is escaped and
+    /// shortened.
     pub fn unknown(name: &[u8]) -> AuthError {
         let shown = name.get(..64).unwrap_or(name);
         AuthError::Unknown(shown.escape_ascii().to_string())
     }
 
-    /// The server says something else than `wanted`.
+    /// The server's data is not `wanted`.
     pub fn unexpected(plugin: &'static str, wanted: &'static str, data: &[u8]) -> AuthError {
         let got = match data {
             [] => "nothing".to_string(),

@@ -1,16 +1,16 @@
-//! What a login says: the computations of each authentication method, towards servers and towards
-//! clients. Pure: knows no sockets, states or scripts.
+//! Authentication methods: what each computes, as the client of a server and as the server of a
+//! client. Pure: knows no sockets, states or scripts.
 //!
 //! - [`Plugin`]: the one trait. A method is known under its name on the wire: [`plugin()`] finds it.
 //! - `native`, `caching_sha2`, `sha256`, `clear` (MySQL's), `ed25519` and `parsec` (MariaDB's):
 //!   the methods
-//! - `rsa`: passwords encrypted for whoever holds the key; `sha_crypt`: MySQL's slow hash
-//! - [`Credential`]: what is known of the password of one who logs in here; [`certificate_proof`]:
-//!   how such a one learns that nobody stands between
+//! - `rsa`: passwords encrypted for the holder of a key; `sha_crypt`: MySQL's slow hash
+//! - [`Credential`]: what is known of the password of a client that logs in here;
+//!   [`certificate_proof`]: how such a client learns that nobody intercepts its connection
 //!
-//! A plugin keeps nothing between the rounds of a login. What its next answer depends on is what it
-//! said last, and that is handed back to it; so each answer is a function that a test can call
-//! with what was recorded from a real server.
+//! A plugin keeps no state between the rounds of a login: its next answer depends only on what it
+//! said last, which is passed to it. So each answer is a pure function, which a test can call with
+//! data recorded from a real server.
 
 pub mod caching_sha2;
 mod clear;
@@ -41,17 +41,17 @@ pub trait Plugin: fmt::Debug + Sync {
     /// Its name on the wire.
     fn name(&self) -> &'static str;
 
-    /// Our answer to a server's challenge, in the auth packet or behind a switch.
+    /// Our answer to a server's challenge, in the auth packet or after an auth switch.
     ///
     /// # Errors
     /// The method cannot be used here, or not with this challenge.
     fn answer(&self, login: &Login<'_>) -> Result<Vec<u8>, AuthError>;
 
-    /// Our answer to what the server says next, `said` being what we said last. `None`: it wants
+    /// Our answer to the server's next data, `said` being what we said last. `None`: it expects
     /// none.
     ///
     /// # Errors
-    /// The server says what the method does not have there.
+    /// The data is not what the method expects at this point.
     fn more(
         &self,
         login: &Login<'_>,
@@ -67,11 +67,11 @@ pub trait Plugin: fmt::Debug + Sync {
         false
     }
 
-    /// What a client that logs in here has said, judged. `said` is what it was told last; nothing,
-    /// if this is its answer to the challenge.
+    /// Judges what a client that logs in here has sent (`data`). `said` is what we told it last;
+    /// empty if `data` is its answer to the challenge.
     ///
     /// # Errors
-    /// The method cannot verify anyone, or an RSA key is wanted and there is none.
+    /// The method cannot verify clients, or it needs an RSA key and there is none.
     fn check(&self, claim: &Claim<'_>, said: &[u8], data: &[u8]) -> Result<Check, AuthError> {
         let _ = (claim, said, data);
         Err(AuthError::Refused {
@@ -81,7 +81,7 @@ pub trait Plugin: fmt::Debug + Sync {
     }
 }
 
-/// What one who logs in at a server knows.
+/// What we know when we log in at a server.
 #[derive(Clone, Copy)]
 pub struct Login<'a> {
     /// The password; empty for an account that has none.
@@ -108,7 +108,7 @@ impl fmt::Debug for Login<'_> {
 }
 
 impl<'a> Login<'a> {
-    /// As much of the challenge as the method takes.
+    /// The first `wanted` bytes of the challenge.
     fn nonce_of(&self, plugin: &'static str, wanted: usize) -> Result<&'a [u8], AuthError> {
         let got = self.nonce.len();
         self.nonce.get(..wanted).ok_or(AuthError::Challenge {
@@ -118,12 +118,12 @@ impl<'a> Login<'a> {
         })
     }
 
-    /// The password as it is, where nobody else can read it.
+    /// The password in clear with its NUL, for a connection that nobody else can read.
     fn cleartext(&self) -> Vec<u8> {
         [self.password, b"\0"].concat()
     }
 
-    /// The password for the holder of a key.
+    /// The password encrypted for the holder of a key.
     fn encrypted(&self, plugin: &'static str, key: &[u8]) -> Result<Vec<u8>, AuthError> {
         let nonce = self.nonce_of(plugin, NONCE)?;
         rsa::encrypt(key, self.password, nonce).map_err(|error| AuthError::Rsa { plugin, error })
@@ -133,9 +133,9 @@ impl<'a> Login<'a> {
 /// What is known of a client that logs in here.
 #[derive(Clone, Copy)]
 pub struct Claim<'a> {
-    /// What its password is to fit.
+    /// What its password is verified against.
     pub credential: &'a Credential,
-    /// The challenge that it got, without a NUL behind it.
+    /// The challenge that was sent to it, without the NUL behind it.
     pub nonce: &'a [u8],
     /// Whether nobody else can read the connection: it is TLS, or a unix socket.
     pub secure: bool,
@@ -162,14 +162,14 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// How a client that logs in here is doing.
+/// The state of a client's login after a round.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Check {
-    /// It knows the password. It may have to be told something before the OK.
+    /// It knows the password. These bytes, if any, are to be sent to it before the OK.
     Granted(Option<Vec<u8>>),
-    /// It does not.
+    /// It does not know the password.
     Refused,
-    /// It is to be told this, and will answer.
+    /// This is to be sent to it, and it will answer.
     More(Vec<u8>),
 }
 

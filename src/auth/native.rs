@@ -22,7 +22,7 @@ impl Plugin for Native {
         if login.password.is_empty() {
             return Ok(Vec::new());
         }
-        // Servers of before 4.1 send eight bytes, for a method that gives the password away.
+        // Servers before 4.1 send eight bytes, for an older method that reveals the password.
         let nonce = login.nonce_of(self.name(), NONCE)?;
         Ok(native_answer(login.password, nonce).to_vec())
     }
@@ -41,8 +41,8 @@ impl Plugin for Native {
     }
 }
 
-/// The answer to `nonce` of who knows `password`. With an empty password the answer is empty
-/// instead, which is the caller's to see to.
+/// The answer to `nonce` for `password`. With an empty password the answer is empty instead: the
+/// caller has to take care of that.
 pub fn native_answer(password: &[u8], nonce: &[u8]) -> [u8; 20] {
     let stage1 = sha1(&[password]);
     let stage2 = sha1(&[&stage1]);

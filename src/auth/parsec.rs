@@ -14,14 +14,14 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use super::{AuthError, Login, Plugin};
 
 const NAME: &str = "parsec";
-/// What both sides throw in.
+/// The length of each side's challenge.
 const CHALLENGE: usize = 32;
-/// The only function to derive keys with that there is: PBKDF2.
+/// The only key derivation function in use: PBKDF2.
 const PBKDF2: u8 = b'P';
-/// The salt's second byte: 0 stands for 1,024 rounds, and each step doubles them. Servers choose
-/// small ones; ours is the time that a hostile one could waste.
+/// The limit of the salt's second byte: 0 stands for 1,024 rounds, and each step doubles them.
+/// Servers choose small ones; the limit keeps a hostile server from wasting our time.
 const FACTOR_MAX: u8 = 7;
-/// Longer than a server's, which has 18 bytes.
+/// The longest salt that is accepted. Servers' have 18 bytes.
 const SALT_MAX: usize = 64;
 
 /// `parsec`.

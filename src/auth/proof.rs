@@ -1,20 +1,21 @@
-//! MariaDB's proof of a certificate: how a client that trusts nobody's authority learns that nobody
-//! stands between it and the server (11.4 and later).
+//! MariaDB's proof of a certificate: how a client without any certificate authority learns that
+//! nobody intercepts its connection to the server (11.4 and later).
 //!
-//! The OK of the login carries a hash of what only those two know (the password's hash), of the
-//! login's challenge, and of the certificate that the server has shown. A proxy that ends TLS shows a
-//! certificate of its own, and can prove it if it knows the credential.
+//! The OK of the login carries a hash of what only client and server know (the password's hash), of
+//! the login's challenge, and of the certificate that the server has shown. A proxy that terminates
+//! TLS shows its own certificate, and can prove it if it knows the credential.
 //!
 //! <https://mariadb.com/docs/server/security/securing-mariadb/encryption/data-in-transit-encryption/secure-connections-overview>
 
 use super::Credential;
 use super::digest::sha256;
 
-/// The only kind of hash that there is: SHA-256.
+/// The only kind of hash in use: SHA-256.
 const SHA256: char = '\u{1}';
 
-/// The message of the OK, for a client that has logged in by `mysql_native_password` with this
-/// challenge and was shown the certificate of this SHA-256 fingerprint. `None` if too little is known.
+/// The message of the OK for a client that has logged in by `mysql_native_password` with this
+/// challenge and was shown the certificate with this SHA-256 fingerprint. `None` for an empty
+/// password, and for a credential without that hash.
 pub fn certificate_proof(
     credential: &Credential,
     nonce: &[u8],

@@ -1,4 +1,4 @@
-//! A password on its way over a connection that is not encrypted: encrypted with an RSA key.
+//! Passwords encrypted with an RSA key, for connections that are not encrypted.
 //!
 //! `sha256_password` and `caching_sha2_password` send RSA-OAEP (with SHA-1) of the password and a
 //! NUL, which are first combined with the challenge, so that a recorded ciphertext is of no use in
@@ -18,40 +18,40 @@ use pem::{EncodeConfig, LineEnding, Pem};
 
 use super::digest::xor_repeating;
 
-/// What MySQL calls a public key that is written down.
+/// The label of a public key in PEM form.
 const PUBLIC: &str = "PUBLIC KEY";
-/// More than any key in use.
+/// The longest PEM file that is accepted: longer than any key in use.
 const PEM_MAX: usize = 16 * 1024;
 
 /// Why a key or a password could not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RsaError {
-    /// What should be a key is none.
+    /// What should be a public key is not one.
     #[error(
         "the public key: expected an RSA key of 2048 to 8192 bits in PEM, as in MySQL's \
          public_key.pem"
     )]
     PublicKey,
-    /// What should be a private key is none.
+    /// What should be a private key is not one.
     #[error(
         "the private key: expected an RSA key of 2048 to 8192 bits in PKCS #8 PEM, as in MySQL's \
          private_key.pem"
     )]
     PrivateKey,
-    /// An RSA block holds only so much.
+    /// The password does not fit into an RSA block.
     #[error("the password is too long for the key: expected at most {max} bytes, got {got}")]
     TooLong {
-        /// What fits.
+        /// The most bytes that fit.
         max: usize,
-        /// What there is.
+        /// The password's length.
         got: usize,
     },
-    /// The library's reason is not known.
+    /// The operation failed, and the library does not say why.
     #[error("the RSA operation failed")]
     Failed,
 }
 
-/// The key of one who takes passwords.
+/// The key of a server that receives passwords.
 pub struct KeyPair {
     private: OaepPrivateDecryptingKey,
     public_pem: Vec<u8>,
@@ -76,7 +76,7 @@ impl KeyPair {
     /// The key that a file holds, so that clients can be told its public half beforehand.
     ///
     /// # Errors
-    /// It holds none.
+    /// There is no usable key in it.
     pub fn from_pem(text: &[u8]) -> Result<KeyPair, RsaError> {
         let key = unwrap(text, "PRIVATE KEY").ok_or(RsaError::PrivateKey)?;
         let key = PrivateDecryptingKey::from_pkcs8(&key).map_err(|_| RsaError::PrivateKey)?;
@@ -98,8 +98,8 @@ impl KeyPair {
         &self.public_pem
     }
 
-    /// The password, without its NUL, out of what [`encrypt`] makes of it. `None` if it was made
-    /// for another key or another challenge.
+    /// Decrypts what [`encrypt`] makes; returns the password without its NUL. `None` if it was
+    /// encrypted for another key or another challenge.
     pub fn decrypt(&self, ciphertext: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = vec![0; self.private.min_output_size()];
         if ciphertext.len() != self.private.key_size_bytes() {
@@ -114,10 +114,10 @@ impl KeyPair {
     }
 }
 
-/// What is sent in place of `password` to the holder of the key in `pem`.
+/// Encrypts `password` for the holder of the key in `pem`.
 ///
 /// # Errors
-/// `pem` is no such key, or the password is too long for it (2048 bits hold 213 bytes).
+/// `pem` is not a public key, or the password is too long for it (2048 bits hold 213 bytes).
 pub fn encrypt(pem: &[u8], password: &[u8], nonce: &[u8]) -> Result<Vec<u8>, RsaError> {
     let key = unwrap(pem, PUBLIC).ok_or(RsaError::PublicKey)?;
     let key = PublicEncryptingKey::from_der(&key).map_err(|_| RsaError::PublicKey)?;
@@ -148,9 +148,9 @@ pub fn check_public(pem: &[u8]) -> Result<(), RsaError> {
     encrypt(pem, b"", b"").map(|_| ())
 }
 
-/// The key of this process, for clients that ask for one: made when it is first wanted, and the
-/// same from then on. Whoever sees the need coming has it made on a thread of its own, so that
-/// making it holds nobody up (`proxy::prepare_own_key`); who needs it meanwhile waits for it.
+/// The key of this process, for clients that ask for one: made when it is first needed, and the
+/// same from then on. Making it takes long, so code that will need it has it made in advance, on
+/// another thread (`proxy::prepare_own_key`); a caller that needs it before it is ready waits.
 ///
 /// # Errors
 /// The library could not make one.

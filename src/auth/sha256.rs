@@ -21,7 +21,7 @@ impl Plugin for Sha256 {
 
     fn answer(&self, login: &Login<'_>) -> Result<Vec<u8>, AuthError> {
         if login.password.is_empty() {
-            // Not nothing at all, which would ask for a switch.
+            // An empty answer would ask for an auth switch instead.
             return Ok(vec![0]);
         }
         match login.server_key {

@@ -1,8 +1,8 @@
 //! SHA-crypt with SHA-256: the slow hash in which MySQL keeps passwords.
 //!
 //! Ulrich Drepper's description: <https://www.akkadia.org/drepper/SHA-crypt.txt>. MySQL differs in
-//! two points: its salts have 20 bytes, which may be any but NUL and '$', and the rounds are written
-//! elsewhere.
+//! two points: its salts have 20 bytes, which may be any but NUL and '$', and the number of rounds
+//! is written in another place.
 
 use super::digest::sha256;
 
@@ -26,7 +26,7 @@ const ORDER: [[usize; 3]; 10] = [
 ];
 
 /// The printed hash of `password`. The time it takes grows with `rounds`, and with the length of
-/// the password, which is the caller's to limit.
+/// the password, which the caller has to limit.
 pub fn hash(password: &[u8], salt: &[u8], rounds: u32) -> [u8; HASH] {
     let other = sha256(&[password, salt, password]);
     let mut first = vec![password, salt];

@@ -1,5 +1,5 @@
 //! Exchanges recorded from real servers and their own clients, with the password "secret": MySQL
-//! 9.7.4 and MariaDB 11.8.9. What depends on a key of theirs or on chance is not compared.
+//! 9.7.4 and MariaDB 11.8.9. What depends on a server's key or on chance is not compared.
 
 use super::*;
 
@@ -168,7 +168,7 @@ fn caching_sha2_in_full() {
     let sent = plugin.more(&secure(SHA2_NONCE), &answer, &[4]).unwrap();
     assert_eq!(sent.as_deref(), Some(&b"secret\0"[..]));
 
-    // Nobody gets the password who was not asked for a key, or sends none.
+    // The password is not sent encrypted to a server that was not asked for a key, or sends none.
     for (login, said, data) in [
         (clear, &answer, KEY),
         (clear, &ask, b"no key"),
@@ -213,7 +213,7 @@ fn caching_sha2_verified_in_full() {
         check(&clear, &key, &encrypted(PASSWORD)),
         Ok(Check::Granted(None))
     );
-    // From now on it is fast, for whoever has a copy of the credential.
+    // From now on the fast path works, with every copy of the credential.
     let copy = credential.clone();
     let again = claim(&copy, SHA2_NONCE);
     assert_eq!(
@@ -232,7 +232,7 @@ fn caching_sha2_verified_in_full() {
         "no NUL"
     );
     assert_eq!(check(&secure, &[4], b"secret\0"), Ok(Check::Granted(None)));
-    // Who does not trust a unix socket asks for a key there, too.
+    // A client that does not trust a unix socket asks for a key there, too.
     assert_eq!(check(&secure, &[4], &[2]), Ok(Check::More(key.clone())));
     assert_eq!(
         check(&secure, &key, &encrypted(PASSWORD)),

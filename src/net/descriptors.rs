@@ -1,4 +1,4 @@
-//! File descriptors: how many there may be, and how running out of them looks.
+//! The limit on file descriptors, and the errors when there are none left.
 
 use std::io;
 
@@ -8,7 +8,7 @@ const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 /// Out of memory. The same number on every Unix.
 const ENOMEM: i32 = 12;
-/// No buffer space. Linux numbers it its own way, everybody else as BSD did.
+/// No buffer space. Linux has its own number, all others BSD's.
 const ENOBUFS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     105
 } else {
@@ -18,9 +18,9 @@ const ENOBUFS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
 /// Whether a failed accept or connect only means that the process, or the machine, has no room for
 /// another socket now.
 ///
-/// Such a failure is nobody's fault: the connection stays in the kernel's queue. An edge-triggered
-/// loop is not told of it again, so it has to try again by itself after a pause, or when it has
-/// closed something.
+/// The connection then stays in the kernel's queue. There is no further event for it in an
+/// edge-triggered loop, which has to try again by itself after a pause, or when it has closed
+/// something.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -56,7 +56,7 @@ mod tests {
         ));
     }
 
-    /// The numbers are ours, their meaning is the system's.
+    /// Checks the numbers above against the system's own texts.
     #[test]
     fn the_numbers_are_the_systems() {
         let text = |number| {

@@ -12,11 +12,11 @@ use socket2::{Domain, Socket, Type};
 use super::unix_socket::{self, SocketFile};
 use super::{Peer, Stream};
 
-/// How many connections may wait to be accepted. The kernel lowers it to its own limit; a high one
-/// lets a crowd of clients through that comes while a callback keeps the loop busy.
+/// How many connections may wait to be accepted. The kernel lowers it to its own limit. It is high
+/// so that many clients may connect while a callback keeps the loop busy.
 pub(super) const BACKLOG: i32 = 4096;
 
-/// A socket that accepts connections. Dropped, it stops to listen.
+/// A socket that accepts connections, until it is dropped.
 #[derive(Debug)]
 pub enum Listener {
     /// On TCP.
@@ -28,7 +28,7 @@ pub enum Listener {
     },
     /// On a unix domain socket.
     Unix {
-        // Before the socket, and so dropped before it: see `SocketFile`.
+        // Declared before the socket in order to be dropped before it: see `SocketFile`.
         /// The file, unlinked with the listener if it is still this listener's.
         file: SocketFile,
         /// The socket.
@@ -50,14 +50,14 @@ impl Listener {
             return bind_tcp(ip, port);
         }
         match bind_tcp(Ipv6Addr::UNSPECIFIED.into(), port) {
-            // These two would be no better with IPv4 alone, and then hide what is wrong.
+            // Not after these two errors: IPv4 would fail in the same way, or hide the problem.
             Err(error)
                 if !matches!(
                     error.kind(),
                     io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
                 ) =>
             {
-                log::debug!("no IPv6 here ({error}), listening on IPv4 only");
+                log::debug!("IPv6 is not available ({error}), listening on IPv4 only");
                 bind_tcp(Ipv4Addr::UNSPECIFIED.into(), port)
             }
             result => result,
@@ -67,8 +67,8 @@ impl Listener {
     /// Listens on a unix socket whose file has the permissions `mode` before the first client can
     /// connect, whatever the umask.
     ///
-    /// A file that a dead process left behind is replaced. One that somebody listens on, or that is
-    /// no socket, is an error and stays as it is.
+    /// A file that a dead process left behind is replaced. If a process listens on it, or if it is
+    /// not a socket, that is an error, and the file stays.
     pub fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
         let (file, socket) = unix_socket::bind(path, mode)?;
         Ok(Listener::Unix {
@@ -79,9 +79,9 @@ impl Listener {
 
     /// Takes the next connection. `WouldBlock` means that there is none now.
     ///
-    /// After any other error call again, sooner or later: an edge-triggered loop is not told a
-    /// second time of connections that still wait.
-    /// [`is_out_of_descriptors`](super::is_out_of_descriptors) tells when it has to be later.
+    /// After any other error the caller must call again, at once or, where
+    /// [`is_out_of_descriptors`](super::is_out_of_descriptors) says so, later: an edge-triggered
+    /// loop gets no second event for connections that still wait.
     pub fn accept(&self) -> io::Result<(Stream, Peer)> {
         loop {
             let accepted = match self {
@@ -109,7 +109,7 @@ impl Listener {
     }
 }
 
-/// Always for reading only, whatever is asked for: a listener is never writable.
+/// Registered for reading only, whatever interest is asked for: a listener is never writable.
 impl Source for Listener {
     fn register(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
         match self {
@@ -151,7 +151,7 @@ fn bind_tcp(ip: IpAddr, port: u16) -> io::Result<Listener> {
     Ok(Listener::Tcp { socket, port })
 }
 
-/// Whether accepting failed only because that client has gone again, or because a signal came.
+/// Whether accepting failed only because that client has already gone, or because a signal came.
 fn is_about_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(

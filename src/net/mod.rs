@@ -1,4 +1,4 @@
-//! The reactor: sockets, timers and names, without any idea of what the bytes mean.
+//! The reactor: sockets, timers and name look-ups. Knows nothing of the protocol.
 //!
 //! A map of the folder:
 //!
@@ -10,14 +10,14 @@
 //! - [`Timers`] orders deadlines; the loop asks it how long it may sleep.
 //! - [`Resolver`] looks names up on a thread of its own, because that blocks.
 //! - [`Signals`] turns the process's signals into one more readable source.
-//! - [`ProxyHeader`] is what a load balancer says in front of a connection whose it is.
-//! - [`descriptor_limit`], [`raise_descriptor_limit`] and [`is_out_of_descriptors`] are about the
-//!   one resource that a proxy runs out of first.
+//! - [`ProxyHeader`] is the header in which a load balancer says whose connection it passes on.
+//! - [`descriptor_limit`], [`raise_descriptor_limit`] and [`is_out_of_descriptors`] deal with file
+//!   descriptors, the resource that a proxy runs out of first.
 //!
-//! Everything else is single-threaded and non-blocking: what would have to wait returns
+//! Everything else is single-threaded and non-blocking: a call that would have to wait returns
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock). Readiness is edge-triggered: a socket is
-//! reported once when it becomes ready, so whoever stops reading before `WouldBlock` has to
-//! remember that there is more.
+//! reported once when it becomes ready, so code that stops reading before `WouldBlock` has to
+//! remember that there may be more.
 
 mod descriptors;
 mod listener;

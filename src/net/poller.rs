@@ -8,10 +8,10 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-/// The token that the poller keeps for [`WakeHandle`].
+/// The token reserved for [`WakeHandle`].
 pub const WAKE_TOKEN: usize = usize::MAX;
 
-/// How many events one wait can bring. What does not fit comes with the next one.
+/// How many events one wait can return. Further ones come with the next wait.
 const EVENTS: usize = 1024;
 
 /// What has become possible on one socket since it was last reported.
@@ -52,8 +52,8 @@ impl Poller {
 
     /// Watches a socket under `token`, in both directions.
     ///
-    /// Once and for all: with edge-triggered readiness there is nothing to gain from changing what
-    /// is asked for, and each change would cost a system call.
+    /// The interest never changes: with edge-triggered readiness that would gain nothing, and each
+    /// change would cost a system call.
     pub fn register(&self, source: &mut impl Source, token: usize) -> io::Result<()> {
         if token == WAKE_TOKEN {
             return Err(io::Error::new(
@@ -65,18 +65,18 @@ impl Poller {
         self.poll.registry().register(source, Token(token), both)
     }
 
-    /// Stops watching a socket. One that is dropped is forgotten without it.
+    /// Stops watching a socket. Not needed for one that is dropped.
     ///
-    /// Events that were collected by an earlier wait are not taken back.
+    /// Events that an earlier wait returned may still name it.
     pub fn deregister(&self, source: &mut impl Source) -> io::Result<()> {
         self.poll.registry().deregister(source)
     }
 
-    /// Waits for something to happen, for `timeout` at most or for ever, and replaces the contents
-    /// of `ready` with what did. True if a [`WakeHandle`] was used.
+    /// Waits for events, for `timeout` at most (`None`: without limit), and replaces the contents
+    /// of `ready` with them. Returns whether a [`WakeHandle`] was used.
     ///
-    /// It may return early and empty-handed, such as when a signal interrupts it: the caller has
-    /// to look at the clock anyway, and a signal may have given it something to do.
+    /// It may return early and without events, such as when a signal interrupts it: the caller
+    /// checks its timers anyway, and the signal may be one that it handles.
     pub fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<bool> {
         ready.clear();
         match self.poll.poll(&mut self.events, timeout) {
@@ -124,8 +124,8 @@ pub struct WakeHandle {
 }
 
 impl WakeHandle {
-    /// Makes the present wait, or else the next one, return at once. Several calls may be answered
-    /// by one return.
+    /// Makes the current wait, or else the next one, return at once. Several calls may cause a
+    /// single return.
     pub fn wake(&self) -> io::Result<()> {
         self.waker.wake()
     }

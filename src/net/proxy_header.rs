@@ -5,21 +5,21 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What every header of version 2 begins with.
+/// The first bytes of every header of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The bytes of a header of version 2 that always are there.
+/// The size of the fixed part of a header of version 2.
 const FIXED: usize = 16;
 /// The longest line of version 1, with its CR LF.
 const LONGEST_LINE: usize = 107;
-/// The longest header of version 2 that is taken. What follows the addresses, such as what is
-/// known of a certificate, is skipped, but has to be read.
+/// The longest header of version 2 that is accepted. What follows the addresses (information about
+/// a certificate, for example) is skipped, but has to be read.
 const LONGEST: usize = FIXED + 4096;
 
-/// A header.
+/// A PROXY protocol header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProxyHeader {
-    /// Whose connection it is, and what that was made to. `None`: the sender's own (a health
-    /// check, say), or one that has no addresses.
+    /// The client's address, and the address that it connected to. `None`: the connection is the
+    /// sender's own (a health check, for example), or has no addresses.
     pub addresses: Option<(SocketAddr, SocketAddr)>,
 }
 
@@ -33,8 +33,8 @@ pub enum ProxyVersion {
 }
 
 impl ProxyHeader {
-    /// Reads the header at the start of `bytes`; returns it and its length. `None`: it is not all
-    /// there. No more bytes than it takes are ever needed, and never more than a few thousand.
+    /// Reads the header at the start of `bytes`; returns it and its length. `None`: it is
+    /// incomplete. The header's own bytes, at most a few thousand, are always enough to decide.
     ///
     /// # Errors
     /// There is no header; the text says what is wrong.
@@ -98,7 +98,7 @@ enum Ips {
     V6(Ipv6Addr, Ipv6Addr),
 }
 
-/// Both addresses in one family: a header has one for both.
+/// Converts both addresses to one family: a header has one for both.
 fn same_family(from: IpAddr, to: IpAddr) -> Ips {
     match (from.to_canonical(), to.to_canonical()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => Ips::V4(from, to),
@@ -113,7 +113,7 @@ fn as_v6(ip: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// Whether `bytes`, as far as they are there, could begin with `start`.
+/// Whether `bytes` begin with `start`, or may do so once more of them have arrived.
 fn starts_like(bytes: &[u8], start: &[u8]) -> bool {
     let len = bytes.len().min(start.len());
     bytes.get(..len) == start.get(..len)
@@ -129,7 +129,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, String> {
         return Ok(None);
     };
     let line = longest.get(..end).unwrap_or_default();
-    // It is shown in a log.
+    // Escaped, because it is logged.
     let bad = || {
         format!(
             "expected a PROXY line with addresses, got '{}'",
@@ -143,7 +143,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, String> {
         "TCP4" => true,
         "TCP6" => false,
         "UNKNOWN" => {
-            // Whatever else the line says is to be ignored.
+            // The specification says to ignore the rest of the line.
             return Ok(Some((ProxyHeader { addresses: None }, end + 2)));
         }
         _ => return Err(bad()),
@@ -153,7 +153,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, String> {
         (ip.is_ipv4() == v4).then_some(ip).ok_or_else(bad)
     };
     let port = |text: &str| {
-        // Rust would take "+1".
+        // Rust's `parse` would accept "+1".
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         let port = text.parse::<u16>().ok().filter(|_| digits);
         port.ok_or_else(bad)
@@ -202,8 +202,8 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, String> {
         _ if is_local => None,
         0x11 => Some(body.first_chunk::<12>().map(v4_pair).ok_or_else(short)?),
         0x21 => Some(body.first_chunk::<36>().map(v6_pair).ok_or_else(short)?),
-        // Unix sockets, datagrams, and what may yet come: to be accepted, and to be taken for
-        // the sender's own.
+        // Unix sockets, datagrams and future families: the specification says to accept them, and
+        // to treat the connection as the sender's own.
         _ => None,
     };
     Ok(Some((ProxyHeader { addresses }, size)))
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, String> {
-        // However it is cut, a part is no more than a part.
+        // Wherever it is cut, a part is never taken for the whole.
         let whole = ProxyHeader::parse(bytes);
         if let Ok(Some((_, len))) = whole {
             for cut in 0..len {
@@ -312,12 +312,12 @@ mod tests {
 
     #[test]
     fn binary_headers() {
-        // From the specification's words: signature, version and command, family, length.
+        // After the specification: signature, version and command, family, length.
         let mut v4 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
         v4.extend_from_slice(&[192, 0, 2, 7, 198, 51, 100, 1, 0xDC, 0x04, 0x0C, 0xEA]);
         let expected = pair("192.0.2.7:56324", "198.51.100.1:3306");
         assert_eq!(addresses(&v4), expected);
-        // Something of a type that nobody knows behind it.
+        // An extension of an unknown type follows.
         v4[15] += 5;
         v4.extend_from_slice(&[0xE0, 0, 2, 1, 2]);
         assert_eq!(addresses(&v4), expected);

@@ -8,7 +8,7 @@ use std::thread;
 use super::WakeHandle;
 
 /// How many look-ups may wait for the thread. When a name server hangs, each takes seconds: a
-/// longer queue would only hold questions whose askers have given up.
+/// longer queue would only hold requests whose connects have timed out.
 const QUEUE: usize = 1024;
 
 /// The answer to one request: its key, and the addresses (at least one) or why there are none.
@@ -18,8 +18,8 @@ type Lookup = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// Resolves host names on a thread of its own, because the system's resolver blocks.
 ///
-/// The thread starts with the first request. Nothing waits for it: the process ends whether or not
-/// it is in the middle of a look-up, and it ends by itself when the resolver is dropped.
+/// The thread starts with the first request, and ends when the resolver is dropped. The process
+/// does not wait for a look-up in order to exit.
 #[derive(Debug)]
 pub struct Resolver {
     wake: WakeHandle,
@@ -71,14 +71,15 @@ impl Resolver {
                 "too many host names are waiting to be resolved",
             )),
             Err(TrySendError::Disconnected(_)) => {
-                // It cannot end while we hold the sender, save by a bug. Start afresh next time.
+                // The thread ends only after the sender is dropped, so this is a bug. The next
+                // request starts a new thread.
                 self.requests = None;
                 Err(io::Error::other("the resolver's thread has died"))
             }
         }
     }
 
-    /// The answers that have come in, without waiting for more.
+    /// The answers that have arrived, without waiting for more.
     pub fn poll_replies(&self) -> impl Iterator<Item = Reply> + '_ {
         self.replies.1.try_iter()
     }
@@ -96,7 +97,7 @@ impl Resolver {
     }
 }
 
-/// Answers requests until the resolver that makes them is gone.
+/// Answers requests until the resolver is dropped.
 fn serve(requests: &Receiver<Request>, replies: &Sender<Reply>, wake: &WakeHandle, lookup: Lookup) {
     for Request { host, port, key } in requests {
         let answer = lookup(&host, port);

@@ -1,4 +1,4 @@
-//! The process's signals as one more source of events.
+//! The process's signals as an event source of the loop.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -59,16 +59,16 @@ impl Signal {
 }
 
 /// Catches the signals of [`Signal::ALL`], which then no longer end the process, and becomes
-/// readable when one came.
+/// readable when one arrives.
 ///
 /// A handler can do next to nothing safely, so it sets a flag and writes a byte into a socket pair:
-/// the byte wakes the loop, the flag tells which signal it was. Signals of one kind that come
-/// faster than they are taken count as one, as everywhere on Unix.
+/// the byte wakes the loop, the flag tells which signal it was. Several signals of one kind between
+/// two calls of [`take`](Signals::take) count as one, as everywhere on Unix.
 ///
-/// SIGPIPE is no concern of this type: Rust's start-up code ignores it, so that writing to a closed
-/// socket is an error like any other. A host program that is not Rust has to ignore it itself.
+/// SIGPIPE is not caught: Rust's start-up code ignores it, so that writing to a closed socket is an
+/// ordinary error. A host program that is not written in Rust has to ignore it itself.
 ///
-/// Dropped, it forgets the signals but they stay caught: they are ignored from then on.
+/// After this is dropped the signals stay caught, and are ignored.
 #[derive(Debug)]
 pub struct Signals {
     receiver: mio::net::UnixStream,
@@ -81,15 +81,15 @@ impl Signals {
     pub fn new() -> io::Result<Self> {
         let (receiver, sender) = UnixStream::pair()?;
         receiver.set_nonblocking(true)?;
-        // Made first, so that its drop undoes what was done when a later step fails.
+        // Made first, so that its drop undoes the registrations if a later one fails.
         let mut signals = Signals {
             receiver: mio::net::UnixStream::from_std(receiver),
             flags: Signal::ALL.map(|signal| (signal, Arc::default())),
             actions: Vec::new(),
         };
         for (signal, flag) in &signals.flags {
-            // Actions run in the order of their registration: the flag is up before the byte is
-            // there, or the loop could look too early.
+            // Actions run in the order of their registration: the flag has to be set before the
+            // byte wakes the loop.
             let raise = signal_hook::flag::register(signal.number(), Arc::clone(flag))?;
             signals.actions.push(raise);
             let notify = low_level::pipe::register(signal.number(), sender.try_clone()?)?;
@@ -100,8 +100,8 @@ impl Signals {
 
     /// The signals that came since the last call, each once.
     pub fn take(&mut self) -> Vec<Signal> {
-        // Empty the socket before looking at the flags: a signal in between then leaves a byte too
-        // many, which costs one look in vain. The other way round it would be lost.
+        // Empty the socket before reading the flags: a signal in between then leaves a byte, which
+        // costs one needless wake-up. In the other order the signal would be lost.
         let mut bytes = [0; 64];
         loop {
             match self.receiver.read(&mut bytes) {
@@ -127,8 +127,8 @@ impl Drop for Signals {
     }
 }
 
-/// Always for reading only, whatever is asked for: nobody writes here, and the news that it could
-/// be done would only wake the loop.
+/// Registered for reading only, whatever interest is asked for: nothing is written here, and an
+/// event for writability would only wake the loop.
 impl Source for Signals {
     fn register(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
         self.receiver.register(registry, token, Interest::READABLE)
@@ -150,8 +150,8 @@ mod tests {
     use crate::net::Poller;
     use std::time::{Duration, Instant};
 
-    /// One test for everything, because signals belong to the whole process and tests run side by
-    /// side in it.
+    /// One test for everything, because signals belong to the whole process, and tests run in
+    /// parallel in it.
     #[test]
     fn wakes_the_loop_and_says_which() {
         let mut poller = Poller::new().unwrap();
@@ -159,7 +159,7 @@ mod tests {
         poller.register(&mut signals, 3).unwrap();
         assert_eq!(signals.take(), []);
 
-        // Raised twice, told once.
+        // Raised twice, reported once.
         for signal in [Signal::Usr2, Signal::Hup, Signal::Hup] {
             low_level::raise(signal.number()).unwrap();
         }
@@ -180,7 +180,7 @@ mod tests {
         }
         assert_eq!(signals.take(), Signal::ALL);
 
-        // Gone, and the process outlives the signal all the same.
+        // After the drop a signal still does not end the process.
         drop(signals);
         low_level::raise(SIGUSR1).unwrap();
     }

@@ -12,12 +12,12 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::tls::{Plain, TlsInfo, TlsSession};
 
-/// How long a TCP connection may be silent before the kernel asks whether the far end is still
-/// there. Clients of a database are idle for hours, and firewalls forget them after minutes.
+/// How long a TCP connection may be silent before the kernel probes whether the far end is still
+/// there. Clients of a database are idle for hours, and firewalls forget connections after minutes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-/// How long the kernel waits before it asks again.
+/// The time between two of these probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// How many questions without an answer mean that the far end is gone.
+/// How many unanswered probes mean that the far end is gone.
 const KEEPALIVE_RETRIES: u32 = 6;
 
 /// Who is at the far end of a stream.
@@ -45,19 +45,19 @@ impl Peer {
 
 /// A non-blocking stream of bytes to another process.
 ///
-/// # How any pipe of bytes behaves
+/// # The rules for readers and writers
 ///
-/// Readers and writers need not know what is between them and the socket, if they keep to this:
+/// They are the same whether or not TLS is between caller and socket:
 ///
-/// - [`write`](Stream::write) takes some of the bytes; what it took may still be inside.
-///   `WouldBlock` means that it takes nothing now, because the socket takes nothing of what is
-///   inside. What is inside is bounded.
-/// - While the pipe [`wants_write`](Stream::wants_write), [`flush`](Stream::flush) is to be called
-///   whenever the socket becomes writable. Reading can make it want to.
+/// - [`write`](Stream::write) takes some of the bytes, and may buffer them; the buffer is bounded.
+///   `WouldBlock` means that it takes nothing now, because the socket takes nothing of the buffered
+///   bytes.
+/// - While the stream [`wants_write`](Stream::wants_write), [`flush`](Stream::flush) is to be
+///   called whenever the socket becomes writable. Reading may make it want to write.
 /// - [`read`](Stream::read) may have more although the socket has nothing: only `WouldBlock` means
-///   that there is nothing now, or a short read where [`short_read_is_all`](Stream::short_read_is_all).
-///   `Interrupted` means that nothing has come of all that one call may read: call again, when
-///   others have had their turn.
+///   that there is nothing now, or a short read if
+///   [`short_read_is_all`](Stream::short_read_is_all). `Interrupted` means that one call's share of
+///   the socket's bytes gave no plaintext: call again, after other connections have had their turn.
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP, with `TCP_NODELAY` and keep-alive.
@@ -85,14 +85,14 @@ impl Plain for Stream {
 }
 
 impl Stream {
-    /// Starts to connect over TCP. It is over when the stream becomes writable:
-    /// [`connected`](Stream::connected) tells how it went.
+    /// Starts to connect over TCP. The attempt is over when the stream becomes writable:
+    /// [`connected`](Stream::connected) tells whether it succeeded.
     pub fn connect_tcp(address: SocketAddr) -> io::Result<Stream> {
         Ok(Stream::tcp(TcpStream::connect(address)?, address))
     }
 
-    /// Connects to a unix socket, which either works or fails at once. To be registered and asked
-    /// whether it is [`connected`](Stream::connected) all the same, so that both kinds are alike.
+    /// Connects to a unix socket, which succeeds or fails at once. Callers still register it and
+    /// ask whether it is [`connected`](Stream::connected), so that they treat both kinds alike.
     ///
     /// `WouldBlock` means that the listener's queue is full at the moment, and that there is no
     /// connection yet to wait for: call again a little later.
@@ -103,8 +103,8 @@ impl Stream {
     /// A TCP socket with its options set.
     pub(super) fn tcp(socket: TcpStream, peer: SocketAddr) -> Stream {
         if let Err(error) = set_options(&socket) {
-            // The connection works without them. Some systems also refuse when the far end has
-            // gone already, which the first read will say better.
+            // The connection works without them. Some systems also fail here when the far end has
+            // already gone, which the first read reports more clearly.
             log::debug!("cannot set the socket options towards {peer}: {error}");
         }
         Stream::Tcp(socket)
@@ -147,8 +147,8 @@ impl Stream {
         }
     }
 
-    /// Whether a read that gave less than there was room for has emptied the socket, so that its
-    /// next byte will be told of.
+    /// Whether a read that returned less than there was room for has emptied the socket, so that
+    /// its next byte causes an event.
     pub fn short_read_is_all(&self) -> bool {
         match self {
             Stream::Tcp(_) | Stream::Unix(_) => true,
@@ -156,7 +156,7 @@ impl Stream {
         }
     }
 
-    /// Whether it still holds bytes that the socket has not taken.
+    /// Whether it has buffered bytes that the socket has not taken.
     pub fn wants_write(&self) -> bool {
         match self {
             Stream::Tcp(_) | Stream::Unix(_) => false,
@@ -164,7 +164,7 @@ impl Stream {
         }
     }
 
-    /// Pushes what is inside out to the socket. `WouldBlock` means that some is left.
+    /// Writes the buffered bytes to the socket. `WouldBlock` means that some are left.
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
             Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
@@ -172,8 +172,8 @@ impl Stream {
         }
     }
 
-    /// Nothing more will be written: says so to the far end, where the pipe has a way to. Then
-    /// it may [want to write](Stream::wants_write) once more.
+    /// Nothing more will be written: with TLS the far end is told (close_notify), so the stream may
+    /// [want to write](Stream::wants_write) once more.
     pub fn finish(&mut self) {
         match self {
             Stream::Tcp(_) | Stream::Unix(_) => {}
@@ -181,7 +181,7 @@ impl Stream {
         }
     }
 
-    /// Whether the far end is on this machine, where nobody else can listen.
+    /// Whether this is a unix socket, which nobody else can read.
     pub fn is_unix(&self) -> bool {
         match self {
             Stream::Tcp(_) => false,
@@ -220,7 +220,7 @@ impl Stream {
         })
     }
 
-    /// The error that the socket has met since it was last asked, if any.
+    /// The socket's pending error, if any; clears it.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {
             Stream::Tcp(socket) => socket.take_error(),
@@ -229,8 +229,7 @@ impl Stream {
         }
     }
 
-    /// Tells the far end that nothing more will come. What was written before still arrives, and
-    /// reading goes on.
+    /// Shuts down the writing side. What was written before still arrives, and reading goes on.
     pub fn shutdown_write(&self) -> io::Result<()> {
         let result = match self {
             Stream::Tcp(socket) => socket.shutdown(Shutdown::Write),
@@ -238,7 +237,7 @@ impl Stream {
             Stream::Tls(tls) => return tls.socket.shutdown_write(),
         };
         match result {
-            // The far end was faster, so there is nobody left to tell.
+            // The far end has closed already.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
         }
@@ -256,12 +255,12 @@ impl Stream {
         }))
     }
 
-    /// Whether TLS is on it.
+    /// Whether it uses TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self, Stream::Tls(_))
     }
 
-    /// What the TLS session is: told once, as soon as it is established.
+    /// Information about the TLS session: returned once, as soon as it is established.
     pub fn tls_news(&mut self) -> Option<TlsInfo> {
         match self {
             Stream::Tls(tls) => tls.session.news(),
@@ -305,8 +304,8 @@ impl Source for Stream {
 }
 
 fn set_options(socket: &TcpStream) -> io::Result<()> {
-    // The proxy writes whole exchanges at once; to hold back the last short segment of one would
-    // only add a round trip to it.
+    // The proxy writes whole packets at once; to hold back the last short segment of an exchange
+    // would only add a round trip.
     socket.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
@@ -315,7 +314,7 @@ fn set_options(socket: &TcpStream) -> io::Result<()> {
     SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
-/// A signal in the middle of a system call is no result: try again.
+/// Repeats a system call that a signal interrupts.
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
@@ -332,7 +331,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
     use std::time::Instant;
 
-    /// Does what the loop would: waits for news of the stream until `done` is content.
+    /// Waits for events of the stream, as the loop would, until `done` returns something.
     fn wait_until<T>(stream: &mut Stream, mut done: impl FnMut(&mut Stream) -> Option<T>) -> T {
         let mut poller = Poller::new().unwrap();
         poller.register(stream, 0).unwrap();

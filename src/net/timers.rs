@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Names one timer for as long as it is scheduled, and nothing afterwards: it is never reused.
+/// Identifies one timer as long as it is scheduled. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimerId {
     // The deadline is part of the identity, so that removal finds its entry without a second map.

@@ -1,13 +1,13 @@
-//! TLS: a session between the proxy and one of its ends, inside a [`Stream`](super::Stream).
+//! TLS: a session between the proxy and a client or a server, inside a [`Stream`](super::Stream).
 //!
-//! - [`TlsServer`] is what a listener needs, [`TlsClient`] what a connect does; either makes
-//!   [`TlsSession`]s;
+//! - [`TlsServer`] is the configuration of a listener, [`TlsClient`] that of a connect; either
+//!   makes [`TlsSession`]s;
 //! - `certificate`: reading, describing and making certificates;
 //! - `verify`: which certificates are accepted;
-//! - [`TlsInfo`]: what scripts are told of a session.
+//! - [`TlsInfo`]: what scripts can learn about a session.
 //!
-//! rustls does the protocol. It speaks TLS 1.2 and 1.3 only, and what it refuses otherwise (version 1
-//! certificates, MD5 and SHA-1) is put into words here that name the certificate.
+//! rustls implements the protocol, TLS 1.2 and 1.3 only. Where it refuses a certificate (one of
+//! version 1, MD5, SHA-1), the error text made here names the certificate.
 
 mod certificate;
 mod client;
@@ -25,19 +25,19 @@ pub use client::{TlsClient, TlsClientOptions, TlsMode};
 pub use info::TlsInfo;
 pub use server::{TlsServer, TlsServerOptions, TlsVerify};
 
-/// More than the longest record takes on the wire.
+/// A buffer's size that the longest record fits into.
 const RECORD: usize = 20 << 10;
 
-/// How often the socket is read for one read: there are records without a byte in them, and who
-/// sends nothing else must not keep the loop to himself.
+/// How often one call of `read` reads the socket: a peer may send records without data, and must
+/// not keep the loop busy with them.
 const READS: usize = 2;
 
-/// Why TLS cannot be had: words for whoever set it up.
+/// Why TLS cannot be set up.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct TlsError(pub(super) String);
 
-/// The oldest version of TLS to be spoken.
+/// The oldest version of TLS that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TlsVersion {
     /// TLS 1.2, the oldest that is safe.
@@ -69,13 +69,13 @@ fn provider() -> Arc<CryptoProvider> {
 /// One end of a TLS connection, without its socket.
 pub struct TlsSession {
     connection: Connection,
-    /// Bytes in clear that go before the first of TLS.
+    /// Bytes to send in clear before the first of TLS.
     before: Vec<u8>,
-    /// What the session died of.
+    /// Why the session failed.
     failure: Option<String>,
-    /// The socket had nothing more when it was last read.
+    /// Whether the socket had nothing more when it was last read.
     drained: bool,
-    /// Whether it was told that the session is established.
+    /// Whether [`news`](TlsSession::news) has returned the session's information.
     announced: bool,
 }
 
@@ -85,7 +85,7 @@ impl std::fmt::Debug for TlsSession {
     }
 }
 
-/// A socket as rustls wants it.
+/// A socket with the traits that rustls needs.
 struct Socket<'a, S>(&'a mut S);
 
 /// What a session needs of a socket.
@@ -123,14 +123,14 @@ impl TlsSession {
         }
     }
 
-    /// Bytes in clear that are to go before the session's first.
+    /// Sets bytes to send in clear before the session's first.
     pub(super) fn after(mut self, before: Vec<u8>) -> TlsSession {
         self.before = before;
         self
     }
 
-    /// Takes bytes of the far end's that were read before the session began. None of them is ever
-    /// taken for anything but TLS.
+    /// Takes bytes that were read from the far end before the session began. They are treated as
+    /// TLS in any case.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && self.failure.is_none() {
             match self.connection.read_tls(&mut bytes) {
@@ -141,7 +141,7 @@ impl TlsSession {
         }
     }
 
-    /// Deals with what was read.
+    /// Lets rustls process what was read.
     fn digest(&mut self) {
         if let Err(error) = self.connection.process_new_packets() {
             self.failure = Some(verify::in_words(&error));
@@ -182,7 +182,7 @@ impl TlsSession {
                 Ok(false) if len > 0 => return Ok(len),
                 Ok(false) => return Err(io::ErrorKind::WouldBlock.into()),
                 Err(error) if len == 0 => return Err(error),
-                // It shows again.
+                // The next read returns the error again.
                 Err(_) => {
                     self.drained = false;
                     return Ok(len);
@@ -191,32 +191,35 @@ impl TlsSession {
         }
     }
 
-    /// Moves plaintext into the buffer. True: no more will ever come.
+    /// Moves plaintext into the buffer. Returns whether the far end has ended the session.
     fn take_plaintext(&mut self, buffer: &mut [u8], len: &mut usize) -> bool {
         while let Some(space) = buffer.get_mut(*len..).filter(|space| !space.is_empty()) {
             match self.connection.reader().read(space) {
                 Ok(0) => return true,
                 Ok(n) => *len += n,
-                // Without a close_notify: many peers just close, and no packet ends by that.
+                // An end without close_notify counts as an end, too: many peers just close, and no
+                // packet is delimited by the end of the connection, so none can be cut short
+                // unnoticed.
                 Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
             }
         }
         false
     }
 
-    /// Reads the socket once. False: it has nothing now.
+    /// Reads the socket once. Returns false if it has nothing now.
     ///
-    /// The far end of the buffer serves for what is still encrypted. Plaintext is shorter than what
-    /// it came from and what was held from before is less than a record, so what is put in front
-    /// never overtakes what is behind.
+    /// Encrypted bytes are read into the back of the caller's buffer, and plaintext is written to
+    /// its front. Plaintext is shorter than the bytes it came from, and less than one record was
+    /// held from before, so the plaintext never overwrites encrypted bytes that are not yet
+    /// decoded.
     fn read_socket<S: Plain>(
         &mut self,
         socket: &mut S,
         buffer: &mut [u8],
         len: &mut usize,
     ) -> io::Result<bool> {
-        // Where nothing came of what it gave, only the socket itself can say that there is nothing
-        // more: the end may be next, and is told of but once.
+        // With no plaintext yet the socket has to be read even if it seemed empty: it may have
+        // ended, and there is only one event for that.
         if self.drained && *len > 0 {
             return Ok(false);
         }
@@ -226,7 +229,7 @@ impl TlsSession {
             .filter(|space| space.len() >= RECORD)
         else {
             if *len > 0 {
-                // There is room for little only: let what is there be dealt with first.
+                // Little room is left: let the caller process what it has first.
                 self.drained = false;
                 return Ok(false);
             }
@@ -241,7 +244,7 @@ impl TlsSession {
             read => read?,
         };
         if read == 0 {
-            // Tells rustls.
+            // Tells rustls of the end.
             self.connection.read_tls(&mut io::empty())?;
             return Ok(true);
         }
@@ -254,13 +257,13 @@ impl TlsSession {
             let taken = match self.connection.read_tls(&mut rest) {
                 Ok(taken) => taken,
                 Err(error) => {
-                    // What is left of these bytes will not come again.
+                    // A failure of the session, since the rest of these bytes is lost.
                     self.failure = Some(error.to_string());
                     break;
                 }
             };
             if taken == 0 {
-                // Behind a close_notify.
+                // After a close_notify.
                 break;
             }
             at += taken;
@@ -274,7 +277,7 @@ impl TlsSession {
         Ok(true)
     }
 
-    /// Reads the socket where the buffer is too small to serve for both.
+    /// Reads the socket into rustls' own buffer, where the caller's is too small for both.
     fn read_little<S: Plain>(&mut self, socket: &mut S) -> io::Result<bool> {
         match self.connection.read_tls(&mut Socket(socket)) {
             Ok(_) => {
@@ -313,8 +316,7 @@ impl TlsSession {
 
     pub(super) fn write<S: Plain>(&mut self, socket: &mut S, bytes: &[u8]) -> io::Result<usize> {
         self.flush(socket)?;
-        // rustls takes so much at a time that memory is bounded; before the handshake is over, it
-        // keeps it.
+        // rustls limits how much it buffers, also before the handshake is over.
         let taken = self.connection.writer().write(bytes)?;
         if taken == 0 && !bytes.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -331,7 +333,7 @@ impl TlsSession {
         }
     }
 
-    /// What the session is, once, as soon as it is established.
+    /// The session's information: once, as soon as it is established.
     pub(super) fn news(&mut self) -> Option<TlsInfo> {
         if self.announced || self.connection.is_handshaking() {
             return None;
@@ -340,7 +342,7 @@ impl TlsSession {
         Some(TlsInfo::of(&self.connection))
     }
 
-    /// Why there is no session (any more), if the socket has ended.
+    /// Why the session failed, or never began although the socket has ended.
     pub(super) fn failure(&self) -> Option<&str> {
         match &self.failure {
             Some(failure) => Some(failure),

@@ -1,12 +1,12 @@
-//! The file of a unix socket: made without a gap in its permissions, replaced only when nobody is
-//! behind it, and removed only by its owner.
+//! The file of a unix socket: created with its final permissions, replaced only when no process
+//! listens on it, and removed only by its owner.
 //!
 //! Permissions count when a client connects, and nobody can connect before `listen`. So the order
-//! is: bind, make sure of the mode, listen. On Linux the file even comes into the world with no
-//! wider mode than asked for, because it inherits the mode of the socket's descriptor, which can be
-//! narrowed before it is bound. The umask, which belongs to the whole process and would have to be
-//! changed under the feet of other threads, is left alone. So is the detour over a temporary name:
-//! the kernel keeps the name that was bound, and every tool that lists sockets would show that one.
+//! is: bind, make sure of the mode, listen. On Linux the file is even created with no wider mode
+//! than asked for, because it inherits the mode of the socket's descriptor, which can be narrowed
+//! before it is bound. Changing the umask is no alternative, because it belongs to the whole
+//! process and would affect other threads. Nor is binding to a temporary name and renaming: the
+//! kernel keeps the name that was bound, and every tool that lists sockets would show that one.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
@@ -22,19 +22,19 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::BACKLOG;
 
-/// How often to bind again after something at the path was cleared away. More than one failure
-/// means that others want the path too.
+/// How often to try to bind after a stale file was removed. More than one failure means that
+/// another process wants the path too.
 const ATTEMPTS: usize = 3;
-/// How often a socket has to refuse before it counts as stale: one that another process has bound a
-/// moment ago refuses too, until it listens.
+/// How often a socket has to refuse connections before it counts as stale: one that another process
+/// has just bound refuses too, until that process listens.
 const PROBES: usize = 3;
-/// The time between two probes. It passes only at start-up after a crash.
+/// The time between two probes. It is spent only at start-up after a crash.
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The file of a listening unix socket, removed on drop if it is still the same one.
 ///
-/// To be dropped before the socket: as long as that is open, the kernel cannot give the file's
-/// inode number to another file, so that the comparison is safe.
+/// To be dropped before the socket: while the socket is open the kernel cannot give the file's
+/// inode number to another file, so comparing inode numbers is safe.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -91,16 +91,16 @@ pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(SocketFile, UnixListen
         inode: made.ino(),
     };
     if made.mode() & 0o777 != mode {
-        // The umask has taken bits away, or this system does not look at the descriptor.
+        // The umask has removed bits, or this system ignores the descriptor's mode.
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     socket.listen(BACKLOG)?;
     if !file.is_there() {
-        // Somebody took it for stale before it listened, however often they looked.
+        // Another process took it for stale before it listened, in spite of its probes.
         return Err(problem(
             io::ErrorKind::AddrInUse,
             path,
-            "was taken over by somebody else",
+            "was taken over by another process",
         ));
     }
     Ok((file, UnixListener::from(OwnedFd::from(socket))))
@@ -110,7 +110,8 @@ pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(SocketFile, UnixListen
 fn narrow(socket: Socket, mode: u32) -> io::Result<Socket> {
     let handle = File::from(OwnedFd::from(socket));
     if let Err(error) = handle.set_permissions(Permissions::from_mode(mode)) {
-        // Other systems refuse. Then the file is wider for a moment in which nobody can connect.
+        // Other systems refuse. Then the file's mode is wider for a moment, in which no client can
+        // connect yet.
         log::debug!("cannot set the mode of a socket before binding it: {error}");
     }
     Ok(Socket::from(OwnedFd::from(handle)))
@@ -128,11 +129,11 @@ fn bind_or_replace(socket: &Socket, address: &SockAddr, path: &Path) -> io::Resu
     Err(problem(
         io::ErrorKind::AddrInUse,
         path,
-        "is wanted by somebody else too",
+        "is wanted by another process too",
     ))
 }
 
-/// Removes a socket that nobody listens on. Anything else that is found there is an error.
+/// Removes a socket that no process listens on. Anything else at the path is an error.
 fn remove_if_stale(address: &SockAddr, path: &Path) -> io::Result<()> {
     let Some(found) = look_at(path)? else {
         return Ok(());
@@ -146,12 +147,12 @@ fn remove_if_stale(address: &SockAddr, path: &Path) -> io::Result<()> {
             thread::sleep(PROBE_PAUSE);
         }
         if is_live(address)? {
-            let what = "is in use: somebody listens on it";
+            let what = "is in use: another process listens on it";
             return Err(problem(io::ErrorKind::AddrInUse, path, what));
         }
     }
-    // Somebody else may have replaced it in the meantime. Inode numbers are soon used again, hence
-    // the time; when the file is another one, the next attempt to bind looks at that.
+    // Another process may have replaced it in the meantime. Inode numbers are soon reused, so the
+    // time is compared, too. If it is another file, the next attempt to bind deals with it.
     let is_same = |now: &Metadata| {
         let identity = |file: &Metadata| (file.dev(), file.ino(), file.ctime(), file.ctime_nsec());
         identity(now) == identity(&found)
@@ -174,10 +175,11 @@ fn look_at(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// Whether somebody listens there. In doubt, such as without permission to connect, an error.
+/// Whether a process listens there. An error if that cannot be found out, such as without
+/// permission to connect.
 fn is_live(address: &SockAddr) -> io::Result<bool> {
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A live listener with a full queue must not make us wait.
+    // Connecting to a live listener with a full queue must not block.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
         Ok(()) => Ok(true),
@@ -224,7 +226,7 @@ mod tests {
         );
     }
 
-    /// The file must not be wider even before its mode is made sure of.
+    /// The file's mode must not be too wide even before it is set.
     #[cfg(target_os = "linux")]
     #[test]
     fn the_file_is_born_narrow() {
@@ -280,7 +282,8 @@ mod tests {
         assert_eq!(kind_of_failure(&path), io::ErrorKind::AlreadyExists);
         fs::remove_dir(&path).unwrap();
 
-        // Even a link to a stale socket: what it means is for whoever made it to say.
+        // A symbolic link is never removed, even one to a stale socket: it was made for a reason
+        // unknown here.
         let target = folder.path().join("target");
         drop(UnixListener::bind(&target).unwrap());
         symlink(&target, &path).unwrap();
@@ -288,7 +291,7 @@ mod tests {
         assert!(target.exists());
         fs::remove_file(&path).unwrap();
 
-        // A socket, but not one that listens: the probe cannot tell, so hands off.
+        // A datagram socket: the probe cannot tell whether it is in use, so it stays.
         let _datagrams = UnixDatagram::bind(&path).unwrap();
         bind(&path, 0o700).unwrap_err();
         assert!(path.exists());

@@ -58,9 +58,9 @@ impl fmt::Debug for Auth {
 }
 
 impl Default for Auth {
-    /// An answer of nobody with an empty password. It asks for what every client library
-    /// understands, or a server that is logged in so could not serve them all.
-    /// (PS_MULTI_RESULTS many do not.)
+    /// An answer with an empty user name and an empty password. It asks only for what every client
+    /// library understands, so that clients of all kinds can be linked to a server that was logged
+    /// in to with it. (Many do not understand PS_MULTI_RESULTS.)
     fn default() -> Self {
         Self {
             capabilities: Capabilities::LONG_PASSWORD
@@ -149,8 +149,8 @@ impl Auth {
             zstd_level: None,
             original: Original::default(),
         };
-        // Clients are known to announce a field and to leave it, or its NUL, out at the end;
-        // servers let them, and ignore what trails.
+        // Some clients announce a last field and then leave it, or its NUL, out; servers accept
+        // that, and ignore trailing bytes.
         if capabilities.contains(Capabilities::CONNECT_WITH_DB) && !reader.is_empty() {
             packet.database = Some(reader.nul_or_end_terminated().to_vec());
         }

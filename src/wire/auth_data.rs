@@ -1,4 +1,4 @@
-//! What follows the first exchange of authentication.
+//! Packets of the later rounds of authentication.
 
 use super::original::{Original, lossless};
 use super::reader::Reader;
@@ -15,7 +15,7 @@ use std::fmt;
 pub struct AuthSwitch {
     /// The plugin's name.
     pub plugin: Vec<u8>,
-    /// What the plugin gets, normally a scramble and a NUL.
+    /// Data for the plugin, normally a scramble and a NUL.
     pub data: Vec<u8>,
     /// See [`Original`].
     pub original: Original,
@@ -34,7 +34,7 @@ impl fmt::Debug for AuthSwitch {
 lossless!(AuthSwitch);
 
 impl AuthSwitch {
-    /// How the packet begins.
+    /// The first byte of the packet.
     pub const HEADER: u8 = 0xFE;
 
     /// The scramble, without its NUL.
@@ -64,12 +64,12 @@ impl AuthSwitch {
     }
 }
 
-/// The server tells a plugin at the client more.
+/// More data from the server for the client's plugin.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_auth_more_data.html>
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct AuthMoreData {
-    /// What the plugin gets.
+    /// Data for the plugin.
     pub data: Vec<u8>,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Debug for AuthMoreData {
 }
 
 impl AuthMoreData {
-    /// How the packet begins.
+    /// The first byte of the packet.
     pub const HEADER: u8 = 0x01;
 
     /// Decodes a payload.

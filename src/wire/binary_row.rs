@@ -1,7 +1,7 @@
 //! Rows of the binary protocol, which answer COM_STMT_EXECUTE and COM_STMT_FETCH.
 //!
-//! Values are exchanged as the text the text protocol would show for them, so that whoever handles
-//! rows need not care which protocol they came by.
+//! Values are decoded to, and encoded from, the text that the text protocol would have for them, so
+//! that code that handles rows need not care which protocol they came by.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html>
 
@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 const NAME: &str = "binary row";
 
-/// What a row's values depend on of a column's definition.
+/// The part of a column's definition that decides how its values are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BinaryColumn {
     /// The type.

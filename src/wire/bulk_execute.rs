@@ -9,7 +9,7 @@ use std::fmt;
 
 const NAME: &str = "bulk execute";
 
-/// What stands before each value.
+/// The byte before each value.
 mod indicator {
     pub(super) const NONE: u8 = 0;
     pub(super) const NULL: u8 = 1;
@@ -26,7 +26,7 @@ pub struct BulkExecute {
     pub statement_id: u32,
     /// See the constants.
     pub flags: u16,
-    /// The types of the parameters, sent here or known.
+    /// The types of the parameters, sent here or known from an earlier execute.
     pub types: Vec<ParamType>,
 }
 
@@ -69,7 +69,7 @@ impl BulkExecute {
         Ok((bulk, rows))
     }
 
-    /// Only what a command's argument binds; nothing, if it leaves that out.
+    /// Decodes only the types in a command's argument; none if it leaves them out.
     pub fn decode_types(argument: &[u8], params: u16) -> Result<Vec<ParamType>, DecodeError> {
         let mut reader = Reader::new(NAME, argument);
         reader.u32("statement_id")?;
@@ -177,7 +177,8 @@ impl Iterator for BulkRows {
         let row = self.row(&mut reader);
         let taken = match row {
             Ok(_) => self.left.len() - reader.peek().len(),
-            // There is no telling where the next one would begin.
+            // After an error it is unknown where the next row begins, so all that is left is
+            // consumed.
             Err(_) => self.left.len(),
         };
         self.left.advance(taken);

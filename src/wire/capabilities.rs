@@ -105,8 +105,8 @@ capabilities! {
 }
 
 impl Capabilities {
-    /// Wishes of a client that change no packet's form, so that it may utter them unasked, as
-    /// client libraries do.
+    /// Flags that a client may set although the server has not offered them, as client libraries
+    /// do: they ask for something and change no packet's form.
     pub const WISHES: Self = Self::from_bits_retain(
         Self::LONG_PASSWORD.bits()
             | Self::FOUND_ROWS.bits()
@@ -118,14 +118,14 @@ impl Capabilities {
             | Self::IGNORE_SIGPIPE.bits(),
     );
 
-    /// Either of them puts a byte behind a column count that says whether definitions follow:
-    /// MySQL's, and MariaDB's.
+    /// MySQL's and MariaDB's flag under which a byte behind a result's column count says whether
+    /// the definitions follow.
     pub const BARE_RESULTS: Self =
         Self::OPTIONAL_RESULTSET_METADATA.union(Self::MARIADB_CACHE_METADATA);
 
-    /// What the proxy offers of itself where a script says nothing else: what any client library
-    /// understands and any server has, so that clients of different kinds can be linked to the
-    /// same servers.
+    /// What the proxy offers clients unless a script says otherwise: what any client library
+    /// understands and any server has, so that clients of different kinds can be linked to the same
+    /// servers.
     pub const USUAL: Self = Self::from_bits_retain(
         Self::LONG_PASSWORD.bits()
             | Self::FOUND_ROWS.bits()
@@ -153,9 +153,9 @@ impl Capabilities {
             | Self::REMEMBER_OPTIONS.bits(),
     );
 
-    /// What the proxy can follow. A handshake that passes through is masked with it, so that
-    /// client and server never agree on something that would change the bytes behind its back: no
-    /// COM_MULTI, and no bit that has yet no name. (TLS and compression concern one leg alone.)
+    /// What the proxy understands. A handshake that passes through is masked with it, so that
+    /// client and server never agree on something that would change packets in a way unknown to the
+    /// proxy: no COM_MULTI, and no bit without a name. (TLS and compression concern one leg alone.)
     pub const FOLLOWED: Self = Self::from_bits_retain(
         Self::USUAL.bits()
             | Self::OPTIONAL_RESULTSET_METADATA.bits()
@@ -168,7 +168,7 @@ impl Capabilities {
             | Self::MARIADB_BULK_UNIT_RESULTS.bits(),
     );
 
-    /// What of this travels: the extended bits do not beside LONG_PASSWORD.
+    /// The flags that can be sent: with LONG_PASSWORD the extended bits cannot.
     pub const fn sendable(self) -> Self {
         Self::from_halves(self.low(), self.sendable_extended())
     }
@@ -178,7 +178,7 @@ impl Capabilities {
         self.bits() as u32
     }
 
-    /// MariaDB's extended bits, which travel apart from the others.
+    /// MariaDB's extended bits, which are sent in a field of their own.
     pub const fn extended(self) -> u32 {
         (self.bits() >> 32) as u32
     }

@@ -1,4 +1,4 @@
-//! COM_CHANGE_USER: a login again, on a connection that has one.
+//! COM_CHANGE_USER: another login on a connection that is logged in already.
 
 use super::reader::Reader;
 use super::{Auth, Capabilities, Com, Command, DecodeError, Original, Put};
@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes};
 
 const NAME: &str = "change user";
 
-/// What stands behind the byte of COM_CHANGE_USER: the second half of an auth packet.
+/// The argument of COM_CHANGE_USER: the second half of an auth packet.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_change_user.html>
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -32,8 +32,9 @@ impl std::fmt::Debug for ChangeUser {
 }
 
 impl ChangeUser {
-    /// Decodes a command's argument. What is there is told by the length: all clients there are
-    /// have SECURE_CONNECTION, and who has PLUGIN_AUTH sends a name.
+    /// Decodes a command's argument without knowing the capabilities: every client in use has
+    /// SECURE_CONNECTION, and the plugin's name is there exactly if PLUGIN_AUTH is, so the length
+    /// tells which fields there are.
     ///
     /// # Errors
     /// It ends too early.

@@ -7,7 +7,7 @@ use std::fmt;
 
 const NAME: &str = "command";
 
-/// COM_QUERY without attributes has these two counts nevertheless.
+/// Under QUERY_ATTRIBUTES a COM_QUERY without attributes still begins with these two counts.
 const NO_ATTRIBUTES: [u8; 2] = [0, 1];
 
 /// A client's command.

@@ -27,9 +27,9 @@ impl Default for Eof {
 }
 
 impl Eof {
-    /// How an EOF begins.
+    /// The first byte of an EOF.
     pub const HEADER: u8 = 0xFE;
-    /// A payload that begins like an EOF and is as long or longer is none.
+    /// A payload that begins like an EOF but has this many bytes or more is not one.
     pub const LEN_LIMIT: usize = 9;
 
     /// The status alone; `None` if it is not there, as with a peer before 4.1.

@@ -7,7 +7,7 @@ use bytes::BufMut;
 
 const NAME: &str = "err";
 
-/// Failure, or one of MariaDB's progress reports in its disguise.
+/// Failure, or one of MariaDB's progress reports, which has the form of an ERR.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_err_packet.html>
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Default for ErrPacket {
 lossless!(ErrPacket);
 
 impl ErrPacket {
-    /// How an ERR begins.
+    /// The first byte of an ERR.
     pub const HEADER: u8 = 0xFF;
     /// The number of MariaDB's progress reports, which end nothing.
     pub const PROGRESS: u16 = 0xFFFF;

@@ -21,7 +21,7 @@ pub enum Problem {
     Truncated,
     /// So many bytes follow the last field.
     TrailingBytes(usize),
-    /// The value cannot be; the text says why.
+    /// The value is not valid; the text says why.
     Invalid(&'static str),
 }
 
@@ -45,7 +45,7 @@ impl DecodeError {
         }
     }
 
-    /// An error that says why a value cannot be.
+    /// An error that says why a value is not valid.
     pub const fn invalid(packet: &'static str, field: &'static str, why: &'static str) -> Self {
         Self::new(packet, field, Problem::Invalid(why))
     }

@@ -7,7 +7,8 @@ use bytes::BufMut;
 
 const NAME: &str = "execute";
 
-/// More parameters than a statement can have (65,535) with as many attributes.
+/// The most that are accepted: as many parameters as a statement can have (65,535), and as many
+/// attributes.
 const MAX_PARAMS: u64 = 2 * 0xFFFF;
 
 /// The flags of COM_STMT_EXECUTE.
@@ -41,7 +42,7 @@ pub struct Execute {
     pub flags: u8,
     /// Always 1.
     pub iterations: u32,
-    /// Whether the types are in the packet, rather than known from one before.
+    /// Whether the types are in the packet, rather than known from an earlier one.
     pub types_sent: bool,
     /// What the parameters are, the statement's own first, then the attributes.
     pub params: Vec<Param>,
@@ -49,7 +50,7 @@ pub struct Execute {
     pub values: Vec<ParamValue>,
 }
 
-/// What is known of a parameter beside its value.
+/// A parameter's type and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Param {
     /// Its type.
@@ -58,7 +59,7 @@ pub struct Param {
     pub name: Vec<u8>,
 }
 
-/// What must be known to take an execute apart.
+/// What must be known to decode an execute.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bound<'a> {
     /// How many parameters the statement takes.
@@ -83,7 +84,7 @@ impl Execute {
             mut reader,
         } = Head::read(argument, bound.params, capabilities)?;
         if count == 0 {
-            // Nobody looks at what follows.
+            // Servers ignore what follows.
             return Ok(packet);
         }
         if !packet.types_sent {
@@ -112,8 +113,8 @@ impl Execute {
         Ok(packet)
     }
 
-    /// Only what a command's argument binds, if it binds anything; `params` is how many parameters
-    /// the statement takes.
+    /// Decodes only the types that a command's argument binds, if any; `params` is how many
+    /// parameters the statement takes.
     pub fn decode_types(
         argument: &[u8],
         params: u16,
@@ -123,8 +124,8 @@ impl Execute {
         Ok(packet.types_sent.then_some(packet.params))
     }
 
-    /// Appends the command's argument to `out`; nothing, if that fails. Whether the number of parameters is
-    /// said depends on the capabilities, whatever the flags are.
+    /// Appends the command's argument to `out`; nothing, if that fails. Whether it has the number
+    /// of parameters depends on the capabilities, whatever the flags say.
     pub fn encode(&self, capabilities: Capabilities, out: &mut Vec<u8>) -> Result<(), ParamError> {
         let start = out.len();
         let result = self.append(capabilities, out);
@@ -185,7 +186,7 @@ impl Execute {
     }
 }
 
-/// All that stands before the values.
+/// The part before the values.
 struct Head<'a> {
     packet: Execute,
     count: usize,
@@ -211,11 +212,11 @@ impl<'a> Head<'a> {
         let attributes = capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
         let counted = packet.flags & execute_flags::PARAMETER_COUNT_AVAILABLE != 0;
         let mut count = u64::from(params);
-        // MySQL 9.7 wants the count where there are parameters, be the flag set or not.
+        // MySQL 9.7 expects the count where there are parameters, whether or not the flag is set.
         if attributes && (counted || count > 0) {
             count = reader.lenenc("parameter_count")?;
             if count > MAX_PARAMS {
-                return Err(reader.invalid("parameter_count", "more than can be"));
+                return Err(reader.invalid("parameter_count", "more than are accepted"));
             }
         }
         let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -229,7 +230,8 @@ impl<'a> Head<'a> {
             };
         }
         if packet.types_sent {
-            // As many as there are bytes for.
+            // Without a capacity: the count is the peer's, and only what the payload has bytes for
+            // is kept.
             for _ in 0..count {
                 packet.params.push(Param {
                     param_type: ParamType::from_bytes(reader.array("parameter_type")?),

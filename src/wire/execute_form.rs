@@ -1,4 +1,5 @@
-//! COM_STMT_EXECUTE between ends of which only one knows query attributes.
+//! Translates COM_STMT_EXECUTE between a client and a server of which only one has
+//! QUERY_ATTRIBUTES.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html>
 
@@ -10,18 +11,18 @@ const NAME: &str = "execute";
 
 /// The command, the statement, its flags, and the iterations.
 const HEAD: usize = 1 + 4 + 1 + 4;
-/// Where the flags are in it.
+/// Where the flags are in the head.
 const FLAGS: usize = 5;
 
-/// What was sent under QUERY_ATTRIBUTES, for a server without: no count, no names, no attributes.
-/// `params` is how many parameters the statement has.
+/// Translates an execute that was sent under QUERY_ATTRIBUTES for a server without them: it gets no
+/// count, no names and no attributes. `params` is how many parameters the statement has.
 ///
-/// The values of attributes stand behind those of the parameters, where servers do not look; to
-/// find where they begin would take the types, which need not be in the packet.
+/// The values of the attributes stay in the packet, behind those of the parameters, where servers
+/// do not look: to find where they begin one would need the types, which may not be in the packet.
 pub fn without_attributes(payload: &[u8], params: u16) -> Result<Vec<u8>, DecodeError> {
     let mut reader = Reader::new(NAME, payload);
     let mut out = head(&mut reader)?;
-    // What a statement needs and does not get the server tells.
+    // The server reports it if a statement needs parameters and gets none.
     if params == 0 || reader.is_empty() {
         return Ok(out);
     }
@@ -47,11 +48,12 @@ pub fn without_attributes(payload: &[u8], params: u16) -> Result<Vec<u8>, Decode
     Ok(out)
 }
 
-/// What was sent without QUERY_ATTRIBUTES, for a server that expects a count and names.
+/// Translates an execute that was sent without QUERY_ATTRIBUTES for a server that expects a count
+/// and names.
 pub fn with_count(payload: &[u8], params: u16) -> Result<Vec<u8>, DecodeError> {
     let mut reader = Reader::new(NAME, payload);
     let mut out = head(&mut reader)?;
-    // What a statement needs and does not get the server tells.
+    // The server reports it if a statement needs parameters and gets none.
     if params == 0 || reader.is_empty() {
         return Ok(out);
     }
@@ -84,7 +86,7 @@ fn head(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
 
 fn count(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
     let count = reader.lenenc("parameter_count")?;
-    // Each takes two bytes and more; what cannot be there is not looked for.
+    // A parameter takes at least one bit of the bitmap of NULLs.
     if count > reader.peek().len() as u64 * 8 {
         return Err(reader.invalid("parameter_count", "more than the packet has room for"));
     }

@@ -27,7 +27,7 @@ pub(super) fn float(value: f32, decimals: u8) -> String {
     }
 }
 
-/// Beyond the shortest digits there are only zeros, not those of the number's exact value.
+/// The shortest digits, filled up with zeros rather than with the digits of the exact value.
 fn fixed(value: f64, decimals: u8) -> String {
     let decimals = usize::from(decimals);
     let mut text = value.to_string();

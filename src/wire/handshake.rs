@@ -125,7 +125,8 @@ impl Handshake {
             let low = packet.capabilities.low() | u32::from(high) << 16;
             packet.capabilities = Capabilities::from_halves(low, extended);
 
-            // Clients go by what is there, not by SECURE_CONNECTION, and so does this.
+            // Clients read the second part if there is one, whatever SECURE_CONNECTION says, and so
+            // does this.
             let part_2 = scramble_len.saturating_sub(8).max(PART_2_MIN);
             let part_2 = reader.take(part_2).unwrap_or_else(|| reader.rest());
             scramble.extend_from_slice(part_2.strip_suffix(b"\0").unwrap_or(part_2));

@@ -16,7 +16,7 @@ pub struct LocalInfile {
 }
 
 impl LocalInfile {
-    /// How the packet begins.
+    /// The first byte of the packet.
     pub const HEADER: u8 = 0xFB;
 
     /// Decodes a payload.

@@ -1,30 +1,30 @@
 //! The bytes of the protocol: frames, values and packets. Knows no sockets, states or scripts.
 //!
-//! - Values: [`Reader`] takes a payload apart and can only take what is there; [`Put`] writes the
-//!   protocol's shapes of values to any buffer; [`lenenc`] has the length-encoded integers. What
-//!   cannot be decoded is a [`DecodeError`], which names packet, field and problem.
+//! - Values: [`Reader`] reads a payload and never past its end; [`Put`] writes the protocol's types
+//!   of values to any buffer; [`lenenc`] has the length-encoded integers. What cannot be decoded is
+//!   a [`DecodeError`], which names packet, field and problem.
 //! - Frames: [`frame`] has the four bytes in front of each payload, and splits large ones;
-//!   [`compressed`] has the frames that the stream of all that travels in where it is compressed.
+//!   [`compressed`] has the frames of the compressed protocol, around the whole stream of packets.
 //! - Vocabulary: [`Capabilities`], [`Status`], [`Com`], [`ColumnType`] and [`column_flags`], each
 //!   with a table of MySQL's names.
 //! - Connecting: [`Handshake`] with its [`nonce`](nonce()), [`SslRequest`], [`Auth`],
 //!   [`AuthSwitch`], [`AuthMoreData`].
 //! - Answers of all kinds: [`Ok`], [`ErrPacket`], [`Eof`].
-//! - Commands: [`Command`], of which [`ChangeUser`] is a login again; answers of their own have
-//!   COM_STATISTICS ([`Stats`]), COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL
-//!   ([`LocalInfile`]); [`Progress`] comes in between.
+//! - Commands: [`Command`], and [`ChangeUser`] for another login. COM_STATISTICS ([`Stats`]),
+//!   COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL ([`LocalInfile`]) have their own kinds of
+//!   answer; [`Progress`] may precede any.
 //! - Statements: [`Execute`] and [`BulkExecute`], whose parameters are [`ParamValue`]s of a
 //!   [`ParamType`]; the shorter commands about statements are accessors of [`Command`].
-//! - What comes with others: [`query_attributes`] in front of COM_QUERY's SQL,
-//!   [`session_changes`] at the end of an OK.
+//! - Parts of other packets: [`query_attributes`] in front of COM_QUERY's SQL, [`session_changes`]
+//!   at the end of an OK.
 //! - Results: [`ResultsetHeader`], [`Column`], rows of the text protocol ([`TextRow`],
 //!   [`row::encode`]) and of the binary one ([`binary_row`], whose values read as text, too).
 //!
 //! A packet is a struct with `decode` and `encode`, which deal in payloads without their frames
 //! and take the capabilities agreed on, save for the two packets that negotiate them. Decoding is
 //! as tolerant as real clients and servers are; a packet that was decoded and not changed is
-//! encoded to the very bytes it came from ([`Original`] says how). Which kind of packet a payload
-//! is only the session's state can tell: that is the business of the layer above.
+//! encoded to the very bytes it came from ([`Original`] says how). Only the session's state tells
+//! which kind of packet a payload is: that is up to the layer above.
 //!
 //! Importing [`Ok`] does not hide the prelude's `Ok(…)`: one is a type, the other a value.
 

@@ -49,9 +49,9 @@ impl Default for Ok {
 lossless!(Ok);
 
 impl Ok {
-    /// How an OK begins.
+    /// The first byte of an OK.
     pub const HEADER: u8 = 0x00;
-    /// How an OK begins that stands for EOF.
+    /// The first byte of an OK that stands for EOF.
     pub const HEADER_EOF: u8 = 0xFE;
 
     /// The status alone, from the first bytes of a payload: at most 21 of them are looked at.
@@ -127,8 +127,8 @@ impl Ok {
     }
 }
 
-/// The message without SESSION_TRACK. The documentation has it run to the packet's end, but
-/// servers put its length before it all the same, and clients skip that.
+/// The message without SESSION_TRACK. According to the documentation it is the rest of the packet,
+/// but servers put its length before it all the same, and clients skip the length.
 fn untracked_message<'a>(reader: &Reader<'a>) -> &'a [u8] {
     let mut attempt = reader.clone();
     match attempt.lenenc_bytes("message") {

@@ -1,4 +1,4 @@
-//! How a decoded packet goes out again byte for byte, however oddly it was written.
+//! Encodes an unchanged packet to exactly the bytes it was decoded from, even if they are unusual.
 
 use super::{Capabilities, DecodeError};
 
@@ -12,7 +12,7 @@ use super::{Capabilities, DecodeError};
 pub struct Original(Option<Box<(Capabilities, Vec<u8>)>>);
 
 impl Original {
-    /// What to keep of `payload`, of which the packet's values make `usual`.
+    /// Keeps `payload` if it differs from `usual`, the usual encoding of the packet's values.
     pub(crate) fn new(payload: &[u8], capabilities: Capabilities, usual: &[u8]) -> Self {
         if payload == usual {
             return Self(None);
@@ -20,7 +20,7 @@ impl Original {
         Self(Some(Box::new((capabilities, payload.to_vec()))))
     }
 
-    /// The bytes as they came in, if they still stand for `packet`.
+    /// The original bytes, if `packet` has not changed since they were decoded.
     pub(crate) fn still<P: PartialEq>(
         &self,
         packet: &P,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Original {
 }
 
 /// Gives a packet its public `decode` and `encode` on top of the private `parse` and
-/// `encode_usual`, which know nothing of odd forms.
+/// `encode_usual`, which need not care about unusual forms.
 macro_rules! lossless {
     ($packet:ty) => {
         impl $packet {

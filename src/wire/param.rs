@@ -1,4 +1,4 @@
-//! The value of a statement's parameter, as COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE bring it.
+//! The value of a statement's parameter, as COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE send it.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html>
 
@@ -22,7 +22,7 @@ pub struct ParamType {
 pub enum ParamValue {
     /// SQL's NULL.
     Null,
-    /// Not here: it was sent before, by COM_STMT_SEND_LONG_DATA.
+    /// Not in this packet: it was sent before, by COM_STMT_SEND_LONG_DATA.
     LongData,
     /// The column's default. Bulk executes only.
     Default,
@@ -54,7 +54,7 @@ pub enum ParamError {
         /// Its type.
         param_type: ParamType,
     },
-    /// Something that the packet has no room for.
+    /// The packet cannot hold this; the text says why.
     #[error("{0}")]
     Impossible(&'static str),
 }
@@ -162,7 +162,7 @@ impl ParamType {
         let mut out = Vec::new();
         match value {
             ParamValue::Null | ParamValue::LongData => true,
-            // Not to copy megabytes for an answer.
+            // A shortcut: encoding would copy what may be megabytes.
             ParamValue::Bytes(_) if self.is_bytes() => true,
             _ => self.encode(value, &mut out).is_some(),
         }
@@ -220,14 +220,14 @@ impl ParamType {
 const VARYING: u8 = 31;
 
 impl fmt::Debug for ParamValue {
-    /// Without what a string says, which may be a secret.
+    /// Without the contents of strings, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.describe())
     }
 }
 
 impl ParamValue {
-    /// What it is, for messages.
+    /// A description for error messages.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Null => "NULL".into(),
@@ -252,7 +252,7 @@ fn text(value: &ParamValue) -> Option<&str> {
 
 /// The value as an integer, if it is one.
 fn integer(value: &ParamValue) -> Option<i128> {
-    // Every number of a 64-bit type is within.
+    // Beyond every number of a 64-bit type.
     const LIMIT: f64 = 1.9e19;
     let whole =
         |number: f64| (number.fract() == 0.0 && number.abs() < LIMIT).then_some(number as i128);
@@ -266,8 +266,8 @@ fn integer(value: &ParamValue) -> Option<i128> {
     }
 }
 
-/// The value as a DOUBLE, if it is one without loss. (The digits of a string may be any: they are
-/// read as the server would read them.)
+/// The value as a DOUBLE, if that loses nothing. (A string may have more digits than a DOUBLE: it
+/// is read as the server would read it.)
 fn double(value: &ParamValue) -> Option<f64> {
     const EXACT: u64 = 1 << 53;
     match value {

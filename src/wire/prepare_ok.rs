@@ -44,7 +44,7 @@ impl Default for PrepareOk {
 lossless!(PrepareOk);
 
 impl PrepareOk {
-    /// How the packet begins.
+    /// The first byte of the packet.
     pub const HEADER: u8 = 0x00;
 
     fn parse(payload: &[u8], capabilities: Capabilities) -> Result<Self, DecodeError> {

@@ -18,7 +18,7 @@ pub struct Progress {
     pub max_stage: u8,
     /// How much of the stage is done, in thousandths of a percent. Three bytes of it travel.
     pub progress: u32,
-    /// What it does.
+    /// What the server is doing.
     pub info: Vec<u8>,
     /// See [`Original`].
     pub original: Original,
@@ -27,7 +27,7 @@ pub struct Progress {
 lossless!(Progress);
 
 impl Progress {
-    /// How a report begins: an ERR of a number that no error has.
+    /// The first bytes of a report: an ERR with a number that no error has.
     pub const HEADER: [u8; 3] = [0xFF, 0xFF, 0xFF];
 
     fn parse(payload: &[u8], _: Capabilities) -> Result<Self, DecodeError> {

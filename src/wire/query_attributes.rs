@@ -8,7 +8,8 @@ use bytes::BufMut;
 
 const NAME: &str = "query attributes";
 
-/// More than fit into the count of a statement's parameters.
+/// The most that are accepted; a statement's parameters, which are counted in two bytes, have this
+/// limit too.
 const MOST: u64 = 0xFFFF;
 
 /// A named value that a client gives along with a query.
@@ -30,7 +31,7 @@ pub fn decode(argument: &[u8]) -> Result<(Vec<Attribute>, usize), DecodeError> {
     let mut reader = Reader::new(NAME, argument);
     let count = reader.lenenc("parameter_count")?;
     if count > MOST {
-        return Err(reader.invalid("parameter_count", "more than can be"));
+        return Err(reader.invalid("parameter_count", "more than are accepted"));
     }
     // How many sets of values there are. It has never been another number than 1.
     reader.lenenc("parameter_set_count")?;
@@ -41,7 +42,8 @@ pub fn decode(argument: &[u8]) -> Result<(Vec<Attribute>, usize), DecodeError> {
         if reader.u8("new_params_bind_flag")? != 1 {
             return Err(reader.invalid("new_params_bind_flag", "not 1"));
         }
-        // As many as there are bytes for.
+        // Without a capacity: the count is the peer's, and only what the payload has bytes for is
+        // kept.
         let mut params = Vec::new();
         for _ in 0..count {
             params.push(Param {

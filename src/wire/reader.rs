@@ -1,4 +1,4 @@
-//! A cursor over a payload that can only take what is there.
+//! A cursor over a payload that cannot read past its end.
 
 use super::error::{DecodeError, Problem};
 use super::lenenc;
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
         DecodeError::new(self.packet, field, problem)
     }
 
-    /// An error that says why the value of `field` cannot be.
+    /// An error that says why the value of `field` is not valid.
     pub const fn invalid(&self, field: &'static str, why: &'static str) -> DecodeError {
         DecodeError::invalid(self.packet, field, why)
     }

@@ -22,7 +22,7 @@ pub mod change_type {
     pub const STATE_CHANGE: u64 = 2;
     /// The transactions' GTIDs.
     pub const GTIDS: u64 = 3;
-    /// The statements that would begin such a transaction again.
+    /// The statements that would start a transaction with the same characteristics.
     pub const TRANSACTION_CHARACTERISTICS: u64 = 4;
     /// The transaction's state, in eight letters.
     pub const TRANSACTION_STATE: u64 = 5;
@@ -48,7 +48,7 @@ pub struct SessionChange {
     pub change_type: u64,
     /// The system variable.
     pub name: Option<Vec<u8>>,
-    /// What it is now; of a type without a name here, all that the block holds.
+    /// The new value; for a type without a name here, the whole block.
     pub value: Vec<u8>,
 }
 
@@ -71,7 +71,7 @@ pub fn decode(blocks: &[u8]) -> Result<Vec<SessionChange>, DecodeError> {
                 }
                 continue;
             }
-            // Behind a byte for how the GTIDs are written, which is always 0.
+            // The byte before the GTIDs says how they are encoded; it is always 0.
             change_type::GTIDS => {
                 data.u8("encoding")?;
             }
@@ -121,10 +121,11 @@ pub fn encode(changes: &[SessionChange]) -> Vec<u8> {
     blocks
 }
 
-/// The list without what would send a client to another server; `None` if there is nothing of the
-/// kind. A list that cannot be read tells nothing to anybody, so it is left out altogether.
+/// The list without the changes that would redirect a client to another server; `None` if there are
+/// none. A list that mentions a redirection and cannot be decoded becomes empty, since it could not
+/// be told whether it redirects.
 pub fn without_redirect(blocks: &[u8]) -> Option<Vec<u8>> {
-    // Nearly always, and without taking anything apart.
+    // The usual case, found out without decoding: nothing redirects.
     memchr::memmem::find(&blocks.to_ascii_lowercase(), REDIRECT_URL)?;
     let Ok(changes) = decode(blocks) else {
         return Some(Vec::new());
@@ -201,7 +202,7 @@ mod tests {
             without_redirect(&redirect(b"init_connect", b"set redirect_url")),
             None
         );
-        // Not to be read to its end: no reader would have seen it whole.
+        // Cut short, so it cannot be decoded.
         let cut = &with[..with.len() - 1];
         assert_eq!(without_redirect(cut), Some(Vec::new()));
     }

@@ -1,4 +1,4 @@
-//! The client's wish to go on under TLS.
+//! The client's request to continue under TLS.
 
 use super::reader::Reader;
 use super::{Capabilities, DecodeError};
@@ -6,7 +6,8 @@ use bytes::BufMut;
 
 const NAME: &str = "ssl request";
 
-/// The client's wish to go on under TLS: the start of its handshake response, sent ahead of it.
+/// The client's request to continue under TLS: the start of its handshake response, sent before the
+/// handshake response itself.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_ssl_request.html>
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,6 +1,5 @@
-//! The commands about prepared statements that are a number or three: COM_STMT_FETCH,
-//! COM_STMT_CLOSE, COM_STMT_RESET and COM_STMT_SEND_LONG_DATA; and what they have in common with
-//! the two that execute.
+//! The short commands about prepared statements: COM_STMT_FETCH, COM_STMT_CLOSE, COM_STMT_RESET and
+//! COM_STMT_SEND_LONG_DATA; and what they have in common with the two that execute.
 
 use super::reader::Reader;
 use super::{Com, Command, DecodeError, Hidden};
@@ -71,7 +70,7 @@ impl Command {
         (self.com == Com::STMT_FETCH).then_some(u32::from_le_bytes(*rows))
     }
 
-    /// What a COM_STMT_SEND_LONG_DATA brings.
+    /// What a COM_STMT_SEND_LONG_DATA carries.
     pub fn long_data(&self) -> Result<LongData<'_>, DecodeError> {
         let mut reader = Reader::new(NAME, &self.argument);
         reader.u32("statement_id")?;
@@ -81,7 +80,7 @@ impl Command {
         })
     }
 
-    /// Puts these bytes at this place of the argument, which grows if it is shorter.
+    /// Overwrites the argument with these bytes from offset `at` on; it grows if it is too short.
     pub fn set_at(&mut self, at: usize, bytes: &[u8]) {
         let end = at + bytes.len();
         let mut argument = BytesMut::from(std::mem::take(&mut self.argument));

@@ -1,8 +1,8 @@
-//! The protocol's own shapes of values, on top of what `bytes::BufMut` already writes.
+//! The protocol's own types of values, on top of what `bytes::BufMut` already writes.
 
 use bytes::BufMut;
 
-/// Writes the protocol's shapes of values to any [`BufMut`].
+/// Writes the protocol's types of values to any [`BufMut`].
 pub trait Put: BufMut {
     /// A length-encoded integer, in its shortest form.
     fn put_lenenc(&mut self, value: u64) {

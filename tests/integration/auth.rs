@@ -182,13 +182,13 @@ fn what_a_login_cannot_answer_is_told() {
         (
             |server| server.write(b"\xfemysql_clear_password\0"),
             "",
-            "ERROR 2059 (HY000): mysql_clear_password: the server asks for the password itself, which \
-             allow_cleartext would have to permit",
+            "ERROR 2059 (HY000): mysql_clear_password: the server asks for the password in clear, \
+             which only allow_cleartext permits",
         ),
         (
             |server| server.write(b"\xfemysql_clear_password\0"),
             ", allow_cleartext = true, tls = false",
-            "ERROR 2059 (HY000): mysql_clear_password: the server asks for the password itself over a \
+            "ERROR 2059 (HY000): mysql_clear_password: the server asks for the password in clear over a \
              connection that is neither TLS nor a unix socket",
         ),
         (

@@ -1187,5 +1187,5 @@ fn who_names_an_authority_means_it() {
         .server(server)
         .arg(crate::support::pki::shared().file("ca.pem"))
         .start();
-    dpm.line("nobody of those in `ca` has signed it");
+    dpm.line("no authority in `ca` has signed it");
 }

@@ -18,10 +18,10 @@ use super::TlsError;
 /// The value of `ca` that stands for the system's authorities.
 pub(super) const SYSTEM_CA: &str = "system";
 
-/// How many years a certificate made here is good for.
+/// For how many years a certificate made here is valid.
 const YEARS: i32 = 10;
 
-/// A certificate with those that vouch for it, and its key.
+/// A certificate with its intermediate certificates, and its key.
 pub(super) struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     /// The same in PEM form.
@@ -62,7 +62,7 @@ pub(super) fn load(certificate: &str, key: &str) -> Result<Identity, TlsError> {
     Ok(Identity { chain, pem, key })
 }
 
-/// Why a certificate cannot be used with its key, for whoever set it up.
+/// The error if a certificate cannot be used with its key.
 pub(super) fn unusable(certificate: &str, identity: &str, error: &rustls::Error) -> TlsError {
     let why = match error {
         rustls::Error::InconsistentKeys(_) => "the key is not that of the certificate".to_string(),
@@ -71,7 +71,7 @@ pub(super) fn unusable(certificate: &str, identity: &str, error: &rustls::Error)
     TlsError(format!("cert: {certificate} ({identity}): {why}"))
 }
 
-/// The authorities of this file, or the system's.
+/// The authorities in this file, or the system's.
 pub(super) fn authorities(path: &str) -> Result<RootCertStore, TlsError> {
     if path == SYSTEM_CA {
         return system_authorities();
@@ -88,8 +88,8 @@ pub(super) fn authorities(path: &str) -> Result<RootCertStore, TlsError> {
 }
 
 /// The authorities that the system trusts, wherever it keeps them; SSL_CERT_FILE and SSL_CERT_DIR
-/// name other ones, as for OpenSSL. Single certificates that rustls cannot use are left out, since
-/// nobody here chose them.
+/// name other ones, as for OpenSSL. Certificates that rustls cannot use are left out rather than
+/// refused, since the script did not choose them.
 fn system_authorities() -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -101,7 +101,7 @@ fn system_authorities() -> Result<RootCertStore, TlsError> {
     }
     if roots.is_empty() {
         let why = found.errors.first().map_or_else(
-            || "expected authorities in the system's usual places, found none".to_string(),
+            || "expected the system's authorities in the usual places, found none".to_string(),
             ToString::to_string,
         );
         return Err(TlsError(format!("ca: {why}")));
@@ -109,8 +109,8 @@ fn system_authorities() -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Makes a certificate for this machine that nobody vouches for. An elliptic key: it is made in no
-/// time, and handshakes cost little.
+/// Makes a self-signed certificate for this machine. Its key is one on an elliptic curve, which is
+/// made quickly and makes handshakes cheap.
 pub(super) fn make() -> Result<Identity, TlsError> {
     let failed = |error: rcgen::Error| TlsError(format!("cannot make a certificate: {error}"));
     let mut names = vec!["localhost".to_string(), "127.0.0.1".into(), "::1".into()];
@@ -129,7 +129,7 @@ pub(super) fn make() -> Result<Identity, TlsError> {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
     let year = 1970 + i32::try_from(now / (365 * 86_400 + 20_926)).unwrap_or(0);
-    // From before now, since not all clocks agree.
+    // Valid from the past on, since not all clocks agree.
     params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
     params.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
     let key = KeyPair::generate().map_err(failed)?;
@@ -143,7 +143,7 @@ pub(super) fn make() -> Result<Identity, TlsError> {
     })
 }
 
-/// Whose certificate it is.
+/// The certificate's subject.
 pub(super) fn subject(certificate: &CertificateDer<'_>) -> String {
     match X509Certificate::from_der(certificate) {
         Ok((_, parsed)) => in_slashes(parsed.subject()),
@@ -151,17 +151,17 @@ pub(super) fn subject(certificate: &CertificateDer<'_>) -> String {
     }
 }
 
-/// Who signed it.
+/// The certificate's issuer.
 pub(super) fn issuer(certificate: &CertificateDer<'_>) -> String {
     match X509Certificate::from_der(certificate) {
         Ok((_, parsed)) => in_slashes(parsed.issuer()),
-        Err(_) => "nobody".to_string(),
+        Err(_) => "an unknown issuer".to_string(),
     }
 }
 
-/// A name as `REQUIRE SUBJECT` wants it: what is not printable ASCII is written `\xC3`, as OpenSSL's
-/// `X509_NAME_oneline` does. It leaves `/`, `=` and `\` alone; here they are written so too, or one
-/// value could look like several, and a name be taken for another.
+/// A name in the form of `REQUIRE SUBJECT`: what is not printable ASCII is written as `\xC3`, like
+/// OpenSSL's `X509_NAME_oneline` does. OpenSSL leaves `/`, `=` and `\` alone; here they are escaped
+/// too, or one value could look like several, and one name be taken for another.
 fn in_slashes(name: &X509Name<'_>) -> String {
     let mut text = String::new();
     for attribute in name.iter_attributes() {
@@ -177,7 +177,7 @@ fn in_slashes(name: &X509Name<'_>) -> String {
     text
 }
 
-/// A value's text: in UTF-8, if it is of a kind whose characters have several bytes.
+/// A value's text: converted to UTF-8, if its type has characters of several bytes.
 fn bytes_of<'a>(value: &Any<'a>) -> Cow<'a, [u8]> {
     let text = match value.tag() {
         Tag::BmpString => {
@@ -253,7 +253,7 @@ mod tests {
             common(utf8("x\n[2026 ERROR]\r\x1b[2J\u{7f}\0")),
             r"/CN=x\x0A[2026 ERROR]\x0D\x1B[2J\x7F\x00"
         );
-        // As OpenSSL writes it; and nothing that turns round what is written behind it.
+        // As OpenSSL writes it; and no control character that reverses the text behind it.
         assert_eq!(
             common(utf8("J\u{f6}rg\u{202e}")),
             r"/CN=J\xC3\xB6rg\xE2\x80\xAE"

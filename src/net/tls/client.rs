@@ -1,4 +1,4 @@
-//! What a connect needs to speak TLS with its server.
+//! The configuration for TLS with a server.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use rustls::{ClientConfig, ClientConnection, Connection};
 use super::verify::ServerVerifier;
 use super::{TlsError, TlsSession, TlsVersion, certificate, provider};
 
-/// How much TLS a connection to a server is to have: the modes of MySQL's clients.
+/// Whether a connection to a server uses TLS, and what is verified: the modes of MySQL's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TlsMode {
-    /// None.
+    /// No TLS.
     Disabled,
-    /// If the server offers it. Whose certificate it shows does not matter.
+    /// TLS if the server offers it, with any certificate.
     #[default]
     Preferred,
-    /// No connection without it. Whose certificate the server shows does not matter.
+    /// No connection without TLS; the server may have any certificate.
     Required,
-    /// The certificate must be vouched for.
+    /// Like `Required`, and an authority must have signed the server's certificate.
     VerifyCa,
-    /// The certificate must be vouched for, and be that of the server's name.
+    /// Like `VerifyCa`, and the certificate must be for the server's name.
     VerifyIdentity,
 }
 
@@ -34,7 +34,7 @@ impl TlsMode {
         ("verify-identity", TlsMode::VerifyIdentity),
     ];
 
-    /// Whether there is no connection without TLS.
+    /// Whether the connection fails without TLS.
     pub fn insists(self) -> bool {
         matches!(
             self,
@@ -42,25 +42,26 @@ impl TlsMode {
         )
     }
 
-    /// Whether somebody must vouch for the server's certificate.
+    /// Whether the server's certificate is verified.
     pub fn verifies(self) -> bool {
         matches!(self, TlsMode::VerifyCa | TlsMode::VerifyIdentity)
     }
 }
 
-/// What the script says of a connect.
+/// The TLS options of a connect.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct TlsClientOptions {
     /// How much TLS.
     pub mode: TlsMode,
-    /// The file of the authorities that vouch for servers; "system": the system's.
+    /// The file of the authorities that are trusted to sign servers' certificates; "system": the
+    /// system's.
     pub ca: Option<String>,
-    /// The files of our certificate (and those that vouch for it) and of its key.
+    /// The files of our certificate (with its intermediate certificates) and of its key.
     pub identity: Option<(String, String)>,
     /// The name that the certificate must be for, if not the one that is connected to. It is
     /// also told to the server.
     pub server_name: Option<String>,
-    /// The oldest version to be spoken.
+    /// The oldest version that is accepted.
     pub min_version: TlsVersion,
 }
 
@@ -74,7 +75,7 @@ impl TlsClientOptions {
     }
 }
 
-/// A connect's side of TLS. Connections that share it take up each other's sessions.
+/// The TLS configuration of a connect. Connections that share it can resume each other's sessions.
 #[derive(Debug)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
@@ -83,10 +84,11 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// Reads the files. `host` is what is connected to.
+    /// Reads the files. `host` is the server's name or address.
     ///
     /// # Errors
-    /// A file cannot be read or does not hold what it should, or nothing says whom to trust.
+    /// A file cannot be read or does not hold what it should, or the mode needs authorities and
+    /// none are given.
     pub fn new(options: &TlsClientOptions, host: &str) -> Result<TlsClient, TlsError> {
         let roots = match &options.ca {
             Some(ca) => Some(certificate::authorities(ca)?),
@@ -117,7 +119,7 @@ impl TlsClient {
                     })?
             }
         };
-        // Servers of this protocol hardly know what to do with a name, so it is told if asked for.
+        // MySQL servers hardly use the name, so it is sent only if the script sets one.
         config.enable_sni = options.server_name.is_some();
         let name = options.server_name.as_deref().unwrap_or(host);
         let name = match ServerName::try_from(name.to_string()) {
@@ -127,7 +129,7 @@ impl TlsClient {
                     "server_name: no certificate can be for {name}"
                 )));
             }
-            // Nobody looks at it, but rustls wants one.
+            // No name is verified, but rustls requires one.
             Err(_) => {
                 ServerName::try_from("localhost").map_err(|error| TlsError(error.to_string()))?
             }

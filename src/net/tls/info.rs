@@ -1,30 +1,30 @@
-//! What can be told of a session.
+//! Information about a TLS session.
 
 use rustls::{Connection, HandshakeKind, ProtocolVersion};
 
 use super::certificate;
 
-/// What a TLS session came to.
+/// What was negotiated for a TLS session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsInfo {
     /// The version as MySQL's `Ssl_version` shows it: "TLSv1.3".
     pub version: &'static str,
     /// The cipher as OpenSSL, and so MySQL's `Ssl_cipher`, calls it.
     pub cipher: String,
-    /// Whether it took up an earlier session.
+    /// Whether it resumed an earlier session.
     pub resumed: bool,
     /// The far end's certificate.
     pub peer: Option<TlsPeer>,
-    /// The name that a client asked for.
+    /// The server name that a client asked for (SNI).
     pub server_name: Option<String>,
 }
 
 /// The far end's certificate. Names are written as `REQUIRE SUBJECT` wants them: "/C=SE/CN=joe".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsPeer {
-    /// Whose certificate it is.
+    /// The certificate's subject.
     pub subject: String,
-    /// Who signed it.
+    /// The certificate's issuer.
     pub issuer: String,
     /// The SHA-256 of the certificate.
     pub fingerprint: [u8; 32],

@@ -1,4 +1,4 @@
-//! What a listener needs to speak TLS with its clients.
+//! The configuration for TLS with a listener's clients.
 
 use std::sync::Arc;
 
@@ -8,35 +8,35 @@ use rustls::{Connection, ServerConfig, ServerConnection};
 use super::verify::ClientVerifier;
 use super::{TlsError, TlsSession, TlsVersion, certificate, provider};
 
-/// What clients' certificates are worth.
+/// Whether clients are asked for a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TlsVerify {
-    /// Clients are not asked for any.
+    /// Clients are not asked for one.
     #[default]
     None,
-    /// A client may have one, which is verified then.
+    /// A client may send one, which is then verified.
     Optional,
-    /// A client without one is turned away.
+    /// A client without one is refused.
     Required,
 }
 
-/// What a listener's script says.
+/// The TLS options of a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsServerOptions {
-    /// The files of the certificate (and those that vouch for it) and of its key. None: a
-    /// certificate is made.
+    /// The files of the certificate (with its intermediate certificates) and of its key. `None`: a
+    /// self-signed certificate is made.
     pub identity: Option<(String, String)>,
-    /// The file of the authorities that vouch for clients.
+    /// The file of the authorities that are trusted to sign clients' certificates.
     pub ca: Option<String>,
-    /// What to make of clients' certificates.
+    /// Whether clients are asked for a certificate.
     pub verify: TlsVerify,
-    /// The oldest version to be spoken.
+    /// The oldest version that is accepted.
     pub min_version: TlsVersion,
-    /// Whether a client that does not want TLS is turned away.
+    /// Whether a client without TLS is refused.
     pub required: bool,
 }
 
-/// A listener's side of TLS. All its sessions share what makes resumption work.
+/// The TLS configuration of a listener. All its sessions share the state that resumption needs.
 #[derive(Debug, Clone)]
 pub struct TlsServer {
     config: Arc<ServerConfig>,
@@ -44,7 +44,7 @@ pub struct TlsServer {
     required: bool,
 }
 
-/// What can be told of our own certificate.
+/// Information about our own certificate.
 #[derive(Debug)]
 struct Certificate {
     pem: String,
@@ -73,7 +73,7 @@ impl TlsServer {
             (_, TlsVerify::None) => builder.with_no_client_auth(),
             (None, _) => {
                 return Err(TlsError(
-                    "ca: expected the file of who vouches for clients, got nothing".into(),
+                    "ca: expected the file of the authorities for clients' certificates, got nothing".into(),
                 ));
             }
             (Some(ca), verify) => {
@@ -101,10 +101,10 @@ impl TlsServer {
         let mut config = builder
             .with_single_cert(identity.chain, identity.key)
             .map_err(|error| certificate::unusable(file, &subject, &error))?;
-        // Tickets: the listener need not remember anything of clients that may come back.
+        // Resumption by tickets: the listener keeps no state for clients that may come back.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
-            .map_err(|error| TlsError(format!("cannot make a key for tickets: {error}")))?;
+            .map_err(|error| TlsError(format!("cannot make a key for session tickets: {error}")))?;
         Ok(TlsServer {
             config: Arc::new(config),
             certificate: Arc::new(Certificate {
@@ -123,7 +123,7 @@ impl TlsServer {
             .map_err(|error| TlsError(error.to_string()))
     }
 
-    /// Whether a client that does not want TLS is turned away.
+    /// Whether a client without TLS is refused.
     pub fn required(&self) -> bool {
         self.required
     }
@@ -133,12 +133,12 @@ impl TlsServer {
         self.certificate.fingerprint
     }
 
-    /// The certificate, for those who are to trust it.
+    /// The certificate as PEM, for clients that are to trust it.
     pub fn certificate(&self) -> &str {
         &self.certificate.pem
     }
 
-    /// Whose certificate it is.
+    /// The certificate's subject.
     pub fn subject(&self) -> &str {
         &self.certificate.subject
     }

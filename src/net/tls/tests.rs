@@ -1,10 +1,10 @@
-//! Sessions whose sockets say exactly what they should.
+//! Sessions on scripted sockets.
 
 use std::collections::VecDeque;
 
 use super::*;
 
-/// A socket that gives these pieces, one for each read, and how often it was read.
+/// A socket that returns these pieces, one for each read, and counts its reads.
 struct Script {
     pieces: VecDeque<Vec<u8>>,
     reads: usize,
@@ -33,7 +33,7 @@ const BEGUN: [u8; 8] = [0x16, 3, 1, 0x40, 0, 1, 0, 0];
 
 #[test]
 fn the_end_behind_half_a_record_is_seen_at_once() {
-    // Large buffers and small ones are read into differently.
+    // Reading into large buffers and into small ones takes different paths.
     for room in [256 << 10, 4 << 10] {
         let mut socket = Script {
             pieces: [BEGUN.to_vec(), Vec::new()].into(),

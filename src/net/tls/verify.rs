@@ -1,4 +1,4 @@
-//! Which certificates are accepted, and words for why one is not.
+//! Which certificates are accepted, and error texts for those that are not.
 
 use std::fmt;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl ServerCertVerifier for ServerVerifier {
         let verified =
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // The name is looked at last, so all else is right.
+            // The name is checked last, so everything else is right.
             Err(error)
                 if is_about_the_name(&error)
                     && (self.mode == TlsMode::VerifyCa
@@ -144,8 +144,8 @@ fn is_about_the_name(error: &Error) -> bool {
     )
 }
 
-/// A certificate that has no alternative names is for its common name: OpenSSL, and so MySQL's
-/// clients, go by that still.
+/// A certificate without alternative names is valid for its common name: OpenSSL, and so MySQL's
+/// clients, still accept that.
 fn is_common_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
         return false;
@@ -171,7 +171,7 @@ fn is_common_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bo
         })
 }
 
-/// Verifies clients as rustls does, and says whose certificate it was.
+/// Verifies clients as rustls does, and names the certificate in its errors.
 #[derive(Debug)]
 pub(super) struct ClientVerifier(pub Arc<dyn ClientCertVerifier>);
 
@@ -216,7 +216,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// The words for a refused certificate on their way through rustls.
+/// The error text for a refused certificate, in a form that rustls passes on.
 #[derive(Debug)]
 struct Words(String);
 
@@ -233,29 +233,29 @@ fn refused(whose: &str, certificate: &CertificateDer<'_>, error: &Error) -> Erro
         "the {whose}'s certificate ({}, signed by {}): {}",
         certificate::subject(certificate),
         certificate::issuer(certificate),
-        // Which may name the names that are in it, as they are.
+        // rustls' text may contain the certificate's names unescaped.
         in_words(error).replace(char::is_control, "?")
     );
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Words(words)))))
 }
 
-/// What went wrong, for a person.
+/// The error in words that name its cause.
 pub(super) fn in_words(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(why) => match why {
             CertificateError::UnknownIssuer => {
-                "nobody of those in `ca` has signed it, nor anybody they vouch for".into()
+                "no authority in `ca` has signed it, neither directly nor through intermediate certificates".into()
             }
             CertificateError::Other(other) => match other.0.to_string() {
                 words if words == "UnsupportedCertVersion" => {
-                    "it is an X.509 certificate of version 1 or 2, and only version 3 is good \
-                     enough to be verified; make a new one"
+                    "it is an X.509 certificate of version 1 or 2, and only version 3 can be \
+                     verified; make a new one"
                         .into()
                 }
                 words => words,
             },
             CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
-                "it is signed in a way that is not safe any more (MD5 or SHA-1, perhaps)".into()
+                "its signature algorithm is not safe any more (MD5 or SHA-1, perhaps)".into()
             }
             CertificateError::BadSignature => "a signature is wrong".into(),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
@@ -278,7 +278,7 @@ pub(super) fn in_words(error: &Error) -> String {
         ) => "the far end speaks no version of TLS that is allowed here (1.0 and 1.1 never are)"
             .into(),
         Error::AlertReceived(alert) => {
-            format!("the far end broke it off: {alert:?}")
+            format!("the far end ended the handshake: {alert:?}")
         }
         Error::InvalidMessage(why) => format!("expected TLS, got something else ({why:?})"),
         error => error.to_string(),

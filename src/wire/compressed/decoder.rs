@@ -1,4 +1,4 @@
-//! Compressed frames into bytes, as they come.
+//! Decodes compressed frames piece by piece, as they arrive.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
@@ -6,9 +6,8 @@ use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
 use super::meter::Share;
 use super::{Algorithm, FrameError, HEADER, Meter, Numbers, Toolbox};
 
-/// Takes frames apart. What comes out goes into a buffer of the caller's, and never is more than
-/// that holds: a frame that inflates to 16 MB takes no more memory than its algorithm's window,
-/// for as long as nobody reads it.
+/// Decodes frames into the caller's buffer, never more than fits there: a frame that inflates to 16
+/// MB takes no more memory than its algorithm's window until the caller reads on.
 #[derive(Debug)]
 pub struct Decoder {
     algorithm: Algorithm,
@@ -18,26 +17,26 @@ pub struct Decoder {
 
 #[derive(Debug)]
 enum State {
-    /// So many bytes of a header are there.
+    /// So many bytes of a header have arrived.
     Header([u8; HEADER], usize),
-    /// A frame that is stored as it is has so many bytes left.
+    /// In a frame that is stored uncompressed, with so many bytes left.
     Stored(usize),
     Inflating(Inflating),
 }
 
-/// A frame whose engine is at work.
+/// A frame that is being decompressed.
 #[derive(Debug)]
 struct Inflating {
     engine: Engine,
-    /// What the engine holds.
+    /// The engine's memory, counted by the meter.
     share: Share,
-    /// Bytes of it that are still to come.
+    /// Compressed bytes that are still to come.
     compressed_left: usize,
-    /// What it says that it inflates to…
+    /// The decompressed length that the frame's header announces…
     size: usize,
     /// …and how much of that has come out.
     out: usize,
-    /// The engine filled the room it had, and may have more than that.
+    /// Whether the engine filled the output buffer, and so may have more.
     full: bool,
 }
 
@@ -52,15 +51,15 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// What came of decoding.
+/// The result of decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Decoded {
     /// How many bytes of the input were used.
     pub used: usize,
     /// How many bytes came out.
     pub made: usize,
-    /// The next frame's number is out of its turn, as far as can be told before what came out has
-    /// been looked at: perhaps a command begins there.
+    /// The next frame's number is not the expected one. That need not be an error: the frame may
+    /// begin a command, which the caller finds out from the bytes decoded so far.
     pub out_of_turn: bool,
 }
 
@@ -70,7 +69,7 @@ impl Decoder {
         Decoder::metered(algorithm, Meter::default())
     }
 
-    /// The same, where all that share the meter hold only so much together.
+    /// A decoder whose memory counts towards the limit of this meter, which decoders share.
     pub fn metered(algorithm: Algorithm, meter: Meter) -> Self {
         Decoder {
             algorithm,
@@ -79,20 +78,22 @@ impl Decoder {
         }
     }
 
-    /// Whether nothing of a frame has come of which more must.
+    /// Whether no frame is partly read.
     pub fn between_frames(&self) -> bool {
         matches!(self.state, State::Header(_, 0))
     }
 
-    /// Whether a frame has begun, and its number has been taken note of.
+    /// Whether the header of a frame has been read, and its number counted, but not all of its
+    /// data.
     pub fn inside_frame(&self) -> bool {
         !matches!(self.state, State::Header(..))
     }
 
-    /// Decodes until the input is used up, the output is full, or a frame is out of its turn.
+    /// Decodes until the input is used up, the output is full, or a frame's number is not the
+    /// expected one.
     ///
     /// # Errors
-    /// The frame is not what it says.
+    /// The frame's data is corrupt, or not as long as its header says.
     pub fn decode(
         &mut self,
         toolbox: &mut Toolbox,
@@ -171,7 +172,7 @@ impl Decoder {
         }
     }
 
-    /// The number of the frame that is out of its turn.
+    /// The number of the frame that [`decode`](Self::decode) found out of turn.
     pub fn next_number(&self) -> Option<u8> {
         match self.state {
             State::Header([_, _, _, number, ..], HEADER) => Some(number),
@@ -191,8 +192,8 @@ impl Decoder {
 }
 
 impl Inflating {
-    /// Goes on with the frame. Returns how many bytes were used, how many came out, and whether
-    /// that was all of it.
+    /// Decompresses more of the frame. Returns how many bytes were used, how many came out, and
+    /// whether the frame is complete.
     fn step(
         &mut self,
         algorithm: Algorithm,
@@ -212,7 +213,8 @@ impl Inflating {
             self.full = inflated.is_some_and(|inflated| inflated.made == len);
             inflated
         } else {
-            // All is there, and only the end is missing. A byte more would be too much.
+            // All announced bytes are out; the engine has only to see the end of its data. One more
+            // byte of output would be an error.
             let mut excess = [0];
             self.full = false;
             let inflated = self.engine.run(input, &mut excess);
@@ -232,7 +234,7 @@ impl Inflating {
                 return Err(FrameError::Trailing(self.compressed_left));
             }
         } else if self.compressed_left == 0 && made == 0 {
-            // The engine has had all, and has no more to give.
+            // The engine has read all the data and has no more output.
             return Err(match self.out < self.size {
                 true => self.too_little(),
                 false => FrameError::Corrupt(algorithm),
@@ -260,7 +262,7 @@ struct Inflated {
 }
 
 impl Engine {
-    /// `None`: the input is no such thing.
+    /// `None`: the input is corrupt.
     fn run(&mut self, input: &[u8], room: &mut [u8]) -> Option<Inflated> {
         match self {
             Engine::Zlib(inflater) => {
@@ -288,7 +290,7 @@ impl Engine {
     /// The memory that it takes.
     fn size(&self) -> usize {
         match self {
-            // Never more than the 32 KiB of its window and the tables of a block.
+            // Not counted: never more than the 32 KiB of its window and the tables of a block.
             Engine::Zlib(_) => 0,
             Engine::Zstd(ctx) => ctx.sizeof(),
         }

@@ -1,4 +1,4 @@
-//! Bytes into compressed frames.
+//! Encodes bytes as compressed frames.
 
 use bytes::{BufMut, BytesMut};
 use flate2::{FlushCompress, Status};
@@ -6,10 +6,10 @@ use flate2::{FlushCompress, Status};
 use super::{Algorithm, HEADER, MAX, Toolbox};
 use crate::wire::Put;
 
-/// Less than this is not worth compressing (`MIN_COMPRESS_LENGTH` in the servers).
+/// Fewer bytes than this are not compressed (`MIN_COMPRESS_LENGTH` in the servers).
 const MIN: usize = 50;
 
-/// Makes frames.
+/// Encodes frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoder {
     algorithm: Algorithm,
@@ -43,7 +43,7 @@ impl Encoder {
         let compressed = if plain.len() < MIN {
             None
         } else {
-            // No room for more than would be a gain.
+            // One byte less than `plain`, so that the compression fails unless it saves something.
             out.resize(body + plain.len() - 1, 0);
             out.get_mut(body..)
                 .and_then(|room| self.compress(toolbox, plain, room))
@@ -70,7 +70,7 @@ impl Encoder {
         plain.len()
     }
 
-    /// The length that `plain` is compressed to, if that fits into the room there is.
+    /// Compresses `plain` into `room`; returns the compressed length, or `None` if it does not fit.
     fn compress(&self, toolbox: &mut Toolbox, plain: &[u8], room: &mut [u8]) -> Option<usize> {
         match self.algorithm {
             Algorithm::Zlib => {

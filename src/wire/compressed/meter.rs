@@ -1,24 +1,26 @@
-//! What frames under way may hold, all together.
+//! A limit on the memory of all frames that are being decompressed.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use super::FrameError;
 
-/// What engines may hold between two pieces of their frames, all together.
+/// The most memory that all decompressors together may keep while they wait for more of their
+/// frames.
 ///
-/// A frame of zstd says how far back it refers, up to 16 MB, which are held until it ends: a few
-/// hundred bytes of it can take them, and then the rest never comes.
+/// A zstd frame announces how far back it refers, up to 16 MB, and that much memory is kept until
+/// the frame ends: a peer could make the proxy allocate it with a few hundred bytes, and never send
+/// the rest.
 pub(super) const ROOM: usize = 512 << 20;
 
-/// Less than this is not looked at: zlib's windows, and those of frames that are not large.
+/// Smaller amounts are not counted: zlib's windows, and those of small frames.
 pub(super) const SMALL: usize = 1 << 20;
 
-/// Knows how much is held.
+/// Counts the memory; copies share one count.
 #[derive(Debug, Clone, Default)]
 pub struct Meter(Rc<Cell<usize>>);
 
-/// What one frame holds of it, until it is dropped.
+/// The memory of one frame, given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     meter: Meter,
@@ -26,7 +28,7 @@ pub(super) struct Share {
 }
 
 impl Meter {
-    /// Nothing yet.
+    /// A share that holds nothing yet.
     pub(super) fn share(&self) -> Share {
         Share {
             meter: self.clone(),
@@ -36,10 +38,10 @@ impl Meter {
 }
 
 impl Share {
-    /// It holds so much now.
+    /// Sets how much memory this share holds now.
     ///
     /// # Errors
-    /// That is too much, with all the others.
+    /// Together with all other shares that is too much.
     pub fn holds(&mut self, size: usize) -> Result<(), FrameError> {
         let size = if size > SMALL { size } else { 0 };
         let held = &self.meter.0;

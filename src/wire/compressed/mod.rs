@@ -1,12 +1,13 @@
 //! Compressed framing: once a login that agreed on it is over, the stream of packets travels in
 //! frames of its own. Three bytes of length, one of sequence, three of the length before
-//! compression (0: stored as it is), then the bytes. Frames cut packets anywhere.
+//! compression (0: stored uncompressed), then the data. A packet may begin and end anywhere in a
+//! frame, and span several.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_compression_packet.html>
 //!
 //! Without I/O: [`Encoder`] turns bytes into frames, [`Decoder`] frames into bytes, [`Numbers`]
-//! knows how they are numbered, and [`Toolbox`] has the engines, which are large and shared by all
-//! connections.
+//! has their sequence numbers, and [`Toolbox`] the compressors and decompressors, which are large
+//! and shared by all connections.
 
 mod decoder;
 mod encoder;
@@ -28,7 +29,7 @@ pub const HEADER: usize = 7;
 /// The most that a frame can carry, compressed or not: its lengths have three bytes.
 pub const MAX: usize = 0xFF_FFFF;
 
-/// How a leg is compressed.
+/// How one leg (client to proxy, or proxy to server) is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// Deflate, in zlib's wrapping.
@@ -38,10 +39,10 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Both.
+    /// Both algorithms.
     pub const ALL: [Algorithm; 2] = [Algorithm::Zlib, Algorithm::Zstd];
 
-    /// What MySQL calls it.
+    /// MySQL's name for the algorithm.
     pub const fn name(self) -> &'static str {
         match self {
             Algorithm::Zlib => "zlib",
@@ -49,7 +50,7 @@ impl Algorithm {
         }
     }
 
-    /// The flag that asks for it.
+    /// The capability flag that asks for the algorithm.
     pub const fn flag(self) -> Capabilities {
         match self {
             Algorithm::Zlib => Capabilities::COMPRESS,
@@ -57,7 +58,7 @@ impl Algorithm {
         }
     }
 
-    /// What is used where the level is not said, as in the servers.
+    /// The level where none is configured, as in the servers.
     pub const fn default_level(self) -> u8 {
         match self {
             Algorithm::Zlib => 6,
@@ -73,7 +74,8 @@ impl Algorithm {
         }
     }
 
-    /// What both sides of a leg have agreed on. The servers take zlib if both flags are set.
+    /// The algorithm that both sides of a leg have agreed on. Servers take zlib if both flags are
+    /// set.
     pub fn agreed(negotiated: Capabilities) -> Option<Algorithm> {
         Algorithm::ALL
             .into_iter()
@@ -84,41 +86,41 @@ impl Algorithm {
 /// What is wrong with a compressed frame. The connection is of no use any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// It is not its turn.
+    /// Its sequence number is not the expected one.
     #[error("expected a compressed frame numbered {expected}, got one numbered {got}")]
     Sequence {
-        /// Its number should have been this.
+        /// The number it should have had.
         expected: u8,
         /// Its number.
         got: u8,
     },
-    /// It is not what its algorithm makes.
+    /// Its data is not what the algorithm produces.
     #[error("expected {} data in a compressed frame, got something else", .0.name())]
     Corrupt(Algorithm),
-    /// More came out than it said.
+    /// It inflates to more than its header says.
     #[error("expected a compressed frame to inflate to {0} bytes, got more")]
     TooMuch(usize),
-    /// Less came out than it said.
+    /// It inflates to less than its header says.
     #[error("expected a compressed frame to inflate to {expected} bytes, got {got}")]
     TooLittle {
-        /// So many should have come.
+        /// The length that the header announces.
         expected: usize,
-        /// So many came.
+        /// The length it inflates to.
         got: usize,
     },
-    /// There is nothing in it. Neither clients nor servers send such, and a stream of them is work
-    /// for nothing.
+    /// It is empty. Neither clients nor servers send such frames, and a stream of them would only
+    /// waste time.
     #[error("expected a compressed frame with something in it, got an empty one")]
     Empty,
-    /// Something follows the compressed data.
+    /// Bytes follow the end of the compressed data.
     #[error("expected nothing behind the data of a compressed frame, got {0} bytes")]
     Trailing(usize),
-    /// All frames that are under way hold too much.
+    /// Together with all other frames that are being decoded, it takes too much memory.
     #[error("expected room for a compressed frame's {size} bytes of memory, got {room}")]
     NoRoom {
-        /// It holds so much.
+        /// The memory it takes.
         size: usize,
-        /// It may hold so much.
+        /// The memory that is left for it.
         room: usize,
     },
 }

@@ -1,30 +1,32 @@
-//! The numbers of compressed frames.
+//! The sequence numbers of compressed frames.
 
 use std::collections::VecDeque;
 
-/// The numbers of the frames of one connection, which have nothing to do with those of the packets
-/// inside. Both directions count with one counter, which each command sets back to 0; the answer
-/// goes on from the command's last frame. (`compress_pkt_nr` in the servers' `net_serv.cc`; both the
-/// servers and the C clients check.)
+/// The sequence numbers of one connection's compressed frames. They are independent of those of the
+/// packets inside. Both directions share one counter, which each command sets back to 0; the answer
+/// continues from the command's last frame. (`compress_pkt_nr` in the servers' `net_serv.cc`; both
+/// the servers and the C clients check.)
 ///
-/// Towards a client one exchange is under way at a time, and the counter is all there is. Towards
-/// a server commands may be pipelined: it answers each from where that one's frames ended.
+/// Towards a client only one exchange is under way at a time, so the counter is enough. Towards a
+/// server commands may be pipelined: the numbers of each answer continue from the last frame of the
+/// command that it answers.
 #[derive(Debug, Default)]
 pub struct Numbers {
-    /// The next frame's from the far end, if it goes on with what it has been sending.
+    /// The number of the far end's next frame, if that frame continues what it has been sending.
     incoming: Option<u8>,
-    /// The next frame's to the far end.
+    /// The number of the next frame to the far end.
     outgoing: u8,
-    /// Our commands that are not yet being answered: the number that each one's answer begins with.
+    /// One entry for each of our commands whose answer has not begun: the number of that answer's
+    /// first frame.
     answers: VecDeque<u8>,
     sending: Sending,
     towards_server: bool,
 }
 
-/// What our frames carry.
+/// What our frames carry, which decides how they are numbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Sending {
-    /// What goes on from what was received.
+    /// The continuation of an exchange: numbered on from what was received.
     #[default]
     More,
     /// A command, whose answer is the last of `answers`.
@@ -56,13 +58,14 @@ impl Numbers {
         begins.or(self.incoming).unwrap_or_default()
     }
 
-    /// Whether a frame of this number has its place here; takes note of it if so.
+    /// Whether a frame with this number may come now; counts it if so.
     pub fn accept(&mut self, number: u8) -> bool {
-        // A server that has seen enough answers before it has read all of a long command.
+        // A server may answer a long command (with an error, say) before it has read all its
+        // frames.
         let begins = |start: &u8| number == *start || (1..*start).contains(&number);
-        // MySQL numbers 0 what nobody has asked for, such as ERR 4031.
+        // MySQL gives packets that answer no command, such as ERR 4031, the number 0.
         let unasked = number == 0 && self.towards_server;
-        // Behind a binlog event that asks for an acknowledgement MariaDB's source begins anew with 1
+        // After a binlog event that asks for an acknowledgement MariaDB's source restarts at 1
         // (`flush_net()` in `semisync_master.cc`), whether or not the acknowledgement has come.
         let in_answer = self.answers.is_empty() && self.incoming.is_some();
         let anew = number == 1 && self.towards_server && in_answer && self.sending != Sending::More;
@@ -72,7 +75,7 @@ impl Numbers {
             };
             self.answers.drain(..=found);
             if self.answers.is_empty() {
-                // An idle connection owns no buffer.
+                // Frees the memory: an idle connection is to hold no buffer.
                 self.answers = VecDeque::new();
             }
         }
@@ -84,7 +87,7 @@ impl Numbers {
         true
     }
 
-    /// Gives the next frame that is sent its number.
+    /// Returns the number for the next frame that is sent, and counts it.
     pub fn give(&mut self) -> u8 {
         let number = self.outgoing;
         self.outgoing = number.wrapping_add(1);
@@ -110,14 +113,14 @@ impl Numbers {
         }
     }
 
-    /// What is sent from here on goes on with the exchange that the server is answering.
+    /// What is sent from here on continues the exchange that the server is answering.
     pub fn send_more(&mut self) {
         self.outgoing = self.incoming.unwrap_or_default();
         self.sending = Sending::More;
     }
 
-    /// What is sent from here on begins anew with this number: an ERR that nobody has asked for, or
-    /// what follows in a binlog's stream behind a packet that asks for an acknowledgement.
+    /// What is sent from here on is numbered from `number`: an ERR that answers no command, or what
+    /// follows a packet of a binlog stream that asks for an acknowledgement.
     pub fn send_anew(&mut self, number: u8) {
         self.outgoing = number;
         if self.sending == Sending::Command {
@@ -125,13 +128,14 @@ impl Numbers {
         }
     }
 
-    /// It is a client's turn: what comes next is a command.
+    /// What the client sends next is a command.
     pub fn await_command(&mut self) {
         self.incoming = Some(0);
         self.sending = Sending::More;
     }
 
-    /// A replica may acknowledge what it has got: it counts by itself, and so does the stream.
+    /// A replica may acknowledge what it has received: its acknowledgements and the stream are
+    /// numbered independently.
     pub fn await_acknowledgement(&mut self) {
         self.incoming = Some(0);
         self.sending = Sending::Unanswered;

@@ -332,7 +332,7 @@ fn a_source_begins_anew_behind_what_is_to_be_acknowledged() {
         assert!(numbers.accept(number), "{number}");
     }
     assert!(!numbers.accept(4));
-    // Its replica's word goes by a count of its own.
+    // The replica's acknowledgement has a count of its own.
     numbers.send_anew(0);
     assert_eq!(numbers.give(), 0);
     assert!(numbers.accept(1));

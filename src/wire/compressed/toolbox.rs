@@ -1,19 +1,21 @@
-//! The engines. One is large (a deflater takes a quarter of a megabyte), and a frame needs it only
-//! while it is worked on: connections borrow from one box.
+//! The compressors and decompressors. They are large (a deflater takes a quarter of a megabyte),
+//! and a frame needs one only while it is being coded, so connections borrow them from one shared
+//! toolbox.
 
 use flate2::{Compress, Compression, Decompress};
 use zstd::zstd_safe::{CCtx, DCtx, DParameter, ResetDirective};
 
-/// How many idle engines of a kind are kept.
+/// How many idle compressors, or decompressors, of a kind are kept.
 const KEPT: usize = 4;
 
-/// A zstd engine that has grown beyond this is not kept.
+/// A zstd decompressor that has grown beyond this is not kept, nor a compressor beyond four times
+/// this.
 const LARGE: usize = 1 << 20;
 
 /// No frame inflates to more than 2^24 bytes, so none needs a larger window, whatever it claims.
 const WINDOW_LOG: u32 = 24;
 
-/// Engines for all connections of a thread.
+/// Compressors and decompressors for all connections of a thread.
 #[derive(Default)]
 pub struct Toolbox {
     deflaters: Vec<(u8, Compress)>,
@@ -56,7 +58,7 @@ impl Toolbox {
         self.zstd.as_mut()
     }
 
-    /// Lets go of a zstd compressor that a high level has made large.
+    /// Frees the zstd compressor if a high level has made it large.
     pub(super) fn trim(&mut self) {
         if self
             .zstd

@@ -23,7 +23,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     vec(1u8.., 0..40)
 }
 
-/// Payloads from plain noise to well-formed packets with a few bytes changed, cut or added.
+/// Payloads from random bytes to well-formed packets with a few bytes changed, cut or added.
 fn payload(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let damaged = (
         prop::sample::select(seeds.clone()),

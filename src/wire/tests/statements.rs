@@ -171,7 +171,7 @@ fn types_are_left_out_once_they_are_known() {
 #[test]
 fn counts_that_lie() {
     for payload in [
-        // A trillion parameters; more than can be; more than there are bytes for.
+        // A trillion parameters; more than are accepted; more than there are bytes for.
         "17 01000000 08 01000000 fe0000000000010000",
         "17 01000000 08 01000000 fdffffff",
         "17 01000000 08 01000000 fcffff 00 01",
@@ -459,7 +459,7 @@ proptest! {
             let payload = [head, &noise].concat();
             let _ = Execute::decode_types(&payload, params, capabilities);
             if let Ok(execute) = Execute::decode(&payload, bound, capabilities) {
-                // A time of four billion days cannot be written again.
+                // A time of four billion days decodes but cannot be encoded.
                 let _ = execute.encode(capabilities, &mut Vec::new());
             }
         }
