@@ -1,5 +1,5 @@
--- Passthrough, and passthrough with auto-explain, side by side in one process: (host, port, user, password).
--- The threshold is one that point selects do not reach; what scans a table is reported once in 60 s.
+-- Passthrough, and passthrough with auto-explain, in one process; arguments: host, port, user, password.
+-- Point selects do not reach the threshold; a statement that scans a table is reported once in 60 s.
 
 local dpml = require "dpml"
 local host, port = arg[1], tonumber(arg[2])

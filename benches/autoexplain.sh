@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What auto-explain costs a statement that nobody minds: sysbench's point selects on a private MariaDB, in
-# turn directly, through a plain passthrough, and through one with auto-explain. Then a table is scanned
-# through the latter, which must be reported once. Fails if that is not so, or if auto-explain costs
-# more than a tenth of the passthrough's latency.
+# What auto-explain costs statements that it does not explain: sysbench's point selects on a private
+# MariaDB, in turn directly, through a plain passthrough, and through one with auto-explain. Then a table
+# is scanned through the latter, which must be reported once. Fails if it is not, or if auto-explain adds
+# more than a tenth to the passthrough's latency.
 #
 #   benches/autoexplain.sh [ROUNDS [SECONDS [THREADS]]]    15 rounds, of 2 seconds each, with 1 thread
 #
@@ -38,7 +38,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-# until_works WHAT COMMAND…: for 30 seconds at most.
+# until_works WHAT COMMAND…: repeats the command until it succeeds, for 30 seconds at most.
 until_works() {
     local what=$1 tries=0
     shift
@@ -46,7 +46,7 @@ until_works() {
         tries=$((tries + 1))
         if [ "$tries" -gt 300 ]; then
             tail -n 20 "$work"/*.log >&2 || true
-            fail "waited in vain for $what"
+            fail "waited 30 seconds for $what"
         fi
         sleep 0.1
     done
@@ -89,7 +89,7 @@ measure() {
         { cat "$work/run"; fail "sysbench failed on $1"; }
     awk -v name="$1" -v mode="$3" -v threads="$threads" '
         /^ *value  -+/ { inside = 1; next }
-        # sysbench rounds the average to 10 µs; the count of queries tells it better.
+        # sysbench rounds the average to 10 µs; computed from the number of queries it is more precise.
         /total time:/ { sub("s", "", $3); time = $3 }
         /total number of events:/ { events = $5 }
         /95th percentile:/ { p95 = $3 }
@@ -105,7 +105,7 @@ say "point selects: $rounds rounds of $seconds s, $threads thread(s)"
 for ((round = 1; round <= rounds; round++)); do
     note "round $round"
     for mode in auto disable; do
-        # Each round begins with another one.
+        # Each round has a different order.
         case $((round % 3)) in
             0) order="direct plain explained" ;;
             1) order="plain explained direct" ;;
@@ -142,7 +142,7 @@ awk '
                 key = modes[m] " " names[i]
                 printf "%-10s%-12s %12.4f %12.4f %12.0f\n", label, names[i], of(average, key), of(p95, key), of(rate, key)
             }
-            # Of the two in the same round, whatever else the machine was doing then.
+            # The ratio of the two within the same round, so that other load on the machine affects both.
             plain = modes[m] " plain"; explained = modes[m] " explained"
             for (i = 1; i <= n[plain]; i++) {
                 ratios[i] = average[explained, i] / average[plain, i]
@@ -165,6 +165,6 @@ for literal in one two three; do
 done
 until_works "its report" grep -q 'autoexplain: digest.*full_scan' "$work/dpm.log"
 grep 'autoexplain: digest' "$work/dpm.log"
-[ "$(grep -c 'autoexplain: digest.*full_scan' "$work/dpm.log")" -eq 1 ] || fail "it was reported more than once"
+[ "$(grep -c 'autoexplain: digest.*full_scan' "$work/dpm.log")" -eq 1 ] || fail "the full scan was reported more than once"
 [ "${missed:-no}" = no ] || fail "auto-explain costs more than a tenth"
-say "all well"
+say "all checks passed"

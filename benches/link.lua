@@ -3,7 +3,7 @@
 -- `opts` are the listener's.
 return function(prepare, opts)
   local host, port = arg[1] or "127.0.0.1", tonumber(arg[2] or 3306)
-  local held = {} -- connection id → object: an object nobody holds is closed
+  local held = {} -- connection id → object: an object without a reference is closed
 
   local function closing(id, conn)
     held[id] = nil

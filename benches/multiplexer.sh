@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures the query multiplexer against a pool of Python threads with PyMySQL that does the same job: SHOW
-# GLOBAL STATUS of 8 private servers of both families and of 100 more that a script plays, in one answer.
-# Options: --rounds N (20), --dpm FILE (the release build).
+# GLOBAL STATUS of 8 private servers, MySQL and MariaDB, and of 100 more that a script simulates, in one
+# answer. Options: --rounds N (20), --dpm FILE (the release build).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh

@@ -1,2 +1,2 @@
--- Every packet passes without Lua.
+-- No packet enters Lua.
 require "link" ()

@@ -36,7 +36,7 @@ if [[ " $* " != *" --targets "* || " $* " == *router* ]]; then
         DPM_BENCH_ROUTER_PLUGINS=$(dirname "$(find "$SID_LANE/usr/lib" -path '*router*' -name io.so | head -n 1)")
         export DPM_BENCH_ROUTER_PLUGINS
     else
-        echo "warning: no MySQL Router, which (g) and (h) are then without" >&2
+        echo "warning: MySQL Router is not available: (g) and (h) are measured without it" >&2
         set -- "$@" --targets direct,haproxy,dpm
     fi
 fi

@@ -1,4 +1,4 @@
--- admin.lua: a port where queries are Lua, and run within the running proxy: to look into it, and to change it.
+-- admin.lua: a port where queries are Lua code that runs inside the proxy, to inspect it and to change it.
 -- Run: dpm --startfile demos/admin.lua -- [backend host] [port] [listen port] [user] [password] [admin port]
 -- Look: mysql -h 127.0.0.1 -P 5501 with that account, then: return 1 + 1; forbidden = "DROP"; dpm.stats();
 
@@ -7,7 +7,7 @@ local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306,
 local user, password, admin_port = arg[4] or "admin", arg[5] or "", tonumber(arg[6]) or 5501
 assert(password ~= "", "who runs Lua here can do whatever this process can: give it a password")
 
--- What the admin port is for: globals of a script that runs.
+-- Globals that the admin port can read and change while the script runs.
 forbidden, queries = nil, 0
 
 local function new_command(cmd, client_id, client)
@@ -19,7 +19,8 @@ local function new_command(cmd, client_id, client)
     end
 end
 
--- A result, such as that of db:query, is itself; another table is a list of what is in it; other values are one row.
+-- A result, such as that of db:query, is sent as it is; any other table as a list of its entries; other values as one
+-- row.
 local function as_result(count, first, ...)
     if count == 0 then return {} end -- an OK
     if type(first) ~= "table" then

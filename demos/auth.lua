@@ -9,12 +9,12 @@ local user, password = arg[4] or "root", arg[5] or ""
 local users = {
     ann = { password = "ann" }, -- any method
     bob = dpm.hash_pass("bob", "caching_sha2_password"), -- what MySQL 8 and 9 keep
-    old = dpm.hash_pass("old"), -- what SELECT PASSWORD('old') prints: for clients of that age
+    old = dpm.hash_pass("old"), -- what SELECT PASSWORD('old') prints: for old clients
 }
 
 local listener = dpm.listener("127.0.0.1", listen_port, { tls = true })
--- A client gets its OK once there is a server for it; and a new one with each COM_CHANGE_USER, so that nothing of
--- the user before is left.
+-- A client gets its OK once there is a server for it. Each COM_CHANGE_USER gets a new server, so that nothing of the
+-- previous user is left.
 dpml.proxy_new_clients(listener, {}, {
     users = users,
     backend = { host = host, port = port, user = user, password = password },

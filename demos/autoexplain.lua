@@ -1,4 +1,4 @@
--- autoexplain.lua: has the server explain what is slow, or runs without an index, beside the clients.
+-- autoexplain.lua: has the server explain statements that are slow or use no index, on a connection of its own.
 -- Run: dpm --startfile demos/autoexplain.lua -- [host] [port] [listen port] [user] [password] [threshold in ms] [seconds]
 -- Look: run a SELECT that scans a table: the log says so. Then mysql -P (the other port) -u dpm -pdpm -e "SHOW PLANS".
 

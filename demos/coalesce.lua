@@ -1,4 +1,4 @@
--- coalesce.lua: identical SELECTs that are under way at once are sent once, and all who asked get the rows.
+-- coalesce.lua: identical SELECTs at the same time are sent once, and all clients that asked get the rows.
 -- Run: dpm --startfile demos/coalesce.lua -- [backend host] [port] [listen port] [user] [password]
 -- Look: SELECT SLEEP(5), 'x' in several terminals: SHOW PROCESSLIST has it once, and all get it together.
 

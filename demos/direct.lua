@@ -5,7 +5,7 @@
 local host, port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306
 local listen_port = tonumber(arg[3]) or 5500
 
-local sessions = {} -- client id -> { client, server }: what nobody holds is collected and closed
+local sessions = {} -- client id -> { client, server }: objects without a reference are collected and closed
 
 local function connect_backend()
     if host:sub(1, 1) == "/" then
@@ -24,7 +24,7 @@ local function new_command(cmd, client_id)
     return dpm.DPM_NOPROXY
 end
 
--- Whichever end goes first takes the other with it.
+-- When one end closes, the other is closed, too.
 local function close_session(client_id)
     local session = sessions[client_id]
     if session then
@@ -43,11 +43,11 @@ local function new_client(client)
     server:register(dpm.MY_CLOSING, function()
         close_session(client_id)
     end)
-    -- From here on the two talk to each other: handshake, login and all that follows.
+    -- From here on the proxy forwards between the two: handshake, login and all that follows.
     dpm.proxy_connect(client, server)
 end
 
--- A global, because a listener that nobody holds is collected too.
+-- A global, because a listener without a reference is collected, too.
 listener = dpm.listener("127.0.0.1", listen_port)
 listener:register(dpm.MYC_CONNECT, new_client)
 print("dpm: direct listening on 127.0.0.1:" .. listener:socket_port())

@@ -1,4 +1,4 @@
--- firewall.lua: lets through what it has learnt while it was trained, and nothing else.
+-- firewall.lua: learns an application's statements, and then lets no others through.
 -- Run: dpm --startfile demos/firewall.lua -- [backend host] [port] [listen port] [ignored] [ignored] [file] [learn]
 -- Look: run the application once with "learn" at the end; then without: other values pass, other SQL does not.
 

@@ -1,4 +1,4 @@
--- mirror.lua: sends what writes to two servers at once, and what reads to the first one only.
+-- mirror.lua: sends statements that write to two servers at once, and those that read to the first one only.
 -- Run: dpm --startfile demos/mirror.lua -- [host] [port] [listen port] [user] [password] [host 2] [port 2]
 -- Look: with one server for both, INSERT INTO t VALUES (1), then SELECT * FROM t: there are two.
 
@@ -14,7 +14,7 @@ local function is_mirrored(cmd)
     return cmd:command() == dpm.COM_QUERY and kind ~= nil and not info.read_only
 end
 
--- The mirror has no link, so that its answers go nowhere: they are only looked at.
+-- The mirror has no link, so its answers are not forwarded: they are only checked.
 local function watch(mirror, client_id)
     local function report(text) print(("mirror of client %d: %s"):format(client_id, text)) end
     mirror:register(dpm.MYS_WAIT_CMD, function() report("done") end)
@@ -23,7 +23,7 @@ end
 
 local function plugin(client)
     local client_id, mirror = client:id(), nil
-    client:pause() -- not a command shall be missed while the mirror is not there yet
+    client:pause() -- no command may be missed while the mirror is still connecting
     dpml.connect_mysql_server {
         host = mirror_host, port = mirror_port, user = user, password = password,
         callback = function(server, err)
@@ -37,8 +37,8 @@ local function plugin(client)
     }
     return {
         new_command = function(cmd)
-            -- This copy leaves now, the original when we return. If the mirror is slower, commands pile up in its
-            -- queue and are answered in their order.
+            -- This copy is sent now, the original when we return. If the mirror is slower, commands wait in its queue
+            -- and are answered in order.
             if mirror and is_mirrored(cmd) then dpm.wire_packet(mirror, cmd) end
         end,
         closing = function()

@@ -1,4 +1,4 @@
--- mirror_task.lua: mirror.lua as a task for each client: what writes is done by both servers before it is answered.
+-- mirror_task.lua: mirror.lua as a task for each client: both servers have executed a write before it is answered.
 -- Run: dpm --startfile demos/mirror_task.lua -- [host] [port] [listen port] [user] [password] [host 2] [port 2]
 -- Look: with one server for both, INSERT INTO t VALUES (1), then SELECT * FROM t: there are two.
 
@@ -25,7 +25,7 @@ end
 local function handler(session)
     local auth, server, mirror
     for cmd in session:commands() do
-        if session.auth ~= auth then -- at first, and behind each COM_CHANGE_USER
+        if session.auth ~= auth then -- for the first command, and after each COM_CHANGE_USER
             close(server, mirror)
             auth = session.auth
             server = connect(host, port, session)

@@ -6,25 +6,25 @@ local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 local user, password = arg[4] or "root", arg[5] or ""
 
-local backend, current -- the one server, once it is there; the client whose command it works on
-local waiting = {} -- the commands that it has not seen yet, oldest first
+local backend, current -- the server, once it is connected; the client whose command it executes
+local waiting = {} -- the commands that have not been sent to it, oldest first
 local unanswered = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
 
 local function run_next()
     while backend and waiting[1] and not current do
         local job = table.remove(waiting, 1)
-        local linked, why = pcall(dpm.proxy_connect, job.client, backend) -- and no longer to the one before
+        local linked, why = pcall(dpm.proxy_connect, job.client, backend) -- replaces the link to the client before
         if linked then
             current = not unanswered[job.cmd:command()] and job.client or nil
             dpm.wire_packet(backend, job.cmd)
         else
-            pcall(dpml.send_error, job.client, "HY000", 1105, why) -- or it has left
+            pcall(dpml.send_error, job.client, "HY000", 1105, why) -- the client may have left
         end
     end
 end
 
 local function new_command(cmd, client_id, client)
-    -- Who leaves, leaves alone: the shared one stays.
+    -- When a client leaves, the shared server stays.
     if cmd:command() == dpm.COM_QUIT then dpm.close(client) else table.insert(waiting, { client = client, cmd = cmd }) end
     run_next()
     return dpm.DPM_NOPROXY
@@ -36,7 +36,7 @@ local function answered(client_id)
     run_next()
 end
 
--- The end of an answer whose client has left: the one that comes next must not get it.
+-- The end of an answer whose client has left: the next client must not get it.
 local function answered_nobody()
     if current and current:close_reason() then
         answered(current:id())

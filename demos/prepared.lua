@@ -5,7 +5,7 @@
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 
--- Strings in quotes, numbers as they are: decode tells them apart.
+-- Strings in quotes, numbers without: decode returns them as different types.
 local function literal(value)
     if value == dpm.NULL then return "NULL" end
     if value == dpm.LONG_DATA then return "<long data>" end
@@ -13,11 +13,11 @@ local function literal(value)
     return "'" .. value:gsub("[%c'\\]", function(c) return ("\\x%02x"):format(c:byte()) end) .. "'"
 end
 
--- A plug-in that is a function: each client has its own.
+-- A plug-in that is a function is called for each client.
 local function plugin(client, server)
     local sql, waiting = {}, nil -- the texts by statement id, and the one that is being prepared
 
-    -- Without this the proxy remembers nothing of statements.
+    -- Without this the proxy does not remember statements.
     client:track_statements(true)
 
     server:register(dpm.MYS_STMT_PREPARED, function(prepared)
@@ -34,7 +34,7 @@ local function plugin(client, server)
             local statement = client:statement(id)
             local values, count = statement:decode(cmd, dpm.NULL)
             for i = 1, count do values[i] = literal(values[i]) end
-            id = statement:statement_id() -- 0xFFFFFFFF is the last one
+            id = statement:statement_id() -- rather than the command's, which may be 0xFFFFFFFF (MariaDB: the last one)
             print(("client %d: %s <- %s"):format(client:id(), sql[id], table.concat(values, ", ")))
         end
     end }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # From nothing to a query through dpm: installs what is missing, builds the release binary, starts a
-# private MariaDB in a temporary folder and dpm with demos/direct.lua before it, and runs a query that
-# the script rewrites. Then it stays up for you to play with, until Ctrl-C; with --once it leaves, with
-# a status that says whether all went well. Nothing remains but what was installed and built.
+# private MariaDB in a temporary folder and dpm with demos/direct.lua in front of it, and runs a query
+# that the script rewrites. Then both keep running for you to try, until Ctrl-C; with --once the script
+# ends, and its status says whether everything worked. Only what was installed and built remains.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh
@@ -37,7 +37,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 0' INT TERM
 
-# A port that nobody listens on.
+# A free port.
 free_port() {
     local port
     while :; do
@@ -49,7 +49,7 @@ free_port() {
     done
 }
 
-# wait_for WHAT PID COMMAND…: until the command succeeds; not for ever, nor for the dead.
+# wait_for WHAT PID COMMAND…: until the command succeeds, for a limited time and while the process runs.
 wait_for() {
     local what=$1 pid=$2 tries=0
     shift 2

@@ -1,4 +1,4 @@
--- reload_plugin.lua: what reload.lua runs, and may be changed while it does.
+-- reload_plugin.lua: the plug-in of reload.lua, which may be changed while that runs.
 -- Run: dpm --startfile demos/reload.lua -- [backend host] [port] [listen port]
 -- Look: edit `greeting`, or break the file: the version before it stays until it passes its selftest again.
 
@@ -18,7 +18,7 @@ return {
             return cmd
         end
     end,
-    -- Run before this version is taken: an error, or false, keeps the one before.
+    -- Run before this version is used: after an error, or false, the version before it stays.
     selftest = function()
         assert(not greeting:find("*/", 1, true), "the greeting would end the comment")
         return dpm.statement_kind(decorate("SELECT 1")) == "SELECT"

@@ -1,15 +1,15 @@
--- rewrite.lua: gives each SELECT that has no LIMIT one of 1000 rows, by its tokens and not by its letters.
+-- rewrite.lua: adds LIMIT 1000 to each SELECT that has no LIMIT, looking at its tokens rather than at its text.
 -- Run: dpm --startfile demos/rewrite.lua -- [backend host] [port] [listen port] [ignored] [ignored] [rows]
--- Look: SELECT 'no LIMIT' FROM a large table: so many rows and no more; with a LIMIT of your own: those.
+-- Look: SELECT 'no LIMIT' FROM a large table: at most 1000 rows; with a LIMIT of your own: as many as that.
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 
--- What there is behind a SELECT that a LIMIT has no place behind, or no business with.
+-- Words outside parentheses after which no LIMIT can be added, or need not be.
 local ENDINGS = { LIMIT = true, FETCH = true, PROCEDURE = true }
 
--- Where in the SELECT a LIMIT belongs: behind the last token that means something, and before a comment or a
--- semicolon. nil if it has one, or may have one: what is within parentheses is not its own.
+-- The place for a LIMIT in the SELECT: after its last token, not counting comments and semicolons. nil if it has a
+-- LIMIT, or may have one. A LIMIT within parentheses is not the SELECT's own.
 local function place_for_limit(sql)
     local depth, place = 0, nil
     for _, token in ipairs(dpm.tokenize(sql)) do
@@ -36,17 +36,17 @@ local function rewrite(rows)
             if cmd:command() ~= dpm.COM_QUERY and cmd:command() ~= dpm.COM_STMT_PREPARE then return end
             local sql = cmd:argument()
             local kind, info = dpm.statement_kind(sql)
-            -- SELECT … INTO and SELECT … FOR UPDATE are not for reading, and have their ends taken.
+            -- SELECT … INTO and SELECT … FOR UPDATE are left alone: their endings belong after a LIMIT.
             if kind ~= "SELECT" or info.into or info.locking or info.multi > 1 then return end
             local place = place_for_limit(sql)
             if place then
                 cmd:argument(sql:sub(1, place) .. " LIMIT " .. rows .. sql:sub(place + 1))
-                return cmd -- instead of the client's own
+                return cmd -- replaces the client's command
             end
         end,
     }
 end
-if ... then return rewrite end -- another script requires it
+if ... then return rewrite end -- required by another script
 
 local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, rewrite(tonumber(arg[6]) or 1000), { host, port })

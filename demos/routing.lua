@@ -1,4 +1,4 @@
--- routing.lua: who gets which server: by user, and by the time of day.
+-- routing.lua: chooses each login's server by user and time of day.
 -- Run: dpm --startfile demos/routing.lua -- [host] [port] [listen port] [user] [password] [host 2] [port 2] [from-to]
 -- Look: log in as app, report and batch (the password is the name): SELECT @@port; batch works from 22 to 6 only.
 
@@ -15,7 +15,7 @@ local function is_night()
     return hour >= from or hour < to
 end
 
--- Asked for each login. The first server of a list that can be had is taken.
+-- Called for each login. Of a list the first server that can be reached is used.
 local routes = {
     app = function() return primary end,
     report = function() return { replica, primary } end,

@@ -1,17 +1,17 @@
 -- rows.lua: rewrites columns and rows on their way to the client, and adds a row of its own.
 -- Run: dpm --startfile demos/rows.lua -- [backend host] [backend port] [listen port]
--- Look: mysql -h 127.0.0.1 -P 5500 ..., then SELECT 'a' AS b: capitals, and a last row by dpm.
+-- Look: mysql -h 127.0.0.1 -P 5500 ..., then SELECT 'a' AS b: capitals, and a last row added by dpm.
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 
 local text_types = { [dpm.MYSQL_TYPE_VAR_STRING] = true, [dpm.MYSQL_TYPE_STRING] = true }
 
--- A plug-in: what it returns goes to the client in the place of the packet that it was given.
+-- A plug-in: what a callback returns goes to the client in place of the callback's packet.
 local function rows(client, server)
     local rset, is_text -- the result that is passing, and which of its columns are text
 
-    -- MariaDB's clients keep the columns of prepared statements: here they come every time.
+    -- MariaDB's clients cache the columns of prepared statements; without this capability they are sent every time.
     server:register(dpm.MYS_WAIT_AUTH, function(handshake)
         handshake:server_capabilities(dpm.MARIADB_CLIENT_CACHE_METADATA, false)
         dpm.wire_packet(client, handshake)
@@ -20,7 +20,7 @@ local function rows(client, server)
     return {
         new_command = function(cmd)
             if cmd:command() ~= dpm.COM_STMT_EXECUTE then return end
-            cmd:execute_flags(dpm.CURSOR_TYPE_READ_ONLY, false) -- rows come at once, and not as they are fetched
+            cmd:execute_flags(dpm.CURSOR_TYPE_READ_ONLY, false) -- all rows come at once rather than by COM_STMT_FETCH
             return cmd
         end,
         new_result = function(packet) rset, is_text = packet, {} end,
@@ -38,7 +38,7 @@ local function rows(client, server)
             rset:pack_row(row, values)
             return row
         end,
-        -- The packet that ends a result passes as it is, but behind a row that the server never sent.
+        -- The packet that ends a result passes unchanged, after a row that is not the server's.
         finished_result = function(packet)
             if not rset then return end -- an OK
             local row, values = dpm.new_row_pkt(), {}

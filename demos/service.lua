@@ -1,4 +1,4 @@
--- service.lua: a server without any database: its tables are what the proxy knows of itself.
+-- service.lua: a server without any database: its tables show what the proxy knows about itself.
 -- Run: dpm --startfile demos/service.lua -- [ignored] [ignored] [listen port] [user] [password]
 -- Look: mysql -h 127.0.0.1 -P 5500 -u dpm -pdpm, then SHOW TABLES; SELECT * FROM proxy.connections; KILL 3;
 
@@ -30,7 +30,7 @@ local function show_tables()
     return { columns = { "Tables_in_proxy" }, rows = rows }
 end
 
--- What is returned is the answer, and so is what is raised.
+-- The return value is the answer; an error that is raised is sent as an error.
 local function new_command(cmd, _, session)
     session.queries = session.queries + 1
     local sql = cmd:command() == dpm.COM_QUERY and cmd:argument():upper():gsub("%s+", " ") or ""

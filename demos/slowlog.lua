@@ -1,4 +1,4 @@
--- slowlog.lua: what takes how long: each slow query is told here, and all of them are counted by digest.
+-- slowlog.lua: prints each slow query, and counts all queries by digest.
 -- Run: dpm --startfile demos/slowlog.lua -- [backend host] [port] [listen port] [ignored] [ignored] [time]
 -- Look: SELECT SLEEP(1.5); then SHOW DIGESTS, which is answered here; kill -USR1 prints the same.
 
@@ -13,7 +13,7 @@ local slowlog = dpml.slowlog {
 }
 dpm.on_signal("USR1", function() dpml.dump_table(slowlog:digests().rows) end)
 
--- A link in front of it that answers for it.
+-- A plug-in before it that answers SHOW DIGESTS.
 local show_digests = {
     new_command = function(cmd, client_id, client)
         if cmd:argument():upper() == "SHOW DIGESTS" then

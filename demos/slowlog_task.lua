@@ -1,12 +1,12 @@
--- slowlog_task.lua: slowlog.lua in short, as a task for each client: what takes how long is what stands between.
+-- slowlog_task.lua: slowlog.lua in short, as a task for each client: time is taken before and after a query.
 -- Run: dpm --startfile demos/slowlog_task.lua -- [backend host] [port] [listen port] [user] [password] [time]
--- Look: SELECT SLEEP(1.5): it is told here, with how often it was asked and how long it took in all.
+-- Look: SELECT SLEEP(1.5): it is printed here, with how often it ran and how long it took in all.
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
 local user, password, slow = arg[4] or "root", arg[5] or "", dpml.milliseconds(arg[6] or "1s")
 
-local MAX_DIGESTS = 1000 -- what comes when there are so many is counted as one
+local MAX_DIGESTS = 1000 -- further ones are counted together
 local digests, count = {}, 0
 
 local function add(text, ms)
@@ -25,7 +25,7 @@ end
 local function handler(session)
     local auth, db
     for cmd in session:commands() do
-        if session.auth ~= auth then -- at first, and behind each COM_CHANGE_USER
+        if session.auth ~= auth then -- for the first command, and after each COM_CHANGE_USER
             if db then db:close() end
             auth = session.auth
             db = dpml.connect { host = host, port = port, user = user, password = password, database = session.database,

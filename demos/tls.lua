@@ -6,9 +6,9 @@ local host, port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306
 local listen_port = tonumber(arg[3]) or 5500
 local cert, key = os.getenv("CERT"), os.getenv("KEY")
 
-local sessions = {} -- client id -> { client, server }: what nobody holds is collected and closed
+local sessions = {} -- client id -> { client, server }: objects without a reference are collected and closed
 
--- Whichever end goes first takes the other with it.
+-- When one end closes, the other is closed, too.
 local function close_session(client_id)
     local session = sessions[client_id]
     if session then
@@ -20,14 +20,14 @@ end
 
 local function new_client(client)
     local client_id = client:id()
-    -- What clients say over TLS must not go on in clear: where a server wants a password and not
-    -- just a hash of it, it is asked for its RSA key, as clients without TLS do.
+    -- A password that a client sends over TLS must not be forwarded in clear: if the server wants the password itself,
+    -- the proxy asks it for its RSA key, as clients without TLS do.
     local server = dpm.connect(host, port, { cleartext = "rsa" })
     sessions[client_id] = { client = client, server = server }
 
     client:register(dpm.MYC_WAITING, function(auth)
         if type(auth) == "number" then
-            return -- not the login any more
+            return -- the wait for a command, not the login
         end
         local tls = client:tls()
         if tls then
@@ -43,7 +43,7 @@ local function new_client(client)
     dpm.proxy_connect(client, server)
 end
 
--- A global, because a listener that nobody holds is collected too.
+-- A global, because a listener without a reference is collected, too.
 listener = dpm.listener("127.0.0.1", listen_port, {
     tls = cert and { cert = cert, key = key } or { self_signed = true },
 })

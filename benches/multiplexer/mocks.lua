@@ -1,4 +1,4 @@
--- Plays arg[1] servers, each on a port of its own, that have 500 rows of status to show.
+-- Simulates arg[1] servers, each on a port of its own, with 500 rows of status.
 local dpml = require "dpml"
 
 local function status(number)

@@ -1,4 +1,4 @@
-"""The multiplexer and a pool of threads, in turn, at the same servers. See benches/multiplexer.sh."""
+"""Measures the multiplexer and a pool of threads, in turn, on the same servers. See benches/multiplexer.sh."""
 
 import argparse
 import concurrent.futures
@@ -124,7 +124,7 @@ def main():
     options = parser.parse_args()
 
     mysql = os.environ.get("DPM_BENCH_MYSQL")
-    print(f"starting {REAL} servers and {MOCKS} that are played …", flush=True)
+    print(f"starting {REAL} servers and {MOCKS} that are simulated …", flush=True)
     ports = [start_server(mysql if number % 2 else None, number) for number in range(REAL)]
     mocks, line = start_dpm(options.dpm, os.path.join(HERE, "mocks.lua"), MOCKS)
     ports += [int(port) for port in line.split()[1:]]
@@ -162,7 +162,7 @@ def main():
         cpu, begun = time.process_time(), time.perf_counter()
         pool_rows = pool.round()
         pool_took, pool_cpu = time.perf_counter() - begun, time.process_time() - cpu
-        if number >= 2:  # the first warm up
+        if number >= 2:  # the first two warm up
             figures["multiplexer"].append(proxy_cpu)
             figures["client"].append(client_cpu)
             figures["pool"].append(pool_cpu)

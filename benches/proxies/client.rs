@@ -1,5 +1,5 @@
-//! A MySQL client that does as little as it can: it logs in, sends queries and counts what comes
-//! back, so that what is measured is the proxy and not the load.
+//! A MySQL client that does as little as possible: it logs in, sends queries and counts what comes
+//! back, so that the load generator does not limit the proxy.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::mem;
@@ -18,12 +18,12 @@ const HEADER: usize = 4;
 const COM_QUIT: u8 = 1;
 
 const SSL: u32 = 1 << 11;
-/// So much of the auth packet asks for TLS.
+/// The length of the request for TLS, which is the start of the auth packet.
 const SSL_REQUEST: usize = 32;
 const COM_QUERY: u8 = 3;
 
 /// LONG_PASSWORD, CONNECT_WITH_DB, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, PLUGIN_AUTH; not
-/// DEPRECATE_EOF, so that the end of a result looks the same whatever is between.
+/// DEPRECATE_EOF, so that the end of a result looks the same through every proxy.
 const CAPABILITIES: u32 = 1 | 1 << 3 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 19;
 
 /// What a response was made of.
@@ -41,7 +41,7 @@ pub struct Client {
 enum Socket {
     Plain(TcpStream),
     Tls(Box<tls::Stream>),
-    /// While one becomes the other.
+    /// While a plain stream is replaced by one with TLS.
     None,
 }
 
@@ -94,7 +94,8 @@ impl Client {
         }
         client.send(1 + u8::from(tls), &auth)?;
         let mut answer = client.packet()?;
-        // MySQL Router greets with a challenge of its own, so the server's comes in a switch.
+        // MySQL Router's handshake has a challenge of its own, and the server's comes in an auth
+        // switch.
         if answer.first() == Some(&0xFE) {
             let challenge = answer.split(|&b| b == 0).nth(1).unwrap_or_default();
             let response = native_password(challenge);
@@ -169,17 +170,17 @@ enum Phase {
     Done,
 }
 
-/// Walks from header to header of a response and looks at first bytes only.
+/// Parses a response by its packets' headers and first bytes only.
 #[derive(Default)]
 struct Response {
     phase: Phase,
     count: Count,
-    /// Bytes of the current packet that have not come yet.
+    /// Bytes of the current packet that have not arrived yet.
     skip: usize,
 }
 
 impl Response {
-    /// Returns how many bytes are done with; the rest must come again with more behind it.
+    /// Returns how many bytes were consumed; the rest must be passed again, with more after it.
     fn feed(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut at = self.skip.min(bytes.len());
         self.skip -= at;
@@ -228,7 +229,7 @@ fn challenge(handshake: &[u8]) -> Result<Vec<u8>> {
     Ok([first, second].concat())
 }
 
-/// `none`: without an answer, for want of the right challenge.
+/// `none`: with an empty answer, because the server's challenge is not known yet.
 fn auth(challenge: &[u8], none: bool, tls: bool) -> Vec<u8> {
     let mut packet = Vec::new();
     let capabilities = CAPABILITIES | if tls { SSL } else { 0 };

@@ -84,9 +84,9 @@ impl Options {
 enum Kind {
     Direct,
     Haproxy,
-    /// With this script.
+    /// `dpm` with this script.
     Dpm(&'static str),
-    /// These two end the clients' TLS.
+    /// This and the next terminate the clients' TLS.
     Router,
     DpmTls,
 }
@@ -132,7 +132,7 @@ fn jobs(options: &Options) -> Vec<Job> {
     if options.wants("a") {
         add(STREAM, &PLAIN, || Box::new(scenario::stream));
     } else if options.wants("f") {
-        // What the callbacks are compared with.
+        // The baseline for the callbacks.
         add(STREAM, &PLAIN[2..], || Box::new(scenario::stream));
     }
     if options.wants("f") {
@@ -179,7 +179,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     if !args.iter().any(|arg| arg == "--bench") {
-        println!("not measuring anything: benches/run.sh does");
+        println!("nothing is measured: use benches/run.sh");
         return Ok(());
     }
     let Some(options) = Options::parse(args.into_iter())? else {
@@ -200,7 +200,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut report = Report::default();
     let jobs = jobs(&options);
     for run in 0..options.runs {
-        // Each run begins with another job, so that none has the same place in all of them.
+        // Each run begins with a different job, so that none has the same position in all of them.
         for at in 0..jobs.len() {
             let job = &jobs[(at + run) % jobs.len()];
             eprintln!(
@@ -268,10 +268,10 @@ fn start(
     Ok(Some(proxy))
 }
 
-/// This program's own threads, all to come, leave the proxy's core alone.
+/// Keeps all further threads of this program off the proxy's core.
 fn stay_on(cores: &str) -> io::Result<()> {
     if cores.is_empty() {
-        eprintln!("warning: one core only, so the proxy shares it with all the rest");
+        eprintln!("warning: only one core, which the proxy shares with everything else");
         return Ok(());
     }
     let me = std::process::id().to_string();

@@ -57,7 +57,7 @@ impl Report {
         text
     }
 
-    /// The figures that the project set itself, beside what was measured.
+    /// The project's goals, beside the measured values.
     pub fn goals(&self, rows: u64) -> String {
         let rows = rows as f64;
         let ratio_to = |other, scenario, figure| {

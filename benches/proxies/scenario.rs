@@ -1,4 +1,4 @@
-//! What is measured. Every scenario gets a proxy of its own, freshly started, or none.
+//! The scenarios. Each gets a freshly started proxy of its own, or none.
 
 use std::io::{Error, Result};
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::process;
 
-/// How much of everything.
+/// The sizes of the scenarios.
 pub struct Size {
     /// Rows of the long select.
     pub rows: u64,
@@ -21,7 +21,7 @@ pub struct Size {
     pub connections: u64,
     /// Connections held idle.
     pub idle: u64,
-    /// How long the client that stalls stalls.
+    /// For how long the stalling client stops reading.
     pub stall: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Size {
     }
 }
 
-/// Where the load goes; `pid` is the proxy's, if there is one.
+/// The address that the load is sent to; `pid` is the proxy's, if there is one.
 #[derive(Clone, Copy)]
 pub struct Target {
     pub address: SocketAddr,
@@ -77,10 +77,10 @@ impl Target {
 /// Named figures, in the order of the table's columns.
 pub type Figures = Vec<(&'static str, f64)>;
 
-/// Long enough for the proxy to have done what it was asked to.
+/// Long enough for the proxy to finish what it was sent.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// (a), (f) where the proxy's script looks at the rows, (g) with TLS: one long result.
+/// One long result: (a), (f) with a script that has row callbacks, (g) with TLS.
 pub fn stream(target: Target, size: &Size) -> Result<Figures> {
     let mut client = Client::login(target.address, target.tls, 256 << 10)?;
     let sql = size.long_select();
@@ -175,7 +175,7 @@ pub fn connections(target: Target, size: &Size) -> Result<Figures> {
     Ok(figures)
 }
 
-/// (d): what connections cost that have done something once and now sit idle.
+/// (d): the memory of connections that were used once and are idle now.
 pub fn idle(target: Target, size: &Size) -> Result<Figures> {
     let mut ids = Ids::new(1, size.points);
     let mut open = |count| {
@@ -277,7 +277,7 @@ fn beside_stream(target: Target, size: &Size, stall: Duration) -> Result<Beside>
             Ok(peak)
         });
 
-        // A quarter of what comes at least: a row is over 30 bytes.
+        // At most a quarter of the result: a row has more than 30 bytes.
         let middle = size.rows * 30 / 4;
         let mut stalled = None;
         let start = Instant::now();
@@ -315,7 +315,7 @@ fn select_point(client: &mut Client, ids: &mut Ids) -> Result<()> {
     expect(client.query(&sql)?.rows, 1, "row")
 }
 
-/// Ids of the table of point selects, without an order.
+/// Ids of the table of point selects, in random order.
 struct Ids {
     state: u64,
     count: u64,

@@ -44,7 +44,7 @@ impl Cores {
     }
 }
 
-/// A command that dies with this program and runs on `cores`.
+/// A command that is killed with this program and runs on `cores`.
 fn pinned(cores: &str, program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
@@ -60,7 +60,7 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has nothing to save, and may have gone already.
+        // An error does not matter: it may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -141,13 +141,13 @@ fn schema(points: u64) -> String {
              SELECT seq, RPAD(MD5(seq), 60, 'x') FROM {DATABASE}.seq_1_to_{points};"
         ),
         format!("CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}';"),
-        // The last, so that whoever can log in finds the rest in place.
+        // Last, so that the rest is in place once a login succeeds.
         format!("GRANT ALL ON *.* TO {USER}@'%';\n"),
     ]
     .join("\n")
 }
 
-/// A proxy before the database.
+/// A proxy in front of the database.
 pub struct Proxy {
     process: Running,
     pub address: SocketAddr,
@@ -182,7 +182,7 @@ impl Proxy {
         })
     }
 
-    /// MySQL Router, which ends the clients' TLS and has none towards the database.
+    /// MySQL Router, which terminates the clients' TLS and uses none towards the database.
     pub fn router(
         folder: &Path,
         cores: &Cores,
@@ -193,7 +193,7 @@ impl Proxy {
         let config = folder.join("router.conf");
         let log = folder.join("router.log");
         let (cert, key) = (certificate.cert.display(), certificate.key.display());
-        // It was built for a folder that is not there.
+        // It was built for a folder that does not exist here.
         let plugins = std::env::var("DPM_BENCH_ROUTER_PLUGINS")
             .map_or_else(|_| String::new(), |path| format!("plugin_folder={path}\n"));
         let own = folder.join("router");
@@ -263,7 +263,7 @@ impl Proxy {
     }
 }
 
-/// What a program prints first; its output stays open.
+/// A program's first line of output; its output stays open.
 fn first_line(process: &mut Running) -> Option<String> {
     let mut stdout = BufReader::new(process.0.stdout.take()?);
     let (sender, receiver) = mpsc::channel();
@@ -276,7 +276,7 @@ fn first_line(process: &mut Running) -> Option<String> {
     receiver.recv_timeout(PATIENCE).ok()
 }
 
-/// Where `benches/run.sh` has it from: Debian sid's.
+/// MySQL Router of Debian sid, as `benches/run.sh` installs it.
 pub fn router_program() -> String {
     std::env::var("DPM_BENCH_ROUTER").unwrap_or_else(|_| "mysqlrouter".into())
 }
@@ -293,7 +293,7 @@ fn until_login(
         match Client::login(address, tls, 1024) {
             Ok(client) => return client.quit(),
             Err(error) if Instant::now() > deadline => {
-                eprintln!("{name} does not let anybody in: {error}");
+                eprintln!("cannot log in through {name}: {error}");
                 return Err(failed(name, log));
             }
             Err(_) => sleep(Duration::from_millis(20)),

@@ -15,7 +15,7 @@ use rustls::{
     StreamOwned,
 };
 
-/// What both proxies show: of P-256, which costs them the least.
+/// The certificate of both proxies: with a P-256 key, the cheapest kind for them.
 pub struct Certificate {
     pub cert: PathBuf,
     pub key: PathBuf,
@@ -55,7 +55,7 @@ fn config() -> ClientConfig {
     config
 }
 
-/// Believes every certificate, as MySQL's clients do unless told to verify it.
+/// Accepts every certificate, as MySQL's clients do unless configured to verify it.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 
