@@ -53,7 +53,7 @@ end
 
 local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.passthrough_new_clients(listener, { new_command = new_command }, { host, port })
-local admin_listener = dpm.listener("127.0.0.1", admin_port, { max_clients = 8 }) -- for this machine, and nobody else
+local admin_listener = dpm.listener("127.0.0.1", admin_port, { max_clients = 8 }) -- reachable from this machine only
 dpml.accept_clients(admin_listener, { users = { [user] = { password = password } }, new_command = run })
 print("dpm: admin listening on 127.0.0.1:" .. listener:socket_port())
 print("dpm: admin: Lua on port " .. admin_listener:socket_port())

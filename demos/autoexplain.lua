@@ -8,9 +8,10 @@ local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306,
 local explain = dpml.autoexplain {
     threshold_ms = tonumber(arg[6]) or 100,
     interval = tonumber(arg[7]) or 3600, -- seconds in which a statement is not explained again
-    -- The account that explains needs what its statements need, and no more: clients never use it.
+    -- The account that explains needs the privileges of the explained statements, and no others. Clients never use
+    -- it.
     side = { host = host, port = port, user = arg[4] or "root", password = arg[5] or "" },
-    -- The log never has a statement's values; what EXPLAIN says may have.
+    -- The log has no values of the statement itself; the text of EXPLAIN may have some.
     report = function(plan)
         for _, step in ipairs(plan.steps or {}) do
             print(("%s: %s, key %s, %s rows"):format(step.table, step.access, step.key or "none", step.rows or "?"))

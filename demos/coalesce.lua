@@ -10,6 +10,6 @@ local listener = dpm.listener("127.0.0.1", listen_port)
 dpml.accept_clients(listener, {
     users = { [user] = { password = password } },
     handler = dpml.coalesce { host = host, port = port, user = user, password = password },
-    all_commands = true, -- the server answers, whatever is asked
+    all_commands = true, -- all commands go to the server, not only queries
 })
 print("dpm: coalesce listening on 127.0.0.1:" .. listener:socket_port())

@@ -1,6 +1,6 @@
 //! What: a proxy in Rust, without Lua: every command's text is printed on its way to the server.
 //! How:  cargo run --example embed -- 127.0.0.1 3306 5500; then mysql -h127.0.0.1 -P5500 …
-//! See:  the SQL of whatever the client does. Everything else passes by without being looked at.
+//! See:  the SQL of all the client's queries. All other packets are forwarded without being parsed.
 
 use std::cell::RefCell;
 use std::error::Error;

@@ -4,7 +4,7 @@
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
-local user, password = arg[4] or "root", arg[5] or "" -- for the mirror: at the first server, clients log in
+local user, password = arg[4] or "root", arg[5] or "" -- for the mirror; at the first server clients log in themselves
 local mirror_host, mirror_port = arg[6] or host, tonumber(arg[7]) or port
 
 -- Statement ids and files belong to one server only, so that other commands are not mirrored.

@@ -37,7 +37,7 @@ local function answered(client_id)
 end
 
 -- The end of an answer whose client has left: the next client must not get it.
-local function answered_nobody()
+local function drop_orphan()
     if current and current:close_reason() then
         answered(current:id())
         return dpm.DPM_NOPROXY
@@ -47,7 +47,7 @@ end
 local function use_backend(server, err)
     if err then return print("dpm: pool-one: " .. tostring(err)) end
     backend = server
-    dpml.register_callbacks(backend, { [dpm.MYS_WAIT_CMD] = answered_nobody, [dpm.MYS_RECV_ERR] = answered_nobody })
+    dpml.register_callbacks(backend, { [dpm.MYS_WAIT_CMD] = drop_orphan, [dpm.MYS_RECV_ERR] = drop_orphan })
     run_next()
 end
 

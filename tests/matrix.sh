@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every client and server, directly and through dpm: installs what is missing into the cache, builds,
-# and compares. `--write` updates doc/COMPATIBILITY.md; names of clients (see
-# tests/matrix/client.rs) restrict it to these.
+# Compares the results of every client with every server, directly and through dpm. Installs what is
+# missing into the cache, and builds. `--write` updates doc/COMPATIBILITY.md; names of clients (see
+# tests/matrix/client.rs) restrict the run to these.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh

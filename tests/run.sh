@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test. Arguments go to the integration tests'
 # runner: `tests/run.sh FILTER` runs the integration tests whose name contains FILTER, and nothing else.
-# The tests start private servers on free ports in temporary folders: runs do not disturb each other.
+# The tests start private servers on free ports in temporary folders, so several runs do not disturb
+# each other.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh
@@ -18,7 +19,7 @@ export DPM_TEST_SKIPS=$work/skips
 export CARGO_TERM_PROGRESS_WHEN=never
 passed=0 failed=0 broken=()
 
-# run NAME COMMAND…: shows its output, and adds up what the test runners in it counted.
+# run NAME COMMAND…: shows the command's output, and adds up the counts of the test runners in it.
 run() {
     local name=$1 log=$work/$1.log status=0
     shift
@@ -46,8 +47,8 @@ if need_sid mariadb11; then
     note "MySQL: $(sid_version mysqld)"
     note "MariaDB beside it: $(sid_version mariadbd)"
 else
-    # The tests of these lanes count themselves as skipped.
-    printf '\n!!!! Debian sid could not be had as a whole: what it lacks of MySQL 9.7 and MariaDB 11 is SKIPPED. !!!!\n'
+    # Tests that need these servers count themselves as skipped.
+    printf '\n!!!! Debian sid could not be installed completely: tests that need a missing MySQL 9.7 or MariaDB 11 are SKIPPED. !!!!\n'
 fi
 
 if [ $# -gt 0 ]; then
@@ -57,7 +58,7 @@ else
     run clippy cargo clippy --all-targets -- -D warnings
     run units cargo test --lib --bins --examples
     run integration cargo test --test integration -- --test-threads=4
-    # Test binaries other than those two, such as the check of the layers.
+    # The other test binaries, such as the check of the layers.
     for file in tests/*.rs; do
         [ -e "$file" ] || continue
         name=$(basename "$file" .rs)
@@ -70,7 +71,7 @@ fi
 
 say "summary"
 skipped=$(sort -u "$DPM_TEST_SKIPS" | wc -l)
-# A skipped test has returned early, and its runner has counted it as passed.
+# A skipped test returns early, so its runner has counted it as passed.
 passed=$((passed - skipped))
 if [ "$skipped" -gt 0 ]; then
     note "skipped:"

@@ -9,15 +9,16 @@ fail() {
     exit 1
 }
 
-# step WHAT COMMAND…: runs it with its output kept back, says every ten seconds that it still runs,
-# and shows the end of the output only if it fails.
+# step WHAT COMMAND…: runs the command without showing its output, says every ten seconds that it
+# still runs, and shows the end of the output if it fails.
 step() {
     local what=$1 log status=0 begun=$SECONDS ticker
     shift
     log=$(mktemp)
     note "$what …"
     (
-        # Its last sleep outlives it, and must not keep a lock that this shell may have on 8 or 9.
+        # Its last sleep outlives it, and must not keep a lock that this shell may hold on
+        # descriptor 8 or 9.
         exec 8>&- 9>&-
         while sleep 10; do note "  still busy: $what ($((SECONDS - begun)) s)"; done
     ) &
@@ -33,12 +34,12 @@ step() {
     return "$status"
 }
 
-# need_packages PACKAGE…: apt-get, with the package lists refreshed once a run.
+# need_packages PACKAGE…: installs them by apt-get; refreshes the package lists once in each run.
 need_packages() {
     [ "$(id -u)" -eq 0 ] || fail "missing: $*. Install them, or run this as root."
     command -v apt-get >/dev/null || fail "missing: $*, and there is no apt-get here to install them with."
     if [ -z "${APT_LISTS_FRESH:-}" ]; then
-        step "refreshing the package lists" apt-get update || note "  going on with the lists there are"
+        step "refreshing the package lists" apt-get update || note "  continuing with the existing lists"
         APT_LISTS_FRESH=1
     fi
     step "installing $*" env DEBIAN_FRONTEND=noninteractive \
@@ -67,7 +68,7 @@ need_build_tools() {
     need make make
 }
 
-# The core packages hold the programs alone: no service is started, no port is taken.
+# The core packages have only the programs: they start no service and use no port.
 need_mariadb() {
     need mariadbd mariadb-server-core
     need mariadb mariadb-client-core
@@ -75,8 +76,8 @@ need_mariadb() {
     need_mariadb_plugins
 }
 
-# The plugins that authenticate are in the package that would start a service: so it is only
-# unpacked, into the cache, and the tests' servers are told where.
+# The authentication plugins are in a package that would start a service. So it is only unpacked,
+# into the cache, and the tests' servers get that folder as an option.
 need_mariadb_plugins() {
     local version folder=${XDG_CACHE_HOME:-$HOME/.cache}/dpm/mariadb-plugins
     [ ! -e /usr/lib/mysql/plugin/auth_ed25519.so ] || return 0
@@ -93,7 +94,8 @@ need_mariadb_plugins() {
     mv "$folder.$$" "$folder" || [ -e "$folder/version" ]
 }
 
-# Its package would start a service. Where that cannot be forbidden, it starts with nothing to serve.
+# Its package would start a service. Where that cannot be prevented, the service has nothing
+# configured.
 need_haproxy() {
     command -v haproxy >/dev/null && return
     local policy=

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
 # Newer servers and clients for the tests. Debian 12 has no MySQL and only MariaDB 10.11; Debian sid
-# has MySQL 9.7, MariaDB 11.8 and MySQL Router: so a minimal sid is bootstrapped into a folder of its
-# own in the cache, once, and its programs run from there by its own dynamic loader, without chroot:
-# paths and sockets are the usual ones. MariaDB's packages refuse to be installed beside MySQL's, so
-# they are only unpacked, into a folder `mariadb` of that sid. Sourced, after setup.sh.
+# has MySQL 9.7, MariaDB 11.8 and MySQL Router. So a minimal sid is bootstrapped into a folder of
+# its own in the cache, once. Its programs run from there with sid's dynamic loader, without chroot,
+# so that paths and sockets are the usual ones. MariaDB's packages conflict with MySQL's, so they
+# are only unpacked, into a folder `mariadb` of that sid. Sourced, after setup.sh.
 
 SID_LANE=${DPM_TEST_SID:-${XDG_CACHE_HOME:-$HOME/.cache}/dpm/sid}
 
-# The mirror this machine itself uses for its own release.
+# The mirror that this machine uses for its own release.
 apt_mirror() {
     local codename
     codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
-    # The format is apt's own, not the shell's. No early exit in awk: apt-get would die of SIGPIPE.
+    # The format is apt's, not the shell's. awk must not exit early, or SIGPIPE would end apt-get.
     # shellcheck disable=SC2016
     apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' |
         awk -v codename="$codename" '$2 == codename && $3 == "main" && !found { print $1; found = 1 }'
@@ -36,12 +36,12 @@ sid_bootstrap() {
 
 # sid_apt ARGUMENT…: sid's own apt-get, within sid.
 sid_apt() {
-    # A mirror may serve a release file that is past its date; debootstrap does not mind either.
+    # A mirror's release file may have expired; debootstrap ignores that, too.
     DEBIAN_FRONTEND=noninteractive chroot "$SID_LANE" \
         apt-get -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root -y "$@"
 }
 
-# What was bootstrapped earlier may be older than what the mirror has now.
+# The package lists of an earlier bootstrap may be older than the mirror's packages.
 sid_lists() {
     [ -n "${SID_LISTS_FRESH:-}" ] && return
     step "refreshing sid's package lists" sid_apt update || return 1
@@ -51,12 +51,12 @@ sid_lists() {
 sid_mariadb() {
     local fresh=$SID_LANE/mariadb.new package
     sid_lists || return 1
-    # What the packages below depend on, but for one another.
+    # The dependencies of the packages below, except on each other.
     step "installing what MariaDB needs into sid" sid_apt install --no-install-recommends \
         libmariadb3 libaio1t64 libedit2 libncurses6 libnuma1 libpcre2-8-0 libsystemd0 liburing2 || return 1
     rm -rf "$fresh"
     mkdir -p "$fresh"
-    # The server's package has the plugins that authenticate, the client's has the tools.
+    # The server's package has the authentication plugins, the client's the tools.
     step "downloading sid's MariaDB" chroot "$SID_LANE" sh -c \
         'cd /mariadb.new && apt-get -o APT::Sandbox::User=root download \
             mariadb-server-core mariadb-server mariadb-client-core mariadb-client' || return 1
@@ -72,8 +72,8 @@ sid_router() {
     step "installing MySQL Router into sid" sid_apt install --no-install-recommends mysql-router
 }
 
-# sid_wrapper PROGRAM FOLDER…: a script in dpm-bin that runs it, so that the tests need to know
-# nothing but that folder.
+# sid_wrapper PROGRAM FOLDER…: writes a script in dpm-bin that runs the program, so that tests only
+# need to know that folder.
 sid_wrapper() {
     local program=$1 bin=$SID_LANE/dpm-bin libs loader folder
     shift
@@ -93,8 +93,9 @@ sid_wrapper() {
     return 1
 }
 
-# A shell script, which looks for the programs below it and would run them by the wrong loader: it
-# is shown a tree of links in which those programs are the wrappers.
+# mariadb-install-db is a shell script that runs other programs below its base folder, which would
+# use the wrong loader. So it gets a tree of links as its base folder, in which those programs are
+# the wrappers.
 sid_wrap_install_db() {
     local bin=$SID_LANE/dpm-bin base=$SID_LANE/mariadb/wrapped program
     mkdir -p "$base/bin" "$base/sbin" "$base/lib"
@@ -108,7 +109,7 @@ sid_wrap_install_db() {
     mv "$bin/mariadb-install-db.$$" "$bin/mariadb-install-db"
 }
 
-# The wrappers are made anew each time: a cache of an older version of this script has others.
+# The wrappers are rewritten each time, since the cache may be from an older version of this script.
 mysql_works() {
     local program
     for program in mysqld mysql mysqladmin mysqldump mysqlbinlog; do
@@ -133,7 +134,7 @@ router_works() {
     sid_wrapper mysqlrouter usr/sbin usr/bin && "$SID_LANE/dpm-bin/mysqlrouter" --version >/dev/null 2>&1
 }
 
-# sid_has WHAT: has mysql, mariadb11 or router, installing it if need be.
+# sid_has WHAT: checks for mysql, mariadb11 or router, and installs it if it is missing.
 sid_has() {
     local root=0
     [ "$(id -u)" -ne 0 ] || root=1
@@ -148,8 +149,8 @@ sid_has() {
     fi
 }
 
-# need_sid WHAT…: true if all of mysql, mariadb11 and router that are asked for are there or could be
-# had. Several runs at once take turns.
+# need_sid WHAT…: true if all that are asked for of mysql, mariadb11 and router are installed, or
+# could be. Simultaneous runs wait for each other.
 need_sid() {
     local try what whole=1
     mkdir -p "$(dirname "$SID_LANE")"
@@ -161,13 +162,13 @@ need_sid() {
     for try in 1 2 3; do
         whole=1
         [ -d "$SID_LANE" ] || whole=0
-        # All of them each time: MySQL is what a fresh one comes with.
+        # All of them each time; a newly bootstrapped sid has only MySQL.
         for what in mysql "$@"; do
             [ "$whole" -eq 0 ] || sid_has "$what" || whole=0
         done
         [ "$whole" -eq 0 ] || break
         { [ "$(id -u)" -eq 0 ] && [ "$try" -lt 3 ]; } || break
-        # Its libraries may be too old for what the mirror has now: then a new one helps.
+        # Its libraries may be too old for the mirror's packages: then bootstrapping again helps.
         unset SID_LISTS_FRESH
         sid_bootstrap || note "  attempt $try to bootstrap sid failed"
     done

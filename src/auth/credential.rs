@@ -29,7 +29,7 @@ pub const WANTED: &str = "a password hash: '*' and 40 hexadecimal digits, a cach
     verifier ('$A$005$...', or 0x and its hexadecimal digits), 'sha256d:' and 64 hexadecimal \
     digits, or '' for no password";
 
-/// What is known of an account's password. Clones share what [`learn`](Credential::learn) adds.
+/// What is known of an account's password. Clones share what a login adds to it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// The password itself.

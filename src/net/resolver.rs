@@ -210,7 +210,7 @@ mod tests {
         }
         let poller = Poller::new().unwrap();
         let mut resolver = Resolver::with_lookup(poller.wake_handle(), hang);
-        // One may be with the thread already.
+        // The thread may have taken one already.
         let refused = (0..=QUEUE as u32 + 1).find_map(|key| resolver.request("x", 1, key).err());
         assert_eq!(refused.unwrap().kind(), io::ErrorKind::WouldBlock);
     }

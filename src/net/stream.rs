@@ -45,9 +45,9 @@ impl Peer {
 
 /// A non-blocking stream of bytes to another process.
 ///
-/// # The rules for readers and writers
+/// # Reading and writing
 ///
-/// They are the same whether or not TLS is between caller and socket:
+/// The rules are the same with and without TLS:
 ///
 /// - [`write`](Stream::write) takes some of the bytes, and may buffer them; the buffer is bounded.
 ///   `WouldBlock` means that it takes nothing now, because the socket takes nothing of the buffered
@@ -112,8 +112,7 @@ impl Stream {
 
     /// What has come of the attempt to connect: the far end, `None` if it goes on, or why it failed.
     ///
-    /// Readiness alone does not tell: a failed socket is writable too, and an event may be a stale
-    /// one.
+    /// Readiness alone does not tell: a failed socket is writable too, and the event may be stale.
     pub fn connected(&self) -> io::Result<Option<Peer>> {
         if let Some(error) = self.take_error()? {
             return Err(error);
@@ -243,8 +242,8 @@ impl Stream {
         }
     }
 
-    /// The same socket with TLS on it from now on. `before` goes in front of the session's first
-    /// byte as it is; `read` was read already, and is the session's whatever it looks like.
+    /// The same socket, with TLS from now on. `before` is sent in clear ahead of the session's
+    /// first byte; `read` was read from the socket already, and is treated as TLS in any case.
     #[must_use]
     pub fn with_tls(self, session: TlsSession, before: Vec<u8>, read: &[u8]) -> Stream {
         let mut session = session.after(before);

@@ -1,19 +1,20 @@
-//! What every client does on every server: the steps of a battery, as the jobs name them.
+//! What every client does on every server: the steps of the battery, in the form that jobs have.
 //!
-//! Its statements leave nothing that differs between two runs, such as an id or a time.
+//! No statement shows anything that differs between two runs, such as an id or a time.
 
 use serde_json::{Value, json};
 
 use crate::support::Flavour;
 
-/// The steps of a cell that only has to connect.
+/// The steps for a combination that only has to connect.
 pub fn connect() -> Vec<Value> {
     vec![query(
         "SELECT 1, 'ü', CURRENT_USER(), USER() LIKE CONCAT(SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '@%')",
     )]
 }
 
-/// What the server says of the leg: whether what was asked for has come about. Not compared.
+/// The server's status of the connection: whether it has the TLS and compression that were asked
+/// for. Not compared.
 pub fn probe() -> Value {
     query(
         "SHOW SESSION STATUS WHERE Variable_name IN ('Ssl_cipher', 'Compression', 'Compression_algorithm')",
@@ -28,7 +29,7 @@ fn prepare(sql: &str, params: Value) -> Value {
     json!({ "op": "prepare", "sql": sql, "params": params })
 }
 
-/// The columns of every type, with their extreme values: least, greatest. One more row is all NULL.
+/// The columns of every type, with the least and the greatest value. A third row is all NULL.
 fn types(flavour: Flavour) -> Vec<(&'static str, &'static str, &'static str)> {
     let mut types = vec![
         ("TINYINT", "-128", "127"),
@@ -109,7 +110,7 @@ fn types(flavour: Flavour) -> Vec<(&'static str, &'static str, &'static str)> {
     types
 }
 
-/// The whole battery. `file` is one that LOAD DATA LOCAL reads, `other` another account.
+/// The whole battery. LOAD DATA LOCAL reads `file`; `other` is another account.
 pub fn whole(flavour: Flavour, file: &str, other: &str, password: &str, base: &str) -> Vec<Value> {
     let mut steps = vec![
         query("SET time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'"),
@@ -136,7 +137,8 @@ pub fn whole(flavour: Flavour, file: &str, other: &str, password: &str, base: &s
         most.join(", ")
     )));
     steps.push(query("INSERT INTO kinds (id) VALUES (3)"));
-    // One after the other, so that a driver's trouble with one type does not hide the others.
+    // One statement for each type, so that a driver's problem with one type does not hide the
+    // others.
     for (i, (kind, _, _)) in types.iter().enumerate() {
         // SQL's own comment tells a reader of the transcript which type it was.
         steps.push(query(&format!(
@@ -189,7 +191,7 @@ pub fn whole(flavour: Flavour, file: &str, other: &str, password: &str, base: &s
     steps
 }
 
-/// The last steps, on a connection of their own: it does not outlive them.
+/// The last steps, on a connection of their own, since they end it.
 pub fn kill() -> Vec<Value> {
     vec![query("SELECT 1"), query("KILL CONNECTION_ID()")]
 }
@@ -239,7 +241,8 @@ fn shapes() -> Vec<Value> {
         query("SELECT REPEAT('20', 10000000)"),
         prepare("SELECT REPEAT('20', 10000000)", json!([])),
         json!({ "op": "big", "n": 20_000_000 }),
-        // With the four bytes of its length, a packet that needs an empty one behind it.
+        // With the four bytes of its length the row fills a frame, so that an empty frame has to
+        // follow.
         query("SELECT REPEAT('x', 16777211)"),
         query(
             "SELECT a.id, b.id, c.id, REPEAT('r', 40) FROM kinds a, kinds b, kinds c, kinds d, kinds e, kinds f ORDER BY 1, 2, 3",

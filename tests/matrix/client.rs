@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::support::{Flavour, process};
 
-/// What one of the clients is, and how its program is started.
+/// A kind of client, and how its program is started.
 pub struct Kind {
-    /// As the filter and the databases call it: letters and digits.
+    /// Its name in filters and databases: letters and digits.
     pub name: &'static str,
-    /// As the document calls it until it has told its version itself.
+    /// Its name in the document until its program has reported its version.
     pub title: &'static str,
     start: fn() -> Option<Command>,
 }
@@ -30,7 +30,7 @@ fn sources(of: &str) -> PathBuf {
         .join(of)
 }
 
-/// A [`process::command`] if what it runs is there.
+/// A [`process::command`], if the program is installed.
 fn program(program: PathBuf) -> Option<Command> {
     (!program.is_absolute() || program.exists()).then(|| process::command(program))
 }
@@ -188,7 +188,7 @@ pub const ALL: &[Kind] = &[
 /// The program, while it runs. Killed when dropped.
 pub struct Client {
     kind: &'static Kind,
-    /// What it calls itself, with its version.
+    /// The name and version that it reports.
     pub title: String,
     running: Option<Running>,
 }
@@ -200,7 +200,7 @@ struct Running {
 }
 
 impl Client {
-    /// Starts it; the error says why it cannot be had.
+    /// Starts it; the error says why it cannot be used.
     pub fn start(kind: &'static Kind) -> Result<Client, String> {
         let mut client = Client {
             kind,
@@ -255,7 +255,7 @@ impl Client {
         process::clip(&std::fs::read(log).unwrap_or_default())
     }
 
-    /// Does a job. What goes wrong with the program itself is an answer of its own.
+    /// Does a job. If the program itself fails, that is the answer.
     pub fn job(&mut self, job: &Value) -> Value {
         if self.running.is_none()
             && let Err(error) = self.run()

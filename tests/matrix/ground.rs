@@ -1,5 +1,5 @@
-//! What the clients meet: the servers with their accounts and certificates, and the proxies before
-//! each of them.
+//! What the clients connect to: the servers with their accounts and certificates, and the proxies
+//! in front of each.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -18,19 +18,19 @@ pub const PASSWORD: &str = "Geheim-123";
 pub enum Way {
     /// Without the proxy.
     Direct,
-    /// The client and the server log in between themselves.
+    /// The client logs in at the server through the proxy.
     Passthrough,
     /// The proxy knows the accounts, and logs in to the server with another.
     Accounts,
-    /// Passthrough with a Lua function in every state, which looks at what it is given.
+    /// Passthrough with a Lua function in every state, which reads its arguments.
     Callbacks,
 }
 
-/// Those through the proxy.
+/// The ways through the proxy.
 pub const PROXIED: [Way; 3] = [Way::Passthrough, Way::Accounts, Way::Callbacks];
 
 impl Way {
-    /// As the startfile and the document call it.
+    /// Its name in the startfile and the document.
     pub fn name(self) -> &'static str {
         match self {
             Way::Direct => "direct",
@@ -44,11 +44,11 @@ impl Way {
 /// A way to authenticate.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Plugin {
-    /// As the document calls it, and what its account is called.
+    /// Its name in the document, and its account's name.
     pub name: &'static str,
-    /// As the server calls it.
+    /// The server's name for it.
     plugin: &'static str,
-    /// Whether every login is an account's first.
+    /// Whether every login uses a new account, so that it is the account's first.
     fresh: bool,
 }
 
@@ -71,15 +71,15 @@ const SHA256: Plugin = plugin("sha256", "sha256_password");
 const ED25519: Plugin = plugin("ed25519", "ed25519");
 const PARSEC: Plugin = plugin("parsec", "parsec");
 
-/// A server, and the proxies before it.
+/// A server, and the proxies in front of it.
 pub struct Ground {
     /// The server.
     pub server: Server,
-    /// As the document calls it.
+    /// Its name in the document.
     pub title: String,
-    /// Its version, as its greeting says it.
+    /// The version in its handshake.
     version: String,
-    /// What accounts it can have.
+    /// The plugins that its accounts can have.
     pub plugins: Vec<Plugin>,
     /// The certificate of the authority that signed all others.
     pub ca: PathBuf,
@@ -117,7 +117,7 @@ fn certificates(folder: &Path) -> Certificates {
     let key = rcgen::KeyPair::generate().expect("a key");
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let mut params = rcgen::CertificateParams::new(names).expect("parameters");
-    // Old drivers look at nothing else.
+    // Old drivers compare only the common name.
     params
         .distinguished_name
         .push(rcgen::DnType::CommonName, "127.0.0.1");
@@ -128,7 +128,7 @@ fn certificates(folder: &Path) -> Certificates {
 }
 
 impl Ground {
-    /// Starts a server and what is before it. `None` if there is no such server here.
+    /// Starts a server and its proxies. `None` if the server is not installed.
     pub fn prepare(flavour: Flavour) -> Option<Ground> {
         if !flavour.available() {
             return None;
@@ -144,7 +144,8 @@ impl Ground {
         let server = Server::start_own(flavour, &options);
         let version = server.sql("SELECT VERSION()");
         let version = version.trim();
-        // What it says in its greeting: before 11, with a version that old clients know in front.
+        // The version in its handshake: before MariaDB 11 prefixed with one that old clients
+        // understand.
         let old = if flavour == Flavour::MariaDb {
             "5.5.5-"
         } else {
@@ -169,7 +170,7 @@ impl Ground {
         };
         let mut plugins = Vec::new();
         for plugin in wanted {
-            // MySQL 9 has no more mysql_native_password, and may have no more sha256_password.
+            // MySQL 9 no longer has mysql_native_password, and may not have sha256_password.
             if create(&mut root, flavour, plugin, plugin.name).is_ok() {
                 plugins.push(plugin);
             }
@@ -215,7 +216,8 @@ impl Ground {
         Some(ground)
     }
 
-    /// Logs an account in once, over the unix socket: from then on its logins are fast ones.
+    /// Logs an account in once, over the unix socket: from then on the server's cache allows the
+    /// fast path.
     fn warm(&self, account: &str) {
         let done = Cli::tool(self.server.flavour, "mysql")
             .args([
@@ -235,13 +237,13 @@ impl Ground {
         assert_eq!(done.code, 0, "{account}: {}", done.err());
     }
 
-    /// The account of a plugin: for a full login one that never logged in.
+    /// The account for a plugin: for full authentication one that has never logged in.
     pub fn account(&self, plugin: Plugin) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         if !plugin.fresh {
             return format!("a_{}", plugin.name);
         }
-        // All of one length: some clients tell how long the longest value of a column was.
+        // All of one length, since some clients report a column's longest value.
         let name = format!(
             "{}_{:04}",
             plugin.name,
@@ -252,7 +254,7 @@ impl Ground {
         format!("a_{name}")
     }
 
-    /// Makes a database anew.
+    /// Drops a database if it exists, and creates it.
     pub fn database(&self, name: &str) {
         let mut root = self.root.lock().unwrap();
         root.query_drop(format!("DROP DATABASE IF EXISTS {name}"))
@@ -261,7 +263,7 @@ impl Ground {
             .expect("a database");
     }
 
-    /// Where a way begins.
+    /// The port to connect to for a way.
     pub fn port(&self, way: Way) -> u16 {
         self.proxies
             .iter()
@@ -269,13 +271,13 @@ impl Ground {
             .map_or(self.server.port, |proxy| proxy.2)
     }
 
-    /// The proxies, to be looked at in the end.
+    /// The proxies, whose counters are checked at the end.
     pub fn proxies(&self) -> impl Iterator<Item = (Way, &Dpm)> {
         self.proxies.iter().map(|(way, dpm, _)| (*way, dpm))
     }
 }
 
-/// Creates an account, `a_NAME`, and the one which the proxy logs in with for it, `b_NAME`.
+/// Creates an account, `a_NAME`, and the account with which the proxy logs in for it, `b_NAME`.
 fn create(
     root: &mut mysql::Conn,
     flavour: Flavour,

@@ -1,6 +1,6 @@
-//! The matrix: every client × server × authentication × TLS × compression, directly and through the
-//! proxy, must say the same. `tests/matrix.sh` installs the clients and runs it; doc/COMPATIBILITY.md
-//! is what it writes.
+//! The matrix: every client × server × authentication × TLS × compression must get the same results
+//! directly and through the proxy. `tests/matrix.sh` installs the clients and runs it; it writes
+//! doc/COMPATIBILITY.md.
 
 mod battery;
 mod client;
@@ -87,12 +87,12 @@ fn main() {
     std::process::exit(ended);
 }
 
-/// Whether a comma-separated list, if there is one, has this name.
+/// Whether this name is in the comma-separated list; true without a list.
 fn chosen(list: Option<&str>, name: &str) -> bool {
     list.is_none_or(|list| list.split(',').any(|item| item == name))
 }
 
-/// Everything of one client.
+/// Runs everything for one client.
 fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
     let begun = Instant::now();
     let mut rows = Vec::new();
@@ -159,7 +159,7 @@ fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
     rows
 }
 
-/// A client before a server.
+/// A client and the server that it is tested with.
 struct Seat<'a> {
     client: &'a mut Client,
     ground: &'a Ground,
@@ -180,7 +180,7 @@ impl Seat<'_> {
             "tls": tls, "ca": self.ground.ca, "compression": compression, "steps": steps,
         });
         let answer = self.client.job(&job).to_string();
-        // Some errors say where the server is.
+        // Some errors contain the server's address.
         let answer = answer.replace(&format!("127.0.0.1:{}", self.ground.port(way)), "SERVER");
         serde_json::from_str(&answer).unwrap_or(Value::String(answer))
     }
@@ -205,7 +205,7 @@ impl Seat<'_> {
             .into_iter()
             .map(|way| {
                 let mut failure = None;
-                // A login can be unlucky once on a busy machine; twice is a failure.
+                // A login may time out once on a busy machine; twice is a failure.
                 for _ in 0..2 {
                     let user = self.ground.account(plugin);
                     let said = self.job(way, &user, legs, battery::connect());
@@ -219,8 +219,8 @@ impl Seat<'_> {
             .collect()
     }
 
-    /// The whole battery, with the best account that the client can use directly, and how many
-    /// steps of it the client has ways to do.
+    /// Runs the whole battery, with the best account that the client can use directly. Also returns
+    /// how many of its steps the client supports.
     fn battery(&mut self, cells: &[Cell]) -> (Vec<Verdict>, usize) {
         let Some(cell) = cells.iter().find(|cell| !cell.verdicts.is_empty()) else {
             return (Vec::new(), 0);
@@ -250,9 +250,9 @@ impl Seat<'_> {
             println!("{}", clip(&direct[0][1].to_string(), 600));
         }
         if direct[0].iter().any(|said| said.get("steps").is_none()) {
-            // There is nothing to compare with: the driver itself does not get through it.
+            // There is nothing to compare with: the driver fails directly, too.
             println!(
-                "!! {} × {}: its battery is left out, for directly it said {}",
+                "!! {} × {}: its battery is left out, since its direct run failed: {}",
                 self.client.title,
                 self.ground.title,
                 clip(&direct[0][0].to_string(), 300)
@@ -264,13 +264,13 @@ impl Seat<'_> {
             let said = run(self, way);
             let mut failure = first_difference(&direct, &said, &steps);
             if failure.is_some() {
-                // Time-outs differ between two runs of the same on a busy machine.
+                // On a busy machine two runs of the same may differ in time-outs.
                 let again = run(self, way);
                 failure = first_difference(&direct, &again, &steps);
             }
             if failure.is_some() {
-                // What differs between two direct runs too, such as how a killed session ends, is
-                // no fault of the proxy's.
+                // A difference that also occurs between two direct runs, such as how a killed
+                // session ends, is not the proxy's fault.
                 direct.push(run(self, Way::Direct));
                 failure = first_difference(&direct, &said, &steps);
             }
@@ -285,9 +285,10 @@ impl Seat<'_> {
     }
 }
 
-/// Whether the server's own status shows what was asked for: some clients ignore what they do not know.
+/// Whether the server's own status shows the requested TLS and compression: some clients ignore
+/// options that they do not know.
 fn came_about(probe: &str, tls: &str, compression: &str) -> bool {
-    // However the client shows it: as text, as hexadecimal digits, in a line or in a list.
+    // Clients show it in different forms: as text, as hexadecimal digits, in a line or in a list.
     let words: Vec<&str> = probe
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| !["", "s", "x", "Value", "String"].contains(word))
@@ -301,7 +302,8 @@ fn came_about(probe: &str, tls: &str, compression: &str) -> bool {
     encrypted == (tls != "off") && compressed == (compression != "none")
 }
 
-/// An answer in which the account is called the same whatever it was: fresh, or the one behind it.
+/// The answer with the account's name replaced by a fixed one, since a new account or the proxy's
+/// own may be in use.
 fn known_as(answer: &Value, user: &str) -> Value {
     let text = answer.to_string();
     let name = user.trim_start_matches("a_");
@@ -309,12 +311,12 @@ fn known_as(answer: &Value, user: &str) -> Value {
         .replace(user, "ACCOUNT")
         .replace(&format!("b_{name}"), "ACCOUNT");
     let text = text.replace("b_other", "a_other");
-    // The proxy refuses as servers do, but for what they say of the password.
+    // The proxy refuses logins like servers do, except for this part of the text.
     let text = text.replace(" (using password: YES)", "");
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
-/// What two answers differ in, for a person.
+/// A description of the difference between two answers.
 fn difference(direct: &Value, other: &Value) -> Option<String> {
     if direct == other {
         return None;
@@ -326,7 +328,7 @@ fn difference(direct: &Value, other: &Value) -> Option<String> {
     ))
 }
 
-/// The first step whose outcome none of the direct runs had.
+/// The first step whose result differs from those of all direct runs.
 fn first_difference(direct: &[[Value; 2]], said: &[Value; 2], steps: &[Value]) -> Option<String> {
     for part in 0..2 {
         let all = said[part]["steps"].as_array();

@@ -1,4 +1,4 @@
-//! What was found, for a person: on the standard output, and as doc/COMPATIBILITY.md.
+//! The report: on standard output, and as doc/COMPATIBILITY.md.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::ground::{Ground, Way};
 
-/// How one way went.
+/// The result of one way.
 pub struct Verdict {
-    /// Which.
+    /// The way.
     pub way: Way,
-    /// What was different.
+    /// What differed from the direct runs, if anything.
     pub failure: Option<String>,
 }
 
@@ -23,7 +23,7 @@ pub struct Cell {
     pub tls: &'static str,
     /// The compression.
     pub compression: &'static str,
-    /// Empty where it does not work directly either.
+    /// Empty if it does not work directly either.
     pub verdicts: Vec<Verdict>,
 }
 
@@ -33,20 +33,20 @@ pub struct Row {
     pub client: &'static str,
     /// Its name with its version.
     pub title: String,
-    /// The server's.
+    /// The server's name with its version.
     pub server: String,
     /// All combinations.
     pub cells: Vec<Cell>,
-    /// The battery. Empty if it cannot connect at all.
+    /// The results of the battery. Empty if the client cannot connect at all.
     pub battery: Vec<Verdict>,
     /// How many steps of the battery the client can do.
     pub steps: usize,
-    /// Whether the client is not here.
+    /// Whether the client is not installed.
     pub skipped: bool,
 }
 
 impl Row {
-    /// One of a client that is not here.
+    /// The row of a client that is not installed.
     pub fn skipped(client: &'static str, title: &str, server: &str) -> Row {
         Row {
             client,
@@ -85,7 +85,7 @@ pub fn print(
         println!("SKIPPED: {}", skipped.join(", "));
     }
     println!(
-        "{dashes} combinations work directly neither; {:.0} s",
+        "{dashes} combinations do not work directly either; {:.0} s",
         took.as_secs_f32()
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -113,8 +113,9 @@ pub fn say(client: &str, ground: &Ground, what: &str, verdicts: &[Verdict]) {
     }
 }
 
-/// Compares what a proxy counted of its clients' connections with what they should have been: a
-/// client that falls back in silence shows the same results. Gives the number of kinds that are too few.
+/// Compares a proxy's counts of connections with TLS and compression with the expected ones: a
+/// client that silently falls back to a connection without them shows the same results. Returns the
+/// number of counts that are too low.
 pub fn fallbacks(rows: &[Row], server: &str, way: Way, stats: &HashMap<String, f64>) -> usize {
     let mut wanted: HashMap<String, f64> = HashMap::new();
     let cells = rows
@@ -214,7 +215,7 @@ fn document(rows: &[Row], grounds: &[Ground]) -> String {
     text
 }
 
-/// Nothing, or the ways that failed.
+/// The ways that failed, as text; empty if none did.
 fn failures(verdicts: &[Verdict]) -> String {
     let failed: Vec<_> = verdicts
         .iter()

@@ -1,16 +1,17 @@
 # shellcheck shell=bash
-# The clients of the matrix: installed into the cache, once, with the versions that the files beside
-# the clients name. What cannot be had is said, and its cells are reported as missing. Sourced,
+# Installs the clients of the matrix into the cache, once, in the versions that the files beside the
+# clients name. What cannot be installed is reported, and its cells are marked as missing. Sourced,
 # after setup.sh and sid.sh.
 
 MATRIX_HOME=${DPM_MATRIX_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/dpm/matrix}
 MATRIX_CLIENTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/clients
 
-# matrix_part NAME STAMP-FILE COMMAND…: runs the command unless a former run has, for the same
-# contents of the file. What it makes goes to $MATRIX_HOME/NAME.
+# matrix_part NAME STAMP-FILE COMMAND…: runs the command, which installs into $MATRIX_HOME/NAME,
+# unless that was done before for the same contents of the file.
 matrix_part() {
     local name=$1 wanted
-    # The tools' own versions are part of it: what is compiled for one Python is nothing to another.
+    # The tools' own versions are part of the stamp: a module that was compiled for one Python does
+    # not work with another.
     wanted=$(cat "$2" <(/usr/bin/python3 --version; node --version 2>/dev/null; go version 2>/dev/null) | sha256sum)
     [ "$(cat "$MATRIX_HOME/$name.stamp" 2>/dev/null)" != "$wanted" ] || return 0
     rm -rf "${MATRIX_HOME:?}/$name" "$MATRIX_HOME/$name.stamp"
@@ -19,20 +20,20 @@ matrix_part() {
     if step "installing the matrix's clients: $name" "$@"; then
         printf '%s\n' "$wanted" >"$MATRIX_HOME/$name.stamp"
     else
-        printf '\n!!!! Not to be had here, so not in the matrix: the clients in %s. !!!!\n' "$name"
+        printf '\n!!!! Cannot be installed, so not in the matrix: the clients in %s. !!!!\n' "$name"
     fi
 }
 
-# In a subshell, for `need_packages` ends the shell where it cannot.
+# In a subshell, because `need_packages` ends the shell if it fails.
 matrix_packages() {
-    (need_packages "$@") || printf '\n!!!! Not to be had here, so not in the matrix: what needs %s. !!!!\n' "$*"
+    (need_packages "$@") || printf '\n!!!! Cannot be installed, so not in the matrix: clients that need %s. !!!!\n' "$*"
 }
 
 matrix_python() {
     local pip=$MATRIX_HOME/python/bin/pip package
     /usr/bin/python3 -m venv "$MATRIX_HOME/python" || return 1
     "$pip" install --disable-pip-version-check -r "$MATRIX_CLIENTS/python/requirements.txt" && return 0
-    # One that does not compile must not take the others along.
+    # If one of them does not compile, the others are still installed.
     while read -r package; do
         "$pip" install --disable-pip-version-check "$package" || echo "without $package"
     done <"$MATRIX_CLIENTS/python/requirements.txt"
@@ -52,7 +53,7 @@ matrix_go() {
         go build -o "$MATRIX_HOME/go/client" .)
 }
 
-# Built with the Rust that builds dpm, beside it, not within: what it needs is no matter of dpm's.
+# Built with dpm's Rust, but as a package of its own, so that its dependencies are not dpm's.
 matrix_rust() {
     cp -r "$MATRIX_CLIENTS/rust/." "$MATRIX_HOME/rust/" &&
         cargo build --quiet --manifest-path "$MATRIX_HOME/rust/Cargo.toml" --target-dir "$MATRIX_HOME/rust-target"

@@ -1,7 +1,7 @@
--- ways.lua: the proxy of the matrix, before one server.
+-- ways.lua: the proxy of the matrix, in front of one server.
 --   dpm --startfile tests/matrix/ways.lua -- WAY HOST PORT CERT KEY CA PASSWORD VERSION
--- WAY is "passthrough"; "callbacks": the same with a function in every state; or "accounts": clients
--- log in to the proxy, a_NAME, and the proxy to the server, as b_NAME.
+-- WAY is "passthrough"; "callbacks": the same with a function in every state; or "accounts":
+-- clients log in to the proxy as a_NAME, and the proxy to the server as b_NAME.
 
 local dpml = require "dpml"
 local way, host, port = arg[1], arg[2], tonumber(arg[3])
@@ -10,11 +10,11 @@ local cert, key, ca, password, version = arg[4], arg[5], arg[6], arg[7], arg[8]
 local listener_options = { tls = { cert = cert, key = key } }
 local server_options = { tls = { mode = "verify-ca", ca = ca } }
 
--- Functions for every state, which look at what they are given.
+-- Registers a function for every state, which reads its arguments.
 local function watch_everything(conn, side)
     local columns
     for name, state in pairs(dpm) do
-        -- These two are no states, though their numbers are some state's.
+        -- Not MY_CLIENT and MY_SERVER, which have the same numbers as some states.
         local is_state = name:match("^" .. side .. "_") and type(state) == "number" and name ~= "MYC_CONNECT"
         if is_state then
             conn:register(state, function(packet)
@@ -25,13 +25,13 @@ local function watch_everything(conn, side)
     end
 end
 
--- Client id -> its auth packet: with a new user the client remains what it is.
+-- Client id -> its first auth packet: COM_CHANGE_USER does not change the capabilities.
 local first_auth = {}
 
 local held = {} -- client id -> its client and server, while they are connected
 
--- What the legs of the clients really were: a client that falls back in silence would show the same
--- results.
+-- Counts the TLS and compression of the clients' connections: a client that silently falls back to
+-- neither would show the same results.
 local legs = {}
 
 local function count_leg(client)
@@ -54,7 +54,7 @@ local function hold(client, server)
     client:on_close(function() close_pair(client_id) end)
     client:register(dpm.MY_CLOSING, function() count_leg(client) end)
     server:on_close(function()
-        -- Another may have come in its place.
+        -- Another server may have replaced it.
         if held[client_id] and held[client_id].server == server then close_pair(client_id) end
     end)
 end
@@ -69,7 +69,7 @@ local function pass_through(client)
     dpm.proxy_connect(client, server)
 end
 
--- The password was right: the client gets its OK when the server is there.
+-- The password was right: the client gets its OK when the server is connected.
 local function log_in_for(client, auth, ok)
     local before = held[client:id()]
     first_auth[client:id()] = first_auth[client:id()] or auth
@@ -98,16 +98,16 @@ local function log_in_for(client, auth, ok)
     return dpm.DPM_NOPROXY
 end
 
--- Global: nothing else keeps it.
+-- Global, so that it is not collected.
 listener = dpm.listener("127.0.0.1", 0, listener_options)
 if way == "accounts" then
-    -- The method that an account's name asks for decides what is kept of its password.
+    -- The method in an account's name decides in which form its password is kept.
     local kept = {
         native = dpm.hash_pass and dpm.hash_pass(password),
         sha2_full = dpm.hash_pass and dpm.hash_pass(password, "caching_sha2_password"),
     }
     local offered = version:find("MariaDB") and {
-        [dpm.CLIENT_LONG_PASSWORD] = false, -- or MariaDB's own would not count
+        [dpm.CLIENT_LONG_PASSWORD] = false, -- or MariaDB's capabilities would be ignored
         [dpm.MARIADB_CLIENT_EXTENDED_METADATA] = true,
         [dpm.MARIADB_CLIENT_PROGRESS] = true,
         [dpm.MARIADB_CLIENT_STMT_BULK_OPERATIONS] = true,
@@ -115,7 +115,7 @@ if way == "accounts" then
     } or { [dpm.CLIENT_QUERY_ATTRIBUTES] = true }
     local callbacks = {
         new_client = log_in_for,
-        -- Both as the server's own greeting has them.
+        -- Both as in the server's own handshake.
         server_version = version,
         capabilities = offered,
         auth_plugin = version:find("MariaDB") and "mysql_native_password" or "caching_sha2_password",

@@ -18,7 +18,8 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// A program by its MySQL name ("mysql", "mysqldump", "mysqladmin", "mysqlbinlog"), bare.
+    /// A program by its MySQL name ("mysql", "mysqldump", "mysqladmin", "mysqlbinlog"), without
+    /// arguments.
     pub fn tool(flavour: Flavour, name: &str) -> Cli {
         Cli {
             command: process::command(flavour.program(name)),
@@ -27,8 +28,8 @@ impl Cli {
         }
     }
 
-    /// A tool that logs in to a port of this host over TCP as [`USER`]. MySQL's may ask for the RSA
-    /// key: that is how a `caching_sha2_password` login works where there is no TLS.
+    /// A tool that logs in to a port of this host over TCP as [`USER`]. MySQL's tools may ask for
+    /// the RSA key, which a `caching_sha2_password` login without TLS needs.
     pub fn login(flavour: Flavour, name: &str, port: u16) -> Cli {
         let cli = Cli::tool(flavour, name)
             .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1"])
@@ -39,7 +40,7 @@ impl Cli {
             Flavour::MariaDb | Flavour::MariaDb11 => cli,
             Flavour::MySql => cli.arg("--get-server-public-key"),
         };
-        // Some were built for a folder that is not there.
+        // Some were built for a folder that does not exist here.
         match flavour.client_plugins() {
             Some(folder) => cli.arg(format!("--plugin-dir={}", folder.display())),
             None => cli,
@@ -56,7 +57,7 @@ impl Cli {
         let cli = Cli::login(flavour, "mysql", port);
         match flavour {
             Flavour::MariaDb | Flavour::MariaDb11 => cli,
-            // MySQL 9's client does not listen to `source` and its like otherwise.
+            // Without it MySQL 9's client ignores commands like `source`.
             Flavour::MySql => cli.arg("--commands"),
         }
     }
@@ -73,13 +74,13 @@ impl Cli {
         self
     }
 
-    /// What it reads on its standard input.
+    /// Sets its standard input.
     pub fn stdin(mut self, input: impl Into<Vec<u8>>) -> Cli {
         self.input = input.into();
         self
     }
 
-    /// How long it may take, 60 seconds if not said.
+    /// Sets how long it may take; the default is 60 seconds.
     pub fn patience(mut self, patience: Duration) -> Cli {
         self.patience = patience;
         self
@@ -91,7 +92,7 @@ impl Cli {
         process::run(self.command, self.input, self.patience)
     }
 
-    /// Runs it, expects success, and gives its standard output.
+    /// Runs it, expects success, and returns its standard output.
     #[track_caller]
     pub fn ok(self) -> String {
         let what = format!("{:?}", self.command);
@@ -112,9 +113,9 @@ impl Cli {
         Cli::client(flavour, port).arg("-e").arg(statements).ok()
     }
 
-    /// Starts it as a person would keep it: statements go in one by one.
+    /// Starts it and keeps it running; statements are sent one by one.
     pub fn session(self) -> Session {
-        // Unbuffered, or a pipe would see the answers at the very end.
+        // Unbuffered, or the answers would only come at the end.
         let mut child = self.arg("--unbuffered").start();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
@@ -162,14 +163,14 @@ impl Session {
         self.lines.recv_timeout(PATIENCE).expect("a line")
     }
 
-    /// Sends a statement, and gives the first line of its answer.
+    /// Sends a statement, and returns the first line of its answer.
     #[track_caller]
     pub fn ask(&mut self, statement: &str) -> String {
         self.send(statement);
         self.line()
     }
 
-    /// Quits, and gives the exit code.
+    /// Quits, and returns the exit code.
     #[track_caller]
     pub fn quit(mut self) -> i32 {
         drop(self.stdin.take());

@@ -13,7 +13,7 @@ pub fn options(port: u16) -> OptsBuilder {
         .tcp_port(port)
         .user(Some(USER))
         .pass(Some(PASSWORD))
-        // Or it would go on to the server's unix socket, past the proxy.
+        // Or it would reconnect over the server's unix socket, bypassing the proxy.
         .prefer_socket(false)
         .max_allowed_packet(Some(1 << 30))
         .read_timeout(Some(Duration::from_secs(30)))

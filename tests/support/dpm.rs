@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::{PASSWORD, PATIENCE, Server, USER, process};
 
-/// What every startfile of a test may `require`; see there.
+/// The module that every startfile of a test may `require`.
 const HARNESS_LUA: &str = include_str!("harness.lua");
 
-/// Goes behind every startfile of a test, so that [`Dpm::stats`] gets its answer. It leaves the
-/// numbers of the lines before it alone.
+/// Appended to every startfile of a test for [`Dpm::stats`]. It does not change the line numbers of
+/// the startfile.
 const TAIL: &str = "\ndpm.on_signal('USR1', require('harness').print_stats)\n";
 
 /// The lines that the program has written so far, on either stream.
@@ -21,13 +21,13 @@ const TAIL: &str = "\ndpm.on_signal('USR1', require('harness').print_stats)\n";
 struct Log {
     lines: Mutex<Vec<String>>,
     more: Condvar,
-    /// The same as it was written.
+    /// The same as raw bytes.
     bytes: Mutex<Vec<u8>>,
 }
 
 /// How to start the program.
 pub struct Launch {
-    /// None for what is built in.
+    /// `None` for the built-in script.
     startfile: Option<PathBuf>,
     args: Vec<String>,
     options: Vec<String>,
@@ -55,7 +55,7 @@ impl Launch {
         Launch::file(startfile)
     }
 
-    /// A startfile as it is.
+    /// A startfile, unchanged.
     pub fn file(startfile: PathBuf) -> Launch {
         Launch {
             startfile: Some(startfile),
@@ -63,7 +63,7 @@ impl Launch {
         }
     }
 
-    /// No startfile: what is built in.
+    /// No startfile: the built-in script.
     pub fn built_in() -> Launch {
         Launch {
             startfile: None,
@@ -74,12 +74,12 @@ impl Launch {
         }
     }
 
-    /// One of the demos, which listens where it likes.
+    /// One of the demos, listening on a free port.
     pub fn demo(name: &str, server: &Server) -> Launch {
         Launch::of_the_tree(&format!("demos/{name}.lua"), server)
     }
 
-    /// One of the startfiles of old, which has the arguments of the demos.
+    /// One of the R5 startfiles, which have the arguments of the demos.
     pub fn old(name: &str, server: &Server) -> Launch {
         Launch::of_the_tree(&format!("tests/r5/{name}.lua"), server)
     }
@@ -200,12 +200,12 @@ impl Dpm {
         Launch::script(script).server(server).start()
     }
 
-    /// A plain 1:1 passthrough before a server, without callbacks.
+    /// A plain 1:1 passthrough to a server, without callbacks.
     pub fn passthrough(server: &Server) -> Dpm {
         Dpm::start("require('harness').passthrough()", server)
     }
 
-    /// A plain passthrough before any address.
+    /// A plain passthrough to a port of this host.
     pub fn passthrough_to(port: u16) -> Dpm {
         Launch::script("require('harness').passthrough()")
             .arg("127.0.0.1")
@@ -239,7 +239,7 @@ impl Dpm {
         port.parse().expect("a port number")
     }
 
-    /// Waits for a line that contains `needle`, and gives it.
+    /// Waits for a line that contains `needle`, and returns it.
     #[track_caller]
     pub fn line(&self, needle: &str) -> String {
         self.wait_for(PATIENCE, &format!("a line with {needle:?}"), |line| {
@@ -247,7 +247,7 @@ impl Dpm {
         })
     }
 
-    /// Waits until `pick` has found its line, among those written before too.
+    /// Waits until `pick` accepts a line, including those written before.
     #[track_caller]
     pub fn wait_for<T>(
         &self,
@@ -277,8 +277,8 @@ impl Dpm {
         self.count(needle) > 0
     }
 
-    /// How many lines that contain `needle` were written, once the output has paused: what `dpm`
-    /// has printed takes a moment to get here.
+    /// How many lines that contain `needle` were written, once the output has paused: lines of
+    /// `dpm` take a moment to arrive here.
     pub fn count(&self, needle: &str) -> usize {
         let mut seen = usize::MAX;
         loop {
@@ -340,14 +340,15 @@ impl Dpm {
             }
             assert!(
                 begun.elapsed() < PATIENCE,
-                "connections have leaked: {stats:?}"
+                "connections are still open: {stats:?}"
             );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Waits until it has worked off all that it was sent: it sleeps, and goes on sleeping. What is sent over
-    /// the loopback interface wakes who waits for it at once, so a machine that is busy changes nothing.
+    /// Waits until it has processed all that it was sent, that is, until it sleeps and keeps
+    /// sleeping. Bytes over the loopback interface make their receiver runnable at once, so this
+    /// also works on a busy machine.
     #[track_caller]
     pub fn settle(&self) {
         let (mut rounds, mut before) = (0, None);
@@ -360,7 +361,7 @@ impl Dpm {
         });
     }
 
-    /// Panics if a callback has failed or a peer was found to break the protocol.
+    /// Panics if a callback has failed or a protocol error was counted.
     #[track_caller]
     pub fn assert_no_errors(&self) {
         let stats = self.stats();
@@ -404,7 +405,7 @@ impl Dpm {
         process::open_files(self.pid())
     }
 
-    /// Waits until no more files are open than there once were: every connection is closed.
+    /// Waits until no more than `before` files are open, that is, until every connection is closed.
     #[track_caller]
     pub fn wait_for_open_files(&self, before: usize) {
         super::eventually("every connection closes", || self.open_files() <= before);
@@ -417,7 +418,7 @@ impl Drop for Dpm {
         let status = self.child.wait();
         if std::thread::panicking() {
             let mut lines = self.log.lines.lock().unwrap();
-            // Of the many counters only the last ones tell something.
+            // Only the last of several lines of counters is of interest.
             lines.dedup_by(|b, a| a.starts_with("STATS ") && b.starts_with("STATS "));
             println!("--- dpm ended with {status:?}; the end of what it wrote:");
             for line in &lines[lines.len().saturating_sub(200)..] {

@@ -19,7 +19,7 @@ impl Wire {
         self.packets(command)
     }
 
-    /// Reads the whole answer to a command that was sent.
+    /// Reads the whole answer to a command that has been sent.
     #[track_caller]
     pub fn packets(&mut self, command: u8) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
@@ -68,7 +68,7 @@ impl Wire {
             0xFF if is_progress(&head) => true,
             0xFF => false,
             0 => ok_status(&head) & MORE_RESULTS != 0,
-            0xFB => panic!("LOAD DATA LOCAL is not for this reader"),
+            0xFB => panic!("this reader does not support LOAD DATA LOCAL"),
             _ => {
                 // The last byte says whether definitions follow.
                 let optional = self.capabilities & caps::OPTIONAL_METADATA != 0
@@ -87,14 +87,16 @@ impl Wire {
                     }
                 }
                 let status = self.until_end(packets);
-                // The row of a procedure's OUT parameters: the flags may come early only.
+                // The row of a procedure's OUT parameters: the flag may be only in the status
+                // before the rows.
                 let out_parameters = after_columns & PS_OUT_PARAMS != 0;
                 status & MORE_RESULTS != 0 || out_parameters && packets.last().unwrap()[0] != 0xFF
             }
         }
     }
 
-    /// Reads packets until an EOF, an OK that stands for it, or an ERR, and gives the status flags.
+    /// Reads packets until an EOF, an OK that stands for it, or an ERR, and returns the status
+    /// flags.
     fn until_end(&mut self, packets: &mut Vec<Vec<u8>>) -> u16 {
         loop {
             let packet = self.read();
@@ -115,7 +117,7 @@ impl Wire {
         }
     }
 
-    /// Prepares a statement, and gives its id.
+    /// Prepares a statement, and returns its id.
     #[track_caller]
     pub fn prepare(&mut self, sql: &str) -> u32 {
         let answer = self.exchange(com::STMT_PREPARE, sql.as_bytes());
@@ -129,7 +131,8 @@ impl Wire {
     }
 }
 
-/// Whether it is one of MariaDB's progress reports, which only those get who ask.
+/// Whether it is one of MariaDB's progress reports, which are sent only to clients that ask for
+/// them.
 pub fn is_progress(packet: &[u8]) -> bool {
     packet.starts_with(&[0xFF, 0xFF, 0xFF])
 }

@@ -1,4 +1,4 @@
--- What the startfiles of the tests share. arg[1] and arg[2] are the server's host and port.
+-- Functions for the startfiles of the tests. arg[1] and arg[2] are the server's host and port.
 local h = {}
 
 -- A listener on a free port, which is printed.
@@ -42,15 +42,15 @@ end
 -- The name of a state, and tables of all states of one side.
 h.names = {}
 for name, value in pairs(dpm) do
-  -- These two are no states, though their numbers are some state's.
+  -- Not MY_CLIENT and MY_SERVER, which have the same numbers as some states.
   local state = name:match("^MY[CS]?_") and name ~= "MY_CLIENT" and name ~= "MY_SERVER"
   if state and type(value) == "number" then h.names[value] = name end
 end
 
--- Connections that a test has made with the functions below, in their order. They stay.
+-- Connections that the functions below have made, in order. They are never removed.
 clients, servers = {}, {}
 
--- Clients that the script lets in, whoever they are: at once, or when `on_auth(client)` does.
+-- Accepts every login, at once or when `on_auth(client)` does so.
 function h.serve(on_auth, opts)
   return h.listen(function(c)
     clients[#clients + 1] = c
@@ -69,7 +69,7 @@ function h.handshake()
   local handshake = dpm.new_handshake_pkt()
   for _, flag in ipairs(h.offered) do
     handshake:server_capabilities(flag, true)
-    -- MariaDB's travel only without this one.
+    -- MariaDB's are sent only without this one.
     if flag >= 2 ^ 32 then handshake:server_capabilities(dpm.CLIENT_LONG_PASSWORD, false) end
   end
   return handshake
@@ -97,7 +97,7 @@ function h.server(ready, without, opts)
     for _, flag in ipairs(without or {}) do auth:client_flags(flag, false) end
     dpm.wire_packet(conn, auth)
   end)
-  -- Whichever plugin the server prefers, an account without a password has nothing to say.
+  -- With any plugin an account without a password sends an empty answer.
   s:register(dpm.MYS_SENDING_AUTH, function(_, id, conn)
     dpm.wire_packet(conn, dpm.new_authdata_pkt())
     return dpm.DPM_NOPROXY
@@ -141,7 +141,7 @@ function h.admin()
   print("admin " .. listener:socket_port())
 end
 
--- A callback for every state, which prints the state's name and goes on.
+-- A callback for every state, which prints the state's name and lets the packet pass.
 function h.trace(prefix, verdict)
   local function all(pattern)
     local callbacks = {}

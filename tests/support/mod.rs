@@ -1,14 +1,14 @@
 //! The harness of the integration tests: private servers, the proxy under test, clients, and peers
-//! that speak bytes.
+//! at the level of packets.
 //!
-//! Everything a test process makes lives in one temporary folder and dies with the process, however
-//! it ends (see [`process`]). Servers are shared by the tests of the process and started by the first
-//! test that asks; a test that wants to stop or kill a server starts its own.
+//! Everything a test process makes is in one temporary folder and is removed with the process,
+//! however it ends (see [`process`]). Servers are shared by the tests of the process and started by
+//! the first test that needs one; a test that stops or kills a server starts its own.
 //!
-//! No wait is endless: what takes too long panics, and says what it waited for. A test that hangs all
-//! the same ends the test process, which says which one it was (see [`watchdog`]).
+//! Every wait has a time limit: after it the test panics, and says what it waited for. If a test
+//! hangs nevertheless, the test process ends and names it (see [`watchdog`]).
 
-// Not every helper has a caller at every time.
+// Not every test binary uses every helper.
 #![allow(unused_imports)]
 #![allow(unused_macros)]
 #![allow(dead_code)]
@@ -43,32 +43,32 @@ pub const USER: &str = "happy";
 /// Its password.
 pub const PASSWORD: &str = "wheefun";
 
-/// How long a test waits for something that should happen at once. Generous: machines are busy.
+/// How long a test waits for something that should happen at once: generous, for busy machines.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks again and again until the answer is yes. Panics with `what` after [`PATIENCE`].
+/// Repeats `condition` until it is true. Panics with `what` after [`PATIENCE`].
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begun.elapsed() < PATIENCE, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Lets time pass where that is what the test is about: a peer that takes its time, a time-out that
-/// must not strike, something that must not happen. Never to wait for something that does: that is
-/// what [`eventually`] and [`Dpm::settle`] are for.
+/// Lets time pass if the test is about that: a slow peer, a time-out that must not expire,
+/// something that must not happen. Never to wait for something that does happen: that is what
+/// [`eventually`] and [`Dpm::settle`] are for.
 pub fn let_time_pass(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// What the loops of helper threads ask whether to go on. A test that fails must not leave them running:
+/// A flag that ends the loops of helper threads. A failing test has to end them, or
 /// `std::thread::scope` would wait for them for ever.
 #[derive(Default)]
 pub struct Over(AtomicBool);
 
-/// Declares it [`Over`] when dropped: at the end of the test's own part, and when that part panics.
+/// Sets [`Over`] when dropped, that is, at the end of the test's own part, and when that panics.
 pub struct OverAtEnd<'a>(&'a Over);
 
 impl Over {
@@ -82,7 +82,7 @@ impl Over {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the loops when what it gives is dropped.
+    /// Ends the loops when the result is dropped.
     #[must_use]
     pub fn at_end(&self) -> OverAtEnd<'_> {
         OverAtEnd(self)
@@ -96,7 +96,7 @@ impl Drop for OverAtEnd<'_> {
 }
 
 /// Defines a test that runs against both kinds of server, as `NAME::mariadb` and `NAME::mysql`.
-/// Where MySQL cannot be had, its half counts itself as skipped.
+/// Where MySQL is not installed, its half counts itself as skipped.
 macro_rules! both {
     ($(#[$meta:meta])* fn $name:ident($server:ident) $body:block) => {
         $(#[$meta])*

@@ -1,4 +1,4 @@
-//! Certificates for the tests: an authority, and what it signs.
+//! Certificates for the tests: an authority, and certificates that it signs.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -87,7 +87,8 @@ impl Pki {
         &self.folder
     }
 
-    /// The options of a server that shows this certificate and takes clients' of the authority.
+    /// The options of a server that uses this certificate and accepts clients' certificates of the
+    /// authority.
     pub fn server_options(&self, file: &str) -> Vec<String> {
         vec![
             format!("--ssl-ca={}", self.file("ca.pem")),

@@ -1,4 +1,4 @@
-//! Child processes that cannot outlive the test process, and a folder that cannot either.
+//! Child processes and a folder that do not outlive the test process.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-/// The folder of this test process, short enough for the paths of unix sockets. A shell that waits
-/// for the end of a pipe, which only this process can write to, removes it: that works even after
-/// `kill -9`.
+/// The folder of this test process, with a path short enough for unix sockets. A shell removes it
+/// that waits for the end of a pipe from this process: that works even after `kill -9`.
 pub fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -46,7 +45,7 @@ pub fn folder(name: &str) -> PathBuf {
     path
 }
 
-/// A command whose process gets SIGKILL when its parent goes. To be started by [`spawn`] only.
+/// A command whose process gets SIGKILL when its parent ends. To be started by [`spawn`] only.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
@@ -127,7 +126,7 @@ pub fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// What a finished program left.
+/// The result of a finished program.
 #[derive(Debug)]
 pub struct Finished {
     /// Its exit code, -1 if a signal ended it.

@@ -1,4 +1,4 @@
-//! What must not be in any log, and whether it is.
+//! Secrets that must not be in any log, and a search for them.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use dpm::wire::frame::{HEADER, Header};
 use dpm::wire::{Auth, AuthSwitch, Capabilities, Com, Handshake};
 
-/// So many bytes of a secret in a row are a leak.
+/// This many consecutive bytes of a secret count as a leak.
 const WINDOW: usize = 8;
 
 /// The secrets of some logins, by name.
@@ -16,7 +16,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Adds one. What is too short to tell from chance is left out.
+    /// Adds one, unless it is so short that it could occur by chance.
     pub fn add(&mut self, name: &str, bytes: &[u8]) {
         let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
         if bytes.len() >= WINDOW && !self.found.iter().any(|(_, known)| known == bytes) {
@@ -35,8 +35,8 @@ impl Secrets {
         named.count()
     }
 
-    /// Adds all that a recorded connection holds: challenges, answers, rounds, and those of
-    /// COM_CHANGE_USER. A leg that goes on in TLS or compressed shows what came before that.
+    /// Adds all secrets of a recorded connection: challenges, answers, further rounds, and those of
+    /// COM_CHANGE_USER. With TLS or compression only what comes before that can be read.
     pub fn of_recording(&mut self, said: &[u8], heard: &[u8]) {
         let (said, heard) = (packets(said), packets(heard));
         let Some(Ok(hello)) = heard.first().map(|first| Handshake::decode(first)) else {
@@ -48,7 +48,7 @@ impl Secrets {
             Some(Ok(auth)) => self.add("the auth packet's answer", &auth.auth_response),
             _ => return,
         }
-        // What the server says until the login is over are rounds; the client answers in kind.
+        // The server's packets until the login is over are rounds, and so are the client's answers.
         for packet in &heard[1..] {
             match packet.first() {
                 Some(0xFE) if packet.len() > 9 => {
@@ -56,7 +56,7 @@ impl Secrets {
                         self.add("a switch's challenge", &switch.data);
                     }
                 }
-                // A public key is public.
+                // A public key is not a secret.
                 Some(0x01) if !packet[1..].starts_with(b"-----BEGIN") && packet.len() < 400 => {
                     self.add("a round of the server", &packet[1..]);
                 }
@@ -73,14 +73,14 @@ impl Secrets {
                         self.add("a change of user's answer", answer);
                     }
                 }
-                // What the tests ask for is short, and SQL.
+                // The tests' queries are short SQL, and no secrets.
                 Some((&3, _)) | None => {}
                 Some(_) => self.add("a round of the client", packet),
             }
         }
     }
 
-    /// Which of them a log shows, in whatever form: as they are, in hexadecimal, in base64, as
+    /// The secrets that a log contains, in any form: as they are, in hexadecimal, in base64, as
     /// lists of numbers, escaped, in whole or in part.
     pub fn leaks(&self, log: &[u8]) -> Vec<String> {
         let readings = readings(log).map(|(how, reading)| {
@@ -96,7 +96,7 @@ impl Secrets {
                     leaks.push(format!("{name}, {how}: {part} of {} bytes", secret.len()));
                 }
             }
-            // Bytes that are no text have been replaced on the way, perhaps.
+            // Bytes that are not text may have been replaced.
             let text = String::from_utf8_lossy(secret);
             for run in text.split('\u{fffd}').filter(|run| run.len() >= 6) {
                 if as_text.contains(run) {
@@ -111,7 +111,7 @@ impl Secrets {
     }
 }
 
-/// The payloads of what one end said, as far as they are whole.
+/// The payloads of all complete packets of one direction.
 fn packets(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     while let Some(header) = Header::parse(bytes) {
@@ -124,7 +124,7 @@ fn packets(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// Everything that a log could stand for.
+/// The log decoded in every way in which it could contain a secret.
 fn readings(log: &[u8]) -> [(&'static str, Vec<u8>); 8] {
     [
         ("as it is", log.to_vec()),
@@ -172,7 +172,7 @@ fn from_numbers(log: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// What stands behind backslashes: `\x1b`, `\u{1b}`, `\027`, `\n`.
+/// Decodes backslash escapes: `\x1b`, `\u{1b}`, `\027`, `\n`.
 fn from_escapes(log: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = log;
@@ -210,7 +210,7 @@ fn from_escapes(log: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Runs of base64, as if each began `skip` characters in.
+/// Decodes runs of base64, each from its character `skip` on.
 fn from_base64(log: &[u8], skip: usize) -> Vec<u8> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),

@@ -17,11 +17,11 @@ use super::{PASSWORD, USER, process};
 /// The kinds of server.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Flavour {
-    /// Debian 12's MariaDB, always there.
+    /// Debian 12's MariaDB, always installed.
     MariaDb,
-    /// MySQL 9.7 out of a bootstrapped Debian sid; a machine may lack it.
+    /// MySQL 9.7 of a bootstrapped Debian sid; not on every machine.
     MySql,
-    /// MariaDB 11.8 out of the same; a machine may lack it.
+    /// MariaDB 11.8 of the same; not on every machine.
     MariaDb11,
 }
 
@@ -43,8 +43,8 @@ pub fn mariadb() -> &'static Server {
     SHARED.get_or_init(|| Server::start_own(Flavour::MariaDb, &[]))
 }
 
-/// The MySQL that the tests share. `None` where it cannot be had: the test must then return, and is
-/// counted as skipped.
+/// The MySQL that the tests share. `None` where it is not installed: the test must then return, and
+/// is counted as skipped.
 pub fn mysql() -> Option<&'static Server> {
     static SHARED: OnceLock<Server> = OnceLock::new();
     if !mysql_available() {
@@ -62,7 +62,7 @@ pub fn mariadb11() -> Option<&'static Server> {
     Some(SHARED.get_or_init(|| Server::start_own(Flavour::MariaDb11, &[])))
 }
 
-/// Whether there is a MySQL; if not, notes that the calling test was skipped.
+/// Whether MySQL is installed; if not, counts the calling test as skipped.
 pub fn mysql_available() -> bool {
     Flavour::MySql.available()
 }
@@ -75,7 +75,7 @@ fn sid_root() -> PathBuf {
     cache().join("sid")
 }
 
-/// What the project keeps between runs.
+/// The cache that the project keeps between runs.
 fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| {
@@ -84,18 +84,18 @@ fn cache() -> PathBuf {
     cache.join("dpm")
 }
 
-/// The folder of sid's programs, of MySQL's and MariaDB's.
+/// The folder of sid's MySQL and MariaDB programs.
 pub fn sid_bin() -> PathBuf {
     sid_root().join("dpm-bin")
 }
 
 impl Flavour {
-    /// Whether it is a MariaDB of some age.
+    /// Whether it is MariaDB, of either version.
     pub fn is_mariadb(self) -> bool {
         self != Flavour::MySql
     }
 
-    /// Whether it is there; if not, notes that the calling test was skipped.
+    /// Whether it is installed; if not, counts the calling test as skipped.
     pub fn available(self) -> bool {
         let program = self.server_program();
         if program.is_relative() || program.exists() {
@@ -103,8 +103,8 @@ impl Flavour {
         }
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("a test");
-        // Through the descriptor, not `eprintln!`: the runner would swallow that.
-        let _ = writeln!(std::io::stderr(), "SKIPPED for want of {self:?}: {test}");
+        // Not by `eprintln!`, whose output the test runner captures.
+        let _ = writeln!(std::io::stderr(), "SKIPPED, {self:?} is missing: {test}");
         if let Some(path) = std::env::var_os("DPM_TEST_SKIPS") {
             let mut file = std::fs::OpenOptions::new()
                 .append(true)
@@ -132,7 +132,7 @@ impl Flavour {
         }
     }
 
-    /// The folder of the plugins of its clients, where it is not the one they were built for.
+    /// The folder of its clients' plugins, if it is not the one they were built for.
     pub fn client_plugins(self) -> Option<PathBuf> {
         match self {
             Flavour::MySql => Some(sid_root().join("usr/lib/mysql/plugin")),
@@ -174,8 +174,8 @@ impl Flavour {
         options
     }
 
-    /// The plugins that a running server has besides its own: with accounts of theirs, MariaDB can
-    /// ask for `ed25519`, and 11.8 for `parsec` and `caching_sha2_password`.
+    /// The plugins to load besides the built-in ones, for accounts with `ed25519`, and on MariaDB
+    /// 11.8 with `parsec` and `caching_sha2_password`.
     fn plugins(self) -> &'static [&'static str] {
         match self {
             Flavour::MySql => &[],
@@ -188,7 +188,7 @@ impl Flavour {
         }
     }
 
-    /// Durability costs time and gives a test nothing.
+    /// Tests need no durability, which costs time.
     fn settings(self) -> &'static [&'static str] {
         match self {
             Flavour::MariaDb | Flavour::MariaDb11 => &[
@@ -205,10 +205,10 @@ impl Flavour {
         }
     }
 
-    /// A data folder fresh from the server's own initialisation, made once for each version of the
-    /// server and build folder, and copied from there.
+    /// A newly initialised data folder, made once for each version of the server and build folder;
+    /// servers get copies of it.
     fn template(self) -> PathBuf {
-        // Tests of this process that want it at once wait for the first.
+        // Tests of this process that need it at the same time wait for the first.
         static MAKING: Mutex<()> = Mutex::new(());
         let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let version = process::run(
@@ -230,7 +230,7 @@ impl Flavour {
             .last()
             .unwrap_or_default()
             .trim_matches('-');
-        // One of them says more than its version.
+        // One of the servers prints more than its version.
         let version = &version[..version.len().min(60)];
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let template = cache.join(format!("{self:?}-{version}"));
@@ -257,7 +257,7 @@ impl Flavour {
             .arg(format!("--datadir={}", fresh.display()));
         let made = process::run(command, Vec::new(), Duration::from_secs(120));
         assert_eq!(made.code, 0, "no data folder: {}{}", made.out(), made.err());
-        // Another process may have been faster; its template is as good.
+        // Another process may have been faster; then its template is used.
         if std::fs::rename(&fresh, &template).is_err() {
             let _ = std::fs::remove_dir_all(&fresh);
         }
@@ -301,12 +301,12 @@ impl Server {
             .status()
             .expect("cp runs");
         assert!(copied.success(), "the data folder could not be copied");
-        // MySQL's identity: a replica refuses a source that has the same one as itself.
+        // MySQL's server UUID must differ: a replica refuses a source that has its own.
         let _ = std::fs::remove_file(data.join("auto.cnf"));
         std::fs::create_dir(folder.join("tmp")).expect("a folder");
         std::fs::write(folder.join("init.sql"), flavour.accounts()).expect("a file");
 
-        // Someone else may take the port between our look and the server's bind.
+        // Another program may take the port between the check and the server's bind.
         for _ in 0..5 {
             let port = process::free_port();
             let child = launch(flavour, &folder, port, options);
@@ -320,13 +320,13 @@ impl Server {
             if server.wait_until_ready() {
                 return server;
             }
-            // Not this folder's end.
+            // So that dropping this server does not remove the folder.
             server.folder = PathBuf::new();
         }
         panic!("{flavour:?} does not start:\n{}", log_tail(&folder));
     }
 
-    /// Whether it came up: a greeting can be read.
+    /// Whether it has started: a handshake can be read.
     fn wait_until_ready(&self) -> bool {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
@@ -336,7 +336,7 @@ impl Server {
             if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
                 let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
                 let mut head = [0; 5];
-                // Protocol 10: a real greeting, not an error packet.
+                // Protocol 10: a handshake, not an error packet.
                 if stream.read_exact(&mut head).is_ok() && head[4] == 10 && !self.exited() {
                     return true;
                 }
@@ -398,7 +398,7 @@ impl Server {
         }
     }
 
-    /// Creates a database of a name that no other test has, and names it.
+    /// Creates a database with a unique name, and returns the name.
     pub fn database(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -406,14 +406,14 @@ impl Server {
         name
     }
 
-    /// Ends the process at once, as a power cut would.
+    /// Kills the process, as a power cut would.
     pub fn kill(&self) {
         let mut child = self.child();
         let _ = child.kill();
         let _ = child.wait();
     }
 
-    /// Sends it a signal by name, such as STOP: it is there, and says nothing.
+    /// Sends it a signal by name, such as STOP, after which it is connected but silent.
     pub fn signal(&self, name: &str) {
         process::signal(&self.child(), name);
     }

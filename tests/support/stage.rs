@@ -1,11 +1,11 @@
-//! A proxy whose script does what the test says, as it goes: the test runs pieces of Lua in it.
+//! A proxy that the test controls step by step, by running pieces of Lua in it.
 
 use super::dpm::{Dpm, Launch};
 use super::wire::{Answer, Wire, caps, lenenc};
 
 /// A proxy with `h` (the harness), `clients` and `servers` as global variables of its script.
 pub struct Stage {
-    /// The proxy. Its clients are let in, whoever they are, and linked to nothing.
+    /// The proxy. It accepts every login, and links clients to nothing.
     pub dpm: Dpm,
     admin: Wire,
     clients: usize,
@@ -13,13 +13,13 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Before the server at this port.
+    /// A stage in front of the server at this port.
     #[track_caller]
     pub fn before(port: u16) -> Stage {
         Stage::with("h.serve()", port)
     }
 
-    /// The same with another startfile, behind the lines that define `h`.
+    /// The same with another startfile, after the lines that define `h`.
     #[track_caller]
     pub fn with(script: &str, port: u16) -> Stage {
         let dpm = Launch::script(&format!("h = require('harness') h.admin() {script}"))
@@ -36,7 +36,7 @@ impl Stage {
         }
     }
 
-    /// Runs a chunk of Lua, and gives what it returned, tab-separated.
+    /// Runs a chunk of Lua, and returns its results, tab-separated.
     #[track_caller]
     pub fn lua(&mut self, chunk: &str) -> String {
         match self.admin.query(chunk) {
@@ -68,7 +68,7 @@ impl Stage {
         wire
     }
 
-    /// The same where the script has made so many clients before.
+    /// The same if the script has already made this many clients.
     #[track_caller]
     pub fn client_from(&mut self, clients: usize, capabilities: u32) -> Wire {
         self.clients = clients;
@@ -88,7 +88,7 @@ impl Stage {
         self.ready();
     }
 
-    /// Begins to log in. A mock server has to play its part.
+    /// Begins to log in. A mock server has to answer.
     #[track_caller]
     pub fn begin_server(&mut self, capabilities: &str) {
         self.servers += 1;
@@ -110,7 +110,7 @@ impl Stage {
         ));
     }
 
-    /// What linking them is refused with.
+    /// The error with which linking them is refused.
     #[track_caller]
     pub fn refused(&mut self, client: &str, server: &str) -> String {
         let answer = self.lua(&format!(

@@ -1,10 +1,10 @@
-//! A relay that records what passes: what was said on the wire, to compare with what was logged.
+//! A relay that records the bytes that pass, to compare them with what was logged.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What one connection has carried so far.
+/// The bytes of one connection so far.
 #[derive(Default)]
 pub struct Recording {
     /// From the client's end to the server's.

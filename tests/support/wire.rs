@@ -1,4 +1,4 @@
-//! Peers that speak bytes: for what no well-behaved client or server does.
+//! Clients and servers at the level of packets, for what real ones never do.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use super::{PASSWORD, USER};
 /// Capability bits that the tests use.
 pub mod caps {
     /// CLIENT_LONG_PASSWORD, CLIENT_LONG_FLAG, CLIENT_PROTOCOL_41, CLIENT_TRANSACTIONS,
-    /// CLIENT_SECURE_CONNECTION, CLIENT_PLUGIN_AUTH: what everybody speaks.
+    /// CLIENT_SECURE_CONNECTION, CLIENT_PLUGIN_AUTH: what every client and server has.
     pub const BASE: u32 = 0x1 | 0x4 | 0x200 | 0x2000 | 0x8000 | PLUGIN_AUTH;
     /// CLIENT_CONNECT_WITH_DB
     pub const CONNECT_WITH_DB: u32 = 0x8;
@@ -35,8 +35,7 @@ pub mod caps {
     /// CLIENT_QUERY_ATTRIBUTES
     pub const QUERY_ATTRIBUTES: u32 = 0x800_0000;
 
-    /// MariaDB's extended capabilities; they count only where the lowest bit of the others is
-    /// clear.
+    /// MariaDB's extended capabilities; they count only if the lowest bit of the others is clear.
     pub mod extended {
         /// MARIADB_CLIENT_PROGRESS
         pub const PROGRESS: u32 = 1;
@@ -91,15 +90,15 @@ pub struct Wire {
     pub seq: u8,
     /// What was negotiated.
     pub capabilities: u32,
-    /// MariaDB's part of it.
+    /// MariaDB's extended capabilities that were negotiated.
     pub extended: u32,
     /// How many parameters each statement takes.
     pub statements: HashMap<u32, u16>,
-    /// Whether any sequence number will do.
+    /// Whether any sequence number is accepted.
     pub lenient: bool,
 }
 
-/// What answers a command.
+/// The answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// An OK, with its raw payload.
@@ -158,7 +157,7 @@ impl Wire {
         &mut self.stream
     }
 
-    /// Reads one packet, put together if it was split. Its sequence numbers must follow ours.
+    /// Reads one packet, reassembled if it was split. Its sequence numbers must continue ours.
     pub fn try_read(&mut self) -> io::Result<Vec<u8>> {
         let mut payload = Vec::new();
         loop {
@@ -198,7 +197,7 @@ impl Wire {
             .unwrap_or_else(|error| panic!("cannot write: {error}"));
     }
 
-    /// Writes bytes as they are.
+    /// Writes raw bytes.
     #[track_caller]
     pub fn raw(&mut self, bytes: &[u8]) {
         self.stream
@@ -206,7 +205,7 @@ impl Wire {
             .unwrap_or_else(|error| panic!("cannot write: {error}"));
     }
 
-    /// Reads so many bytes as they are.
+    /// Reads this many raw bytes.
     #[track_caller]
     pub fn exact(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
@@ -216,7 +215,7 @@ impl Wire {
         bytes
     }
 
-    /// Whether the far end has closed, after reading away what it still said.
+    /// Whether the far end has closed, after reading all that it still sent.
     #[track_caller]
     pub fn closed(&mut self) -> bool {
         let mut sink = [0; 65536];
@@ -231,7 +230,7 @@ impl Wire {
         }
     }
 
-    /// Whether nothing can be read for a while, the connection being open.
+    /// Whether nothing arrives for this long, with the connection still open.
     pub fn silent(&mut self, patience: Duration) -> bool {
         let mut byte = [0];
         self.timeout(patience);
@@ -256,7 +255,7 @@ impl Wire {
         Wire::login_as(port, USER, PASSWORD, capabilities)
     }
 
-    /// Logs in as "empty", which has no password: that works on either kind of server.
+    /// Logs in as "empty", which has no password and so works on either kind of server.
     #[track_caller]
     pub fn login_empty(port: u16, capabilities: u32) -> Wire {
         Wire::login_as(port, "empty", "", capabilities)
@@ -268,7 +267,7 @@ impl Wire {
         let mut wire = Wire::connect(port);
         let greeting = Greeting::parse(&wire.read());
         wire.extended = extended & greeting.extended;
-        // MariaDB takes the lowest bit for that of a MySQL client.
+        // MariaDB takes a client with the lowest bit for a MySQL one.
         wire.authenticate(&greeting, "empty", "", capabilities & !1);
         let answer = wire.read();
         assert_eq!(answer.first(), Some(&0), "{}", answer.escape_ascii());
@@ -298,7 +297,7 @@ impl Wire {
         let mut packet = auth_packet(&greeting.nonce, user, password, self.capabilities);
         packet[28..32].copy_from_slice(&self.extended.to_le_bytes());
         if self.capabilities & caps::PLUGIN_AUTH != 0 {
-            // Without a password there is nothing to answer, whatever the plugin.
+            // Without a password the answer is empty with any plugin.
             let plugin = if password.is_empty() {
                 &greeting.plugin
             } else {
@@ -310,7 +309,7 @@ impl Wire {
         self.write(&packet);
     }
 
-    /// Asks for another user by `mysql_native_password`, and gives the packet that ends it.
+    /// Changes the user by `mysql_native_password`, and returns the packet that ends the exchange.
     #[track_caller]
     pub fn change_user(&mut self, user: &str, password: &str) -> Vec<u8> {
         let argument = format!("{user}\0\0test\0\x2d\0mysql_native_password\0");
@@ -343,7 +342,7 @@ impl Wire {
         self.write(&payload);
     }
 
-    /// The argument of a COM_STMT_EXECUTE as it is under CLIENT_QUERY_ATTRIBUTES.
+    /// Converts the argument of a COM_STMT_EXECUTE to its form under CLIENT_QUERY_ATTRIBUTES.
     fn counted(&self, argument: &[u8]) -> Vec<u8> {
         let id = u32::from_le_bytes(argument[..4].try_into().unwrap());
         let params = usize::from(self.statements.get(&id).copied().unwrap_or_default());
@@ -370,7 +369,7 @@ impl Wire {
         self.answer()
     }
 
-    /// The text values of the rows that a query gives.
+    /// The text values of a query's rows.
     #[track_caller]
     pub fn rows(&mut self, sql: &str) -> Vec<Vec<String>> {
         match self.query(sql) {
@@ -411,7 +410,8 @@ impl Wire {
                         return error(&packet);
                     }
                     if packet[0] == 0xFE && packet.len() < if deprecate_eof { FULL } else { 9 } {
-                        // An OK has two lengths of one byte there, an EOF the warnings.
+                        // Where an EOF has the warnings an OK has two lengths of one byte, so the
+                        // status is at the same place.
                         let status = u16::from_le_bytes([packet[3], packet[4]]);
                         return Answer::Rows {
                             columns,
@@ -426,7 +426,7 @@ impl Wire {
     }
 }
 
-/// An ERR packet taken apart.
+/// Decodes an ERR packet.
 pub fn error(packet: &[u8]) -> Answer {
     let number = u16::from_le_bytes([packet[1], packet[2]]);
     let (state, message) = match packet.get(3) {
@@ -437,7 +437,7 @@ pub fn error(packet: &[u8]) -> Answer {
     Answer::Err(number, text(state), text(message))
 }
 
-/// A row of the text protocol taken apart.
+/// Decodes a row of the text protocol.
 pub fn text_row(mut packet: &[u8]) -> Vec<Option<Vec<u8>>> {
     let mut values = Vec::new();
     while !packet.is_empty() {
@@ -496,7 +496,7 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    /// Takes a greeting of protocol 10 apart.
+    /// Decodes a greeting of protocol 10.
     #[track_caller]
     pub fn parse(packet: &[u8]) -> Greeting {
         assert_eq!(
@@ -556,7 +556,7 @@ pub fn auth_packet(nonce: &[u8], user: &str, password: &str, capabilities: u32) 
     packet
 }
 
-/// A server of the test's own.
+/// A server that the test plays itself.
 pub struct MockServer {
     listener: TcpListener,
     /// Where it listens.
@@ -589,7 +589,7 @@ impl MockServer {
         Wire::new(stream)
     }
 
-    /// Waits for the next connection, greets it, and lets anybody in.
+    /// Waits for the next connection, greets it, and accepts any login.
     #[track_caller]
     pub fn accept_login(&self, capabilities: u32) -> Wire {
         let mut wire = self.accept();

@@ -64,12 +64,12 @@ impl Numbers {
         // frames.
         let begins = |start: &u8| number == *start || (1..*start).contains(&number);
         // MySQL gives packets that answer no command, such as ERR 4031, the number 0.
-        let unasked = number == 0 && self.towards_server;
+        let unsolicited = number == 0 && self.towards_server;
         // After a binlog event that asks for an acknowledgement MariaDB's source restarts at 1
         // (`flush_net()` in `semisync_master.cc`), whether or not the acknowledgement has come.
         let in_answer = self.answers.is_empty() && self.incoming.is_some();
         let anew = number == 1 && self.towards_server && in_answer && self.sending != Sending::More;
-        if self.incoming != Some(number) && !unasked && !anew {
+        if self.incoming != Some(number) && !unsolicited && !anew {
             let Some(found) = self.answers.iter().position(begins) else {
                 return false;
             };

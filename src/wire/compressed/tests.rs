@@ -291,7 +291,7 @@ fn a_server_answers_each_command_from_where_it_ended() {
 }
 
 #[test]
-fn what_nobody_asked_for_is_numbered_0() {
+fn packets_that_answer_no_command_are_numbered_0() {
     // Between commands, MySQL 9.7 numbers an ERR 4031 so.
     let mut numbers = Numbers::towards_server();
     numbers.send_command(true);

@@ -27,7 +27,7 @@ def connection(job):
         if job["compression"] != "none":
             options.append(f"--compression-algorithms={job['compression']}")
     else:
-        # MariaDB's client compares the name too; the certificates are made for that.
+        # MariaDB's client compares the name, too; the certificates have it.
         options += {
             "off": ["--skip-ssl"],
             "required": ["--ssl", "--skip-ssl-verify-server-cert"],
@@ -43,7 +43,7 @@ def connection(job):
 
 
 def literal(p):
-    """A parameter as SQL: the client has no other way."""
+    """A parameter as SQL, since the client has no other way."""
     if p is None:
         return "NULL"
     if isinstance(p, dict):
@@ -61,7 +61,7 @@ def literal(p):
 
 
 def statements(step):
-    """The lines that a step is for the client, None if it cannot."""
+    """The client's input for a step, None if it does not support the step."""
     op = step["op"]
     if op == "query":
         return "delimiter ;;;\n" + step["sql"] + "\n;;;\ndelimiter ;"
@@ -83,7 +83,7 @@ def statements(step):
 def shorten(text):
     lines = []
     for line in text.decode("utf-8", "backslashreplace").split("\n"):
-        # "line 12" of the input, and the copyright's year, tell nothing.
+        # Leave out the input's line number and the copyright's year, which may differ.
         line = re.sub(r"^ERROR (\d+) \((\w+)\) at line \d+", r"ERROR \1 (\2)", line)
         if line.startswith("WARNING:") or "Using a password on the command line" in line:
             continue
@@ -107,7 +107,7 @@ for line in sys.stdin:
         lines = statements(step)
         said.append(None if lines else "unsupported")
         if lines:
-            # A marker splits the output. It is the client's own, the server does not see it.
+            # A marker to split the output at. The client prints it, without the server.
             script.append(f"system echo '@@{n}'\n{lines}\n")
     script.append("system echo '@@end'\n")
     done = subprocess.run(

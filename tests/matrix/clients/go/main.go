@@ -134,7 +134,7 @@ func parameter(p interface{}) interface{} {
 
 func run(ctx context.Context, conn *sql.Conn, step map[string]interface{}) interface{} {
 	if text, ok := step["sql"].(string); ok && (strings.Contains(text, "SELEKT 2") || text == "CALL fails()") {
-		// Behind an error in a later result this version of the driver waits for more, for ever.
+		// After an error in a later result this version of the driver waits for more results for ever.
 		return "unsupported"
 	}
 	switch step["op"] {
@@ -174,7 +174,7 @@ func run(ctx context.Context, conn *sql.Conn, step map[string]interface{}) inter
 		}
 		return true
 	case "reset":
-		// The pool resets a session by itself.
+		// Nothing to do: the pool resets sessions by itself.
 	}
 	return "unsupported"
 }

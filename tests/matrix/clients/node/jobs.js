@@ -75,7 +75,7 @@ async function main(driver) {
   process.exit(0);
 }
 
-// A driver can emit an error that nobody waits for.
+// A driver may emit an error that no code handles.
 process.on('uncaughtException', (e) => console.error('uncaught', e));
 
 module.exports = { main, table, value, parameter, error, Unsupported };

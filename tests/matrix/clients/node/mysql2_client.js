@@ -33,7 +33,7 @@ jobs.main({
       supportBigNumbers: true, bigNumberStrings: true, dateStrings: true, connectTimeout: 20000,
       infileStreamFactory: (path) => fs.createReadStream(path),
     });
-    // The end of a connection is told by the step that meets it.
+    // The step during which a connection ends reports that.
     conn.connection.on('error', () => {});
     return conn;
   },

@@ -70,7 +70,7 @@ sub step {
     my $op = $step->{op};
     return run($conn, $step->{sql}, 0) if $op eq 'query';
     return run($conn, "SELECT LENGTH('" . 'y' x $step->{n} . "')", 0) if $op eq 'big';
-    # DBD::MariaDB 1.22 does not come back from the second result.
+    # DBD::MariaDB 1.22 hangs at the second result.
     return 'unsupported' if $op eq 'prepare' && $driver eq 'MariaDB' && $step->{sql} =~ /^CALL/;
     return run($conn, $step->{sql}, 1, map { parameter($_) } @{ $step->{params} }) if $op eq 'prepare';
     return $conn->ping ? 1 : 0 if $op eq 'ping';
@@ -86,7 +86,8 @@ sub connection {
     elsif ($job->{compression} ne 'none') { return 'unsupported' }
     if ($job->{tls} ne 'off') {
         $dsn .= ";${own}_ssl=1";
-        # Without a certificate to verify they refuse to insist. The runner looks whether it came about.
+        # Without a certificate to verify they cannot require TLS. The runner checks whether the
+        # connection has it.
         $dsn .= $job->{tls} eq 'verify-ca'
             ? ";${own}_ssl_verify_server_cert=1;${own}_ssl_ca_file=$job->{ca}"
             : ";${own}_ssl_optional=1";

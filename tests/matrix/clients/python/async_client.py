@@ -13,7 +13,7 @@ asyncio.set_event_loop(LOOP)
 
 
 class Sync:
-    """A cursor whose methods wait."""
+    """A cursor whose methods are synchronous."""
 
     def __init__(self, cursor):
         self.cursor = cursor

@@ -2,7 +2,8 @@
 import sys
 
 if sys.argv[1] == "c":
-    # Before anything that loads the system's OpenSSL, which may be older than the one it brings.
+    # Imported before anything that loads the system's OpenSSL, which may be older than the bundled
+    # one.
     import _mysql_connector  # noqa: F401
 
 import mysql.connector
@@ -40,7 +41,7 @@ class Connector(jobs.DbApi):
     def after_error(self, conn):
         try:
             if PURE and conn.unread_result:
-                # A value that it could not convert: whether the rest was read is not to be known.
+                # The driver could not convert a value; it is unknown whether it has read the rest.
                 conn.unread_result = False
                 conn.reconnect()
             elif conn.unread_result:
@@ -50,13 +51,13 @@ class Connector(jobs.DbApi):
 
     def query(self, conn, step):
         if PURE and "/nowhere/" in step["sql"]:
-            # It sends nothing for a file that it does not find: the server waits until it loses patience.
+            # For a missing file it sends nothing, and the server waits until its time-out.
             raise jobs.Unsupported("no file")
         return super().query(conn, step)
 
     def prepare(self, conn, step):
         if PURE and step["sql"].startswith("CALL"):
-            # It reads the first of the results, and takes the second for the next answer.
+            # It reads only the first result, and takes the second for the next answer.
             raise jobs.Unsupported("several results")
         cursor = conn.cursor(prepared=True)
         try:
@@ -75,7 +76,7 @@ class Connector(jobs.DbApi):
 
     def change_user(self, conn, step):
         if PURE and "MariaDB" not in conn.get_server_info():
-            # Without TLS it does not get through the full login that MySQL's accounts may need.
+            # Without TLS it fails in the full authentication that MySQL's accounts may need.
             raise jobs.Unsupported("full login")
         conn.cmd_change_user(step["user"], step["password"], step["database"])
 

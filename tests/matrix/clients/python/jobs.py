@@ -13,7 +13,7 @@ LONG = 300
 
 
 class Unsupported(Exception):
-    """The driver has no way to do that."""
+    """The driver does not support the step."""
 
 
 def value(v):
@@ -39,7 +39,7 @@ def rows(rows):
 
 
 def columns(description):
-    """Names, types, and whatever else the driver tells."""
+    """Names, types, and what else the driver reports."""
     shown = [[value(v) for v in column] for column in description]
     if len(shown) > 50:
         return [f"{len(shown)} columns", zlib.crc32(json.dumps(shown).encode())]
@@ -114,7 +114,7 @@ class DbApi:
     text_cursor = {}
 
     def after_error(self, conn):
-        """Nothing may be left to be read."""
+        """Makes the connection usable again; most drivers need nothing."""
 
     def results(self, cursor):
         said = []
@@ -141,7 +141,7 @@ class DbApi:
                 if not cursor.nextset():
                     return said
         except Exception as e:
-            # An error in the middle: what came before it counts.
+            # After an error in the middle the results before it are reported, too.
             said.append(error(e))
             self.after_error(conn)
             return said

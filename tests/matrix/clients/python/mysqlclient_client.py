@@ -18,7 +18,7 @@ class MySQLClient(jobs.DbApi):
             read_timeout=60, write_timeout=60,
         )
         if job["compression"] == "zlib":
-            # Whatever its value.
+            # Any value enables it.
             options["compress"] = True
         if job.get("socket"):
             options["unix_socket"] = job["socket"]
@@ -35,7 +35,8 @@ class MySQLClient(jobs.DbApi):
     def ping(self, conn, step):
         return conn.ping()
 
-    # No change_user: in its second call Debian 12's Connector/C (3.3) crashes, directly too.
+    # No change_user: Debian 12's Connector/C (3.3) crashes in the second call, also without the
+    # proxy.
 
     def init_db(self, conn, step):
         return conn.select_db(step["db"])

@@ -132,7 +132,7 @@ fn parameter(p: &Value) -> Sql {
 
 fn run(conn: &mut Conn, step: &Value) -> Value {
     let sql = step["sql"].as_str().unwrap_or_default();
-    // It sends nothing for a file that it does not find, and goes on out of turn.
+    // For a missing file it sends nothing, and then sends the next command out of turn.
     if sql.contains("/nowhere/") {
         return json!("unsupported");
     }

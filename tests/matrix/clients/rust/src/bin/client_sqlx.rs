@@ -69,7 +69,7 @@ fn row(row: &MySqlRow) -> Value {
         if raw.is_null() {
             return Value::Null;
         }
-        // As they came, whatever their type: decoding is the same code on every way.
+        // The raw bytes, whatever the type: decoding does not depend on the way.
         row.try_get_unchecked::<Vec<u8>, _>(i)
             .map_or_else(|e| json!(e.to_string()), |data| bytes(&data))
     });
