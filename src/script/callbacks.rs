@@ -29,6 +29,17 @@ pub enum When {
     Closed,
 }
 
+impl When {
+    /// The event at which it is called; `covered`: while a package is laid over the connection.
+    fn event(self, covered: bool) -> Option<Event> {
+        match self {
+            When::Registered(event) => (!covered).then_some(event),
+            When::Listening { event, always } => (always || !covered).then_some(event),
+            When::Closed => None,
+        }
+    }
+}
+
 /// One function of a connection.
 #[derive(Debug)]
 struct Callback {
@@ -36,36 +47,24 @@ struct Callback {
     function: Ref,
 }
 
-/// The functions of a connection: a list of what is there, because most have none or few.
+/// The functions of a connection, the registered ones first: a list of what is there, because most have
+/// none or few.
 #[derive(Debug, Default)]
 pub struct Callbacks(Vec<Callback>);
 
 impl Callbacks {
     /// Which events have a function; `covered`: while a package is laid over the connection.
     pub fn set(&self, covered: bool) -> EventSet {
-        let mut set = EventSet::NONE;
-        for callback in &self.0 {
-            match callback.when {
-                When::Registered(event) if !covered => set = set.with(event.set()),
-                When::Listening { event, always } if always || !covered => {
-                    set = set.with(event.set());
-                }
-                _ => {}
-            }
-        }
-        set
+        let events = self.0.iter().filter_map(|it| it.when.event(covered));
+        events.fold(EventSet::NONE, |set, event| set.with(event.set()))
     }
 
-    /// The functions that listen for this event; `covered`: while a package is laid over the connection.
-    pub fn listening(&self, event: Event, covered: bool) -> impl Iterator<Item = Place> {
-        self.0
-            .iter()
-            .filter_map(move |callback| match callback.when {
-                When::Listening { event: its, always } if its == event && (always || !covered) => {
-                    Some(callback.function.place())
-                }
-                _ => None,
-            })
+    /// The functions for this event, in the order in which they are called; `covered`: while a package is
+    /// laid over the connection.
+    pub fn at(&self, event: Event, covered: bool) -> impl Iterator<Item = Place> {
+        let due = move |callback: &&Callback| callback.when.event(covered) == Some(event);
+        let callbacks = self.0.iter().filter(due);
+        callbacks.map(|callback| callback.function.place())
     }
 
     /// Whether the function in this place has not been removed.
@@ -98,11 +97,14 @@ impl Callbacks {
     }
 
     /// One more function.
-    pub fn extend(&mut self, when: When, function: Option<Ref>) {
+    pub fn add(&mut self, when: When, function: Ref) {
         // There are many connections, each with a few.
         self.0.reserve_exact(1);
-        self.0
-            .extend(function.map(|function| Callback { when, function }));
+        let at = match when {
+            When::Registered(_) => 0,
+            _ => self.0.len(),
+        };
+        self.0.insert(at, Callback { when, function });
     }
 
     /// The functions that are called after `MY_CLOSING`.

@@ -89,7 +89,7 @@ pub(super) enum Arg<'a> {
 }
 
 /// What is called.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Target<'a> {
     /// A function.
     Function(&'a Function),

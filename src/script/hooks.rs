@@ -10,7 +10,7 @@ use super::fast::{Arg, Target};
 use super::idle;
 use super::object::{self, DataPacket, PacketObject, StatsPacket};
 use super::refs::Place;
-use super::registry::Due;
+use super::registry::{Due, Entry};
 use super::rset::Rset;
 use super::runtime::{Runtime, slot_index};
 use super::statements;
@@ -261,7 +261,8 @@ fn arrived_object(
             if binary && let (Some(arrived), Some(statement)) = (&arrived, packet.statement) {
                 statements::result(runtime, id, statement, arrived, bare);
             }
-            runtime.entry(id, |entry| entry.arrived = arrived);
+            let arrived = arrived.as_ref().map(Rc::downgrade);
+            runtime.entry(id, |entry| entry.arrived = arrived.unwrap_or_default());
             Ok(Some(lua.create_userdata(rset)?))
         }
         PacketKind::Column => {
@@ -270,7 +271,7 @@ fn arrived_object(
                 let is_param = event == Event::ServerSendingParams;
                 statements::definition(runtime, id, &column, is_param);
             } else if event == Event::ServerSendingFields {
-                let arrived = runtime.entry(id, |entry| entry.arrived.clone()).flatten();
+                let arrived = runtime.entry(id, |entry| entry.arrived.upgrade()).flatten();
                 arrived.inspect(|arrived| arrived.note(&column));
             }
             match watched {
@@ -347,11 +348,14 @@ fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
     let conn = object.as_ref().map_or(Arg::Value(&mlua::Nil), Arg::Object);
     let args = [Arg::Number(serial.into()), conn];
 
-    let due = runtime.entry(id, |entry| entry.closing()).flatten();
-    if let Some(due) = due {
+    let all = |entry: &mut Entry| {
+        let due = entry.due(Event::Closing)?;
+        Some((due.first, entry.others(Event::Closing, due)))
+    };
+    if let Some((first, others)) = runtime.entry(id, all).flatten() {
         let what = || format!("MY_CLOSING of connection {serial}");
-        runtime.notify(lua, what, due.first, &args);
-        notify_all(runtime, lua, id, what, due.others, &args);
+        runtime.notify(lua, what, first, &args);
+        notify_all(runtime, lua, id, what, others, &args);
     }
 
     let functions = runtime.entry(id, |entry| entry.own.closed());

@@ -1,6 +1,6 @@
 //! What the script layer knows of each connection: its callbacks, until it closes.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use super::answers::{self, Answers};
 use super::callbacks::{Callbacks, PackageInfo, index};
@@ -30,24 +30,13 @@ impl Package {
     }
 }
 
-/// Who is called for an event: the registered function, then those that listen for it.
-#[derive(Debug)]
+/// Who is called for an event.
+#[derive(Debug, Clone, Copy)]
 pub struct Due {
-    /// The first of them.
+    /// The first of them: the registered function, or the first that listens if there is none.
     pub first: Target<'static>,
-    /// The others, in their order.
-    pub others: Vec<Place>,
-}
-
-impl Due {
-    fn new(
-        registered: Option<Target<'static>>,
-        mut listening: impl Iterator<Item = Place>,
-    ) -> Option<Due> {
-        let first = registered.or_else(|| listening.next().map(Target::Kept))?;
-        let others = listening.collect();
-        Some(Due { first, others })
-    }
+    /// There are more, see [`Entry::others`].
+    pub more: bool,
 }
 
 /// One open connection.
@@ -61,8 +50,8 @@ pub struct Entry {
     pub package: Option<Box<Package>>,
     /// The other end of its link.
     pub peer: Option<ConnId>,
-    /// The columns of the present result, if a script has its resultset.
-    pub arrived: Option<Rc<Arrived>>,
+    /// The columns of the last result, as long as a script has its resultset.
+    pub arrived: Weak<Arrived>,
     /// Its prepared statements, if a script wants them remembered.
     pub statements: Option<Box<Statements>>,
     /// Its statements, or those of the other end of its link, are remembered.
@@ -88,21 +77,31 @@ impl Entry {
 
     /// Who is called for this event.
     pub fn due(&self, event: Event) -> Option<Due> {
-        let registered = match &self.package {
-            Some(package) => package.target(event),
-            None => self.own.registered(event).map(Target::Kept),
+        let mut own = self.own.at(event, self.covered(event));
+        let first = match &self.package {
+            None => Target::Kept(own.next()?),
+            Some(package) => {
+                // `MY_CLOSING` is the connection's own, if it has a function for it.
+                let gives_way = self.own.registered(Event::Closing).is_some();
+                let target = package.target(event);
+                let target = target.filter(|_| self.covered(event) || !gives_way);
+                target.or_else(|| own.next().map(Target::Kept))?
+            }
         };
-        Due::new(
-            registered,
-            self.own.listening(event, self.package.is_some()),
-        )
+        let more = own.next().is_some();
+        Some(Due { first, more })
     }
 
-    /// Who is called for `MY_CLOSING`: a package gives way there to the connection's own functions.
-    pub fn closing(&self) -> Option<Due> {
-        let own = self.own.registered(Event::Closing).map(Target::Kept);
-        let registered = own.or_else(|| self.package.as_ref()?.target(Event::Closing));
-        Due::new(registered, self.own.listening(Event::Closing, false))
+    /// Who else is called, in their order.
+    pub fn others(&self, event: Event, due: Due) -> Vec<Place> {
+        let own = self.own.at(event, self.covered(event));
+        own.filter(|place| due.first != Target::Kept(*place))
+            .collect()
+    }
+
+    /// Whether its own functions for this event are silent, unless they insist.
+    fn covered(&self, event: Event) -> bool {
+        self.package.is_some() && event != Event::Closing
     }
 
     /// Lays a package over its own callbacks, or lifts the one that is there. The one before is to be
@@ -175,7 +174,7 @@ impl Registry {
             own: Callbacks::default(),
             package: None,
             peer: None,
-            arrived: None,
+            arrived: Weak::new(),
             statements: None,
             statements_tracked: false,
             preparing: None,

@@ -191,7 +191,11 @@ impl Runtime {
         let function = self.refs.keep(function)?;
         let place = function.place();
         let mut function = Some(function);
-        self.entry(id, |entry| entry.own.extend(when, function.take()));
+        self.entry(id, |entry| {
+            if let Some(function) = function.take() {
+                entry.own.add(when, function);
+            }
+        });
         if function.is_some() {
             self.refs.release(function);
             return Ok(None);
@@ -223,17 +227,27 @@ impl Runtime {
         due: Due,
         packet: Option<Arg<'_>>,
     ) -> Verdict {
-        if due.others.is_empty() {
-            return self.fire_one(lua, id, event, due.first, packet);
+        match due.more {
+            false => self.fire_one(lua, id, event, due.first, packet),
+            true => self.fire_all(lua, id, event, due, packet),
         }
+    }
+
+    fn fire_all(
+        &self,
+        lua: &Lua,
+        id: ConnId,
+        event: Event,
+        due: Due,
+        packet: Option<Arg<'_>>,
+    ) -> Verdict {
+        // Those who come while they are called are for the next packet.
+        let others = self.entry(id, |entry| entry.others(event, due));
         // All see the same object.
         let row = match packet {
             Some(Arg::Row { binary, payload }) => {
-                let kind = RowKind {
-                    binary,
-                    packed: false,
-                };
-                match self.fast.row(lua, kind, payload) {
+                let packed = false;
+                match self.fast.row(lua, RowKind { binary, packed }, payload) {
                     Ok(row) => Some(row),
                     Err(error) => {
                         log::error!("{} of connection {}: {error}", event.name(), id.serial());
@@ -245,7 +259,7 @@ impl Runtime {
         };
         let packet = row.as_ref().map(Arg::Object).or(packet);
         let mut verdict = self.fire_one(lua, id, event, due.first, packet);
-        for place in due.others {
+        for place in others.into_iter().flatten() {
             match verdict {
                 Verdict::Failed => break,
                 Verdict::Hold | Verdict::FlushDisconnect if packet.is_some() => break,
