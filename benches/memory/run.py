@@ -153,19 +153,21 @@ def resident(pid):
                 return int(line.split()[1]) * 1024
 
 
-def line_of(dpm, beginning):
+def numbers_of(dpm, beginning):
+    """Those in the next line that begins so."""
     for line in dpm.stdout:
         if line.startswith(beginning):
-            return line.split()[-1]
+            return [int(number) for number in line.split()[1:]]
     sys.exit("dpm has ended")
 
 
 def after_collection(dpm, clients):
+    """What is resident, and what of it is Lua's."""
     dpm.send_signal(signal.SIGHUP)
-    there = line_of(dpm, "collected ")
-    if int(there) != clients:
+    there, lua = numbers_of(dpm, "collected ")
+    if there != clients:
         sys.exit(f"{there} clients instead of {clients} are connected")
-    return resident(dpm.pid)
+    return resident(dpm.pid), lua
 
 
 def measure(program, kind, few, many, certificate):
@@ -179,12 +181,12 @@ def measure(program, kind, few, many, certificate):
                            stdout=subprocess.PIPE, text=True, env={**os.environ, "RUST_LOG": "warn"})
     clients = []
     try:
-        port, sizes = int(line_of(dpm, "port ")), []
+        [port], sizes = numbers_of(dpm, "port "), []
         for count in few, many:
             while len(clients) < count:
                 clients.append(log_in(port, tls, kind == "compressed"))
             sizes.append(after_collection(dpm, count))
-        return (sizes[1] - sizes[0]) / (many - few)
+        return [(last - first) / (many - few) for first, last in zip(*sizes)]
     finally:
         dpm.kill()
         os.kill(server, signal.SIGKILL)
@@ -221,9 +223,10 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     certificate = new_certificate() if "tls-both" in kinds else None
 
-    print(f"| kind | bytes a client, {options.few} to {options.many} of them |\n| --- | --- |")
+    print(f"| {options.few} to {options.many} clients | bytes each | of which Lua |\n| --- | --- | --- |")
     for kind in kinds:
-        print(f"| {kind} | {measure(options.dpm, kind, options.few, options.many, certificate):.0f} |", flush=True)
+        total, lua = measure(options.dpm, kind, options.few, options.many, certificate)
+        print(f"| {kind} | {total:.0f} | {lua:.0f} |", flush=True)
 
 
 main()

@@ -1,11 +1,11 @@
 -- Logging clients in without any server.
 
 local accounts_of = require "dpml.accounts"
+local after_login = require "dpml.after_login"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local held = require "dpml.held"
 local tasks = require "dpml.tasks"
-local waiting = require "dpml.waiting"
 
 local logins = {}
 
@@ -36,7 +36,7 @@ local failures = {}  -- client id -> how many of its logins have failed
 
 local function client_closed(client_id)
     clients[client_id], verifiers[client_id], logging_in[client_id], failures[client_id] = nil, nil, nil, nil
-    waiting.forget(client_id)
+    after_login.forget(client_id)
 end
 
 local function new_handshake(callbacks, is_proven)
@@ -70,7 +70,9 @@ end
 -- given to. What is kept of one of them is in the tables above.
 local function new_logins(lookup, callbacks, certificate)
     local key = callbacks.rsa_key and { rsa_key = callbacks.rsa_key }
-    local finished_command = callbacks.finished_command and waiting.callback(callbacks.finished_command)
+    local watch_answers = callbacks.finished_command and after_login.callback(function(_, client)
+        client:listen(dpm.MYC_WAITING, callbacks.finished_command)
+    end)
     local handle_command
 
     local function accept(client)
@@ -78,11 +80,13 @@ local function new_logins(lookup, callbacks, certificate)
         local login = logging_in[client_id]
         logging_in[client_id] = nil
         if not login.again then
-            waiting.login(client_id)
+            client:register(dpm.MYC_WAITING, nil)
             client:register(dpm.MYC_SENT_CMD, handle_command)
-            client:register(dpm.MYC_WAITING, finished_command or nil)
+            if watch_answers then
+                after_login.watch(client, watch_answers)
+            end
             if callbacks.closing then
-                client:register(dpm.MY_CLOSING, callbacks.closing)
+                client:listen(dpm.MY_CLOSING, callbacks.closing)
             end
         end
         -- MariaDB's clients believe a certificate of nobody's if who shows it knows their password.

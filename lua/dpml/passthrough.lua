@@ -1,6 +1,7 @@
 -- Clients that each get a server connection of their own, where they log in by themselves.
 
 local addresses = require "dpml.addresses"
+local after_login = require "dpml.after_login"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local held = require "dpml.held"
@@ -8,7 +9,7 @@ local linked = require "dpml.linked"
 local plugins = require "dpml.plugins"
 local servers = require "dpml.servers"
 local showing = require "dpml.showing"
-local waiting = require "dpml.waiting"
+local takeover = require "dpml.takeover"
 
 local register_callbacks = require("dpml.callbacks").register_callbacks
 
@@ -49,54 +50,56 @@ local try_next
 local function give_up(server_id, err)
     local attempt = attempts[server_id]
     attempts[server_id], attempt.server = nil, nil
+    attempt.takeover:give_back()
     attempt.err = err
     try_next(attempt)
 end
 
-local function server_closed(server_id, server)
-    local attempt = attempts[server_id]
-    if not attempt then
-        return linked.server_closed(server_id)
-    end
+local function lost_server(server_id, server)
     local reason = server and server:close_reason() or "closed"
     reason = reason:gsub("^cannot connect to %S+: ", "")
     give_up(server_id, errors.new(1105, "08S01",
-        ("Can't connect to MySQL server on '%s' (%s)"):format(attempt.address, reason)))
+        ("Can't connect to MySQL server on '%s' (%s)"):format(attempts[server_id].address, reason)))
 end
 
-local function client_closed(client_id)
-    waiting.forget(client_id)
+local function lost_client(client_id)
     local attempt = attempts[client_id]
     attempts[client_id] = nil
-    if attempt and attempt.server then
+    if attempt.server then
         attempts[attempt.server:id()] = nil
+        attempt.takeover:give_back()
         dpm.close(attempt.server)
     end
 end
+
+linked.on_end(function(_, client_id)
+    after_login.forget(client_id)
+end)
 
 -- The server has greeted: from here on the two talk to each other.
 local function link(handshake, server_id, server)
     local attempt = attempts[server_id]
     local client, client_id, show = attempt.client, attempt.client:id(), attempt.listener.show
     attempts[server_id], attempts[client_id] = nil, nil
+    attempt.watch:remove()
+    attempt.takeover:give_back()
     -- If the script fails from here on, the server is closed, and the client is not to wait for it.
     linked.join(client, server_id)
+    server:on_close(linked.server_closed)
     local callbacks = show:begin(client, server)
-    server:package_register(nil)
     dpm.proxy_connect(client, server)
-    local wants_commands = showing.wants_commands(callbacks)
-    local waits_for_login = callbacks.logged_in or showing.wants_results(callbacks)
-    if wants_commands or waits_for_login then
+    local waits_for_login = callbacks.logged_in or callbacks.finished_command or showing.wants_results(callbacks)
+    if waits_for_login or showing.wants_commands(callbacks) then
         linked.keep_server(client_id, server)
     end
-    if wants_commands then
-        client:register(dpm.MYC_SENT_CMD, show.functions.command)
+    if showing.wants_commands(callbacks) then
+        client:listen(dpm.MYC_SENT_CMD, show.functions.command)
     end
-    if waits_for_login or callbacks.finished_command then
-        client:register(dpm.MYC_WAITING, attempt.listener.waiting)
+    if waits_for_login then
+        after_login.watch(client, attempt.listener.after_login)
     end
     if callbacks.closing then
-        client:register(dpm.MY_CLOSING, callbacks.closing)
+        client:listen(dpm.MY_CLOSING, callbacks.closing)
     end
     if callbacks.new_client then
         callbacks.new_client(client, server)
@@ -106,15 +109,15 @@ local function link(handshake, server_id, server)
     return own and own(handshake, server_id, server)
 end
 
--- The OK of the login is nobody's result.
+-- The OK of the login is nobody's result, nor the end of an answer.
 local function logged_in(show, client_id, client, auth)
     local callbacks = show:callbacks_of(client_id)
     show:watch_results(callbacks, linked.server_of(client_id))
+    if callbacks.finished_command then
+        client:listen(dpm.MYC_WAITING, show.functions.finished_command)
+    end
     if callbacks.logged_in then
         callbacks.logged_in(auth, client_id, client)
-    end
-    if not callbacks.finished_command then
-        client:register(dpm.MYC_WAITING, nil)
     end
 end
 
@@ -137,6 +140,7 @@ function try_next(attempt)
     local address = attempt.addresses[attempt.at]
     if not address then
         attempts[client:id()] = nil
+        attempt.watch:remove()
         return refuse(client, attempt.err)
     end
     local begun, server = pcall(servers.connect, address, client)
@@ -149,8 +153,7 @@ function try_next(attempt)
     attempt.address = addresses.show(address)
     attempt.server = server
     attempts[server:id()] = attempt
-    server:package_register(connecting)
-    server:on_close(server_closed)
+    attempt.takeover = takeover.begin(server, connecting, lost_server)
 end
 
 -- Gives each client of `listener` a connection of its own to a server, where it logs in by itself.
@@ -165,14 +168,14 @@ function passthrough.passthrough_new_clients(listener, plugin, backends, port)
     local show = showing.new(plugin)
     local shared = {
         show = show,
-        waiting = waiting.callback(show.functions.finished_command, function(...)
+        after_login = after_login.callback(function(...)
             logged_in(show, ...)
         end),
     }
     listener:register(dpm.MYC_CONNECT, function(client)
         local attempt = { client = client, listener = shared, addresses = list or read_addresses(backends(client)), at = 0 }
         attempts[client:id()] = attempt
-        client:on_close(client_closed)
+        attempt.watch = client:on_close(lost_client)
         try_next(attempt)
     end)
 end

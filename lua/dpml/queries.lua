@@ -12,11 +12,11 @@
 local callbacks = require "dpml.callbacks"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local takeover = require "dpml.takeover"
 
 local queries = {}
 
-local jobs = {}    -- server id -> the commands it is working on, oldest first, and what to put back
-local watched = {} -- server id -> true once its death is ours to hear of
+local jobs = {} -- server id -> the commands it is working on, oldest first, and the takeover for them
 
 -- What comes in belongs to the oldest command: a server answers in order.
 local function oldest(server_id)
@@ -27,7 +27,7 @@ end
 local function release_if_idle(queue, server)
     if #queue == 0 then
         jobs[server:id()] = nil
-        server:package_register(queue.package)
+        queue.takeover:give_back()
     end
 end
 
@@ -145,10 +145,7 @@ end
 
 local function fail_commands(server_id, server)
     local queue = jobs[server_id]
-    jobs[server_id], watched[server_id] = nil, nil
-    if not queue then
-        return
-    end
+    jobs[server_id] = nil
     local err = lost_connection(server and server:close_reason() or "closed")
     for _, job in ipairs(queue) do
         if job.reader.finish then
@@ -173,16 +170,10 @@ function queries.run(server, command, reader)
         reader:finish(errors.new(2006, "HY000", "Server has gone away"))
         return job
     end
-    if not watched[id] then
-        server:on_close(fail_commands)
-        watched[id] = true
-    end
-
     local queue = jobs[id]
     if not queue then
-        queue = { package = server:package_register() }
+        queue = { takeover = takeover.begin(server, query_callbacks, fail_commands) }
         jobs[id] = queue
-        server:package_register(query_callbacks)
     end
     queue[#queue + 1] = job
 

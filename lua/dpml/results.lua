@@ -3,6 +3,7 @@
 local bit = require "bit"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local takeover = require "dpml.takeover"
 local tasks = require "dpml.tasks"
 
 local results = {}
@@ -120,12 +121,11 @@ end
 local MUCH = 512 * 1024 -- bytes that may be queued; beyond this MY_DRAINED tells when there are few again
 
 local drained_by = {} -- connection id -> what goes on when its queue has drained, or it has closed
-local watched = {}    -- connection id -> true once its end is ours to hear of
 
 local function go_on(conn_id)
     local resume = drained_by[conn_id]
     drained_by[conn_id] = nil
-    if resume then
+    if resume then -- it may have drained more than once by the time the task has its turn
         resume(true)
     end
 end
@@ -136,25 +136,15 @@ draining:register(dpm.MY_DRAINED, go_on)
 -- Waits until a client has taken most of what is queued for it. Errors if it has left.
 function results.wait_until_drained(conn)
     if conn:pending() > MUCH then
-        local id, package = conn:id(), conn:package_register()
-        if not watched[id] then
-            watched[id] = true
-            conn:on_close(function()
-                watched[id] = nil
-                go_on(id)
-            end)
-        end
-        conn:package_register(draining)
+        local id, taken = conn:id(), takeover.begin(conn, draining, go_on)
         tasks.await("send_resultset", function(resume)
             drained_by[id] = resume
             return function()
                 drained_by[id] = nil
-                conn:package_register(package)
+                taken:give_back()
             end
         end)
-        if not conn:close_reason() then
-            conn:package_register(package)
-        end
+        taken:give_back()
     end
     if conn:close_reason() then
         error(("client %d has left before it had all its rows"):format(conn:id()), 0)

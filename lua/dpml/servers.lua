@@ -4,6 +4,7 @@ local addresses = require "dpml.addresses"
 local callbacks = require "dpml.callbacks"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local takeover = require "dpml.takeover"
 local words = require "dpml.words"
 
 local servers = {}
@@ -74,11 +75,11 @@ local logins = {} -- server id -> what connect_mysql_server was given, while it 
 local function finish_login(server_id, err)
     local login = logins[server_id]
     logins[server_id] = nil
+    login.takeover:give_back()
     if err then
         dpm.close(login.server)
         login.callback(nil, err)
     else
-        login.server:package_register(nil)
         login.callback(login.server, nil, login.handshake)
     end
     return dpm.DPM_NOPROXY
@@ -121,9 +122,6 @@ callbacks.register_callbacks(login_callbacks, {
 
 local function fail_login(server_id, server)
     local login = logins[server_id]
-    if not login then
-        return
-    end
     local reason = server and server:close_reason() or "closed"
     local message = ("Can't connect to server on '%s' (%s)"):format(login.address, reason)
     finish_login(server_id, errors.new(2003, "HY000", message))
@@ -152,8 +150,7 @@ function servers.connect_mysql_server(options)
         like = options.like,
         callback = options.callback,
     }
-    server:on_close(fail_login)
-    server:package_register(login_callbacks)
+    logins[server:id()].takeover = takeover.begin(server, login_callbacks, fail_login)
     return server
 end
 

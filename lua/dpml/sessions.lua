@@ -3,6 +3,7 @@
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local results = require "dpml.results"
+local takeover = require "dpml.takeover"
 local tasks = require "dpml.tasks"
 
 local sessions = {}
@@ -122,38 +123,28 @@ function Session:send_resultset(result)
     results.send_resultset(self.client, result)
 end
 
-local drained = {} -- server id -> what is called when the rest of an answer has been discarded
-local watched = {} -- server id -> true once its end is ours to hear of
+local drained = {} -- server id -> what is called when the rest of an answer has been discarded, or it has closed
 
 local function tell_drained(server_id)
     local tell = drained[server_id]
     drained[server_id] = nil
-    if tell then
-        tell()
-    end
+    tell()
+end
+
+local draining = dpm.new_callback()
+for _, state in ipairs { dpm.MYS_WAIT_CMD, dpm.MYS_RECV_ERR } do
+    draining:register(state, function(_, server_id)
+        tell_drained(server_id)
+    end)
 end
 
 -- Calls done(true) once a server whose client has left in the middle of an answer has come to its end:
 -- until then that is discarded.
 local function when_drained(server, done)
-    local id, package = server:id(), server:package_register()
-    drained[id] = function()
-        server:package_register(package)
+    local taken = takeover.begin(server, draining, tell_drained)
+    drained[server:id()] = function()
+        taken:give_back()
         done(true)
-    end
-    local function tell()
-        tell_drained(id)
-    end
-    local draining = dpm.new_callback()
-    draining:register(dpm.MYS_WAIT_CMD, tell)
-    draining:register(dpm.MYS_RECV_ERR, tell)
-    server:package_register(draining)
-    if not watched[id] then
-        watched[id] = true
-        server:on_close(function()
-            watched[id] = nil
-            tell_drained(id)
-        end)
     end
 end
 

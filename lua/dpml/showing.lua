@@ -22,7 +22,7 @@ linked.on_end(function(server_id, client_id)
     made_for[server_id], made_for[client_id], readings[server_id] = nil, nil, nil
 end)
 
--- Result callbacks by the states of the server that they are for; those of fields and rows do not stop at that.
+-- Result callbacks by the states of the server that they are for.
 local STATES = {
     new_statement = { dpm.MYS_STMT_PREPARED },
     new_result = { dpm.MYS_SENT_RSET },
@@ -31,6 +31,9 @@ local STATES = {
     finished_result = { dpm.MYS_SENDING_EOF, dpm.MYS_WAIT_CMD },
     failed_command = { dpm.MYS_RECV_ERR },
 }
+
+-- Those that are shown with the resultset at hand, if rows or columns are asked for.
+local READS_ROWS = { new_result = true, new_field = true, new_row = true }
 
 -- Commands about prepared statements: with the first of them a client begins to have cursors.
 local ABOUT_STATEMENTS = {}
@@ -202,25 +205,22 @@ end
 -- costs nothing.
 function Show:watch_results(callbacks, server)
     local functions = self.functions
+    local reads_rows = callbacks.new_field or callbacks.new_row
+    if reads_rows then
+        server:listen(dpm.MYS_SENT_RSET, functions.resultset)
+        server:listen(dpm.MYS_SENDING_FIELDS, functions.column)
+    end
+    if callbacks.new_row then
+        server:listen(dpm.MYS_SENDING_ROWS, functions.row)
+        server:listen(dpm.MYS_STMT_PREPARED, functions.statement)
+    end
     for name, its_states in pairs(STATES) do
-        for _, state in ipairs(callbacks[name] and its_states or NONE) do
-            server:register(state, functions[name])
+        if callbacks[name] and not (reads_rows and READS_ROWS[name]) then
+            for _, state in ipairs(its_states) do
+                server:listen(state, functions[name])
+            end
         end
     end
-    if not callbacks.new_field and not callbacks.new_row then
-        return
-    end
-    server:register(dpm.MYS_SENT_RSET, functions.resultset)
-    server:register(dpm.MYS_SENDING_FIELDS, functions.column)
-    if not callbacks.new_row then
-        return
-    end
-    server:register(dpm.MYS_SENDING_ROWS, functions.row)
-    local registered = server:register(dpm.MYS_STMT_PREPARED) -- by the plug-in: above, or itself
-    server:register(dpm.MYS_STMT_PREPARED, registered and function(prepared, ...)
-        functions.statement(prepared, ...)
-        return registered(prepared, ...)
-    end or functions.statement)
 end
 
 return showing

@@ -214,6 +214,46 @@ const THREE: &str = "local function told(_, query, result, err)
        end)
      end }";
 
+/// Who takes a connection over need not be the first to give it back.
+#[test]
+fn takeovers_end_in_any_order() {
+    let lines = run(
+        "local takeover = require 'dpml.takeover'
+         local conn = dpm.listener('127.0.0.1', 0)
+         local names = {}
+         local function new(name)
+           local package = dpm.new_callback()
+           names[package] = name
+           return package
+         end
+         local function there() return names[conn:package_register()] or 'nothing' end
+         local function told(name) return function(id, closed) print(name, 'closed', id == closed:id()) end end
+         local own = new('own')
+         conn:package_register(own)
+         local a = takeover.begin(conn, new('a'), told('a'))
+         local b = takeover.begin(conn, new('b'), told('b'))
+         print(there())
+         a:give_back()
+         print(there())
+         local c = takeover.begin(conn, new('c'), told('c'))
+         print(there())
+         c:give_back()
+         c:give_back()
+         print(there())
+         b:give_back()
+         print(there())
+         conn:package_register(nil)
+         local d = takeover.begin(conn, new('d'), told('d'))
+         local e = takeover.begin(conn, new('e'), told('e'))
+         d:give_back()
+         print(there())
+         dpm.close(conn)
+         e:give_back()",
+        &[],
+    );
+    assert_eq!(lines, ["b", "b", "c", "b", "own", "e", "e\tclosed\ttrue"]);
+}
+
 #[test]
 fn a_server_that_dies_is_told_to_every_query() {
     let mock = MockServer::new();

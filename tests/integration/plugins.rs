@@ -277,6 +277,41 @@ fn cursors_are_kept_within_a_limit() {
     dpm.assert_no_errors();
 }
 
+both! {
+    /// A script's own function for a state and those of several plug-ins do not take it from each other.
+    fn a_state_has_room_for_all(server) {
+        let dpm = through(
+            "dpml.chain {
+               { new_statement = function() print('a', 'statement') end,
+                 new_row = function(_, _, _, rset) print('a', 'row', rset:field_count()) end,
+                 new_command = function() print('a', 'command') end,
+                 closing = function() print('a', 'closing') end },
+               { new_statement = function() print('b', 'statement') end,
+                 new_client = function(client, server)
+                   server:register(dpm.MYS_STMT_PREPARED, function() print('a', 'own statement') end)
+                   server:register(dpm.MYS_SENDING_ROWS, function() print('a', 'own row') end)
+                   server:listen(dpm.MYS_STMT_PREPARED, function() print('a', 'third statement') end)
+                   client:register(dpm.MYC_SENT_CMD, function() print('a', 'own command') end)
+                   client:register(dpm.MY_CLOSING, function() print('a', 'own closing') end)
+                 end },
+             }",
+            server,
+        );
+        let mut wire = Wire::login_empty(dpm.port(), MODERN);
+        let id = wire.prepare("SELECT 1, 2");
+        wire.exchange(com::STMT_EXECUTE, &execute_argument(id, 0, &[]));
+        drop(wire);
+        dpm.wait_until_idle();
+        assert_eq!(told(&dpm), [
+            "a\town command", "a\tcommand",
+            "a\town statement", "a\tthird statement", "a\tstatement", "b\tstatement",
+            "a\town command", "a\tcommand", "a\town row", "a\trow\t2",
+            "a\town closing", "a\tclosing",
+        ]);
+        dpm.assert_no_errors();
+    }
+}
+
 #[test]
 fn what_no_plugin_asks_for_does_not_enter_lua() {
     let dpm = through(
