@@ -58,6 +58,7 @@ else
     run clippy cargo clippy --all-targets -- -D warnings
     run units cargo test --lib --bins --examples
     run integration cargo test --test integration -- --test-threads=4
+    run scale cargo test --test scale -- --test-threads=1
     # The other test binaries, such as the check of the layers.
     for file in tests/*.rs; do
         [ -e "$file" ] || continue

@@ -36,11 +36,15 @@ pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Begins TLS 1.3, with a full handshake each time.
 pub fn begin(socket: TcpStream) -> Result<Stream> {
+    Ok(StreamOwned::new(connection()?, socket))
+}
+
+/// The client's end of such a connection.
+pub fn connection() -> Result<ClientConnection> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     let config = CONFIG.get_or_init(|| Arc::new(config())).clone();
     let name = ServerName::try_from("localhost").map_err(Error::other)?;
-    let connection = ClientConnection::new(config, name).map_err(Error::other)?;
-    Ok(StreamOwned::new(connection, socket))
+    ClientConnection::new(config, name).map_err(Error::other)
 }
 
 fn config() -> ClientConfig {

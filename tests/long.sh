@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# What is too long for CI: the tests of scale (tests/scale) with as many clients as descriptors allow, up to
+# 9,000, before the release build, and half an hour of a fleet whose servers die. Prints a table at the end.
+# Arguments are filters: `tests/long.sh passthrough` runs the tests of scale whose names contain that, and
+# nothing else.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tests/setup.sh
+. tests/setup.sh
+
+say "what the tests need"
+need_build_tools
+ulimit -n "$(ulimit -Hn)"
+descriptors=$(ulimit -n)
+if [ "$descriptors" = unlimited ]; then descriptors=1000000; fi
+# Each client and its server have a descriptor in the process of the tests, and so they have in dpm.
+clients=$(((descriptors - 1000) / 2))
+if [ "$clients" -gt 9000 ]; then clients=9000; fi
+note "$descriptors descriptors: $clients clients"
+work=$(mktemp -d "${TMPDIR:-/tmp}/dpm-long-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+failed=()
+
+# run NAME COMMAND…: shows its output, and keeps it for the table.
+run() {
+    local name=$1
+    shift
+    say "$name: $*"
+    timeout --kill-after=20 3600 "$@" </dev/null 2>&1 | tee -a "$work/log" || failed+=("$name")
+}
+
+run build cargo build --release --bin dpm
+export DPM_TEST_PROGRAM=$PWD/target/release/dpm DPM_SCALE=$clients
+run scale cargo test --test scale -- --test-threads=1 --nocapture "$@"
+if [ $# -eq 0 ]; then
+    need_mariadb
+    DPM_SOAK_SECONDS=1800 run fleet cargo test --test integration -- --nocapture \
+        multiplexer::rows_are_of_the_right_server_and_round_whatever_happens
+fi
+
+say "figures"
+sed -n 's/^.*SCALE | //p' "$work/log" | column -t -s '|'
+grep -h ' missing; Lua ' "$work/log" || true
+for name in "${failed[@]}"; do note "FAILED: $name"; done
+[ "${#failed[@]}" -eq 0 ]
