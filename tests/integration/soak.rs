@@ -104,7 +104,6 @@ const SCRIPT: &str = "
       end)
       round(EACH)
       killer:cancel()
-      dpml.sleep(6000) -- what was given up is cleaned up
       local once = 0
       for number = 1, WORKERS * EACH do
         if outcomes[number] == 1 then once = once + 1 end
@@ -113,7 +112,13 @@ const SCRIPT: &str = "
       print(('outcomes %d results %d failures %d'):format(once, results, failures))
       for errnum, count in pairs(seen) do print('error', errnum, count) end
       seen = {}
-      print(('memory %d %d'):format(before, memory()))
+      -- What was given up is cleaned up, sooner or later.
+      local waited, after = dpml.elapsed(), memory()
+      while after >= before + 150 and waited() < 30000 do
+        dpml.sleep(500)
+        after = memory()
+      end
+      print(('memory %d %d'):format(before, after))
     end)";
 
 #[test]
@@ -149,7 +154,9 @@ fn queries_of_tasks_while_servers_are_killed() {
             victim += 1;
         }
     }
-    let memory = dpm.line("memory ");
+    let memory = dpm.wait_for(Duration::from_secs(60), "the memory", |line| {
+        line.starts_with("memory ").then(|| line.to_owned())
+    });
     let outcomes = dpm.line("outcomes ");
     let numbers: Vec<u64> = outcomes
         .split(' ')
