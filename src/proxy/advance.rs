@@ -62,11 +62,7 @@ impl Core {
                 Advance::Packet(_) if span.len() <= COPIED => self.forward_later(to, span),
                 _ => self.forward(to, span),
             }
-            if self.flooded(to)
-                && let Some(conn) = self.get_mut(id)
-            {
-                conn.read.stopped.insert(Stopped::THROTTLED);
-            }
+            self.throttle_if_flooded(id, to);
         }
         if let Some(to) = to {
             self.mark_inbound(id, to);

@@ -358,19 +358,23 @@ impl Conn {
             });
             return;
         }
-        let com = Com(payload.first().copied().unwrap_or_default());
-        self.take_turn(numbering, com);
-        let mut seq = match numbering {
-            Numbering::Restarts => 0,
-            Numbering::From(seq) => seq,
-            Numbering::GoesOn | Numbering::Ends => *self.seq(),
-        };
+        let mut seq = self.first_number(numbering, payload.first().copied());
         frame::write(payload, &mut seq, &mut self.write.output);
         *self.seq() = seq;
         if numbering == Numbering::Ends
             && let Some(session) = self.client()
         {
             session.finish_exchange();
+        }
+    }
+
+    /// The number of the first frame of a packet that begins like this, and is next to be sent.
+    pub fn first_number(&mut self, numbering: Numbering, first: Option<u8>) -> u8 {
+        self.take_turn(numbering, Com(first.unwrap_or_default()));
+        match numbering {
+            Numbering::Restarts => 0,
+            Numbering::From(seq) => seq,
+            Numbering::GoesOn | Numbering::Ends => *self.seq(),
         }
     }
 
@@ -393,7 +397,7 @@ impl Conn {
 
     /// What is queued, or passed on, from here on is numbered so; `com` is the command if it is one.
     /// Compressed frames have numbers of their own, which restart with the packets'.
-    pub fn take_turn(&mut self, numbering: Numbering, com: Com) {
+    fn take_turn(&mut self, numbering: Numbering, com: Com) {
         if !self.compressed() {
             return;
         }

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 
 use super::conn::{Conn, Role};
 use super::core::Core;
+use super::deliver::{Leaving, Part};
 use super::exposure::{Legs, Method};
 use super::id::ConnId;
 use super::options::Cleartext;
@@ -30,7 +31,7 @@ use super::sides::Numbering;
 use super::take::Taken;
 use super::tls::without_proof;
 use crate::auth::rsa;
-use crate::session::{Head, PacketKind};
+use crate::session::PacketKind;
 use crate::wire::{Auth, AuthMoreData, AuthSwitch, Capabilities, ChangeUser, Com, Handshake};
 
 /// The packet that an answer of the client's plugin travels in.
@@ -440,7 +441,8 @@ impl Core {
                 Ok(Handed::On)
             }
             Relayed::Answer(payload) => {
-                self.answer_round(id, &payload)?;
+                let round = Part::Own(PacketKind::AuthData);
+                self.deliver(id, Leaving::new(round, &payload))?;
                 Ok(Handed::Answered)
             }
             Relayed::Refuse(why) => Ok(Handed::Refused(why)),
@@ -490,24 +492,5 @@ impl Core {
                     .to_string(),
             ),
         }
-    }
-
-    /// A round of the proxy's own, to either end.
-    fn answer_round(&mut self, id: ConnId, payload: &[u8]) -> Result<(), String> {
-        let Some(conn) = self.open_mut(id) else {
-            return Ok(());
-        };
-        match &mut conn.role {
-            Role::Client(session) => {
-                session.send(Head::of(payload), Some(PacketKind::AuthData))?;
-            }
-            Role::Server(session) => {
-                session.send_auth_data()?;
-            }
-            Role::Listener(_) => return Ok(()),
-        }
-        conn.queue(payload, Numbering::GoesOn);
-        self.after_queueing(id);
-        Ok(())
     }
 }

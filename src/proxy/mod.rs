@@ -10,6 +10,7 @@
 //! - `advance`: the hot path, which nobody looks at; `watched_rows`: rows that a hook looks at
 //! - `packet`: any other packet that hooks look at: its session takes it (`take`), and it is put
 //!   through to the peer (`put_through`), OK and EOF in the peer's form (`ending`)
+//! - `deliver`: the one way out, which every packet takes
 //! - `observer`: those who watch beside the hooks, in Rust; `observers`: what each wants to see, and
 //!   who is shown what; `per_connection`: what they keep; `decoded`: what they are shown, taken apart
 //! - `send`: a packet of the hooks' own; `own_errors`: the proxy's own ERR packets
@@ -35,6 +36,7 @@ mod close;
 mod conn;
 mod core;
 mod decoded;
+mod deliver;
 mod ending;
 mod error;
 mod exposure;

@@ -1,11 +1,11 @@
 //! ERR packets of the proxy's own, and when a client gets one.
 
 use super::Proxy;
-use super::conn::Role;
+use super::conn::{Conn, Role};
 use super::core::Core;
+use super::deliver::{Delivered, Leaving, Part};
 use super::id::ConnId;
-use super::put_through::{Put, numbering_of};
-use crate::session::{Head, PacketKind};
+use crate::session::PacketKind;
 use crate::wire::{Capabilities, ErrPacket};
 
 /// An ERR of the proxy's own.
@@ -21,12 +21,12 @@ pub(super) fn error_packet(errnum: u16, sqlstate: &[u8; 5], message: String) -> 
 impl Proxy {
     /// Sends an ERR of the proxy's own to a client, if it can take one now.
     pub(super) fn put_error(&self, client: ConnId, err: &ErrPacket) {
-        let put = self.core().put_error(client, err);
-        if let Ok(put) = put {
-            if put.refused {
+        let delivered = self.core().put_error(client, err);
+        if let Ok(delivered) = delivered {
+            if delivered.refused {
                 self.close_for(client, &String::from_utf8_lossy(&err.message));
             } else {
-                self.fire_all(client, put.events);
+                self.fire_all(client, delivered.events);
             }
         }
     }
@@ -100,27 +100,16 @@ impl Proxy {
 
 impl Core {
     /// Puts an ERR of the proxy's own on a client's connection.
-    pub fn put_error(&mut self, id: ConnId, err: &ErrPacket) -> Result<Put, String> {
-        let Some(conn) = self.open_mut(id) else {
-            return Ok(Put::default());
-        };
-        let capabilities = conn.capabilities();
-        let Some(session) = conn.client() else {
-            return Ok(Put::default());
+    pub fn put_error(&mut self, id: ConnId, err: &ErrPacket) -> Result<Delivered, String> {
+        let is_client = |conn: &&Conn| matches!(conn.role, Role::Client(_));
+        let Some(conn) = self.open(id).filter(is_client) else {
+            return Ok(Delivered::default());
         };
         let mut payload = Vec::new();
-        err.encode(capabilities | Capabilities::PROTOCOL_41, &mut payload);
-        let sent = session.send(Head::of(&payload), Some(PacketKind::Err))?;
-        conn.queue(&payload, numbering_of(sent.done));
-        let put = Put {
-            events: conn.armed.and(sent.events),
-            refused: sent.refused,
-        };
-        self.after_queueing(id);
-        if sent.done {
-            self.resume_client(id);
-        }
-        Ok(put)
+        let capabilities = conn.capabilities() | Capabilities::PROTOCOL_41;
+        err.encode(capabilities, &mut payload);
+        let packet = Leaving::new(Part::Own(PacketKind::Err), &payload);
+        self.deliver(id, packet)
     }
 }
 

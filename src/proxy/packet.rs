@@ -140,7 +140,7 @@ impl Proxy {
             return Some(EventSet::NONE);
         }
         let handed = self.core().relay(id, peer, taken);
-        let put = match handed {
+        let delivered = match handed {
             Ok(Handed::On) => self.core().put_through(id, peer, taken),
             Ok(Handed::Answered) => return Some(EventSet::NONE),
             Ok(Handed::Refused(why)) => {
@@ -149,12 +149,12 @@ impl Proxy {
             }
             Err(why) => Err(why),
         };
-        match put {
-            Ok(put) => {
-                if put.refused {
+        match delivered {
+            Ok(delivered) => {
+                if delivered.refused {
                     self.close_for(peer, &refused_reason(&taken.payload));
                 }
-                Some(put.events)
+                Some(delivered.events)
             }
             Err(reason) => {
                 self.broken(id, &reason);

@@ -3,17 +3,16 @@
 use std::fmt;
 
 use super::Proxy;
-use super::conn::{Conn, Course, Role};
+use super::conn::Role;
 use super::core::Core;
+use super::deliver::{Delivered, Leaving, Part};
 use super::ending::{self, Ending};
 use super::error::ProxyError;
 use super::id::ConnId;
 use super::negotiation::{self, ServerLeg};
 use super::options::Options;
-use super::put_through::{Put, numbering_of};
-use super::sides::Numbering;
 use super::{redirect, translation};
-use crate::session::{ClientSession, Event, Head, PacketKind, Sent, ServerSession};
+use crate::session::{ClientSession, PacketKind, ServerSession};
 use crate::wire::{
     Auth, Capabilities, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket,
     PrepareOk, Progress, ResultsetHeader,
@@ -104,8 +103,8 @@ impl Proxy {
     /// The connection is closed, or the state of the protocol does not allow the packet (nothing
     /// is sent then).
     pub fn send(&self, id: ConnId, packet: Packet<'_>) -> Result<(), ProxyError> {
-        let put = self.core().wire(id, packet)?;
-        if put.refused {
+        let delivered = self.core().wire(id, packet)?;
+        if delivered.refused {
             let reason = match packet {
                 Packet::Err(err) => format!(
                     "the login was refused: {} {}",
@@ -128,31 +127,24 @@ impl Proxy {
             return Ok(());
         }
         self.tell_sent(id, &packet);
-        self.fire_all(id, put.events);
+        self.fire_all(id, delivered.events);
         Ok(())
     }
 }
 
 impl Core {
-    fn wire(&mut self, id: ConnId, packet: Packet<'_>) -> Result<Put, ProxyError> {
-        let closed = |conn: Option<&Conn>| ProxyError::Closed {
-            id: id.serial(),
-            reason: conn.map_or_else(|| "long ago".to_string(), |conn| conn.info.reason()),
-        };
-        if self.open(id).is_none() {
-            return Err(closed(self.get(id)));
-        }
-        let conn = self.open_mut(id).ok_or_else(|| closed(None))?;
+    fn wire(&mut self, id: ConnId, packet: Packet<'_>) -> Result<Delivered, ProxyError> {
         let forbidden = |why: String| ProxyError::Forbidden {
             id: id.serial(),
             why,
         };
-        if conn.course == Course::Opaque {
-            return Err(forbidden(
-                "its link has become opaque: an unknown command went over it".into(),
-            ));
-        }
-        let ends_now = conn.write.source();
+        let Some(conn) = self.open(id) else {
+            let conn = self.get(id);
+            return Err(ProxyError::Closed {
+                id: id.serial(),
+                reason: conn.map_or_else(|| "long ago".to_string(), |conn| conn.info.reason()),
+            });
+        };
         let max = conn.options.max_queue;
         if let Some(len) = packet.len().filter(|len| *len > max) {
             return Err(ProxyError::TooLong {
@@ -161,83 +153,49 @@ impl Core {
                 max,
             });
         }
-        if let Some(source) = ends_now
-            && self
-                .get(source)
-                .and_then(|conn| conn.read.transit.as_ref())
-                .is_some_and(|transit| transit.done)
-        {
-            return Err(forbidden(
-                "the last packet of its answer is on its way".into(),
-            ));
-        }
+        self.takes_whole_packets(id).map_err(forbidden)?;
         self.keeps_secret(id, packet).map_err(forbidden)?;
-        let conn = self.open_mut(id).ok_or_else(|| closed(None))?;
+        if matches!(packet, Packet::Eof(_))
+            && let Some(delivered) = self.end_withheld(id)
+        {
+            return Ok(delivered);
+        }
+        let Some(conn) = self.open_mut(id) else {
+            return Ok(Delivered::default());
+        };
         let mut payload = Vec::new();
-        let (sent, on_wire) = match &mut conn.role {
-            Role::Client(session) => {
-                to_client(id, session, &conn.options, packet, &mut payload).map_err(forbidden)?
-            }
+        let encoded = match &mut conn.role {
+            Role::Client(session) => to_client(id, session, &conn.options, packet, &mut payload),
             Role::Server(session) => {
                 let leg = ServerLeg {
                     options: &conn.options,
                     tls: conn.login.as_ref().is_some_and(|it| it.tls.is_some()),
                 };
-                let events = to_server(session, &leg, packet, &mut payload).map_err(forbidden)?;
-                let sent = Sent {
-                    events,
-                    done: false,
-                    refused: false,
-                };
-                (sent, true)
+                to_server(session, &leg, packet, &mut payload).map(Some)
             }
-            Role::Listener(_) => return Err(forbidden("a listener takes no packets".into())),
+            Role::Listener(_) => Err("a listener takes no packets".into()),
         };
-        if matches!(packet, Packet::Auth(_)) {
-            let asked = conn.capabilities();
-            conn.upgrade_before_auth(&payload, asked)
-                .map_err(forbidden)?;
-        }
-        conn.follow_wired(packet, &payload).map_err(forbidden)?;
-        if on_wire {
-            let numbering = match packet {
-                Packet::Command(_) => Numbering::Restarts,
-                _ => numbering_of(sent.done),
-            };
-            conn.queue(&payload, numbering);
-        }
-        conn.info.capabilities.set(conn.capabilities());
-        if let Some(event) = sent.events.into_iter().last() {
-            conn.info.state.set(Some(event));
-        }
-        let put = Put {
-            events: conn.armed.and(sent.events),
-            refused: sent.refused,
+        let Some(part) = encoded.map_err(forbidden)? else {
+            return Ok(Delivered::default());
         };
-        self.after_queueing(id);
-        self.check_login(id);
-        if sent.done || packet.kind().lets_speak() {
-            self.resume_client(id);
+        let leaving = Leaving::new(part, &payload);
+        let delivered = self.deliver(id, leaving).map_err(forbidden)?;
+        if let Some(conn) = self.open_mut(id) {
+            conn.follow_wired(packet, &payload).map_err(forbidden)?;
         }
-        Ok(put)
+        Ok(delivered)
     }
 }
 
-/// Encodes a packet for a client and lets its session take it. Returns false beside what was sent
-/// if it puts nothing on the wire.
+/// Encodes a packet for a client. `None`: it puts nothing on the wire.
 fn to_client(
     id: ConnId,
     session: &mut ClientSession,
     options: &Options,
     packet: Packet<'_>,
     payload: &mut Vec<u8>,
-) -> Result<(Sent, bool), String> {
+) -> Result<Option<Part>, String> {
     let capabilities = session.capabilities();
-    let silent = Sent {
-        events: crate::session::EventSet::NONE,
-        done: false,
-        refused: false,
-    };
     match packet {
         Packet::Handshake(handshake) => {
             let mut handshake = handshake.clone();
@@ -246,8 +204,7 @@ fn to_client(
                 handshake.thread_id = id.serial();
             }
             handshake.encode(payload);
-            let offered = handshake.capabilities;
-            return Ok((session.send_handshake(offered)?, true));
+            return Ok(Some(Part::Handshake(handshake.capabilities)));
         }
         Packet::Ok(ok) => {
             let login = !session.authenticated();
@@ -255,20 +212,12 @@ fn to_client(
             let ok = other.as_ref().and_then(Option::as_ref).unwrap_or(ok);
             match ending::encode(session, Ending::Ok(ok)) {
                 Some(encoded) => *payload = encoded,
-                None => return Ok((silent, false)),
+                None => return Ok(None),
             }
-        }
-        Packet::Eof(_) if session.take_withheld_end() => {
-            let sent = Sent {
-                events: Event::ClientWaiting.set(),
-                done: true,
-                ..silent
-            };
-            return Ok((sent, false));
         }
         Packet::Eof(eof) => match ending::encode(session, Ending::Eof(eof)) {
             Some(encoded) => *payload = encoded,
-            None => return Ok((silent, false)),
+            None => return Ok(None),
         },
         // Before the capabilities are agreed on there is no telling that the client would not
         // understand an SQLSTATE.
@@ -285,7 +234,7 @@ fn to_client(
         Packet::Infile(infile) => infile.encode(capabilities, payload),
         // A client that did not ask for reports would take one for an ERR.
         Packet::Progress(_) if !capabilities.contains(Capabilities::MARIADB_PROGRESS) => {
-            return Ok((silent, false));
+            return Ok(None);
         }
         Packet::Progress(progress) => progress.encode(capabilities, payload),
         Packet::Row(bytes)
@@ -295,24 +244,22 @@ fn to_client(
         Packet::Auth(_) => return Err("an auth packet goes to a server".into()),
         Packet::Command(_) => return Err("a command goes to a server".into()),
     }
-    let sent = session.send(Head::of(payload), Some(packet.kind()))?;
-    Ok((sent, true))
+    Ok(Some(Part::Own(packet.kind())))
 }
 
-/// Encodes a packet for a server and lets its session take it.
+/// Encodes a packet for a server.
 fn to_server(
-    session: &mut ServerSession,
+    session: &ServerSession,
     leg: &ServerLeg<'_>,
     packet: Packet<'_>,
     payload: &mut Vec<u8>,
-) -> Result<crate::session::EventSet, String> {
+) -> Result<Part, String> {
     match packet {
         Packet::Auth(auth) => {
             let mut auth = auth.clone();
             negotiation::ask(&mut auth, session, leg);
-            let events = session.send_auth(auth.capabilities)?;
             auth.encode(payload);
-            Ok(events)
+            Ok(Part::Auth(auth.capabilities))
         }
         Packet::Command(command) => {
             if !command.com.is_known() {
@@ -322,15 +269,15 @@ fn to_server(
                 ));
             }
             command.encode(session.capabilities(), payload);
-            session.send_command(Head::of(payload))
+            Ok(Part::Own(PacketKind::Command))
         }
         Packet::AuthData(bytes) => {
             payload.extend_from_slice(bytes);
-            session.send_auth_data()
+            Ok(Part::Own(PacketKind::AuthData))
         }
         Packet::Data(bytes) => {
             payload.extend_from_slice(bytes);
-            session.send_data(bytes.is_empty())
+            Ok(Part::Own(PacketKind::Data))
         }
         other => Err(format!(
             "the {} packet goes to a client",

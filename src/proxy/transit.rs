@@ -3,9 +3,10 @@
 use super::advance::Advance;
 use super::conn::Role;
 use super::core::Core;
+use super::deliver::Part;
 use super::id::ConnId;
-use super::sides::{Inbound, Numbering};
-use crate::session::{Event, EventSet, Head, PacketKind, Step};
+use super::sides::Inbound;
+use crate::session::{Event, EventSet, Head, PacketKind, Sent, Step};
 use crate::wire::Com;
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 
@@ -79,42 +80,21 @@ impl Core {
         if let Some(to) = to {
             let (from, receiver) = self.pair_mut(id, to).ok_or(Advance::Gone)?;
             conn = from;
-            let accepted = match &mut receiver.role {
-                Role::Client(session) if session.response().is_none() => {
-                    // It has asked for nothing, so nothing of this is for it.
-                    None
-                }
-                Role::Client(session) => {
-                    let sent = session.send(head, None).map_err(broken)?;
-                    transit.done = sent.done && step.done;
-                    if sent.done && !step.done {
-                        session.withhold_end();
-                        Some(EventSet::NONE)
-                    } else {
-                        Some(sent.events)
-                    }
-                }
-                Role::Server(session) => Some(
-                    match step.kind {
-                        PacketKind::Command => session.send_command(head),
-                        _ => session.send_data(head.len == 0),
-                    }
-                    .map_err(broken)?,
-                ),
-                Role::Listener(_) => None,
+            let is_for_it = match &receiver.role {
+                // One that has asked for nothing is sent nothing.
+                Role::Client(session) => session.response().is_some(),
+                Role::Server(_) => true,
+                Role::Listener(_) => false,
             };
-            if let Some(events) = accepted {
+            if is_for_it {
+                let part = Part::Forwarded(step.kind);
+                let sent = receiver.step_out(part, head, step.done).map_err(broken)?;
                 transit.to = Some(to);
-                transit.state = events.into_iter().last();
-                receiver.take_turn(numbering, Com(head.first().unwrap_or_default()));
-                let next = receiver.seq();
-                match numbering {
-                    Numbering::Restarts => *next = 0,
-                    Numbering::From(first) => *next = first,
-                    Numbering::GoesOn | Numbering::Ends => {}
-                }
-                seq = Some(*next);
-                *next = next.wrapping_add(1);
+                transit.state = sent.events.into_iter().last();
+                transit.done = sent.done;
+                let first = receiver.first_number(numbering, head.first());
+                *receiver.seq() = first.wrapping_add(1);
+                seq = Some(first);
             }
         }
         conn.read.transit = Some(transit);
@@ -177,23 +157,19 @@ impl Core {
     pub(super) fn arrive(&mut self, transit: &Transit) -> Option<Advance> {
         let to = transit.to?;
         let receiver = self.open_mut(to)?;
+        let inbound = receiver.write.inbound.as_ref();
+        let held_up = inbound.is_some_and(|inbound| !inbound.deferred.is_empty());
         if transit.done
             && let Some(session) = receiver.client()
         {
             session.finish_exchange();
         }
-        if transit.state.is_some() {
-            receiver.info.state.set(transit.state);
-        }
-        let held_up = receiver.write.inbound.as_ref();
-        let held_up = held_up.is_some_and(|inbound| !inbound.deferred.is_empty());
-        let armed = receiver.armed;
-        let events = transit
-            .state
-            .map_or(EventSet::NONE, |state| armed.and(state.set()));
-        if transit.done {
-            self.resume_client(to);
-        }
+        let sent = Sent {
+            events: transit.state.map_or(EventSet::NONE, Event::set),
+            done: transit.done,
+            refused: false,
+        };
+        let events = self.settle(to, sent).events;
         (held_up || !events.is_empty()).then_some(Advance::Arrived { to, events })
     }
 

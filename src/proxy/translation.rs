@@ -203,7 +203,7 @@ fn ending(
 /// The EOF behind columns for a client that wants one, now that the packet behind them is there;
 /// `None` if that packet says that a cursor is open, so that no rows follow.
 pub(super) fn late_columns_eof(
-    session: &mut ClientSession,
+    session: &ClientSession,
     payload: &[u8],
     taken: &Taken<'_>,
 ) -> Result<Option<Vec<u8>>, String> {
@@ -223,7 +223,6 @@ pub(super) fn late_columns_eof(
         status,
     }
     .encode(session.capabilities(), &mut eof);
-    session.send(Head::of(&eof), None)?;
     Ok(Some(eof))
 }
 

@@ -54,7 +54,7 @@ impl Default for ClientSession {
 }
 
 /// What sending a packet to a client came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sent {
     /// The events that fire on the client once the packet is queued.
     pub events: EventSet,
@@ -251,8 +251,7 @@ impl ClientSession {
         self.phase = Phase::Auth;
         Ok(Sent {
             events: Event::ClientWaitAuth.set(),
-            done: false,
-            refused: false,
+            ..Sent::default()
         })
     }
 
@@ -262,11 +261,7 @@ impl ClientSession {
     /// It has no place where the exchange stands; nothing changes then.
     pub fn send(&mut self, head: Head<'_>, kind: Option<PacketKind>) -> Result<Sent, String> {
         let what = kind.map_or("this packet", PacketKind::name);
-        let nothing = Sent {
-            events: EventSet::NONE,
-            done: false,
-            refused: false,
-        };
+        let nothing = Sent::default();
         let login_over = |phase: &mut Phase| {
             *phase = Phase::Refused;
             Ok(Sent {
