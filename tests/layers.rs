@@ -1,6 +1,6 @@
 //! Who may know whom, enforced from the source text.
 //!
-//! `script` → {`proxy` → {`session` → `wire`, `auth` → `wire`, `net`}, `sql`}: dependencies point down
+//! `script` → `observe` → {`proxy` → {`session` → `wire`, `auth` → `wire`, `net`}, `sql`}: dependencies point down
 //! only, `wire` and `net` never meet, and each dangerous thing (the Lua binding, the reactor,
 //! `unsafe`) is known in one place. `doc/ARCHITECTURE.md` says why.
 
@@ -34,8 +34,14 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "script",
         // Not `net`: what scripts need of it, `proxy` hands on (as it does with `TimerId`).
-        knows: &["proxy", "auth", "session", "wire", "sql"],
+        knows: &["observe", "proxy", "auth", "session", "wire", "sql"],
         avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
+    },
+    Layer {
+        // Watches traffic for whoever is above: scripts, or a program in Rust.
+        name: "observe",
+        knows: &["proxy", "session", "wire", "sql"],
+        avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         name: "proxy",
@@ -109,7 +115,7 @@ fn dependencies_point_down() {
     }
     assert!(
         complaints.is_empty(),
-        "\nthe layers are script → {{proxy → {{session → wire, auth → wire, net}}, sql}}:\n{complaints}"
+        "\nthe layers are script → observe → {{proxy → {{session → wire, auth → wire, net}}, sql}}:\n{complaints}"
     );
 }
 
@@ -482,6 +488,9 @@ fn the_rules_object_to_what_they_should() {
         ("session", "std::net::TcpStream"),
         ("proxy", "mlua::Lua"),
         ("proxy", "crate::script"),
+        ("proxy", "crate::observe::Rows"),
+        ("observe", "crate::script::Script"),
+        ("observe", "mlua::Lua"),
         ("script", "mio"),
         ("script", "crate::net::Poller"),
         ("net", "crate::cli::Arguments"),
@@ -491,6 +500,8 @@ fn the_rules_object_to_what_they_should() {
     }
     for (layer, path) in [
         ("script", "crate::wire::Ok"),
+        ("script", "crate::observe::Rows"),
+        ("observe", "crate::proxy::Observer"),
         ("script", "mlua::Lua"),
         ("proxy", "crate::net::Stream"),
         ("proxy", "std::net::SocketAddr"),

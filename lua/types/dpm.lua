@@ -715,6 +715,15 @@ function Prepared:types() end
 ---@return string? data
 function Prepared:long_data(n) end
 
+---@return string?
+function Prepared:sql() end
+
+---@return table
+function Prepared:notes() end
+
+---@return boolean
+function Prepared:may_open_cursor() end
+
 -- Stats --------------------------------------------------------------------------------------------
 
 ---The answer to COM_STATISTICS.

@@ -1,7 +1,7 @@
 //! What a packet that a hook or an observer is shown says, taken apart.
 
 use super::hooks::Incoming;
-use crate::session::PacketKind;
+use crate::session::{Head, PacketKind};
 use crate::wire::{
     Auth, Capabilities, Column, Com, Command, DecodeError, Eof, ErrPacket, Handshake, LocalInfile,
     Ok as OkPacket, PrepareOk, Progress, ResultsetHeader, TextRow, query_attributes,
@@ -47,6 +47,17 @@ pub enum Decoded<'a> {
 }
 
 impl<'a> Incoming<'a> {
+    /// A command that was kept from before.
+    pub fn of_command(payload: &'a [u8], capabilities: Capabilities) -> Incoming<'a> {
+        Incoming {
+            kind: PacketKind::Command,
+            payload,
+            capabilities,
+            answers: None,
+            statement: Head::of(payload).statement(),
+        }
+    }
+
     /// Takes the packet apart.
     ///
     /// # Errors
@@ -102,36 +113,32 @@ impl<'a> Incoming<'a> {
 mod tests {
     use super::*;
 
-    fn command(payload: &[u8], capabilities: Capabilities) -> Incoming<'_> {
-        Incoming {
-            kind: PacketKind::Command,
-            payload,
-            capabilities,
-            answers: None,
-            statement: None,
-        }
-    }
-
     #[test]
     fn the_sql_of_commands() {
         let none = Capabilities::empty();
         let agreed = Capabilities::QUERY_ATTRIBUTES;
-        assert_eq!(command(b"\x03SELECT 1", none).sql(), Some(&b"SELECT 1"[..]));
         assert_eq!(
-            command(b"\x03\0\x01SELECT 1", agreed).sql(),
+            Incoming::of_command(b"\x03SELECT 1", none).sql(),
             Some(&b"SELECT 1"[..])
         );
         assert_eq!(
-            command(b"\x16SELECT ?", agreed).sql(),
+            Incoming::of_command(b"\x03\0\x01SELECT 1", agreed).sql(),
+            Some(&b"SELECT 1"[..])
+        );
+        assert_eq!(
+            Incoming::of_command(b"\x16SELECT ?", agreed).sql(),
             Some(&b"SELECT ?"[..])
         );
-        assert_eq!(command(b"\x0e", none).sql(), None);
-        assert_eq!(command(b"\x0e", none).command(), Some(Com::PING));
-        assert_eq!(command(b"", none).sql(), None);
-        assert_eq!(command(b"\x03\xfc", agreed).sql(), None);
+        assert_eq!(Incoming::of_command(b"\x0e", none).sql(), None);
+        assert_eq!(
+            Incoming::of_command(b"\x0e", none).command(),
+            Some(Com::PING)
+        );
+        assert_eq!(Incoming::of_command(b"", none).sql(), None);
+        assert_eq!(Incoming::of_command(b"\x03\xfc", agreed).sql(), None);
         let row = Incoming {
             kind: PacketKind::TextRow,
-            ..command(b"\x03one", none)
+            ..Incoming::of_command(b"\x03one", none)
         };
         assert_eq!(row.sql(), None);
         let Ok(Decoded::TextRow(values)) = row.decode() else {

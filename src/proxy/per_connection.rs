@@ -55,6 +55,24 @@ impl<T> PerConnection<T> {
         (place.0 == id).then(|| f(&mut place.1))
     }
 
+    /// Runs `f` on what is kept of a connection, which is the default if nothing was. `f` must not
+    /// use `self`.
+    pub fn with_default<R>(&self, id: ConnId, f: impl FnOnce(&mut T) -> R) -> R
+    where
+        T: Default,
+    {
+        let mut places = self.0.borrow_mut();
+        if places.len() <= id.slot() {
+            places.resize_with(id.slot() + 1, || None);
+        }
+        let mut fresh = None;
+        let place = places.get_mut(id.slot()).unwrap_or(&mut fresh);
+        if place.as_ref().is_some_and(|of| of.0 != id) {
+            *place = None;
+        }
+        f(&mut place.get_or_insert_with(|| Box::new((id, T::default()))).1)
+    }
+
     /// Whether anything is kept of a connection.
     pub fn has(&self, id: ConnId) -> bool {
         self.with(id, |_| ()).is_some()
@@ -78,5 +96,10 @@ mod tests {
         assert_eq!(kept.remove(id(1)), None);
         assert_eq!(kept.remove(id(2)), Some("two"));
         assert!(!kept.has(ConnId::of(9, 9)));
+        kept.with_default(id(3), |kept| assert_eq!(*kept, ""));
+        kept.with_default(id(3), |kept| *kept = "three");
+        kept.with_default(id(3), |kept| assert_eq!(*kept, "three"));
+        kept.with_default(id(4), |kept| assert_eq!(*kept, ""));
+        assert!(!kept.has(id(3)));
     }
 }

@@ -22,7 +22,7 @@ use super::runtime::Runtime;
 use super::send;
 use super::signals;
 use super::sql_helpers;
-use super::statement::Statement;
+use super::statement::Prepared;
 use super::timer::TimerObject;
 use super::verifier::{self, VerifierObject};
 use crate::proxy::{ConnId, ConnInfo, ConnKind, ProxyError};
@@ -134,7 +134,7 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add_packet::<StatsPacket>("dpm.new_stats_pkt")?;
     functions.add_packet::<super::auth_data::AuthDataPacket>("dpm.new_authdata_pkt")?;
     functions.add_packet::<super::object::DataPacket>("dpm.new_data_pkt")?;
-    functions.add_packet::<Statement>("dpm.new_prepared_pkt")?;
+    functions.add_packet::<Prepared>("dpm.new_prepared_pkt")?;
     functions.add("dpm.new_rset_pkt", |lua, _, _| {
         userdata(lua.create_userdata(Rset::default())?)
     })?;

@@ -238,7 +238,7 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
 fn add(rt: &Runtime, conn: &ConnObject, when: When, function: &Function, args: &Args) -> Answer {
     let id = conn.id();
     match rt.add(id, when, function)? {
-        Some(place) => HandleObject::answer(rt, id, Added::Callback, place),
+        Some(place) => HandleObject::answer(rt, id, Added::Callback(place)),
         None => {
             let (id, reason) = (id.serial(), conn.info.reason());
             Err(args.error(format!("connection {id} is closed ({reason})")))
@@ -256,8 +256,7 @@ fn add_rows(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
                 Some(args.object(0, "", "a rowset or nil", rows)?)
             }
         };
-        rt.entry(conn.id(), |entry| entry.collecting = rows);
-        rt.rearm(conn.id());
+        rt.rows.collect(rt.proxy(), conn.id(), rows);
         nothing()
     })
 }

@@ -5,51 +5,50 @@ use std::rc::Rc;
 
 use mlua::{UserData, UserDataFields, Value};
 
-use super::answers;
 use super::error::Answer;
 use super::function::{Methods, Raiser, nothing, one};
 use super::refs::Place;
 use super::runtime::Runtime;
+use crate::observe::WatchId;
 use crate::proxy::ConnId;
 
 /// What the function was added with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
-    /// `conn:listen` or `conn:on_close`.
-    Callback,
+    /// `conn:listen` or `conn:on_close`; where the function is.
+    Callback(Place),
     /// `server:on_answer`.
-    Watcher,
+    Watcher(WatchId),
 }
 
 /// What `listen`, `on_close` and `on_answer` return.
 #[derive(Debug)]
 pub struct HandleObject {
     conn: ConnId,
-    added: Added,
-    /// Where the function is, until it is removed.
-    place: Cell<Option<Place>>,
+    /// Nothing any more once it is removed.
+    added: Cell<Option<Added>>,
 }
 
 impl HandleObject {
-    /// The handle of the function in this place, as the result of the method that added it.
-    pub fn answer(runtime: &Runtime, conn: ConnId, added: Added, place: Place) -> Answer {
-        let place = Cell::new(Some(place));
-        let handle = HandleObject { conn, added, place };
+    /// The handle of a function, as the result of the method that added it.
+    pub fn answer(runtime: &Runtime, conn: ConnId, added: Added) -> Answer {
+        let added = Cell::new(Some(added));
+        let handle = HandleObject { conn, added };
         one(Value::UserData(runtime.create_lean(handle)?))
     }
 
     /// On a connection that has closed there is nothing left to remove: its name is not used again.
     fn remove(&self, runtime: &Rc<Runtime>) {
-        let Some(place) = self.place.take() else {
-            return;
-        };
-        match self.added {
-            Added::Callback => {
+        match self.added.take() {
+            None => {}
+            Some(Added::Callback(place)) => {
                 let function = runtime.entry(self.conn, |entry| entry.own.remove(place));
                 runtime.refs.release(function.flatten());
                 runtime.rearm(self.conn);
             }
-            Added::Watcher => answers::remove(runtime, self.conn, place),
+            Some(Added::Watcher(watch)) => {
+                runtime.answers.unwatch(runtime.proxy(), self.conn, watch);
+            }
         }
     }
 }

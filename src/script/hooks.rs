@@ -4,22 +4,18 @@ use std::rc::{Rc, Weak};
 
 use mlua::{AnyUserData, Lua};
 
-use super::answers;
 use super::auth_data::AuthDataPacket;
 use super::fast::{Arg, Target};
 use super::idle;
 use super::object::{self, DataPacket, PacketObject, StatsPacket};
 use super::refs::Place;
-use super::registry::{Due, Entry};
+use super::registry::Entry;
 use super::rset::Rset;
 use super::runtime::{Runtime, slot_index};
-use super::statements;
-use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Verdict};
+use super::statement::Prepared;
+use crate::proxy::{ConnId, ConnInfo, Decoded, Hooks, Incoming, Verdict};
 use crate::session::{Event, PacketKind};
-use crate::wire::{
-    Auth, Capabilities, Column, Com, Command, DecodeError, Eof, ErrPacket, Handshake, LocalInfile,
-    Ok, PrepareOk, Progress, ResultsetHeader,
-};
+use crate::wire::Com;
 
 /// The proxy's hooks. They do not keep the binding alive: the binding has the proxy.
 #[derive(Debug)]
@@ -72,10 +68,6 @@ impl Hooks for LuaHooks {
         self.with((), |runtime, lua| {
             runtime.entry(client, |entry| entry.peer = Some(server));
             runtime.entry(server, |entry| entry.peer = Some(client));
-            statements::rearm(runtime, client);
-            statements::rearm(runtime, server);
-            answers::rearm(runtime, client);
-            answers::rearm(runtime, server);
             // Their objects keep each other, unless nobody refers to one of them any more.
             runtime
                 .fast()
@@ -87,10 +79,6 @@ impl Hooks for LuaHooks {
         self.with((), |runtime, lua| {
             release(runtime, lua, client);
             release(runtime, lua, server);
-            statements::rearm(runtime, client);
-            statements::rearm(runtime, server);
-            answers::rearm(runtime, client);
-            answers::rearm(runtime, server);
         });
     }
 
@@ -158,167 +146,59 @@ fn fire(
     packet: Option<Incoming<'_>>,
 ) -> Result<Verdict, Problem> {
     let id = conn.id;
-    if let Some(packet) = packet
-        && let PacketKind::TextRow | PacketKind::BinaryRow = packet.kind
-        && let Some(rows) = runtime
-            .entry(id, |entry| entry.collecting.clone())
-            .flatten()
-    {
-        if packet.kind == PacketKind::BinaryRow {
-            return Err("rows of the binary protocol cannot be collected".into());
-        }
-        rows.push(packet.payload);
-        return Ok(Verdict::Hold);
-    }
-    let target = runtime.watching(id, event);
+    let Some(due) = runtime.watching(id, event) else {
+        return Ok(Verdict::Forward);
+    };
     let Some(packet) = packet else {
-        let Some(target) = target else {
-            return Ok(Verdict::Forward);
-        };
-        return Ok(runtime.fire(lua, id, event, target, None));
+        return Ok(runtime.fire(lua, id, event, due, None));
     };
-
-    if runtime.entry(id, |entry| entry.answers_told) == Some(true) {
-        answers::note(runtime, lua, conn, event, packet);
-    }
     if let PacketKind::TextRow | PacketKind::BinaryRow = packet.kind {
-        let binary = packet.kind == PacketKind::BinaryRow;
-        let Some(target) = target else {
-            return Ok(Verdict::Forward);
+        let row = Arg::Row {
+            binary: packet.kind == PacketKind::BinaryRow,
+            payload: packet.payload,
         };
-        let payload = packet.payload;
-        return Ok(runtime.fire(lua, id, event, target, Some(Arg::Row { binary, payload })));
+        return Ok(runtime.fire(lua, id, event, due, Some(row)));
     }
-
-    match packet.kind {
-        PacketKind::Command => {
-            let tracked = runtime.entry(id, |entry| entry.statements_tracked);
-            if tracked != Some(true) {
-                return show(runtime, lua, id, event, packet, target);
-            }
-            statements::command_arrives(runtime, id, packet.payload);
-            let verdict = show(runtime, lua, id, event, packet, target)?;
-            Ok(statements::command_passed(
-                runtime,
-                id,
-                packet.payload,
-                verdict,
-            ))
-        }
-        PacketKind::Prepared => {
-            let ok = PrepareOk::decode(packet.payload, packet.capabilities)?;
-            let statement = statements::prepared(runtime, conn, ok);
-            let verdict = match target {
-                Some(target) => {
-                    let object = object::Packet::new(statement.clone());
-                    let object = lua.create_userdata(object)?;
-                    runtime.fire(lua, id, event, target, Some(Arg::Object(&object)))
-                }
-                None => Verdict::Forward,
-            };
-            statements::prepared_passed(runtime, id, statement, verdict);
-            Ok(verdict)
-        }
-        _ => show(runtime, lua, id, event, packet, target),
-    }
+    let object = packet_object(runtime, lua, id, packet)?;
+    Ok(runtime.fire(lua, id, event, due, Some(Arg::Object(&object))))
 }
 
-/// Shows a packet to the callbacks, if there are any.
-fn show(
-    runtime: &Rc<Runtime>,
+/// The object of a packet that is no row.
+pub(super) fn packet_object(
+    runtime: &Runtime,
     lua: &Lua,
     id: ConnId,
-    event: Event,
     packet: Incoming<'_>,
-    target: Option<Due>,
-) -> Result<Verdict, Problem> {
-    let Some(object) = arrived_object(runtime, lua, id, event, packet, target.is_some())? else {
-        return Ok(Verdict::Forward);
-    };
-    let Some(target) = target else {
-        return Ok(Verdict::Forward);
-    };
-    Ok(runtime.fire(lua, id, event, target, Some(Arg::Object(&object))))
-}
-
-/// The object of a packet, unless nobody will see it.
-fn arrived_object(
-    runtime: &Rc<Runtime>,
-    lua: &Lua,
-    id: ConnId,
-    event: Event,
-    packet: Incoming<'_>,
-    watched: bool,
-) -> Result<Option<AnyUserData>, Problem> {
-    let capabilities = packet.capabilities;
-    match packet.kind {
-        PacketKind::ResultsetHeader => {
+) -> Result<AnyUserData, Problem> {
+    match packet.decode()? {
+        Decoded::Handshake(handshake) => create(lua, handshake),
+        Decoded::Auth(auth) => create(lua, auth),
+        Decoded::Ok(ok) => create(lua, ok),
+        Decoded::Err(err) => create(lua, err),
+        Decoded::Command(command) => create(lua, command),
+        Decoded::Eof(eof) => create(lua, eof),
+        Decoded::Column(column) => create(lua, column),
+        Decoded::Infile(infile) => create(lua, infile),
+        Decoded::Progress(progress) => create(lua, progress),
+        Decoded::Stats(payload) => create(lua, StatsPacket::from(payload)),
+        Decoded::AuthData(payload) => create(lua, AuthDataPacket::from(payload)),
+        Decoded::Data(payload) => create(lua, DataPacket::from(payload)),
+        Decoded::Prepared(head) => {
+            let known = runtime.statements.prepared(id).unwrap_or_default();
+            let conn = runtime.entry(id, |entry| entry.info.clone());
+            create(lua, Prepared::new(head, known, conn))
+        }
+        Decoded::ResultsetHeader(header) => {
             let binary = packet.answers.is_some_and(Com::has_binary_rows);
-            let header = ResultsetHeader::decode(packet.payload, capabilities)?;
-            let bare = !header.definitions;
-            let rset = Rset::arrived(header, binary);
-            let arrived = watched.then(|| rset.columns());
-            if binary && let (Some(arrived), Some(statement)) = (&arrived, packet.statement) {
-                statements::result(runtime, id, statement, arrived, bare);
-            }
-            let arrived = arrived.as_ref().map(Rc::downgrade);
-            runtime.entry(id, |entry| entry.arrived = arrived.unwrap_or_default());
-            Ok(Some(lua.create_userdata(rset)?))
+            let columns = runtime.statements.columns(id).unwrap_or_default();
+            Ok(lua.create_userdata(Rset::arrived(header, binary, columns))?)
         }
-        PacketKind::Column => {
-            let column = Column::decode(packet.payload, capabilities)?;
-            if packet.answers == Some(Com::STMT_PREPARE) {
-                let is_param = event == Event::ServerSendingParams;
-                statements::definition(runtime, id, &column, is_param);
-            } else if event == Event::ServerSendingFields {
-                let arrived = runtime.entry(id, |entry| entry.arrived.upgrade()).flatten();
-                arrived.inspect(|arrived| arrived.note(&column));
-            }
-            match watched {
-                true => Ok(Some(lua.create_userdata(object::Packet::new(column))?)),
-                false => Ok(None),
-            }
-        }
-        _ if !watched => Ok(None),
-        _ => Ok(Some(packet_object(lua, packet)?)),
+        Decoded::TextRow(_) | Decoded::BinaryRow(_) => Err("a row has no object".into()),
     }
 }
 
-pub(super) fn packet_object(lua: &Lua, packet: Incoming<'_>) -> Result<AnyUserData, Problem> {
-    let payload = packet.payload;
-    match packet.kind {
-        PacketKind::Handshake => create(lua, Handshake::decode(payload)),
-        PacketKind::Auth => create(lua, Auth::decode(payload)),
-        PacketKind::Ok => decoded(lua, packet, Ok::decode),
-        PacketKind::Err => decoded(lua, packet, ErrPacket::decode),
-        PacketKind::Command => decoded(lua, packet, Command::decode),
-        PacketKind::Eof => decoded(lua, packet, Eof::decode),
-        PacketKind::Infile => decoded(lua, packet, LocalInfile::decode),
-        PacketKind::Progress => decoded(lua, packet, Progress::decode),
-        PacketKind::Stats => create(lua, Ok(StatsPacket::from(payload))),
-        PacketKind::AuthData => create(lua, Ok(AuthDataPacket::from(payload))),
-        PacketKind::Data => create(lua, Ok(DataPacket::from(payload))),
-        PacketKind::ResultsetHeader
-        | PacketKind::Prepared
-        | PacketKind::Column
-        | PacketKind::TextRow
-        | PacketKind::BinaryRow => Err("the packet was dealt with before".into()),
-    }
-}
-
-fn decoded<T: PacketObject>(
-    lua: &Lua,
-    packet: Incoming<'_>,
-    decode: fn(&[u8], Capabilities) -> Result<T, DecodeError>,
-) -> Result<AnyUserData, Problem> {
-    create(lua, decode(packet.payload, packet.capabilities))
-}
-
-fn create<T: PacketObject>(
-    lua: &Lua,
-    packet: Result<T, DecodeError>,
-) -> Result<AnyUserData, Problem> {
-    Ok(lua.create_userdata(object::Packet::new(packet?))?)
+fn create<T: PacketObject>(lua: &Lua, packet: T) -> Result<AnyUserData, Problem> {
+    Ok(lua.create_userdata(object::Packet::new(packet))?)
 }
 
 /// Calls those of a connection's functions that have not been removed before it was their turn.

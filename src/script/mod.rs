@@ -8,9 +8,9 @@
 //! - `login_object`: logging in at servers; `verifier`, `credential`: judging clients that log in
 //! - `conn`, `callbacks`, `handle`, `timer`: the objects that are no packets
 //! - `object`: packets as objects, by tables of accessors, which are in `packets` and `field`;
-//!   `rset` and `row`: resultsets and what is in their rows; `statement`, `known` and `param`:
-//!   prepared statements, what is known of them, and values; `command`: executes and the like;
-//!   `statements`: those that a connection remembers
+//!   `rset` and `row`: resultsets and what is in their rows; `statement` and `param`:
+//!   prepared statements and values; `command`: executes and the like;
+//!   `statements`: those that a connection remembers; `answers`: what a server has answered
 //! - `hooks`: the proxy's questions; `runtime`: what all share, and the one way into callbacks;
 //!   `registry`: the callbacks of each connection; `refs`: what Rust holds of Lua, without a limit
 //! - `function`, `convert`, `error`: arguments, results and errors, without silent losses
@@ -42,7 +42,6 @@ mod handle;
 mod hooks;
 mod idle;
 mod json;
-mod known;
 mod leg_options;
 mod loader;
 mod login;

@@ -6,6 +6,7 @@
 //! or listening function is an element of one Lua table instead, and Rust has the element's number.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use mlua::{IntoLua, Lua, Table, Value};
 
@@ -28,11 +29,33 @@ impl Ref {
     }
 }
 
+/// A value in the table that is released by itself. Dropping this only puts it down to be released at the
+/// end of the tick, for the same reason.
+#[derive(Debug)]
+pub struct Owned {
+    value: Option<Ref>,
+    dropped: Rc<RefCell<Vec<Ref>>>,
+}
+
+impl Owned {
+    /// Where the value is.
+    pub fn place(&self) -> Option<Place> {
+        self.value.as_ref().map(Ref::place)
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.dropped.borrow_mut().extend(self.value.take());
+    }
+}
+
 /// The table, and which of its elements are free.
 #[derive(Debug)]
 pub struct Refs {
     table: Table,
     places: RefCell<Places>,
+    dropped: Rc<RefCell<Vec<Ref>>>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +74,15 @@ impl Refs {
         Ok(Refs {
             table: fast.refs(lua)?,
             places: RefCell::default(),
+            dropped: Rc::default(),
+        })
+    }
+
+    /// Holds on to a value until the result is dropped.
+    pub fn own(&self, value: impl IntoLua) -> mlua::Result<Owned> {
+        Ok(Owned {
+            value: Some(self.keep(value)?),
+            dropped: self.dropped.clone(),
         })
     }
 
@@ -92,8 +124,10 @@ impl Refs {
         }
     }
 
-    /// What was released in this tick can be used again.
+    /// What was dropped in this tick is released, and can be used again.
     pub fn end_of_tick(&self) {
+        let dropped = self.dropped.take();
+        self.release(dropped);
         let places = &mut *self.places.borrow_mut();
         places.free.append(&mut places.released);
     }
@@ -101,7 +135,7 @@ impl Refs {
     /// How many values are held.
     pub fn len(&self) -> usize {
         let places = self.places.borrow();
-        let unused = places.free.len() + places.released.len();
+        let unused = places.free.len() + places.released.len() + self.dropped.borrow().len();
         usize::try_from(places.len).unwrap_or_default() - unused
     }
 }

@@ -1,15 +1,11 @@
 //! What the script layer knows of each connection: its callbacks, until it closes.
 
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
-use super::answers::{self, Answers};
 use super::callbacks::{Callbacks, PackageInfo, index};
 use super::fast::Target;
 use super::refs::{Place, Ref};
-use super::rowset::Rows;
-use super::rset::Arrived;
-use super::statements::{self, Preparing, Statements};
-use crate::proxy::{ConnId, ConnInfo, ConnKind};
+use crate::proxy::{ConnId, ConnInfo};
 use crate::session::{Event, EventSet};
 
 /// A library's callbacks, laid over the connection's own.
@@ -50,25 +46,11 @@ pub struct Entry {
     pub package: Option<Box<Package>>,
     /// The other end of its link.
     pub peer: Option<ConnId>,
-    /// The columns of the last result, as long as a script has its resultset.
-    pub arrived: Weak<Arrived>,
-    /// Its prepared statements, if a script wants them remembered.
-    pub statements: Option<Box<Statements>>,
-    /// Its statements, or those of the other end of its link, are remembered.
-    pub statements_tracked: bool,
-    /// Those who watch what it answers, if it is a server.
-    pub answers: Option<Rc<Answers>>,
-    /// It, or the other end of its link, has such.
-    pub answers_told: bool,
-    /// The statement whose definitions are on their way.
-    pub preparing: Option<Preparing>,
-    /// Where its rows go, instead of to a callback.
-    pub collecting: Option<Rc<Rows>>,
 }
 
 impl Entry {
-    /// Which events have a function that would be called.
-    fn set(&self) -> EventSet {
+    /// Which events have a function that would be called: what the proxy has to show us.
+    pub fn wanted(&self) -> EventSet {
         match &self.package {
             Some(package) => package.info.set().with(self.own.set(true)),
             None => self.own.set(false),
@@ -123,35 +105,7 @@ impl Entry {
             package.info.remove_user(self.info.id);
             refs.push(package.object);
         }
-        if let Some(answers) = self.answers {
-            refs.extend(answers.take_functions());
-        }
         refs
-    }
-
-    /// Whether a script wants its statements remembered.
-    pub fn asked_for_statements(&self) -> bool {
-        self.statements.as_ref().is_some_and(|all| all.asked())
-    }
-
-    /// What the proxy has to show us.
-    pub fn wanted(&self) -> EventSet {
-        let set = self.set();
-        let mut wanted = set.with(statements::wanted(self.info.kind, self.statements_tracked));
-        wanted = wanted.with(answers::wanted(self.info.kind, self.answers_told));
-        if self.collecting.is_some() {
-            wanted = wanted.with(Event::ServerSendingRows.set());
-        }
-        if set.has(Event::ServerSentResultset) {
-            // Its columns too, so that the resultset knows them when rows are to be decoded.
-            wanted = wanted.with(Event::ServerSendingFields.set());
-        }
-        // So that the object gets to know its definitions; and so do resultsets that come without
-        // them, which they may where the statement has brought them before.
-        if set.has(Event::ServerPrepared) || set.has(Event::ServerSentResultset) {
-            wanted = wanted.with(statements::wanted(ConnKind::Server, true));
-        }
-        wanted
     }
 }
 
@@ -174,13 +128,6 @@ impl Registry {
             own: Callbacks::default(),
             package: None,
             peer: None,
-            arrived: Weak::new(),
-            statements: None,
-            statements_tracked: false,
-            preparing: None,
-            answers: None,
-            answers_told: false,
-            collecting: None,
         });
         if before.is_none() {
             self.open += 1;

@@ -4,7 +4,6 @@
 //! any single one of them: they are collected, and go out with a value in front and their columns put in
 //! order. An object a row would be the dearest part of that.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use mlua::{Lua, Table, UserData, UserDataFields, Value};
@@ -17,6 +16,7 @@ use super::option_table::OptionTable;
 use super::row;
 use super::rset::Rset;
 use super::runtime::Runtime;
+use crate::observe::{RowLimits, Rows};
 use crate::proxy::{Packet, ProxyError};
 use crate::wire::binary_row::{self, BinaryColumn};
 use crate::wire::row::TextRow;
@@ -26,87 +26,17 @@ const MAX_BYTES: u64 = 64 << 20;
 /// The most columns of a resultset.
 const MAX_COLUMNS: u64 = u16::MAX as u64;
 
-/// Rows of the text protocol, in one piece.
-#[derive(Debug, Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    /// Where each row ends.
-    ends: Vec<usize>,
-}
-
-impl Kept {
-    /// The row at this place, from 0 on.
-    fn row(&self, index: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(index)?;
-        let start = match index.checked_sub(1) {
-            Some(before) => *self.ends.get(before)?,
-            None => 0,
-        };
-        self.bytes.get(start..end)
-    }
-}
-
-/// What connections collect rows into.
-#[derive(Debug)]
-pub struct Rows {
-    kept: RefCell<Kept>,
-    max_rows: u64,
-    max_bytes: u64,
-    /// Bytes that it and its siblings may still take together.
-    left: Rc<Cell<u64>>,
-    /// Rows beyond the limits.
-    cut: Cell<u64>,
-}
-
-impl Rows {
-    /// Keeps a row, unless that is too much.
-    pub fn push(&self, payload: &[u8]) {
-        let mut kept = self.kept.borrow_mut();
-        let size = payload.len() as u64;
-        let bytes = kept.bytes.len() as u64 + size;
-        let left = self.left.get();
-        if kept.ends.len() as u64 >= self.max_rows || bytes > self.max_bytes || size > left {
-            self.cut.set(self.cut.get() + 1);
-            return;
-        }
-        self.left.set(left - size);
-        kept.bytes.extend_from_slice(payload);
-        let end = kept.bytes.len();
-        kept.ends.push(end);
-    }
-
-    /// Gives all its rows up.
-    fn clear(&self) {
-        let kept = self.kept.take();
-        self.left.set(self.left.get() + kept.bytes.len() as u64);
-        self.cut.set(0);
-    }
-
-    /// One with the same limits, that shares the bytes of both.
-    fn sibling(&self) -> Rows {
-        Rows {
-            kept: RefCell::default(),
-            max_rows: self.max_rows,
-            max_bytes: self.max_bytes,
-            left: self.left.clone(),
-            cut: Cell::new(0),
-        }
-    }
-}
-
-impl Drop for Rows {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
 /// The object.
 #[derive(Debug, Clone)]
 pub struct RowsetObject(pub Rc<Rows>);
 
 /// `dpm.new_rowset([{ rows =, bytes =, total = }])`.
 pub fn create(lua: &Lua, args: &Args) -> Answer {
-    let (mut max_rows, mut max_bytes, mut total) = (u64::MAX, MAX_BYTES, u64::MAX);
+    let mut limits = RowLimits {
+        rows: u64::MAX,
+        bytes: MAX_BYTES,
+        total: u64::MAX,
+    };
     if !matches!(args.get(0), Value::Nil) {
         for pair in args.table(0, "limits")?.pairs::<Value, Value>() {
             let (key, value) = pair?;
@@ -119,20 +49,14 @@ pub fn create(lua: &Lua, args: &Args) -> Answer {
                 .map(|key| key.as_bytes().to_vec())
                 .as_deref()
             {
-                Some(b"rows") => max_rows = limit()?,
-                Some(b"bytes") => max_bytes = limit()?,
-                Some(b"total") => total = limit()?,
+                Some(b"rows") => limits.rows = limit()?,
+                Some(b"bytes") => limits.bytes = limit()?,
+                Some(b"total") => limits.total = limit()?,
                 _ => return Err(args.error("limits: there are only rows, bytes and total")),
             }
         }
     }
-    let rows = Rows {
-        kept: RefCell::default(),
-        max_rows,
-        max_bytes,
-        left: Rc::new(Cell::new(total)),
-        cut: Cell::new(0),
-    };
+    let rows = Rows::new(limits);
     let object = lua.create_userdata(RowsetObject(Rc::new(rows)))?;
     one(Value::UserData(object))
 }
@@ -144,11 +68,8 @@ fn row_values(lua: &Lua, rowset: &RowsetObject, args: &Args) -> Answer {
         value if value.is_nil() || is_null(value) => value.clone(),
         _ => return Err(args.expected(1, "null", "dpm.NULL or nothing")),
     };
-    let payload = {
-        let kept = rowset.0.kept.borrow();
-        let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
-        index.and_then(|index| kept.row(index)).map(<[u8]>::to_vec)
-    };
+    let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+    let payload = index.and_then(|index| rowset.0.with_row(index, <[u8]>::to_vec));
     let Some(payload) = payload else {
         return one(Value::Nil);
     };
@@ -259,16 +180,15 @@ fn wire(runtime: &Rc<Runtime>, rowset: &RowsetObject, args: &Args) -> Answer {
     let mut payload = Vec::new();
     while wired < count {
         payload.clear();
-        {
-            let kept = rowset.0.kept.borrow();
-            let Some(row) = kept.row(from - 1 + wired) else {
-                break;
-            };
+        let encoded = rowset.0.with_row(from - 1 + wired, |row| {
             let (mut found, mut values) = (Vec::new(), Vec::new());
             layout
                 .arrange(row, &mut found, &mut values)
                 .and_then(|()| encode(&values, binary, &columns, &mut payload))
-                .map_err(|problem| args.error(problem))?;
+        });
+        match encoded {
+            None => break,
+            Some(encoded) => encoded.map_err(|problem| args.error(problem))?,
         }
         runtime
             .proxy()
@@ -315,13 +235,9 @@ impl UserData for RowsetObject {
             let raiser = Raiser::of(lua)?;
             let runtime = Runtime::of(lua)?;
             let methods = Methods::new(lua, &raiser, "rowset")?;
-            methods.add::<RowsetObject>("count", |_, rowset, _| {
-                number(rowset.0.kept.borrow().ends.len() as f64)
-            })?;
-            methods.add::<RowsetObject>("bytes", |_, rowset, _| {
-                number(rowset.0.kept.borrow().bytes.len() as f64)
-            })?;
-            methods.add::<RowsetObject>("cut", |_, rowset, _| number(rowset.0.cut.get() as f64))?;
+            methods.add::<RowsetObject>("count", |_, rowset, _| number(rowset.0.count() as f64))?;
+            methods.add::<RowsetObject>("bytes", |_, rowset, _| number(rowset.0.bytes() as f64))?;
+            methods.add::<RowsetObject>("cut", |_, rowset, _| number(rowset.0.cut() as f64))?;
             methods.add::<RowsetObject>("row", row_values)?;
             methods.add::<RowsetObject>("clear", |_, rowset, _| {
                 rowset.0.clear();

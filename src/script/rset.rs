@@ -5,7 +5,7 @@
 //! decode them again. Each stands in for the other where that one is empty.
 
 use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use mlua::{AnyUserData, Lua, MultiValue, Table, UserData, UserDataFields, Value};
 
@@ -13,82 +13,32 @@ use super::convert::{integer, is_null};
 use super::error::{Answer, ScriptError};
 use super::fast::{Fast, RowKind};
 use super::function::{Args, Methods, Raiser, nothing, one};
-use super::known::Known;
 use super::object::Packet;
 use super::row;
+use crate::session::statements::Columns;
 use crate::wire::binary_row::BinaryColumn;
-
 use crate::wire::{Column, ResultsetHeader};
-
-/// The columns of a result as they come from the server.
-#[derive(Debug, Default)]
-pub struct Arrived {
-    /// The definitions so far.
-    pub columns: RefCell<Vec<Column>>,
-    /// How many there will be.
-    announced: u64,
-    /// The statement whose last result it is, which counts what it takes.
-    known: RefCell<Weak<Known>>,
-}
-
-impl Arrived {
-    /// What comes is remembered for this statement.
-    pub fn remembered_by(&self, known: &Rc<Known>) {
-        *self.known.borrow_mut() = Rc::downgrade(known);
-    }
-
-    /// The columns of a result that comes without them.
-    pub fn fill(&self, columns: Vec<Column>) {
-        *self.columns.borrow_mut() = columns;
-    }
-
-    /// Notes a column, unless all have come and it must be part of something else.
-    pub fn note(&self, column: &Column) {
-        let mut columns = self.columns.borrow_mut();
-        if (columns.len() as u64) >= self.announced {
-            return;
-        }
-        columns.push(column.clone());
-        drop(columns);
-        let known = self.known.borrow().upgrade();
-        if let Some(known) = known {
-            known.result_grows(self, column);
-        }
-    }
-}
 
 /// A resultset.
 #[derive(Debug, Default)]
 pub struct Rset {
     header: RefCell<ResultsetHeader>,
     given: RefCell<Vec<Packet<Column>>>,
-    arrived: Rc<Arrived>,
+    arrived: Rc<Columns>,
     /// Whether rows are packed for the binary protocol, if that is known: it came, or was wired,
     /// as part of an answer.
     binary: Cell<Option<bool>>,
 }
 
 impl Rset {
-    /// One that begins on the wire.
-    pub fn arrived(header: ResultsetHeader, binary: bool) -> Rset {
-        let arrived = Arrived {
-            announced: match header.definitions {
-                true => header.columns,
-                false => 0,
-            },
-            ..Arrived::default()
-        };
+    /// One that begins on the wire, whose columns are noted here as they come.
+    pub fn arrived(header: ResultsetHeader, binary: bool, columns: Rc<Columns>) -> Rset {
         Rset {
             header: RefCell::new(header),
-            arrived: Rc::new(arrived),
+            arrived: columns,
             binary: Cell::new(Some(binary)),
             ..Rset::default()
         }
-    }
-
-    /// Where its columns are to be noted as they come.
-    pub fn columns(&self) -> Rc<Arrived> {
-        self.arrived.clone()
     }
 
     /// What is sent.
@@ -121,7 +71,7 @@ impl Rset {
 
     /// The columns that a row is read by (or, to be packed, written by), as `f` sees each.
     fn columns_for<R>(&self, use_given: bool, f: impl Fn(&Column) -> R) -> Vec<R> {
-        let arrived = self.arrived.columns.borrow();
+        let arrived = self.arrived.known();
         let given = self.given.borrow();
         if (use_given && !given.is_empty()) || arrived.is_empty() {
             given.iter().map(|field| f(&field.0.borrow())).collect()

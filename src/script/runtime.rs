@@ -17,6 +17,7 @@ use super::refs::{Place, Refs};
 use super::registry::{Due, Entry, Registry};
 use super::signals::SignalHandlers;
 use super::timer::Timers;
+use crate::observe::{CollectedRows, StatementMemory, WatchedCommands};
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;
 
@@ -45,6 +46,12 @@ pub struct Runtime {
     /// What Rust holds of Lua for each connection, timer and the like.
     pub refs: Refs,
     collected: Rc<RefCell<Vec<ConnId>>>,
+    /// The statements of connections, and the columns of results.
+    pub statements: Rc<StatementMemory>,
+    /// `server:on_answer`.
+    pub answers: Rc<WatchedCommands>,
+    /// `server:collect_rows`.
+    pub rows: Rc<CollectedRows>,
     /// Scheduled timers.
     pub timers: Timers,
     /// `dpm.on_signal`.
@@ -78,6 +85,9 @@ impl Runtime {
             fast,
             registry: RefCell::default(),
             collected: Rc::default(),
+            statements: Rc::default(),
+            answers: Rc::default(),
+            rows: Rc::default(),
             timers: Timers::default(),
             signals: SignalHandlers::default(),
             depth: Cell::new(0),
@@ -86,6 +96,9 @@ impl Runtime {
             idle: Idle::default(),
             burden: Burden::default(),
         });
+        runtime.proxy.observe(runtime.statements.clone());
+        runtime.proxy.observe(runtime.answers.clone());
+        runtime.proxy.observe(runtime.rows.clone());
         lua.set_app_data(Rc::downgrade(&runtime));
         Ok(runtime)
     }
@@ -157,6 +170,7 @@ impl Runtime {
     pub fn rearm(&self, id: ConnId) {
         let wanted = self.registry.borrow().get(id).map(Entry::wanted);
         if let Some(wanted) = wanted {
+            self.statements.show(&self.proxy, id, wanted);
             self.proxy.arm(id, wanted);
         }
     }

@@ -12,8 +12,7 @@ use super::function::{Args, nothing};
 use super::object::{self, DataPacket, StatsPacket};
 use super::rset::Rset;
 use super::runtime::Runtime;
-use super::statement::Statement;
-use super::statements;
+use super::statement::Prepared;
 use crate::proxy::{ConnId, Packet, ProxyError};
 use crate::wire::{
     Auth, Column, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket, Progress,
@@ -71,23 +70,12 @@ fn send(
             })*
         };
     }
-    if kind == TypeId::of::<object::Packet<Command>>() {
-        let copy = packet
-            .borrow::<object::Packet<Command>>()?
-            .0
-            .borrow()
-            .clone();
-        let sent = proxy.send(id, Packet::Command(&copy));
-        if sent.is_ok() {
-            statements::command_wired(runtime, id, &copy);
-        }
-        return Ok(Some(sent));
-    }
-    if kind == TypeId::of::<object::Packet<Statement>>() {
+    if kind == TypeId::of::<object::Packet<Prepared>>() {
         return send_prepared(runtime, id, packet).map(Some);
     }
     send! {
         Column => Column,
+        Command => Command,
         OkPacket => Ok,
         Eof => Eof,
         ErrPacket => Err,
@@ -123,13 +111,14 @@ fn send_prepared(
     packet: &AnyUserData,
 ) -> Result<Result<(), ProxyError>, ScriptError> {
     let copy = packet
-        .borrow::<object::Packet<Statement>>()?
+        .borrow::<object::Packet<Prepared>>()?
         .0
         .borrow()
         .clone();
     let answers = runtime.proxy().answering(id) == Some(Com::STMT_PREPARE);
     if answers {
-        statements::prepared_wired(runtime, id, &copy);
+        let head = copy.ok.clone();
+        runtime.statements.answer(id, head, &copy.known);
     }
     Ok(runtime.proxy().send(id, Packet::Prepared(&copy.ok)))
 }

@@ -10,12 +10,14 @@ use super::convert::is_null;
 use super::error::{Answer, ScriptError};
 use super::execute_options::EncodeOptions;
 use super::function::{Args, Methods, Raiser, nothing, one};
-use super::known::Known;
 use super::object::{Accessor, Packet, PacketObject, reading, writing};
 use super::param::{joined, to_lua, type_for, type_to_lua, values_from_lua};
+use super::refs::Owned;
+use super::runtime::Runtime;
 use crate::proxy::ConnInfo;
+use crate::session::statements::Statement;
 use crate::wire::{
-    Bound, BulkExecute, Capabilities, Column, Com, Command, Execute, Param, ParamType, ParamValue,
+    BulkExecute, Capabilities, Column, Com, Command, Execute, Param, ParamType, ParamValue,
     PrepareOk,
 };
 
@@ -24,47 +26,27 @@ const U32: u64 = u32::MAX as u64;
 
 /// A prepared statement, as one connection knows it.
 #[derive(Debug, Clone, Default)]
-pub struct Statement {
-    /// The first packet of the answer to COM_STMT_PREPARE.
+pub struct Prepared {
+    /// The first packet of the answer to COM_STMT_PREPARE, which scripts may change.
     pub ok: PrepareOk,
     /// What else is known of it.
-    pub known: Rc<Known>,
+    pub known: Rc<Statement>,
     /// The connection whose commands are about it.
-    pub conn: Option<Rc<ConnInfo>>,
+    conn: Option<Rc<ConnInfo>>,
 }
 
-impl Statement {
+impl Prepared {
+    /// The statement that is known by this on this connection.
+    pub fn new(ok: PrepareOk, known: Rc<Statement>, conn: Option<Rc<ConnInfo>>) -> Prepared {
+        Prepared { ok, known, conn }
+    }
+
     /// What decides about the form of its commands.
-    pub fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         match &self.conn {
             Some(conn) => conn.capabilities.get(),
             None => Capabilities::empty(),
         }
-    }
-
-    /// The same execute, with its types, for whoever has negotiated this.
-    pub fn with_types(&self, command: &Command, to: Capabilities) -> Result<Command, String> {
-        let mut execute = self.decode(command)?;
-        execute.types_sent = true;
-        if !to.contains(Capabilities::QUERY_ATTRIBUTES) {
-            execute.params.truncate(self.ok.params.into());
-            execute.values.truncate(self.ok.params.into());
-        }
-        let mut argument = Vec::with_capacity(command.argument.len() + 64);
-        execute
-            .encode(to, &mut argument)
-            .map_err(|error| error.to_string())?;
-        Ok(Command {
-            com: command.com,
-            argument: argument.into(),
-            ..Command::default()
-        })
-    }
-
-    /// What an execute binds, if it does.
-    pub fn types_of(&self, argument: &[u8]) -> Option<Vec<Param>> {
-        let types = Execute::decode_types(argument, self.ok.params, self.capabilities());
-        types.ok().flatten()
     }
 
     /// Takes an execute apart.
@@ -73,26 +55,12 @@ impl Statement {
             let name = command.com.name();
             return Err(format!("expected a COM_STMT_EXECUTE, got {name}"));
         }
-        let long_data = (self.known.long_params())
-            .ok_or("more was sent as long data than is remembered".to_string())?;
-        let types = self.known.bound();
-        let bound = Bound {
-            params: self.ok.params,
-            types: &types,
-            long_data: &long_data,
-        };
-        let execute = Execute::decode(&command.argument, bound, self.capabilities())
-            .map_err(|error| error.to_string())?;
-        drop(types);
-        if execute.types_sent {
-            // For those to come, should nobody else have seen this one.
-            self.known.bind(execute.params.clone());
-        }
-        Ok(execute)
+        let form = self.capabilities();
+        self.known.decode(self.ok.params, &command.argument, form)
     }
 }
 
-impl PacketObject for Statement {
+impl PacketObject for Prepared {
     const NAME: &'static str = "prepared";
 
     fn accessors() -> Vec<Accessor<Self>> {
@@ -130,16 +98,16 @@ impl PacketObject for Statement {
     }
 
     fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
-        methods.add::<Packet<Statement>>("param", |lua, object, args| {
+        methods.add::<Packet<Prepared>>("param", |lua, object, args| {
             definition(lua, object, args, true)
         })?;
-        methods.add::<Packet<Statement>>("column", |lua, object, args| {
+        methods.add::<Packet<Prepared>>("column", |lua, object, args| {
             definition(lua, object, args, false)
         })?;
-        methods.add::<Packet<Statement>>("add_param", |_, object, args| add(object, args, true))?;
+        methods.add::<Packet<Prepared>>("add_param", |_, object, args| add(object, args, true))?;
         methods
-            .add::<Packet<Statement>>("add_column", |_, object, args| add(object, args, false))?;
-        methods.add::<Packet<Statement>>("types", |lua, object, args| {
+            .add::<Packet<Prepared>>("add_column", |_, object, args| add(object, args, false))?;
+        methods.add::<Packet<Prepared>>("types", |lua, object, args| {
             let known = reading(&object.0, args)?.known.clone();
             if known.bound().is_empty() {
                 return one(Value::Nil);
@@ -151,16 +119,48 @@ impl PacketObject for Statement {
             }
             one(Value::Table(table))
         })?;
-        methods.add::<Packet<Statement>>("long_data", long_data)?;
-        methods.add::<Packet<Statement>>("decode", decode)?;
-        methods.add::<Packet<Statement>>("decode_bulk", decode_bulk)?;
-        methods.add::<Packet<Statement>>("encode", encode)?;
-        methods.add::<Packet<Statement>>("encode_bulk", encode_bulk)
+        methods.add::<Packet<Prepared>>("sql", |lua, object, args| {
+            let known = reading(&object.0, args)?.known.clone();
+            one(match known.sql() {
+                Some(sql) => Value::String(lua.create_string(sql)?),
+                None => Value::Nil,
+            })
+        })?;
+        methods.add::<Packet<Prepared>>("notes", notes)?;
+        methods.add::<Packet<Prepared>>("may_open_cursor", |_, object, args| {
+            one(Value::Boolean(
+                reading(&object.0, args)?.known.may_open_cursor(),
+            ))
+        })?;
+        methods.add::<Packet<Prepared>>("long_data", long_data)?;
+        methods.add::<Packet<Prepared>>("decode", decode)?;
+        methods.add::<Packet<Prepared>>("decode_bulk", decode_bulk)?;
+        methods.add::<Packet<Prepared>>("encode", encode)?;
+        methods.add::<Packet<Prepared>>("encode_bulk", encode_bulk)
     }
 }
 
+/// `notes()`: a table of the script's own, which stays with the statement until that is closed.
+fn notes(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
+    let known = reading(&object.0, args)?.known.clone();
+    let runtime = Runtime::of(lua)?;
+    let noted = known.note().and_then(|note| note.downcast::<Owned>().ok());
+    if let Some(place) = noted.and_then(|noted| noted.place()) {
+        return one(runtime.refs.value(place)?);
+    }
+    let table = lua.create_table()?;
+    let noted = Rc::new(runtime.refs.own(&table)?);
+    if known.note().is_some() || !known.set_note(noted) {
+        return Err(args.error(
+            "no connection remembers the statement: call conn:track_statements(true) before it is \
+             prepared",
+        ));
+    }
+    one(Value::Table(table))
+}
+
 /// `param(n)` and `column(n)`: a copy of the definition, nil if it is not known.
-fn definition(lua: &Lua, object: &Packet<Statement>, args: &Args, is_param: bool) -> Answer {
+fn definition(lua: &Lua, object: &Packet<Prepared>, args: &Args, is_param: bool) -> Answer {
     let index = args.integer(0, "", U16)? as usize;
     let known = reading(&object.0, args)?.known.clone();
     let column = {
@@ -182,7 +182,7 @@ fn definition(lua: &Lua, object: &Packet<Statement>, args: &Args, is_param: bool
 
 /// `add_param(field)` and `add_column(field)`: a definition that is added counts, unless it was
 /// among those announced.
-fn add(object: &Packet<Statement>, args: &Args, is_param: bool) -> Answer {
+fn add(object: &Packet<Prepared>, args: &Args, is_param: bool) -> Answer {
     let field = args.object(0, "", "a field object", Packet::<Column>::clone)?;
     let column = reading(&field.0, args)?.clone();
     let mut statement = writing(&object.0, args)?;
@@ -198,7 +198,7 @@ fn add(object: &Packet<Statement>, args: &Args, is_param: bool) -> Answer {
 
 /// `long_data(n)`: how many bytes of the parameter were sent by COM_STMT_SEND_LONG_DATA, and the
 /// bytes, if they are kept.
-fn long_data(lua: &Lua, object: &Packet<Statement>, args: &Args) -> Answer {
+fn long_data(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
     let index = args.integer(0, "", U16)?;
     let known = reading(&object.0, args)?.known.clone();
     let Some(param) = index.checked_sub(1) else {
@@ -234,7 +234,7 @@ fn command_argument(args: &Args) -> Result<(Command, Value), ScriptError> {
 }
 
 /// `decode(cmd [, dpm.NULL])`: values, how many, and the attributes by their names.
-fn decode(lua: &Lua, object: &Packet<Statement>, args: &Args) -> Answer {
+fn decode(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
     let (command, null) = command_argument(args)?;
     let statement = reading(&object.0, args)?.clone();
     let execute = statement
@@ -266,7 +266,7 @@ fn decode(lua: &Lua, object: &Packet<Statement>, args: &Args) -> Answer {
 }
 
 /// `for values, n in decode_bulk(cmd [, dpm.NULL])`: the rows of a COM_STMT_BULK_EXECUTE.
-fn decode_bulk(lua: &Lua, object: &Packet<Statement>, args: &Args) -> Answer {
+fn decode_bulk(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
     let (command, null) = command_argument(args)?;
     if command.com != Com::STMT_BULK_EXECUTE {
         let name = command.com.name();
@@ -299,7 +299,7 @@ fn decode_bulk(lua: &Lua, object: &Packet<Statement>, args: &Args) -> Answer {
 }
 
 /// `encode(values [, options])`: a command that executes the statement.
-fn encode(lua: &Lua, object: &Packet<Statement>, args: &Args) -> Answer {
+fn encode(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
     let statement = reading(&object.0, args)?.clone();
     let params = statement.ok.params;
     let mut values = match args.get(0) {
@@ -338,7 +338,7 @@ fn encode(lua: &Lua, object: &Packet<Statement>, args: &Args) -> Answer {
 }
 
 /// `encode_bulk(rows [, options])`: a command that executes it for each row.
-fn encode_bulk(lua: &Lua, object: &Packet<Statement>, args: &Args) -> Answer {
+fn encode_bulk(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
     let statement = reading(&object.0, args)?.clone();
     let params = statement.ok.params;
     let options = EncodeOptions::read(args, params, &["types", "unit_results"])?;

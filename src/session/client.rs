@@ -18,7 +18,7 @@ pub struct ClientSession {
     /// CLIENT_DEPRECATE_EOF, are not on the wire.
     eofs_due: u8,
     /// Its statements; noted only where attributes may come with their execution.
-    statements: Statements,
+    statements: Option<Box<Statements>>,
     /// The client has all of the answer, but the server's EOF, which is not on the wire here, is
     /// still to come: the exchange is over only then.
     end_withheld: bool,
@@ -46,7 +46,7 @@ impl Default for ClientSession {
             capabilities: Capabilities::empty(),
             exchanges: Exchanges::default(),
             eofs_due: 0,
-            statements: Statements::default(),
+            statements: None,
             end_withheld: false,
             seq: 0,
         }
@@ -169,8 +169,8 @@ impl ClientSession {
             PacketKind::Command => {
                 let com = Com(head.first().unwrap_or_default());
                 self.eofs_due = 0;
-                if self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
-                    self.statements.command(head);
+                if let Some(statements) = &mut self.statements {
+                    statements.command(com, head.statement());
                 }
                 if com.expects_answer()
                     && let Some(seq) = self.exchanges.push(com, head.statement(), seq)
@@ -213,7 +213,7 @@ impl ClientSession {
 
     /// How many parameters one of its statements takes, if it may send attributes too.
     pub fn statement_params(&self, id: u32) -> Option<u16> {
-        self.statements.params(id)
+        self.statements.as_ref()?.params(id)
     }
 
     /// How many responses are still owed.
@@ -306,7 +306,7 @@ impl ClientSession {
                 if step.kind == PacketKind::Prepared
                     && self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
                 {
-                    self.statements.prepared(head);
+                    self.statements.get_or_insert_default().count(head);
                 }
                 if !step.done {
                     if let Some(current) = self.exchanges.current_mut() {

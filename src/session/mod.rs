@@ -5,7 +5,7 @@
 //!
 //! - [`client`]: the connection of a client; [`server`]: the connection to a server
 //! - [`response`]: one command's answer, the same on both legs
-//! - [`statements`]: what is known of those that are prepared
+//! - [`statements`]: the tracker of those that are prepared
 //! - [`exchanges`]: the commands that wait for theirs
 //! - [`event`]: the states by the names that scripts know
 //! - [`rows`]: the fast path over a resultset

@@ -18,7 +18,7 @@ pub struct ServerSession {
     really_offered: Capabilities,
     exchanges: Exchanges,
     /// Its statements; noted only where it takes attributes with their execution.
-    statements: Statements,
+    statements: Option<Box<Statements>>,
     /// What its last OK or EOF said.
     status: Status,
     /// The number of the next packet, whichever way it goes.
@@ -41,7 +41,7 @@ impl Default for ServerSession {
             capabilities: Capabilities::empty(),
             really_offered: Capabilities::empty(),
             exchanges: Exchanges::default(),
-            statements: Statements::default(),
+            statements: None,
             status: Status::AUTOCOMMIT,
             seq: 0,
         }
@@ -183,7 +183,7 @@ impl ServerSession {
                     if step.kind == PacketKind::Prepared
                         && self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
                     {
-                        self.statements.prepared(head);
+                        self.statements.get_or_insert_default().count(head);
                     }
                     if step.done {
                         self.exchanges.finish();
@@ -237,7 +237,7 @@ impl ServerSession {
 
     /// How many parameters one of its statements takes, if it takes attributes too.
     pub fn statement_params(&self, id: u32) -> Option<u16> {
-        self.statements.params(id)
+        self.statements.as_ref()?.params(id)
     }
 
     /// Sends the command that begins like this, whose frames are to be numbered from 0.
@@ -252,8 +252,8 @@ impl ServerSession {
         if self.phase != Phase::Ready || takes_it_for_data {
             return Err(self.forbids("a command"));
         }
-        if self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
-            self.statements.command(head);
+        if let Some(statements) = &mut self.statements {
+            statements.command(com, head.statement());
         }
         if com.expects_answer() {
             self.exchanges.push(com, head.statement(), 1);

@@ -1,110 +1,154 @@
-//! How many parameters a connection's statements take: COM_STMT_EXECUTE cannot be translated
-//! without, where only one end of a link knows query attributes.
+//! The prepared statements of a connection: the one tracker of them, without sockets or scripts.
+//!
+//! It has two uses. Where an execute has to be translated because only one end of a link knows
+//! query attributes, how many parameters a statement takes is enough ([`Statements::count`]). Whoever
+//! wants to make sense of executes and of their results remembers all of it
+//! ([`Statements::remember`]).
 
-use std::collections::HashMap;
+mod budget;
+mod columns;
+mod statement;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::step::Head;
 use crate::wire::{Com, LAST_PREPARED};
 
-/// Beyond this many no more are noted. (Servers allow 16,382 unless they are told otherwise.)
-const MOST: usize = 1 << 16;
+pub use budget::Budget;
+pub use columns::Columns;
+pub use statement::{Definitions, Kept, LongData, Statement};
 
-/// The statements of a connection, if there are any.
-#[derive(Debug, Default)]
-pub struct Statements(Option<Box<Known>>);
+/// The most whose parameters are counted. (Servers allow 16,382 unless they are told otherwise.)
+const MOST_COUNTED: usize = 1 << 16;
+/// The most that are remembered: more than a client that closes its statements ever has.
+const MOST_REMEMBERED: usize = 4096;
 
-/// Statements by their ids.
+/// The statements of a connection, by their ids. Beyond the limit the one that was used longest ago
+/// is forgotten.
 #[derive(Debug, Default)]
-struct Known {
-    params: HashMap<u32, u16>,
-    /// The one that the id [`LAST_PREPARED`] stands for, and how many parameters it takes.
-    last: Option<(u32, u16)>,
+pub struct Statements {
+    by_id: BTreeMap<u32, Entry>,
+    /// Their ids, the one that was used longest ago first.
+    by_age: BTreeMap<u64, u32>,
+    newest: u64,
+    /// The one that the id [`LAST_PREPARED`] stands for.
+    last: Option<u32>,
+    budget: Rc<Budget>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    age: u64,
+    params: u16,
+    /// All else, if that is remembered.
+    kept: Option<Kept>,
 }
 
 impl Statements {
-    /// Takes note of the answer to COM_STMT_PREPARE: header(1) id(4) columns(2) parameters(2).
-    pub fn prepared(&mut self, head: Head<'_>) {
+    /// What those that are remembered take together.
+    pub fn budget(&self) -> &Rc<Budget> {
+        &self.budget
+    }
+
+    /// Remembers a statement.
+    pub fn remember(&mut self, statement: Rc<Statement>) {
+        let head = statement.head();
+        let (id, params) = (head.statement_id, head.params);
+        self.insert(id, params, Some(Kept::new(statement)), MOST_REMEMBERED);
+    }
+
+    /// Takes note of how many parameters a statement takes, from the answer to COM_STMT_PREPARE:
+    /// header(1) id(4) columns(2) parameters(2).
+    pub fn count(&mut self, head: Head<'_>) {
         if let [_, i0, i1, i2, i3, _, _, p0, p1, ..] = *head.bytes {
             let id = u32::from_le_bytes([i0, i1, i2, i3]);
             let params = u16::from_le_bytes([p0, p1]);
-            let known = self.0.get_or_insert_default();
-            known.last = Some((id, params));
-            if known.params.len() < MOST || known.params.contains_key(&id) {
-                known.params.insert(id, params);
-            }
+            self.insert(id, params, None, MOST_COUNTED);
         }
     }
 
-    /// Takes note of a command that ends statements.
-    pub fn command(&mut self, head: Head<'_>) {
-        let Some(known) = &mut self.0 else {
-            return;
+    fn insert(&mut self, id: u32, params: u16, kept: Option<Kept>, most: usize) {
+        self.newest += 1;
+        let entry = Entry {
+            age: self.newest,
+            params,
+            kept,
         };
-        match (head.first().map(Com), head.bytes) {
-            (Some(Com::STMT_CLOSE), [_, i0, i1, i2, i3, ..]) => {
-                let id = u32::from_le_bytes([*i0, *i1, *i2, *i3]);
-                known.params.remove(&id);
-                known.last = known.last.filter(|(last, _)| *last != id);
+        if let Some(before) = self.by_id.insert(id, entry) {
+            self.by_age.remove(&before.age);
+        }
+        self.by_age.insert(self.newest, id);
+        self.last = Some(id);
+        if self.by_id.len() > most
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.by_id.remove(&oldest);
+        }
+    }
+
+    /// Takes note of a command that ends statements, or after which another one will be the last.
+    pub fn command(&mut self, com: Com, statement: Option<u32>) {
+        match (com, statement) {
+            (Com::STMT_CLOSE, Some(id)) => {
+                let id = self.resolve(id);
+                if let Some(entry) = id.and_then(|id| self.by_id.remove(&id)) {
+                    self.by_age.remove(&entry.age);
+                }
+                self.last = self.last.filter(|last| Some(*last) != id);
             }
             // Until its answer has come, nobody knows which one is the last.
-            (Some(Com::STMT_PREPARE), _) => known.last = None,
-            (Some(Com::RESET_CONNECTION | Com::CHANGE_USER), _) => self.0 = None,
+            (Com::STMT_PREPARE, _) => self.last = None,
+            (Com::RESET_CONNECTION | Com::CHANGE_USER, _) => {
+                self.by_id.clear();
+                self.by_age.clear();
+                self.last = None;
+            }
             _ => {}
         }
     }
 
+    /// The id that a command means: the statement prepared last has another one, too.
+    fn resolve(&self, id: u32) -> Option<u32> {
+        match id {
+            LAST_PREPARED => self.last,
+            id => Some(id),
+        }
+    }
+
+    fn entry(&self, id: u32) -> Option<&Entry> {
+        self.by_id.get(&self.resolve(id)?)
+    }
+
     /// How many parameters a statement takes, if it is known.
     pub fn params(&self, id: u32) -> Option<u16> {
-        let known = self.0.as_ref()?;
-        match known.last {
-            Some((last, params)) if id == LAST_PREPARED || id == last => Some(params),
-            _ => known.params.get(&id).copied(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(id: u32, params: u8) -> Vec<u8> {
-        let mut answer = vec![0];
-        answer.extend_from_slice(&id.to_le_bytes());
-        answer.extend_from_slice(&[1, 0, params, 0, 0, 0, 0]);
-        answer
+        Some(self.entry(id)?.params)
     }
 
-    #[test]
-    fn statements_come_and_go() {
-        let mut statements = Statements::default();
-        statements.prepared(Head::of(&answer(7, 3)));
-        assert_eq!(statements.params(7), Some(3));
-        assert_eq!(statements.params(LAST_PREPARED), Some(3));
-        assert_eq!(statements.params(8), None);
-        statements.command(Head::of(b"\x19\x07\0\0\0"));
-        assert_eq!(statements.params(7), None);
-        assert_eq!(statements.params(LAST_PREPARED), None);
-        statements.prepared(Head::of(&answer(8, 2)));
-        statements.command(Head::of(b"\x1f"));
-        assert_eq!(statements.params(8), None);
-        assert_eq!(statements.params(LAST_PREPARED), None);
+    /// A statement that is remembered.
+    pub fn get(&self, id: u32) -> Option<&Rc<Statement>> {
+        let kept = self.entry(id)?.kept.as_ref();
+        kept.map(Kept::statement)
     }
 
-    #[test]
-    fn the_last_is_not_the_one_before() {
-        let mut statements = Statements::default();
-        statements.prepared(Head::of(&answer(1, 3)));
-        statements.command(Head::of(b"\x16SELECT ?"));
-        assert_eq!(statements.params(LAST_PREPARED), None);
-        assert_eq!(statements.params(1), Some(3));
-        // Nor where too many are known for one more.
-        for id in 0..=MOST as u32 {
-            statements.prepared(Head::of(&answer(id, 2)));
-        }
-        statements.prepared(Head::of(&answer(99_999, 5)));
-        assert_eq!(statements.params(LAST_PREPARED), Some(5));
-        assert_eq!(statements.params(99_999), Some(5));
-        statements.prepared(Head::of(&answer(100_000, 6)));
-        assert_eq!(statements.params(99_999), None, "rather than a guess");
+    /// A statement is used, which makes it the last one to be forgotten.
+    pub fn touch(&mut self, id: u32) {
+        let Some(id) = self.resolve(id) else {
+            return;
+        };
+        let Some(entry) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        self.newest += 1;
+        self.by_age.remove(&entry.age);
+        self.by_age.insert(self.newest, id);
+        entry.age = self.newest;
+    }
+
+    /// The ids of all, in ascending order.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.by_id.keys().copied()
     }
 }

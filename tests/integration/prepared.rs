@@ -481,6 +481,38 @@ both! {
     }
 }
 
+both! {
+    /// What a script notes of a statement stays with it on both ends, and goes with it.
+    fn what_is_noted_of_a_statement(server) {
+        let (mut stage, mut wire) = watched(server, MODERN);
+        stage.lua("servers[1]:register(dpm.MYS_STMT_PREPARED, function(prepared)
+                     prepared:notes().seen = prepared:sql()
+                   end)
+                   refs = dpm.stats().lua_refs");
+        let one = wire.prepare("SELECT ? AS one");
+        let other = wire.prepare("SELECT ? AS other");
+        stage.lua(&format!("one, other = {one}, {other}"));
+        stage.lua("kept = clients[1]:statement(one)
+                   equal(kept:sql(), 'SELECT ? AS one')
+                   equal(kept:notes().seen, 'SELECT ? AS one')
+                   kept:notes().mine = kept
+                   equal(clients[1]:statement(one):notes().mine, kept)
+                   equal(clients[1]:statement(other):notes().seen, 'SELECT ? AS other')
+                   equal(clients[1]:statement(other):notes().mine, nil)");
+        wire.command(com::STMT_CLOSE, &one.to_le_bytes());
+        wire.exchange(com::PING, b"");
+        stage.lua("fails('no connection remembers the statement', kept.notes, kept)
+                   fails('no connection', kept.notes, dpm.new_prepared_pkt())
+                   equal(kept:sql(), 'SELECT ? AS one')
+                   equal(clients[1]:statement(other):notes().seen, 'SELECT ? AS other')
+                   clients[1]:track_statements(false)
+                   servers[1]:track_statements(true)");
+        wire.prepare("SELECT ? AS third");
+        stage.until("dpm.stats().lua_refs == refs + 1");
+        stage.dpm.assert_no_errors();
+    }
+}
+
 /// A client that changes its user has no statements any more.
 #[test]
 fn change_user_forgets() {

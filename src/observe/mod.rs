@@ -1,0 +1,14 @@
+//! Ready-made [observers](crate::proxy::Observer): what the binding to Lua is built on, and what a
+//! program in Rust can use without it.
+//!
+//! - [`StatementMemory`]: the prepared statements of connections, and the columns of results
+//! - [`WatchedCommands`]: which command got which answer, and how long that took
+//! - [`CollectedRows`]: rows that are kept instead of forwarded
+
+mod answers;
+mod rows;
+mod statements;
+
+pub use answers::{Answer, Conditions, WatchId, WatchedCommands, Watcher};
+pub use rows::{CollectedRows, RowLimits, Rows};
+pub use statements::StatementMemory;

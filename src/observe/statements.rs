@@ -1,0 +1,487 @@
+//! Remembers the prepared statements of connections: what a client has prepared, what a server has.
+//! Both ends of a link that passes a statement on have the same one. And the columns of the result
+//! that a server is sending, for those who are shown results.
+
+use std::rc::{Rc, Weak};
+
+use bytes::Bytes;
+
+use crate::proxy::{
+    ConnId, ConnInfo, ConnKind, Incoming, Observer, Packet, PerConnection, Proxy, Shown, Verdict,
+};
+use crate::session::statements::{Budget, Columns, Kept, Statement, Statements};
+use crate::session::{Event, EventSet, Head};
+use crate::wire::{Capabilities, Column, Com, Command, DecodeError, PrepareOk, ResultsetHeader};
+
+/// What makes results and statements known to others, who are shown them.
+const SHOWN: EventSet = Event::ServerPrepared
+    .set()
+    .with(Event::ServerSentResultset.set());
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct StatementMemory(PerConnection<Memory>);
+
+/// What is known of a connection.
+#[derive(Default)]
+struct Memory {
+    statements: Option<Box<Statements>>,
+    /// Somebody has asked for the statements. Otherwise they are here for results that come without
+    /// columns.
+    asked: bool,
+    /// Those of [`SHOWN`] that others see.
+    shown: EventSet,
+    /// The text of the COM_STMT_PREPARE that was sent last.
+    sql: Option<Bytes>,
+    preparing: Option<Preparing>,
+    /// The columns of the result that has just begun, until a resultset may have taken them.
+    begun: Option<Rc<Columns>>,
+    /// The same, as long as a resultset (or a statement) has them: an idle connection keeps none.
+    columns: Weak<Columns>,
+}
+
+/// The statement whose definitions are on their way.
+struct Preparing {
+    statement: Rc<Statement>,
+    /// So that what is noted of it stays until a client knows of it.
+    _kept: Option<Kept>,
+    /// How many definitions are still to come.
+    due: u32,
+}
+
+impl Memory {
+    fn definitions_due(&self) -> bool {
+        self.preparing.as_ref().is_some_and(|of| of.due > 0)
+    }
+}
+
+// What others ask ---------------------------------------------------------------------------------
+
+impl StatementMemory {
+    /// Remembers the statements of a connection from now on, and so many bytes of their long data.
+    pub fn track(&self, proxy: &Proxy, id: ConnId, long_data: usize) {
+        if proxy.info(id).is_none() {
+            return;
+        }
+        self.0.with_default(id, |memory| {
+            memory.asked = true;
+            let statements = memory.statements.get_or_insert_default();
+            statements.budget().keep_long_data(long_data);
+        });
+        rearm(proxy, id);
+    }
+
+    /// Forgets them.
+    pub fn forget(&self, proxy: &Proxy, id: ConnId) {
+        let before = self.0.with(id, |memory| {
+            memory.asked = false;
+            memory.statements.take()
+        });
+        drop(before);
+        rearm(proxy, id);
+    }
+
+    /// Whether the statements of a connection are remembered.
+    pub fn tracks(&self, id: ConnId) -> bool {
+        self.0.with(id, |memory| memory.asked) == Some(true)
+    }
+
+    /// A statement that a connection remembers.
+    pub fn statement(&self, id: ConnId, statement: u32) -> Option<Rc<Statement>> {
+        let found = |memory: &mut Memory| memory.statements.as_ref()?.get(statement).cloned();
+        self.0.with(id, found).flatten()
+    }
+
+    /// The ids of all statements that a connection remembers, in ascending order.
+    pub fn ids(&self, id: ConnId) -> Vec<u32> {
+        let ids = |memory: &mut Memory| Some(memory.statements.as_ref()?.ids().collect());
+        self.0.with(id, ids).flatten().unwrap_or_default()
+    }
+
+    /// Tells which events of a server others are shown. Whoever is shown statements and results is to
+    /// know their definitions.
+    pub fn show(&self, proxy: &Proxy, server: ConnId, events: EventSet) {
+        let shown = events.and(SHOWN);
+        if shown == EventSet::NONE && !self.0.has(server) {
+            return;
+        }
+        let before = self
+            .0
+            .with_default(server, |memory| std::mem::replace(&mut memory.shown, shown));
+        if before != shown {
+            proxy.rearm(server);
+        }
+    }
+
+    /// The statement that a server has prepared last.
+    pub fn prepared(&self, server: ConnId) -> Option<Rc<Statement>> {
+        let prepared = |memory: &mut Memory| Some(memory.preparing.as_ref()?.statement.clone());
+        self.0.with(server, prepared).flatten()
+    }
+
+    /// The columns of the result that a server is sending, as they come.
+    pub fn columns(&self, server: ConnId) -> Option<Rc<Columns>> {
+        self.0
+            .with(server, |memory| memory.columns.upgrade())
+            .flatten()
+    }
+
+    /// A client's COM_STMT_PREPARE is about to be answered with `head`, which stands for this
+    /// statement of a server's, or for one that was made up.
+    pub fn answer(&self, client: ConnId, head: PrepareOk, statement: &Statement) {
+        self.0.with(client, |memory| {
+            let sql = memory.sql.take();
+            if let Some(statements) = &mut memory.statements {
+                let statement = statement.elsewhere(head, sql, statements.budget().clone());
+                statements.remember(Rc::new(statement));
+            }
+        });
+    }
+}
+
+fn rearm(proxy: &Proxy, id: ConnId) {
+    proxy.rearm(id);
+    if let Some(peer) = proxy.peer(id) {
+        proxy.rearm(peer);
+    }
+}
+
+// What passes -------------------------------------------------------------------------------------
+
+impl Observer for StatementMemory {
+    fn wants(&self, proxy: &Proxy, conn: &Rc<ConnInfo>) -> EventSet {
+        let id = conn.id;
+        let tracked = self.is_tracked(proxy, id);
+        if conn.kind != ConnKind::Server {
+            return match tracked {
+                true => Event::ClientSentCommand.set(),
+                false => EventSet::NONE,
+            };
+        }
+        let (shown, due) = self
+            .0
+            .with(id, |memory| (memory.shown, memory.definitions_due()))
+            .unwrap_or_default();
+        let fields = Event::ServerSendingFields.set();
+        let mut wanted = EventSet::NONE;
+        if tracked || shown != EventSet::NONE {
+            wanted = wanted.with(Event::ServerPrepared.set());
+        }
+        if due {
+            wanted = wanted.with(fields).with(Event::ServerSendingParams.set());
+        }
+        if shown.has(Event::ServerSentResultset) {
+            wanted = wanted.with(fields).with(Event::ServerSentResultset.set());
+        }
+        wanted
+    }
+
+    fn event(&self, proxy: &Proxy, shown: Shown<'_>) -> Verdict {
+        let Some(packet) = shown.packet else {
+            return Verdict::Forward;
+        };
+        let id = shown.conn.id;
+        let noted = match shown.event {
+            Event::ClientSentCommand => {
+                self.command_arrives(proxy, id, packet.payload);
+                Ok(())
+            }
+            Event::ServerPrepared => self.statement_begins(proxy, id, packet),
+            Event::ServerSentResultset => self.result_begins(proxy, id, packet),
+            event => self.definition(proxy, id, event, packet),
+        };
+        match noted {
+            Ok(()) => Verdict::Forward,
+            Err(problem) => {
+                let (id, event) = (id.serial(), shown.event.name());
+                log::error!("connection {id}: {event}: {problem}");
+                Verdict::Failed
+            }
+        }
+    }
+
+    fn settled(&self, proxy: &Proxy, shown: Shown<'_>, verdict: Verdict) -> Verdict {
+        let id = shown.conn.id;
+        match (shown.event, shown.packet) {
+            (Event::ClientSentCommand, Some(packet)) => {
+                self.command_settled(proxy, id, packet.payload, verdict)
+            }
+            (Event::ServerPrepared, _) if passes(verdict) => {
+                if let (Some(statement), Some(client)) = (self.prepared(id), proxy.peer(id)) {
+                    self.remember(client, statement);
+                }
+                verdict
+            }
+            (Event::ServerSentResultset, _) => {
+                drop(self.0.with(id, |memory| memory.begun.take()));
+                verdict
+            }
+            _ => verdict,
+        }
+    }
+
+    /// A command was sent to a server in the place of a client's, or without one.
+    fn sent(&self, proxy: &Proxy, conn: &Rc<ConnInfo>, packet: &Packet<'_>) {
+        let Packet::Command(command) = packet else {
+            return;
+        };
+        let id = conn.id;
+        if command.com == Com::STMT_EXECUTE
+            && let Some(client) = proxy.peer(id)
+            && let Some(statement_id) = command.statement_id()
+            && let Some((statement, form)) = self.meant(proxy, client, statement_id)
+        {
+            statement.goes_to_server(&command.argument, form);
+        }
+        self.follow(id, command.com, command.statement_id());
+        if command.com == Com::STMT_PREPARE {
+            self.remember_text(id, &command.argument);
+        }
+    }
+
+    fn closing(&self, _: &Proxy, conn: &Rc<ConnInfo>) {
+        drop(self.0.remove(conn.id));
+    }
+}
+
+impl StatementMemory {
+    fn is_tracked(&self, proxy: &Proxy, id: ConnId) -> bool {
+        self.tracks(id) || proxy.peer(id).is_some_and(|peer| self.tracks(peer))
+    }
+
+    fn remember(&self, id: ConnId, statement: Rc<Statement>) {
+        self.0.with(id, |memory| {
+            if let Some(statements) = &mut memory.statements {
+                statements.remember(statement);
+            }
+        });
+    }
+
+    /// The statement that a client means by this id, and what decides about the form of executes: what
+    /// the client knows it by counts; if that is not remembered, what its server does.
+    fn meant(
+        &self,
+        proxy: &Proxy,
+        client: ConnId,
+        statement: u32,
+    ) -> Option<(Rc<Statement>, Capabilities)> {
+        let of = |id| Some((self.statement(id, statement)?, capabilities(proxy, id)));
+        of(client).or_else(|| of(proxy.peer(client)?))
+    }
+
+    // Commands ------------------------------------------------------------------------------------
+
+    fn command_arrives(&self, proxy: &Proxy, client: ConnId, payload: &[u8]) {
+        let Some((com, argument)) = payload.split_first() else {
+            return;
+        };
+        if Com(*com) == Com::STMT_PREPARE {
+            self.follow(client, Com(*com), None);
+            self.remember_text(client, argument);
+        } else if let Some(id) = Head::of(payload).statement()
+            && let Some((statement, form)) = self.meant(proxy, client, id)
+        {
+            statement.command(Com(*com), argument, form);
+        }
+    }
+
+    /// The same command when everybody has seen it; the result is the verdict on it.
+    fn command_settled(
+        &self,
+        proxy: &Proxy,
+        client: ConnId,
+        payload: &[u8],
+        verdict: Verdict,
+    ) -> Verdict {
+        let Some((com, argument)) = payload.split_first() else {
+            return verdict;
+        };
+        let (com, id) = (Com(*com), Head::of(payload).statement());
+        let known = id.and_then(|id| self.statement(client, id));
+        let meant = id.and_then(|id| self.meant(proxy, client, id));
+        if com != Com::STMT_PREPARE {
+            // (That one may have been answered by now.)
+            self.follow(client, com, id);
+        }
+        let Some(server) = proxy.peer(client).filter(|_| passes(verdict)) else {
+            return verdict;
+        };
+        let other = id.and_then(|id| self.statement(server, id));
+        if let (Some(known), Some(other)) = (&known, &other)
+            && !Rc::ptr_eq(known, other)
+        {
+            other.command(com, argument, capabilities(proxy, server));
+        }
+        self.follow(server, com, id);
+        if com == Com::STMT_PREPARE {
+            self.remember_text(server, argument);
+        }
+        match meant {
+            Some((statement, form)) if com == Com::STMT_EXECUTE => {
+                if statement.goes_to_server(argument, form) {
+                    return verdict;
+                }
+                let sent = send_with_types(proxy, server, &statement, argument, form);
+                if let Err(problem) = sent {
+                    log::warn!("connection {}: {problem}", client.serial());
+                    return verdict;
+                }
+                statement.server_was_told();
+                if verdict == Verdict::FlushDisconnect {
+                    // It may be unlinked already.
+                    let _ = proxy.unlink(client, server);
+                }
+                Verdict::Hold
+            }
+            _ => verdict,
+        }
+    }
+
+    /// What a command that a connection sends, or gets, makes of its statements.
+    fn follow(&self, id: ConnId, com: Com, statement: Option<u32>) {
+        self.0.with(id, |memory| {
+            if let Some(statements) = &mut memory.statements {
+                statements.command(com, statement);
+            }
+        });
+    }
+
+    fn remember_text(&self, id: ConnId, sql: &[u8]) {
+        self.0.with(id, |memory| {
+            memory.sql = memory.asked.then(|| Bytes::copy_from_slice(sql));
+        });
+    }
+
+    // Answers -------------------------------------------------------------------------------------
+
+    fn statement_begins(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        packet: Incoming<'_>,
+    ) -> Result<(), DecodeError> {
+        let head = PrepareOk::decode(packet.payload, packet.capabilities)?;
+        let client = proxy.peer(server);
+        let budget_of = |id: ConnId| {
+            let budget = |memory: &mut Memory| {
+                let statements = memory.statements.as_ref();
+                statements.map(|statements| statements.budget().clone())
+            };
+            self.0.with(id, budget).flatten()
+        };
+        let budget: Rc<Budget> = client
+            .and_then(budget_of)
+            .or_else(|| budget_of(server))
+            .unwrap_or_default();
+        let sql_of = |id: ConnId| self.0.with(id, |memory| memory.sql.take()).flatten();
+        // What the server got, if that is known, rather than what the client said.
+        let (by_server, by_client) = (sql_of(server), client.and_then(sql_of));
+        let due = match head.definitions {
+            true => u32::from(head.params) + u32::from(head.columns),
+            false => 0,
+        };
+        let tracked = self.is_tracked(proxy, server);
+        let bare = packet.capabilities.intersects(Capabilities::BARE_RESULTS);
+        let statement = Rc::new(Statement::new(head, by_server.or(by_client), budget));
+        let preparing = Preparing {
+            statement: statement.clone(),
+            _kept: tracked.then(|| Kept::new(statement.clone())),
+            due,
+        };
+        let before = self.0.with_default(server, |memory| {
+            if bare && memory.shown.has(Event::ServerSentResultset) {
+                memory.statements.get_or_insert_default();
+            }
+            memory.preparing.replace(preparing)
+        });
+        drop(before);
+        self.remember(server, statement);
+        proxy.rearm(server);
+        Ok(())
+    }
+
+    fn result_begins(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        packet: Incoming<'_>,
+    ) -> Result<(), DecodeError> {
+        let header = ResultsetHeader::decode(packet.payload, packet.capabilities)?;
+        let columns = Rc::new(Columns::announced(&header));
+        let id = packet.statement;
+        let meant = id.and_then(|id| {
+            let by_client = || self.statement(proxy.peer(server)?, id);
+            self.statement(server, id).or_else(by_client)
+        });
+        if packet.answers.is_some_and(Com::has_binary_rows)
+            && let Some(statement) = meant
+        {
+            statement.result_begins(&columns, &header);
+        }
+        self.0.with_default(server, |memory| {
+            if let (Some(statements), Some(id)) = (&mut memory.statements, id) {
+                statements.touch(id);
+            }
+            memory.columns = Rc::downgrade(&columns);
+            memory.begun = Some(columns);
+        });
+        Ok(())
+    }
+
+    /// The definition of a parameter or a column.
+    fn definition(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        event: Event,
+        packet: Incoming<'_>,
+    ) -> Result<(), DecodeError> {
+        let column = Column::decode(packet.payload, packet.capabilities)?;
+        if packet.answers != Some(Com::STMT_PREPARE) {
+            if let Some(columns) = self.columns(server) {
+                columns.note(column);
+            }
+            return Ok(());
+        }
+        let is_last = self.0.with(server, |memory| {
+            let preparing = memory.preparing.as_mut()?;
+            let is_param = event == Event::ServerSendingParams;
+            preparing.statement.define(column, is_param);
+            preparing.due = preparing.due.saturating_sub(1);
+            Some(preparing.due == 0)
+        });
+        if is_last.flatten() == Some(true) {
+            proxy.rearm(server);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a packet goes on to the peer.
+fn passes(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Forward | Verdict::FlushDisconnect)
+}
+
+fn capabilities(proxy: &Proxy, id: ConnId) -> Capabilities {
+    let info = proxy.info(id);
+    info.map(|info| info.capabilities.get()).unwrap_or_default()
+}
+
+/// An execute that leaves out types goes to a server that last got others, from a script: it goes
+/// with them, or the server would read values for what they are not.
+fn send_with_types(
+    proxy: &Proxy,
+    server: ConnId,
+    statement: &Statement,
+    argument: &[u8],
+    form: Capabilities,
+) -> Result<(), String> {
+    let argument = statement.with_types(argument, form, capabilities(proxy, server))?;
+    let command = Command {
+        com: Com::STMT_EXECUTE,
+        argument: argument.into(),
+        ..Command::default()
+    };
+    let sent = proxy.send(server, Packet::Command(&command));
+    sent.map_err(|error| error.to_string())
+}
