@@ -228,6 +228,13 @@ pub fn activity(pid: u32) -> (bool, Vec<String>) {
     )
 }
 
+/// How long the main thread of a process has run on a processor.
+pub fn time_run(pid: u32) -> Duration {
+    let figures = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it runs");
+    let nanoseconds = figures.split_whitespace().next().expect("a figure");
+    Duration::from_nanos(nanoseconds.parse().expect("a number"))
+}
+
 /// How many file descriptors a process has open.
 pub fn open_files(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd"))
