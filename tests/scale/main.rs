@@ -61,7 +61,9 @@ fn proxy(script: &str, options: &str, port: u16) -> Dpm {
 
 fn launch(script: &str, options: &str, port: u16) -> Launch {
     Launch::script(&format!(
-        "dpml, h = require 'dpml', require 'harness'
+        "-- How long a login takes says how busy the machine is with the other ends.
+         dpm.config {{ handshake_timeout = 60, connect_timeout = 60 }}
+         dpml, h = require 'dpml', require 'harness'
          listener = h.listen(function() end, {{ {options} }})
          {script}"
     ))
