@@ -27,7 +27,7 @@ end
 local function release_if_idle(queue, server)
     if #queue == 0 then
         jobs[server:id()] = nil
-        queue.takeover:give_back()
+        queue.takeover:give_back(true)
     end
 end
 

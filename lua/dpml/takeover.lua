@@ -23,8 +23,11 @@ function takeover.begin(conn, package, told)
     local id = conn:id()
     local list = all[id]
     if not list then
-        list = { before = conn:package_register(), watch = conn:on_close(closed) }
+        list = { watch = conn:on_close(closed) }
         all[id] = list
+    end
+    if not list[1] then
+        list.before = conn:package_register()
     end
     local self = setmetatable({ conn = conn, package = package, closed = told }, Takeover)
     list[#list + 1] = self
@@ -32,15 +35,16 @@ function takeover.begin(conn, package, told)
     return self
 end
 
--- Once more, or after the connection has closed, does no harm.
-function Takeover:give_back()
+-- Once more, or after the connection has closed, does no harm. Where `again` the connection will soon be taken over
+-- another time, and goes on being watched.
+function Takeover:give_back(again)
     local list = all[self.conn:id()]
     for i, each in ipairs(list or {}) do
         if each == self then
             table.remove(list, i)
             local newest = list[#list]
             self.conn:package_register(newest and newest.package or list.before)
-            if not newest then
+            if not newest and not again then
                 list.watch:remove()
                 all[self.conn:id()] = nil
             end
