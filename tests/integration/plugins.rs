@@ -312,6 +312,49 @@ both! {
     }
 }
 
+/// What Lua keeps of a client that sits idle. (benches/memory.sh measures the whole process.)
+#[test]
+fn idle_clients_of_a_plugin_share_its_functions() {
+    const CALLBACKS: &str =
+        "{ new_command = f, new_result = f, finished_result = f, failed_command = f,
+        finished_command = f, closing = f }";
+    for plugin in [
+        "{}",
+        CALLBACKS,
+        &format!("dpml.chain {{ {CALLBACKS}, {CALLBACKS} }}"),
+    ] {
+        let mock = MockServer::new();
+        let dpm = Launch::script(&format!(
+            "local dpml = require 'dpml'
+             local function f() end
+             dpml.passthrough_new_clients(require('harness').listen(function() end), {plugin}, {{ '127.0.0.1', tonumber(arg[1]) }})
+             dpm.on_signal('HUP', function()
+               collectgarbage() collectgarbage()
+               print('kept ' .. dpm.stats().lua_memory)
+             end)"
+        ))
+        .arg(mock.port)
+        .start();
+        let (port, mut ends) = (dpm.port(), Vec::new());
+        let mut kept = |clients: usize| -> f64 {
+            while ends.len() < 2 * clients {
+                std::thread::scope(|scope| {
+                    let client = scope.spawn(|| Wire::login_empty(port, MODERN));
+                    ends.push(mock.accept_login(MODERN));
+                    ends.push(client.join().unwrap());
+                });
+            }
+            let before = dpm.lines("kept ").len();
+            dpm.signal("HUP");
+            eventually("memory is told", || dpm.lines("kept ").len() > before);
+            dpm.lines("kept ")[before].parse().unwrap()
+        };
+        let few = kept(50);
+        let each = (kept(250) - few) / 200.0;
+        assert!(each < 600.0, "{plugin}: {each} bytes a client");
+    }
+}
+
 #[test]
 fn what_no_plugin_asks_for_does_not_enter_lua() {
     let dpm = through(
