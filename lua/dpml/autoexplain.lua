@@ -19,7 +19,6 @@ local band, bor, monotonic, random = bit.band, bit.bor, dpm.monotonic, math.rand
 
 local MAX_SQL = 262144                   -- of what is longer, nothing is explained
 local MAX_TEXTS, MAX_TEXT = 512, 4096    -- texts whose shape is remembered, and how long they may be
-local MAX_STATEMENTS, MAX_STATEMENT_BYTES = 1024, 1048576 -- prepared ones that are remembered of a client
 local LOGGED = 240                       -- bytes of a statement's text that a line in the log has
 
 -- What the server says of a statement when it has run it.
@@ -28,9 +27,7 @@ local NO_INDEX, NO_GOOD_INDEX, WAS_SLOW =
 local ALL_FLAGS = bor(NO_INDEX, NO_GOOD_INDEX, WAS_SLOW)
 local NO_ESCAPES, STATE_CHANGED = dpm.SERVER_STATUS_NO_BACKSLASH_ESCAPES, dpm.SERVER_SESSION_STATE_CHANGED
 
-local QUERY, EXECUTE, PREPARE, INIT_DB = dpm.COM_QUERY, dpm.COM_STMT_EXECUTE, dpm.COM_STMT_PREPARE, dpm.COM_INIT_DB
-local CHANGE_USER, RESET = dpm.COM_CHANGE_USER, dpm.COM_RESET_CONNECTION
-local LAST_PREPARED = 0xFFFFFFFF -- MariaDB's clients call the newest statement so
+local QUERY, EXECUTE, INIT_DB, CHANGE_USER = dpm.COM_QUERY, dpm.COM_STMT_EXECUTE, dpm.COM_INIT_DB, dpm.COM_CHANGE_USER
 
 local explained = { [QUERY] = true, [EXECUTE] = true }
 
@@ -251,9 +248,8 @@ local function database_used(sql)
     end
 end
 
--- The values of an execute, as far as they are known.
-local function values_of(command, client)
-    local statement = client:statement(command:statement_id())
+-- The values of an execute of this statement, as far as they are known.
+local function values_of(command, statement)
     local ok, values = pcall(statement.decode, statement, command, dpm.NULL)
     if not ok then
         return {}
@@ -271,8 +267,6 @@ function AutoExplain:for_client(client, server)
     local threshold, sample = self.options.threshold_ms, self.options.sample
     local wanted_flags = self.options.server_flags and ALL_FLAGS or 0
     local user, database
-    local statements, count, bytes = {}, 0, 0 -- id -> SQL
-    local last_prepared
     client:track_statements(true)
 
     local function log_in(auth)
@@ -282,57 +276,26 @@ function AutoExplain:for_client(client, server)
         end
     end
 
-    local function forget_statements()
-        statements, count, bytes = {}, 0, 0
-    end
-
-    -- Those that have been closed are forgotten when there is no more room.
-    local function make_room(its_client)
-        for id, sql in pairs(statements) do
-            if not its_client:statement(id) then
-                statements[id] = nil
-                count, bytes = count - 1, bytes - #sql
-            end
-        end
-    end
-
-    local function remember_prepared(its_client, sql)
-        local statement = its_client:statement(LAST_PREPARED)
-        if count >= MAX_STATEMENTS or bytes + #sql > MAX_STATEMENT_BYTES then
-            make_room(its_client)
-        end
-        if statement and count < MAX_STATEMENTS and bytes + #sql <= MAX_STATEMENT_BYTES then
-            last_prepared = statement:statement_id()
-            statements[last_prepared] = sql
-            count, bytes = count + 1, bytes + #sql
-        end
-    end
-
     local function look_into(cmd, cause, its_client)
         if cmd:command() == QUERY then
             return consider(self, cmd:argument(), database, cause)
         end
-        local id = cmd:statement_id()
-        local sql = statements[id == LAST_PREPARED and last_prepared or id]
+        local statement = its_client:statement(cmd:statement_id())
+        local sql = statement and statement:sql()
         if sql then
             consider(self, sql, database, cause, function()
-                return values_of(cmd, its_client)
+                return values_of(cmd, statement)
             end)
         end
     end
 
     -- What a command that has gone well has made of the session.
-    local function follow_session(cmd, ending, status, its_client)
+    local function follow_session(cmd, ending, status)
         local number = cmd:command()
-        if number == PREPARE then
-            remember_prepared(its_client, cmd:argument())
-        elseif number == INIT_DB then
+        if number == INIT_DB then
             database = cmd:argument()
         elseif number == CHANGE_USER then
             log_in(cmd:change_user())
-            forget_statements()
-        elseif number == RESET then
-            forget_statements()
         elseif number == QUERY and ending.affected_rows and ending:affected_rows() == 0 then
             database = database_used(cmd:argument()) or database
         end
@@ -359,7 +322,7 @@ function AutoExplain:for_client(client, server)
             end
         end
         if not failed then
-            follow_session(cmd, ending, status, its_client)
+            follow_session(cmd, ending, status)
         end
     end
     -- What is not to be looked at costs no call.

@@ -6,7 +6,6 @@
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
-local statement_notes = require "dpml.statement_notes"
 
 local mask = {}
 
@@ -86,23 +85,32 @@ function mask.mask(options)
     checks.argument(NAME, "columns", options.columns, "an array")
     local secret, names = read_columns(options.columns)
 
+    -- What is masked of the statement that a command is about.
+    local function noted(client, cmd)
+        local statement = client:track_statements() and client:statement(cmd:statement_id())
+        local notes = statement and statement:notes()
+        return notes and notes[secret]
+    end
+
     return function()
-        local statements = statement_notes.new() -- what is masked of each
+        local coming -- what is masked of the statement that is being prepared
         local beside = ALL -- of the statement that runs
         local rset, replacements -- the result that is passing, and what is masked of it by the column's number
 
         local function new_command(cmd, _, client)
             local command = cmd:command()
-            statements:follow(cmd)
             if RAW_COMMANDS[command] then
                 errors.send_error(client, "42000", 1142, "There are masked columns: rows are not sent as they are")
                 return dpm.DPM_NOPROXY
             elseif command == dpm.COM_QUERY then
                 beside = masked_beside(cmd:argument(), names)
             elseif command == dpm.COM_STMT_PREPARE then
-                statements:prepare(masked_beside(cmd:argument(), names))
+                coming = masked_beside(cmd:argument(), names)
+                if not client:track_statements() then
+                    client:track_statements(true)
+                end
             elseif command == dpm.COM_STMT_EXECUTE then
-                beside = statements:of(cmd) or ALL
+                beside = noted(client, cmd) or ALL
                 -- What is masked is decided for the statement that runs: its rows come at once, and not in between
                 -- those of others.
                 if cmd:execute_flags(dpm.CURSOR_TYPE_READ_ONLY) then
@@ -110,7 +118,7 @@ function mask.mask(options)
                     return cmd
                 end
             elseif command == dpm.COM_STMT_BULK_EXECUTE then
-                beside = statements:of(cmd) or ALL
+                beside = noted(client, cmd) or ALL
             else
                 beside = ALL
             end
@@ -137,7 +145,10 @@ function mask.mask(options)
         return {
             new_command = new_command,
             new_statement = function(prepared)
-                statements:prepared(prepared)
+                local notes = prepared:notes()
+                if notes then
+                    notes[secret] = coming
+                end
             end,
             new_row = new_row,
         }

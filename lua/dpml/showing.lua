@@ -4,7 +4,6 @@
 -- and what is kept for one client alone is in tables by its id: nothing, unless the plug-in makes callbacks for
 -- each client, or reads rows.
 
-local cursors = require "dpml.cursors"
 local linked = require "dpml.linked"
 local plugins = require "dpml.plugins"
 
@@ -17,6 +16,10 @@ local NONE = {}
 
 local made_for = {} -- client id, and server id -> the callbacks that a plug-in has made for this client
 local readings = {} -- server id -> the resultset that its rows belong to
+
+-- The rows of a cursor are asked for by COM_STMT_FETCH, whose answer has no head: their resultset is that of the
+-- execute that has opened the cursor, however long ago. It is among the statement's notes, by this key.
+local RESULTSET = {}
 
 linked.on_end(function(server_id, client_id)
     made_for[server_id], made_for[client_id], readings[server_id] = nil, nil, nil
@@ -35,7 +38,7 @@ local STATES = {
 -- Those that are shown with the resultset at hand, if rows or columns are asked for.
 local READS_ROWS = { new_result = true, new_field = true, new_row = true }
 
--- Commands about prepared statements: with the first of them a client begins to have cursors.
+-- Commands about prepared statements: with the first of them a server's statements begin to be remembered.
 local ABOUT_STATEMENTS = {}
 for _, name in ipairs { "PREPARE", "EXECUTE", "FETCH", "CLOSE", "RESET", "BULK_EXECUTE" } do
     ABOUT_STATEMENTS[dpm["COM_STMT_" .. name]] = true
@@ -77,17 +80,31 @@ local function reading_of(server_id)
     return reading
 end
 
--- Follows the cursors that a command opens and reads. Returns true if it had to be changed.
+-- Follows the cursors that a command opens and reads. Returns true if it had to be changed: a statement that may have
+-- no cursor, as more columns would have to be kept than there is room for, has its rows sent at once.
 local function follow_cursors(server, cmd)
-    local reading = readings[server:id()]
-    if not (reading and reading.cursors) then
-        if not ABOUT_STATEMENTS[cmd:command()] then
-            return false
-        end
-        reading = reading_of(server:id())
-        reading.cursors = cursors.new()
+    local reading, command = readings[server:id()], cmd:command()
+    if reading then
+        reading.opening = nil
     end
-    return reading.cursors:new_command(cmd)
+    if not ABOUT_STATEMENTS[command] then
+        return false
+    elseif not server:track_statements() then
+        server:track_statements(true)
+    end
+    if command == dpm.COM_STMT_EXECUTE and cmd:execute_flags(dpm.CURSOR_TYPE_READ_ONLY) then
+        local statement = server:statement(cmd:statement_id())
+        if not (statement and statement:may_open_cursor()) then
+            cmd:execute_flags(dpm.CURSOR_TYPE_READ_ONLY, false)
+            return true
+        end
+        reading_of(server:id()).opening = statement
+    elseif command == dpm.COM_STMT_FETCH then
+        local statement = server:statement(cmd:statement_id())
+        local notes = statement and statement:notes()
+        reading_of(server:id()).rset = notes and notes[RESULTSET]
+    end
+    return false
 end
 
 -- Shows a command, and returns the verdict. A command that the plug-in returns is sent instead of the client's own.
@@ -129,8 +146,9 @@ local function new_functions(find)
     function functions.resultset(rset, server_id)
         local reading, callback = reading_of(server_id), find(server_id).new_result
         reading.rset, reading.columns_due = rset, rset:fields_follow() and rset:field_count() or 0
-        if reading.cursors then
-            reading.cursors:new_result(rset)
+        local notes = reading.opening and reading.opening:notes()
+        if notes then
+            notes[RESULTSET] = rset
         end
         return callback and apply(reading.client, callback(rset, reading.client_id, reading.client))
     end
@@ -148,18 +166,7 @@ local function new_functions(find)
 
     function functions.row(row, server_id)
         local reading, callback = reading_of(server_id), find(server_id).new_row
-        local rset = reading.rset
-        if reading.cursors then
-            rset = reading.cursors.rset
-        end
-        return callback and apply(reading.client, callback(row, reading.client_id, reading.client, rset))
-    end
-
-    function functions.statement(prepared, server_id)
-        local reading = readings[server_id]
-        if reading and reading.cursors then
-            reading.cursors:prepared(prepared)
-        end
+        return callback and apply(reading.client, callback(row, reading.client_id, reading.client, reading.rset))
     end
 
     return functions
@@ -212,7 +219,6 @@ function Show:watch_results(callbacks, server)
     end
     if callbacks.new_row then
         server:listen(dpm.MYS_SENDING_ROWS, functions.row)
-        server:listen(dpm.MYS_STMT_PREPARED, functions.statement)
     end
     for name, its_states in pairs(STATES) do
         if callbacks[name] and not (reads_rows and READS_ROWS[name]) then

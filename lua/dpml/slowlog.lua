@@ -1,7 +1,6 @@
 -- A plug-in that measures: what is slow is told at once, and everything is counted by its digest.
 
 local checks = require "dpml.checks"
-local statement_notes = require "dpml.statement_notes"
 local times = require "dpml.times"
 local words = require "dpml.words"
 
@@ -60,25 +59,37 @@ function Slowlog:digests()
     return { fields = { unpack(COLUMNS) }, rows = rows }
 end
 
+-- The digest of the statement that a command is about.
+local function noted(self, client, cmd)
+    local statement = client:track_statements() and client:statement(cmd:statement_id())
+    local notes = statement and statement:notes()
+    return notes and notes[self]
+end
+
 function Slowlog:for_client()
-    local statements = statement_notes.new() -- their digests
+    local coming -- the digest of the statement that is being prepared
     local running, elapsed -- the digest of the command that is under way, and its clock
     return {
-        new_command = function(cmd)
+        new_command = function(cmd, _, client)
             local command = cmd:command()
-            statements:follow(cmd)
             running = nil
             if command == dpm.COM_QUERY then
                 running = digest_of(cmd:argument())
             elseif command == dpm.COM_STMT_PREPARE then
-                statements:prepare(digest_of(cmd:argument()))
+                coming = digest_of(cmd:argument())
+                if not client:track_statements() then
+                    client:track_statements(true)
+                end
             elseif command == dpm.COM_STMT_EXECUTE or command == dpm.COM_STMT_BULK_EXECUTE then
-                running = statements:of(cmd) or OTHERS
+                running = noted(self, client, cmd) or OTHERS
             end
             elapsed = times.elapsed()
         end,
         new_statement = function(prepared)
-            statements:prepared(prepared)
+            local notes = prepared:notes()
+            if notes then
+                notes[self] = coming
+            end
         end,
         finished_command = function(client_id)
             local digest = running

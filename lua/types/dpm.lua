@@ -718,7 +718,7 @@ function Prepared:long_data(n) end
 ---@return string?
 function Prepared:sql() end
 
----@return table
+---@return table?
 function Prepared:notes() end
 
 ---@return boolean

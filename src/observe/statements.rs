@@ -343,6 +343,11 @@ impl StatementMemory {
             if let Some(statements) = &mut memory.statements {
                 statements.command(com, statement);
             }
+            let ends = |of: &mut Preparing| match com {
+                Com::STMT_CLOSE => statement == Some(of.statement.head().statement_id),
+                com => matches!(com, Com::RESET_CONNECTION | Com::CHANGE_USER),
+            };
+            memory.preparing.take_if(ends);
         });
     }
 

@@ -140,7 +140,8 @@ impl PacketObject for Prepared {
     }
 }
 
-/// `notes()`: a table of the script's own, which stays with the statement until that is closed.
+/// `notes()`: a table of the script's own, which stays with the statement until that is closed; nil if
+/// no connection remembers the statement.
 fn notes(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
     let known = reading(&object.0, args)?.known.clone();
     let runtime = Runtime::of(lua)?;
@@ -150,13 +151,10 @@ fn notes(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
     }
     let table = lua.create_table()?;
     let noted = Rc::new(runtime.refs.own(&table)?);
-    if known.note().is_some() || !known.set_note(noted) {
-        return Err(args.error(
-            "no connection remembers the statement: call conn:track_statements(true) before it is \
-             prepared",
-        ));
+    match known.note().is_none() && known.set_note(noted) {
+        true => one(Value::Table(table)),
+        false => one(Value::Nil),
     }
-    one(Value::Table(table))
 }
 
 /// `param(n)` and `column(n)`: a copy of the definition, nil if it is not known.
