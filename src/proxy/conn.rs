@@ -369,8 +369,11 @@ impl Conn {
     }
 
     /// The number of the first frame of a packet that begins like this, and is next to be sent.
+    #[inline]
     pub fn first_number(&mut self, numbering: Numbering, first: Option<u8>) -> u8 {
-        self.take_turn(numbering, Com(first.unwrap_or_default()));
+        if self.compressed() {
+            self.take_turn(numbering, Com(first.unwrap_or_default()));
+        }
         match numbering {
             Numbering::Restarts => 0,
             Numbering::From(seq) => seq,
@@ -398,9 +401,6 @@ impl Conn {
     /// What is queued, or passed on, from here on is numbered so; `com` is the command if it is one.
     /// Compressed frames have numbers of their own, which restart with the packets'.
     fn take_turn(&mut self, numbering: Numbering, com: Com) {
-        if !self.compressed() {
-            return;
-        }
         let is_server = matches!(self.role, Role::Server(_));
         let turn = match numbering {
             Numbering::Restarts if is_server => Turn::Command {

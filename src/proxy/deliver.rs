@@ -103,6 +103,7 @@ impl Conn {
     /// Lets the session take a packet that is about to leave. `complete`: its source has ended the
     /// exchange if this ends it for the receiver. A client that leaves out the EOF behind columns
     /// may have all of an answer before the server has sent that EOF; the exchange is over only then.
+    #[inline]
     pub fn step_out(&mut self, part: Part, head: Head<'_>, complete: bool) -> Result<Sent, String> {
         let events = |events| Sent {
             events,
@@ -142,7 +143,10 @@ impl Core {
     /// # Errors
     /// It has no place where the receiver's exchange stands: nothing is sent.
     pub(super) fn deliver(&mut self, to: ConnId, packet: Leaving<'_>) -> Result<Delivered, String> {
-        self.takes_whole_packets(to)?;
+        let Some(conn) = self.open(to) else {
+            return Ok(Delivered::default());
+        };
+        self.takes_whole_packets(conn)?;
         let Some(conn) = self.open_mut(to) else {
             return Ok(Delivered::default());
         };
@@ -165,10 +169,8 @@ impl Core {
     }
 
     /// Whether a whole packet can be put on the connection at all now.
-    pub(super) fn takes_whole_packets(&self, to: ConnId) -> Result<(), String> {
-        let Some(conn) = self.open(to) else {
-            return Ok(());
-        };
+    #[inline]
+    pub(super) fn takes_whole_packets(&self, conn: &Conn) -> Result<(), String> {
         if conn.course == Course::Opaque {
             return Err("its link has become opaque: an unknown command went over it".into());
         }
@@ -196,6 +198,7 @@ impl Core {
     }
 
     /// Deals with what follows from a packet at its receiver.
+    #[inline]
     pub(super) fn settle(&mut self, to: ConnId, sent: Sent) -> Delivered {
         let Some(conn) = self.open(to) else {
             return Delivered::default();

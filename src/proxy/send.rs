@@ -153,7 +153,7 @@ impl Core {
                 max,
             });
         }
-        self.takes_whole_packets(id).map_err(forbidden)?;
+        self.takes_whole_packets(conn).map_err(forbidden)?;
         self.keeps_secret(id, packet).map_err(forbidden)?;
         if matches!(packet, Packet::Eof(_))
             && let Some(delivered) = self.end_withheld(id)

@@ -102,6 +102,9 @@ impl Input {
 
     /// Adds bytes in front of what is there, which is nothing as a rule.
     pub fn push_front(&mut self, front: &[u8], need: usize) {
+        if front.is_empty() {
+            return;
+        }
         let behind = self.take();
         let mut bytes = BytesMut::from(front);
         bytes.extend_from_slice(&behind);
