@@ -159,6 +159,9 @@ impl Core {
         let receiver = self.open_mut(to)?;
         let inbound = receiver.write.inbound.as_ref();
         let held_up = inbound.is_some_and(|inbound| !inbound.deferred.is_empty());
+        if !transit.done && !held_up && transit.state.is_none() {
+            return None;
+        }
         if transit.done
             && let Some(session) = receiver.client()
         {
