@@ -34,13 +34,15 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "script",
         // Not `net`: what scripts need of it, `proxy` hands on (as it does with `TimerId`).
-        knows: &["observe", "proxy", "auth", "session", "wire", "sql"],
+        knows: &[
+            "observe", "proxy", "auth", "session", "track", "wire", "sql",
+        ],
         avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         // Watches traffic for whoever is above: scripts, or a program in Rust.
         name: "observe",
-        knows: &["proxy", "session", "wire", "sql"],
+        knows: &["proxy", "session", "track", "wire", "sql"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {

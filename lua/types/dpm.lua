@@ -269,6 +269,16 @@ function Connection:statement(id) end
 ---@return integer[]
 function Connection:statements() end
 
+---Whether what is known of its session is kept, or of that of a client's server.
+---@overload fun(self): boolean
+---@param on boolean
+---@param options { hidden: ("doubted"|"trusted")? }?
+function Connection:track_session(on, options) end
+
+---What is known of its session, or of that of a client's server; nil if there is none.
+---@return dpm.SessionState?
+function Connection:session() end
+
 -- Handshake ----------------------------------------------------------------------------------------
 
 ---What a server greets with.
@@ -791,6 +801,52 @@ local Handle = {}
 
 ---Takes the function away again. Doing it twice does no harm.
 function Handle:remove() end
+
+-- SessionState -------------------------------------------------------------------------------------
+
+---What is known of a server's session. What is not known is nil and a reason.
+---@class dpm.SessionState
+local SessionState = {}
+
+---@return string?, string?
+function SessionState:user() end
+
+---The default schema; "" for none.
+---@return string?, string?
+function SessionState:schema() end
+
+---@param name string
+---@return string|lightuserdata|nil, string?
+function SessionState:variable(name) end
+
+---@return "none"|"explicit"|"implicit"|"open"|nil, string?
+function SessionState:transaction() end
+
+---@return boolean?, string?
+function SessionState:in_transaction() end
+
+---@return boolean?, string?
+function SessionState:read_only() end
+
+---@return boolean?, string?
+function SessionState:autocommit() end
+
+---The statements that would begin the transaction again, or repeat SET TRANSACTION.
+---@return string?, string?
+function SessionState:characteristics() end
+
+---@return integer|string|nil, string?
+function SessionState:last_insert_id() end
+
+---@return integer?, string?
+function SessionState:warnings() end
+
+---@return table<string, true|"maybe">?, string?
+function SessionState:left() end
+
+---What alike sessions have in common.
+---@return string?, string?
+function SessionState:likeness() end
 
 -- Timer --------------------------------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ impl UserData for ConnObject {
             add_values(&methods)?;
             super::statements::add_methods(&methods, &runtime)?;
             super::answers::add_methods(&methods, &runtime)?;
+            super::tracked_session::add_methods(&methods, &runtime)?;
             add_callbacks(&methods, &runtime)?;
             add_rows(&methods, &runtime)?;
             add_flow(&methods, &runtime)?;

@@ -66,6 +66,7 @@ mod statement;
 mod statements;
 mod timer;
 mod tls_options;
+mod tracked_session;
 mod verifier;
 
 use std::path::Path;

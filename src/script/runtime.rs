@@ -17,7 +17,7 @@ use super::refs::{Place, Refs};
 use super::registry::{Due, Entry, Registry};
 use super::signals::SignalHandlers;
 use super::timer::Timers;
-use crate::observe::{CollectedRows, StatementMemory, WatchedCommands};
+use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;
 
@@ -61,6 +61,8 @@ pub struct Runtime {
     last_return: Cell<Option<Duration>>,
     /// Callbacks that failed and whose caller has no verdict to count.
     errors: Cell<u64>,
+    /// The sessions of servers that scripts want followed.
+    pub sessions: Rc<Sessions>,
     /// Collects garbage when nothing else is to be done.
     pub idle: Idle,
     /// What packets' objects weigh.
@@ -93,9 +95,12 @@ impl Runtime {
             depth: Cell::new(0),
             last_return: Cell::new(None),
             errors: Cell::new(0),
+            sessions: Rc::default(),
             idle: Idle::default(),
             burden: Burden::default(),
         });
+        // In front of those that may send another command in the place of a client's.
+        runtime.proxy.observe(runtime.sessions.clone());
         runtime.proxy.observe(runtime.statements.clone());
         runtime.proxy.observe(runtime.answers.clone());
         runtime.proxy.observe(runtime.rows.clone());

@@ -86,8 +86,18 @@ pub enum Action {
     Function,
     /// A routine has run: anything may have happened that routines can do. There may be several results.
     Call,
+    /// No verb is known that begins like this: if the server does not understand it either, it has
+    /// done nothing.
+    Unfamiliar,
     /// Anything may have happened: the text is not understood. There may be several results.
     Opaque,
+}
+
+impl Action {
+    /// Whether it may have several results, and may have done anything.
+    pub fn may_be_anything(&self) -> bool {
+        matches!(self, Action::Call | Action::Unfamiliar | Action::Opaque)
+    }
 }
 
 /// What one statement does to its session.
@@ -243,7 +253,7 @@ fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
         Some(whole) if whole.multi != found.len() => return (vec![Effects::opaque()], doubts),
         _ => {}
     }
-    let has_several = |one: &Effects| matches!(one.action, Action::Call | Action::Opaque);
+    let has_several = |one: &Effects| one.action.may_be_anything();
     if let Some(last) = found.iter().position(has_several)
         && last + 1 < found.len()
     {
@@ -259,7 +269,7 @@ fn of_one(sql: &[u8], mode: Mode, about: &Statement) -> Effects {
     let mut effects = by_kind(sql, mode, about, &head);
     match effects.action {
         Action::Opaque => return Effects::opaque(),
-        Action::Call => return effects,
+        Action::Call | Action::Unfamiliar => return effects,
         // What is defined is not carried out, unless rows come with it.
         Action::Definition | Action::DropSchema(_) if !about.has_select => return effects,
         _ => {}
@@ -385,6 +395,10 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
         "CALL" => Effects {
             tables: true,
             ..Effects::of(Action::Call)
+        },
+        "OTHER" => Effects {
+            action: Action::Unfamiliar,
+            ..Effects::opaque()
         },
         _ => Effects::opaque(),
     }

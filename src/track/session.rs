@@ -105,7 +105,9 @@ impl Session {
             is_mariadb,
             ..Session::unknown(hidden)
         };
-        session.begin(login.user, login.schema, Some(login.collation));
+        let names_schema = login.capabilities.contains(Capabilities::CONNECT_WITH_DB);
+        let schema = if names_schema { login.schema } else { b"" };
+        session.begin(login.user, schema, Some(login.collation));
         session
     }
 

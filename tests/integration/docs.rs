@@ -62,6 +62,8 @@ local function see_infile()
             callback = function(server, err)
                 assert(server, err)
                 kept = server
+                server:track_session(true)
+                show_object("dpm.SessionState", server:session())
                 server:register(dpm.MYS_SENT_INFILE, function(infile)
                     show_object("dpm.Infile", infile)
                     print("that is all")

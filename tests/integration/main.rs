@@ -43,6 +43,7 @@ mod replication;
 mod secrets;
 mod servers;
 mod services;
+mod session;
 mod soak;
 mod sockets;
 mod sql;

@@ -9,6 +9,7 @@ use crate::track::transaction::with_next;
 
 /// Errors that say that there is no such schema, or none for this account: it has not changed.
 const NO_SCHEMA: [u16; 3] = [1044, 1046, 1049];
+const SYNTAX_ERROR: u16 = 1064;
 
 impl Session {
     /// A result of this command has ended; of none, it was the login.
@@ -76,7 +77,9 @@ impl Session {
                 };
             }
             Action::Function => self.doubt_functions(Doubt::Routine),
-            Action::Call | Action::Opaque => self.doubt_functions(Doubt::Routine),
+            Action::Call | Action::Unfamiliar | Action::Opaque => {
+                self.doubt_functions(Doubt::Routine);
+            }
         }
         if effects.tables && self.hidden == Hidden::Doubted {
             self.doubt_functions(Doubt::Hidden);
@@ -112,7 +115,8 @@ impl Session {
                 }
             }
             Action::Function => self.doubt_functions(why),
-            Action::Call | Action::Opaque => self.doubt_all(why),
+            Action::Unfamiliar if errno == SYNTAX_ERROR => return,
+            Action::Call | Action::Unfamiliar | Action::Opaque => self.doubt_all(why),
         }
         if effects.tables && self.hidden == Hidden::Doubted {
             self.doubt_functions(Doubt::Hidden);

@@ -18,7 +18,7 @@ impl Talk {
             user: b"app",
             schema: b"test",
             collation: 46,
-            ..Login::default()
+            capabilities: Capabilities::CONNECT_WITH_DB,
         };
         let mut talk = Talk(Session::new(&login, hidden));
         talk.ok("");

@@ -90,7 +90,7 @@ impl Session {
         let may_change = match effects.map(|effects| &effects.action) {
             // A routine can name no other schema to MySQL.
             Some(Action::Call) if !self.is_mariadb => is_dropped,
-            Some(Action::Call | Action::Opaque) => is_dropped || !self.reports_schema,
+            Some(action) if action.may_be_anything() => is_dropped || !self.reports_schema,
             _ => false,
         };
         if may_change {
@@ -182,6 +182,7 @@ impl Session {
                     | Action::Definition
                     | Action::DropSchema(_)
                     | Action::Call
+                    | Action::Unfamiliar
                     | Action::Opaque,
                 ),
             ) => None,
@@ -236,8 +237,7 @@ impl Session {
             (_, true) => self.characteristics = Fact::Unknown(Doubt::Expression),
             // One that has ended leaves nothing for the next one.
             (true, false)
-                if matches!(before, Fact::Known(_))
-                    && !matches!(effects.action, Action::Call | Action::Opaque) =>
+                if matches!(before, Fact::Known(_)) && !effects.action.may_be_anything() =>
             {
                 self.characteristics = Fact::Known(Vec::new());
             }
@@ -258,7 +258,9 @@ impl Session {
             (Some(Task::Prepare(_)), _) if self.is_mariadb => return,
             (None | Some(Task::Reset | Task::ChangeUser(_)), _) => Fact::Known(0),
             (Some(Task::Text(text)), _) if text.is_empty() => return,
-            (Some(Task::Text(_)), Some(Action::Call | Action::Opaque | Action::Function)) => {
+            (Some(Task::Text(_)), Some(action))
+                if action.may_be_anything() || *action == Action::Function =>
+            {
                 Fact::Unknown(Doubt::Routine)
             }
             (Some(Task::Text(_)), _) if warnings == MANY_WARNINGS => Fact::Unknown(Doubt::Overflow),
