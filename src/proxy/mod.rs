@@ -3,75 +3,38 @@
 //! It brings the protocol's [sessions](crate::session) and the [reactor](crate::net) together and
 //! asks a [`Hooks`] implementation what to do. It knows nothing of scripts.
 //!
-//! - `core`: the table of connections; `conn`: one of them, `sides`: its two directions, `login`: what
-//!   it needs until its login is over; `id`, `info`: their names, and what can be read of them
-//! - `channel`: what is between a connection and its socket: nothing, or compression
-//! - `sockets`: listen, connect; `accept`: which clients are let in; `pump`: read
-//! - `advance`: the hot path, which nobody looks at; `watched_rows`: rows that a hook looks at
-//! - `packet`: any other packet that hooks look at: its session takes it (`take`), and it is put
-//!   through to the peer (`put_through`), OK and EOF in the peer's form (`ending`)
-//! - `deliver`: the one way out, which every packet takes
-//! - `observer`: those who watch beside the hooks, in Rust; `observers`: what each wants to see, and
-//!   who is shown what; `per_connection`: what they keep; `decoded`: what they are shown, taken apart
-//! - `send`: a packet of the hooks' own; `own_errors`: the proxy's own ERR packets
-//! - `proxy_header`: whose connection it is, where a load balancer stands in front
-//! - `negotiation`: what is offered to clients and asked of servers
-//! - `tls`: when TLS begins on a connection, and what becomes of one where it cannot
-//! - `login_relay`: logins that pass through where the two legs are not equally safe
-//! - `exposure`: which answers of a login may go where
-//! - `link`, `close`: what connections mean to each other
-//! - `run`: the loop
+//! What the layer above sees lies here: [`Proxy`], [`Hooks`] and what they are given, names
+//! ([`ConnId`]), what can be read of a connection ([`ConnInfo`]), [`Options`], errors, counters. Inside:
+//!
+//! - `table`: the connections, their links, and the end of them
+//! - `connect`: listening, accepting and connecting
+//! - `flow`: packets from one end to the other, or out of a script: the loop
+//! - `login`: what is decided until a connection is logged in
+//! - `translate`: what changes where the two ends negotiated differently
+//! - `observers`: those who watch beside the hooks, in Rust
 //!
 //! # Re-entrancy
 //!
 //! A hook may do anything to any connection, and sees the effect at once. So state changes under
-//! short borrows of [`Core`](core::Core) that no call of a hook overlaps, names ([`ConnId`])
+//! short borrows of [`Core`](table::core::Core) that no call of a hook overlaps, names ([`ConnId`])
 //! rather than references are passed on, and after every call the connection is looked up again.
 //! Only syscalls that write and the freeing of slots are put off to the end of the tick.
 
-mod accept;
-mod advance;
-mod channel;
-mod close;
-mod conn;
-mod core;
+mod connect;
 mod decoded;
-mod deliver;
-mod ending;
 mod error;
-mod exposure;
+mod flow;
 mod hooks;
 mod id;
 mod info;
-mod link;
 mod login;
-mod login_relay;
-mod negotiation;
-#[cfg(test)]
-mod noise;
-mod observer;
 mod observers;
 mod options;
-mod own_errors;
-mod own_key;
-mod packet;
-mod per_connection;
-mod proxy_header;
-mod pump;
-mod put_through;
-mod redirect;
-#[cfg(test)]
-mod replay;
-mod run;
-mod send;
-mod sides;
-mod sockets;
 mod stats;
-mod take;
-mod tls;
-mod transit;
-mod translation;
-mod watched_rows;
+mod table;
+#[cfg(test)]
+mod tests;
+mod translate;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
@@ -80,14 +43,14 @@ use std::time::Duration;
 
 pub use decoded::Decoded;
 pub use error::ProxyError;
+pub use flow::send::Packet;
 pub use hooks::{Hooks, Incoming, Verdict};
 pub use id::ConnId;
 pub use info::{Address, ConnInfo, ConnKind};
-pub use observer::{Observer, Shown};
+pub use login::own_key::prepare_own_key;
+pub use observers::observer::{Observer, Shown};
+pub use observers::per_connection::PerConnection;
 pub use options::{Cleartext, Compression, Options, Trusted};
-pub use own_key::prepare_own_key;
-pub use per_connection::PerConnection;
-pub use send::Packet;
 pub use stats::Stats;
 
 pub use crate::net::{
@@ -97,9 +60,9 @@ pub use crate::net::{
 use crate::session::{Event, EventSet};
 use crate::wire::Com;
 pub use crate::wire::compressed::Algorithm;
-use core::Core;
-use observers::Observers;
-use sides::Stopped;
+use observers::show::Observers;
+use table::core::Core;
+use table::sides::Stopped;
 
 /// A handle to the proxy; clones are the same proxy.
 #[derive(Clone)]
@@ -166,7 +129,7 @@ impl Proxy {
 
     /// How many bytes are queued on a connection.
     pub fn pending(&self, id: ConnId) -> usize {
-        self.core().get(id).map_or(0, conn::Conn::pending)
+        self.core().get(id).map_or(0, table::conn::Conn::pending)
     }
 
     /// The command that a client waits to have answered, or that a server is answering.
@@ -250,7 +213,7 @@ impl Proxy {
     /// The loop's read buffer. It is back before the next connection is pumped.
     fn take_buffer(&self) -> Vec<u8> {
         let mut buffer = self.0.buffer.take();
-        buffer.resize(pump::READ_BUFFER, 0);
+        buffer.resize(flow::pump::READ_BUFFER, 0);
         buffer
     }
 

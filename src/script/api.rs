@@ -4,27 +4,28 @@ use std::rc::Rc;
 
 use mlua::{AnyUserData, Lua, MultiValue, Table, Value};
 
-use super::callbacks::CallbackObject;
-use super::clock;
-use super::conn::ConnObject;
-use super::constants;
-use super::error::{Answer, ScriptError};
-use super::fast::RowKind;
-use super::function::{Args, Raiser, nothing, number, one};
-use super::json;
-use super::login;
-use super::login_object::LoginObject;
-use super::object::{Packet, PacketObject, StatsPacket};
-use super::options;
-use super::rowset;
-use super::rset::Rset;
+use super::callbacks::functions::CallbackObject;
+use super::connections::conn::ConnObject;
+use super::connections::send;
+use super::functions::clock;
+use super::functions::constants;
+use super::functions::json;
+use super::functions::signals;
+use super::functions::sql_helpers;
+use super::functions::timer::TimerObject;
+use super::login::login_object::LoginObject;
+use super::login::password as login;
+use super::login::verifier;
+use super::login::verifier::VerifierObject;
+use super::lua::error::{Answer, ScriptError};
+use super::lua::fast::RowKind;
+use super::lua::function::{Args, Raiser, nothing, number, one};
+use super::objects::object::{Packet, PacketObject, StatsPacket};
+use super::objects::rowset;
+use super::objects::rset::Rset;
+use super::options::connection as options;
 use super::runtime::Runtime;
-use super::send;
-use super::signals;
-use super::sql_helpers;
-use super::statement::Prepared;
-use super::timer::TimerObject;
-use super::verifier::{self, VerifierObject};
+use super::statements::statement::Prepared;
 use crate::proxy::{ConnId, ConnInfo, ConnKind, ProxyError};
 use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket, Progress};
 
@@ -132,8 +133,8 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add_packet::<Eof>("dpm.new_eof_pkt")?;
     functions.add_packet::<Progress>("dpm.new_progress_pkt")?;
     functions.add_packet::<StatsPacket>("dpm.new_stats_pkt")?;
-    functions.add_packet::<super::auth_data::AuthDataPacket>("dpm.new_authdata_pkt")?;
-    functions.add_packet::<super::object::DataPacket>("dpm.new_data_pkt")?;
+    functions.add_packet::<super::objects::auth_data::AuthDataPacket>("dpm.new_authdata_pkt")?;
+    functions.add_packet::<super::objects::object::DataPacket>("dpm.new_data_pkt")?;
     functions.add_packet::<Prepared>("dpm.new_prepared_pkt")?;
     functions.add("dpm.new_rset_pkt", |lua, _, _| {
         userdata(lua.create_userdata(Rset::default())?)
@@ -195,8 +196,8 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     })?;
     functions.add("dpm.stats", stats)?;
     functions.add("dpm.state_name", |lua, _, args| {
-        let event = super::callbacks::state_argument(args)?;
-        super::function::string(lua, event.name())
+        let event = super::callbacks::functions::state_argument(args)?;
+        super::lua::function::string(lua, event.name())
     })
 }
 

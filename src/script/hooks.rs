@@ -4,15 +4,16 @@ use std::rc::{Rc, Weak};
 
 use mlua::{AnyUserData, Lua};
 
-use super::auth_data::AuthDataPacket;
-use super::fast::{Arg, Target};
-use super::idle;
-use super::object::{self, DataPacket, PacketObject, StatsPacket};
-use super::refs::Place;
-use super::registry::Entry;
-use super::rset::Rset;
+use super::callbacks::registry::Entry;
+use super::lua::fast::{Arg, Target};
+use super::lua::idle;
+use super::lua::refs::Place;
+use super::objects::auth_data::AuthDataPacket;
+use super::objects::object;
+use super::objects::object::{DataPacket, PacketObject, StatsPacket};
+use super::objects::rset::Rset;
 use super::runtime::{Runtime, slot_index};
-use super::statement::Prepared;
+use super::statements::statement::Prepared;
 use crate::proxy::{ConnId, ConnInfo, Decoded, Hooks, Incoming, Verdict};
 use crate::session::{Event, PacketKind};
 use crate::wire::Com;
@@ -85,13 +86,13 @@ impl Hooks for LuaHooks {
     fn timer(&self, key: u64) {
         self.with((), |runtime, lua| match key {
             idle::KEY => idle::due(runtime, lua),
-            _ => super::timer::due(runtime, lua, key),
+            _ => super::functions::timer::due(runtime, lua, key),
         });
     }
 
     fn signal(&self, name: &'static str) {
         self.with((), |runtime, lua| {
-            super::signals::arrived(runtime, lua, name)
+            super::functions::signals::arrived(runtime, lua, name)
         });
     }
 

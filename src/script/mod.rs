@@ -1,82 +1,42 @@
 //! Scripts: the `dpm` table, its objects, and the callbacks that answer the proxy.
 //!
-//! This layer is the only one that knows Lua. From the outside in:
+//! This layer is the only one that knows Lua. [`Script`] is a Lua state bound to a proxy; `api` makes the
+//! `dpm` table; `hooks` answers the proxy's questions; `runtime` is what all parts share, and the one way
+//! into callbacks. The rooms:
 //!
-//! - [`Script`]: a Lua state bound to a proxy
-//! - `api`: the functions of the `dpm` table; `send`, `login`, `options`, `tls_options`, `signals`,
-//!   `clock`, `sql_helpers`, `json`: parts of it; `constants`
-//! - `login_object`: logging in at servers; `verifier`, `credential`: judging clients that log in
-//! - `conn`, `callbacks`, `handle`, `timer`: the objects that are no packets
-//! - `object`: packets as objects, by tables of accessors, which are in `packets` and `field`;
-//!   `rset` and `row`: resultsets and what is in their rows; `statement` and `param`:
-//!   prepared statements and values; `command`: executes and the like;
-//!   `statements`: those that a connection remembers; `answers`: what a server has answered
-//! - `hooks`: the proxy's questions; `runtime`: what all share, and the one way into callbacks;
-//!   `registry`: the callbacks of each connection; `refs`: what Rust holds of Lua, without a limit
-//! - `function`, `convert`, `error`: arguments, results and errors, without silent losses
-//! - `loader`: `require`; `idle`: collects garbage while nothing happens, `burden`: when packets have piled up
-//! - `fast`: rows and calls on the raw C API; `state`: the Lua state. Only these two are `unsafe`.
+//! - `lua`: Lua itself, whatever it is used for: the state, `require`, arguments and errors, values that
+//!   Rust holds, calls on the raw C API, garbage
+//! - `callbacks`: the functions of each connection
+//! - `connections`: the connection object, and what is wired
+//! - `objects`: packets, rows and whole results as objects
+//! - `statements`: prepared statements and their values
+//! - `login`: logging in at servers, judging clients that log in
+//! - `options`: options of connections as tables
+//! - `functions`: those parts of `dpm` that are about no connection
 //!
 //! No borrow is held where Lua can run, and Lua can run wherever a value is created: the collector
 //! may call finalizers then.
 
-mod answers;
 mod api;
-mod attributes;
-mod auth_data;
-mod burden;
 mod callbacks;
-mod change_user;
-mod clock;
-mod command;
-mod conn;
-mod constants;
-mod convert;
-mod credential;
-mod error;
-mod execute_options;
-mod fast;
-mod field;
-mod function;
-mod handle;
+mod connections;
+mod functions;
 mod hooks;
-mod idle;
-mod json;
-mod leg_options;
-mod loader;
 mod login;
-mod login_object;
-mod object;
-mod option_table;
+mod lua;
+mod objects;
 mod options;
-mod packets;
-mod param;
-mod refs;
-mod registry;
-mod row;
-mod rowset;
-mod rset;
 mod runtime;
-mod send;
-mod session_changes;
-mod signals;
-mod sql_helpers;
-mod state;
-mod statement;
 mod statements;
-mod timer;
-mod tls_options;
-mod tracked_session;
-mod verifier;
 
 use std::path::Path;
 use std::rc::Rc;
 
 use mlua::{Function, Lua};
 
-pub use error::ScriptError;
-use fast::Target;
 use hooks::LuaHooks;
+pub use lua::error::ScriptError;
+use lua::fast::Target;
 use runtime::Runtime;
 
 use crate::proxy::Proxy;
@@ -95,12 +55,12 @@ impl Script {
     /// # Errors
     /// The state cannot be set up.
     pub fn new(proxy: Proxy, startfile: Option<&Path>) -> Result<Script, ScriptError> {
-        let lua = state::new_state();
+        let lua = lua::state::new_state();
         let runtime = Runtime::install(&lua, proxy.clone())?;
         proxy.set_hooks(Rc::new(LuaHooks(Rc::downgrade(&runtime))));
         lua.globals().set("dpm", api::dpm_table(&lua, &runtime)?)?;
-        rset::install_fast_path(&lua, runtime.fast())?;
-        loader::install(&lua, startfile)?;
+        objects::rset::install_fast_path(&lua, runtime.fast())?;
+        lua::loader::install(&lua, startfile)?;
         // What a script prints is seen when it prints it, also through a pipe.
         lua.load("io.stdout:setvbuf('line')").exec()?;
         Ok(Script { lua, runtime })
@@ -116,7 +76,7 @@ impl Script {
     /// # Errors
     /// It cannot be read, or is not Lua.
     pub fn load(&self, startfile: Option<&Path>) -> Result<Function, ScriptError> {
-        loader::startfile(&self.lua, startfile)
+        lua::loader::startfile(&self.lua, startfile)
     }
 
     /// Sets the global `arg`: `name` at 0, then the arguments.

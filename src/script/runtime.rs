@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use mlua::{AnyUserData, Function, Lua, Table, UserData, WeakLua};
 
-use super::burden::Burden;
-use super::callbacks::When;
-use super::conn::ConnObject;
-use super::error::ScriptError;
-use super::fast::{Arg, Fast, RowKind, Target, coarse_clock};
-use super::function::Args;
-use super::idle::Idle;
-use super::refs::{Place, Refs};
-use super::registry::{Due, Entry, Registry};
-use super::signals::SignalHandlers;
-use super::timer::Timers;
+use super::callbacks::functions::When;
+use super::callbacks::registry::{Due, Entry, Registry};
+use super::connections::conn::ConnObject;
+use super::functions::signals::SignalHandlers;
+use super::functions::timer::Timers;
+use super::lua::burden::Burden;
+use super::lua::error::ScriptError;
+use super::lua::fast::{Arg, Fast, RowKind, Target, coarse_clock};
+use super::lua::function::Args;
+use super::lua::idle::Idle;
+use super::lua::refs::{Place, Refs};
 use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;

@@ -1,0 +1,473 @@
+//! Which clients are let in.
+//!
+//! A process runs out of descriptors first, and whoever needs one then may be anybody: a client
+//! that is served and wants a server, the resolver, the log. So clients are counted, over all
+//! listeners, and whoever comes beyond what there is room for gets the ERR of a full server (1040)
+//! and nothing else. A listener's `max_clients` and `max_clients_per_address` come on top.
+
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::proxy_header;
+use crate::net::{Peer, Stream, descriptor_limit, is_out_of_descriptors};
+use crate::proxy::Proxy;
+use crate::proxy::flow::own_errors::error_packet;
+use crate::proxy::hooks::Verdict;
+use crate::proxy::id::ConnId;
+use crate::proxy::info::{ConnInfo, ConnKind};
+use crate::proxy::table::channel::Channel;
+use crate::proxy::table::conn::{Conn, ListenerState, Origin, Role, Socket};
+use crate::proxy::table::core::{Core, TimerKey};
+use crate::session::ClientSession;
+use crate::wire::{Capabilities, ErrPacket, frame};
+
+/// How many clients are accepted before others get their turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// How long accepting rests when descriptors have run out all the same.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many descriptors are kept for all that is no connection: clients that are being refused, the
+/// resolver, the log, a script's files. Where there are few in all, it is a quarter of them.
+const KEPT: usize = 64;
+
+/// How often a line in the log tells of refused clients.
+const REFUSALS_PAUSE: Duration = Duration::from_secs(1);
+
+/// What became of a client that waited at a listener.
+enum Accepted {
+    /// It is to be introduced to the script.
+    Client {
+        listener: Rc<ConnInfo>,
+        client: Rc<ConnInfo>,
+    },
+    /// It was turned away, or its PROXY header is still to come.
+    Another,
+    /// No more clients wait, or none can be accepted now.
+    NoMore,
+}
+
+/// What decides whether the process has room for another client.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// How many sockets connections and listeners may take up.
+    limit: usize,
+    /// How many they do take up.
+    pub sockets: usize,
+    arrivals: Arrivals,
+    refusals: Refusals,
+    /// Accepting is paused, and the log has said so.
+    starved: bool,
+}
+
+/// Connections that are neither logged in nor linked. A login at the proxy may need a server as soon
+/// as it is over, so for each such client a descriptor is set aside, but for those whose server is
+/// already on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    clients: usize,
+    servers: usize,
+}
+
+/// Refused clients, of which one line a second tells at most.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// How many the log has not told of yet.
+    untold: u64,
+    /// Who was the last, and why.
+    last: String,
+    /// A timer is set to tell of more.
+    pausing: bool,
+}
+
+impl Admission {
+    pub fn new() -> Admission {
+        let limit = descriptor_limit().map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        Admission {
+            limit: limit - KEPT.min(limit / 4),
+            sockets: 0,
+            arrivals: Arrivals::default(),
+            refusals: Refusals::default(),
+            starved: false,
+        }
+    }
+
+    /// Whether there is room for another client with its server.
+    fn has_room(&self) -> bool {
+        let expected = self.arrivals.clients.saturating_sub(self.arrivals.servers);
+        self.sockets + expected + 2 <= self.limit
+    }
+}
+
+impl Refusals {
+    /// Counts one. Returns the line for the log if it is time for one.
+    fn add(&mut self, who: String) -> Option<String> {
+        self.untold += 1;
+        self.last = who;
+        if std::mem::replace(&mut self.pausing, true) {
+            return None;
+        }
+        self.tell()
+    }
+
+    /// The line for the log, unless there is nothing to tell.
+    fn tell(&mut self) -> Option<String> {
+        match std::mem::take(&mut self.untold) {
+            0 => None,
+            1 => Some(format!("a client was refused: {}", self.last)),
+            n => Some(format!(
+                "{n} clients were refused, the last one {}",
+                self.last
+            )),
+        }
+    }
+
+    /// The pause is over. Returns the line for the log if there is one, behind which another pause
+    /// begins.
+    fn pause_over(&mut self) -> Option<String> {
+        let line = self.tell();
+        self.pausing = line.is_some();
+        line
+    }
+}
+
+impl ListenerState {
+    /// Counts a client from this address. Returns how many there are now.
+    fn enter(&mut self, ip: IpAddr) -> usize {
+        let clients = self.by_address.entry(ip).or_default();
+        *clients += 1;
+        *clients
+    }
+
+    /// A client has left, which was [counted](Conn::counted_address) for this address.
+    pub fn leave(&mut self, ip: Option<IpAddr>) {
+        self.clients = self.clients.saturating_sub(1);
+        if let Some(ip) = ip
+            && let Some(clients) = self.by_address.get_mut(&ip)
+        {
+            *clients -= 1;
+            if *clients == 0 {
+                self.by_address.remove(&ip);
+            }
+        }
+    }
+}
+
+impl Conn {
+    /// The address for which its listener counts this client, if that counts addresses. Until its
+    /// PROXY header has come it is not known whose connection it is.
+    pub fn counted_address(&self) -> Option<IpAddr> {
+        if self.awaits_header() || self.options.max_clients_per_address.is_none() {
+            return None;
+        }
+        self.info.address().ip()
+    }
+}
+
+impl Proxy {
+    /// Takes the clients that wait at a listener.
+    pub(crate) fn accept(&self, listener: ConnId) {
+        for _ in 0..ACCEPT_BATCH {
+            let accepted = self.core().accept_one(listener);
+            match accepted {
+                Accepted::Client { listener, client } => self.introduce(&listener, &client),
+                Accepted::Another => {}
+                Accepted::NoMore => return,
+            }
+        }
+        self.core().schedule(listener);
+    }
+
+    /// Tells of a new client.
+    pub(crate) fn introduce(&self, listener: &Rc<ConnInfo>, client: &Rc<ConnInfo>) {
+        log::info!(
+            "connection {}: accepted from {} on listener {}",
+            client.id.serial,
+            client.address(),
+            listener.id.serial
+        );
+        self.tell_opened(client);
+        match self.hooks().accepted(listener, client) {
+            Verdict::Failed => {
+                self.close_for(client.id, "its listener's MYC_CONNECT callback failed");
+            }
+            _ => {
+                self.core().stats.callbacks += 1;
+            }
+        }
+    }
+}
+
+impl Core {
+    fn accept_one(&mut self, id: ConnId) -> Accepted {
+        let Some(conn) = self.open_mut(id) else {
+            return Accepted::NoMore;
+        };
+        let Socket::Listening(listener) = &conn.socket else {
+            return Accepted::NoMore;
+        };
+        if !conn.read.readable {
+            return Accepted::NoMore;
+        }
+        match listener.accept() {
+            Ok((stream, peer)) => self.admit(id, stream, peer).unwrap_or_else(|error| {
+                log::warn!("connection {}: accept: {error}", id.serial);
+                Accepted::Another
+            }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                conn.read.readable = false;
+                Accepted::NoMore
+            }
+            Err(error) if is_out_of_descriptors(&error) => {
+                self.pause_accepting(id, &error);
+                Accepted::NoMore
+            }
+            Err(error) => {
+                log::warn!("connection {}: accept: {error}", id.serial);
+                self.schedule(id);
+                Accepted::NoMore
+            }
+        }
+    }
+
+    /// Clients wait in the system's queue until a descriptor is free again.
+    fn pause_accepting(&mut self, id: ConnId, error: &io::Error) {
+        if !std::mem::replace(&mut self.admission.starved, true) {
+            log::error!(
+                "connection {}: accepting is paused until connections close: {error} \
+                 (raise the limit on open files, or set max_clients)",
+                id.serial
+            );
+        }
+        let due = Instant::now() + ACCEPT_PAUSE;
+        self.timers.insert(due, TimerKey::Accept(id));
+    }
+
+    fn admit(&mut self, listener: ConnId, stream: Stream, peer: Peer) -> io::Result<Accepted> {
+        if std::mem::take(&mut self.admission.starved) {
+            log::info!("connection {}: accepting again", listener.serial);
+        }
+        self.stats.clients_accepted += 1;
+        let has_room = self.admission.has_room();
+        let Some(conn) = self.open_mut(listener) else {
+            return Ok(Accepted::NoMore);
+        };
+        let options = conn.options.clone();
+        let listener_info = conn.info.clone();
+        let limit = options.handshake_timeout;
+        let has_header = proxy_header::is_wanted(&options, peer.ip);
+        let Some(state) = conn.listener_state() else {
+            return Ok(Accepted::NoMore);
+        };
+        let full = if !has_room {
+            Some("the limit on open files is reached")
+        } else if options.max_clients.is_some_and(|max| state.clients >= max) {
+            Some("max_clients is reached")
+        } else if !has_header && is_crowded(state, peer.ip, options.max_clients_per_address) {
+            Some("max_clients_per_address is reached")
+        } else {
+            None
+        };
+        if let Some(why) = full {
+            self.refuse(listener, stream, peer, why);
+            return Ok(Accepted::Another);
+        }
+        let client = self.insert(
+            ConnKind::Client,
+            Role::Client(ClientSession::default()),
+            Socket::Open(Channel::new(stream)),
+            options,
+            (peer.ip.into(), peer.port),
+        )?;
+        if let Some(conn) = self.get_mut(client.id) {
+            conn.origin = Origin::Listener(listener);
+            conn.write.writable = true;
+            if let Some(login) = conn.login.as_mut().filter(|_| has_header) {
+                login.header = Some(Vec::new());
+            }
+        }
+        if let Some(state) = self.get_mut(listener).and_then(Conn::listener_state) {
+            state.clients += 1;
+        }
+        self.arrives(client.id);
+        self.set_deadline(client.id, limit);
+        if has_header {
+            return Ok(Accepted::Another);
+        }
+        self.count_address(listener, &client);
+        Ok(Accepted::Client {
+            listener: listener_info,
+            client,
+        })
+    }
+
+    /// Counts a client for its address. False if there are too many from there.
+    pub fn count_address(&mut self, listener: ConnId, client: &ConnInfo) -> bool {
+        let Some((ip, max)) = self.get(client.id).and_then(|conn| {
+            let max = conn.options.max_clients_per_address?;
+            Some((conn.counted_address()?, max))
+        }) else {
+            return true;
+        };
+        self.get_mut(listener)
+            .and_then(Conn::listener_state)
+            .is_none_or(|state| state.enter(ip) <= max)
+    }
+
+    /// Refuses a client as a full server does: an ERR instead of a handshake. It takes no place in
+    /// the table, and what its socket does not take at once is not waited for.
+    fn refuse(&mut self, listener: ConnId, mut stream: Stream, peer: Peer, why: &str) {
+        let mut payload = Vec::new();
+        too_many().encode(Capabilities::PROTOCOL_41, &mut payload);
+        let mut packet = BytesMut::new();
+        frame::write(&payload, &mut 0, &mut packet);
+        if let Err(error) = stream.write(&packet) {
+            log::debug!(
+                "listener {}: a client was gone before it could be refused: {error}",
+                listener.serial
+            );
+        }
+        let address = crate::proxy::Address::from(peer.ip);
+        self.note_refusal(format!(
+            "from {address} on listener {}: {why}",
+            listener.serial
+        ));
+    }
+
+    /// The same for a client that is in the table already: its PROXY header has told where it comes
+    /// from.
+    pub fn turn_away(&mut self, client: &ConnInfo) {
+        let why = "max_clients_per_address is reached";
+        if self.put_error(client.id, &too_many()).is_err() {
+            log::debug!(
+                "connection {}: gone before it could be refused",
+                client.id.serial
+            );
+        }
+        self.note_refusal(format!("from {}: {why}", client.address()));
+        self.stillborn.push((client.id, why.to_string()));
+    }
+
+    fn note_refusal(&mut self, who: String) {
+        self.stats.clients_refused += 1;
+        if let Some(line) = self.admission.refusals.add(who) {
+            self.tell_of_refusals(&line);
+        }
+    }
+
+    /// The pause behind a line about refused clients is over.
+    pub fn report_refusals(&mut self) {
+        if let Some(line) = self.admission.refusals.pause_over() {
+            self.tell_of_refusals(&line);
+        }
+    }
+
+    fn tell_of_refusals(&mut self, line: &str) {
+        log::warn!("{line}");
+        let due = Instant::now() + REFUSALS_PAUSE;
+        self.timers.insert(due, TimerKey::Refusals);
+    }
+
+    /// A connection has begun that is neither logged in nor linked.
+    pub fn arrives(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id)
+            && let Some(login) = &mut conn.login
+            && !std::mem::replace(&mut login.arriving, true)
+        {
+            let is_client = matches!(conn.role, Role::Client(_));
+            *self.admission.arrivals.of(is_client) += 1;
+        }
+    }
+
+    /// It is logged in or linked now, or closed.
+    pub fn arrived(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id)
+            && let Some(login) = &mut conn.login
+            && std::mem::take(&mut login.arriving)
+        {
+            let is_client = matches!(conn.role, Role::Client(_));
+            *self.admission.arrivals.of(is_client) -= 1;
+        }
+    }
+}
+
+impl Arrivals {
+    fn of(&mut self, client: bool) -> &mut usize {
+        match client {
+            true => &mut self.clients,
+            false => &mut self.servers,
+        }
+    }
+}
+
+/// Whether a listener has as many clients from this address as it may.
+fn is_crowded(state: &ListenerState, ip: Option<IpAddr>, max: Option<usize>) -> bool {
+    let (Some(ip), Some(max)) = (ip, max) else {
+        return false;
+    };
+    state
+        .by_address
+        .get(&ip)
+        .is_some_and(|clients| *clients >= max)
+}
+
+fn too_many() -> ErrPacket {
+    error_packet(1040, b"08004", "Too many connections".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_tells_of_many_refusals() {
+        let mut refusals = Refusals::default();
+        let first = refusals.add("from a".into());
+        assert_eq!(first.as_deref(), Some("a client was refused: from a"));
+        for n in 0..100 {
+            assert_eq!(refusals.add(format!("from {n}")), None);
+        }
+        let line = refusals.pause_over();
+        let expected = "100 clients were refused, the last one from 99";
+        assert_eq!(line.as_deref(), Some(expected));
+        assert_eq!(refusals.pause_over(), None, "nothing has happened since");
+        assert!(
+            refusals.add("from b".into()).is_some(),
+            "after a quiet second"
+        );
+    }
+
+    #[test]
+    fn a_client_needs_room_for_its_server() {
+        let mut admission = Admission {
+            limit: 10,
+            sockets: 8,
+            ..Admission::new()
+        };
+        assert!(admission.has_room());
+        admission.arrivals.clients = 1;
+        assert!(!admission.has_room(), "its server is still to come");
+        admission.arrivals.servers = 1;
+        assert!(admission.has_room(), "it has come");
+        admission.sockets = 9;
+        assert!(!admission.has_room());
+    }
+
+    #[test]
+    fn addresses_are_forgotten_with_their_last_client() {
+        let ip = IpAddr::from([10, 0, 0, 1]);
+        let mut state = ListenerState::default();
+        state.clients = 2;
+        assert_eq!((state.enter(ip), state.enter(ip)), (1, 2));
+        state.leave(Some(ip));
+        assert!(is_crowded(&state, Some(ip), Some(1)) && !is_crowded(&state, Some(ip), Some(2)));
+        state.leave(Some(ip));
+        assert!(state.by_address.is_empty() && state.clients == 0);
+    }
+}

@@ -1,0 +1,413 @@
+//! The hot path: taking packets off the front of what was read, and passing on what nobody wants
+//! to look at, in whole spans and before it is complete.
+
+use super::transit::Carried;
+use crate::proxy::id::ConnId;
+use crate::proxy::login::exposure::Leg;
+use crate::proxy::login::negotiation;
+use crate::proxy::table::conn::{Conn, Course, Role};
+use crate::proxy::table::core::Core;
+use crate::proxy::table::sides::Stopped;
+use crate::proxy::translate::{redirect, translation};
+use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
+use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
+use crate::wire::{Capabilities, Com};
+
+/// No packet of a login is longer than this; only those who are logged in may make us hold more.
+const MAX_LOGIN_PACKET: usize = 1 << 20;
+
+/// So many bytes are sooner copied than written by themselves.
+const COPIED: usize = 4 << 10;
+
+/// What is to be done behind the bytes that could be passed on.
+#[derive(Debug)]
+pub(crate) enum Advance {
+    /// Look again.
+    Again,
+    /// A packet is complete at its receiver, and these events fire there.
+    Arrived { to: ConnId, events: EventSet },
+    /// A packet of so many bytes, frame headers included, is to be handled whole.
+    Packet(usize),
+    /// Nothing can be done until there are so many bytes (0: until something else happens).
+    Wait(usize),
+    /// The far end broke the protocol.
+    Broken(String),
+    /// A client's command is longer than allowed.
+    TooLong(String),
+    /// The connection is closing, or gone.
+    Gone,
+}
+
+impl Core {
+    /// Deals with the front of `data`, which came from the connection `id`: returns how many
+    /// bytes of it are dealt with, and what is to be done about the rest.
+    pub fn advance(&mut self, id: ConnId, data: &mut [u8]) -> (usize, Advance) {
+        let Some(conn) = self.open(id) else {
+            return (0, Advance::Gone);
+        };
+        // A packet in transit goes on to where it set out for, whatever the link is by now.
+        let to = match &conn.read.transit {
+            Some(transit) => transit.to,
+            None if conn.read.discard > 0 => None,
+            None => conn.peer,
+        };
+        let linked = conn.read.transit.is_none() || to == conn.peer;
+        let to = to.filter(|to| self.open(*to).is_some());
+        let mut at = 0;
+        let advance = self.scan(id, to, linked, data, &mut at);
+        if let (Some(to), Some(span)) = (to, data.get(..at))
+            && !span.is_empty()
+        {
+            // What a callback is to see is behind it, and leaves with it.
+            match advance {
+                Advance::Packet(_) if span.len() <= COPIED => self.forward_later(to, span),
+                _ => self.forward(to, span),
+            }
+            self.throttle_if_flooded(id, to);
+        }
+        if let Some(to) = to {
+            self.mark_inbound(id, to);
+        }
+        (at, advance)
+    }
+
+    /// Moves `at` over all that goes to the peer as it is.
+    fn scan(
+        &mut self,
+        id: ConnId,
+        to: Option<ConnId>,
+        linked: bool,
+        data: &mut [u8],
+        at: &mut usize,
+    ) -> Advance {
+        loop {
+            let Some(conn) = self.open(id) else {
+                return Advance::Gone;
+            };
+            if conn.course == Course::Opaque {
+                *at = data.len();
+                return Advance::Wait(0);
+            }
+            if conn.read.transit.is_some() {
+                match self.carry(id, data, at) {
+                    Carried::Partly(need) => return Advance::Wait(need),
+                    Carried::Done(transit) => {
+                        if let Some(advance) = self.arrive(&transit) {
+                            return advance;
+                        }
+                        if !linked || transit.to.is_none() {
+                            return Advance::Again;
+                        }
+                    }
+                }
+                continue;
+            }
+            if !linked {
+                return Advance::Again;
+            }
+            if !self.may_take(id) {
+                return Advance::Wait(0);
+            }
+            if self.skim(id, to, data, at) {
+                continue;
+            }
+            if let Some(stop) = self.begin(id, to, data, *at) {
+                return stop;
+            }
+        }
+    }
+
+    /// Whether the next packet of this connection may be taken now, or must wait for its turn.
+    pub fn may_take(&self, id: ConnId) -> bool {
+        let Some(conn) = self.open(id) else {
+            return false;
+        };
+        if conn.read.stopped.contains(Stopped::PAUSED) {
+            return false;
+        }
+        let Role::Client(session) = &conn.role else {
+            return true;
+        };
+        if session.may_speak_now() {
+            return true;
+        }
+        // Compressed frames are numbered through command and answer: one exchange at a time, as in
+        // a server.
+        session.authenticated() && !session.full() && !self.attended(conn) && !conn.compressed()
+    }
+
+    /// Passes over the rows at the front, if nobody watches them.
+    fn skim(&mut self, id: ConnId, to: Option<ConnId>, data: &mut [u8], at: &mut usize) -> bool {
+        let Some(conn) = self.open(id) else {
+            return false;
+        };
+        if !matches!(conn.role, Role::Server(_))
+            || !conn.in_rows()
+            || conn.armed.has(Event::ServerSendingRows)
+        {
+            return false;
+        }
+        let Some(rest) = data.get_mut(*at..) else {
+            return false;
+        };
+        let skimmed = match to {
+            None => rows::skim(rest, &mut 0),
+            Some(to) => {
+                let Some(receiver) = self.open_mut(to) else {
+                    return false;
+                };
+                if !receiver.in_rows() || receiver.write.is_taken_from(id) {
+                    return false;
+                }
+                let skimmed = rows::skim(rest, receiver.seq());
+                if skimmed.rows > 0
+                    && let Some(session) = receiver.client()
+                {
+                    session.swallow_eof();
+                }
+                skimmed
+            }
+        };
+        *at += skimmed.bytes;
+        self.stats.packets += skimmed.rows;
+        skimmed.rows > 0
+    }
+
+    /// Begins with the packet at `at`: either it is in transit then, or the reason to stop is
+    /// returned.
+    fn begin(
+        &mut self,
+        id: ConnId,
+        to: Option<ConnId>,
+        data: &mut [u8],
+        at: usize,
+    ) -> Option<Advance> {
+        let rest = data.get(at..).unwrap_or_default();
+        let Some(header) = Header::parse(rest) else {
+            return Some(Advance::Wait(HEADER));
+        };
+        let head_len = header.len.min(HEAD);
+        let Some(bytes) = rest.get(HEADER..HEADER + head_len) else {
+            return Some(Advance::Wait(HEADER + head_len));
+        };
+        let head = Head {
+            len: header.len,
+            bytes,
+            seq: header.seq,
+        };
+        let conn = self.open(id)?;
+        let step = match &conn.role {
+            Role::Client(session) => session.peek(head),
+            Role::Server(session) => session.peek(head),
+            Role::Listener(_) => return Some(Advance::Gone),
+        };
+        let step = match step {
+            Ok(step) => step,
+            Err(violation) => return Some(Advance::Broken(violation.to_string())),
+        };
+        // Where there are frames with numbers of their own, the servers look at those alone.
+        if step.kind == PacketKind::Command && header.seq != 0 && !conn.compressed() {
+            return Some(Advance::Broken(format!(
+                "expected a command numbered 0, got one numbered {}",
+                header.seq
+            )));
+        }
+        // What is pipelined in front of COM_QUIT is still answered.
+        if step.kind == PacketKind::Command && head.first() == Some(Com::QUIT.0) && !conn.idle() {
+            return Some(Advance::Wait(0));
+        }
+        // MariaDB's connectors execute what they have prepared before they know its id.
+        if step.kind == PacketKind::Command
+            && !conn.idle()
+            && to.is_some_and(|to| self.unknown_statement(conn, to, head).is_some())
+        {
+            return Some(Advance::Wait(0));
+        }
+        if step.kind == PacketKind::Command
+            && let Some(first) = head.first()
+            && !Com(first).is_known()
+            && let Some(to) = to
+            && !self.attended(conn)
+            && self.alike(id, to)
+        {
+            log::info!(
+                "connection {}: unknown command 0x{first:02x}: this link is opaque from here on",
+                id.serial
+            );
+            self.make_opaque(id, to);
+            return None;
+        }
+        if self.wanted_whole(conn, to, &step, head) {
+            let max = if conn.authenticated() {
+                conn.options.max_packet
+            } else {
+                conn.options.max_packet.min(MAX_LOGIN_PACKET)
+            };
+            return Some(match whole_size(rest, max) {
+                Ok(size) if size <= rest.len() => Advance::Packet(size),
+                Ok(need) => Advance::Wait(need),
+                Err(len) => {
+                    let why = format!(
+                        "a {} packet of at least {len} bytes is longer than max_packet ({max})",
+                        step.kind.name()
+                    );
+                    if step.kind == PacketKind::Command
+                        && let Some(session) = self.open_mut(id).and_then(Conn::client)
+                        && session.receive(head).is_ok()
+                    {
+                        return Some(Advance::TooLong(why));
+                    }
+                    Advance::Broken(why)
+                }
+            });
+        }
+        if at > 0 && self.takes_a_turn(id, to, step.kind) {
+            return Some(Advance::Again);
+        }
+        match self.set_out(id, to, step, head) {
+            Ok(Some(seq)) => {
+                if let Some(number) = data.get_mut(at + 3) {
+                    *number = seq;
+                }
+                None
+            }
+            // It goes nowhere, unlike what lies in front of it.
+            Ok(None) if to.is_some() => Some(Advance::Again),
+            Ok(None) => None,
+            Err(stop) => Some(stop),
+        }
+    }
+
+    /// Whether the packet has to be all there before anything is done with it.
+    fn wanted_whole(&self, conn: &Conn, to: Option<ConnId>, step: &Step, head: Head<'_>) -> bool {
+        if conn.armed.meets(step.events.with(step.synthesised)) || !conn.authenticated() {
+            return true;
+        }
+        let receiver = to.and_then(|to| self.open(to));
+        if receiver.is_some_and(|receiver| receiver.write.is_taken_from(conn.id())) {
+            return true;
+        }
+        match step.kind {
+            PacketKind::Err | PacketKind::AuthData => true,
+            PacketKind::Command => {
+                receiver.is_none()
+                    || !head.first().is_some_and(|first| {
+                        let com = Com(first);
+                        com.is_known()
+                            && com != Com::QUIT
+                            // Which may have to be translated between unequal legs.
+                            && com != Com::CHANGE_USER
+                            && !translation::changes_command(com, difference(conn, receiver))
+                    })
+            }
+            PacketKind::Infile if conn.read.discard > 0 => true,
+            _ if conn.read.discard > 0 => step.done,
+            // The EOF behind the columns goes in front of it.
+            PacketKind::TextRow | PacketKind::BinaryRow => {
+                receiver.is_some_and(|receiver| match &receiver.role {
+                    Role::Client(session) => {
+                        session.response().is_some_and(|r| r.owes_columns_eof())
+                    }
+                    _ => false,
+                })
+            }
+            PacketKind::Ok
+            | PacketKind::Eof
+            | PacketKind::ResultsetHeader
+            | PacketKind::Column
+            | PacketKind::Prepared
+            | PacketKind::Progress => {
+                let ends = step.kind == PacketKind::Ok
+                    || step.kind == PacketKind::Eof
+                    || !step.synthesised.is_empty();
+                ends && conn.course == Course::Orphaned && step.done
+                    || translation::changes(step.kind, ends, difference(conn, receiver))
+                    || step.kind == PacketKind::Ok && may_redirect(conn, receiver, head)
+            }
+            _ => conn.course == Course::Orphaned && step.done,
+        }
+    }
+
+    /// See [`translation::unknown_statement`].
+    pub(crate) fn unknown_statement(
+        &self,
+        client: &Conn,
+        server: ConnId,
+        command: Head<'_>,
+    ) -> Option<u32> {
+        match (&client.role, &self.open(server)?.role) {
+            (Role::Client(client), Role::Server(server)) => {
+                translation::unknown_statement(client, server, command)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the frames of a compressed receiver are numbered anew from this packet on: it must
+    /// be the first of its span then.
+    fn takes_a_turn(&self, id: ConnId, to: Option<ConnId>, kind: PacketKind) -> bool {
+        matches!(kind, PacketKind::Command | PacketKind::Data)
+            && to
+                .and_then(|to| self.open(to))
+                .is_some_and(Conn::compressed)
+            && (kind == PacketKind::Command || self.open(id).is_some_and(Conn::in_binlog))
+    }
+
+    /// Whether bytes may go from one end to the other without being understood. What is compressed
+    /// has to be followed, or its frames could not be numbered; what the two have not negotiated
+    /// alike has to be translated; and a COM_CHANGE_USER between legs that are not equally safe has
+    /// to be looked at.
+    fn alike(&self, a: ConnId, b: ConnId) -> bool {
+        let (Some(a), Some(b)) = (self.open(a), self.open(b)) else {
+            return false;
+        };
+        let differ = a.capabilities() ^ b.capabilities();
+        let differ = differ - negotiation::LEG - Capabilities::WISHES;
+        !a.compressed() && !b.compressed() && Leg::of(a) == Leg::of(b) && differ.is_empty()
+    }
+
+    fn make_opaque(&mut self, a: ConnId, b: ConnId) {
+        for id in [a, b] {
+            if let Some(conn) = self.get_mut(id) {
+                conn.course = Course::Opaque;
+            }
+        }
+    }
+}
+
+/// What only one of the two has negotiated.
+fn difference(conn: &Conn, receiver: Option<&Conn>) -> Capabilities {
+    receiver.map_or(Capabilities::empty(), |receiver| {
+        conn.capabilities() ^ receiver.capabilities()
+    })
+}
+
+/// Whether an OK of a server's could send the client to another one, which it must not.
+fn may_redirect(conn: &Conn, receiver: Option<&Conn>, head: Head<'_>) -> bool {
+    receiver.is_some_and(|receiver| {
+        !conn.options.allow_redirect
+            && !receiver.options.allow_redirect
+            && redirect::tracks(head, conn.capabilities())
+    })
+}
+
+/// The size of the packet at the front with all its frames; while they are not all there, the size
+/// up to the frame (or frame header) that is missing, which is more than there is. The error is the
+/// length that is known by now, if it is over the limit.
+fn whole_size(data: &[u8], max: usize) -> Result<usize, usize> {
+    let mut at = 0;
+    let mut len = 0;
+    loop {
+        let Some(header) = data.get(at..).and_then(Header::parse) else {
+            return Ok(at + HEADER);
+        };
+        len += header.len;
+        if len > max {
+            return Err(len);
+        }
+        at += HEADER + header.len;
+        if at > data.len() || header.len < MAX_PAYLOAD {
+            return Ok(at);
+        }
+    }
+}

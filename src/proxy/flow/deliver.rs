@@ -1,0 +1,333 @@
+//! The one way out: how a packet leaves by a connection.
+//!
+//! Whoever has a packet for somebody (a server whose answer is forwarded, a script that wires one, the
+//! proxy with an ERR of its own) decides what it looks like for its receiver, and then says here what
+//! it is ([`Part`]). The same happens to all of them:
+//!
+//! 1. **The session takes it.** What has no place where the receiver's exchange stands is refused,
+//!    and nothing of it is sent.
+//! 2. **It is queued**, with the number that is next on that connection.
+//! 3. **It is settled** what follows: the receiver's state, which events fire there, whether its login
+//!    is over, whether it may speak again.
+//!
+//! A packet that is [streamed](super::transit) goes the same way, but for the second step: it is on
+//! its way before all of it has come, its bytes go from buffer to socket, and it is settled when the
+//! last of them has passed. The rows of a result are the exception. They move no session and cause
+//! nothing at their receiver, so they are [skimmed](crate::session::rows::skim) in whole spans.
+//!
+//! Events are returned, not fired: nobody may be called while the core is borrowed.
+
+use crate::proxy::id::ConnId;
+use crate::proxy::table::conn::{Conn, Course, Role};
+use crate::proxy::table::core::Core;
+use crate::proxy::table::sides::{Numbering, Stopped};
+use crate::session::{Event, EventSet, Head, PacketKind, Sent};
+use crate::wire::Capabilities;
+
+/// What a packet is to the connection that it leaves by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The greeting of a client, which offers these.
+    Handshake(Capabilities),
+    /// The login at a server, which asks for these.
+    Auth(Capabilities),
+    /// A packet of the other end's. Its receiver takes it for whatever is next there.
+    Forwarded(PacketKind),
+    /// A packet of a script's or of the proxy's own. It must be what its receiver takes it for.
+    Own(PacketKind),
+    /// An ERR that answers nothing, and so has no place in an exchange.
+    Unasked,
+}
+
+impl Part {
+    fn kind(self) -> PacketKind {
+        match self {
+            Part::Handshake(_) => PacketKind::Handshake,
+            Part::Auth(_) => PacketKind::Auth,
+            Part::Forwarded(kind) | Part::Own(kind) => kind,
+            Part::Unasked => PacketKind::Err,
+        }
+    }
+
+    /// How its frames are numbered.
+    fn numbering(self) -> Numbering {
+        match self {
+            Part::Unasked => Numbering::From(0),
+            _ if self.kind() == PacketKind::Command => Numbering::Restarts,
+            _ => Numbering::GoesOn,
+        }
+    }
+}
+
+/// A packet on its way to a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leaving<'a> {
+    part: Part,
+    payload: &'a [u8],
+    numbering: Numbering,
+    complete: bool,
+}
+
+impl<'a> Leaving<'a> {
+    /// A packet that is all its source has to say of the exchange, if it ends it for its receiver.
+    pub fn new(part: Part, payload: &'a [u8]) -> Leaving<'a> {
+        Leaving {
+            part,
+            payload,
+            numbering: part.numbering(),
+            complete: true,
+        }
+    }
+
+    /// The same packet, numbered so.
+    pub fn numbered(self, numbering: Numbering) -> Leaving<'a> {
+        Leaving { numbering, ..self }
+    }
+
+    /// The same packet, where its source has ended the exchange with it, or not yet.
+    pub fn ends(self, complete: bool) -> Leaving<'a> {
+        Leaving { complete, ..self }
+    }
+}
+
+/// What came of a packet at its receiver.
+#[derive(Debug, Default)]
+pub(crate) struct Delivered {
+    /// The armed events that fire there.
+    pub events: EventSet,
+    /// It refused the client's login: the connection ends behind it.
+    pub refused: bool,
+}
+
+impl Conn {
+    /// Lets the session take a packet that is about to leave. `complete`: its source has ended the
+    /// exchange if this ends it for the receiver. A client that leaves out the EOF behind columns
+    /// may have all of an answer before the server has sent that EOF; the exchange is over only then.
+    #[inline]
+    pub fn step_out(&mut self, part: Part, head: Head<'_>, complete: bool) -> Result<Sent, String> {
+        let events = |events| Sent {
+            events,
+            ..Sent::default()
+        };
+        match (&mut self.role, part) {
+            (Role::Listener(_), _) => Err("a listener takes no packets".into()),
+            (_, Part::Unasked) => Ok(Sent::default()),
+            (Role::Server(session), _) => match part {
+                Part::Auth(asked) => session.send_auth(asked),
+                _ => match part.kind() {
+                    PacketKind::AuthData => session.send_auth_data(),
+                    PacketKind::Command => session.send_command(head),
+                    _ => session.send_data(head.len == 0),
+                },
+            }
+            .map(events),
+            (Role::Client(session), _) => {
+                let sent = match part {
+                    Part::Handshake(offered) => session.send_handshake(offered)?,
+                    Part::Own(kind) => session.send(head, Some(kind))?,
+                    _ => session.send(head, None)?,
+                };
+                if sent.done && !complete {
+                    session.withhold_end();
+                    return Ok(Sent::default());
+                }
+                Ok(sent)
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Sends a packet by this connection.
+    ///
+    /// # Errors
+    /// It has no place where the receiver's exchange stands: nothing is sent.
+    pub(crate) fn deliver(&mut self, to: ConnId, packet: Leaving<'_>) -> Result<Delivered, String> {
+        let Some(conn) = self.open(to) else {
+            return Ok(Delivered::default());
+        };
+        self.takes_whole_packets(conn)?;
+        let Some(conn) = self.open_mut(to) else {
+            return Ok(Delivered::default());
+        };
+        let sent = conn.step_out(packet.part, Head::of(packet.payload), packet.complete)?;
+        if let Part::Auth(_) = packet.part {
+            conn.upgrade_before_auth(packet.payload, conn.capabilities())?;
+        }
+        let numbering = match sent.done {
+            true => Numbering::Ends,
+            false => packet.numbering,
+        };
+        conn.queue(packet.payload, numbering);
+        conn.info.capabilities.set(conn.capabilities());
+        self.after_queueing(to);
+        self.check_login(to);
+        if packet.part.kind().lets_speak() {
+            self.resume_client(to);
+        }
+        Ok(self.settle(to, sent))
+    }
+
+    /// Whether a whole packet can be put on the connection at all now.
+    #[inline]
+    pub(crate) fn takes_whole_packets(&self, conn: &Conn) -> Result<(), String> {
+        if conn.course == Course::Opaque {
+            return Err("its link has become opaque: an unknown command went over it".into());
+        }
+        let source = conn.write.source().and_then(|source| self.get(source));
+        let inbound = source.and_then(|source| source.read.transit.as_ref());
+        if inbound.is_some_and(|transit| transit.done) {
+            return Err("the last packet of its answer is on its way".into());
+        }
+        Ok(())
+    }
+
+    /// The client has all of an answer, of which one EOF was still to come: it has come, and is not
+    /// on the wire there.
+    pub(crate) fn end_withheld(&mut self, to: ConnId) -> Option<Delivered> {
+        let session = self.open_mut(to)?.client()?;
+        if !session.take_withheld_end() {
+            return None;
+        }
+        let sent = Sent {
+            events: Event::ClientWaiting.set(),
+            done: true,
+            refused: false,
+        };
+        Some(self.settle(to, sent))
+    }
+
+    /// Deals with what follows from a packet at its receiver.
+    #[inline]
+    pub(crate) fn settle(&mut self, to: ConnId, sent: Sent) -> Delivered {
+        let Some(conn) = self.open(to) else {
+            return Delivered::default();
+        };
+        if let Some(event) = sent.events.into_iter().last() {
+            conn.info.state.set(Some(event));
+        }
+        let delivered = Delivered {
+            events: conn.armed.and(sent.events),
+            refused: sent.refused,
+        };
+        if sent.done {
+            self.resume_client(to);
+        }
+        delivered
+    }
+
+    /// A reader that stalls stops who writes to it.
+    pub(crate) fn throttle_if_flooded(&mut self, source: ConnId, to: ConnId) {
+        if self.flooded(to)
+            && let Some(conn) = self.get_mut(source)
+        {
+            conn.read.stopped.insert(Stopped::THROTTLED);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::own_errors::error_packet;
+    use super::super::transit::Transit;
+    use super::*;
+    use crate::proxy::info::{ConnInfo, ConnKind};
+    use crate::proxy::table::conn::Socket;
+    use crate::proxy::table::sides::Inbound;
+    use crate::session::{ClientSession, ServerSession};
+    use std::rc::Rc;
+
+    const OK: &[u8] = b"\0\0\0\x02\0\0\0";
+
+    fn insert(core: &mut Core, kind: ConnKind, role: Role) -> Rc<ConnInfo> {
+        let options = core.defaults.clone();
+        core.insert(kind, role, Socket::None, options, ("test".into(), 0))
+            .unwrap()
+    }
+
+    /// A client that is logged in and has sent a query.
+    fn asking(core: &mut Core) -> Rc<ConnInfo> {
+        let role = Role::Client(ClientSession::default());
+        let client = insert(core, ConnKind::Client, role);
+        let hello = Leaving::new(Part::Handshake(Capabilities::USUAL), b"hello");
+        core.deliver(client.id, hello).unwrap();
+        assert_eq!(client.state.get(), Some(Event::ClientWaitAuth));
+        receive(core, client.id, b"auth");
+        let session = core.open_mut(client.id).unwrap().client().unwrap();
+        session.negotiate(Capabilities::USUAL);
+        let ok = Leaving::new(Part::Own(PacketKind::Ok), OK);
+        core.deliver(client.id, ok).unwrap();
+        assert!(core.open(client.id).unwrap().logged_in());
+        receive(core, client.id, b"\x03SELECT 1");
+        core.note_state(client.id, Event::ClientSentCommand.set());
+        client
+    }
+
+    fn receive(core: &mut Core, client: ConnId, payload: &[u8]) {
+        let session = core.open_mut(client).unwrap().client().unwrap();
+        session.receive(Head::of(payload)).unwrap();
+    }
+
+    #[test]
+    fn an_error_of_the_proxys_own_leaves_as_any_answer_does() {
+        let mut core = Core::new().unwrap();
+        let client = asking(&mut core);
+        let conn = core.open_mut(client.id).unwrap();
+        conn.armed = Event::ClientWaiting.set();
+        let err = error_packet(1105, b"HY000", "no".into());
+        let delivered = core.put_error(client.id, &err).unwrap();
+        assert_eq!(delivered.events, Event::ClientWaiting.set());
+        assert_eq!(client.state.get(), Some(Event::ClientWaiting));
+        assert!(core.has_been_answered(client.id));
+        assert!(core.put_error(client.id, &err).is_err(), "nothing is owed");
+    }
+
+    #[test]
+    fn nothing_goes_behind_the_last_packet_of_an_answer() {
+        let mut core = Core::new().unwrap();
+        let client = asking(&mut core);
+        let role = Role::Server(ServerSession::default());
+        let server = insert(&mut core, ConnKind::Server, role);
+        core.get_mut(server.id).unwrap().read.transit = Some(Transit {
+            to: Some(client.id),
+            left: 1,
+            split: false,
+            last_seq: 1,
+            kind: PacketKind::Ok,
+            state: None,
+            done: true,
+            answered: true,
+        });
+        core.get_mut(client.id).unwrap().write.inbound = Some(Box::new(Inbound {
+            from: server.id,
+            deferred: Vec::new(),
+        }));
+        let pending = core.get(client.id).unwrap().pending();
+        let err = error_packet(1105, b"HY000", "no".into());
+        assert!(core.put_error(client.id, &err).is_err());
+        assert_eq!(core.get(client.id).unwrap().pending(), pending);
+    }
+
+    #[test]
+    fn an_opaque_link_takes_no_packets() {
+        let mut core = Core::new().unwrap();
+        let client = asking(&mut core);
+        core.get_mut(client.id).unwrap().course = Course::Opaque;
+        let ok = Leaving::new(Part::Own(PacketKind::Ok), OK);
+        assert!(core.deliver(client.id, ok).is_err());
+    }
+
+    #[test]
+    fn an_end_is_withheld_until_the_source_has_ended_too() {
+        let mut core = Core::new().unwrap();
+        let client = asking(&mut core);
+        let ok = Leaving::new(Part::Forwarded(PacketKind::Ok), OK).ends(false);
+        let delivered = core.deliver(client.id, ok).unwrap();
+        assert_eq!(delivered.events, EventSet::NONE);
+        assert!(!core.has_been_answered(client.id));
+        assert!(core.end_withheld(client.id).is_some());
+        assert!(core.has_been_answered(client.id));
+        assert_eq!(client.state.get(), Some(Event::ClientWaiting));
+        assert!(core.end_withheld(client.id).is_none());
+    }
+}

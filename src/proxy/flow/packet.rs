@@ -1,0 +1,253 @@
+//! A packet that is handled whole: shown to hooks, forwarded or held back.
+
+use super::own_errors::{error_packet, error_text};
+use super::take::{Taken, last_seq, payload_of};
+use crate::proxy::Proxy;
+use crate::proxy::hooks::{Incoming, Verdict};
+use crate::proxy::id::ConnId;
+use crate::proxy::info::ConnKind;
+use crate::proxy::login::login_relay::Handed;
+use crate::proxy::table::conn::Role;
+use crate::session::{EventSet, Head, PacketKind};
+use crate::wire::{Com, Eof};
+
+impl Proxy {
+    /// Handles the packet that these frames hold.
+    pub(crate) fn packet(&self, id: ConnId, frames: &[u8]) {
+        let payload = payload_of(frames);
+        let taken = self.core().take(id, last_seq(frames), &payload);
+        let mut taken = match taken {
+            Ok(taken) => taken,
+            Err(refusal) => {
+                if let Some(err) = refusal.answer {
+                    let client = self.core().peer(id).filter(|_| refusal.by_server);
+                    match client {
+                        Some(client) => self.tell_client(client, &err),
+                        None => self.put_error(id, &err),
+                    }
+                }
+                self.broken(id, &refusal.reason);
+                return;
+            }
+        };
+        if taken.unknown {
+            let com = Com(taken.payload.first().copied().unwrap_or_default());
+            log::info!("connection {}: unknown command 0x{:02x}", id.serial, com.0);
+            self.put_error(id, &error_packet(1047, b"08S01", "Unknown command".into()));
+            return;
+        }
+        let Some((mut hold, mut unlink)) = self.ask(&taken) else {
+            return;
+        };
+        if !hold && taken.expects_answer() && self.core().has_been_answered(id) {
+            // Forwarded all the same it would be carried out, and its answer be taken for that of
+            // the next command.
+            log::error!(
+                "connection {}: a callback answered a command without returning \
+                 dpm.DPM_NOPROXY: the command is not forwarded",
+                id.serial
+            );
+            hold = true;
+        }
+        let receiver = self.core().peer(id);
+        let mut events = EventSet::NONE;
+        if !hold {
+            match self.hand_over(&mut taken, receiver) {
+                Some(fired) => events = fired,
+                None => return,
+            }
+        }
+        if taken.unasked {
+            let reason = unasked_reason(&taken);
+            self.close_for(id, &reason);
+            if let Some(receiver) = receiver.filter(|_| taken.passthrough) {
+                self.close_for(receiver, &reason);
+            }
+            return;
+        }
+        if taken.discard && matches!(taken.step.kind, PacketKind::Infile | PacketKind::AuthData) {
+            self.close_for(id, "it asks for what its client, who is gone, cannot give");
+            return;
+        }
+        if !taken.step.synthesised.is_empty() {
+            let (unlinks, more) = self.synthesise(&taken, receiver);
+            unlink |= unlinks;
+            events = events.with(more);
+        }
+        let Some(receiver) = receiver else {
+            return;
+        };
+        self.fire_all(receiver, events);
+        if unlink && self.unlink_if_linked(id, receiver) {
+            // In the middle of a response, the rest of it is for nobody.
+            self.core().discard_responses(id, usize::MAX);
+        }
+        if !hold && taken.is_quit() {
+            self.close_for(id, "the client quit");
+        }
+    }
+
+    /// Shows the packet to the hooks that are armed for it. Returns whether one held it back, and
+    /// whether one unlinks; `None`: nothing more is to be done with it.
+    fn ask(&self, taken: &Taken<'_>) -> Option<(bool, bool)> {
+        let id = taken.info.id;
+        let mut hold = taken.discard || taken.unasked && !taken.passthrough;
+        let mut unlink = false;
+        for event in taken.step.events {
+            if self.core().armed(id, event.set()).is_empty() {
+                taken.info.state.set(Some(event));
+                continue;
+            }
+            let packet = Incoming {
+                kind: taken.step.kind,
+                payload: &taken.payload,
+                capabilities: taken.capabilities,
+                answers: taken.answers,
+                statement: taken.statement,
+            };
+            match self.fire(&taken.info, event, Some(packet)) {
+                Verdict::Forward => {}
+                Verdict::Hold => hold = true,
+                Verdict::FlushDisconnect => unlink = true,
+                Verdict::Failed => {
+                    self.callback_failed(id);
+                    return None;
+                }
+            }
+            self.core().open(id)?;
+        }
+        Some((hold, unlink))
+    }
+
+    /// Forwards the packet over the link as it stands now. `None`: that was the end of the
+    /// connection.
+    fn hand_over(&self, taken: &mut Taken<'_>, peer: Option<ConnId>) -> Option<EventSet> {
+        let id = taken.info.id;
+        let Some(peer) = peer else {
+            if taken.step.kind == PacketKind::Command {
+                self.without_peer(id, &taken.payload);
+            }
+            return Some(EventSet::NONE);
+        };
+        if taken.step.kind == PacketKind::Command
+            && let Some(statement) = self.unknown_statement(id, peer, Head::of(&taken.payload))
+        {
+            // The server's own words. Without parameters it could be executed, but with others.
+            let message = format!(
+                "Unknown prepared statement handler ({statement}) given to mysqld_stmt_execute"
+            );
+            self.put_error(id, &error_packet(1243, b"HY000", message));
+            return Some(EventSet::NONE);
+        }
+        let handed = self.core().relay(id, peer, taken);
+        let delivered = match handed {
+            Ok(Handed::On) => self.core().put_through(id, peer, taken),
+            Ok(Handed::Answered) => return Some(EventSet::NONE),
+            Ok(Handed::Refused(why)) => {
+                self.refuse_login(id, peer, &why);
+                return None;
+            }
+            Err(why) => Err(why),
+        };
+        match delivered {
+            Ok(delivered) => {
+                if delivered.refused {
+                    self.close_for(peer, &refused_reason(&taken.payload));
+                }
+                Some(delivered.events)
+            }
+            Err(reason) => {
+                self.broken(id, &reason);
+                self.close_for(peer, &reason);
+                None
+            }
+        }
+    }
+
+    fn unknown_statement(&self, id: ConnId, peer: ConnId, command: Head<'_>) -> Option<u32> {
+        let core = self.core();
+        core.unknown_statement(core.open(id)?, peer, command)
+    }
+
+    /// A login that cannot pass through as it is: the client is told why.
+    fn refuse_login(&self, id: ConnId, peer: ConnId, why: &str) {
+        let (client, server) = match self.core().open(id).map(|conn| conn.info.kind) {
+            Some(ConnKind::Server) => (peer, id),
+            _ => (id, peer),
+        };
+        log::warn!("connection {}: the login is refused: {why}", client.serial);
+        self.tell_client(client, &error_packet(1105, b"HY000", why.to_string()));
+        self.close_for(server, why);
+        self.close_for(client, why);
+    }
+
+    /// A command that was not held and has nowhere to go.
+    fn without_peer(&self, id: ConnId, payload: &[u8]) {
+        let com = Com(payload.first().copied().unwrap_or_default());
+        if com == Com::QUIT {
+            self.close_for(id, "the client quit");
+            return;
+        }
+        let unanswered = {
+            let core = self.core();
+            core.open(id).is_some_and(|conn| match &conn.role {
+                Role::Client(session) => session.response().is_some_and(|r| !r.started()),
+                _ => false,
+            })
+        };
+        if unanswered {
+            let message = "The proxy has no server for this connection";
+            self.put_error(id, &error_packet(1105, b"HY000", message.into()));
+        }
+    }
+
+    /// Fires the events that stand for an EOF which this server leaves out, and sends it to a
+    /// client that wants it. Returns whether to unlink, and what then fires on the client.
+    fn synthesise(&self, taken: &Taken<'_>, receiver: Option<ConnId>) -> (bool, EventSet) {
+        let id = taken.info.id;
+        let mut unlink = false;
+        let mut events = EventSet::NONE;
+        for event in taken.step.synthesised {
+            let eof = Eof {
+                warnings: 0,
+                status: taken.status,
+            };
+            let mut payload = Vec::new();
+            eof.encode(taken.capabilities, &mut payload);
+            let armed = !self.core().armed(id, event.set()).is_empty();
+            taken.info.state.set(Some(event));
+            if armed {
+                let packet = Incoming {
+                    kind: PacketKind::Eof,
+                    payload: &payload,
+                    capabilities: taken.capabilities,
+                    answers: taken.answers,
+                    statement: taken.statement,
+                };
+                match self.fire(&taken.info, event, Some(packet)) {
+                    Verdict::FlushDisconnect => unlink = true,
+                    Verdict::Failed => {
+                        self.callback_failed(id);
+                        return (false, EventSet::NONE);
+                    }
+                    Verdict::Forward | Verdict::Hold => {}
+                }
+            }
+            // A cursor is announced by the flags of the very EOF that would have to be inserted,
+            // so there it waits for the packet behind the columns, which has them.
+            let may_open_cursor = taken.answers == Some(Com::STMT_EXECUTE);
+            if let Some(receiver) = receiver.filter(|_| !taken.discard && !may_open_cursor) {
+                events = events.with(self.core().insert_eof(receiver, &eof));
+            }
+        }
+        (unlink, events)
+    }
+}
+
+fn refused_reason(payload: &[u8]) -> String {
+    format!("the login was refused: {}", error_text(payload))
+}
+
+fn unasked_reason(taken: &Taken<'_>) -> String {
+    format!("the server said, unasked: {}", error_text(&taken.payload))
+}

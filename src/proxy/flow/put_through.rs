@@ -1,0 +1,184 @@
+//! A packet is put on the connection of the linked peer, in the form that the peer negotiated.
+
+use std::borrow::Cow;
+
+use super::deliver::{Delivered, Leaving, Part};
+use super::take::Taken;
+use crate::proxy::id::ConnId;
+use crate::proxy::login::negotiation;
+use crate::proxy::login::negotiation::ServerLeg;
+use crate::proxy::table::conn::{Conn, Origin, Role};
+use crate::proxy::table::core::Core;
+use crate::proxy::translate::redirect;
+use crate::proxy::translate::translation;
+use crate::proxy::translate::translation::{Translated, cursor_eof, late_columns_eof};
+use crate::session::{EventSet, PacketKind};
+use crate::wire::{Auth, Capabilities, Eof, Handshake};
+
+impl Core {
+    /// Puts a packet through to the linked peer, in the peer's form.
+    pub(crate) fn put_through(
+        &mut self,
+        id: ConnId,
+        to: ConnId,
+        taken: &Taken<'_>,
+    ) -> Result<Delivered, String> {
+        let delivered = match self.open(to).map(|receiver| &receiver.role) {
+            Some(Role::Server(_)) => self.put_on_server(id, to, taken)?,
+            Some(Role::Client(_)) => self.put_on_client(id, to, taken)?,
+            Some(Role::Listener(_)) | None => return Ok(Delivered::default()),
+        };
+        self.throttle_if_flooded(id, to);
+        Ok(delivered)
+    }
+
+    fn put_on_server(
+        &mut self,
+        id: ConnId,
+        to: ConnId,
+        taken: &Taken<'_>,
+    ) -> Result<Delivered, String> {
+        let kind = taken.step.kind;
+        let mut part = Part::Forwarded(kind);
+        let mut payload = Cow::Borrowed(&*taken.payload);
+        let Some((from, receiver)) = self.pair_mut(id, to) else {
+            return Ok(Delivered::default());
+        };
+        match (&from.role, &receiver.role) {
+            (_, Role::Server(server)) if kind == PacketKind::Auth => {
+                let mut auth = Auth::decode(&payload).map_err(|error| error.to_string())?;
+                let leg = ServerLeg {
+                    options: &receiver.options,
+                    tls: receiver.login.as_ref().is_some_and(|it| it.tls.is_some()),
+                };
+                negotiation::ask(&mut auth, server, &leg);
+                part = Part::Auth(auth.capabilities);
+                let mut masked = Vec::new();
+                auth.encode(&mut masked);
+                payload = Cow::Owned(masked);
+                receiver.origin = Origin::Client(id);
+            }
+            (Role::Client(client), Role::Server(server)) if kind == PacketKind::Command => {
+                let other = translation::command(client, server, &payload)?;
+                if let Translated::Other(other) = other {
+                    payload = Cow::Owned(other);
+                }
+            }
+            _ => {}
+        }
+        let leaving = Leaving::new(part, &payload);
+        self.deliver(to, leaving.numbered(taken.numbering))
+    }
+
+    fn put_on_client(
+        &mut self,
+        id: ConnId,
+        to: ConnId,
+        taken: &Taken<'_>,
+    ) -> Result<Delivered, String> {
+        let step = taken.step;
+        let Some((from, receiver)) = self.pair_mut(id, to) else {
+            return Ok(Delivered::default());
+        };
+        let guarded = !from.options.allow_redirect && !receiver.options.allow_redirect;
+        let Role::Client(session) = &mut receiver.role else {
+            return Ok(Delivered::default());
+        };
+        if taken.unasked && session.authenticated() {
+            return self.deliver(to, Leaving::new(Part::Unasked, &taken.payload));
+        }
+        if step.kind == PacketKind::Handshake {
+            let handshake = Handshake::decode(&taken.payload);
+            let mut handshake = handshake.map_err(|error| error.to_string())?;
+            negotiation::offer(&mut handshake, &receiver.options);
+            let mut offer = Vec::new();
+            handshake.encode(&mut offer);
+            let part = Part::Handshake(handshake.capabilities);
+            return self.deliver(to, Leaving::new(part, &offer));
+        }
+        if taken.is_behind_columns() && session.capabilities().contains(Capabilities::DEPRECATE_EOF)
+        {
+            session.swallow_eof();
+            let opens_cursor = step.done && session.response().is_some_and(|r| r.in_rows());
+            if step.done
+                && let Some(delivered) = self.end_withheld(to)
+            {
+                return Ok(delivered);
+            }
+            if !opens_cursor {
+                return Ok(Delivered::default());
+            }
+        }
+        self.put_answer(to, taken, guarded)
+    }
+
+    /// Puts a server's answer on a client. `guarded`: without what would send it elsewhere.
+    fn put_answer(
+        &mut self,
+        to: ConnId,
+        taken: &Taken<'_>,
+        guarded: bool,
+    ) -> Result<Delivered, String> {
+        let kind = taken.step.kind;
+        let mut payload = Cow::Borrowed(&*taken.payload);
+        let Some(session) = self.open_mut(to).and_then(Conn::client) else {
+            return Ok(Delivered::default());
+        };
+        let login = !session.authenticated();
+        if !login && session.response().is_none() {
+            // It has asked for nothing, so this is not for it.
+            return Ok(Delivered::default());
+        }
+        let owes_eof = session.response().is_some_and(|r| r.owes_columns_eof())
+            && !matches!(
+                kind,
+                PacketKind::Eof | PacketKind::Err | PacketKind::Progress
+            );
+        let columns_eof = match owes_eof {
+            true => late_columns_eof(session, &payload, taken)?,
+            false => None,
+        };
+        if owes_eof && columns_eof.is_none() {
+            // The one EOF is all.
+            payload = Cow::Owned(cursor_eof(&payload, taken.capabilities)?);
+        } else {
+            if let Some(eof) = columns_eof {
+                let eof = Leaving::new(Part::Forwarded(PacketKind::Eof), &eof);
+                self.deliver(to, eof.numbered(taken.numbering))?;
+            }
+            let Some(session) = self.open_mut(to).and_then(Conn::client) else {
+                return Ok(Delivered::default());
+            };
+            match translation::answer(session, &payload, taken)? {
+                Translated::Same => {}
+                Translated::Nothing => return Ok(Delivered::default()),
+                Translated::Other(other) => payload = Cow::Owned(other),
+            }
+        }
+        if guarded
+            && kind == PacketKind::Ok
+            && let Some(session) = self.open_mut(to).and_then(Conn::client)
+            && let Some(other) = redirect::without_in(&payload, session, login)?
+        {
+            payload = Cow::Owned(other);
+        }
+        let leaving = Leaving::new(Part::Forwarded(kind), &payload);
+        let leaving = leaving.numbered(taken.numbering).ends(taken.step.done);
+        self.deliver(to, leaving)
+    }
+
+    /// Sends the EOF behind columns to a client that wants it, where the server sent none.
+    pub(crate) fn insert_eof(&mut self, id: ConnId, eof: &Eof) -> EventSet {
+        let Some(session) = self.open_mut(id).and_then(Conn::client) else {
+            return EventSet::NONE;
+        };
+        if !session.response().is_some_and(|r| r.owes_columns_eof()) {
+            return EventSet::NONE;
+        }
+        let mut payload = Vec::new();
+        eof.encode(session.capabilities(), &mut payload);
+        let eof = Leaving::new(Part::Forwarded(PacketKind::Eof), &payload);
+        let delivered = self.deliver(id, eof);
+        delivered.map_or(EventSet::NONE, |delivered| delivered.events)
+    }
+}

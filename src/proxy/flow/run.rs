@@ -1,0 +1,439 @@
+//! The loop: wait, deal with what is ready, write, free.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::net::{Ready, Signal};
+use crate::proxy::Proxy;
+use crate::proxy::id::ConnId;
+use crate::proxy::table::conn::{Listed, Role, Socket};
+use crate::proxy::table::core::{Core, SIGNALS, TimerKey};
+use crate::proxy::table::sides::Stopped;
+
+/// The longest wait, so that a clock that jumps does little harm.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How often what callbacks cause at the end of a tick is dealt with before others get their turn.
+const FINISHING_PASSES: usize = 4;
+
+/// A pass of the loop that takes longer than this is worth a line in the log.
+const SLOW_TICK: Duration = Duration::from_millis(500);
+
+impl Proxy {
+    /// Serves until there is nothing left to wait for, [`exit`](Self::exit) is called, or a
+    /// signal tells to stop; returns the exit code.
+    ///
+    /// # Errors
+    /// The system's poller fails.
+    pub fn run(&self) -> io::Result<i32> {
+        let mut ready = Vec::new();
+        loop {
+            self.finish_tick();
+            {
+                let core = self.core();
+                if let Some(code) = core.exit {
+                    return Ok(code);
+                }
+                if core.conns.is_empty() && core.script_timers == 0 {
+                    log::info!("no listener, connection or timer is left to wait for: leaving");
+                    return Ok(0);
+                }
+            }
+            let timeout = self.core().timeout();
+            self.core().poller.wait(Some(timeout), &mut ready)?;
+            let began = Instant::now();
+            for event in ready.drain(..) {
+                if event.token == SIGNALS {
+                    self.signals();
+                } else {
+                    self.core().note_ready(event);
+                }
+            }
+            self.resolved();
+            self.work();
+            self.timers_due();
+            let took = began.elapsed();
+            self.core().note_tick(took);
+            if took > SLOW_TICK {
+                log::warn!("one pass of the loop took {} ms", took.as_millis());
+            }
+        }
+    }
+
+    /// Leaves the loop with this code as [`stop`](Self::stop) does: in order.
+    pub fn exit(&self, code: i32) {
+        let stopping = {
+            let mut core = self.core();
+            core.exit_code = code;
+            core.stopping
+        };
+        if !stopping {
+            self.stop();
+        }
+    }
+
+    /// Pumps what is down to be pumped. What is put down meanwhile has its turn in the next tick.
+    fn work(&self) {
+        let count = self.core().work.len();
+        for _ in 0..count {
+            let next = {
+                let mut core = self.core();
+                let next = core.work.pop_front();
+                if let Some(conn) = next.and_then(|id| core.get_mut(id)) {
+                    conn.listed.remove(Listed::TO_PUMP);
+                }
+                next
+            };
+            let Some(id) = next else {
+                return;
+            };
+            enum Turn {
+                Accept,
+                Connect,
+                Header,
+                Pump,
+                None,
+            }
+            let turn = match self
+                .core()
+                .open(id)
+                .map(|conn| (&conn.socket, conn.awaits_header()))
+            {
+                Some((Socket::Listening(_), _)) => Turn::Accept,
+                Some((Socket::Connecting(_), _)) => Turn::Connect,
+                Some((Socket::Open(_), true)) => Turn::Header,
+                Some((Socket::Open(_), false)) => Turn::Pump,
+                _ => Turn::None,
+            };
+            match turn {
+                Turn::Accept => self.accept(id),
+                Turn::Connect => self.connected(id),
+                Turn::Header => self.read_header(id),
+                Turn::Pump => self.pump(id),
+                Turn::None => {}
+            }
+        }
+    }
+
+    /// End of tick, until nothing is left: write, tell of drained queues, free.
+    fn finish_tick(&self) {
+        for _ in 0..FINISHING_PASSES {
+            let stillborn = std::mem::take(&mut self.core().stillborn);
+            for (id, reason) in &stillborn {
+                self.close_for(*id, reason);
+            }
+            self.hooks().end_of_tick();
+            let dirty = std::mem::take(&mut self.core().dirty);
+            for id in &dirty {
+                self.flush(*id);
+            }
+            self.core().reap();
+            if dirty.is_empty() {
+                break;
+            }
+        }
+        {
+            let core = &mut *self.core();
+            core.dirty.append(&mut core.postponed);
+        }
+        self.check_drained();
+    }
+
+    fn flush(&self, id: ConnId) {
+        let flushed = self.core().flush(id);
+        if let Some(error) = flushed.error {
+            let closing = self.core().get(id).is_some_and(|conn| conn.closing());
+            if closing {
+                self.core().finish_closing(id);
+            } else {
+                self.core().note_broken(id, error);
+            }
+            return;
+        }
+        let closing = self.core().flush_ended(id);
+        if closing {
+            return;
+        }
+        if flushed.drained {
+            self.core().unthrottle(id);
+            self.fire_all(id, crate::session::Event::Drained.set());
+        }
+    }
+
+    fn timers_due(&self) {
+        let now = Instant::now();
+        loop {
+            let due = self.core().timers.pop_due(now);
+            let Some((_, key)) = due else {
+                return;
+            };
+            match key {
+                TimerKey::Script(key) => {
+                    {
+                        let mut core = self.core();
+                        core.script_timers = core.script_timers.saturating_sub(1);
+                    }
+                    self.hooks().timer(key);
+                }
+                TimerKey::Deadline(id) => self.deadline(id),
+                TimerKey::Idle(id) => {
+                    let expired = self.core().idle_expired(id);
+                    if expired {
+                        self.close_for(id, "silent for longer than idle_timeout");
+                    }
+                }
+                TimerKey::Accept(id) => {
+                    let mut core = self.core();
+                    if let Some(conn) = core.open_mut(id) {
+                        conn.read.readable = true;
+                    }
+                    core.schedule(id);
+                }
+                TimerKey::Refusals => self.core().report_refusals(),
+                TimerKey::RetryUnix(id) => self.core().try_unix(id),
+                TimerKey::Drain => {
+                    log::warn!("exchanges are still in flight: closing them");
+                    let mut core = self.core();
+                    core.exit = Some(core.exit_code);
+                }
+            }
+        }
+    }
+
+    fn deadline(&self, id: ConnId) {
+        let what = {
+            let mut core = self.core();
+            let Some(conn) = core.get_mut(id) else {
+                return;
+            };
+            conn.set_deadline(None);
+            if conn.closing() {
+                log::debug!(
+                    "connection {}: {} bytes could not be flushed",
+                    id.serial,
+                    conn.write.output.len()
+                );
+                core.finish(id);
+                return;
+            }
+            let what = match (&conn.socket, &conn.role) {
+                _ if conn.awaits_header() => "its PROXY header took longer than handshake_timeout",
+                _ if conn.logged_in() => {
+                    "the change of its user took longer than handshake_timeout"
+                }
+                (Socket::Open(_), Role::Client(_)) => {
+                    "the login took longer than handshake_timeout"
+                }
+                (Socket::Open(_), _) => "the server's login took longer than handshake_timeout",
+                _ => "connecting took longer than connect_timeout",
+            };
+            core.stats.timeouts += 1;
+            what
+        };
+        log::warn!("connection {}: {what}", id.serial);
+        self.close_for(id, what);
+    }
+
+    /// Goes on with the connections whose server's name has been resolved.
+    fn resolved(&self) {
+        let replies: Vec<_> = self.core().resolver.poll_replies().collect();
+        for (serial, result) in replies {
+            let failed = {
+                let mut core = self.core();
+                let Some(id) = core.resolving.remove(&serial) else {
+                    continue;
+                };
+                if core.open(id).is_none() {
+                    continue;
+                }
+                let connecting = result.and_then(|addresses| core.connect_next(id, addresses));
+                connecting.err().map(|error| (id, error))
+            };
+            if let Some((id, error)) = failed {
+                self.close_for(id, &format!("cannot connect: {error}"));
+            }
+        }
+    }
+
+    fn signals(&self) {
+        let signals = self.core().signals.take();
+        for signal in signals {
+            match signal {
+                Signal::Term | Signal::Int => self.stop(),
+                other => self.hooks().signal(other.name()),
+            }
+        }
+    }
+
+    /// Stops accepting, closes what is idle, and lets exchanges in flight finish. Told so a
+    /// second time, exits at once.
+    pub fn stop(&self) {
+        let (listeners, drain) = {
+            let mut core = self.core();
+            if core.stopping {
+                log::warn!("told to stop a second time: exiting at once");
+                core.exit = Some(core.exit_code);
+                return;
+            }
+            core.stopping = true;
+            let listeners: Vec<_> = core
+                .conns
+                .iter()
+                .filter(|(_, conn)| matches!(conn.role, Role::Listener(_)))
+                .map(|(_, conn)| conn.id())
+                .collect();
+            (listeners, core.defaults.drain)
+        };
+        log::info!(
+            "stopping: exchanges in flight have {} s to finish",
+            drain.as_secs_f32()
+        );
+        for id in listeners {
+            self.close_for(id, "the proxy is stopping");
+        }
+        let due = Instant::now() + drain;
+        self.core().timers.insert(due, TimerKey::Drain);
+    }
+
+    /// While stopping: closes clients that wait for nothing, and exits when none is left.
+    fn check_drained(&self) {
+        if !self.core().stopping || self.core().exit.is_some() {
+            return;
+        }
+        let idle = self.core().idle_clients();
+        for id in idle {
+            self.close_for(id, "the proxy is stopping");
+        }
+        let mut core = self.core();
+        let busy = core
+            .conns
+            .iter()
+            .any(|(_, conn)| matches!(conn.role, Role::Client(_)) || conn.unsent());
+        if !busy {
+            core.exit = Some(core.exit_code);
+        }
+    }
+}
+
+impl Core {
+    fn timeout(&self) -> Duration {
+        let idle = self.work.is_empty()
+            && self.dirty.is_empty()
+            && self.finished.is_empty()
+            && self.stillborn.is_empty();
+        if !idle {
+            return Duration::ZERO;
+        }
+        self.timers.next_deadline().map_or(LONGEST_WAIT, |due| {
+            due.saturating_duration_since(Instant::now())
+                .min(LONGEST_WAIT)
+        })
+    }
+
+    /// Remembers what the poller tells once only.
+    fn note_ready(&mut self, ready: Ready) {
+        let Some(conn) = self.conns.get_mut(ready.token) else {
+            return;
+        };
+        conn.read.readable |= ready.readable || ready.read_closed || ready.error;
+        conn.read.hung_up |= ready.read_closed || ready.error;
+        conn.write.writable |= ready.writable || ready.error;
+        let id = conn.id();
+        if ready.writable && conn.unsent() {
+            self.touch(id);
+        }
+        self.schedule(id);
+    }
+
+    fn note_tick(&mut self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.stats.ticks += 1;
+        self.stats.loop_lag_us = us;
+        self.stats.loop_lag_max_us = self.stats.loop_lag_max_us.max(us);
+    }
+
+    /// Its queue has fallen below the low-water mark: whoever fills it is read again.
+    fn unthrottle(&mut self, id: ConnId) {
+        let Some(conn) = self.get(id) else {
+            return;
+        };
+        for source in [conn.peer, conn.write.source()].into_iter().flatten() {
+            if let Some(conn) = self.open_mut(source) {
+                conn.read.stopped.remove(Stopped::THROTTLED);
+                self.schedule(source);
+            }
+        }
+    }
+
+    /// Nothing can be written any more; what the far end said before that is still read.
+    fn note_broken(&mut self, id: ConnId, error: io::Error) {
+        if let Some(conn) = self.open_mut(id) {
+            conn.write.broken = Some(error);
+            conn.write.writable = false;
+            conn.read.readable = true;
+            conn.read.hung_up = true;
+            conn.read.stopped = Stopped::empty();
+            self.schedule(id);
+        }
+    }
+
+    /// Whether a closing connection has nothing left to flush; it is freed then.
+    fn flush_ended(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.get(id).filter(|conn| conn.closing()) else {
+            return false;
+        };
+        if !conn.unsent() {
+            self.finish(id);
+        }
+        true
+    }
+
+    /// A closing connection whose socket failed has nothing to wait for.
+    fn finish_closing(&mut self, id: ConnId) {
+        if self.get(id).is_some_and(|conn| conn.closing()) {
+            self.finish(id);
+        }
+    }
+
+    /// Frees the connections that are done with. Not before the end of the tick, so that an event
+    /// of the same batch cannot reach a new connection in the same slot.
+    fn reap(&mut self) {
+        for id in std::mem::take(&mut self.finished) {
+            self.drop_socket(id);
+            self.resolving.remove(&id.serial());
+            if self.get(id).is_some() {
+                self.conns.remove(id.slot());
+            }
+        }
+    }
+
+    fn idle_expired(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.open_mut(id) else {
+            return false;
+        };
+        if std::mem::take(&mut conn.active) || !conn.idle() {
+            self.watch_idle(id);
+            return false;
+        }
+        self.stats.timeouts += 1;
+        true
+    }
+
+    fn idle_clients(&self) -> Vec<ConnId> {
+        self.conns
+            .iter()
+            .map(|(_, conn)| conn)
+            .filter(|conn| !conn.closing() && !conn.unsent())
+            .filter(|conn| match &conn.role {
+                // A replica's stream has no end to wait for, and the replica comes again.
+                Role::Client(session) => {
+                    session.idle()
+                        || !session.authenticated()
+                        || conn.in_binlog() && conn.write.inbound.is_none()
+                }
+                _ => false,
+            })
+            .map(crate::proxy::table::conn::Conn::id)
+            .collect()
+    }
+}

@@ -1,0 +1,289 @@
+//! `wire_packet`: a script's packet onto a connection.
+
+use std::fmt;
+
+use super::deliver::{Delivered, Leaving, Part};
+use crate::proxy::Proxy;
+use crate::proxy::error::ProxyError;
+use crate::proxy::id::ConnId;
+use crate::proxy::login::negotiation;
+use crate::proxy::login::negotiation::ServerLeg;
+use crate::proxy::options::Options;
+use crate::proxy::table::conn::Role;
+use crate::proxy::table::core::Core;
+use crate::proxy::translate::ending;
+use crate::proxy::translate::ending::Ending;
+use crate::proxy::translate::{redirect, translation};
+use crate::session::{ClientSession, PacketKind, ServerSession};
+use crate::wire::{
+    Auth, Capabilities, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket,
+    PrepareOk, Progress, ResultsetHeader,
+};
+
+/// A packet to be sent. Those that hold bytes are payloads as they go on the wire.
+#[derive(Clone, Copy)]
+pub enum Packet<'a> {
+    /// The greeting, to a client.
+    Handshake(&'a Handshake),
+    /// The login, to a server.
+    Auth(&'a Auth),
+    /// OK, to a client.
+    Ok(&'a OkPacket),
+    /// ERR, to a client.
+    Err(&'a ErrPacket),
+    /// EOF, to a client.
+    Eof(&'a Eof),
+    /// A command, to a server.
+    Command(&'a Command),
+    /// The column count, to a client.
+    ResultsetHeader(&'a ResultsetHeader),
+    /// A column's definition, to a client.
+    Column(&'a Column),
+    /// A row, to a client.
+    Row(&'a [u8]),
+    /// The answer to COM_STATISTICS, to a client.
+    Stats(&'a [u8]),
+    /// A round of authentication, either way.
+    AuthData(&'a [u8]),
+    /// The first packet of the answer to COM_STMT_PREPARE, to a client.
+    Prepared(&'a PrepareOk),
+    /// The request for a file, to a client.
+    Infile(&'a LocalInfile),
+    /// How far a command has come, to a client.
+    Progress(&'a Progress),
+    /// A piece of a file to a server, or of a binlog to a client.
+    Data(&'a [u8]),
+}
+
+impl fmt::Debug for Packet<'_> {
+    /// What it is, without what is in it: that may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Packet").field(&self.kind()).finish()
+    }
+}
+
+impl Packet<'_> {
+    /// Which sort of packet it is.
+    pub fn kind(&self) -> PacketKind {
+        match self {
+            Packet::Handshake(_) => PacketKind::Handshake,
+            Packet::Auth(_) => PacketKind::Auth,
+            Packet::Ok(_) => PacketKind::Ok,
+            Packet::Err(_) => PacketKind::Err,
+            Packet::Eof(_) => PacketKind::Eof,
+            Packet::Command(_) => PacketKind::Command,
+            Packet::ResultsetHeader(_) => PacketKind::ResultsetHeader,
+            Packet::Column(_) => PacketKind::Column,
+            Packet::Row(_) => PacketKind::TextRow,
+            Packet::Stats(_) => PacketKind::Stats,
+            Packet::AuthData(_) => PacketKind::AuthData,
+            Packet::Prepared(_) => PacketKind::Prepared,
+            Packet::Infile(_) => PacketKind::Infile,
+            Packet::Progress(_) => PacketKind::Progress,
+            Packet::Data(_) => PacketKind::Data,
+        }
+    }
+
+    /// The length of those packets that can be of any length.
+    fn len(&self) -> Option<usize> {
+        match self {
+            Packet::Command(command) => Some(command.argument.len()),
+            Packet::Row(bytes)
+            | Packet::Stats(bytes)
+            | Packet::AuthData(bytes)
+            | Packet::Data(bytes) => Some(bytes.len()),
+            _ => None,
+        }
+    }
+}
+
+impl Proxy {
+    /// Puts a packet on a connection, steps its session, and fires what that causes there before
+    /// it returns.
+    ///
+    /// # Errors
+    /// The connection is closed, or the state of the protocol does not allow the packet (nothing
+    /// is sent then).
+    pub fn send(&self, id: ConnId, packet: Packet<'_>) -> Result<(), ProxyError> {
+        let delivered = self.core().wire(id, packet)?;
+        if delivered.refused {
+            let reason = match packet {
+                Packet::Err(err) => format!(
+                    "the login was refused: {} {}",
+                    err.errnum,
+                    String::from_utf8_lossy(&err.message)
+                ),
+                _ => "the login was refused".to_string(),
+            };
+            self.close_for(id, &reason);
+            return Ok(());
+        }
+        let overflow = {
+            let core = self.core();
+            core.open(id)
+                .filter(|conn| conn.pending() > conn.options.max_queue)
+                .map(|conn| conn.options.max_queue)
+        };
+        if let Some(max) = overflow {
+            self.close_for(id, &format!("more than max_queue ({max} bytes) is queued"));
+            return Ok(());
+        }
+        self.tell_sent(id, &packet);
+        self.fire_all(id, delivered.events);
+        Ok(())
+    }
+}
+
+impl Core {
+    fn wire(&mut self, id: ConnId, packet: Packet<'_>) -> Result<Delivered, ProxyError> {
+        let forbidden = |why: String| ProxyError::Forbidden {
+            id: id.serial(),
+            why,
+        };
+        let Some(conn) = self.open(id) else {
+            let conn = self.get(id);
+            return Err(ProxyError::Closed {
+                id: id.serial(),
+                reason: conn.map_or_else(|| "long ago".to_string(), |conn| conn.info.reason()),
+            });
+        };
+        let max = conn.options.max_queue;
+        if let Some(len) = packet.len().filter(|len| *len > max) {
+            return Err(ProxyError::TooLong {
+                id: id.serial(),
+                len,
+                max,
+            });
+        }
+        self.takes_whole_packets(conn).map_err(forbidden)?;
+        self.keeps_secret(id, packet).map_err(forbidden)?;
+        if matches!(packet, Packet::Eof(_))
+            && let Some(delivered) = self.end_withheld(id)
+        {
+            return Ok(delivered);
+        }
+        let Some(conn) = self.open_mut(id) else {
+            return Ok(Delivered::default());
+        };
+        let mut payload = Vec::new();
+        let encoded = match &mut conn.role {
+            Role::Client(session) => to_client(id, session, &conn.options, packet, &mut payload),
+            Role::Server(session) => {
+                let leg = ServerLeg {
+                    options: &conn.options,
+                    tls: conn.login.as_ref().is_some_and(|it| it.tls.is_some()),
+                };
+                to_server(session, &leg, packet, &mut payload).map(Some)
+            }
+            Role::Listener(_) => Err("a listener takes no packets".into()),
+        };
+        let Some(part) = encoded.map_err(forbidden)? else {
+            return Ok(Delivered::default());
+        };
+        let leaving = Leaving::new(part, &payload);
+        let delivered = self.deliver(id, leaving).map_err(forbidden)?;
+        if let Some(conn) = self.open_mut(id) {
+            conn.follow_wired(packet, &payload).map_err(forbidden)?;
+        }
+        Ok(delivered)
+    }
+}
+
+/// Encodes a packet for a client. `None`: it puts nothing on the wire.
+fn to_client(
+    id: ConnId,
+    session: &mut ClientSession,
+    options: &Options,
+    packet: Packet<'_>,
+    payload: &mut Vec<u8>,
+) -> Result<Option<Part>, String> {
+    let capabilities = session.capabilities();
+    match packet {
+        Packet::Handshake(handshake) => {
+            let mut handshake = handshake.clone();
+            negotiation::offer(&mut handshake, options);
+            if handshake.thread_id == 0 {
+                handshake.thread_id = id.serial();
+            }
+            handshake.encode(payload);
+            return Ok(Some(Part::Handshake(handshake.capabilities)));
+        }
+        Packet::Ok(ok) => {
+            let login = !session.authenticated();
+            let other = (!options.allow_redirect).then(|| redirect::without(ok, login));
+            let ok = other.as_ref().and_then(Option::as_ref).unwrap_or(ok);
+            match ending::encode(session, Ending::Ok(ok)) {
+                Some(encoded) => *payload = encoded,
+                None => return Ok(None),
+            }
+        }
+        Packet::Eof(eof) => match ending::encode(session, Ending::Eof(eof)) {
+            Some(encoded) => *payload = encoded,
+            None => return Ok(None),
+        },
+        // Before the capabilities are agreed on there is no telling that the client would not
+        // understand an SQLSTATE.
+        Packet::Err(err) => err.encode(capabilities | Capabilities::PROTOCOL_41, payload),
+        Packet::ResultsetHeader(header) => {
+            translation::check_definitions(header.definitions, capabilities)?;
+            header.encode(capabilities, payload);
+        }
+        Packet::Column(column) => column.encode(capabilities, payload),
+        Packet::Prepared(prepared) => {
+            translation::check_definitions(prepared.definitions, capabilities)?;
+            prepared.encode(capabilities, payload);
+        }
+        Packet::Infile(infile) => infile.encode(capabilities, payload),
+        // A client that did not ask for reports would take one for an ERR.
+        Packet::Progress(_) if !capabilities.contains(Capabilities::MARIADB_PROGRESS) => {
+            return Ok(None);
+        }
+        Packet::Progress(progress) => progress.encode(capabilities, payload),
+        Packet::Row(bytes)
+        | Packet::Stats(bytes)
+        | Packet::AuthData(bytes)
+        | Packet::Data(bytes) => payload.extend_from_slice(bytes),
+        Packet::Auth(_) => return Err("an auth packet goes to a server".into()),
+        Packet::Command(_) => return Err("a command goes to a server".into()),
+    }
+    Ok(Some(Part::Own(packet.kind())))
+}
+
+/// Encodes a packet for a server.
+fn to_server(
+    session: &ServerSession,
+    leg: &ServerLeg<'_>,
+    packet: Packet<'_>,
+    payload: &mut Vec<u8>,
+) -> Result<Part, String> {
+    match packet {
+        Packet::Auth(auth) => {
+            let mut auth = auth.clone();
+            negotiation::ask(&mut auth, session, leg);
+            auth.encode(payload);
+            Ok(Part::Auth(auth.capabilities))
+        }
+        Packet::Command(command) => {
+            if !command.com.is_known() {
+                return Err(format!(
+                    "nobody knows what would answer command 0x{:02x}",
+                    command.com.0
+                ));
+            }
+            command.encode(session.capabilities(), payload);
+            Ok(Part::Own(PacketKind::Command))
+        }
+        Packet::AuthData(bytes) => {
+            payload.extend_from_slice(bytes);
+            Ok(Part::Own(PacketKind::AuthData))
+        }
+        Packet::Data(bytes) => {
+            payload.extend_from_slice(bytes);
+            Ok(Part::Own(PacketKind::Data))
+        }
+        other => Err(format!(
+            "the {} packet goes to a client",
+            other.kind().name()
+        )),
+    }
+}

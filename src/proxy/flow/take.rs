@@ -1,0 +1,305 @@
+//! A packet that is all there is taken by the session of the connection it came from.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::proxy::id::ConnId;
+use crate::proxy::info::ConnInfo;
+use crate::proxy::login::login_relay::LoginRelay;
+use crate::proxy::login::negotiation;
+use crate::proxy::login::tls;
+use crate::proxy::table::conn::{Conn, Course, Role};
+use crate::proxy::table::core::Core;
+use crate::proxy::table::sides::Numbering;
+use crate::session::{Event, EventSet, Head, PacketKind, Response, Step};
+use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
+use crate::wire::{Capabilities, Com, ErrPacket, SslRequest, Status};
+
+/// A packet that its session has taken.
+pub(crate) struct Taken<'a> {
+    pub info: Rc<ConnInfo>,
+    pub step: Step,
+    pub payload: Cow<'a, [u8]>,
+    /// What it is to be decoded with.
+    pub capabilities: Capabilities,
+    /// An ERR that answers nothing.
+    pub unasked: bool,
+    /// From a server that serves its client's login: both live and die together.
+    pub passthrough: bool,
+    /// Part of a response that nobody wants any more.
+    pub discard: bool,
+    /// How it is numbered for the other end.
+    pub numbering: Numbering,
+    /// Part of a result of OUT parameters that has been announced as such.
+    pub out_params: bool,
+    /// What is known of a server's state.
+    pub status: Status,
+    /// The command that a server is answering.
+    pub answers: Option<Com>,
+    /// The prepared statement that the command is about.
+    pub statement: Option<u32>,
+    /// A command that nobody knows, which is answered rather than shown.
+    pub unknown: bool,
+}
+
+impl Taken<'_> {
+    /// The EOF behind columns or parameters, which is not on the wire under
+    /// CLIENT_DEPRECATE_EOF. (The one that ends COM_FIELD_LIST's answer is.)
+    pub(crate) fn is_behind_columns(&self) -> bool {
+        let columns = Event::ServerSentFields
+            .set()
+            .with(Event::ServerSentParams.set());
+        self.step.kind == PacketKind::Eof
+            && self.step.events.meets(columns)
+            && self.answers != Some(Com::FIELD_LIST)
+    }
+
+    /// A client's command that will be answered.
+    pub(crate) fn expects_answer(&self) -> bool {
+        self.step.kind == PacketKind::Command
+            && self
+                .payload
+                .first()
+                .is_some_and(|first| Com(*first).expects_answer())
+    }
+
+    pub(crate) fn is_quit(&self) -> bool {
+        self.step.kind == PacketKind::Command && self.payload.first() == Some(&Com::QUIT.0)
+    }
+}
+
+/// Why a packet was not taken, and what the client is to be told about it.
+pub(crate) struct Refusal {
+    pub reason: String,
+    pub answer: Option<ErrPacket>,
+    /// The packet was a server's.
+    pub by_server: bool,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Refusal {
+            reason,
+            answer: None,
+            by_server: false,
+        }
+    }
+}
+
+impl Core {
+    /// Lets the session take a packet that is all there.
+    pub(crate) fn take<'a>(
+        &mut self,
+        id: ConnId,
+        seq: u8,
+        payload: &'a [u8],
+    ) -> Result<Taken<'a>, Refusal> {
+        let head = Head {
+            seq,
+            ..Head::of(payload)
+        };
+        self.stats.packets += 1;
+        let Some(conn) = self.open_mut(id) else {
+            return Err("closed".to_string().into());
+        };
+        let info = conn.info.clone();
+        let passthrough =
+            conn.peer.is_some() && (conn.passthrough() == conn.peer || !conn.authenticated());
+        let discard = conn.read.discard > 0;
+        let frames = u8::try_from(payload.len() / MAX_PAYLOAD).unwrap_or_default();
+        let mut unasked = false;
+        let mut answers = None;
+        let mut statement = None;
+        let mut status = Status::AUTOCOMMIT;
+        let mut out_params = false;
+        let mut unknown = false;
+        let mut payload = Cow::Borrowed(payload);
+        let step = match &mut conn.role {
+            Role::Client(session) => session.receive(head),
+            Role::Server(session) => {
+                unasked = session.unasked();
+                answers = session.response().map(|response| response.com());
+                statement = session.response().and_then(Response::statement);
+                out_params = session.response().is_some_and(|r| r.is_of_out_params());
+                let step = session.receive(head);
+                status = session.status();
+                step
+            }
+            Role::Listener(_) => return Err("a listener sends nothing".to_string().into()),
+        };
+        let mut step = step.map_err(|violation| violation.to_string())?;
+        match (step.kind, &mut conn.role) {
+            (PacketKind::Handshake, Role::Server(session)) => {
+                let offer = negotiation::read_handshake(&payload)?;
+                session.set_offered(offer.followed, offer.really);
+                payload = Cow::Owned(offer.payload);
+                conn.relay = Some(Box::new(LoginRelay::greeted(&payload)?));
+                let offered = offer.really.contains(Capabilities::SSL);
+                if let Some(login) = &mut conn.login {
+                    login.tls = tls::decide(login.tls.take(), offered)?;
+                    if login.tls.is_some() {
+                        // Nothing but the wish for TLS will go over it in clear.
+                        info.secure.set(true);
+                    }
+                }
+            }
+            (PacketKind::Auth, Role::Client(session)) => {
+                if let Some(tls) = &conn.options.tls_server
+                    && tls.required()
+                    && !info.secure.get()
+                {
+                    return Err(tls::insecure());
+                }
+                if SslRequest::matches(&payload) {
+                    let why = "the client demands TLS, which it was not offered here";
+                    return Err(negotiation::bad_handshake(why.into()));
+                }
+                let asked = negotiation::read_auth(&payload, session.capabilities())?;
+                session.negotiate(asked.capabilities);
+                let relay = conn.relay.get_or_insert_default();
+                relay.named(asked.plugin.as_deref());
+                if let Some(login) = &mut conn.login {
+                    login.zstd_level = asked.zstd_level;
+                }
+                payload = Cow::Owned(asked.payload);
+            }
+            (PacketKind::AuthData, Role::Client(_)) => {
+                conn.relay.get_or_insert_default().answered();
+            }
+            (PacketKind::AuthData, Role::Server(_)) => {
+                conn.relay.get_or_insert_default().told(&payload);
+            }
+            (PacketKind::Command, _) => {
+                if head.first() == Some(Com::CHANGE_USER.0) {
+                    let relay = conn.relay.get_or_insert_default();
+                    relay.changes_user(payload.get(1..).unwrap_or_default());
+                }
+                unknown = !head.first().is_some_and(|first| Com(first).is_known());
+            }
+            _ => {}
+        }
+        let numbering = conn.numbering(step.kind, seq.wrapping_sub(frames), seq);
+        let capabilities = conn.capabilities();
+        info.capabilities.set(capabilities);
+        self.check_login(id);
+        if step.kind == PacketKind::Command {
+            self.stats.commands += 1;
+        }
+        if discard {
+            // Only how it ended is told.
+            let ends = match conn_owes(self.get(id)) {
+                true => EventSet::NONE,
+                false => Event::ServerWaitCommand
+                    .set()
+                    .with(Event::ServerReceivedError.set()),
+            };
+            step.events = step.events.and(ends);
+            step.synthesised = step.synthesised.and(ends);
+        }
+        if step.done
+            && let Some(conn) = self.open_mut(id)
+        {
+            conn.read.discard = conn.read.discard.saturating_sub(1);
+            if conn.idle() && conn.course == Course::Orphaned {
+                conn.course = Course::Followed;
+            }
+        }
+        Ok(Taken {
+            info,
+            numbering,
+            answers,
+            statement,
+            status,
+            out_params,
+            step,
+            payload,
+            capabilities,
+            unasked: unasked && step.kind == PacketKind::Err,
+            passthrough,
+            discard,
+            unknown,
+        })
+    }
+
+    /// Whether a client has had its answer to all that it has asked.
+    pub(crate) fn has_been_answered(&self, id: ConnId) -> bool {
+        self.open(id).is_some_and(Conn::idle)
+    }
+
+    /// The server's responses, so many from the present one on, are for nobody: drain them.
+    pub fn discard_responses(&mut self, id: ConnId, most: usize) {
+        if let Some(conn) = self.open_mut(id)
+            && let Role::Server(session) = &conn.role
+        {
+            conn.read.discard = u16::try_from(session.outstanding().min(most)).unwrap_or(u16::MAX);
+        }
+    }
+
+    /// Once the login is over its time limit is lifted, and silence is watched instead.
+    pub fn check_login(&mut self, id: ConnId) {
+        if let Some(conn) = self.open_mut(id)
+            && conn.authenticated()
+            && !conn.logged_in()
+        {
+            self.arrived(id);
+            self.compress(id);
+            if let Some(conn) = self.open_mut(id) {
+                conn.login = None;
+            }
+            self.set_deadline(id, std::time::Duration::ZERO);
+            self.watch_idle(id);
+        }
+        self.check_change(id);
+    }
+
+    /// While a COM_CHANGE_USER is under way the time limit of logins holds again: nobody else can
+    /// use the connection to a server whose client says no more.
+    pub fn check_change(&mut self, id: ConnId) {
+        let Some(conn) = self.open_mut(id).filter(|conn| conn.logged_in()) else {
+            return;
+        };
+        let changes = conn.changes_user();
+        if conn.has_deadline() != changes {
+            let limit = match changes {
+                true => conn.options.handshake_timeout,
+                false => std::time::Duration::ZERO,
+            };
+            self.set_deadline(id, limit);
+        }
+    }
+}
+
+/// Whether the server has more to answer of what nobody wants any more.
+fn conn_owes(conn: Option<&Conn>) -> bool {
+    conn.is_some_and(|conn| conn.read.discard > 1)
+}
+
+/// The payload of a packet without the headers of its frames.
+pub(crate) fn payload_of(frames: &[u8]) -> Cow<'_, [u8]> {
+    let Some(header) = Header::parse(frames) else {
+        return Cow::Borrowed(&[]);
+    };
+    let end = HEADER + header.len;
+    if frames.len() <= end {
+        return Cow::Borrowed(frames.get(HEADER..).unwrap_or_default());
+    }
+    let mut payload = Vec::with_capacity(frames.len());
+    let mut rest = frames;
+    while let Some(header) = Header::parse(rest) {
+        let end = (HEADER + header.len).min(rest.len());
+        payload.extend_from_slice(rest.get(HEADER..end).unwrap_or_default());
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    Cow::Owned(payload)
+}
+
+/// The sequence number of the packet's last frame.
+pub(crate) fn last_seq(frames: &[u8]) -> u8 {
+    let mut rest = frames;
+    let mut seq = 0;
+    while let Some(header) = Header::parse(rest) {
+        seq = header.seq;
+        rest = rest.get(HEADER + header.len..).unwrap_or_default();
+    }
+    seq
+}

@@ -1,0 +1,232 @@
+//! Packets on their way before all of them has come, and what waits for them to have passed.
+
+use super::advance::Advance;
+use super::deliver::Part;
+use crate::proxy::id::ConnId;
+use crate::proxy::table::conn::Role;
+use crate::proxy::table::core::Core;
+use crate::proxy::table::sides::Inbound;
+use crate::session::{Event, EventSet, Head, PacketKind, Sent, Step};
+use crate::wire::Com;
+use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
+
+/// A packet that is being passed on before all of it has come.
+#[derive(Debug)]
+pub(crate) struct Transit {
+    /// Where it goes; `None`: nowhere.
+    pub to: Option<ConnId>,
+    /// Bytes left of the present frame.
+    pub left: u32,
+    /// Whether another frame follows this one.
+    pub split: bool,
+    /// The number of the present frame.
+    pub last_seq: u8,
+    pub kind: PacketKind,
+    /// The state that the receiver is in when the packet is complete, which fires then.
+    pub state: Option<Event>,
+    /// The packet ends the receiving client's exchange.
+    pub done: bool,
+    /// A command that is answered (or no command).
+    pub answered: bool,
+}
+
+/// What became of a packet in transit.
+pub(crate) enum Carried {
+    /// More of it must come.
+    Partly(usize),
+    /// It is complete.
+    Done(Transit),
+}
+
+impl Core {
+    /// Sends a packet on its way whose head is known: both sessions take it. Returns the number
+    /// that its frame is to have.
+    pub(crate) fn set_out(
+        &mut self,
+        id: ConnId,
+        to: Option<ConnId>,
+        step: Step,
+        head: Head<'_>,
+    ) -> Result<Option<u8>, Advance> {
+        let broken = |why: String| Advance::Broken(why);
+        self.stats.packets += 1;
+        self.note_state(id, step.events);
+        let mut transit = Transit {
+            to: None,
+            left: frame_len(head.len),
+            split: head.len == MAX_PAYLOAD,
+            kind: step.kind,
+            last_seq: head.seq,
+            state: None,
+            done: false,
+            answered: step.kind != PacketKind::Command
+                || head
+                    .first()
+                    .is_some_and(|first| Com(first).expects_answer()),
+        };
+        let mut seq = None;
+        let mut conn = self.get_mut(id).ok_or(Advance::Gone)?;
+        let received = match &mut conn.role {
+            Role::Client(session) => session.receive(head),
+            Role::Server(session) => session.receive(head),
+            Role::Listener(_) => return Err(Advance::Gone),
+        };
+        received.map_err(|violation| broken(violation.to_string()))?;
+        if step.done && matches!(conn.role, Role::Server(_)) {
+            self.check_change(id);
+            conn = self.get_mut(id).ok_or(Advance::Gone)?;
+        }
+        let numbering = conn.numbering(step.kind, head.seq, head.seq);
+        if let Some(to) = to {
+            let (from, receiver) = self.pair_mut(id, to).ok_or(Advance::Gone)?;
+            conn = from;
+            let is_for_it = match &receiver.role {
+                // One that has asked for nothing is sent nothing.
+                Role::Client(session) => session.response().is_some(),
+                Role::Server(_) => true,
+                Role::Listener(_) => false,
+            };
+            if is_for_it {
+                let part = Part::Forwarded(step.kind);
+                let sent = receiver.step_out(part, head, step.done).map_err(broken)?;
+                transit.to = Some(to);
+                transit.state = sent.events.into_iter().last();
+                transit.done = sent.done;
+                let first = receiver.first_number(numbering, head.first());
+                *receiver.seq() = first.wrapping_add(1);
+                seq = Some(first);
+            }
+        }
+        conn.read.transit = Some(transit);
+        if step.kind == PacketKind::Command {
+            self.stats.commands += 1;
+        }
+        Ok(seq)
+    }
+
+    /// Moves `at` over what is there of the packet in transit.
+    pub(crate) fn carry(&mut self, id: ConnId, data: &mut [u8], at: &mut usize) -> Carried {
+        loop {
+            let Some(conn) = self.get_mut(id) else {
+                return Carried::Partly(0);
+            };
+            let Some(transit) = &mut conn.read.transit else {
+                return Carried::Partly(0);
+            };
+            let there = data.len().saturating_sub(*at);
+            let step = transit.left.min(u32::try_from(there).unwrap_or(u32::MAX));
+            transit.left -= step;
+            *at += step as usize;
+            if transit.left > 0 {
+                return Carried::Partly(0);
+            }
+            if !transit.split {
+                return match conn.read.transit.take() {
+                    Some(transit) => Carried::Done(transit),
+                    None => Carried::Partly(0),
+                };
+            }
+            // A fragment behind a full one is never classified by its first byte.
+            let Some(header) = data.get(*at..).and_then(Header::parse) else {
+                return Carried::Partly(HEADER);
+            };
+            transit.left = frame_len(header.len);
+            transit.split = header.len == MAX_PAYLOAD;
+            transit.last_seq = header.seq;
+            let last_seq = header.seq;
+            conn.read.stream_seq = last_seq.wrapping_add(1);
+            let (to, kind) = (transit.to, transit.kind);
+            if !transit.split
+                && transit.answered
+                && let Some(session) = conn.client()
+            {
+                session.received_until(last_seq, kind);
+            }
+            if let Some(receiver) = to.and_then(|to| self.open_mut(to)) {
+                let next = receiver.seq();
+                let seq = *next;
+                *next = next.wrapping_add(1);
+                if let Some(number) = data.get_mut(*at + 3) {
+                    *number = seq;
+                }
+            }
+        }
+    }
+
+    /// A packet has been passed on to its end: what follows from that at its receiver?
+    pub(crate) fn arrive(&mut self, transit: &Transit) -> Option<Advance> {
+        let to = transit.to?;
+        let receiver = self.open_mut(to)?;
+        let inbound = receiver.write.inbound.as_ref();
+        let held_up = inbound.is_some_and(|inbound| !inbound.deferred.is_empty());
+        if !transit.done && !held_up && transit.state.is_none() {
+            return None;
+        }
+        if transit.done
+            && let Some(session) = receiver.client()
+        {
+            session.finish_exchange();
+        }
+        let sent = Sent {
+            events: transit.state.map_or(EventSet::NONE, Event::set),
+            done: transit.done,
+            refused: false,
+        };
+        let events = self.settle(to, sent).events;
+        (held_up || !events.is_empty()).then_some(Advance::Arrived { to, events })
+    }
+
+    /// The client may speak again: deal with what it has said meanwhile.
+    pub fn resume_client(&mut self, id: ConnId) {
+        self.check_change(id);
+        if self.open(id).is_some_and(|conn| {
+            !conn.read.input.is_empty() || conn.read.readable || conn.read.hung_up
+        }) {
+            self.schedule(id);
+        }
+    }
+
+    /// Keeps others from wiring into the middle of a packet that is in transit to `to`, and lets
+    /// through what they have wired once it is complete.
+    pub(crate) fn mark_inbound(&mut self, id: ConnId, to: ConnId) {
+        let in_transit = self
+            .get(id)
+            .and_then(|conn| conn.read.transit.as_ref())
+            .is_some_and(|transit| transit.to == Some(to));
+        let Some(receiver) = self.get_mut(to) else {
+            return;
+        };
+        let source = receiver.write.source();
+        if in_transit && source != Some(id) {
+            receiver.write.inbound = Some(Box::new(Inbound {
+                from: id,
+                deferred: Vec::new(),
+            }));
+        } else if !in_transit && source == Some(id) {
+            self.release_deferred(to);
+        }
+    }
+
+    /// Queues what was wired to a connection while a packet was in transit to it.
+    pub fn release_deferred(&mut self, id: ConnId) {
+        let Some(conn) = self.get_mut(id) else {
+            return;
+        };
+        let Some(inbound) = conn.write.inbound.take() else {
+            return;
+        };
+        if inbound.deferred.is_empty() {
+            return;
+        }
+        for packet in &inbound.deferred {
+            conn.queue(&packet.payload, packet.numbering);
+        }
+        self.after_queueing(id);
+        self.resume_client(id);
+    }
+}
+
+/// How long a frame is, header included: its length has 24 bits.
+fn frame_len(payload: usize) -> u32 {
+    u32::try_from(HEADER + payload).unwrap_or(u32::MAX)
+}

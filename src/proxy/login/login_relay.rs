@@ -1,0 +1,496 @@
+//! Logins that pass through where the two legs are not equally safe.
+//!
+//! Client and server agree between themselves on how a password travels, and each goes by the leg
+//! that it sees. Where one leg is TLS (or a unix socket) and the other is not, both would be wrong:
+//! a client in clear asks for the server's key, which a server behind TLS would take for the
+//! password; a client behind TLS says its password as it is, which must not go on in clear. So the
+//! rounds are followed here, and translated:
+//!
+//! - the client's leg open, the server's safe: the proxy answers the client's request for a key
+//!   with [its own](rsa::own_key), decrypts what comes, and sends the password over the safe leg;
+//! - the client's leg safe, the server's open: what reveals the password is refused, unless the
+//!   connect says otherwise ([`Cleartext`]).
+//!
+//! Methods that never reveal the password pass as they are, and so does everything between equal
+//! legs.
+//!
+//! Each end has its own [`LoginRelay`]: what a client was told last, by its server or by a script, and
+//! what a server said last. A script may send either something else than the other has sent.
+
+use std::borrow::Cow;
+
+use super::exposure::{Legs, Method};
+use super::own_key::prepare_own_key;
+use super::tls::without_proof;
+use crate::auth::rsa;
+use crate::proxy::flow::deliver::{Leaving, Part};
+use crate::proxy::flow::send::Packet;
+use crate::proxy::flow::take::Taken;
+use crate::proxy::id::ConnId;
+use crate::proxy::options::Cleartext;
+use crate::proxy::table::conn::{Conn, Role};
+use crate::proxy::table::core::Core;
+use crate::proxy::table::sides::Numbering;
+use crate::session::PacketKind;
+use crate::wire::{Auth, AuthMoreData, AuthSwitch, Capabilities, ChangeUser, Com, Handshake};
+
+/// The packet that an answer of the client's plugin travels in.
+enum Carrier {
+    /// A packet of its own.
+    Round,
+    Auth(Box<Auth>),
+    ChangeUser(Box<ChangeUser>, Capabilities),
+}
+
+impl Carrier {
+    /// The packet with this answer in it.
+    fn with(self, answer: Vec<u8>) -> (PacketKind, Vec<u8>) {
+        match self {
+            Carrier::Round => (PacketKind::AuthData, answer),
+            Carrier::Auth(mut auth) => {
+                auth.auth_response = answer;
+                let mut payload = Vec::new();
+                auth.encode(&mut payload);
+                (PacketKind::Auth, payload)
+            }
+            Carrier::ChangeUser(mut command, capabilities) => {
+                command.auth_response = answer;
+                let mut payload = Vec::new();
+                command
+                    .command(capabilities)
+                    .encode(capabilities, &mut payload);
+                (PacketKind::Command, payload)
+            }
+        }
+    }
+}
+
+/// Where the exchange stands.
+enum Stage {
+    Following,
+    /// The client has our key: what it sends next is for us.
+    OurKeySent(Carrier),
+    /// The server was asked for its key, with which the password is to be encrypted.
+    KeyAsked(Vec<u8>),
+}
+
+/// A login (or a change of user) as one end of it knows it.
+pub(crate) struct LoginRelay {
+    plugin: Vec<u8>,
+    nonce: Vec<u8>,
+    /// The server knows no hash of the password: it wants the password.
+    full: bool,
+    /// How often the client has answered since it was last given a method.
+    answers: u32,
+    stage: Stage,
+}
+
+impl Default for LoginRelay {
+    fn default() -> LoginRelay {
+        LoginRelay::new(b"", b"")
+    }
+}
+
+impl std::fmt::Debug for LoginRelay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginRelay").finish_non_exhaustive()
+    }
+}
+
+/// What becomes of a packet.
+enum Relayed {
+    /// It goes on as it is.
+    Pass,
+    /// This goes on in its place.
+    Replace(PacketKind, Vec<u8>),
+    /// Nothing goes on; its sender gets this answer.
+    Answer(Vec<u8>),
+    /// The login ends here.
+    Refuse(String),
+}
+
+impl LoginRelay {
+    fn new(plugin: &[u8], nonce: &[u8]) -> LoginRelay {
+        LoginRelay {
+            plugin: plugin.to_vec(),
+            nonce: nonce.to_vec(),
+            full: false,
+            answers: 0,
+            stage: Stage::Following,
+        }
+    }
+
+    /// A login that begins with this handshake.
+    pub(crate) fn greeted(handshake: &[u8]) -> Result<LoginRelay, String> {
+        let handshake = Handshake::decode(handshake).map_err(|error| error.to_string())?;
+        let plugin = handshake.auth_plugin.unwrap_or_default();
+        Ok(LoginRelay::new(&plugin, &handshake.scramble))
+    }
+
+    /// The client has named its method in a packet that has a first answer in it.
+    pub(crate) fn named(&mut self, plugin: Option<&[u8]>) {
+        let nonce = std::mem::take(&mut self.nonce);
+        *self = LoginRelay::new(plugin.unwrap_or_default(), &nonce);
+        self.answers = 1;
+    }
+
+    /// A client changes its user. The challenge is that of its login.
+    pub(crate) fn changes_user(&mut self, argument: &[u8]) {
+        let command = ChangeUser::decode(argument).ok();
+        self.named(command.and_then(|command| command.auth_plugin).as_deref());
+    }
+
+    /// The client has answered in a round of its own.
+    pub(crate) fn answered(&mut self) {
+        self.answers = self.answers.saturating_add(1);
+    }
+
+    fn method(&self) -> Method {
+        Method::of(&self.plugin)
+    }
+
+    /// What a round of the server's changes. It is read as generously as clients may read it.
+    pub(crate) fn told(&mut self, payload: &[u8]) {
+        match payload {
+            [AuthSwitch::HEADER, ..] => {
+                let switch = AuthSwitch::decode(payload, Capabilities::PROTOCOL_41);
+                *self = switch.map_or_else(
+                    |_| LoginRelay::default(),
+                    |switch| LoginRelay::new(&switch.plugin, switch.scramble()),
+                );
+            }
+            // The next factor: a method and its challenge, as in a switch.
+            [0x02, rest @ ..] => {
+                let mut parts = rest.splitn(2, |b| *b == 0);
+                let plugin = parts.next().unwrap_or_default();
+                let nonce = parts.next().unwrap_or_default();
+                *self = LoginRelay::new(plugin, nonce.strip_suffix(b"\0").unwrap_or(nonce));
+            }
+            [AuthMoreData::HEADER, 4, ..] | [4, ..] => {
+                self.full |= self.method() == Method::CachingSha2;
+            }
+            _ => {}
+        }
+    }
+
+    /// A round from the server, which knows the login by this challenge.
+    fn server_says(&mut self, payload: &[u8], nonce: &[u8], legs: Legs) -> Relayed {
+        let names_method = matches!(payload.first(), Some(&AuthSwitch::HEADER | 0x02));
+        if !names_method && legs.exposed() && !self.method().has_round(payload) {
+            return Relayed::Refuse(
+                "the server says what its method of authentication does not know, over a connection \
+                 that is not encrypted: who asks may not be the server"
+                    .to_string(),
+            );
+        }
+        match (
+            std::mem::replace(&mut self.stage, Stage::Following),
+            payload,
+        ) {
+            (Stage::KeyAsked(password), [AuthMoreData::HEADER, data @ ..]) => {
+                match rsa::encrypt(data, &password, nonce) {
+                    Ok(encrypted) => Relayed::Answer(encrypted),
+                    Err(error) => Relayed::Refuse(format!("the server's key: {error}")),
+                }
+            }
+            (stage, _) => {
+                self.stage = stage;
+                self.told(payload);
+                Relayed::Pass
+            }
+        }
+    }
+
+    /// What the client's plugin says, and the packet that it says it in.
+    fn client_says(&mut self, answer: &[u8], carrier: Carrier, legs: Legs) -> Relayed {
+        match std::mem::replace(&mut self.stage, Stage::Following) {
+            Stage::Following => self.answer(answer, carrier, legs),
+            Stage::OurKeySent(carrier) => self.encrypted(answer, carrier, legs),
+            Stage::KeyAsked(_) => Relayed::Refuse("the client speaks out of turn".to_string()),
+        }
+    }
+
+    fn answer(&mut self, answer: &[u8], carrier: Carrier, legs: Legs) -> Relayed {
+        let method = self.method();
+        if legs.exposed() && method.hides(answer, self.answers <= 1 && !self.full) {
+            return Relayed::Pass;
+        }
+        match method {
+            Method::Unnamed | Method::Unknown if legs.exposed() => {
+                return Relayed::Refuse(
+                    "nobody knows whether the client's method of authentication shows the \
+                     password, and the connection to the server is not encrypted: give it TLS, or \
+                     say cleartext = \"allow\""
+                        .to_string(),
+                );
+            }
+            Method::Proof | Method::Unnamed | Method::Unknown => return Relayed::Pass,
+            // Until the server asks for more, it is but a hash.
+            Method::CachingSha2 if !self.full && !legs.exposed() => return Relayed::Pass,
+            // Nobody's password, in the form that all take.
+            _ if matches!(answer, [] | [0]) => return Relayed::Pass,
+            // A client that says it in clear on an open leg has been told to.
+            Method::Clear if !legs.client.safe() => return Relayed::Pass,
+            Method::Clear => return self.password_in(answer, carrier, legs),
+            Method::CachingSha2 | Method::Sha256 => {}
+        }
+        let wants_clear = legs.server.takes_clear(method);
+        if answer == method.key_request() {
+            return match wants_clear {
+                // Server and client do it as they would without us.
+                false => Relayed::Pass,
+                true => self.our_key(carrier),
+            };
+        }
+        // Over a unix socket, some clients take the connection for safe and some do not.
+        if legs.client.tls || legs.client.unix && !method.by_key(answer) {
+            return self.password_in(answer, carrier, legs);
+        }
+        match wants_clear {
+            false => Relayed::Pass,
+            true => self.encrypted(answer, carrier, legs),
+        }
+    }
+
+    /// Gives the client a key of ours.
+    fn our_key(&mut self, carrier: Carrier) -> Relayed {
+        match rsa::own_key() {
+            Ok(key) => {
+                self.stage = Stage::OurKeySent(carrier);
+                let mut payload = Vec::new();
+                AuthMoreData {
+                    data: key.public_pem().to_vec(),
+                }
+                .encode(Capabilities::PROTOCOL_41, &mut payload);
+                Relayed::Answer(payload)
+            }
+            Err(error) => Relayed::Refuse(format!("the proxy has no key: {error}")),
+        }
+    }
+
+    /// A password encrypted with our key, or with one that the client had beforehand.
+    fn encrypted(&mut self, answer: &[u8], carrier: Carrier, legs: Legs) -> Relayed {
+        let key = rsa::own_key().ok();
+        match key.and_then(|key| key.decrypt(answer, &self.nonce)) {
+            Some(mut password) => {
+                password.push(0);
+                self.password_in(&password, carrier, legs)
+            }
+            None => Relayed::Refuse(
+                "the password is encrypted with a key that is not the proxy's: let the client ask \
+                 for the key (--get-server-public-key) rather than know the server's beforehand, or \
+                 use TLS towards the proxy"
+                    .to_string(),
+            ),
+        }
+    }
+
+    /// A password (with its NUL) on its way to the server.
+    fn password_in(&mut self, password: &[u8], carrier: Carrier, legs: Legs) -> Relayed {
+        let method = self.method();
+        let safe = legs.server.safe();
+        let replace = |answer: Vec<u8>| {
+            let (kind, payload) = carrier.with(answer);
+            Relayed::Replace(kind, payload)
+        };
+        if safe && legs.server.takes_clear(method) {
+            return replace(password.to_vec());
+        }
+        match (method, legs.cleartext) {
+            (Method::Clear, Cleartext::Allow) => replace(password.to_vec()),
+            // The server itself takes it only encrypted.
+            (Method::CachingSha2 | Method::Sha256, Cleartext::Rsa | Cleartext::Allow)
+            | (Method::Sha256, _)
+                if safe || legs.cleartext != Cleartext::Refuse =>
+            {
+                let password = password.strip_suffix(b"\0").unwrap_or(password);
+                self.stage = Stage::KeyAsked(password.to_vec());
+                replace(method.key_request().to_vec())
+            }
+            (Method::Clear, _) => Relayed::Refuse(
+                "the proxy does not send a password in clear to its server: give the connection \
+                 to the server TLS, or say cleartext = \"allow\""
+                    .to_string(),
+            ),
+            _ => Relayed::Refuse(
+                "the proxy does not send a password over a connection that is not encrypted: \
+                 give the connection to the server TLS, or say cleartext = \"rsa\""
+                    .to_string(),
+            ),
+        }
+    }
+}
+
+/// What came of handing a packet of a login over.
+pub(crate) enum Handed {
+    /// It is to be put through to the peer, changed perhaps.
+    On,
+    /// Its sender has been answered, and nothing goes on.
+    Answered,
+    /// The login is to be refused.
+    Refused(String),
+}
+
+impl Conn {
+    /// A script has wired this, which is part of a login.
+    pub(crate) fn follow_wired(
+        &mut self,
+        packet: Packet<'_>,
+        payload: &[u8],
+    ) -> Result<(), String> {
+        let is_client = matches!(self.role, Role::Client(_));
+        match packet {
+            Packet::Handshake(_) => self.relay = Some(Box::new(LoginRelay::greeted(payload)?)),
+            Packet::AuthData(_) if is_client => self.relay.get_or_insert_default().told(payload),
+            Packet::Auth(auth) => {
+                let relay = self.relay.get_or_insert_default();
+                relay.named(auth.auth_plugin.as_deref());
+            }
+            Packet::Command(command) if command.com == Com::CHANGE_USER => {
+                let relay = self.relay.get_or_insert_default();
+                relay.changes_user(&command.argument);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Follows a packet that is about to be put through from one end of a login to the other.
+    pub fn relay(
+        &mut self,
+        id: ConnId,
+        to: ConnId,
+        taken: &mut Taken<'_>,
+    ) -> Result<Handed, String> {
+        let login = match taken.step.kind {
+            PacketKind::Handshake | PacketKind::Auth | PacketKind::AuthData => true,
+            PacketKind::Command => taken.payload.first() == Some(&Com::CHANGE_USER.0),
+            PacketKind::Ok | PacketKind::Err => false,
+            _ => return Ok(Handed::On),
+        };
+        let Some((from, receiver)) = self.pair_mut(id, to) else {
+            return Ok(Handed::On);
+        };
+        let (client, server) = match from.role {
+            Role::Server(_) => (&mut *receiver, &mut *from),
+            _ => (&mut *from, &mut *receiver),
+        };
+        let legs = Legs::of(client, server);
+        if !login {
+            // COM_CHANGE_USER may come, and refer to the challenge of the login.
+            if legs.client == legs.server {
+                client.relay = None;
+                server.relay = None;
+            }
+            let ours = client.own_certificate();
+            let theirs = server.info.tls();
+            let theirs = theirs.as_ref().and_then(|session| session.peer.as_ref());
+            if taken.step.kind == PacketKind::Ok
+                && matches!(taken.answers, None | Some(Com::CHANGE_USER))
+                && ours.is_none_or(|ours| theirs.is_none_or(|peer| peer.fingerprint != ours))
+            {
+                taken.payload = without_proof(&taken.payload, taken.capabilities);
+            }
+            return Ok(Handed::On);
+        }
+        let capabilities = client.capabilities();
+        let relay = client.relay.get_or_insert_default();
+        let served = server.relay.get_or_insert_default();
+        let relayed = match taken.step.kind {
+            PacketKind::Handshake => {
+                **relay = LoginRelay::greeted(&taken.payload)?;
+                Relayed::Pass
+            }
+            PacketKind::Auth => {
+                let auth = Auth::decode(&taken.payload).map_err(|error| error.to_string())?;
+                served.named(auth.auth_plugin.as_deref());
+                if matches!(relay.method(), Method::CachingSha2 | Method::Sha256)
+                    && legs.server.takes_clear(relay.method())
+                    && !legs.client.takes_clear(relay.method())
+                {
+                    prepare_own_key();
+                }
+                let answer = auth.auth_response.clone();
+                relay.client_says(&answer, Carrier::Auth(Box::new(auth)), legs)
+            }
+            PacketKind::Command => {
+                let argument = taken.payload.get(1..).unwrap_or_default();
+                let command = ChangeUser::decode(argument).map_err(|error| error.to_string())?;
+                served.named(command.auth_plugin.as_deref());
+                let answer = command.auth_response.clone();
+                let carrier = Carrier::ChangeUser(Box::new(command), capabilities);
+                relay.client_says(&answer, carrier, legs)
+            }
+            _ if matches!(taken.info.kind, crate::proxy::ConnKind::Server) => {
+                relay.server_says(&taken.payload, &served.nonce, legs)
+            }
+            _ => relay.client_says(&taken.payload, Carrier::Round, legs),
+        };
+        match relayed {
+            Relayed::Pass => Ok(Handed::On),
+            Relayed::Replace(kind, payload) => {
+                // What is sent in the place of COM_CHANGE_USER, but later, begins anew all the same.
+                taken.numbering = match kind {
+                    PacketKind::Command => Numbering::Restarts,
+                    _ => Numbering::GoesOn,
+                };
+                taken.step.kind = kind;
+                taken.payload = Cow::Owned(payload);
+                Ok(Handed::On)
+            }
+            Relayed::Answer(payload) => {
+                let round = Part::Own(PacketKind::AuthData);
+                self.deliver(id, Leaving::new(round, &payload))?;
+                Ok(Handed::Answered)
+            }
+            Relayed::Refuse(why) => Ok(Handed::Refused(why)),
+        }
+    }
+
+    /// Whether a script may wire this to a server: what a client has shown in confidence is kept
+    /// from the open leg there, too.
+    pub(crate) fn keeps_secret(&self, id: ConnId, packet: Packet<'_>) -> Result<(), String> {
+        let Some(server) = self.open(id) else {
+            return Ok(());
+        };
+        let Some(client) = self.peer(id).and_then(|client| self.open(client)) else {
+            return Ok(());
+        };
+        let logs_in = !client.authenticated() || client.answering() == Some(Com::CHANGE_USER);
+        let to_server = matches!(server.role, Role::Server(_));
+        if !to_server || !logs_in || !Legs::of(client, server).exposed() {
+            return Ok(());
+        }
+        let asked_more = [client, server]
+            .into_iter()
+            .filter_map(|conn| conn.relay.as_ref())
+            .any(|relay| relay.full || relay.answers > 1);
+        let hidden = |plugin: Option<&[u8]>, answer: &[u8], first: bool| {
+            let method = Method::of(plugin.unwrap_or_default());
+            method.hides(answer, first) || method.by_key(answer)
+        };
+        let hidden = match packet {
+            Packet::Auth(auth) => hidden(auth.auth_plugin.as_deref(), &auth.auth_response, true),
+            Packet::Command(command) if command.com == Com::CHANGE_USER => {
+                let command =
+                    ChangeUser::decode(&command.argument).map_err(|error| error.to_string())?;
+                hidden(command.auth_plugin.as_deref(), &command.auth_response, true)
+            }
+            Packet::AuthData(answer) => {
+                let plugin = server.relay.as_ref().map(|relay| &*relay.plugin);
+                hidden(plugin, answer, !asked_more)
+            }
+            _ => true,
+        };
+        match hidden {
+            true => Ok(()),
+            false => Err(
+                "it may show a password that came over an encrypted connection to one that is not: \
+                 give the connection to the server TLS, or say cleartext = \"allow\""
+                    .to_string(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! When TLS begins on a connection, and what becomes of one where it cannot.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use crate::auth::is_certificate_proof;
+use crate::net::{TlsClient, TlsClientOptions, TlsInfo, TlsMode};
+use crate::proxy::Proxy;
+use crate::proxy::error::ProxyError;
+use crate::proxy::flow::own_errors::error_packet;
+use crate::proxy::flow::take::{Refusal, last_seq, payload_of};
+use crate::proxy::id::ConnId;
+use crate::proxy::options::Options;
+use crate::proxy::table::conn::{Conn, Role, Socket};
+use crate::proxy::table::core::Core;
+use crate::wire::frame::{self, HEADER};
+use crate::wire::{Capabilities, ErrPacket, Ok as OkPacket, SslRequest};
+
+/// How many destinations are remembered. Beyond it all are forgotten, and made anew as needed.
+const REMEMBERED: usize = 256;
+
+/// Their own number for a failure of TLS, 2026, MariaDB's clients do not take from a server: they
+/// show "malformed packet" in the place of its message.
+const ER_UNKNOWN_ERROR: u16 = 1105;
+/// What MySQL's servers say under require_secure_transport.
+const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
+
+/// Whoever is on the way could have put it there, and have it taken for what came out of TLS: the
+/// server's OK, or rows. <https://www.usenix.org/conference/usenixsecurity21/presentation/poddebniak>
+pub(crate) const CLEAR_BEFORE_TLS: &str =
+    "the server sent more than its handshake in clear, before TLS could begin";
+
+/// When a file was changed, and how long it is.
+type Stamp = Option<(SystemTime, u64)>;
+
+/// What TLS towards servers needs, by options and destination. Connections to the same destination
+/// take up each other's sessions, and files are read anew only when they have changed.
+#[derive(Debug, Default)]
+pub(crate) struct TlsClients(HashMap<(TlsClientOptions, String), (Vec<Stamp>, Rc<TlsClient>)>);
+
+impl TlsClients {
+    fn get(
+        &mut self,
+        options: &TlsClientOptions,
+        host: &str,
+        port: u16,
+    ) -> Result<Rc<TlsClient>, ProxyError> {
+        let stamps: Vec<Stamp> = options
+            .files()
+            .map(|file| {
+                let data = fs::metadata(file).ok()?;
+                Some((data.modified().ok()?, data.len()))
+            })
+            .collect();
+        let key = (options.clone(), format!("{host}:{port}"));
+        if let Some((known, client)) = self.0.get(&key)
+            && *known == stamps
+        {
+            return Ok(client.clone());
+        }
+        let client = Rc::new(TlsClient::new(options, host)?);
+        if self.0.len() >= REMEMBERED {
+            self.0.clear();
+        }
+        self.0.insert(key, (stamps, client.clone()));
+        Ok(client)
+    }
+}
+
+impl Core {
+    /// What TLS towards a server needs; on a unix socket (no host) it must be asked for.
+    pub fn tls_towards(
+        &mut self,
+        options: &Options,
+        to: Option<(&str, u16)>,
+    ) -> Result<Option<Rc<TlsClient>>, ProxyError> {
+        let tls = match &options.tls_client {
+            Some(tls) => tls.clone(),
+            // As MySQL's clients do it.
+            None => TlsClientOptions {
+                mode: match to {
+                    Some(_) => TlsMode::Preferred,
+                    None => TlsMode::Disabled,
+                },
+                ..TlsClientOptions::default()
+            },
+        };
+        if tls.mode == TlsMode::Disabled {
+            return Ok(None);
+        }
+        let (host, port) = to.unwrap_or(("localhost", 0));
+        self.tls_clients.get(&tls, host, port).map(Some)
+    }
+
+    /// Begins TLS with a client, if this packet demands it and it was offered. What was read behind
+    /// it is TLS's: to take it for packets would let anybody on the way put words into the
+    /// client's mouth.
+    pub fn accept_ssl_request(&mut self, id: ConnId, frames: &[u8], rest: &[u8]) -> bool {
+        let Some(conn) = self.open_mut(id) else {
+            return false;
+        };
+        if conn.is_tls() || frames.len() != HEADER + SslRequest::LEN {
+            return false;
+        }
+        let Role::Client(session) = &mut conn.role else {
+            return false;
+        };
+        let Some(tls) = &conn.options.tls_server else {
+            return false;
+        };
+        if !session.awaits_auth() || !SslRequest::matches(&payload_of(frames)) {
+            return false;
+        }
+        let tls = match tls.session() {
+            Ok(tls) => tls,
+            Err(error) => {
+                self.stillborn.push((id, format!("TLS: {error}")));
+                return true;
+            }
+        };
+        session.received_ssl_request(last_seq(frames));
+        conn.start_tls(tls, rest);
+        self.touch(id);
+        true
+    }
+}
+
+impl Conn {
+    /// Asks the server for TLS, if that was decided, ahead of the auth packet that is about to be
+    /// sent: the request is the start of that packet. One without a wish for TLS is not sent then, as
+    /// it would go in clear.
+    pub fn upgrade_before_auth(&mut self, auth: &[u8], asked: Capabilities) -> Result<(), String> {
+        let Some(tls) = self.tls_client().cloned().filter(|_| !self.is_tls()) else {
+            return Ok(());
+        };
+        let Some(request) = auth
+            .get(..SslRequest::LEN)
+            .filter(|_| asked.contains(Capabilities::SSL))
+        else {
+            return Err("there is to be TLS, but the auth packet does not ask for it".into());
+        };
+        if !self.read.input.is_empty() {
+            return Err(CLEAR_BEFORE_TLS.to_string());
+        }
+        let session = tls.session().map_err(|error| error.to_string())?;
+        let mut seq = *self.seq();
+        frame::write(request, &mut seq, &mut self.write.output);
+        *self.seq() = seq;
+        self.start_tls(session, &[]);
+        Ok(())
+    }
+
+    /// The TLS handshake is over.
+    pub fn established(&mut self, session: TlsInfo) {
+        log::debug!(
+            "connection {}: {} with {}{}{}",
+            self.id().serial,
+            session.version,
+            session.cipher,
+            if session.resumed { ", resumed" } else { "" },
+            match &session.peer {
+                Some(peer) => format!(", certificate of {}", peer.subject),
+                None => String::new(),
+            }
+        );
+        self.info.set_tls(session);
+    }
+
+    /// The SHA-256 of the certificate that this client has been shown.
+    pub fn own_certificate(&self) -> Option<[u8; 32]> {
+        let shown = matches!(self.role, Role::Client(_)) && self.is_tls();
+        let tls = self.options.tls_server.as_ref().filter(|_| shown)?;
+        Some(tls.fingerprint())
+    }
+}
+
+impl Proxy {
+    /// If TLS is what the connection died of: why. A client whose login passes through to that
+    /// server is told.
+    pub(crate) fn without_tls(&self, id: ConnId) -> Option<String> {
+        let (reason, client) = {
+            let core = self.core();
+            let conn = core.open(id)?;
+            let Socket::Open(channel) = &conn.socket else {
+                return None;
+            };
+            let reason = format!("TLS: {}", channel.stream.tls_failure()?);
+            let client = match conn.role {
+                Role::Server(_) if !conn.authenticated() => core.peer(id),
+                _ => None,
+            };
+            (reason, client)
+        };
+        log::warn!("connection {}: {reason}", id.serial());
+        if let Some(client) = client {
+            let message = format!("SSL connection error: {reason}");
+            self.tell_client(client, &error_packet(ER_UNKNOWN_ERROR, b"HY000", message));
+        }
+        Some(reason)
+    }
+
+    /// Tells a client why its login fails. It is closed with its server, of which the reason is
+    /// known then.
+    pub(crate) fn tell_client(&self, client: ConnId, err: &ErrPacket) {
+        if let Err(why) = self.core().put_error(client, err) {
+            log::debug!("connection {}: not told of it: {why}", client.serial);
+        }
+    }
+}
+
+/// Whether there is to be TLS with a server, now that it is known whether it offers it.
+pub(crate) fn decide(
+    wanted: Option<Rc<TlsClient>>,
+    offered: bool,
+) -> Result<Option<Rc<TlsClient>>, Refusal> {
+    match wanted {
+        Some(tls) if !offered && tls.mode().insists() => Err(Refusal {
+            reason: "TLS is required, but the server does not offer it".to_string(),
+            answer: Some(error_packet(
+                ER_UNKNOWN_ERROR,
+                b"HY000",
+                "SSL connection error: SSL is required but the server doesn't support it".into(),
+            )),
+            by_server: true,
+        }),
+        wanted => Ok(wanted.filter(|_| offered)),
+    }
+}
+
+/// The OK of a login without MariaDB's proof of the server's certificate, which is not the one that
+/// the client has seen.
+pub(crate) fn without_proof<'a>(
+    payload: &Cow<'a, [u8]>,
+    capabilities: Capabilities,
+) -> Cow<'a, [u8]> {
+    match OkPacket::decode(payload, capabilities) {
+        Ok(mut ok) if is_certificate_proof(&ok.message) => {
+            ok.message.clear();
+            let mut without = Vec::new();
+            ok.encode(capabilities, &mut without);
+            Cow::Owned(without)
+        }
+        _ => payload.clone(),
+    }
+}
+
+/// A client whose listener insists on TLS has logged in without.
+pub(crate) fn insecure() -> Refusal {
+    Refusal {
+        reason: "the client logs in without TLS, which its listener requires".to_string(),
+        answer: Some(error_packet(
+            ER_SECURE_TRANSPORT_REQUIRED,
+            b"HY000",
+            "Connections using insecure transport are prohibited here".into(),
+        )),
+        by_server: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::ConnKind;
+
+    #[test]
+    fn a_login_without_the_wish_for_tls_is_not_sent_in_clear() {
+        let mut core = Core::new().unwrap();
+        let role = Role::Server(Default::default());
+        let options = core.defaults.clone();
+        let info = core
+            .insert(
+                ConnKind::Server,
+                role,
+                Socket::None,
+                options,
+                ("db".into(), 3306),
+            )
+            .unwrap();
+        let conn = core.get_mut(info.id).unwrap();
+        assert_eq!(
+            conn.upgrade_before_auth(&[0; 64], Capabilities::empty()),
+            Ok(())
+        );
+        let tls = TlsClient::new(&TlsClientOptions::default(), "db").unwrap();
+        conn.login.get_or_insert_default().tls = Some(Rc::new(tls));
+        let refused = conn.upgrade_before_auth(&[0; 64], Capabilities::USUAL);
+        assert!(refused.is_err_and(|why| why.contains("TLS")));
+        let short = conn.upgrade_before_auth(&[0; 8], Capabilities::SSL);
+        assert!(short.is_err());
+        assert!(conn.write.output.is_empty());
+    }
+}

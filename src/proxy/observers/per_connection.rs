@@ -1,0 +1,105 @@
+//! What an observer keeps of each connection.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use crate::proxy::id::ConnId;
+
+/// Something of each connection that has it. A connection that has nothing takes 8 bytes, and only
+/// where one with a higher slot has something.
+pub struct PerConnection<T>(RefCell<Vec<Place<T>>>);
+
+type Place<T> = Option<Box<(ConnId, T)>>;
+
+impl<T> Default for PerConnection<T> {
+    fn default() -> Self {
+        PerConnection(RefCell::default())
+    }
+}
+
+impl<T> fmt::Debug for PerConnection<T> {
+    /// Without what is kept, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PerConnection")
+    }
+}
+
+impl<T> PerConnection<T> {
+    /// Nothing yet.
+    pub fn new() -> PerConnection<T> {
+        PerConnection::default()
+    }
+
+    /// Keeps this of a connection; what was kept before is returned.
+    pub fn insert(&self, id: ConnId, value: T) -> Option<T> {
+        let mut places = self.0.borrow_mut();
+        if places.len() <= id.slot() {
+            places.resize_with(id.slot() + 1, || None);
+        }
+        let before = places.get_mut(id.slot())?.replace(Box::new((id, value)));
+        before.map(|before| before.1)
+    }
+
+    /// Takes what is kept of a connection. To be called when it closes: what is kept of one that
+    /// has closed stays until another connection has its slot.
+    pub fn remove(&self, id: ConnId) -> Option<T> {
+        let mut places = self.0.borrow_mut();
+        let place = places.get_mut(id.slot())?;
+        place.take_if(|of| of.0 == id).map(|of| of.1)
+    }
+
+    /// Runs `f` on what is kept of a connection, if there is anything. `f` must not use `self`.
+    pub fn with<R>(&self, id: ConnId, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let mut places = self.0.borrow_mut();
+        let place = places.get_mut(id.slot())?.as_mut()?;
+        (place.0 == id).then(|| f(&mut place.1))
+    }
+
+    /// Runs `f` on what is kept of a connection, which is the default if nothing was. `f` must not
+    /// use `self`.
+    pub fn with_default<R>(&self, id: ConnId, f: impl FnOnce(&mut T) -> R) -> R
+    where
+        T: Default,
+    {
+        let mut places = self.0.borrow_mut();
+        if places.len() <= id.slot() {
+            places.resize_with(id.slot() + 1, || None);
+        }
+        let mut fresh = None;
+        let place = places.get_mut(id.slot()).unwrap_or(&mut fresh);
+        if place.as_ref().is_some_and(|of| of.0 != id) {
+            *place = None;
+        }
+        f(&mut place.get_or_insert_with(|| Box::new((id, T::default()))).1)
+    }
+
+    /// Whether anything is kept of a connection.
+    pub fn has(&self, id: ConnId) -> bool {
+        self.with(id, |_| ()).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_is_used_again_has_nothing() {
+        let id = |serial| ConnId::of(serial, 3);
+        let kept = PerConnection::new();
+        assert_eq!(kept.insert(id(1), "one"), None);
+        assert_eq!(kept.with(id(1), |kept| *kept), Some("one"));
+        assert_eq!(kept.with(id(2), |kept| *kept), None);
+        assert_eq!(kept.remove(id(2)), None);
+        assert!(kept.has(id(1)));
+        assert_eq!(kept.insert(id(2), "two"), Some("one"));
+        assert_eq!(kept.remove(id(1)), None);
+        assert_eq!(kept.remove(id(2)), Some("two"));
+        assert!(!kept.has(ConnId::of(9, 9)));
+        kept.with_default(id(3), |kept| assert_eq!(*kept, ""));
+        kept.with_default(id(3), |kept| *kept = "three");
+        kept.with_default(id(3), |kept| assert_eq!(*kept, "three"));
+        kept.with_default(id(4), |kept| assert_eq!(*kept, ""));
+        assert!(!kept.has(id(3)));
+    }
+}

@@ -1,0 +1,263 @@
+//! The observers, what each wants to see of each connection, and the order in which an event is
+//! shown.
+
+use std::rc::Rc;
+
+use super::observer::{Observer, Shown};
+use crate::proxy::Proxy;
+use crate::proxy::flow::send::Packet;
+use crate::proxy::hooks::{Hooks, Verdict};
+use crate::proxy::id::ConnId;
+use crate::proxy::info::ConnInfo;
+use crate::proxy::table::conn::Course;
+use crate::session::{Event, EventSet};
+
+/// The list is replaced, never changed, so that it can be walked while an observer is added.
+type List = Rc<[Rc<dyn Observer>]>;
+
+#[derive(Default)]
+pub(crate) struct Observers {
+    list: Option<List>,
+    /// By the slots of connections. Where no observer wants anything, there is nothing.
+    wishes: Vec<Option<Box<Wishes>>>,
+}
+
+/// Who wants to see what of a connection.
+struct Wishes {
+    hooks: EventSet,
+    /// In the order of the list.
+    observers: Vec<EventSet>,
+}
+
+impl Wishes {
+    fn united(&self) -> EventSet {
+        let all = self.observers.iter();
+        all.fold(self.hooks, |united, wish| united.with(*wish))
+    }
+}
+
+impl Observers {
+    fn of(&self, id: ConnId) -> Option<&Wishes> {
+        self.wishes.get(id.slot())?.as_deref()
+    }
+
+    /// What the hooks want to see from now on; returns all that is wanted.
+    fn set_hooks(&mut self, id: ConnId, events: EventSet) -> EventSet {
+        match self.wishes.get_mut(id.slot()) {
+            Some(Some(wishes)) => {
+                wishes.hooks = events;
+                wishes.united()
+            }
+            _ => events,
+        }
+    }
+
+    /// What the observers want to see from now on; returns all that is wanted. `armed` is what was
+    /// wanted before.
+    fn set_observers(&mut self, id: ConnId, armed: EventSet, observers: Vec<EventSet>) -> EventSet {
+        let hooks = self.of(id).map_or(armed, |wishes| wishes.hooks);
+        let wishes = Wishes { hooks, observers };
+        let united = wishes.united();
+        let place = id.slot();
+        if wishes.observers.iter().all(|wish| *wish == EventSet::NONE) {
+            self.forget(id);
+        } else {
+            if self.wishes.len() <= place {
+                self.wishes.resize_with(place + 1, || None);
+            }
+            if let Some(place) = self.wishes.get_mut(place) {
+                *place = Some(Box::new(wishes));
+            }
+        }
+        united
+    }
+
+    fn forget(&mut self, id: ConnId) {
+        if let Some(place) = self.wishes.get_mut(id.slot()) {
+            *place = None;
+        }
+    }
+
+    /// The observers, if one of them wants to see anything of this connection.
+    fn attending(&self, id: ConnId) -> Option<List> {
+        self.of(id)?;
+        self.list.clone()
+    }
+
+    fn wants(&self, id: ConnId, place: usize) -> EventSet {
+        let wishes = self.of(id).and_then(|of| of.observers.get(place));
+        wishes.copied().unwrap_or_default()
+    }
+}
+
+impl Proxy {
+    /// Adds an observer, behind those that there are.
+    pub fn observe(&self, observer: Rc<dyn Observer>) {
+        {
+            let mut observers = self.0.observers.borrow_mut();
+            let before = observers.list.iter().flat_map(|list| list.iter());
+            let list: List = before.cloned().chain([observer]).collect();
+            observers.list = Some(list);
+        }
+        let open = self.core().all_open();
+        for id in open {
+            self.rearm(id);
+        }
+    }
+
+    /// Asks the observers again which events they want to see of a connection.
+    pub fn rearm(&self, id: ConnId) {
+        let Some(list) = self.observers() else {
+            return;
+        };
+        let Some(info) = self.info(id) else {
+            return;
+        };
+        let wishes = list
+            .iter()
+            .map(|observer| observer.wants(self, &info))
+            .collect();
+        // Looked up only now, as an observer may do anything.
+        let Some(armed) = self.core().open(id).map(|conn| conn.armed) else {
+            return;
+        };
+        let armed = self
+            .0
+            .observers
+            .borrow_mut()
+            .set_observers(id, armed, wishes);
+        self.set_armed(id, armed);
+    }
+
+    /// Tells which events on a connection are to call [`Hooks::event`]; `Event::Closing` and
+    /// those of a listener call their own hooks, armed or not. On an opaque link, arming anything
+    /// closes it.
+    pub fn arm(&self, id: ConnId, events: EventSet) {
+        if self.core().open(id).is_some() {
+            let armed = self.0.observers.borrow_mut().set_hooks(id, events);
+            self.set_armed(id, armed);
+        }
+    }
+
+    fn set_armed(&self, id: ConnId, events: EventSet) {
+        let opaque = {
+            let mut core = self.core();
+            let Some(conn) = core.open_mut(id) else {
+                return;
+            };
+            conn.armed = events;
+            conn.course == Course::Opaque && events.meets(EventSet::OF_PACKETS)
+        };
+        if opaque {
+            self.close_for(
+                id,
+                "a callback was registered, but an unknown command has made the link opaque",
+            );
+        }
+    }
+
+    fn observers(&self) -> Option<List> {
+        self.0.observers.borrow().list.clone()
+    }
+
+    /// Shows an event to those who want to see it: the observers, then the hooks.
+    pub(crate) fn show(&self, hooks: &dyn Hooks, shown: Shown<'_>) -> Verdict {
+        let attending = self.0.observers.borrow().attending(shown.conn.id);
+        match attending {
+            None => hooks.event(shown.conn, shown.event, shown.packet),
+            Some(list) => self.show_from(0, &list, hooks, shown),
+        }
+    }
+
+    /// The same from the observer in this place on.
+    fn show_from(
+        &self,
+        mut place: usize,
+        list: &[Rc<dyn Observer>],
+        hooks: &dyn Hooks,
+        shown: Shown<'_>,
+    ) -> Verdict {
+        while let Some(observer) = list.get(place) {
+            place += 1;
+            if !self
+                .0
+                .observers
+                .borrow()
+                .wants(shown.conn.id, place - 1)
+                .has(shown.event)
+            {
+                continue;
+            }
+            let verdict = match observer.event(self, shown) {
+                Verdict::Forward => self.show_from(place, list, hooks, shown),
+                stopped => stopped,
+            };
+            return observer.settled(self, shown, verdict);
+        }
+        if self.hooks_want(shown.conn.id, shown.event) {
+            return hooks.event(shown.conn, shown.event, shown.packet);
+        }
+        Verdict::Forward
+    }
+
+    fn hooks_want(&self, id: ConnId, event: Event) -> bool {
+        let wish = self.0.observers.borrow().of(id).map(|wishes| wishes.hooks);
+        // Where observers want nothing, what is armed is the hooks' wish.
+        let wish = wish.unwrap_or_else(|| self.core().armed(id, event.set()));
+        wish.has(event)
+    }
+
+    pub(crate) fn tell_opened(&self, info: &Rc<ConnInfo>) {
+        let Some(list) = self.observers() else {
+            return;
+        };
+        for observer in list.iter() {
+            observer.opened(self, info);
+        }
+        self.rearm(info.id);
+    }
+
+    pub(crate) fn tell_sent(&self, id: ConnId, packet: &Packet<'_>) {
+        let Some(list) = self.0.observers.borrow().attending(id) else {
+            return;
+        };
+        let Some(info) = self.info(id) else {
+            return;
+        };
+        for (place, observer) in list.iter().enumerate() {
+            let wants = self.0.observers.borrow().wants(id, place);
+            if wants != EventSet::NONE {
+                observer.sent(self, &info, packet);
+            }
+        }
+    }
+
+    pub(crate) fn tell_linked(&self, client: ConnId, server: ConnId) {
+        for observer in self.observers().iter().flat_map(|list| list.iter()) {
+            observer.linked(self, client, server);
+        }
+        self.rearm(client);
+        self.rearm(server);
+        self.hooks().linked(client, server);
+    }
+
+    pub(crate) fn tell_unlinked(&self, client: ConnId, server: ConnId) {
+        for observer in self.observers().iter().flat_map(|list| list.iter()) {
+            observer.unlinked(self, client, server);
+        }
+        self.rearm(client);
+        self.rearm(server);
+        self.hooks().unlinked(client, server);
+    }
+
+    pub(crate) fn tell_closing(&self, info: &Rc<ConnInfo>, collected: bool) {
+        self.hooks().closing(info, collected);
+        for observer in self.observers().iter().flat_map(|list| list.iter()) {
+            observer.closing(self, info);
+        }
+        self.0.observers.borrow_mut().forget(info.id);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,485 @@
+//! What is between a connection and its socket: nothing, or compression.
+//!
+//! A [`Channel`] is a pipe as [`Stream`] is, and keeps to the same rules: what it took may still be
+//! inside, a read may have more although the socket has nothing. Without compression it is its
+//! stream and no more.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use bytes::{Buf, BytesMut};
+
+use super::conn::{Role, Socket};
+use super::core::Core;
+use crate::net::Stream;
+use crate::proxy::id::ConnId;
+use crate::wire::compressed::{
+    Algorithm, Decoded, Decoder, Encoder, FrameError, Meter, Numbers, Toolbox,
+};
+
+/// The most that is put into one frame. Larger ones save little, and are only read as a whole.
+const FRAME: usize = 128 << 10;
+
+/// How much is read from a socket at once.
+const READ: usize = 64 << 10;
+
+/// How often the socket is read for one read: frames can be empty, and who sends nothing else must
+/// not keep the loop to himself.
+const READS: usize = 4;
+
+/// How much of a connection's queue is compressed in one pass of the loop. At the levels that
+/// clients may ask for that takes some 10 ms.
+const ALLOWANCE: usize = 2 * FRAME;
+
+/// The highest level of zstd that a client gets for the asking: 22 takes 30 times as long, and all
+/// connections wait meanwhile. (In a server, only the client's own thread does.)
+const ASKED_LEVEL: u8 = 6;
+
+/// What all compressed channels of the loop share, since each needs it only while it is worked on.
+#[derive(Default)]
+pub(crate) struct Workshop {
+    toolbox: Toolbox,
+    scratch: Vec<u8>,
+    /// What the frames of clients hold, and those of servers: the ones do not take it from the others.
+    clients: Meter,
+    servers: Meter,
+}
+
+/// A pipe.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    /// What carries the bytes.
+    pub stream: Stream,
+    compression: Option<Box<Compression>>,
+}
+
+/// What the frames that are sent from here on carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Compressed frames, of which there have been none before.
+    Begins,
+    /// A command to a server.
+    Command {
+        /// It will be answered.
+        answered: bool,
+    },
+    /// What goes on with the exchange that a server is answering.
+    More,
+    /// Something that begins anew, with this number.
+    Anew(u8),
+}
+
+/// What a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// What goes on with what came before.
+    More,
+    /// A command.
+    Command,
+    /// A replica's acknowledgement, which counts for itself.
+    Acknowledgement,
+}
+
+struct Compression {
+    workshop: Rc<RefCell<Workshop>>,
+    decoder: Decoder,
+    encoder: Encoder,
+    numbers: Numbers,
+    /// What is written is compressed: what was queued before is out.
+    writes: bool,
+    /// Frames that were read and not decoded.
+    raw: BytesMut,
+    /// Bytes that wait to be put into a frame.
+    plain: BytesMut,
+    /// Frames that the stream has not taken.
+    frames: BytesMut,
+    /// The pass of the loop that it was last written in, and how much was then.
+    written: (u64, usize),
+    turns: Turns,
+}
+
+/// Where in what is written the frames take another turn.
+#[derive(Default)]
+struct Turns {
+    /// How many bytes have been written.
+    written: u64,
+    /// Behind how many bytes which turn comes.
+    queue: VecDeque<(u64, Turn)>,
+    /// The last of these.
+    last: Option<Turn>,
+}
+
+/// What passes may be a password.
+impl fmt::Debug for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compression")
+            .field("encoder", &self.encoder)
+            .field("numbers", &self.numbers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Channel {
+    /// Nothing but the stream.
+    pub fn new(stream: Stream) -> Self {
+        Channel {
+            stream,
+            compression: None,
+        }
+    }
+
+    /// Whether what is read is compressed (what is written may still be what goes before).
+    pub fn compressed(&self) -> bool {
+        self.compression.is_some()
+    }
+
+    /// What is read from here on is compressed, beginning with `behind`, which was read already.
+    /// What is written is so from [`Turn::Begins`] on.
+    pub fn compress(
+        &mut self,
+        encoder: Encoder,
+        decoder: Decoder,
+        numbers: Numbers,
+        behind: BytesMut,
+        workshop: &Rc<RefCell<Workshop>>,
+    ) {
+        self.compression = Some(Box::new(Compression {
+            workshop: workshop.clone(),
+            decoder,
+            encoder,
+            numbers,
+            writes: false,
+            raw: behind,
+            plain: BytesMut::new(),
+            frames: BytesMut::new(),
+            written: (0, 0),
+            turns: Turns::default(),
+        }));
+    }
+
+    /// These bytes, which were read before it was known that they are compressed, come first.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        if let Some(compression) = &mut self.compression {
+            let mut raw = BytesMut::from(bytes);
+            raw.extend_from_slice(&compression.raw);
+            compression.raw = raw;
+        }
+    }
+
+    /// What comes next from a client.
+    pub fn expect(&mut self, expect: Expect) {
+        let Some(compression) = &mut self.compression else {
+            return;
+        };
+        if compression.decoder.inside_frame() {
+            return;
+        }
+        match expect {
+            Expect::More => {}
+            Expect::Command => compression.numbers.await_command(),
+            Expect::Acknowledgement => compression.numbers.await_acknowledgement(),
+        }
+    }
+
+    /// The number of a frame that has come and is not the next in turn.
+    fn out_of_turn(&self) -> Option<FrameError> {
+        let compression = self.compression.as_ref()?;
+        Some(FrameError::Sequence {
+            expected: compression.numbers.expected(),
+            got: compression.decoder.next_number()?,
+        })
+    }
+
+    /// Reads. `patient`: a frame that is not in turn is left for later; nothing else follows then.
+    pub fn read(&mut self, space: &mut [u8], patient: bool) -> io::Result<usize> {
+        let Some(compression) = &mut self.compression else {
+            return self.stream.read(space);
+        };
+        match compression.read(&mut self.stream, space)? {
+            Some(n) => Ok(n),
+            None if patient => Err(io::ErrorKind::WouldBlock.into()),
+            None => match self.out_of_turn() {
+                Some(error) => Err(invalid(error)),
+                None => Err(io::ErrorKind::InvalidData.into()),
+            },
+        }
+    }
+
+    /// Whether it has a frame whose turn has not come, so that `WouldBlock` does not mean that the
+    /// socket is empty.
+    pub fn holds_back(&self) -> bool {
+        self.out_of_turn().is_some()
+    }
+
+    /// See [`Stream::short_read_is_all`].
+    pub fn short_read_is_all(&self) -> bool {
+        self.compression.is_none() && self.stream.short_read_is_all()
+    }
+
+    /// How much may still be written in this pass of the loop.
+    pub fn allowance(&mut self, pass: u64) -> usize {
+        let Some(compression) = self.compression.as_mut().filter(|it| it.writes) else {
+            return usize::MAX;
+        };
+        if compression.written.0 != pass {
+            compression.written = (pass, 0);
+        }
+        ALLOWANCE.saturating_sub(compression.written.1)
+    }
+
+    /// Writes. See [`Stream`] for what that means.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(compression) = &mut self.compression else {
+            return self.stream.write(bytes);
+        };
+        let taken = match compression.writes {
+            true => compression.write(&mut self.stream, bytes)?,
+            false => self.stream.write(bytes)?,
+        };
+        compression.turns.written += taken as u64;
+        Ok(taken)
+    }
+
+    /// What is written behind so many queued bytes is this.
+    pub fn put_turn(&mut self, queued: usize, turn: Turn) {
+        if let Some(compression) = &mut self.compression {
+            let turns = &mut compression.turns;
+            turns.queue.push_back((turns.written + queued as u64, turn));
+            turns.last = Some(turn);
+        }
+    }
+
+    /// The last turn that was put.
+    pub fn last_turn(&self) -> Option<Turn> {
+        self.compression.as_ref()?.turns.last
+    }
+
+    /// How many of so many queued bytes can be written in one go. What is next has taken its turn
+    /// then.
+    pub fn writable_len(&mut self, queued: usize) -> usize {
+        loop {
+            let Some(compression) = &mut self.compression else {
+                return queued;
+            };
+            let turns = &mut compression.turns;
+            let Some((at, turn)) = turns.queue.front().copied() else {
+                return queued;
+            };
+            let before = usize::try_from(at - turns.written).unwrap_or(usize::MAX);
+            if before > 0 {
+                return before.min(queued);
+            }
+            turns.queue.pop_front();
+            if turns.queue.is_empty() {
+                // An idle connection owns no buffer.
+                turns.queue = VecDeque::new();
+            }
+            self.turn(turn);
+        }
+    }
+
+    /// What is written from here on is this.
+    fn turn(&mut self, turn: Turn) {
+        let Some(compression) = &mut self.compression else {
+            return;
+        };
+        compression.seal();
+        match turn {
+            Turn::Begins => compression.writes = true,
+            Turn::Command { answered } => compression.numbers.send_command(answered),
+            Turn::More => compression.numbers.send_more(),
+            Turn::Anew(number) => compression.numbers.send_anew(number),
+        }
+    }
+
+    /// Whether bytes are inside that the socket has not taken.
+    pub fn wants_write(&self) -> bool {
+        let inside = |compression: &Compression| {
+            !compression.plain.is_empty() || !compression.frames.is_empty()
+        };
+        self.compression.as_deref().is_some_and(inside) || self.stream.wants_write()
+    }
+
+    /// Pushes what is inside out to the socket. `WouldBlock` means that some is left.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if let Some(compression) = &mut self.compression {
+            compression.push(&mut self.stream)?;
+            compression.seal();
+            compression.push(&mut self.stream)?;
+        }
+        self.stream.flush()
+    }
+
+    /// Nothing more will be written.
+    pub fn finish(&mut self) {
+        let sealed = self.compression.as_mut().is_none_or(|compression| {
+            compression.seal();
+            compression.push(&mut self.stream).is_ok()
+        });
+        if sealed {
+            self.stream.finish();
+        }
+    }
+}
+
+impl Compression {
+    /// `None`: a frame has come that is not in turn.
+    fn read(&mut self, stream: &mut Stream, space: &mut [u8]) -> io::Result<Option<usize>> {
+        let workshop = self.workshop.clone();
+        let workshop = &mut *workshop.borrow_mut();
+        let raw = std::mem::take(&mut self.raw);
+        let done = self.decode(workshop, &raw, space);
+        // Nothing else of it is needed, or the frames end here.
+        let done = done?;
+        self.raw = raw;
+        self.raw.advance(done.used);
+        if self.raw.is_empty() {
+            // An idle connection owns no buffer.
+            self.raw = BytesMut::new();
+        }
+        if done.made > 0 {
+            return Ok(Some(done.made));
+        }
+        if done.out_of_turn {
+            return Ok(None);
+        }
+        let mut scratch = std::mem::take(&mut workshop.scratch);
+        scratch.resize(READ, 0);
+        let read = self.read_on(workshop, &mut scratch, stream, space);
+        workshop.scratch = scratch;
+        read
+    }
+
+    /// Reads until something comes out. `Interrupted`: nothing has come of all that may be read.
+    fn read_on(
+        &mut self,
+        workshop: &mut Workshop,
+        scratch: &mut [u8],
+        stream: &mut Stream,
+        space: &mut [u8],
+    ) -> io::Result<Option<usize>> {
+        for _ in 0..READS {
+            let n = stream.read(scratch)?;
+            if n == 0 {
+                if self.decoder.between_frames() {
+                    return Ok(Some(0));
+                }
+                let why = "closed in the middle of a compressed frame";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+            }
+            let bytes = scratch.get(..n).unwrap_or_default();
+            let done = self.decode(workshop, bytes, space)?;
+            self.raw
+                .extend_from_slice(bytes.get(done.used..).unwrap_or_default());
+            if done.made > 0 {
+                return Ok(Some(done.made));
+            }
+            if done.out_of_turn {
+                return Ok(None);
+            }
+        }
+        Err(io::ErrorKind::Interrupted.into())
+    }
+
+    fn decode(
+        &mut self,
+        workshop: &mut Workshop,
+        bytes: &[u8],
+        space: &mut [u8],
+    ) -> io::Result<Decoded> {
+        self.decoder
+            .decode(&mut workshop.toolbox, &mut self.numbers, bytes, space)
+            .map_err(invalid)
+    }
+
+    fn write(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
+        self.push(stream)?;
+        let taken = if self.plain.is_empty() && bytes.len() >= FRAME {
+            let bytes = bytes.get(..FRAME).unwrap_or_default();
+            self.frame(bytes)
+        } else {
+            let taken = bytes.len().min(FRAME.saturating_sub(self.plain.len()));
+            self.plain
+                .extend_from_slice(bytes.get(..taken).unwrap_or_default());
+            if self.plain.len() >= FRAME {
+                self.seal();
+            }
+            taken
+        };
+        self.written.1 += taken;
+        match self.push(stream) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(taken),
+        }
+    }
+
+    /// Puts what waits into a frame.
+    fn seal(&mut self) {
+        if !self.plain.is_empty() {
+            let plain = std::mem::take(&mut self.plain);
+            self.frame(&plain);
+        }
+    }
+
+    fn frame(&mut self, plain: &[u8]) -> usize {
+        let mut workshop = self.workshop.borrow_mut();
+        let number = self.numbers.give();
+        self.encoder
+            .frame(&mut workshop.toolbox, number, plain, &mut self.frames)
+    }
+
+    /// Writes frames. `WouldBlock`: some are left.
+    fn push(&mut self, stream: &mut Stream) -> io::Result<()> {
+        while !self.frames.is_empty() {
+            if stream.wants_write() {
+                stream.flush()?;
+            }
+            match stream.write(&self.frames)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => self.frames.advance(n),
+            }
+        }
+        self.frames = BytesMut::new();
+        Ok(())
+    }
+}
+
+impl Core {
+    /// The login is over: what follows on this connection is compressed, if that was agreed on.
+    pub fn compress(&mut self, id: ConnId) {
+        let workshop = self.workshop.clone();
+        let Some(conn) = self.open_mut(id) else {
+            return;
+        };
+        let Some(algorithm) = Algorithm::agreed(conn.capabilities()) else {
+            return;
+        };
+        let options = conn.options.compression.as_ref();
+        // As servers do, within reason, unless the listener says otherwise.
+        let asked = conn.login.as_ref().and_then(|login| login.zstd_level);
+        let asked = asked.filter(|_| algorithm == Algorithm::Zstd);
+        let asked = asked.map(|level| level.min(ASKED_LEVEL));
+        let level = options.and_then(|options| options.level).or(asked);
+        let encoder = Encoder::new(algorithm, level.unwrap_or(algorithm.default_level()));
+        let (numbers, meter) = match conn.role {
+            Role::Server(_) => (Numbers::towards_server(), workshop.borrow().servers.clone()),
+            _ => (Numbers::towards_client(), workshop.borrow().clients.clone()),
+        };
+        let decoder = Decoder::metered(algorithm, meter);
+        let behind = conn.read.input.take();
+        if let Socket::Open(channel) = &mut conn.socket {
+            channel.compress(encoder, decoder, numbers, behind, &workshop);
+            conn.info.compression.set(Some(algorithm));
+            conn.read.just_compressed = true;
+            conn.read.readable = true;
+            conn.put_turn(Turn::Begins);
+        }
+    }
+}
+
+fn invalid(error: FrameError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

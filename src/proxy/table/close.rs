@@ -1,0 +1,198 @@
+//! The end of a connection, and what it means for the one it was linked to.
+
+use std::time::Duration;
+
+use super::conn::{Course, Life, Role};
+use super::core::Core;
+use super::sides::Stopped;
+use crate::proxy::Proxy;
+use crate::proxy::flow::own_errors::error_packet;
+use crate::proxy::id::ConnId;
+use crate::session::Event;
+
+/// How long what is queued on a closing connection may take to leave.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// What is to become of the other end.
+enum Survivor {
+    /// It stays as it is.
+    Stays,
+    /// It closes too.
+    Closes(&'static str),
+    /// A client that waits for an answer is told that none will come.
+    IsTold,
+}
+
+impl Proxy {
+    /// Closes a connection: reading stops and [`closing`](crate::proxy::Hooks::closing) is called at
+    /// once; what is queued is flushed (5 s at most), then the socket closes. False if it was
+    /// closed before.
+    pub fn close(&self, id: ConnId, reason: &str) -> bool {
+        self.shut(id, reason, false)
+    }
+
+    /// Nothing refers to the connection any more: it closes at the end of the tick.
+    pub fn collected(&self, id: ConnId) {
+        self.shut(id, "nothing in the script refers to it any more", true);
+    }
+
+    pub(crate) fn close_for(&self, id: ConnId, reason: &str) {
+        self.shut(id, reason, false);
+    }
+
+    fn shut(&self, id: ConnId, reason: &str, collected: bool) -> bool {
+        let info = {
+            let mut core = self.core();
+            let Some(conn) = core.open_mut(id) else {
+                return false;
+            };
+            conn.life = Life::Closing;
+            conn.info.closed.set(true);
+            conn.info.set_reason(reason);
+            conn.info.state.set(Some(Event::Closing));
+            conn.info.clone()
+        };
+        // What a script has lost hold of by mistake would otherwise just be gone some day.
+        let level = if collected {
+            log::Level::Warn
+        } else {
+            log::Level::Info
+        };
+        log::log!(
+            level,
+            "connection {} ({:?} {}): closing: {reason}",
+            id.serial,
+            info.kind,
+            info.address()
+        );
+        // The link can still be read while these run.
+        self.tell_closing(&info, collected);
+
+        let (peer, in_transit) = {
+            let mut core = self.core();
+            let mut source = None;
+            let in_transit = core.get_mut(id).and_then(|conn| {
+                conn.armed = crate::session::EventSet::NONE;
+                source = conn.write.inbound.take().map(|inbound| inbound.from);
+                conn.read.transit.take().and_then(|transit| transit.to)
+            });
+            if let Some(conn) = source.and_then(|source| core.open_mut(source)) {
+                // The rest of its packet is for nobody.
+                conn.read.stopped.remove(Stopped::THROTTLED);
+                let source = conn.id();
+                core.schedule(source);
+            }
+            (core.get(id).and_then(|conn| conn.peer), in_transit)
+        };
+        if let Some(receiver) = in_transit {
+            self.close_for(receiver, "its source died inside a packet");
+        }
+        if let Some(peer) = peer {
+            let survivor = self.core().survivor(id, peer);
+            let ends = self.core().dissolve(id, peer);
+            if let Some((client, server)) = ends {
+                self.tell_unlinked(client, server);
+            }
+            match survivor {
+                Survivor::Stays => {}
+                Survivor::Closes(why) => self.close_for(peer, why),
+                Survivor::IsTold => {
+                    let message =
+                        format!("Lost connection to MySQL server during query ({reason})");
+                    self.disappoint(peer, &error_packet(2013, b"HY000", message), reason);
+                }
+            }
+        }
+        self.core().retire(id);
+        true
+    }
+}
+
+impl Core {
+    /// The rules of CONTRACT §3, "Death of one end".
+    fn survivor(&mut self, dead: ConnId, peer: ConnId) -> Survivor {
+        let Some(conn) = self.open(peer) else {
+            return Survivor::Stays;
+        };
+        if conn.course == Course::Opaque {
+            return Survivor::Closes("the other end of its opaque link is gone");
+        }
+        match &conn.role {
+            Role::Client(session) if !session.authenticated() => {
+                Survivor::Closes("its server is gone before the login was over")
+            }
+            Role::Client(session) => match session.response() {
+                None => Survivor::Stays,
+                Some(response) if response.started() => {
+                    Survivor::Closes("its server is gone in the middle of an answer")
+                }
+                Some(_) => Survivor::IsTold,
+            },
+            Role::Server(session) => {
+                if conn.passthrough() == Some(dead) || !session.authenticated() {
+                    return Survivor::Closes("its client is gone");
+                }
+                let Some(response) = session.response() else {
+                    return Survivor::Stays;
+                };
+                if response.wants_file() || response.wants_auth() || response.is_binlog() {
+                    // It waits for what can no longer come, or would never end; and half a file
+                    // must not be taken for the whole.
+                    return Survivor::Closes("its client is gone in the middle of an exchange");
+                }
+                self.discard_responses(peer, usize::MAX);
+                Survivor::Stays
+            }
+            Role::Listener(_) => Survivor::Stays,
+        }
+    }
+
+    /// A connection that has begun to close: its socket goes when its queue is empty.
+    fn retire(&mut self, id: ConnId) {
+        let Some(conn) = self.get_mut(id) else {
+            return;
+        };
+        conn.read.input.take();
+        let listener = conn.listener();
+        let ip = conn.counted_address();
+        if conn.write.output.is_empty() {
+            conn.finish_writing();
+        }
+        let flushable = conn.unsent();
+        let is_client = matches!(conn.role, Role::Client(_));
+        let is_server = matches!(conn.role, Role::Server(_));
+        if is_client {
+            self.stats.clients = self.stats.clients.saturating_sub(1);
+        } else if is_server {
+            self.stats.servers = self.stats.servers.saturating_sub(1);
+        } else {
+            self.stats.listeners = self.stats.listeners.saturating_sub(1);
+        }
+        self.arrived(id);
+        if let Some(listener) = listener.and_then(|id| self.get_mut(id)?.listener_state()) {
+            listener.leave(ip);
+        }
+        // Nobody must find a packet in transit from or to it any more.
+        if flushable {
+            self.set_deadline(id, FLUSH);
+            self.touch(id);
+        } else {
+            self.finish(id);
+        }
+    }
+
+    /// The connection is done with: it is freed at the end of the tick.
+    pub fn finish(&mut self, id: ConnId) {
+        self.set_deadline(id, Duration::ZERO);
+        let Some(conn) = self.get_mut(id) else {
+            return;
+        };
+        let idle_timer = conn.set_idle_timer(None);
+        if std::mem::replace(&mut conn.life, Life::Over) != Life::Over {
+            self.finished.push(id);
+        }
+        if let Some(timer) = idle_timer {
+            self.timers.remove(timer);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The table of connections and what can be done to them without anybody's leave: everything here
+//! changes state at once, under one short borrow, and never calls a hook.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use slab::Slab;
+
+use super::channel::{Channel, Workshop};
+use super::conn::{Conn, HIGH_WATER, LOW_WATER, Listed, Role, Socket};
+use super::sides::Stopped;
+use crate::net::{Poller, Resolver, Signals, Stream, TimerId, Timers};
+use crate::proxy::connect::accept::Admission;
+use crate::proxy::id::{ConnId, Serials};
+use crate::proxy::info::{Address, ConnInfo, ConnKind};
+use crate::proxy::login::tls::TlsClients;
+use crate::proxy::options::Options;
+use crate::proxy::stats::Stats;
+use crate::session::{Event, EventSet};
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TimerKey {
+    /// A script's.
+    Script(u64),
+    /// A connect, a login or a last flush took too long.
+    Deadline(ConnId),
+    /// Time to look whether a connection has been idle.
+    Idle(ConnId),
+    /// Accepting was paused for want of descriptors.
+    Accept(ConnId),
+    /// Time to tell of the clients that have been refused since the last line in the log.
+    Refusals,
+    /// A unix socket whose queue was full is tried again.
+    RetryUnix(ConnId),
+    /// The time for exchanges in flight is over.
+    Drain,
+}
+
+/// What became of queued bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Flushed {
+    /// The queue has fallen below the low-water mark again.
+    pub drained: bool,
+    /// The socket failed.
+    pub error: Option<io::Error>,
+}
+
+pub(crate) struct Core {
+    pub conns: Slab<Conn>,
+    serials: Serials,
+    pub poller: Poller,
+    pub resolver: Resolver,
+    pub signals: Signals,
+    pub timers: Timers<TimerKey>,
+    pub script_timers: usize,
+    /// Connections to be pumped.
+    pub work: VecDeque<ConnId>,
+    /// Connections with bytes to be written.
+    pub dirty: Vec<ConnId>,
+    /// Connections that have had their turn, with more to be written in the next tick.
+    pub postponed: Vec<ConnId>,
+    /// Connections that are done with, to be freed at the end of the tick.
+    pub finished: Vec<ConnId>,
+    /// Connections whose server's name is being resolved, by their number.
+    pub resolving: HashMap<u32, ConnId>,
+    /// What TLS towards servers needs, made before.
+    pub tls_clients: TlsClients,
+    /// Connections to be closed at once, but not before whoever made them could look at them.
+    pub stillborn: Vec<(ConnId, String)>,
+    pub defaults: Rc<Options>,
+    /// Other options of connections to servers, the last ones in front.
+    pub known_options: VecDeque<Rc<Options>>,
+    /// What compressed connections share.
+    pub workshop: Rc<RefCell<Workshop>>,
+    pub stats: Stats,
+    /// What decides whether another client is let in.
+    pub admission: Admission,
+    pub stopping: bool,
+    /// What to exit with once everything is in order.
+    pub exit_code: i32,
+    /// The loop is left at the end of the tick, with this code.
+    pub exit: Option<i32>,
+}
+
+impl Core {
+    pub fn new() -> io::Result<Core> {
+        let poller = Poller::new()?;
+        let mut signals = Signals::new()?;
+        poller.register(&mut signals, SIGNALS)?;
+        Ok(Core {
+            conns: Slab::new(),
+            serials: Serials::new(),
+            resolver: Resolver::new(poller.wake_handle()),
+            poller,
+            signals,
+            timers: Timers::new(),
+            script_timers: 0,
+            work: VecDeque::new(),
+            dirty: Vec::new(),
+            postponed: Vec::new(),
+            finished: Vec::new(),
+            resolving: HashMap::new(),
+            tls_clients: TlsClients::default(),
+            stillborn: Vec::new(),
+            defaults: Rc::new(Options::default()),
+            known_options: VecDeque::new(),
+            workshop: Rc::default(),
+            stats: Stats::default(),
+            admission: Admission::new(),
+            stopping: false,
+            exit_code: 0,
+            exit: None,
+        })
+    }
+
+    /// Enters a connection into the table.
+    pub fn insert(
+        &mut self,
+        kind: ConnKind,
+        role: Role,
+        socket: Socket,
+        options: Rc<Options>,
+        address: (Address, u16),
+    ) -> io::Result<Rc<ConnInfo>> {
+        let conns = &self.conns;
+        let in_use = || conns.iter().map(|(_, conn)| conn.id().serial());
+        let serial = self.serials.give(in_use);
+        let entry = self.conns.vacant_entry();
+        let slot = entry.key();
+        let id = ConnId {
+            serial,
+            slot: u32::try_from(slot).map_err(|_| io::Error::other("too many connections"))?,
+        };
+        let info = Rc::new(ConnInfo::new(id, kind, address.0, address.1));
+        if let Some(tls) = options.tls_server.clone().filter(|_| kind.is_listener()) {
+            info.set_tls_server(tls);
+        }
+        let mut conn = Conn::new(info.clone(), role, socket, options);
+        match &mut conn.socket {
+            Socket::Listening(listener) => self.poller.register(&mut **listener, slot)?,
+            Socket::Connecting(stream) | Socket::Open(Channel { stream, .. }) => {
+                self.poller.register(stream, slot)?;
+                info.secure.set(stream.is_unix());
+            }
+            Socket::Resolving | Socket::None => {}
+        }
+        self.admission.sockets += usize::from(conn.socket.has_descriptor());
+        entry.insert(conn);
+        match kind {
+            ConnKind::Client => self.stats.clients += 1,
+            ConnKind::Server => self.stats.servers += 1,
+            _ => self.stats.listeners += 1,
+        }
+        Ok(info)
+    }
+
+    /// The connection of this name, unless it has been freed.
+    pub fn get(&self, id: ConnId) -> Option<&Conn> {
+        self.conns.get(id.slot()).filter(|conn| conn.id() == id)
+    }
+
+    /// The connection of this name, unless it has been freed.
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(id.slot()).filter(|conn| conn.id() == id)
+    }
+
+    /// The names of all connections that have not begun to close.
+    pub fn all_open(&self) -> Vec<ConnId> {
+        let open = self.conns.iter().filter(|(_, conn)| !conn.closing());
+        open.map(|(_, conn)| conn.id()).collect()
+    }
+
+    /// The connection of this name, if it has not begun to close.
+    pub fn open(&self, id: ConnId) -> Option<&Conn> {
+        self.get(id).filter(|conn| !conn.closing())
+    }
+
+    /// The connection of this name, if it has not begun to close.
+    pub fn open_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.get_mut(id).filter(|conn| !conn.closing())
+    }
+
+    /// The linked peer, if both ends are open.
+    pub fn peer(&self, id: ConnId) -> Option<ConnId> {
+        let peer = self.open(id)?.peer?;
+        self.open(peer).map(Conn::id)
+    }
+
+    /// Two different connections at once.
+    pub fn pair_mut(&mut self, a: ConnId, b: ConnId) -> Option<(&mut Conn, &mut Conn)> {
+        if a.slot() == b.slot() {
+            return None;
+        }
+        let (first, second) = self.conns.get2_mut(a.slot(), b.slot())?;
+        (first.id() == a && second.id() == b).then_some((first, second))
+    }
+
+    /// Puts the connection down to be pumped.
+    pub fn schedule(&mut self, id: ConnId) {
+        if let Some(conn) = self.open_mut(id)
+            && !conn.listed.contains(Listed::TO_PUMP)
+        {
+            conn.listed.insert(Listed::TO_PUMP);
+            self.work.push_back(id);
+        }
+    }
+
+    /// Puts the connection down to be flushed at the end of the tick.
+    pub fn touch(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id)
+            && !conn.listed.contains(Listed::TO_FLUSH)
+        {
+            conn.listed.insert(Listed::TO_FLUSH);
+            self.dirty.push(id);
+        }
+    }
+
+    /// Sets (or lifts: zero) the connection's time limit.
+    pub fn set_deadline(&mut self, id: ConnId, limit: Duration) {
+        let Some(conn) = self.conns.get_mut(id.slot()).filter(|c| c.id() == id) else {
+            return;
+        };
+        let timer = (!limit.is_zero()).then(|| {
+            let due = Instant::now() + limit;
+            self.timers.insert(due, TimerKey::Deadline(id))
+        });
+        if let Some(before) = conn.set_deadline(timer) {
+            self.timers.remove(before);
+        }
+    }
+
+    /// Watches for silence, if the options ask for it.
+    pub fn watch_idle(&mut self, id: ConnId) {
+        if let Some(conn) = self.open(id)
+            && !conn.options.idle_timeout.is_zero()
+        {
+            let due = Instant::now() + conn.options.idle_timeout;
+            let timer = self.timers.insert(due, TimerKey::Idle(id));
+            if let Some(conn) = self.open_mut(id) {
+                conn.set_idle_timer(Some(timer));
+            }
+        }
+    }
+
+    /// Adds a timer of a script's.
+    pub fn add_script_timer(&mut self, delay: Duration, key: u64) -> TimerId {
+        self.script_timers += 1;
+        let due = Instant::now() + delay;
+        self.timers.insert(due, TimerKey::Script(key))
+    }
+
+    /// Notes that something waits in the connection's queue.
+    pub fn after_queueing(&mut self, id: ConnId) {
+        let mut source = None;
+        if let Some(conn) = self.get_mut(id)
+            && conn.write.output.len() > HIGH_WATER
+        {
+            conn.write.flooded = true;
+            source = conn.peer;
+        }
+        // Whether bytes are forwarded or a callback wires them: a reader that stalls stops the
+        // server that it is linked to.
+        if let Some(conn) = source.and_then(|source| self.open_mut(source))
+            && matches!(conn.role, Role::Server(_))
+        {
+            conn.read.stopped.insert(Stopped::THROTTLED);
+        }
+        self.touch(id);
+    }
+
+    /// Passes bytes on to a connection: to its socket, if nothing waits before them, and what the
+    /// socket does not take into its queue.
+    pub fn forward(&mut self, to: ConnId, bytes: &[u8]) {
+        let pass = self.stats.ticks;
+        let Some(conn) = self.get_mut(to) else {
+            return;
+        };
+        let mut written = 0;
+        let mut inside = false;
+        if conn.write.output.is_empty() {
+            conn.writable_len();
+        }
+        if conn.write.output.is_empty()
+            && conn.write.writable
+            && let Socket::Open(channel) = &mut conn.socket
+        {
+            let now = bytes.get(..channel.allowance(pass)).unwrap_or(bytes);
+            while let Some(rest) = now.get(written..).filter(|rest| !rest.is_empty()) {
+                match channel.write(rest) {
+                    Ok(0) => break,
+                    Ok(n) => written += n,
+                    // An error shows again at the flush, where it is dealt with.
+                    Err(_) => {
+                        conn.write.writable = false;
+                        break;
+                    }
+                }
+            }
+            inside = channel.compressed() && channel.wants_write();
+        }
+        conn.active = true;
+        let rest = bytes.get(written..).unwrap_or_default();
+        if !rest.is_empty() {
+            conn.write.output.extend_from_slice(rest);
+            // So that the flush tries, and sees an error if there was one.
+            conn.write.writable = true;
+            self.after_queueing(to);
+        } else if inside {
+            self.touch(to);
+        }
+        self.stats.bytes_out += written as u64;
+    }
+
+    /// Passes bytes on at the end of the tick.
+    pub fn forward_later(&mut self, to: ConnId, bytes: &[u8]) {
+        if let Some(conn) = self.get_mut(to) {
+            conn.active = true;
+            conn.write.output.extend_from_slice(bytes);
+            self.after_queueing(to);
+        }
+    }
+
+    /// Writes what the socket takes of the queue.
+    pub fn flush(&mut self, id: ConnId) -> Flushed {
+        let pass = self.stats.ticks;
+        let mut flushed = Flushed::default();
+        let Some(conn) = self.get_mut(id) else {
+            return flushed;
+        };
+        conn.listed.remove(Listed::TO_FLUSH);
+        // A compressed channel makes frames of what there is when it is flushed, so that comes last.
+        let compressed = conn.compressed();
+        if !compressed {
+            flushed.error = conn.flush_channel();
+        }
+        let mut written = 0;
+        let mut postponed = false;
+        while conn.write.writable && !conn.write.output.is_empty() {
+            let len = conn.writable_len();
+            let Socket::Open(channel) = &mut conn.socket else {
+                return flushed;
+            };
+            let len = len.min(channel.allowance(pass));
+            if len == 0 {
+                postponed = true;
+                break;
+            }
+            let bytes = conn.write.output.get(..len).unwrap_or_default();
+            match channel.write(bytes) {
+                Ok(0) => break,
+                Ok(n) => {
+                    written += n;
+                    conn.write.output.advance(n);
+                    conn.active = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    conn.write.writable = false
+                }
+                Err(error) => {
+                    conn.write.output.clear();
+                    flushed.error = Some(error);
+                    break;
+                }
+            }
+        }
+        if compressed && flushed.error.is_none() {
+            flushed.error = conn.flush_channel();
+        }
+        if conn.write.output.is_empty() {
+            // An idle connection owns no buffer.
+            conn.write.output = BytesMut::new();
+            if conn.closing() && flushed.error.is_none() {
+                conn.finish_writing();
+            }
+        }
+        if conn.write.flooded && conn.write.output.len() < LOW_WATER {
+            conn.write.flooded = false;
+            flushed.drained = true;
+        }
+        if postponed && conn.write.writable && flushed.error.is_none() {
+            conn.listed.insert(Listed::TO_FLUSH);
+            self.postponed.push(id);
+        }
+        self.stats.bytes_out += written as u64;
+        flushed
+    }
+
+    /// Whether whoever reads for this connection should stop for now.
+    pub fn flooded(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(|conn| conn.write.flooded)
+    }
+
+    /// Takes the connection out of the poller and drops its socket.
+    pub fn drop_socket(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id.slot()).filter(|c| c.id() == id) else {
+            return;
+        };
+        self.admission.sockets -= usize::from(conn.socket.has_descriptor());
+        let result = match std::mem::replace(&mut conn.socket, Socket::None) {
+            Socket::Listening(mut listener) => self.poller.deregister(&mut *listener),
+            Socket::Connecting(mut stream) | Socket::Open(Channel { mut stream, .. }) => {
+                self.poller.deregister(&mut stream)
+            }
+            Socket::Resolving | Socket::None => Ok(()),
+        };
+        if let Err(error) = result {
+            log::warn!("connection {}: deregister: {error}", id.serial);
+        }
+    }
+
+    /// Gives a connection in the table its socket.
+    pub fn attach(&mut self, id: ConnId, mut stream: Stream) -> io::Result<()> {
+        self.poller.register(&mut stream, id.slot())?;
+        if let Some(conn) = self.get_mut(id) {
+            conn.info.secure.set(stream.is_unix());
+            conn.socket = Socket::Connecting(stream);
+            self.admission.sockets += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether a hook watches the packets of either end, so that only one exchange may be under
+    /// way at a time; a client without a link is watched too.
+    pub fn attended(&self, client: &Conn) -> bool {
+        if client.armed.meets(EventSet::OF_PACKETS) {
+            return true;
+        }
+        match client.peer.and_then(|peer| self.open(peer)) {
+            Some(server) => server.armed.meets(EventSet::OF_PACKETS),
+            None => true,
+        }
+    }
+
+    /// The events of this set that a hook wants to see on this connection.
+    pub fn armed(&self, id: ConnId, events: EventSet) -> EventSet {
+        self.open(id)
+            .map_or(EventSet::NONE, |conn| conn.armed.and(events))
+    }
+
+    /// Notes the last event on a connection, for `conn:state()`.
+    pub fn note_state(&mut self, id: ConnId, events: EventSet) {
+        if let Some(conn) = self.get(id)
+            && let Some(event) = events.into_iter().last()
+            && event != Event::Drained
+        {
+            conn.info.state.set(Some(event));
+        }
+    }
+}
+
+/// The poller's token for signals; connections use their slots.
+pub(crate) const SIGNALS: usize = usize::MAX - 1;

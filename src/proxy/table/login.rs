@@ -1,0 +1,24 @@
+//! What a connection needs until its login is over.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::net::TlsClient;
+
+/// A login under way. It goes when that is over, so that the many connections that are idle do not
+/// carry it along.
+#[derive(Debug, Default)]
+pub(crate) struct Login {
+    /// What TLS with a server needs, if there may be any.
+    pub tls: Option<Rc<TlsClient>>,
+    /// Addresses of a server that are still to be tried.
+    pub candidates: Vec<SocketAddr>,
+    /// The path of a server's unix socket, whose queue is full.
+    pub unix_path: Option<Box<str>>,
+    /// What has come of the PROXY header that a client's connection is to begin with.
+    pub header: Option<Vec<u8>>,
+    /// The level of compression that a client asked for.
+    pub zstd_level: Option<u8>,
+    /// It counts among the [arrivals](crate::proxy::connect::accept::Arrivals).
+    pub arriving: bool,
+}

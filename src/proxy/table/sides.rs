@@ -1,0 +1,205 @@
+//! The two directions of a connection: what is read from it, and what is written to it.
+
+use std::io;
+
+use bitflags::bitflags;
+use bytes::BytesMut;
+
+use crate::proxy::flow::transit::Transit;
+use crate::proxy::id::ConnId;
+
+bitflags! {
+    /// Who keeps a connection from being read.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct Stopped: u8 {
+        /// A script.
+        const PAUSED = 1;
+        /// Its peer, whose queue is full.
+        const THROTTLED = 2;
+    }
+}
+
+/// What comes from the far end.
+#[derive(Debug)]
+pub(crate) struct ReadSide {
+    pub input: Input,
+    /// The packet in transit from here.
+    pub transit: Option<Transit>,
+    /// The socket may have something to read.
+    pub readable: bool,
+    /// The far end has said that it will send no more, or is gone.
+    pub hung_up: bool,
+    pub stopped: Stopped,
+    /// What is read has just become compressed: what was read before and lies in the loop's buffer
+    /// is, too.
+    pub just_compressed: bool,
+    /// How many of a server's responses, the present one first, nobody wants any more.
+    pub discard: u16,
+    /// The number that a binlog stream's next packet has, unless the server begins anew.
+    pub stream_seq: u8,
+}
+
+impl ReadSide {
+    pub fn new() -> ReadSide {
+        ReadSide {
+            input: Input::default(),
+            transit: None,
+            readable: false,
+            hung_up: false,
+            stopped: Stopped::empty(),
+            just_compressed: false,
+            discard: 0,
+            stream_seq: 0,
+        }
+    }
+}
+
+/// Bytes that were read and not yet dealt with. A connection that has none owns no memory for them.
+#[derive(Debug, Default)]
+pub(crate) struct Input(Option<Box<Gathered>>);
+
+#[derive(Debug, Default)]
+struct Gathered {
+    bytes: BytesMut,
+    need: usize,
+}
+
+impl Input {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |gathered| &gathered.bytes)
+    }
+
+    /// How many bytes the packet at the front needs to be dealt with.
+    pub fn need(&self) -> usize {
+        self.0.as_ref().map_or(0, |gathered| gathered.need)
+    }
+
+    /// Takes all of it out.
+    pub fn take(&mut self) -> BytesMut {
+        self.0.take().map_or_else(BytesMut::new, |it| it.bytes)
+    }
+
+    /// Puts these bytes in the place of what is there.
+    pub fn put(&mut self, bytes: BytesMut, need: usize) {
+        self.0 = (!bytes.is_empty()).then(|| Box::new(Gathered { bytes, need }));
+    }
+
+    /// Adds bytes behind what is there.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let gathered = self.0.get_or_insert_default();
+            gathered.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Adds bytes in front of what is there, which is nothing as a rule.
+    pub fn push_front(&mut self, front: &[u8], need: usize) {
+        if front.is_empty() {
+            return;
+        }
+        let behind = self.take();
+        let mut bytes = BytesMut::from(front);
+        bytes.extend_from_slice(&behind);
+        self.put(bytes, need);
+    }
+}
+
+/// What goes to the far end.
+#[derive(Debug)]
+pub(crate) struct WriteSide {
+    /// Bytes to be written.
+    pub output: BytesMut,
+    /// What is in transit to here.
+    pub inbound: Option<Box<Inbound>>,
+    /// Writing failed, and how; what the far end said before that is still to be read.
+    pub broken: Option<io::Error>,
+    /// The socket may take something.
+    pub writable: bool,
+    /// Above the high-water mark, and not yet below the low one again.
+    pub flooded: bool,
+}
+
+impl WriteSide {
+    pub fn new() -> WriteSide {
+        WriteSide {
+            output: BytesMut::new(),
+            inbound: None,
+            broken: None,
+            writable: false,
+            flooded: false,
+        }
+    }
+
+    /// Who has a packet in transit to here.
+    pub fn source(&self) -> Option<ConnId> {
+        self.inbound.as_ref().map(|inbound| inbound.from)
+    }
+
+    /// Whether somebody else has a packet in transit to here, so that this connection's packet
+    /// must wait.
+    pub fn is_taken_from(&self, id: ConnId) -> bool {
+        self.source().is_some_and(|from| from != id)
+    }
+}
+
+/// A packet of another connection's that is in transit to this one.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub from: ConnId,
+    /// Packets that were wired meanwhile, and wait for it to be complete.
+    pub deferred: Vec<Deferred>,
+}
+
+/// A packet that waits for another one, in transit to the same connection, to be complete.
+pub(crate) struct Deferred {
+    pub payload: Vec<u8>,
+    pub numbering: Numbering,
+}
+
+impl std::fmt::Debug for Deferred {
+    /// Without the payload, which may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deferred")
+            .field("numbering", &self.numbering)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a packet's frames are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Numbering {
+    /// They go on counting.
+    GoesOn,
+    /// They begin at 0: a command.
+    Restarts,
+    /// They go on counting, and end an exchange: the next packet belongs to the next one.
+    Ends,
+    /// They begin here.
+    From(u8),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_takes_no_memory() {
+        let mut input = Input::default();
+        input.push(b"");
+        input.put(BytesMut::new(), 4);
+        assert!(input.is_empty() && input.need() == 0);
+        input.push(b"cd");
+        input.push_front(b"ab", 9);
+        assert_eq!((input.bytes(), input.need()), (&b"abcd"[..], 9));
+        assert_eq!(&input.take()[..], b"abcd");
+        assert!(input.is_empty());
+    }
+}

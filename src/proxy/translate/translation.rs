@@ -1,0 +1,240 @@
+//! What is done where client and server have negotiated differently: the one place that knows of
+//! each capability whether packets are translated for it, whether a link is refused, or whether it
+//! does no harm.
+//!
+//! | capability | the client alone has it | the server alone has it |
+//! | --- | --- | --- |
+//! | DEPRECATE_EOF | EOFs go, or become OKs | EOFs come, OKs become EOFs |
+//! | SESSION_TRACK | the OK's message changes its form | the changes go |
+//! | QUERY_ATTRIBUTES | counts and attributes go | counts come |
+//! | OPTIONAL_RESULTSET_METADATA, MARIADB_CACHE_METADATA | the byte comes, and says that definitions follow | refused: definitions could be left out |
+//! | MARIADB_EXTENDED_METADATA | comes, empty | goes |
+//! | MARIADB_PROGRESS | nothing: no report comes | reports go |
+//! | MULTI_RESULTS, PS_MULTI_RESULTS, LOCAL_FILES, MULTI_FACTOR_AUTHENTICATION | nothing: the server does not | refused: the server would |
+//! | MARIADB_STMT_BULK_OPERATIONS, MARIADB_BULK_UNIT_RESULTS, MULTI_STATEMENTS | nothing: the server says ERR, or does without | nothing: the client does not ask |
+//! | all others | concern the login, or no packet's form | likewise |
+
+use super::ending;
+use super::ending::Ending;
+use crate::proxy::flow::take::Taken;
+use crate::session::{ClientSession, Event, Head, PacketKind, ServerSession};
+use crate::wire::{
+    Capabilities, Column, Com, Command, DecodeError, Eof, Ok as OkPacket, PrepareOk,
+    ResultsetHeader, Status, execute_form,
+};
+
+/// What a server may do only if its client expects it: a difference in these cannot be made up
+/// for.
+pub(crate) const SERVER_INITIATIVE: Capabilities = Capabilities::MULTI_RESULTS
+    .union(Capabilities::PS_MULTI_RESULTS)
+    .union(Capabilities::LOCAL_FILES)
+    .union(Capabilities::MULTI_FACTOR_AUTHENTICATION)
+    .union(Capabilities::BARE_RESULTS);
+
+/// Whether a server's packet of this kind goes to the client as it is, though both have negotiated
+/// so differently. `ends`: an EOF stands behind it, on the wire or not.
+pub(crate) fn changes(kind: PacketKind, ends: bool, difference: Capabilities) -> bool {
+    let changed_by = match kind {
+        PacketKind::Ok => Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
+        // (At the end of OUT parameters MySQL's flags are not what they are under DEPRECATE_EOF,
+        // and clients expect what they are used to.)
+        PacketKind::Eof => Capabilities::DEPRECATE_EOF,
+        PacketKind::ResultsetHeader => Capabilities::BARE_RESULTS,
+        PacketKind::Prepared => Capabilities::OPTIONAL_RESULTSET_METADATA,
+        PacketKind::Column => Capabilities::MARIADB_EXTENDED_METADATA,
+        PacketKind::Progress => Capabilities::MARIADB_PROGRESS,
+        _ => return false,
+    };
+    difference.intersects(changed_by) || ends && difference.intersects(Capabilities::DEPRECATE_EOF)
+}
+
+/// The same for a client's command to its server.
+pub(crate) fn changes_command(com: Com, difference: Capabilities) -> bool {
+    matches!(com, Com::QUERY | Com::STMT_EXECUTE)
+        && difference.intersects(Capabilities::QUERY_ATTRIBUTES)
+}
+
+/// What a packet looks like at the other end.
+pub(crate) enum Translated {
+    /// As it did.
+    Same,
+    /// It does not get there.
+    Nothing,
+    /// Otherwise.
+    Other(Vec<u8>),
+}
+
+/// The statement that a client executes, if its command has to be translated, but how many
+/// parameters it takes is not known: because nobody does, or because the answer to its
+/// COM_STMT_PREPARE is still to come.
+pub(crate) fn unknown_statement(
+    client: &ClientSession,
+    server: &ServerSession,
+    command: Head<'_>,
+) -> Option<u32> {
+    let com = Com(command.first()?);
+    let difference = client.capabilities() ^ server.capabilities();
+    if com != Com::STMT_EXECUTE || !changes_command(com, difference) {
+        return None;
+    }
+    let id = command.statement()?;
+    params_of(client, server, id).is_none().then_some(id)
+}
+
+/// How many parameters a statement takes, as the one end knows that has agreed on attributes.
+fn params_of(client: &ClientSession, server: &ServerSession, id: u32) -> Option<u16> {
+    let by_server = server
+        .capabilities()
+        .contains(Capabilities::QUERY_ATTRIBUTES);
+    match by_server {
+        true => server.statement_params(id),
+        false => client.statement_params(id),
+    }
+}
+
+/// A client's command for a server that negotiated otherwise.
+pub(crate) fn command(
+    client: &ClientSession,
+    server: &ServerSession,
+    payload: &[u8],
+) -> Result<Translated, String> {
+    let bad = |error: DecodeError| error.to_string();
+    let com = Com(payload.first().copied().unwrap_or_default());
+    let from = client.capabilities();
+    let to = server.capabilities();
+    if !changes_command(com, from ^ to) {
+        return Ok(Translated::Same);
+    }
+    let command = Command::decode(payload, from).map_err(bad)?;
+    if com == Com::QUERY {
+        let mut other = Vec::new();
+        command.encode(to, &mut other);
+        return Ok(Translated::Other(other));
+    }
+    let id = command.statement_id().unwrap_or_default();
+    let params = params_of(client, server, id)
+        .ok_or_else(|| format!("statement {id} is not known, so its execution has no form"))?;
+    let other = match to.contains(Capabilities::QUERY_ATTRIBUTES) {
+        true => execute_form::with_count(payload, params),
+        false => execute_form::without_attributes(payload, params),
+    };
+    other.map(Translated::Other).map_err(bad)
+}
+
+/// A server's packet for a client that negotiated otherwise.
+pub(crate) fn answer(
+    session: &mut ClientSession,
+    payload: &[u8],
+    taken: &Taken<'_>,
+) -> Result<Translated, String> {
+    let from = taken.capabilities;
+    let to = session.capabilities();
+    let kind = taken.step.kind;
+    if !changes(kind, false, from ^ to) {
+        return Ok(Translated::Same);
+    }
+    let bad = |error: DecodeError| error.to_string();
+    let mut other = Vec::new();
+    match kind {
+        PacketKind::Ok | PacketKind::Eof => return ending(session, payload, taken),
+        PacketKind::ResultsetHeader => {
+            let header = ResultsetHeader::decode(payload, from).map_err(bad)?;
+            check_definitions(header.definitions, to)?;
+            header.encode(to, &mut other);
+        }
+        PacketKind::Prepared => {
+            let prepared = PrepareOk::decode(payload, from).map_err(bad)?;
+            check_definitions(prepared.definitions, to)?;
+            prepared.encode(to, &mut other);
+        }
+        PacketKind::Column => {
+            Column::decode(payload, from)
+                .map_err(bad)?
+                .encode(to, &mut other);
+        }
+        _ if !to.contains(Capabilities::MARIADB_PROGRESS) => return Ok(Translated::Nothing),
+        _ => return Ok(Translated::Same),
+    }
+    Ok(Translated::Other(other))
+}
+
+/// Definitions that are left out cannot be made up.
+pub(crate) fn check_definitions(follow: bool, client: Capabilities) -> Result<(), String> {
+    if follow || client.intersects(Capabilities::BARE_RESULTS) {
+        return Ok(());
+    }
+    Err("the client has not agreed to results without column definitions".into())
+}
+
+/// An OK or EOF.
+fn ending(
+    session: &mut ClientSession,
+    payload: &[u8],
+    taken: &Taken<'_>,
+) -> Result<Translated, String> {
+    let capabilities = taken.capabilities;
+    let mut more = Status::empty();
+    if taken.step.events.has(Event::ServerSendingEof) {
+        // The end of a procedure's OUT parameters may leave out that an OK follows, and what they
+        // are: the EOF behind the columns has said so, which is not there for everybody.
+        more.set(Status::MORE_RESULTS_EXISTS, true);
+        more.set(Status::PS_OUT_PARAMS, taken.out_params);
+    }
+    let encoded = if taken.step.kind == PacketKind::Ok {
+        let mut ok = OkPacket::decode(payload, capabilities).map_err(|e| e.to_string())?;
+        ok.status |= more;
+        // What ends rows, and answers some commands, is an EOF in the form of the other shape.
+        if ok.header == 0xFE {
+            let eof = Eof {
+                warnings: ok.warnings,
+                status: ok.status,
+            };
+            ending::translate_eof(session, &eof, &ok)
+        } else {
+            ending::encode(session, Ending::Ok(&ok))
+        }
+    } else {
+        let mut eof = Eof::decode(payload, capabilities).map_err(|e| e.to_string())?;
+        eof.status |= more;
+        ending::encode(session, Ending::Eof(&eof))
+    };
+    Ok(encoded.map_or(Translated::Nothing, Translated::Other))
+}
+
+/// The EOF behind columns for a client that wants one, now that the packet behind them is there;
+/// `None` if that packet says that a cursor is open, so that no rows follow.
+pub(crate) fn late_columns_eof(
+    session: &ClientSession,
+    payload: &[u8],
+    taken: &Taken<'_>,
+) -> Result<Option<Vec<u8>>, String> {
+    let mut status = taken.status;
+    if taken.step.kind == PacketKind::Ok {
+        let ok = OkPacket::decode(payload, taken.capabilities).map_err(|e| e.to_string())?;
+        if ok.status.contains(Status::CURSOR_EXISTS)
+            && !ok.status.contains(Status::MORE_RESULTS_EXISTS)
+        {
+            return Ok(None);
+        }
+        status = ok.status;
+    }
+    let mut eof = Vec::new();
+    Eof {
+        warnings: 0,
+        status,
+    }
+    .encode(session.capabilities(), &mut eof);
+    Ok(Some(eof))
+}
+
+/// The EOF that says a cursor is open, from the OK that says so.
+pub(crate) fn cursor_eof(payload: &[u8], capabilities: Capabilities) -> Result<Vec<u8>, String> {
+    let ok = OkPacket::decode(payload, capabilities).map_err(|error| error.to_string())?;
+    let mut eof = Vec::new();
+    Eof {
+        warnings: ok.warnings,
+        status: ok.status,
+    }
+    .encode(Capabilities::PROTOCOL_41, &mut eof);
+    Ok(eof)
+}

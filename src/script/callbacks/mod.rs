@@ -1,0 +1,9 @@
+//! The functions that scripts give connections.
+//!
+//! - `functions`: those of one connection, and the object that holds a library's; `registry`: all of them
+//! - `handle`: takes one away; `answers`: `on_answer`
+
+pub(super) mod answers;
+pub(super) mod functions;
+pub(super) mod handle;
+pub(super) mod registry;

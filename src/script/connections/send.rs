@@ -1,0 +1,125 @@
+//! `dpm.wire_packet`.
+
+use std::any::TypeId;
+use std::rc::Rc;
+
+use mlua::{AnyUserData, Lua};
+
+use crate::proxy::{ConnId, Packet, ProxyError};
+use crate::script::api::{connection, named};
+use crate::script::lua::error::{Answer, ScriptError};
+use crate::script::lua::function::{Args, nothing};
+use crate::script::objects::auth_data::AuthDataPacket;
+use crate::script::objects::object;
+use crate::script::objects::object::{DataPacket, StatsPacket};
+use crate::script::objects::rset::Rset;
+use crate::script::runtime::Runtime;
+use crate::script::statements::statement::Prepared;
+use crate::wire::{
+    Auth, Column, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket, Progress,
+};
+
+/// Encodes a packet onto a connection.
+pub fn wire_packet(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    const WANTED: &str = "a packet";
+    runtime.check_depth(args)?;
+    let conn = connection(args, 0, "conn")?;
+    let packet = args.userdata(1, "packet", WANTED)?;
+    let sent = send(lua, runtime, conn.id, packet)?;
+    let sent = sent.ok_or_else(|| args.expected(1, "packet", WANTED))?;
+    sent.map_err(|error| match error {
+        // The proxy may have forgotten why.
+        ProxyError::Closed { id, .. } => named(
+            args,
+            &ProxyError::Closed {
+                id,
+                reason: conn.reason(),
+            },
+        ),
+        error => named(args, &error),
+    })?;
+    nothing()
+}
+
+/// Sends a copy: what is fired meanwhile may write to the packet. `None` if it is no packet.
+fn send(
+    lua: &Lua,
+    runtime: &Rc<Runtime>,
+    id: ConnId,
+    packet: &AnyUserData,
+) -> Result<Option<Result<(), ProxyError>>, ScriptError> {
+    let proxy = runtime.proxy();
+    if let Some((_, payload)) = runtime.fast().read_row(lua, packet) {
+        return Ok(Some(proxy.send(id, Packet::Row(&payload))));
+    }
+    let Some(kind) = packet.type_id() else {
+        return Ok(None);
+    };
+    macro_rules! send {
+        ($($type:ty => $variant:ident),* $(,)?) => {
+            $(if kind == TypeId::of::<object::Packet<$type>>() {
+                let copy = packet.borrow::<object::Packet<$type>>()?.0.borrow().clone();
+                return Ok(Some(proxy.send(id, Packet::$variant(&copy))));
+            })*
+        };
+    }
+    macro_rules! send_bytes {
+        ($($type:ty => $variant:ident),* $(,)?) => {
+            $(if kind == TypeId::of::<object::Packet<$type>>() {
+                let copy = packet.borrow::<object::Packet<$type>>()?.0.borrow().clone();
+                return Ok(Some(proxy.send(id, Packet::$variant(&copy.0))));
+            })*
+        };
+    }
+    if kind == TypeId::of::<object::Packet<Prepared>>() {
+        return send_prepared(runtime, id, packet).map(Some);
+    }
+    send! {
+        Column => Column,
+        Command => Command,
+        OkPacket => Ok,
+        Eof => Eof,
+        ErrPacket => Err,
+        Handshake => Handshake,
+        Auth => Auth,
+        LocalInfile => Infile,
+        Progress => Progress,
+    }
+    send_bytes! {
+        StatsPacket => Stats,
+        AuthDataPacket => AuthData,
+        DataPacket => Data,
+    }
+    if kind == TypeId::of::<Rset>() {
+        let header = {
+            let rset = packet.borrow::<Rset>()?;
+            // Rows that it packs are for this answer.
+            if let Some(com) = proxy.answering(id) {
+                rset.set_binary(com.has_binary_rows());
+            }
+            rset.header()
+        };
+        return Ok(Some(proxy.send(id, Packet::ResultsetHeader(&header))));
+    }
+    Ok(None)
+}
+
+/// The head of the answer to a client's COM_STMT_PREPARE. What the client knows is remembered
+/// before anything fires.
+fn send_prepared(
+    runtime: &Rc<Runtime>,
+    id: ConnId,
+    packet: &AnyUserData,
+) -> Result<Result<(), ProxyError>, ScriptError> {
+    let copy = packet
+        .borrow::<object::Packet<Prepared>>()?
+        .0
+        .borrow()
+        .clone();
+    let answers = runtime.proxy().answering(id) == Some(Com::STMT_PREPARE);
+    if answers {
+        let head = copy.ok.clone();
+        runtime.statements.answer(id, head, &copy.known);
+    }
+    Ok(runtime.proxy().send(id, Packet::Prepared(&copy.ok)))
+}

@@ -1,0 +1,8 @@
+//! The parts of `dpm` that are about no connection.
+
+pub(super) mod clock;
+pub(super) mod constants;
+pub(super) mod json;
+pub(super) mod signals;
+pub(super) mod sql_helpers;
+pub(super) mod timer;

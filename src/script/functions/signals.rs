@@ -1,0 +1,56 @@
+//! `dpm.on_signal`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use mlua::{Function, Lua, Value};
+
+use crate::script::lua::error::Answer;
+use crate::script::lua::fast::Target;
+use crate::script::lua::function::{Args, nothing, one};
+use crate::script::runtime::Runtime;
+
+/// The signals that a script can take.
+const NAMES: [&str; 3] = ["HUP", "USR1", "USR2"];
+
+/// The functions by signal.
+#[derive(Debug, Default)]
+pub struct SignalHandlers(RefCell<HashMap<&'static str, Function>>);
+
+/// `dpm.on_signal(name, fn or nil)`; without a second argument it returns the function in place, so that a
+/// library can call it, too.
+pub fn on_signal(runtime: &Runtime, args: &Args) -> Answer {
+    let wanted = "\"HUP\", \"USR1\" or \"USR2\"";
+    let name = args
+        .bytes(0, "name", 8)
+        .map_err(|_| args.expected(0, "name", wanted))?;
+    let known = NAMES.iter().find(|known| known.as_bytes() == name);
+    let Some(name) = known else {
+        return Err(args.expected(0, "name", wanted));
+    };
+    let mut handlers = runtime.signals.0.borrow_mut();
+    if args.len() == 1 {
+        return one(handlers
+            .get(name)
+            .cloned()
+            .map_or(Value::Nil, Value::Function));
+    }
+    let function = args.function_or_nil(1, "function")?.cloned();
+    match function {
+        Some(function) => handlers.insert(name, function),
+        None => handlers.remove(name),
+    };
+    nothing()
+}
+
+/// The process got this signal.
+pub fn arrived(runtime: &Rc<Runtime>, lua: &Lua, name: &'static str) {
+    let function = runtime.signals.0.borrow().get(name).cloned();
+    let Some(function) = function else {
+        log::info!("signal {name}: the script has no function for it");
+        return;
+    };
+    let what = || format!("for signal {name}");
+    runtime.notify(lua, what, Target::Function(&function), &[]);
+}

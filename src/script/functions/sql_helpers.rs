@@ -1,0 +1,173 @@
+//! SQL helpers: `dpm.tokenize`, `dpm.digest` and `dpm.statement_kind`.
+
+use mlua::{Lua, MultiValue, Value};
+
+use crate::script::lua::error::{Answer, ScriptError};
+use crate::script::lua::function::{Args, nothing, one};
+use crate::script::lua::option_table::OptionTable;
+use crate::sql::{self, Mode, Tokens, is_plain_charset};
+
+/// How much of a digest's text scripts get, unless they say otherwise: more than that is read by nobody.
+const MAX_LENGTH: usize = 4096;
+
+/// What the options say, which all three functions share.
+struct Options {
+    mode: Mode,
+    max_length: usize,
+    /// The one kind of tokens that is wanted.
+    kind: Option<String>,
+    /// The most tokens that are wanted.
+    limit: usize,
+}
+
+const MODES: &[&str] = &["no_backslash_escapes", "ansi_quotes", "charset"];
+const TOKENS: &[&str] = &[
+    "no_backslash_escapes",
+    "ansi_quotes",
+    "charset",
+    "kind",
+    "limit",
+];
+const DIGEST: &[&str] = &[
+    "no_backslash_escapes",
+    "ansi_quotes",
+    "charset",
+    "max_length",
+];
+
+fn options(args: &Args, known: &[&str]) -> Result<Options, ScriptError> {
+    let mut options = Options {
+        mode: Mode::default(),
+        max_length: MAX_LENGTH,
+        kind: None,
+        limit: usize::MAX,
+    };
+    let Some(table) = OptionTable::argument(args, 1, known)? else {
+        return Ok(options);
+    };
+    options.mode.no_backslash_escapes = table.boolean("no_backslash_escapes")?;
+    options.mode.ansi_quotes = table.boolean("ansi_quotes")?;
+    let wanted = "the name of a character set, such as \"utf8mb4\"";
+    let charset = table.read("charset", wanted, |value| {
+        is_plain_charset(&value.as_string()?.to_string_lossy())
+    })?;
+    options.mode.plain_charset = charset.unwrap_or(options.mode.plain_charset);
+    options.kind = table.text("kind")?;
+    options.limit = table.positive("limit", 1 << 30)?.unwrap_or(options.limit);
+    let max_length = table.positive("max_length", 1 << 30)?;
+    options.max_length = max_length.unwrap_or(options.max_length);
+    Ok(options)
+}
+
+fn boolean(boolean: bool) -> Value {
+    Value::Boolean(boolean)
+}
+
+/// A place as Lua counts it.
+fn place(at: usize) -> Value {
+    Value::Number((at + 1) as f64)
+}
+
+/// An array of tokens.
+pub fn tokenize(lua: &Lua, args: &Args) -> Answer {
+    let sql = args.string(0, "sql")?.as_bytes();
+    let options = options(args, TOKENS)?;
+    let names = ["kind", "text", "from", "to", "unterminated"];
+    let [kind, text, from, to, unterminated] = names.map(|name| lua.create_string(name));
+    let (kind, text, from, to, unterminated) = (kind?, text?, from?, to?, unterminated?);
+    let result = lua.create_table()?;
+    let mut tokens = Tokens::new(&sql, options.mode);
+    let mut opener = None;
+    let mut left = options.limit;
+    while let Some(token) = tokens.next() {
+        let wanted = options.kind.as_deref();
+        if wanted.is_some_and(|kind| kind != token.kind.name()) {
+            continue;
+        }
+        if left == 0 {
+            break;
+        }
+        left -= 1;
+        let entry = lua.create_table_with_capacity(0, 4)?;
+        entry.raw_set(&kind, token.kind.name())?;
+        entry.raw_set(&text, lua.create_string(&sql[token.from..token.to])?)?;
+        entry.raw_set(&from, place(token.from))?;
+        entry.raw_set(&to, token.to as f64)?;
+        if token.unterminated {
+            entry.raw_set(&unterminated, true)?;
+        }
+        result.raw_push(&entry)?;
+        if token.kind == sql::Kind::VersionComment {
+            opener = tokens.in_version_comment().then_some(entry);
+        }
+    }
+    if let Some(opener) = opener {
+        opener.raw_set(&unterminated, true)?;
+    }
+    one(Value::Table(result))
+}
+
+/// The normalised text, its hash, and whether it may be another statement to its server.
+pub fn digest(lua: &Lua, args: &Args) -> Answer {
+    let options = options(args, DIGEST)?;
+    let digest = sql::digest(&args.string(0, "sql")?.as_bytes(), options.mode);
+    let text = cut(&digest.text, options.max_length);
+    let half = |half: u8| b"0123456789abcdef"[usize::from(half)];
+    let mut hash = [0; 32];
+    for (digits, byte) in hash.chunks_exact_mut(2).zip(digest.hash) {
+        digits.copy_from_slice(&[half(byte >> 4), half(byte & 15)]);
+    }
+    Ok(MultiValue::from_vec(vec![
+        Value::String(lua.create_string(text)?),
+        Value::String(lua.create_string(hash)?),
+        boolean(digest.ambiguous),
+    ]))
+}
+
+/// The first bytes of a text, less what is left of a character in UTF-8 that is cut in two.
+fn cut(text: &[u8], max: usize) -> &[u8] {
+    if text.len() <= max {
+        return text;
+    }
+    let is_inside = |at: usize| text[at] & 0xC0 == 0x80;
+    let end = (max.saturating_sub(3)..=max)
+        .rev()
+        .find(|at| !is_inside(*at));
+    &text[..end.unwrap_or(max)]
+}
+
+/// The verb, and a table of what is known of the text; nothing if it has no statement.
+pub fn statement_kind(lua: &Lua, args: &Args) -> Answer {
+    let options = options(args, MODES)?;
+    let statement = sql::statement(&args.string(0, "sql")?.as_bytes(), options.mode);
+    let Some(statement) = statement else {
+        return nothing();
+    };
+    let info = lua.create_table_with_capacity(0, 8)?;
+    info.raw_set("read_only", statement.read_only)?;
+    info.raw_set("locking", statement.locking)?;
+    info.raw_set("into", statement.into)?;
+    info.raw_set("has_select", statement.has_select)?;
+    info.raw_set("multi", statement.multi as f64)?;
+    info.raw_set("explainable", statement.explainable)?;
+    info.raw_set("main_from", place(statement.main_from))?;
+    info.raw_set("ambiguous", statement.ambiguous)?;
+    Ok(MultiValue::from_vec(vec![
+        Value::String(lua.create_string(statement.kind)?),
+        Value::Table(info),
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut(b"abc", 3), b"abc");
+        assert_eq!(cut(b"abc", 2), b"ab");
+        assert_eq!(cut("aé".as_bytes(), 2), b"a");
+        assert_eq!(cut("aé€".as_bytes(), 5), "aé".as_bytes());
+        assert_eq!(cut(b"\x80\x80\x80\x80\x80\x80", 4), b"\x80\x80\x80\x80");
+    }
+}

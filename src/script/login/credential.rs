@@ -1,0 +1,79 @@
+//! What scripts give as an account's credential.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use mlua::{Lua, Value};
+
+use crate::auth::{Credential, PASSWORD_MAX, WANTED};
+use crate::script::lua::error::ScriptError;
+use crate::script::lua::function::Args;
+
+/// How many hashes are kept as they were read.
+const KEPT: usize = 4096;
+
+/// Hashes that were read before. A `caching_sha2_password` verifier learns at its first login what
+/// makes those behind it fast, and scripts have but the text of it.
+#[derive(Default)]
+struct Kept(RefCell<HashMap<Vec<u8>, Credential>>);
+
+/// The credential at this place. `None`: there is none, so nobody may log in.
+pub fn argument(
+    lua: &Lua,
+    args: &Args,
+    index: usize,
+    what: &str,
+) -> Result<Option<Credential>, ScriptError> {
+    match args.get(index) {
+        Value::Nil => Ok(None),
+        Value::String(hash) => read_hash(lua, args, what, &hash.as_bytes()).map(Some),
+        Value::Table(table) => {
+            let value = |key: &str| -> Result<Option<Vec<u8>>, ScriptError> {
+                match table.raw_get::<Value>(key)? {
+                    Value::Nil => Ok(None),
+                    Value::String(text) => Ok(Some(text.as_bytes().to_vec())),
+                    _ => Err(args.error(format!("{what}.{key}: expected a string"))),
+                }
+            };
+            match (value("password")?, value("hash")?) {
+                (Some(password), None) => {
+                    if password.len() > PASSWORD_MAX || password.contains(&0) {
+                        let wanted = format!("at most {PASSWORD_MAX} bytes without NUL");
+                        return Err(args.error(format!("{what}.password: expected {wanted}")));
+                    }
+                    Ok(Some(Credential::password(&password)))
+                }
+                (None, Some(hash)) => read_hash(lua, args, what, &hash).map(Some),
+                _ => {
+                    let wanted = "either { password = ... } or { hash = ... }";
+                    Err(args.error(format!("{what}: expected {wanted}")))
+                }
+            }
+        }
+        _ => Err(args.expected(index, what, "a hash, { password = ... } or nil")),
+    }
+}
+
+fn read_hash(lua: &Lua, args: &Args, what: &str, text: &[u8]) -> Result<Credential, ScriptError> {
+    if lua.app_data_ref::<Kept>().is_none() {
+        lua.set_app_data(Kept::default());
+    }
+    let kept = lua.app_data_ref::<Kept>();
+    let known = kept
+        .as_ref()
+        .and_then(|kept| kept.0.borrow().get(text).cloned());
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    // The text itself may be a password that was put in the wrong place.
+    let credential =
+        Credential::parse(text).ok_or_else(|| args.error(format!("{what}: expected {WANTED}")))?;
+    if let Some(kept) = kept {
+        let mut kept = kept.0.borrow_mut();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(text.to_vec(), credential.clone());
+    }
+    Ok(credential)
+}

@@ -1,0 +1,6 @@
+//! Logging in at servers, and judging clients that log in.
+
+pub(super) mod credential;
+pub(super) mod login_object;
+pub(super) mod password;
+pub(super) mod verifier;

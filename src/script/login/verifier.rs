@@ -1,0 +1,324 @@
+//! `dpm.new_verifier`: judging a client that logs in here.
+
+use std::cell::RefCell;
+
+use mlua::{Lua, UserData, UserDataFields, Value};
+
+use super::credential;
+use super::login_object::read_file;
+use crate::auth::rsa::KeyPair;
+use crate::auth::{self, Check, Claim, Credential, Plugin};
+use crate::proxy::prepare_own_key;
+use crate::script::api::connection;
+use crate::script::lua::error::{Answer, ScriptError};
+use crate::script::lua::function::{Args, Methods, Raiser, nothing, one, string};
+use crate::script::lua::option_table::OptionTable;
+use crate::script::objects::auth_data;
+use crate::script::objects::auth_data::AuthDataPacket;
+use crate::script::objects::object::Packet;
+use crate::wire::{Auth, Capabilities, ChangeUser, Com, Command, Handshake, nonce};
+
+/// The method of a client that names none.
+const USUAL: &[u8] = b"mysql_native_password";
+
+/// What `dpm.new_verifier` makes: one client's login, and any it asks for later.
+pub struct VerifierObject {
+    /// The method that the greeting named.
+    greeting: Vec<u8>,
+    key: Option<KeyPair>,
+    progress: RefCell<Progress>,
+}
+
+struct Progress {
+    capabilities: Capabilities,
+    /// The challenge that the client answers.
+    nonce: Vec<u8>,
+    round: Option<Round>,
+    /// What the client has shown to know by `mysql_native_password`.
+    proven: Option<Credential>,
+}
+
+/// A login under way.
+#[derive(Clone)]
+struct Round {
+    plugin: &'static dyn Plugin,
+    credential: Credential,
+    /// Whether there is such an account at all.
+    genuine: bool,
+    /// What the client was told last; nothing, if it owes the answer to a challenge.
+    said: Vec<u8>,
+}
+
+impl std::fmt::Debug for VerifierObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerifierObject").finish_non_exhaustive()
+    }
+}
+
+/// What comes of a client's packet.
+enum Verdict {
+    Granted(Option<AuthDataPacket>),
+    Refused,
+    More(AuthDataPacket),
+}
+
+impl VerifierObject {
+    /// `dpm.new_verifier(handshake [, { rsa_key = }])`.
+    pub fn create(lua: &Lua, args: &Args) -> Answer {
+        let greeting = greeting(args, 0)?;
+        let key = private_key(args)?;
+        if key.is_none() {
+            // In which time no client should have to wait.
+            prepare_own_key();
+        }
+        let verifier = VerifierObject {
+            greeting: greeting.auth_plugin.unwrap_or(USUAL.to_vec()),
+            key,
+            progress: RefCell::new(Progress {
+                capabilities: Capabilities::empty(),
+                nonce: greeting.scramble,
+                round: None,
+                proven: None,
+            }),
+        };
+        one(Value::UserData(lua.create_userdata(verifier)?))
+    }
+
+    fn step(&self, lua: &Lua, args: &Args) -> Result<Verdict, ScriptError> {
+        const WANTED: &str = "an auth, authdata or COM_CHANGE_USER packet";
+        let secure = connection(args, 1, "client")?.secure.get();
+        if let Some(packet) = auth_data::argument(args, 0) {
+            return self.go_on(args, &packet.0, secure);
+        }
+        let credential = credential::argument(lua, args, 2, "credential")?;
+        let like = credential::argument(lua, args, 3, "like")?;
+        let Value::UserData(object) = args.get(0) else {
+            return Err(args.expected(0, "packet", WANTED));
+        };
+        if let Ok(auth) = object.borrow::<Packet<Auth>>() {
+            let auth = auth.0.borrow().clone();
+            return self.begin(&auth, false, credential, like, secure);
+        }
+        let command = args.object(0, "packet", WANTED, |p: &Packet<Command>| {
+            p.0.borrow().clone()
+        })?;
+        if command.com != Com::CHANGE_USER {
+            return Err(args.expected(0, "packet", WANTED));
+        }
+        match ChangeUser::decode(&command.argument) {
+            Ok(login) => {
+                let auth = login.into_auth(self.progress.borrow().capabilities);
+                self.begin(&auth, true, credential, like, secure)
+            }
+            Err(error) => {
+                log::debug!("a COM_CHANGE_USER that cannot be read: {error}");
+                Ok(Verdict::Refused)
+            }
+        }
+    }
+
+    /// A login begins: its answer is judged if it was made by the method that the credential fits,
+    /// else another one is asked for.
+    fn begin(
+        &self,
+        auth: &Auth,
+        again: bool,
+        credential: Option<Credential>,
+        like: Option<Credential>,
+        secure: bool,
+    ) -> Result<Verdict, ScriptError> {
+        let genuine = credential.is_some();
+        // Who does not exist is asked the same questions, and the answers take as long to judge.
+        let credential = credential.unwrap_or_else(|| {
+            let like = like.unwrap_or_else(|| Credential::password(b"password"));
+            like.decoy()
+        });
+        let used = auth.auth_plugin.as_deref().unwrap_or(USUAL);
+        let used = auth::plugin(used).ok().filter(|plugin| plugin.verifies());
+        let plugin = match (credential.plugin(), used) {
+            (Some(needed), _) => needed,
+            (None, Some(used)) => used,
+            (None, None) => default_plugin(&self.greeting),
+        };
+        let round = Round {
+            plugin,
+            credential,
+            genuine,
+            said: Vec::new(),
+        };
+        let mut progress = self.progress.borrow_mut();
+        progress.capabilities = auth.capabilities;
+        let can_switch = auth.capabilities.contains(Capabilities::PLUGIN_AUTH);
+        // A client that logs in again may use the challenge of its first login, or that of a switch
+        // it has answered since. With a new one it cannot go wrong.
+        // Nor can one that uses another plugin than the greeting's, of which it had no challenge yet.
+        let unasked = auth.auth_response.is_empty()
+            && auth
+                .auth_plugin
+                .as_ref()
+                .is_some_and(|used| *used != self.greeting);
+        let same = used.is_some_and(|used| used.name() == plugin.name());
+        if same && !(can_switch && (again || unasked)) {
+            drop(progress);
+            return self.judge(round, &auth.auth_response, secure);
+        }
+        if !can_switch {
+            return Ok(Verdict::Refused);
+        }
+        let nonce = nonce();
+        progress.nonce = nonce.to_vec();
+        progress.round = Some(round);
+        let data = [&nonce[..], b"\0"].concat();
+        let packet = AuthDataPacket::switch(plugin.name().as_bytes(), &data);
+        Ok(Verdict::More(packet))
+    }
+
+    fn go_on(&self, args: &Args, data: &[u8], secure: bool) -> Result<Verdict, ScriptError> {
+        let round = self.progress.borrow_mut().round.take();
+        match round {
+            Some(round) => self.judge(round, data, secure),
+            None => Err(args.error("no login is under way that this packet could belong to")),
+        }
+    }
+
+    fn judge(&self, mut round: Round, data: &[u8], secure: bool) -> Result<Verdict, ScriptError> {
+        let mut progress = self.progress.borrow_mut();
+        let claim = Claim {
+            credential: &round.credential,
+            nonce: &progress.nonce,
+            secure,
+            key: self.key.as_ref(),
+        };
+        let check = round.plugin.check(&claim, &round.said, data);
+        Ok(match check.map_err(ScriptError::new)? {
+            Check::Granted(said) if round.genuine => {
+                let native = round.plugin.name().as_bytes() == USUAL;
+                progress.proven = native.then_some(round.credential);
+                Verdict::Granted(said.map(|data| AuthDataPacket::more(&data)))
+            }
+            Check::Granted(_) | Check::Refused => Verdict::Refused,
+            Check::More(said) => {
+                let packet = AuthDataPacket::more(&said);
+                round.said = said;
+                progress.round = Some(round);
+                Verdict::More(packet)
+            }
+        })
+    }
+}
+
+fn default_plugin(greeting: &[u8]) -> &'static dyn Plugin {
+    match auth::plugin(greeting) {
+        Ok(plugin) if plugin.verifies() => plugin,
+        _ => &auth::native::Native,
+    }
+}
+
+fn greeting(args: &Args, index: usize) -> Result<Handshake, ScriptError> {
+    args.object(
+        index,
+        "handshake",
+        "a handshake packet",
+        |p: &Packet<Handshake>| p.0.borrow().clone(),
+    )
+}
+
+/// The key that clients may have been told of beforehand.
+fn private_key(args: &Args) -> Result<Option<KeyPair>, ScriptError> {
+    const KEY: &str = "rsa_key";
+    let Some(options) = OptionTable::argument(args, 1, &[KEY])? else {
+        return Ok(None);
+    };
+    let wanted = "a private key in PEM, or the path of one";
+    let text = options.read(KEY, wanted, |value| {
+        value.as_string().map(|text| text.as_bytes().to_vec())
+    })?;
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let pem = match text.starts_with(b"-----BEGIN") {
+        true => text,
+        false => read_file(args, KEY, &text)?,
+    };
+    let key = KeyPair::from_pem(&pem).map_err(|error| options.error(KEY, error))?;
+    Ok(Some(key))
+}
+
+/// `dpm.verify_auth(auth, handshake, credential)`: the same for a login that needs no more than one
+/// packet. True or false; nil if the method needs more rounds than that, or another method is needed.
+pub fn verify_auth(lua: &Lua, args: &Args) -> Answer {
+    let auth = args.object(0, "auth", "an auth packet", |p: &Packet<Auth>| {
+        p.0.borrow().clone()
+    })?;
+    let greeting = greeting(args, 1)?;
+    let credential = credential::argument(lua, args, 2, "credential")?;
+    let genuine = credential.is_some();
+    let credential = credential.unwrap_or_else(|| Credential::password(b"password").decoy());
+    let used = auth.auth_plugin.as_deref().unwrap_or(USUAL);
+    let used = auth::plugin(used).ok().filter(|plugin| plugin.verifies());
+    let Some(plugin) = used else {
+        return one(Value::Nil);
+    };
+    if credential
+        .plugin()
+        .is_some_and(|needed| needed.name() != plugin.name())
+    {
+        return one(Value::Nil);
+    }
+    let claim = Claim {
+        credential: &credential,
+        nonce: &greeting.scramble,
+        secure: false,
+        key: None,
+    };
+    let check = plugin.check(&claim, b"", &auth.auth_response);
+    one(match check.map_err(ScriptError::new)? {
+        Check::Granted(_) => Value::Boolean(genuine),
+        Check::Refused => Value::Boolean(false),
+        Check::More(_) if credential.judges_at_once() => Value::Boolean(false),
+        Check::More(_) => Value::Nil,
+    })
+}
+
+/// `verifier:certificate_proof(fingerprint)`: the OK's message for a client that was shown that
+/// certificate; nil if it cannot be proven.
+fn certificate_proof(lua: &Lua, verifier: &VerifierObject, args: &Args) -> Answer {
+    const WANTED: &str = "the 64 hexadecimal digits of a SHA-256";
+    let digits = args.text(0, "fingerprint")?;
+    let fingerprint = auth::bytes_of(&digits).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let fingerprint = fingerprint.ok_or_else(|| args.expected(0, "fingerprint", WANTED))?;
+    let progress = verifier.progress.borrow();
+    let proof = progress
+        .proven
+        .as_ref()
+        .and_then(|known| auth::certificate_proof(known, &progress.nonce, &fingerprint));
+    drop(progress);
+    match proof {
+        Some(proof) => string(lua, proof),
+        None => nothing(),
+    }
+}
+
+impl UserData for VerifierObject {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_meta_field("__name", "verifier");
+        fields.add_meta_field_with("__index", |lua| {
+            let raiser = Raiser::of(lua)?;
+            let methods = Methods::new(lua, &raiser, "verifier")?;
+            methods.add::<VerifierObject>("step", |lua, verifier, args| {
+                let (verdict, packet) = match verifier.step(lua, args)? {
+                    Verdict::Granted(packet) => (Value::Boolean(true), packet),
+                    Verdict::Refused => (Value::Boolean(false), None),
+                    Verdict::More(packet) => (Value::Nil, Some(packet)),
+                };
+                let mut values = one(verdict)?;
+                if let Some(packet) = packet {
+                    values.extend(auth_data::answer(lua, packet)?);
+                }
+                Ok(values)
+            })?;
+            methods.add::<VerifierObject>("certificate_proof", certificate_proof)?;
+            Ok(methods.table)
+        });
+    }
+}

@@ -1,0 +1,79 @@
+//! Garbage collection while nothing happens.
+//!
+//! LuaJIT collects as memory is allocated. A proxy that stands idle allocates nothing, and a
+//! connection that a script has let go would stay open until it is busy again. So a while after the
+//! last callback the collector is led, in small steps, through two whole cycles: the first may have
+//! passed the object by when it was let go.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use mlua::Lua;
+
+use crate::proxy::TimerId;
+use crate::script::runtime::Runtime;
+
+/// The timer's key: scripts' timers count up from 1.
+pub const KEY: u64 = u64::MAX;
+
+/// How long nothing must have happened.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two steps.
+const REST: Duration = Duration::from_millis(20);
+/// How long a step may take.
+const STEP: Duration = Duration::from_millis(1);
+
+/// Where the collection stands.
+#[derive(Debug, Default)]
+pub struct Idle {
+    timer: Cell<Option<TimerId>>,
+    /// Something has happened since the timer was set.
+    active: Cell<bool>,
+    cycles_left: Cell<u8>,
+}
+
+impl Idle {
+    /// Lua ran in this tick.
+    pub fn note_activity(&self, runtime: &Runtime) {
+        self.cycles_left.set(2);
+        self.active.set(true);
+        if self.timer.get().is_none() && runtime.has_connections() {
+            self.timer.set(Some(runtime.proxy().schedule(PAUSE, KEY)));
+        }
+    }
+
+    /// The last connection has closed: the timer must not keep the program waiting.
+    pub fn rest(&self, runtime: &Runtime) {
+        if let Some(timer) = self.timer.take() {
+            runtime.proxy().cancel(timer);
+        }
+    }
+}
+
+/// The timer is due.
+pub fn due(runtime: &Rc<Runtime>, lua: &Lua) {
+    let idle = &runtime.idle;
+    idle.timer.set(None);
+    if !runtime.has_connections() {
+        return;
+    }
+    if idle.active.replace(false) {
+        idle.timer.set(Some(runtime.proxy().schedule(PAUSE, KEY)));
+        return;
+    }
+    let began = Instant::now();
+    while idle.cycles_left.get() > 0 && began.elapsed() < STEP {
+        match lua.gc_step() {
+            Ok(false) => {}
+            Ok(true) => idle.cycles_left.set(idle.cycles_left.get() - 1),
+            Err(error) => {
+                log::error!("garbage collection: {error}");
+                return;
+            }
+        }
+    }
+    if idle.cycles_left.get() > 0 {
+        idle.timer.set(Some(runtime.proxy().schedule(REST, KEY)));
+    }
+}

@@ -1,0 +1,18 @@
+//! Lua itself, whatever it is used for.
+//!
+//! - `state`: the Lua state; `loader`: `require`; `fast`: rows and calls on the raw C API. `state` and
+//!   `fast` alone are `unsafe`
+//! - `function`, `convert`, `error`, `option_table`: arguments, results and errors, without silent losses
+//! - `refs`: what Rust holds of Lua, without a limit
+//! - `idle`: collects garbage while nothing happens; `burden`: when packets have piled up
+
+pub(super) mod burden;
+pub(super) mod convert;
+pub(super) mod error;
+pub(super) mod fast;
+pub(super) mod function;
+pub(super) mod idle;
+pub(super) mod loader;
+pub(super) mod option_table;
+pub(super) mod refs;
+pub(super) mod state;

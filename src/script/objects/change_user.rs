@@ -1,0 +1,21 @@
+//! COM_CHANGE_USER as scripts see it: a login again.
+
+use mlua::Value;
+
+use super::object::{Packet, reading};
+use crate::script::lua::function::{Methods, nothing, one};
+use crate::wire::{Auth, ChangeUser, Com, Command};
+
+/// `cmd:change_user()`: what the command says, as an auth packet, which says the same; nothing for
+/// other commands.
+pub fn add(methods: &Methods<'_>) -> mlua::Result<()> {
+    methods.add::<Packet<Command>>("change_user", |lua, cmd, args| {
+        let command = reading(&cmd.0, args)?.clone();
+        if command.com != Com::CHANGE_USER {
+            return nothing();
+        }
+        let login = ChangeUser::decode(&command.argument).map_err(|error| args.error(error))?;
+        let auth = login.into_auth(Auth::default().capabilities);
+        one(Value::UserData(lua.create_userdata(Packet::new(auth))?))
+    })
+}

@@ -1,0 +1,303 @@
+//! The resultset object: what makes sense of rows.
+//!
+//! It knows two lists of columns. Those that *came*, noted while a server sends them, decode its
+//! rows. Those that the script *gave* it (`add_field`) encode the rows that the script packs, and
+//! decode them again. Each stands in for the other where that one is empty.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mlua::{AnyUserData, Lua, MultiValue, Table, UserData, UserDataFields, Value};
+
+use super::object::Packet;
+use super::row;
+use crate::script::lua::convert::{integer, is_null};
+use crate::script::lua::error::{Answer, ScriptError};
+use crate::script::lua::fast::{Fast, RowKind};
+use crate::script::lua::function::{Args, Methods, Raiser, nothing, one};
+use crate::session::statements::Columns;
+use crate::wire::binary_row::BinaryColumn;
+use crate::wire::{Column, ResultsetHeader};
+
+/// A resultset.
+#[derive(Debug, Default)]
+pub struct Rset {
+    header: RefCell<ResultsetHeader>,
+    given: RefCell<Vec<Packet<Column>>>,
+    arrived: Rc<Columns>,
+    /// Whether rows are packed for the binary protocol, if that is known: it came, or was wired,
+    /// as part of an answer.
+    binary: Cell<Option<bool>>,
+}
+
+impl Rset {
+    /// One that begins on the wire, whose columns are noted here as they come.
+    pub fn arrived(header: ResultsetHeader, binary: bool, columns: Rc<Columns>) -> Rset {
+        Rset {
+            header: RefCell::new(header),
+            arrived: columns,
+            binary: Cell::new(Some(binary)),
+            ..Rset::default()
+        }
+    }
+
+    /// What is sent.
+    pub fn header(&self) -> ResultsetHeader {
+        self.header.borrow().clone()
+    }
+
+    /// Rows are packed for an answer in this encoding from now on.
+    pub fn set_binary(&self, binary: bool) {
+        self.binary.set(Some(binary));
+    }
+
+    /// Whether rows are packed for the binary protocol.
+    pub fn is_binary(&self) -> bool {
+        self.binary.get().unwrap_or(false)
+    }
+
+    /// What rows that are packed depend on of its columns.
+    pub fn binary_columns(&self) -> Vec<BinaryColumn> {
+        self.columns_for(true, |column| column.into())
+    }
+
+    fn field_count(&self) -> u64 {
+        self.header.borrow().columns
+    }
+
+    fn set_field_count(&self, count: u64) {
+        self.header.borrow_mut().columns = count;
+    }
+
+    /// The columns that a row is read by (or, to be packed, written by), as `f` sees each.
+    fn columns_for<R>(&self, use_given: bool, f: impl Fn(&Column) -> R) -> Vec<R> {
+        let arrived = self.arrived.known();
+        let given = self.given.borrow();
+        if (use_given && !given.is_empty()) || arrived.is_empty() {
+            given.iter().map(|field| f(&field.0.borrow())).collect()
+        } else {
+            arrived.iter().map(f).collect()
+        }
+    }
+}
+
+/// A field that is given counts, unless it was among those announced.
+fn add_field(rset: &Rset, args: &Args) -> Answer {
+    let field = args.object(0, "field", "a field object", Packet::<Column>::clone)?;
+    let given = {
+        let mut given = rset.given.borrow_mut();
+        given.push(field);
+        given.len() as u64
+    };
+    rset.set_field_count(rset.field_count().max(given));
+    nothing()
+}
+
+/// `remove_field()` takes the last, `remove_field(n)` the n-th, `remove_field(field)` that one.
+fn remove_field(rset: &Rset, args: &Args) -> Answer {
+    let count = rset.given.borrow().len();
+    let index = match args.get(0) {
+        Value::Nil => count.checked_sub(1),
+        Value::UserData(_) => {
+            let same = |field: &Packet<Column>| {
+                let given = rset.given.borrow();
+                given.iter().position(|one| Rc::ptr_eq(&one.0, &field.0))
+            };
+            args.object(0, "field", "a field object or its number", same)?
+        }
+        _ => (args.integer(0, "field", u64::MAX)? as usize).checked_sub(1),
+    };
+    let Some(index) = index.filter(|index| *index < count) else {
+        return Err(args.error(format!("there is no such field among the {count} added")));
+    };
+    rset.given.borrow_mut().remove(index);
+    rset.set_field_count(rset.field_count().saturating_sub(1));
+    nothing()
+}
+
+fn field_count(lua: &Lua, rset: &Rset, args: &Args) -> Answer {
+    if args.is_empty() {
+        return one(integer(lua, rset.field_count())?);
+    }
+    rset.set_field_count(args.integer(0, "", u16::MAX.into())?);
+    nothing()
+}
+
+fn fields_follow(rset: &Rset, args: &Args) -> Answer {
+    if args.is_empty() {
+        return one(Value::Boolean(rset.header.borrow().definitions));
+    }
+    rset.header.borrow_mut().definitions = args.boolean(0, "")?;
+    nothing()
+}
+
+/// The values of `table`, as many as there are columns.
+fn values(rset: &Rset, table: &Table, args: &Args) -> Result<Vec<row::Value>, ScriptError> {
+    let given = table.raw_len();
+    let columns = match rset.field_count() {
+        // Nobody has said how many there are.
+        0 => row::highest_index(table)?,
+        columns => columns as usize,
+    };
+    if given > columns {
+        let problem = format!("the row has {given} values, the resultset {columns} fields");
+        return Err(args.error(problem));
+    }
+    row::from_table(table, columns).map_err(|problem| args.error(problem))
+}
+
+/// `pack_row(row, values)` rewrites the row in place, `pack_row(values)` makes a new one; the row is
+/// the result.
+fn pack_row(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
+    let makes = args.len() == 1 && matches!(args.get(0), Value::Table(_));
+    let object = match makes {
+        true => None,
+        false => Some(row_argument(lua, fast, args)?),
+    };
+    let values = values(rset, args.table(usize::from(!makes), "values")?, args)?;
+    let before = object.and_then(|object| fast.read_row_kind(lua, object));
+    let known = rset.binary.get();
+    let binary = known.unwrap_or_else(|| before.is_some_and(|kind| kind.binary));
+    let payload = match binary {
+        true => row::encode_binary(&values, &rset.columns_for(true, |column| column.into())),
+        false => Ok(row::encode_text(&values)),
+    }
+    .map_err(|problem| args.error(problem))?;
+    let kind = RowKind {
+        binary,
+        packed: true,
+    };
+    let Some(object) = object else {
+        return one(Value::UserData(fast.row(lua, kind, &payload)?));
+    };
+    if !fast.write_row(lua, object, kind, &payload) {
+        return Err(args.error(format!("a row of {} bytes is too long", payload.len())));
+    }
+    one(Value::UserData(object.clone()))
+}
+
+/// The row, how it reads, and what stands for NULL.
+fn parsed(
+    lua: &Lua,
+    fast: &Fast,
+    rset: &Rset,
+    args: &Args,
+) -> Result<(Vec<row::Value>, RowKind, Value), ScriptError> {
+    let object = row_argument(lua, fast, args)?;
+    let null = match args.get(1) {
+        value if value.is_nil() || is_null(value) => value.clone(),
+        _ => return Err(args.expected(1, "null", "dpm.NULL or nothing")),
+    };
+    let Some((kind, payload)) = fast.read_row(lua, object) else {
+        return Err(args.expected(0, "row", "a row object"));
+    };
+    let values = match kind.binary {
+        true => row::decode_binary(
+            &payload,
+            &rset.columns_for(kind.packed, |column| column.into()),
+        ),
+        false => row::decode_text(&payload),
+    }
+    .map_err(|problem| args.error(problem))?;
+    Ok((values, kind, null))
+}
+
+/// What the hot path does not do itself: binary rows, and errors.
+fn parse_row_array(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
+    let (values, _, null) = parsed(lua, fast, rset, args)?;
+    let table = lua.create_table_with_capacity(values.len(), 0)?;
+    for (index, value) in values.iter().enumerate() {
+        match value {
+            Some(bytes) => table.raw_set(index + 1, lua.create_string(bytes)?)?,
+            None if null.is_nil() => {}
+            None => table.raw_set(index + 1, null.clone())?,
+        }
+    }
+    let count = Value::Number(values.len() as f64);
+    Ok(MultiValue::from_vec(vec![Value::Table(table), count]))
+}
+
+fn parse_row_table(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
+    let (values, kind, null) = parsed(lua, fast, rset, args)?;
+    let columns = rset.columns_for(kind.packed, |column| column.name.clone());
+    if columns.len() != values.len() {
+        let (columns, values) = (columns.len(), values.len());
+        let problem = format!("the row has {values} values, but {columns} fields are known");
+        return Err(args.error(format!("{problem}: give them with rset:add_field")));
+    }
+    let table = lua.create_table_with_capacity(0, values.len())?;
+    for (name, value) in columns.iter().zip(&values) {
+        let value = match value {
+            Some(bytes) => Value::String(lua.create_string(bytes)?),
+            None => null.clone(),
+        };
+        table.raw_set(lua.create_string(name)?, value)?;
+    }
+    one(Value::Table(table))
+}
+
+fn row_argument<'a>(
+    lua: &Lua,
+    fast: &Fast,
+    args: &'a Args,
+) -> Result<&'a AnyUserData, ScriptError> {
+    match args.get(0) {
+        Value::UserData(object) if fast.is_row(lua, object) => Ok(object),
+        _ => Err(args.expected(0, "row", "a row object")),
+    }
+}
+
+impl UserData for Rset {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_meta_field("__name", "rset");
+        fields.add_meta_field_with("__index", |lua| {
+            let raiser = Raiser::of(lua)?;
+            let fast = Fast::of(lua)?;
+            let methods = Methods::new(lua, &raiser, "rset")?;
+            methods.add::<Rset>("field_count", field_count)?;
+            methods.add::<Rset>("binary", |_, rset, args| {
+                if args.is_empty() {
+                    return one(Value::Boolean(rset.binary.get().unwrap_or(false)));
+                }
+                rset.set_binary(args.boolean(0, "")?);
+                nothing()
+            })?;
+            methods.add::<Rset>("fields_follow", |_, rset, args| fields_follow(rset, args))?;
+            methods.add::<Rset>("field", |lua, rset, args| {
+                let number = args.integer(0, "", u16::MAX.into())? as usize;
+                let mut columns = rset.columns_for(false, Column::clone).into_iter();
+                let column = number.checked_sub(1).and_then(|at| columns.nth(at));
+                match column {
+                    Some(column) => one(Value::UserData(lua.create_userdata(Packet::new(column))?)),
+                    None => one(Value::Nil),
+                }
+            })?;
+            methods.add::<Rset>("add_field", |_, rset, args| add_field(rset, args))?;
+            methods.add::<Rset>("remove_field", |_, rset, args| remove_field(rset, args))?;
+            let own = fast.clone();
+            methods.add::<Rset>("pack_row", move |lua, rset, args| {
+                pack_row(lua, &own, rset, args)
+            })?;
+            let own = fast.clone();
+            methods.add::<Rset>("parse_row_table", move |lua, rset, args| {
+                parse_row_table(lua, &own, rset, args)
+            })?;
+            methods.add::<Rset>("parse_row_array", move |lua, rset, args| {
+                parse_row_array(lua, &fast, rset, args)
+            })?;
+            Ok(methods.table)
+        });
+    }
+}
+
+/// Puts the hot path in the place of `parse_row_array`. It needs the metatable, which exists only
+/// once there is a resultset.
+pub fn install_fast_path(lua: &Lua, fast: &Fast) -> mlua::Result<()> {
+    let rset = lua.create_userdata(Rset::default())?;
+    let methods: Table = rset.metatable()?.get("__index")?;
+    let otherwise = methods.raw_get("parse_row_array")?;
+    methods.raw_set(
+        "parse_row_array",
+        fast.parse_row_array(lua, &rset, &otherwise)?,
+    )
+}
