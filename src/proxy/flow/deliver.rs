@@ -103,29 +103,16 @@ impl Conn {
     /// Lets the session take a packet that is about to leave. `complete`: its source has ended the
     /// exchange if this ends it for the receiver. A client that leaves out the EOF behind columns
     /// may have all of an answer before the server has sent that EOF; the exchange is over only then.
-    #[inline]
+    #[inline(always)] // It is on the hot path, where the part is known.
     pub fn step_out(&mut self, part: Part, head: Head<'_>, complete: bool) -> Result<Sent, String> {
-        let events = |events| Sent {
-            events,
-            ..Sent::default()
-        };
-        match (&mut self.role, part) {
-            (Role::Listener(_), _) => Err("a listener takes no packets".into()),
-            (_, Part::Unasked) => Ok(Sent::default()),
-            (Role::Server(session), _) => match part {
-                Part::Auth(asked) => session.send_auth(asked),
-                _ => match part.kind() {
-                    PacketKind::AuthData => session.send_auth_data(),
-                    PacketKind::Command => session.send_command(head),
-                    _ => session.send_data(head.len == 0),
-                },
-            }
-            .map(events),
-            (Role::Client(session), _) => {
+        match &mut self.role {
+            Role::Client(session) => {
                 let sent = match part {
-                    Part::Handshake(offered) => session.send_handshake(offered)?,
+                    Part::Forwarded(_) => session.send(head, None)?,
                     Part::Own(kind) => session.send(head, Some(kind))?,
-                    _ => session.send(head, None)?,
+                    Part::Handshake(offered) => session.send_handshake(offered)?,
+                    Part::Unasked => return Ok(Sent::default()),
+                    Part::Auth(_) => return Err("an auth packet goes to a server".into()),
                 };
                 if sent.done && !complete {
                     session.withhold_end();
@@ -133,6 +120,23 @@ impl Conn {
                 }
                 Ok(sent)
             }
+            Role::Server(session) => {
+                let events = match part {
+                    Part::Auth(asked) => session.send_auth(asked)?,
+                    Part::Forwarded(PacketKind::Command) | Part::Own(PacketKind::Command) => {
+                        session.send_command(head)?
+                    }
+                    Part::Forwarded(PacketKind::AuthData) | Part::Own(PacketKind::AuthData) => {
+                        session.send_auth_data()?
+                    }
+                    _ => session.send_data(head.len == 0)?,
+                };
+                Ok(Sent {
+                    events,
+                    ..Sent::default()
+                })
+            }
+            Role::Listener(_) => Err("a listener takes no packets".into()),
         }
     }
 }

@@ -369,7 +369,7 @@ impl Conn {
     }
 
     /// The number of the first frame of a packet that begins like this, and is next to be sent.
-    #[inline]
+    #[inline(always)] // It is on the hot path, where the numbering is known.
     pub fn first_number(&mut self, numbering: Numbering, first: Option<u8>) -> u8 {
         if self.compressed() {
             self.take_turn(numbering, Com(first.unwrap_or_default()));
