@@ -56,6 +56,8 @@ if [ $# -gt 0 ]; then
 else
     run fmt cargo fmt --all --check
     run clippy cargo clippy --all-targets -- -D warnings
+    # The proxy without Lua, for programs in Rust.
+    run without-lua cargo clippy --no-default-features --lib --example embed -- -D warnings
     run units cargo test --lib --bins --examples
     run integration cargo test --test integration -- --test-threads=4
     run scale cargo test --test scale -- --test-threads=1

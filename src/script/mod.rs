@@ -32,14 +32,17 @@ mod statements;
 use std::path::Path;
 use std::rc::Rc;
 
-use mlua::{Function, Lua};
+use mlua::{AnyUserData, Function, Lua};
 
+use connections::conn::ConnObject;
 use hooks::LuaHooks;
 pub use lua::error::ScriptError;
 use lua::fast::Target;
+/// The binding to Lua that [`Script::lua`] is of.
+pub use mlua;
 use runtime::Runtime;
 
-use crate::proxy::Proxy;
+use crate::proxy::{ConnId, Proxy};
 
 /// A Lua state whose scripts steer a proxy.
 #[derive(Debug)]
@@ -69,6 +72,17 @@ impl Script {
     /// The Lua state, to give scripts more than this crate does.
     pub fn lua(&self) -> &Lua {
         &self.lua
+    }
+
+    /// The connection that an object of a script's is.
+    pub fn conn_id(object: &AnyUserData) -> Option<ConnId> {
+        let conn = object.borrow::<ConnObject>().ok()?;
+        Some(conn.id())
+    }
+
+    /// The object of an open connection, unless no script has it any more.
+    pub fn conn_object(&self, id: ConnId) -> Option<AnyUserData> {
+        self.runtime.object(id)
     }
 
     /// Compiles a startfile, or without one the built-in.

@@ -19,6 +19,7 @@ mod demos_servers;
 mod docs;
 mod dpml;
 mod dpml_hostile;
+mod embedding;
 mod errors;
 mod flow;
 mod guide;

@@ -1,6 +1,7 @@
 //! The program under test.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -27,6 +28,7 @@ struct Log {
 
 /// How to start the program.
 pub struct Launch {
+    program: OsString,
     /// `None` for the built-in script.
     startfile: Option<PathBuf>,
     args: Vec<String>,
@@ -66,6 +68,7 @@ impl Launch {
     /// No startfile: the built-in script.
     pub fn built_in() -> Launch {
         Launch {
+            program: program(),
             startfile: None,
             args: Vec::new(),
             options: vec!["--verbose".to_owned()],
@@ -77,6 +80,14 @@ impl Launch {
     /// One of the demos, listening on a free port.
     pub fn demo(name: &str, server: &Server) -> Launch {
         Launch::of_the_tree(&format!("demos/{name}.lua"), server)
+    }
+
+    /// A demo in both languages: a program that has the proxy in it, and its startfile.
+    pub fn embedding_demo(name: &str, server: &Server) -> Launch {
+        Launch {
+            program: example(name),
+            ..Launch::demo(name, server)
+        }
     }
 
     /// One of the R5 startfiles, which have the arguments of the demos.
@@ -134,7 +145,7 @@ impl Launch {
 
     /// Starts it.
     pub fn start(self) -> Dpm {
-        let program = program();
+        let program = self.program;
         let startfile = self.startfile.as_deref();
         let mut command = match self.open_files {
             None => process::command(program),
@@ -174,8 +185,25 @@ impl Launch {
 }
 
 /// The binary that cargo built, or another one to compare with.
-fn program() -> std::ffi::OsString {
+fn program() -> OsString {
     std::env::var_os("DPM_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_dpm").into())
+}
+
+/// The program of an example, which cargo does not build for the tests by itself.
+fn example(name: &str) -> OsString {
+    let built = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--example", name])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo");
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    let folder = Path::new(env!("CARGO_BIN_EXE_dpm")).parent();
+    let folder = folder.expect("the folder of what cargo builds");
+    folder.join("examples").join(name).into()
 }
 
 fn watch(stream: impl Read + Send + 'static, log: &Arc<Log>) {
