@@ -150,8 +150,8 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.new_callback", |lua, _, _| {
         userdata(CallbackObject::create(lua)?)
     })?;
-    functions.add("dpm.new_timer", |lua, _, _| {
-        userdata(lua.create_userdata(TimerObject::default())?)
+    functions.add("dpm.new_timer", |_, runtime, _| {
+        userdata(runtime.create_lean(TimerObject::default())?)
     })
 }
 

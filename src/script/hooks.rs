@@ -239,7 +239,7 @@ fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
         notify_all(runtime, lua, id, what, others, &args);
     }
 
-    let functions = runtime.entry(id, |entry| entry.own.closed());
+    let functions = runtime.entry(id, |entry| entry.own.on_close());
     let what = || format!("on_close of connection {serial}");
     notify_all(runtime, lua, id, what, functions.unwrap_or_default(), &args);
 

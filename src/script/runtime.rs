@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mlua::{AnyUserData, Function, Lua, Table, UserData, WeakLua};
 
-use super::callbacks::functions::When;
+use super::callbacks::functions::Kind;
 use super::callbacks::registry::{Due, Entry, Registry};
 use super::connections::conn::ConnObject;
 use super::functions::signals::SignalHandlers;
@@ -194,7 +194,7 @@ impl Runtime {
             (Some(function), Some(place)) => self.refs.replace(place, function)?,
             // On a connection that has closed nothing will fire.
             (Some(function), None) => {
-                self.add(id, When::Registered(event), function)?;
+                self.add(id, event, Kind::Registered, function)?;
             }
             (None, _) => {
                 let before = self.entry(id, |entry| entry.own.unregister(event));
@@ -206,13 +206,19 @@ impl Runtime {
     }
 
     /// One more function of a connection. Returns where it is, or that the connection is closed.
-    pub fn add(&self, id: ConnId, when: When, function: &Function) -> mlua::Result<Option<Place>> {
+    pub fn add(
+        &self,
+        id: ConnId,
+        event: Event,
+        kind: Kind,
+        function: &Function,
+    ) -> mlua::Result<Option<Place>> {
         let function = self.refs.keep(function)?;
         let place = function.place();
         let mut function = Some(function);
         self.entry(id, |entry| {
             if let Some(function) = function.take() {
-                entry.own.add(when, function);
+                entry.own.add(event, kind, function);
             }
         });
         if function.is_some() {

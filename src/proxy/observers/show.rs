@@ -84,6 +84,13 @@ impl Observers {
         self.list.clone()
     }
 
+    /// The observers, if one of them wants to see this event. If none does, the hooks want to.
+    fn watching(&self, shown: Shown<'_>) -> Option<List> {
+        let mut wishes = self.of(shown.conn.id)?.observers.iter();
+        let wanted = wishes.any(|wish| wish.has(shown.event));
+        self.list.clone().filter(|_| wanted)
+    }
+
     fn wants(&self, id: ConnId, place: usize) -> EventSet {
         let wishes = self.of(id).and_then(|of| of.observers.get(place));
         wishes.copied().unwrap_or_default()
@@ -162,8 +169,8 @@ impl Proxy {
 
     /// Shows an event to those who want to see it: the observers, then the hooks.
     pub(crate) fn show(&self, hooks: &dyn Hooks, shown: Shown<'_>) -> Verdict {
-        let attending = self.0.observers.borrow().attending(shown.conn.id);
-        match attending {
+        let watching = self.0.observers.borrow().watching(shown);
+        match watching {
             None => hooks.event(shown.conn, shown.event, shown.packet),
             Some(list) => self.show_from(0, &list, hooks, shown),
         }

@@ -13,38 +13,36 @@ use crate::script::lua::refs::{Place, Ref};
 use crate::script::runtime::Runtime;
 use crate::session::{Event, EventSet};
 
-/// When a function of a connection is called.
+/// How a function of a connection came to be called at its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// At an event: the one function that is registered for it.
-    Registered(Event),
-    /// At an event, after the registered one, in the order in which they came.
-    Listening {
-        /// The event.
-        event: Event,
-        /// Also while a package is laid over the connection.
-        always: bool,
-    },
-    /// After `MY_CLOSING`.
-    Closed,
-}
-
-impl When {
-    /// The event at which it is called; `covered`: while a package is laid over the connection.
-    fn event(self, covered: bool) -> Option<Event> {
-        match self {
-            When::Registered(event) => (!covered).then_some(event),
-            When::Listening { event, always } => (always || !covered).then_some(event),
-            When::Closed => None,
-        }
-    }
+pub enum Kind {
+    /// It is the one that is registered for it.
+    Registered,
+    /// It listens, behind the registered one.
+    Listening,
+    /// It listens also while a package is laid over the connection.
+    Always,
+    /// It is called after all others for `MY_CLOSING`.
+    OnClose,
 }
 
 /// One function of a connection.
 #[derive(Debug)]
 struct Callback {
-    when: When,
+    event: Event,
+    kind: Kind,
     function: Ref,
+}
+
+impl Callback {
+    /// Whether it is shown its event; `covered`: while a package is laid over the connection.
+    fn is_shown(&self, covered: bool) -> bool {
+        match self.kind {
+            Kind::Registered | Kind::Listening => !covered,
+            Kind::Always => true,
+            Kind::OnClose => false,
+        }
+    }
 }
 
 /// The functions of a connection, the registered ones first: a list of what is there, because most have
@@ -55,16 +53,15 @@ pub struct Callbacks(Vec<Callback>);
 impl Callbacks {
     /// Which events have a function; `covered`: while a package is laid over the connection.
     pub fn set(&self, covered: bool) -> EventSet {
-        let events = self.0.iter().filter_map(|it| it.when.event(covered));
-        events.fold(EventSet::NONE, |set, event| set.with(event.set()))
+        let shown = self.0.iter().filter(|it| it.is_shown(covered));
+        shown.fold(EventSet::NONE, |set, it| set.with(it.event.set()))
     }
 
     /// The functions for this event, in the order in which they are called; `covered`: while a package is
     /// laid over the connection.
     pub fn at(&self, event: Event, covered: bool) -> impl Iterator<Item = Place> {
-        let due = move |callback: &&Callback| callback.when.event(covered) == Some(event);
-        let callbacks = self.0.iter().filter(due);
-        callbacks.map(|callback| callback.function.place())
+        let due = move |it: &&Callback| it.event == event && it.is_shown(covered);
+        self.0.iter().filter(due).map(|it| it.function.place())
     }
 
     /// Whether the function in this place has not been removed.
@@ -82,38 +79,41 @@ impl Callbacks {
 
     /// The function that is registered for this event.
     pub fn registered(&self, event: Event) -> Option<Place> {
-        let when = When::Registered(event);
-        let mut callbacks = self.0.iter();
-        callbacks
-            .find(|callback| callback.when == when)
-            .map(|callback| callback.function.place())
+        let index = self.registered_index(event)?;
+        self.0.get(index).map(|it| it.function.place())
     }
 
     /// Takes away the function that is registered for this event. It is to be released.
     pub fn unregister(&mut self, event: Event) -> Option<Ref> {
-        let when = When::Registered(event);
-        let index = self.0.iter().position(|callback| callback.when == when)?;
+        let index = self.registered_index(event)?;
         Some(self.0.remove(index).function)
     }
 
-    /// One more function.
-    pub fn add(&mut self, when: When, function: Ref) {
-        // There are many connections, each with a few.
-        self.0.reserve_exact(1);
-        let at = match when {
-            When::Registered(_) => 0,
-            _ => self.0.len(),
-        };
-        self.0.insert(at, Callback { when, function });
+    fn registered_index(&self, event: Event) -> Option<usize> {
+        let mut all = self.0.iter();
+        all.position(|it| it.event == event && it.kind == Kind::Registered)
     }
 
-    /// The functions that are called after `MY_CLOSING`.
-    pub fn closed(&self) -> Vec<Place> {
-        let due = self
-            .0
-            .iter()
-            .filter(|callback| callback.when == When::Closed);
-        due.map(|callback| callback.function.place()).collect()
+    /// One more function.
+    pub fn add(&mut self, event: Event, kind: Kind, function: Ref) {
+        // There are many connections, each with a few.
+        self.0.reserve_exact(1);
+        let at = match kind {
+            Kind::Registered => 0,
+            _ => self.0.len(),
+        };
+        let callback = Callback {
+            event,
+            kind,
+            function,
+        };
+        self.0.insert(at, callback);
+    }
+
+    /// The functions that are called after those for `MY_CLOSING`.
+    pub fn on_close(&self) -> Vec<Place> {
+        let due = self.0.iter().filter(|it| it.kind == Kind::OnClose);
+        due.map(|it| it.function.place()).collect()
     }
 
     /// All of them, to be released.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mlua::{Function, MetaMethod, UserData, UserDataFields, UserDataMethods, Value};
 
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
-use crate::script::callbacks::functions::{CallbackObject, When, state_argument};
+use crate::script::callbacks::functions::{CallbackObject, Kind, state_argument};
 use crate::script::callbacks::handle::{Added, HandleObject};
 use crate::script::callbacks::registry::{Entry, Package};
 use crate::script::lua::error::Answer;
@@ -14,6 +14,7 @@ use crate::script::lua::function::{Args, Methods, Raiser, nothing, number, one, 
 use crate::script::lua::option_table::OptionTable;
 use crate::script::objects::rowset::RowsetObject;
 use crate::script::runtime::Runtime;
+use crate::session::Event;
 
 /// What a script holds of a connection. When the last reference is collected, the drop notes the
 /// connection's name; the close comes at the end of the tick, when nothing else is going on.
@@ -221,7 +222,8 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
 
     let rt = runtime.clone();
     methods.add::<ConnObject>("on_close", move |_, conn, args| {
-        add(&rt, conn, When::Closed, args.function(0, "")?, args)
+        let function = args.function(0, "")?;
+        add(&rt, conn, Event::Closing, Kind::OnClose, function, args)
     })?;
 
     let rt = runtime.clone();
@@ -231,14 +233,25 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
         let options = OptionTable::argument(args, 2, &["always"])?;
         let always = options.map(|options| options.boolean("always"));
         let always = always.transpose()?.flatten().unwrap_or_default();
-        add(&rt, conn, When::Listening { event, always }, function, args)
+        let kind = match always {
+            true => Kind::Always,
+            false => Kind::Listening,
+        };
+        add(&rt, conn, event, kind, function, args)
     })
 }
 
 /// One more function of a connection, and the handle that removes it.
-fn add(rt: &Runtime, conn: &ConnObject, when: When, function: &Function, args: &Args) -> Answer {
+fn add(
+    rt: &Runtime,
+    conn: &ConnObject,
+    event: Event,
+    kind: Kind,
+    function: &Function,
+    args: &Args,
+) -> Answer {
     let id = conn.id();
-    match rt.add(id, when, function)? {
+    match rt.add(id, event, kind, function)? {
         Some(place) => HandleObject::answer(rt, id, Added::Callback(place)),
         None => {
             let (id, reason) = (id.serial(), conn.info.reason());
