@@ -1,4 +1,4 @@
-//! The connection of a client, as a state machine: what it sends us, what we may send it.
+//! The state machine of a client's connection: what the client sends, and what may be sent to it.
 
 use super::event::{Event, EventSet};
 use super::exchanges::Exchanges;
@@ -14,28 +14,28 @@ pub struct ClientSession {
     /// What was agreed on; before that, what was offered.
     capabilities: Capabilities,
     exchanges: Exchanges,
-    /// The exchange that has just ended may still be followed by so many EOFs which, under
-    /// CLIENT_DEPRECATE_EOF, are not on the wire.
+    /// How many EOFs may still come for the exchange that has just ended which, under
+    /// CLIENT_DEPRECATE_EOF, are not sent on the wire.
     eofs_due: u8,
-    /// Its statements; noted only where attributes may come with their execution.
+    /// Its statements; kept only if executes may have attributes.
     statements: Option<Box<Statements>>,
-    /// The client has all of the answer, but the server's EOF, which is not on the wire here, is
-    /// still to come: the exchange is over only then.
+    /// Whether the client has the whole answer, but the exchange is not over because the server's
+    /// EOF, which is not sent to this client, is still to come.
     end_withheld: bool,
-    /// The number of the next packet, whichever way it goes.
+    /// The sequence number of the next packet, in either direction.
     pub seq: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// We owe it the handshake.
+    /// The handshake is still to be sent.
     Greeting,
     Auth,
     AuthResult {
         may_speak: bool,
     },
     Ready,
-    /// It was sent an ERR instead of a login.
+    /// Its login was answered with an ERR.
     Refused,
 }
 
@@ -53,14 +53,14 @@ impl Default for ClientSession {
     }
 }
 
-/// What sending a packet to a client came to.
+/// The result of sending a packet to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sent {
     /// The events that fire on the client once the packet is queued.
     pub events: EventSet,
-    /// The packet ended an exchange: the client may speak.
+    /// Whether the packet ended an exchange, so that the client may send a command.
     pub done: bool,
-    /// The packet refused a login: the connection ends when it is flushed.
+    /// Whether the packet refused a login, so that the connection closes once it is flushed.
     pub refused: bool,
 }
 
@@ -75,12 +75,12 @@ impl ClientSession {
         self.phase == Phase::Greeting
     }
 
-    /// Whether its auth packet is to come, or what may go before it.
+    /// Whether its auth packet, or its request for TLS, is still to come.
     pub fn awaits_auth(&self) -> bool {
         self.phase == Phase::Auth
     }
 
-    /// Its demand for TLS came as this packet: its auth packet goes on counting from there.
+    /// Its request for TLS had this sequence number: its auth packet has the next one.
     pub fn received_ssl_request(&mut self, seq: u8) {
         self.seq = seq.wrapping_add(1);
     }
@@ -95,8 +95,8 @@ impl ClientSession {
         self.exchanges.full()
     }
 
-    /// Whether its next packet is part of what is under way, rather than a command that could
-    /// wait its turn.
+    /// Whether its next packet is part of the current exchange, rather than a command that could
+    /// wait.
     pub fn may_speak_now(&self) -> bool {
         match self.phase {
             Phase::Greeting | Phase::Refused => false,
@@ -122,10 +122,10 @@ impl ClientSession {
         self.exchanges.current()
     }
 
-    /// What a packet from the client means, before it is taken: the state stays as it is.
+    /// What a packet from the client means, without changing the state.
     ///
     /// # Errors
-    /// The packet has no place here: the connection is of no use any more.
+    /// The packet is not allowed now: the connection cannot be used any more.
     pub fn peek(&self, head: Head<'_>) -> Result<Step, Violation> {
         let (kind, event) = match self.phase {
             Phase::Greeting => {
@@ -158,7 +158,7 @@ impl ClientSession {
         })
     }
 
-    /// Takes the packet that [`peek`](Self::peek) looked at.
+    /// Receives the packet that [`peek`](Self::peek) looked at.
     ///
     /// # Errors
     /// As for `peek`.
@@ -203,7 +203,7 @@ impl ClientSession {
         Ok(step)
     }
 
-    /// The packet just received went on to this frame number, since it was split.
+    /// The packet just received was split, and its last frame had this sequence number.
     pub fn received_until(&mut self, last_seq: u8, kind: PacketKind) {
         let seq = last_seq.wrapping_add(1);
         if kind != PacketKind::Command || self.exchanges.amend_response_seq(seq) {
@@ -216,7 +216,7 @@ impl ClientSession {
         self.statements.as_ref()?.params(id)
     }
 
-    /// How many responses are still owed.
+    /// How many responses are still to come.
     pub fn outstanding(&self) -> usize {
         self.exchanges.outstanding()
     }
@@ -226,8 +226,8 @@ impl ClientSession {
         self.capabilities &= asked;
     }
 
-    /// Whether an EOF now belongs to columns that have ended and is not on the wire; takes note
-    /// that it was sent.
+    /// Whether an EOF now is one after columns, which is not sent on the wire; if so, counts it as
+    /// sent.
     pub fn swallow_eof(&mut self) -> bool {
         match self.exchanges.current_mut() {
             Some(response) => response.swallow_eof(),
@@ -258,7 +258,7 @@ impl ClientSession {
     /// Sends the packet with this head, which is of this kind (or of any kind: `None`).
     ///
     /// # Errors
-    /// It has no place where the exchange stands; nothing changes then.
+    /// The packet is not allowed now; the state does not change then.
     pub fn send(&mut self, head: Head<'_>, kind: Option<PacketKind>) -> Result<Sent, String> {
         let what = kind.map_or("this packet", PacketKind::name);
         let nothing = Sent::default();
@@ -315,8 +315,8 @@ impl ClientSession {
                     return Ok(nothing);
                 }
                 self.eofs_due = response.eofs_due();
-                // The response's last packet is still to be numbered with the old count, so the
-                // next one's is set by `begin_next`.
+                // The response's last packet still gets its number from the old count, so the next
+                // response's first number is set by `begin_next`.
                 Ok(Sent {
                     events: Event::ClientWaiting.set(),
                     done: true,
@@ -327,13 +327,14 @@ impl ClientSession {
         }
     }
 
-    /// What was sent just now ended the exchange, but the server it came from has not finished.
+    /// The packet just sent ended the exchange for the client, but the server's answer is not
+    /// complete.
     pub fn withhold_end(&mut self) {
         self.end_withheld = true;
     }
 
-    /// An EOF that is not on the wire has come: whether it ends an exchange that was only waiting
-    /// for it, which is over then.
+    /// The server's EOF that is not sent to this client has come. Returns whether the exchange only
+    /// waited for it; then the exchange is over.
     pub fn take_withheld_end(&mut self) -> bool {
         let withheld = std::mem::take(&mut self.end_withheld);
         if withheld {
@@ -370,8 +371,8 @@ impl ClientSession {
     }
 }
 
-/// Whether a packet that a script calls this is what the client will take it for: OK and EOF are
-/// both what ends rows, and a row is a row.
+/// Whether a packet that a script sends as `sent` may stand where the client expects `taken`: OK
+/// and EOF both end rows, and text and binary rows are both rows.
 fn same_kind(sent: PacketKind, taken: PacketKind) -> bool {
     use PacketKind::{BinaryRow, Eof, Ok, TextRow};
     sent == taken

@@ -3,11 +3,11 @@
 /// Declares [`Event`] with the name that scripts know each state by.
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// A step of the protocol, as scripts name it: `dpm.MYS_WAIT_CMD` and the like.
+        /// A state of the protocol that scripts can watch: `dpm.MYS_WAIT_CMD` and others.
         ///
-        /// Where one packet means two things the events fire in the order of this list, so
-        /// `MYS_WAIT_CMD`, which ends every successful response, stands behind all others that
-        /// a server's packet can cause.
+        /// If one packet means two things, its events fire in the order of this list. So
+        /// `MYS_WAIT_CMD`, which ends every successful response, is after all others that a
+        /// server's packet can cause.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Event {
@@ -68,7 +68,7 @@ events! {
     ServerSendingStats = "MYS_SENDING_STATS",
     /// The server asks the client for a file.
     ServerSentInfile = "MYS_SENT_INFILE",
-    /// MariaDB tells how far it has come with a command.
+    /// MariaDB's progress report.
     ServerSendingProgress = "MYS_SENDING_PROGRESS",
     /// A packet of a binlog stream.
     ServerSendingBinlog = "MYS_SENDING_BINLOG",
@@ -91,7 +91,7 @@ events! {
 }
 
 impl Event {
-    /// The event as a set of one.
+    /// The set of only this event.
     pub const fn set(self) -> EventSet {
         EventSet(1 << self as u8)
     }
@@ -110,7 +110,7 @@ impl Event {
     }
 }
 
-/// A set of events; the question "does anybody watch this?" is one `and`.
+/// A set of events. Testing whether one of them is watched is a single `and`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EventSet(pub u64);
 
@@ -118,8 +118,8 @@ impl EventSet {
     /// No event at all.
     pub const NONE: EventSet = EventSet(0);
 
-    /// The events that come with a packet of the protocol: what must be armed for the proxy to
-    /// look into the stream at all.
+    /// The events that come with a packet of the protocol. The proxy parses the stream only if one
+    /// of them is armed.
     pub const OF_PACKETS: EventSet =
         EventSet(!(Event::Closing.set().0 | Event::Drained.set().0 | Event::ServerConnect.set().0));
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::response::Response;
 use crate::wire::Com;
 
-/// How many commands may wait for their answers before their sender is read no further.
+/// How many commands may wait for their answers before the proxy stops reading from their sender.
 pub const MAX_PIPELINED: usize = 1024;
 
 /// The response in progress, and the commands pipelined behind it.
@@ -27,9 +27,9 @@ struct Behind {
 }
 
 impl Exchanges {
-    /// Takes note of a command that will be answered, with the statement that it is about and the
-    /// sequence number that its response begins with. That number comes back if the response is
-    /// the one now in progress.
+    /// Adds a command that will be answered, with the statement that it is about and the first
+    /// sequence number of its response. Returns that number if the response is the one now in
+    /// progress.
     pub fn push(&mut self, com: Com, statement: Option<u32>, response_seq: u8) -> Option<u8> {
         if self.current.is_none() {
             self.current = Some(Response::new(com).about(statement));
@@ -72,7 +72,7 @@ impl Exchanges {
         let queue = &mut self.behind.as_mut()?.0;
         let next = queue.pop_front();
         if queue.is_empty() {
-            // An idle connection owns no buffer.
+            // Frees the memory: an idle connection is to hold no buffer.
             self.behind = None;
         }
         let next = next?;

@@ -1,13 +1,14 @@
 //! The protocol's state machines, without any input or output.
 //!
-//! A session is shown the head of each packet, either way, and answers what the packet is, which
-//! [`Event`]s it causes, and whether the exchange is over. It never sees a socket or a script.
+//! A session is given the head of each packet in both directions, and returns what the packet is,
+//! which [`Event`]s it causes, and whether the exchange is over. It knows no sockets and no
+//! scripts.
 //!
 //! - [`client`]: the connection of a client; [`server`]: the connection to a server
 //! - [`response`]: one command's answer, the same on both legs
 //! - [`statements`]: the tracker of those that are prepared
-//! - [`exchanges`]: the commands that wait for theirs
-//! - [`event`]: the states by the names that scripts know
+//! - [`exchanges`]: the commands that wait for their answers
+//! - [`event`]: the states, by their names in scripts
 //! - [`rows`]: the fast path over a resultset
 
 pub mod client;

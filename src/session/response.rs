@@ -8,7 +8,7 @@ use super::step::{Head, PacketKind, Step, Violation};
 use crate::wire::frame::MAX_PAYLOAD;
 use crate::wire::{Capabilities, Com, Status, lenenc};
 
-/// Where a command's response stands.
+/// How far a command's response has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Response {
     com: Com,
@@ -17,15 +17,15 @@ pub struct Response {
     phase: Phase,
     /// Whether a packet of it has passed.
     started: bool,
-    /// Set by an EOF behind columns that announced OUT parameters: an OK follows the rows, though
-    /// their own terminator may not say so.
+    /// Whether the EOF after the columns announced OUT parameters: then an OK follows the rows,
+    /// even if the packet that ends the rows does not announce it.
     out_params: bool,
-    /// Under CLIENT_DEPRECATE_EOF: columns have just ended, so as many EOFs as an old-style script
-    /// sends now belong to them and are not on the wire.
+    /// Under CLIENT_DEPRECATE_EOF, after columns: how many EOFs a script may now send for them,
+    /// which are not sent on the wire.
     eofs_due: u8,
-    /// The answer to COM_STMT_PREPARE has no definitions, though it has counts.
+    /// Whether the answer to COM_STMT_PREPARE has counts, but no definitions.
     bare: bool,
-    /// What the last OK or EOF said of the server.
+    /// The server's status in the last OK or EOF.
     status: Option<Status>,
 }
 
@@ -39,7 +39,7 @@ enum Phase {
     },
     ColumnsEof,
     Rows,
-    /// The client's turn: it sends the file.
+    /// The client is to send the file.
     InfileData,
     InfileResult,
     /// OK, ERR or EOF.
@@ -133,12 +133,12 @@ impl Response {
     }
 
     /// Whether this is a binlog stream, in which a replica may send acknowledgements, and which
-    /// ends with an EOF of old even under CLIENT_DEPRECATE_EOF.
+    /// ends with a real EOF even under CLIENT_DEPRECATE_EOF.
     pub fn is_binlog(&self) -> bool {
         self.phase == Phase::Binlog
     }
 
-    /// Whether columns are complete but for the EOF that must follow them on the wire.
+    /// Whether the columns are complete except for the EOF that must follow on the wire.
     pub fn owes_columns_eof(&self) -> bool {
         matches!(
             self.phase,
@@ -146,30 +146,31 @@ impl Response {
         )
     }
 
-    /// Under CLIENT_DEPRECATE_EOF: takes note of an EOF behind columns that puts nothing on the
-    /// wire. False if that is not what an EOF would mean now.
+    /// Under CLIENT_DEPRECATE_EOF: counts an EOF after columns, which is not sent on the wire.
+    /// False if an EOF would mean something else now.
     pub fn swallow_eof(&mut self) -> bool {
         let swallowed = self.eofs_due > 0;
         self.eofs_due = self.eofs_due.saturating_sub(1);
         swallowed
     }
 
-    /// How many EOFs behind columns could still come that put nothing on the wire.
+    /// How many EOFs after columns may still come that are not sent on the wire.
     pub fn eofs_due(&self) -> u8 {
         self.eofs_due
     }
 
-    /// Whether the present result is that of OUT parameters, as an EOF behind its columns has said.
+    /// Whether the current result has OUT parameters, according to the EOF after its columns.
     pub fn is_of_out_params(&self) -> bool {
         self.out_params
     }
 
-    /// What the last OK or EOF of it said of the server.
+    /// The server's status in the response's last OK or EOF.
     pub fn status(&self) -> Option<Status> {
         self.status
     }
 
-    /// Whether an OK or EOF now would end rows (or definitions), and so takes that form.
+    /// Whether an OK or EOF now would end rows (or definitions), and so has to have the form for
+    /// that.
     pub fn awaits_terminator(&self) -> bool {
         matches!(self.phase, Phase::Rows | Phase::FieldList | Phase::Binlog)
     }
@@ -198,7 +199,7 @@ impl Response {
     /// Takes the next packet of the response.
     pub fn step(&mut self, head: Head<'_>, capabilities: Capabilities) -> Result<Step, Violation> {
         let step = self.classify(head, capabilities)?;
-        // Behind a progress report an ERR may still stand for the whole answer.
+        // After a progress report an ERR may still be the whole answer.
         self.started |= step.kind != PacketKind::Progress;
         Ok(step)
     }
@@ -221,8 +222,7 @@ impl Response {
         let first = head.first().ok_or_else(violation)?;
         let deprecate_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
 
-        // No packet that may stand elsewhere in a response begins with 0xFF, except the free text
-        // of COM_STATISTICS, which is ASCII.
+        // No other packet of a response begins with 0xFF: the text of COM_STATISTICS is ASCII.
         if first == 0xFF && self.phase != Phase::InfileData {
             if is_progress(head, capabilities) {
                 return Ok(next(PacketKind::Progress, Event::ServerSendingProgress));
@@ -243,8 +243,8 @@ impl Response {
                         .filter(|columns| *columns > 0)
                         .ok_or_else(violation)?;
                     let mut step = next(PacketKind::ResultsetHeader, Event::ServerSentResultset);
-                    // The byte stands behind the count, at MySQL as at MariaDB (the former's
-                    // documentation has it in front).
+                    // The byte follows the count, in MySQL as in MariaDB (MySQL's documentation has
+                    // it before the count).
                     if capabilities.intersects(Capabilities::BARE_RESULTS)
                         && head.bytes.get(size) == Some(&0)
                     {
@@ -267,7 +267,7 @@ impl Response {
                 let status = self.noted(eof_status(head)).ok_or_else(violation)?;
                 let mut step = next(PacketKind::Eof, Event::ServerSentFields);
                 // A cursor was opened: its rows come by COM_STMT_FETCH. (A prepared CALL with OUT
-                // parameters sets the flag too, and says MORE_RESULTS.)
+                // parameters sets this flag, too, but then also MORE_RESULTS.)
                 if status.contains(Status::CURSOR_EXISTS)
                     && !status.contains(Status::MORE_RESULTS_EXISTS)
                 {
@@ -345,7 +345,7 @@ impl Response {
                 let columns = u16::from_le_bytes([c0, c1]);
                 let params = u16::from_le_bytes([p0, p1]);
                 let mut step = next(PacketKind::Prepared, Event::ServerPrepared);
-                // One byte more says whether definitions follow; MariaDB has none here.
+                // A further byte says whether definitions follow; MariaDB has none here.
                 self.bare = capabilities.contains(Capabilities::OPTIONAL_RESULTSET_METADATA)
                     && head.bytes.get(12) == Some(&0);
                 match (params, columns) {
@@ -421,7 +421,7 @@ impl Response {
         }
     }
 
-    /// Which protocol its rows are of.
+    /// Whether its rows are text or binary ones.
     pub fn row_kind(&self) -> PacketKind {
         match self.com.has_binary_rows() {
             true => PacketKind::BinaryRow,
@@ -451,8 +451,7 @@ impl Response {
         }
     }
 
-    /// A statement was prepared whose definitions are left out. The EOFs that would stand behind
-    /// them are there all the same.
+    /// A statement was prepared whose definitions are left out. The EOFs after them are not.
     fn bare_prepared(&mut self, params: u16, columns: u16, deprecate_eof: bool, step: &mut Step) {
         if !deprecate_eof {
             self.phase = match params {
@@ -475,7 +474,7 @@ impl Response {
         step.done = true;
     }
 
-    /// Takes note of what a packet says of the server.
+    /// Notes the server's status in a packet.
     fn noted(&mut self, status: Option<Status>) -> Option<Status> {
         self.status = status.or(self.status);
         status
@@ -492,13 +491,13 @@ impl Response {
     }
 }
 
-/// Whether a round of authentication waits for an answer: all do, but for "fast path accepted"
-/// of caching_sha2_password, behind which the OK follows at once.
+/// Whether a round of authentication needs an answer: all do, except "fast path accepted" of
+/// caching_sha2_password, after which the OK follows at once.
 pub fn wants_auth_answer(head: Head<'_>) -> bool {
     head.bytes != [0x01, 0x03]
 }
 
-/// Whether an ERR is none, but tells how far MariaDB has come.
+/// Whether what looks like an ERR is a progress report of MariaDB.
 /// <https://mariadb.com/docs/server/reference/clientserver-protocol/4-server-response-packets/err_packet>
 fn is_progress(head: Head<'_>, capabilities: Capabilities) -> bool {
     capabilities.contains(Capabilities::MARIADB_PROGRESS)

@@ -1,8 +1,8 @@
-//! Skimming rows: the one loop that decides how fast a large result passes.
+//! Skipping over rows: the loop that decides how fast a large result passes.
 
 use crate::wire::frame::{HEADER, MAX_PAYLOAD};
 
-/// What a skim came to.
+/// The result of skipping over rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skimmed {
     /// How many bytes of whole row packets were passed over.
@@ -11,8 +11,7 @@ pub struct Skimmed {
     pub rows: u64,
 }
 
-/// The row at the start of `data` with its frame's header, if there is one that is all there and
-/// not split.
+/// The row at the start of `data` with its frame's header, if it is complete and not split.
 pub fn whole_row(data: &[u8]) -> Option<&[u8]> {
     let [l0, l1, l2, _, first] = *data.first_chunk::<5>()?;
     let len = u32::from_le_bytes([l0, l1, l2, 0]) as usize;
@@ -22,9 +21,8 @@ pub fn whole_row(data: &[u8]) -> Option<&[u8]> {
     data.get(..HEADER + len)
 }
 
-/// Passes over the whole row packets at the start of `data`, numbering them from `*seq` on.
-/// Stops in front of whatever needs a closer look: the end of the rows, an ERR, a packet that is
-/// not all there, or one that is split.
+/// Skips over the complete row packets at the start of `data`, numbering them from `*seq` on. Stops
+/// before any other packet: the end of the rows, an ERR, an incomplete packet, or a split one.
 pub fn skim(data: &mut [u8], seq: &mut u8) -> Skimmed {
     let mut at = 0;
     let mut rows = 0;
@@ -37,7 +35,8 @@ pub fn skim(data: &mut [u8], seq: &mut u8) -> Skimmed {
         if first >= 0xFE || len == 0 || len == MAX_PAYLOAD || end > data.len() {
             break;
         }
-        // Nothing is written where a script has neither added nor dropped packets.
+        // The number is written only if it differs, that is, if a script has added or dropped
+        // packets.
         if number != *seq
             && let Some(number) = data.get_mut(at + 3)
         {

@@ -1,4 +1,5 @@
-//! The connection to a server, as a state machine: what it sends us, what we may send it.
+//! The state machine of a connection to a server: what the server sends, and what may be sent to
+//! it.
 
 use super::event::{Event, EventSet};
 use super::exchanges::Exchanges;
@@ -14,14 +15,14 @@ pub struct ServerSession {
     /// What both sides agreed on; before that, what the server offers, less what the proxy cannot
     /// follow.
     capabilities: Capabilities,
-    /// All that it offers.
+    /// Everything that the server offers.
     really_offered: Capabilities,
     exchanges: Exchanges,
-    /// Its statements; noted only where it takes attributes with their execution.
+    /// Its statements; kept only if executes may have attributes.
     statements: Option<Box<Statements>>,
-    /// What its last OK or EOF said.
+    /// The status in its last OK or EOF.
     status: Status,
-    /// The number of the next packet, whichever way it goes.
+    /// The sequence number of the next packet, in either direction.
     pub seq: u8,
 }
 
@@ -54,12 +55,12 @@ impl ServerSession {
         self.phase == Phase::Ready
     }
 
-    /// Whether the login has been answered with an error: the server is about to hang up.
+    /// Whether the login has been answered with an error, after which the server closes.
     pub fn refused(&self) -> bool {
         self.phase == Phase::Refused
     }
 
-    /// Whether it has answered all it was asked.
+    /// Whether it has answered all commands.
     pub fn idle(&self) -> bool {
         self.phase == Phase::Ready && self.exchanges.idle()
     }
@@ -79,13 +80,13 @@ impl ServerSession {
         self.capabilities
     }
 
-    /// All that the server offers, be it of use to the other leg or not.
+    /// Everything that the server offers, even if it cannot be used on the other leg.
     pub fn really_offered(&self) -> Capabilities {
         self.really_offered
     }
 
-    /// What is known of its state, from its last OK or EOF: of all flags those that hold until
-    /// something changes them.
+    /// What its last OK or EOF tells about its session: only those status flags that describe the
+    /// session rather than the last statement.
     pub fn status(&self) -> Status {
         self.status
             & (Status::AUTOCOMMIT
@@ -99,10 +100,10 @@ impl ServerSession {
         self.exchanges.current()
     }
 
-    /// What a packet from the server means, before it is taken: the state stays as it is.
+    /// What a packet from the server means, without changing the state.
     ///
     /// # Errors
-    /// The packet has no place here: the connection is of no use any more.
+    /// The packet is not allowed now: the connection cannot be used any more.
     pub fn peek(&self, head: Head<'_>) -> Result<Step, Violation> {
         match self.phase {
             Phase::Greeting => match head.first() {
@@ -141,12 +142,12 @@ impl ServerSession {
         }
     }
 
-    /// Whether an ERR now would answer nothing: the server tells that it is going away.
-    pub fn unasked(&self) -> bool {
+    /// Whether an ERR now would answer no command: then the server says why it closes.
+    pub fn unsolicited(&self) -> bool {
         self.phase == Phase::Auth || self.phase == Phase::Ready && self.exchanges.idle()
     }
 
-    /// Takes the packet that [`peek`](Self::peek) looked at.
+    /// Receives the packet that [`peek`](Self::peek) looked at.
     ///
     /// # Errors
     /// As for `peek`.
@@ -156,7 +157,7 @@ impl ServerSession {
             step.kind,
             PacketKind::Handshake | PacketKind::AuthData | PacketKind::Infile
         ) {
-            // Our answer goes on counting from here.
+            // Our answer has the next number.
             self.seq = head.seq.wrapping_add(1);
         }
         match self.phase {
@@ -194,7 +195,7 @@ impl ServerSession {
         Ok(step)
     }
 
-    /// Takes note of what the handshake offers, masked and as it came.
+    /// Sets what the handshake offers: `offered` is masked, `really` is not.
     pub fn set_offered(&mut self, offered: Capabilities, really: Capabilities) {
         self.capabilities = offered;
         self.really_offered = really;
@@ -240,10 +241,10 @@ impl ServerSession {
         self.statements.as_ref()?.params(id)
     }
 
-    /// Sends the command that begins like this, whose frames are to be numbered from 0.
+    /// Sends the command with this head, whose frames are numbered from 0.
     ///
     /// # Errors
-    /// Nobody is logged in, or the server would take it for something else.
+    /// The login is not complete, or the server expects something else now.
     pub fn send_command(&mut self, head: Head<'_>) -> Result<EventSet, String> {
         let com = Com(head.first().unwrap_or_default());
         let takes_it_for_data = self.exchanges.current().is_some_and(|response| {
@@ -261,7 +262,7 @@ impl ServerSession {
         Ok(Event::ServerGotCommand.set())
     }
 
-    /// Sends a piece of the file that the server asked for; the empty one ends it.
+    /// Sends a piece of the file that the server asked for; an empty piece ends it.
     ///
     /// # Errors
     /// It asked for none.

@@ -1,9 +1,8 @@
 //! The prepared statements of a connection: the one tracker of them, without sockets or scripts.
 //!
-//! It has two uses. Where an execute has to be translated because only one end of a link knows
-//! query attributes, how many parameters a statement takes is enough ([`Statements::count`]). Whoever
-//! wants to make sense of executes and of their results remembers all of it
-//! ([`Statements::remember`]).
+//! It has two uses. To translate executes between ends of which only one has query attributes, only
+//! the number of parameters is kept ([`Statements::count`]). To decode executes and their results
+//! the whole statement is kept ([`Statements::remember`]).
 
 mod budget;
 mod columns;
@@ -21,17 +20,17 @@ pub use budget::Budget;
 pub use columns::Columns;
 pub use statement::{Definitions, Kept, LongData, Statement};
 
-/// The most whose parameters are counted. (Servers allow 16,382 unless they are told otherwise.)
+/// The most statements whose parameters are counted. (By default servers allow 16,382.)
 const MOST_COUNTED: usize = 1 << 16;
-/// The most that are remembered: more than a client that closes its statements ever has.
+/// The most statements that are remembered.
 const MOST_REMEMBERED: usize = 4096;
 
-/// The statements of a connection, by their ids. Beyond the limit the one that was used longest ago
-/// is forgotten.
+/// The statements of a connection, by their ids. Beyond the limit the least recently used one is
+/// dropped.
 #[derive(Debug, Default)]
 pub struct Statements {
     by_id: BTreeMap<u32, Entry>,
-    /// Their ids, the one that was used longest ago first.
+    /// Their ids, the least recently used first.
     by_age: BTreeMap<u64, u32>,
     newest: u64,
     /// The one that the id [`LAST_PREPARED`] stands for.
@@ -43,12 +42,12 @@ pub struct Statements {
 struct Entry {
     age: u64,
     params: u16,
-    /// All else, if that is remembered.
+    /// The whole statement, if it is remembered.
     kept: Option<Kept>,
 }
 
 impl Statements {
-    /// What those that are remembered take together.
+    /// The memory of all remembered statements.
     pub fn budget(&self) -> &Rc<Budget> {
         &self.budget
     }
@@ -60,8 +59,8 @@ impl Statements {
         self.insert(id, params, Some(Kept::new(statement)), MOST_REMEMBERED);
     }
 
-    /// Takes note of how many parameters a statement takes, from the answer to COM_STMT_PREPARE:
-    /// header(1) id(4) columns(2) parameters(2).
+    /// Adds a statement's number of parameters, from the answer to COM_STMT_PREPARE: header(1)
+    /// id(4) columns(2) parameters(2).
     pub fn count(&mut self, head: Head<'_>) {
         if let [_, i0, i1, i2, i3, _, _, p0, p1, ..] = *head.bytes {
             let id = u32::from_le_bytes([i0, i1, i2, i3]);
@@ -89,7 +88,7 @@ impl Statements {
         }
     }
 
-    /// Takes note of a command that ends statements, or after which another one will be the last.
+    /// Handles commands that close statements, or after which another statement is the last one.
     pub fn command(&mut self, com: Com, statement: Option<u32>) {
         match (com, statement) {
             (Com::STMT_CLOSE, Some(id)) => {
@@ -99,7 +98,7 @@ impl Statements {
                 }
                 self.last = self.last.filter(|last| Some(*last) != id);
             }
-            // Until its answer has come, nobody knows which one is the last.
+            // Until its answer has come it is unknown which statement is the last one.
             (Com::STMT_PREPARE, _) => self.last = None,
             (Com::RESET_CONNECTION | Com::CHANGE_USER, _) => {
                 self.by_id.clear();
@@ -110,7 +109,7 @@ impl Statements {
         }
     }
 
-    /// The id that a command means: the statement prepared last has another one, too.
+    /// The real id that a command means, since the statement prepared last also has a special one.
     fn resolve(&self, id: u32) -> Option<u32> {
         match id {
             LAST_PREPARED => self.last,
@@ -133,7 +132,7 @@ impl Statements {
         kept.map(Kept::statement)
     }
 
-    /// A statement is used, which makes it the last one to be forgotten.
+    /// Marks a statement as the most recently used.
     pub fn touch(&mut self, id: u32) {
         let Some(id) = self.resolve(id) else {
             return;

@@ -1,12 +1,12 @@
-//! What one packet means: the answer of a session that is shown a packet's head.
+//! What a session finds out about a packet from its head.
 
 use std::fmt;
 
 use super::event::EventSet;
 use crate::wire::Com;
 
-/// How much of a packet's start a session wants to see, if the packet is that long: the longest
-/// thing it reads is an OK packet up to its status flags (1 + 9 + 9 + 2 bytes).
+/// How many bytes of a packet's start a session needs, if the packet is that long: the most it
+/// reads is an OK packet up to its status flags (1 + 9 + 9 + 2 bytes).
 pub const HEAD: usize = 24;
 
 /// The start of a packet.
@@ -14,14 +14,14 @@ pub const HEAD: usize = 24;
 pub struct Head<'a> {
     /// The length that the first frame announces: the whole payload, if it is under 16 MB.
     pub len: usize,
-    /// The first bytes of the payload, [`HEAD`] of them if there are so many.
+    /// The first bytes of the payload, at most [`HEAD`].
     pub bytes: &'a [u8],
     /// The sequence number of the first frame.
     pub seq: u8,
 }
 
 impl fmt::Debug for Head<'_> {
-    /// Without secrets: what an auth packet begins with may be one.
+    /// Without the bytes: those of an auth packet may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Head")
             .field("len", &self.len)
@@ -32,7 +32,7 @@ impl fmt::Debug for Head<'_> {
 }
 
 impl<'a> Head<'a> {
-    /// The head of a packet that is all there.
+    /// The head of a complete packet.
     pub fn of(payload: &'a [u8]) -> Head<'a> {
         Head {
             len: payload.len(),
@@ -41,7 +41,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The prepared statement that a command which begins like this is about.
+    /// The prepared statement that a command with this head is about.
     pub fn statement(&self) -> Option<u32> {
         let (com, argument) = self.bytes.split_first()?;
         let id = argument.first_chunk()?;
@@ -56,7 +56,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The sort of a packet: what it decodes to.
+/// The kind of a packet: what it decodes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketKind {
     /// The server's greeting.
@@ -87,15 +87,15 @@ pub enum PacketKind {
     Prepared,
     /// The server asks for a file.
     Infile,
-    /// How far MariaDB has come with a command.
+    /// MariaDB's progress report.
     Progress,
     /// A piece of a file from the client, or of a binlog from the server.
     Data,
 }
 
 impl PacketKind {
-    /// Whether a client may speak once it has been sent this in a login. What it has said before
-    /// its time is looked at then.
+    /// Whether a client may answer after it was sent this packet in a login. What it has sent too
+    /// early is processed then.
     pub fn lets_speak(self) -> bool {
         matches!(self, PacketKind::Handshake | PacketKind::AuthData)
     }
@@ -129,24 +129,24 @@ pub struct Step {
     pub kind: PacketKind,
     /// The events that fire with this packet.
     pub events: EventSet,
-    /// The events that fire behind it with an EOF that is not on the wire.
+    /// The events that fire after it with a synthesised EOF, which is not on the wire.
     pub synthesised: EventSet,
     /// Whether the exchange that it belongs to is complete.
     pub done: bool,
 }
 
-/// A packet that has no place where the exchange stands.
+/// A packet that is not allowed at this point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, got {got}")]
 pub struct Violation {
-    /// What would have been right.
+    /// What was expected.
     pub expected: &'static str,
     /// What came instead.
     pub got: String,
 }
 
 impl Violation {
-    /// A violation by the packet that begins like this.
+    /// A violation by the packet with this head.
     pub fn by(expected: &'static str, head: Head<'_>) -> Violation {
         let got = match head.first() {
             Some(first) => format!(

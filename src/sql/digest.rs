@@ -1,4 +1,4 @@
-//! What statements have in common that differ in their values, their whitespace and their comments.
+//! The common form of statements that differ only in their values, whitespace and comments.
 
 use sha2::{Digest as _, Sha256};
 
@@ -9,11 +9,12 @@ use super::words::{self, Known};
 /// A normalised statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digest {
-    /// The text, whole.
+    /// The normalised text, not shortened.
     pub text: Vec<u8>,
-    /// The first half of its SHA-256. A firewall trusts in it, so it is one that nobody can aim at.
+    /// The first half of the text's SHA-256. A firewall relies on it, so it is a cryptographic
+    /// hash, for which no attacker can construct a statement with a given value.
     pub hash: [u8; 16],
-    /// Its server may have read another statement.
+    /// Whether the server may read the text as another statement.
     pub ambiguous: bool,
 }
 
@@ -22,7 +23,7 @@ pub fn digest(sql: &[u8], mode: Mode) -> Digest {
     let mut tokens = Tokens::new(sql, mode);
     let mut writer = Writer::new(sql);
     let mut waiting = None;
-    // What follows a word decides what it is.
+    // What a word is depends on the next token.
     for token in tokens.by_ref() {
         if token.kind == Kind::Comment || writer.is_plain_marker(&token) {
             continue;
@@ -45,7 +46,7 @@ pub fn digest(sql: &[u8], mode: Mode) -> Digest {
     }
 }
 
-/// What was written last, as far as it matters for what comes next.
+/// An item of the output, as far as it matters for the next one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Item {
     Start,
@@ -56,7 +57,7 @@ enum Item {
     /// `...`, in a text that is a digest already.
     Dots,
     Comma,
-    /// A parenthesis; behind a name, it is a call's or a list of columns.
+    /// A parenthesis; after a name that of a call or of a list of columns.
     Open,
     OpenCall,
     /// `IN (`
@@ -68,28 +69,28 @@ enum Item {
     WideRow,
     WideRows,
     Close,
-    /// Signs that belong to the number that may follow.
+    /// Signs that belong to a number that may follow.
     Signs,
     Operator,
     /// A dot between names.
     Dot,
-    /// A word behind which an expression begins.
+    /// A word after which an expression begins.
     Opening,
-    /// One with which an expression ends.
+    /// A word that ends an expression.
     Constant,
     In,
     /// `IS`, `NOT`, `SET`: NULL, TRUE and FALSE are no values here.
     Is,
-    /// A word behind which a table is named, and by itself only.
+    /// A word after which a table's name follows, and never an expression.
     Naming,
-    /// One that is both.
+    /// A word after which a name or an expression follows.
     NamingReserved,
     Word,
     Name,
 }
 
 impl Item {
-    /// A sign behind it is no operator.
+    /// Whether a sign after it is not a binary operator.
     fn starts_expression(self) -> bool {
         use Item::*;
         matches!(
@@ -108,7 +109,7 @@ impl Item {
         )
     }
 
-    /// A word behind it may be a table's name, even if it is a keyword.
+    /// Whether a word after it may be a table's name even if it is a keyword.
     fn starts_name(self) -> bool {
         use Item::*;
         matches!(
@@ -117,7 +118,7 @@ impl Item {
         )
     }
 
-    /// NULL behind it is a value.
+    /// Whether NULL after it is a value.
     fn starts_value(self) -> bool {
         use Item::*;
         matches!(
@@ -127,24 +128,25 @@ impl Item {
     }
 }
 
-/// How many items can become one: a list of rows, a comma, and a row with its list and a comma.
+/// How many of the last items are kept: as many as may be replaced by one (a list of rows, a comma,
+/// and a row with its list and a comma).
 const KEPT: usize = 16;
 
 struct Writer<'a> {
     sql: &'a [u8],
     out: Vec<u8>,
-    /// The last of them, and where each begins in what was written.
+    /// The last items, and where each begins in the output.
     items: [(Item, usize); KEPT],
     count: usize,
-    /// The word before, if it names tables only.
+    /// Whether the word before names only tables.
     names_tables: bool,
-    /// Whether the statement's first word is to come, and whether it is one of a query or a change:
-    /// these name columns.
+    /// Whether the statement's first word is still to come; and whether that word is one of a query
+    /// or a change, which name columns.
     begins: bool,
     names_columns: bool,
-    /// A semicolon is written when something follows it.
+    /// A semicolon is pending: it is written only if something follows it.
     semicolon: bool,
-    /// Whether a version comment is open whose ends are part of the text.
+    /// Whether a version comment is open whose markers are part of the output.
     marked: bool,
 }
 
@@ -163,7 +165,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The item so far back; 1 is the last one.
+    /// The item this far back; 1 is the last one.
     fn last(&self, back: usize) -> Item {
         match self.count.checked_sub(back) {
             Some(at) if back <= KEPT => self.items[at % KEPT].0,
@@ -176,7 +178,7 @@ impl<'a> Writer<'a> {
         self.count += 1;
     }
 
-    /// Takes back the last items, and what was written of them.
+    /// Removes the last items and their output.
     fn pop(&mut self, count: usize) {
         for _ in 0..count {
             self.count -= 1;
@@ -184,7 +186,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes an item, behind a space where one belongs.
+    /// Writes an item, after a space where one belongs.
     fn put(&mut self, item: Item, text: &[u8]) {
         let from = self.out.len();
         if self.wants_space(item) {
@@ -207,9 +209,10 @@ impl<'a> Writer<'a> {
         &self.sql[token.from..token.to]
     }
 
-    /// Whether it is an end of a comment that every server executes: its contents are code like other
-    /// code. The ends of one that only some execute are part of the digest, or a statement that lacks
-    /// its conditions to some would have the digest of one that has them to all.
+    /// Whether it is a marker of a comment that every server executes, whose contents are ordinary
+    /// code. The markers of a comment that only some servers execute are part of the digest:
+    /// otherwise a statement with conditions in such a comment would have the digest of one that
+    /// has them everywhere.
     fn is_plain_marker(&mut self, token: &Token) -> bool {
         if token.kind != Kind::VersionComment {
             return false;
@@ -262,7 +265,8 @@ impl<'a> Writer<'a> {
         self.more(Item::Values);
     }
 
-    /// What was written stands for one more: takes back the comma, and says so.
+    /// The list in the output stands for one more entry: removes the comma, and writes the list
+    /// item.
     fn more(&mut self, list: Item) {
         self.pop(1);
         if self.last(1) != list {
@@ -303,11 +307,11 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether it goes right behind a dot, and that right behind the name before.
+    /// Whether the token directly follows a dot that directly follows a name.
     fn is_member(&self, next: &Token) -> bool {
         let text = self.text(next);
         match next.kind {
-            // A number, behind a quoted name.
+            // A number after a quoted name.
             Kind::Word if text[0].is_ascii_digit() => self.out.last() != Some(&b'`'),
             Kind::Word => text != b"\\N",
             Kind::Quoted => true,
@@ -387,7 +391,7 @@ impl<'a> Writer<'a> {
         self.put(item, known.name.as_bytes());
     }
 
-    /// What this word is here, if it is no name.
+    /// What this word is here, if it is not a name.
     fn keyword(
         &self,
         text: &[u8],
@@ -402,8 +406,9 @@ impl<'a> Writer<'a> {
         if known.reserved || known.name == "DUPLICATE" {
             return Some(known);
         }
-        // Whether tables that differ in case are one table is the server's business, so names are
-        // left alone, and keywords where one may be a name. Functions' names have no case.
+        // The server's configuration decides whether table names are case sensitive, so names keep
+        // their case, and so do keywords where they may be names. Names of functions are case
+        // insensitive.
         let may_be_name = match next {
             b"(" => names_tables,
             _ if !known.keyword || self.last(1).starts_name() => true,
@@ -450,7 +455,8 @@ impl<'a> Writer<'a> {
         self.out.push(b'`');
     }
 
-    /// Neither kind of variable has case. A name in other quotes may be half of an account, too.
+    /// Both kinds of variables are case insensitive. With other quotes it may be the host of an
+    /// account instead.
     fn variable(&mut self, token: &Token) {
         let text = self.text(token);
         if matches!(text.get(1), Some(b'\'' | b'"')) {

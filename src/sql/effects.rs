@@ -1,8 +1,8 @@
-//! What the text of a statement says that it does to its session, if it succeeds.
+//! What a statement does to its session if it succeeds, according to its text.
 //!
-//! Whoever follows sessions builds on this, so what is not understood is [`Action::Opaque`]: anything may
-//! have happened. What tables may hide (views, triggers) is not in the text; [`Effects::tables`] says
-//! that there are some.
+//! Session tracking relies on this, so a text that is not understood is [`Action::Opaque`]:
+//! anything may have happened. Views and triggers do not show in the text; [`Effects::tables`] says
+//! that tables are used.
 
 mod head;
 mod inserted;
@@ -17,11 +17,11 @@ use head::Head;
 pub use inserted::Inserted;
 pub use set::{Assignment, Charset, Scope, Setting, Value};
 
-/// More statements in one text are not told apart.
+/// The most statements in one text that are examined.
 pub const MAX_STATEMENTS: usize = 64;
 
 bitflags! {
-    /// What a statement may leave behind on its connection.
+    /// State that a statement may leave behind on its connection.
     #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
     pub struct Traces: u16 {
         /// User variables: `@x`.
@@ -38,9 +38,9 @@ bitflags! {
         const HANDLERS = 32;
         /// Statements prepared in SQL.
         const PREPARED = 64;
-        /// Another role than that of the login, or none.
+        /// Another role than at the login, or none.
         const ROLE = 128;
-        /// The values that sequences have for the session.
+        /// The session's last values of sequences.
         const SEQUENCES = 256;
         /// A resource group.
         const RESOURCE_GROUP = 512;
@@ -58,33 +58,33 @@ pub struct Characteristics {
     pub read_only: Option<bool>,
 }
 
-/// What becomes of the session's state.
+/// The effect on the session's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It stays, but for what [`Effects`] says besides.
+    /// None, except for the other fields of [`Effects`].
     Plain,
-    /// A query of diagnostics: not even those change.
+    /// A query of diagnostics, which does not change even those.
     Diagnostics,
-    /// It changes the schema: rows and transactions before it are committed.
+    /// DDL: a transaction before it is committed.
     Definition,
     /// Rows are inserted, or replaced.
     Insert(Inserted),
     /// Another schema, as it was written.
     Use(Vec<u8>),
-    /// A schema is no longer there.
+    /// A schema was dropped.
     DropSchema(Vec<u8>),
-    /// System variables, among others.
+    /// SET, of system variables among others.
     Set(Vec<Setting>),
-    /// `SET TRANSACTION` for the next one alone.
+    /// `SET TRANSACTION` for the next transaction only.
     NextTransaction(Characteristics),
     /// A transaction begins.
     Begin,
-    /// A transaction ends, is undone in part, or goes on.
+    /// A transaction ends, is partly rolled back, or continues.
     Transaction,
-    /// Anything may have happened, but neither to the schema nor to a transaction's bounds: a function
-    /// was called.
+    /// A function was called: anything may have changed, except the schema and whether a
+    /// transaction is open.
     Function,
-    /// A routine has run: anything may have happened that routines can do. There may be several results.
+    /// A routine has run, with anything that routines can do. There may be several results.
     Call,
     /// No verb is known that begins like this: if the server does not understand it either, it has
     /// done nothing.
@@ -103,19 +103,19 @@ impl Action {
 /// What one statement does to its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effects {
-    /// What becomes of the session's state.
+    /// The effect on the session's state.
     pub action: Action,
     /// What it leaves behind.
     pub leaves: Traces,
     /// What it may leave behind.
     pub may_leave: Traces,
-    /// What it may take away.
+    /// What it may remove.
     pub may_clear: Traces,
-    /// What is gone behind it.
+    /// What is certainly removed.
     pub clears: Traces,
-    /// `LAST_INSERT_ID(x)`: it is not known what that is now.
+    /// `LAST_INSERT_ID(x)`: the id is unknown afterwards.
     pub sets_insert_id: bool,
-    /// Tables are named, or may be: they may be views, and may have triggers.
+    /// Whether tables are named, or may be: they may be views, or have triggers.
     pub tables: bool,
 }
 
@@ -132,7 +132,7 @@ impl Effects {
         }
     }
 
-    /// Of what nothing is known.
+    /// For a statement of which nothing is known.
     pub fn opaque() -> Effects {
         Effects {
             tables: true,
@@ -140,7 +140,7 @@ impl Effects {
         }
     }
 
-    /// The same carried out with several sets of values: which of their ids is told differs.
+    /// The same executed with several sets of values, of which servers report different ids.
     pub fn for_many(&self) -> Effects {
         match self.action {
             Action::Insert(_) => Effects {
@@ -151,7 +151,7 @@ impl Effects {
         }
     }
 
-    /// How many bytes it takes, about.
+    /// Its approximate size in bytes.
     pub fn size(&self) -> usize {
         let own = size_of::<Effects>();
         own + match &self.action {
@@ -162,7 +162,7 @@ impl Effects {
         }
     }
 
-    /// What holds if either of two readings of a text is the server's.
+    /// What is certain if the server may have parsed the text in either of two ways.
     fn either(self, other: Effects) -> Effects {
         if self == other {
             return self;
@@ -190,8 +190,8 @@ impl Effects {
     }
 }
 
-/// What each statement of a text does, in their order. Behind one that may have several results there are
-/// no others: it is not known which results are theirs.
+/// The effects of each statement of a text, in order. The list ends after a statement that may have
+/// several results, since it is unknown which results belong to the statements after it.
 pub fn effects(sql: &[u8], mode: Mode) -> Vec<Effects> {
     let (found, doubts) = read(sql, mode);
     let tried = Doubts::ESCAPED_QUOTE | Doubts::DOUBLE_QUOTE;
@@ -212,12 +212,12 @@ pub fn effects(sql: &[u8], mode: Mode) -> Vec<Effects> {
     })
 }
 
-/// The text as one mode has it.
+/// The text parsed in one mode.
 fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
     let mut tokens = Tokens::new(sql, mode);
     let mut parts = Vec::new();
     let mut from = 0;
-    // What tells that a server would read another text, or none.
+    // Signs that a server would parse the text differently, or not at all.
     let mut is_broken = false;
     for token in tokens.by_ref() {
         is_broken |= token.unterminated;
@@ -246,7 +246,7 @@ fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
         found.extend(statement(part, mode).map(|about| of_one(part, mode, &about)));
     }
     match whole {
-        // It has a body, in which semicolons end nothing.
+        // Whether it has a body, in which semicolons do not end the statement.
         Some(whole) if whole.multi == 1 && found.len() > 1 => {
             return (vec![of_one(sql, mode, &whole)], doubts);
         }
@@ -263,14 +263,14 @@ fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
     (found, doubts)
 }
 
-/// What a single statement does.
+/// The effects of a single statement.
 fn of_one(sql: &[u8], mode: Mode, about: &Statement) -> Effects {
     let head = Head::new(sql, mode);
     let mut effects = by_kind(sql, mode, about, &head);
     match effects.action {
         Action::Opaque => return Effects::opaque(),
         Action::Call | Action::Unfamiliar => return effects,
-        // What is defined is not carried out, unless rows come with it.
+        // A definition executes nothing, unless it also inserts rows.
         Action::Definition | Action::DropSchema(_) if !about.has_select => return effects,
         _ => {}
     }
@@ -313,7 +313,7 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
         },
         "SHOW" if head.is_about_diagnostics() => Effects::of(Action::Diagnostics),
         "SHOW" | "HELP" => reads,
-        // EXPLAIN runs what it explains in some forms, and subqueries in all.
+        // Some forms of EXPLAIN execute the statement, and all may execute subqueries.
         "EXPLAIN" if about.read_only => reads,
         "GET" => Effects {
             may_leave: Traces::USER_VARIABLES,
@@ -408,7 +408,7 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
 fn definition(about: &Statement, head: &Head<'_>) -> Effects {
     let effects = Effects::of(Action::Definition);
     let drops = about.kind == "DROP";
-    // Ids for rows that come with it, or that are there already.
+    // It generates ids for inserted or existing rows.
     let generates = about.has_select || about.kind == "ALTER";
     match head.object() {
         Some("TABLE" | "TABLES") if head.has_before_object("TEMPORARY") => Effects {
@@ -422,7 +422,7 @@ fn definition(about: &Statement, head: &Head<'_>) -> Effects {
             },
             tables: about.has_select,
             sets_insert_id: generates,
-            // It is no implicit commit, so one-shot characteristics may stay.
+            // It does not commit implicitly, so characteristics for the next transaction may stay.
             ..Effects::of(Action::Plain)
         },
         Some("TABLE" | "TABLES") => Effects {

@@ -1,12 +1,15 @@
-//! SQL as text: taken apart, normalised, and judged by its words. Pure functions on bytes.
+//! SQL as text: tokens, digests, and what a statement does as far as its words tell. Pure functions
+//! on bytes.
 //!
-//! A tokenizer of its own. sqlparser's takes `&str`, where statements are in any character set; fails where
-//! something is unterminated; swallows the versions of executable comments and takes `/*M! */` for none;
-//! reads `1e` and `0x` as numbers, knows no SQL modes, and allocates for each token (20 times slower).
+//! Why a tokenizer of our own: that of sqlparser takes `&str`, while statements may be in any
+//! character set; fails on unterminated input; drops the versions of executable comments and
+//! ignores `/*M! */`; reads `1e` and `0x` as numbers, has no SQL modes, and allocates for each
+//! token (20 times slower).
 //!
-//! - [`Tokens`]: as the servers' own lexers read it, with [`Doubts`] where they would not agree
-//! - [`digest`]: what statements that differ in their values alone have in common
-//! - [`statement`]: what it does, and what can be proven about it
+//! - [`Tokens`]: the tokens as the servers' own lexers read them, with [`Doubts`] where lexers
+//!   would differ
+//! - [`digest`]: the common form of statements that differ only in their values
+//! - [`statement`]: what a statement does, and what can be proven about it
 //! - [`effects`]: what it does to its session
 //! - `words`: keywords and built-in functions
 
@@ -23,19 +26,19 @@ pub use digest::{Digest, digest};
 pub use statement::{Changes, Statement, statement};
 pub use tokens::{Doubts, Kind, Token, Tokens};
 
-/// What is known of the session that the text is for. It decides where strings end.
+/// What is known of the session that the text is sent in. It decides where strings end.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
 pub struct Mode {
-    /// `NO_BACKSLASH_ESCAPES`; taken for false if it is not known.
+    /// `NO_BACKSLASH_ESCAPES`; assumed to be false if it is not known.
     pub no_backslash_escapes: Option<bool>,
-    /// `ANSI_QUOTES`; taken for false if it is not known.
+    /// `ANSI_QUOTES`; assumed to be false if it is not known.
     pub ansi_quotes: Option<bool>,
-    /// The character set has no character whose second byte is ASCII.
+    /// Whether the character set has no character whose second byte is ASCII.
     pub plain_charset: bool,
 }
 
 impl Mode {
-    /// Whether text that was met with these doubts may be another text to its server.
+    /// Whether the server may read a text with these doubts differently.
     fn is_in_doubt(self, doubts: Doubts) -> bool {
         let decided = [
             (self.no_backslash_escapes.is_some(), Doubts::ESCAPED_QUOTE),

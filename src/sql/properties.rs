@@ -1,10 +1,10 @@
-//! What holds for every text.
+//! Properties of every text.
 
 use proptest::prelude::*;
 
 use super::{Mode, Tokens, digest, statement};
 
-/// Pieces that mean something to somebody, in any order.
+/// Pieces that mean something to some server, in any order.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: &[&str] = &[
         "select",
@@ -164,7 +164,7 @@ proptest! {
 
     #[test]
     fn whitespace_and_comments_make_no_difference(sql in text(), mode in mode()) {
-        // Between tokens that are apart already: elsewhere they may tear one.
+        // Only between tokens that are separated already: elsewhere they might split a token.
         let mut other = Vec::new();
         let mut at = 0;
         for token in Tokens::new(&sql, mode) {
@@ -175,7 +175,8 @@ proptest! {
                 other.extend_from_slice(&sql[token.from..token.to]);
             } else {
                 other.extend_from_slice(if was_apart { b"\n " } else { b"" });
-                // One of its own kind, as another one could make something else of what is before it.
+                // Of the same kind, since another kind could change the meaning of the text before
+                // it.
                 other.extend_from_slice(match sql[token.from] {
                     b'#' => b"# another\n",
                     b'-' => b"-- another\n",
@@ -216,7 +217,7 @@ proptest! {
 
     #[test]
     fn what_is_known_of_the_mode_never_makes_a_statement_worse(sql in text(), mode in mode()) {
-        // If nothing is known, only what is proven in each mode is proven.
+        // If no mode is known, only what is proven in each mode counts as proven.
         let unknown = statement(&sql, Mode::default());
         let Some(unknown) = unknown else { return Ok(()) };
         if let Some(known) = statement(&sql, mode) {
@@ -228,7 +229,7 @@ proptest! {
 
     #[test]
     fn a_statement_that_writes_is_never_read_only(before in text(), after in text(), mode in mode()) {
-        // Where the text before is whole, what follows it is a statement of its own.
+        // If the text before is complete, what follows it is a separate statement.
         let tokens: Vec<_> = Tokens::new(&before, mode).collect();
         if tokens.last().is_some_and(|token| token.unterminated || token.kind == super::Kind::Comment) {
             return Ok(());

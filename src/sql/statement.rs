@@ -1,8 +1,9 @@
 //! What a statement does, and what its words alone can prove about that.
 //!
-//! Whoever refuses writes builds on this, and whoever writes SQL to get past it knows how it works. So
-//! nothing is read-only for lack of a word that is known to write: each function called must be known,
-//! and each reading that a server may have of the text must come to the same result.
+//! Scripts that refuse writes rely on this, and an attacker who wants to get past them knows how it
+//! works. So a statement does not count as read-only merely because it has no word that is known to
+//! write: each function that it calls must be known, and every way in which a server may read the
+//! text must give the same result.
 
 use bitflags::bitflags;
 
@@ -34,23 +35,24 @@ bitflags! {
 pub struct Statement {
     /// The verb of the first statement; "OTHER" if it has none that is known.
     pub kind: &'static str,
-    /// All of it is proven to write nothing, to lock nothing and to leave the session as it is.
+    /// Whether all of it is proven to write nothing, to lock nothing and to leave the session
+    /// unchanged.
     pub read_only: bool,
-    /// It locks what it reads.
+    /// Whether it locks what it reads.
     pub locking: bool,
-    /// It has an INTO: of SELECT, the result goes into variables or a file.
+    /// Whether it has an INTO: of a SELECT, the result goes into variables or a file.
     pub into: bool,
-    /// It is no SELECT, and has one.
+    /// Whether it is not a SELECT, but contains one.
     pub has_select: bool,
     /// By what it may change something beside what its verb says.
     pub changes: Changes,
     /// How many statements there are.
     pub multi: usize,
-    /// EXPLAIN may be put in front of it, at `main_from`.
+    /// Whether EXPLAIN can be inserted before it, at `main_from`.
     pub explainable: bool,
     /// Where the first statement begins.
     pub main_from: usize,
-    /// Its server may have read another statement.
+    /// Whether the server may read the text as another statement.
     pub ambiguous: bool,
 }
 
@@ -77,7 +79,7 @@ pub fn statement(sql: &[u8], mode: Mode) -> Option<Statement> {
     Some(statement)
 }
 
-/// The modes that the session may be in, but for the one that is taken for granted.
+/// The modes that the session may have, other than the one that is assumed.
 pub(super) fn other_modes(mode: Mode) -> impl Iterator<Item = Mode> {
     let both = |known: Option<bool>| {
         [false, true]
@@ -98,19 +100,19 @@ pub(super) fn other_modes(mode: Mode) -> impl Iterator<Item = Mode> {
         })
 }
 
-/// A text as one mode has it.
+/// The text read in one mode.
 struct Reading {
     statement: Option<Statement>,
     read_only: bool,
     explainable: bool,
     doubts: Doubts,
     unterminated: bool,
-    /// It has a body of which it is not known where it ends.
+    /// Whether it has a body whose end cannot be found.
     has_body: bool,
 }
 
 impl Reading {
-    /// The doubts that other modes do not answer.
+    /// Whether there are no doubts other than those that reading it in the other modes resolves.
     fn is_certain(&self, mode: Mode) -> bool {
         let tried = Doubts::ESCAPED_QUOTE | Doubts::DOUBLE_QUOTE;
         !mode.is_in_doubt(self.doubts - tried)
@@ -120,7 +122,7 @@ impl Reading {
         claim && !self.unterminated && self.is_certain(mode)
     }
 
-    /// A single statement that is unterminated is none.
+    /// A single unterminated statement fails on every server.
     fn is_proven_to_fail(&self, mode: Mode) -> bool {
         let multi = self.statement.map_or(0, |statement| statement.multi);
         self.unterminated && multi <= 1 && !self.has_body && self.is_certain(mode)
@@ -152,12 +154,12 @@ fn read(sql: &[u8], mode: Mode) -> Reading {
     }
 }
 
-/// Where a statement stands.
+/// How far a statement has been read.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Its verb is to come, behind parentheses perhaps.
+    /// Its verb is expected, perhaps after parentheses.
     Verb,
-    /// Behind WITH: a name, its columns or AS, what it stands for, and a comma or the main verb.
+    /// After WITH: a name, its columns or AS, its query, and a comma or the main verb.
     WithName,
     WithAs,
     WithColumns,
@@ -165,27 +167,27 @@ enum Stage {
     WithNext,
     /// MariaDB's CYCLE … RESTRICT.
     WithCycle,
-    /// Behind EXPLAIN: what it explains is to come, if it is a statement.
+    /// After EXPLAIN: the explained statement is expected, or a table.
     Explain,
-    /// Behind START, BEGIN, and CREATE or ALTER.
+    /// After START, BEGIN, and CREATE or ALTER.
     Start,
     Begin,
     Create,
     Rest,
 }
 
-/// One statement, as far as it was read.
+/// One statement, as far as it has been read.
 #[derive(Copy, Clone, Debug)]
 struct Current {
     from: Option<usize>,
     stage: Stage,
     verb: Option<&'static str>,
-    /// What an EXPLAIN explains.
+    /// The verb that an EXPLAIN explains.
     explained: Option<&'static str>,
     depth: usize,
-    /// The depth of WITH.
+    /// The depth of parentheses at WITH.
     with_depth: usize,
-    /// It has a body, in which semicolons end nothing.
+    /// Whether it has a body, in which semicolons do not end the statement.
     has_body: bool,
     selects: bool,
     locking: bool,
@@ -194,7 +196,7 @@ struct Current {
     analyzes: bool,
     /// By what it changes something, whatever its verb.
     changes: Changes,
-    /// A word that has no place in a query that only reads.
+    /// Whether it has a word that does not belong in a query that only reads.
     strays: bool,
 }
 
@@ -216,7 +218,7 @@ const FRESH: Current = Current {
 };
 
 impl Current {
-    /// Whether as a query it only reads.
+    /// Whether, as a query, it only reads.
     fn only_reads(&self) -> bool {
         !(self.strays || self.locking || self.into) && self.changes.is_empty()
     }
@@ -243,7 +245,7 @@ impl Current {
     }
 }
 
-/// What the tokens before the one at hand were, as far as it matters.
+/// A token before the current one, as far as it matters.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Before<'a> {
     Nothing,
@@ -265,7 +267,7 @@ impl Before<'_> {
 /// Functions that take locks and give them back.
 const NAMED_LOCKS: &[&str] = &["GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS"];
 
-/// Functions that are keywords where a parenthesis stands right behind them, and names elsewhere.
+/// Functions that are keywords if a parenthesis follows directly, and names otherwise.
 const FUNCTION_KEYWORDS: &[&str] = &[
     "ADDDATE",
     "BIT_AND",
@@ -309,10 +311,10 @@ struct Reader<'a> {
     sql: &'a [u8],
     current: Current,
     before: [Before<'a>; 4],
-    /// Where the token before ended, and whether it was a word that is not all ASCII.
+    /// Where the token before ended, and whether it was a word with non-ASCII bytes.
     before_end: usize,
     before_is_mixed: bool,
-    /// What was found so far, of statements that have ended.
+    /// The result for the statements that have ended.
     statement: Option<Statement>,
     read_only: bool,
     explainable: bool,
@@ -422,8 +424,8 @@ impl<'a> Reader<'a> {
         Before::Word(known)
     }
 
-    /// A word that is not all ASCII. In some character sets one of the other bytes is a blank: what is
-    /// between them counts as words, and they themselves as nothing.
+    /// A word with non-ASCII bytes. In some character sets one of those bytes is a blank, so the
+    /// parts between them are examined as words, too.
     fn mixed_word(&mut self, text: &[u8]) {
         for part in text.split(|byte| *byte >= 0x80) {
             if !part.is_empty() {
@@ -435,7 +437,7 @@ impl<'a> Reader<'a> {
         self.advance(None);
     }
 
-    /// What a word tells, wherever it stands.
+    /// Notes what a word means anywhere in a statement.
     fn inspect(&mut self, known: Option<&'static Known>) {
         let current = &mut self.current;
         match known.map_or("", |known| known.name) {
@@ -452,7 +454,7 @@ impl<'a> Reader<'a> {
             "NEXTVAL" | "SETVAL" => current.changes |= Changes::SEQUENCE,
             "SQL_CALC_FOUND_ROWS" => current.changes |= Changes::FOUND_ROWS,
             "ANALYZE" => current.analyzes = true,
-            // Not INSERT and REPLACE, which are functions, too.
+            // Without INSERT and REPLACE, which are also functions.
             "PROCEDURE" | "UPDATE" | "DELETE" | "CREATE" | "ALTER" | "DROP" | "CALL" | "GRANT"
             | "REVOKE" | "LOAD" | "RENAME" => current.strays = true,
             _ => {}
@@ -482,7 +484,8 @@ impl<'a> Reader<'a> {
         Before::Other
     }
 
-    /// A parenthesis opens, right behind what is before it or not; `true` behind LAST_INSERT_ID.
+    /// A parenthesis opens; `is_adjacent` if it directly follows the token before. Returns true
+    /// after LAST_INSERT_ID.
     fn call(&mut self, is_adjacent: bool) -> bool {
         let stage = self.current.stage;
         match stage {
@@ -503,8 +506,8 @@ impl<'a> Reader<'a> {
             self.current.changes |= Changes::CALL;
             return false;
         }
-        // A keyword is none in quotes, and some are none without their parenthesis: then it is a
-        // stored function of that name.
+        // A quoted keyword is a name, and so are some whose parenthesis does not follow directly:
+        // then this calls a stored function of that name.
         let is_built_in =
             |known: &&Known| !known.keyword && !FUNCTION_KEYWORDS.contains(&known.name);
         let known = match self.before[0] {
@@ -519,7 +522,7 @@ impl<'a> Reader<'a> {
         };
         match known {
             _ if self.is_columns_of_insert() => {}
-            // A schema's own function.
+            // A stored function, with its schema.
             _ if self.before[1] == Before::Dot => self.current.changes |= Changes::CALL,
             // INSERT(…) and REPLACE(…) are functions.
             Some(known) if known.harmless => {}
@@ -531,7 +534,7 @@ impl<'a> Reader<'a> {
             Some(known) if known.name == "VALUE" && self.inserts() => {}
             // These have told already.
             Some(known) if matches!(known.name, "NEXTVAL" | "SETVAL") => {}
-            // An alias, with its columns.
+            // A table's alias, with its columns.
             _ if self.before[1] == Before::Close || self.before[1].is_word("AS") => {}
             _ => self.current.changes |= Changes::CALL,
         }
@@ -563,14 +566,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A name, where WITH may want one.
+    /// A name, which WITH may expect.
     fn name(&mut self) {
         if self.current.stage == Stage::WithName {
             self.current.stage = Stage::WithAs;
         }
     }
 
-    /// What is at hand is no word: where a verb was to come, none comes.
+    /// The token is not a word: if a verb was expected, there is none.
     fn no_verb(&mut self) {
         let current = &mut self.current;
         match current.stage {
@@ -584,7 +587,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The statement goes on with a word.
+    /// The statement continues with a word.
     fn advance(&mut self, known: Option<&'static Known>) {
         let name = known
             .filter(|known| known.keyword)

@@ -1,4 +1,4 @@
-//! SQL taken apart, as the servers' own lexers do it.
+//! Splits SQL into tokens, as the servers' own lexers do.
 
 use bitflags::bitflags;
 use memchr::{memchr, memchr2};
@@ -20,7 +20,7 @@ pub enum Kind {
     Placeholder,
     /// `@x`, `@'x'`, `@@global.x`.
     Variable,
-    /// Whatever else means something.
+    /// Any other code.
     Operator,
     /// A comment that no server executes.
     Comment,
@@ -29,7 +29,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As scripts name it.
+    /// The name that scripts use.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Word => "word",
@@ -44,7 +44,7 @@ impl Kind {
         }
     }
 
-    /// Whether a server sees something of it.
+    /// Whether it is more than a comment to a server.
     pub fn is_code(self) -> bool {
         !matches!(self, Kind::Comment | Kind::VersionComment)
     }
@@ -57,9 +57,9 @@ pub struct Token {
     pub kind: Kind,
     /// Where it begins.
     pub from: usize,
-    /// Where what is behind it begins.
+    /// Where it ends: the position of the byte after it.
     pub to: usize,
-    /// The input ended before it did.
+    /// Whether the input ended before the token did.
     pub unterminated: bool,
 }
 
@@ -67,32 +67,32 @@ bitflags! {
     /// Why another reader may read the same text differently.
     #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
     pub struct Doubts: u8 {
-        /// A quote behind a backslash: `NO_BACKSLASH_ESCAPES` decides what it is.
+        /// A quote after a backslash: its meaning depends on `NO_BACKSLASH_ESCAPES`.
         const ESCAPED_QUOTE = 1;
-        /// `ANSI_QUOTES` decides what a double quote is.
+        /// A double quote: its meaning depends on `ANSI_QUOTES`.
         const DOUBLE_QUOTE = 2;
         /// A comment that some servers execute and others skip.
         const CONDITIONAL = 4;
-        /// A byte that may be half of a character, by the character set.
+        /// A byte that in some character sets is half of a character.
         const CHARSET = 8;
-        /// What no server has a use for, or not each in the same way.
+        /// Input that is an error on servers, or that they do not all read in the same way.
         const ODD = 16;
     }
 }
 
-/// The highest version that each server has which anybody runs: MySQL 5.6 and later, MariaDB 10.0 and
-/// later execute comments up to it. Beyond it they differ: MariaDB skips MySQL's 5.7 and later.
+/// All servers in use (from MySQL 5.6 and MariaDB 10.0 on) execute comments up to this version.
+/// Beyond it they differ: MariaDB skips comments for MySQL 5.7 and later.
 const EXECUTED_BY_ALL: u32 = 50_600;
 
-/// Takes SQL apart, token by token, comments included. What it steps over is whitespace.
+/// An iterator over the tokens of SQL, including comments. Only whitespace is skipped.
 #[derive(Clone, Debug)]
 pub struct Tokens<'a> {
     sql: &'a [u8],
     at: usize,
-    /// Escapes in strings.
+    /// Whether backslashes are escapes in strings.
     escapes: bool,
     ansi_quotes: bool,
-    /// Whether a comment is open whose contents are code.
+    /// Whether a version comment is open, whose contents are code.
     in_version_comment: bool,
     /// Where the last word ended, and the last dot.
     word_end: usize,
@@ -101,7 +101,7 @@ pub struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// Of this text. What the mode does not say is as servers have it by default.
+    /// The tokens of this text. What the mode leaves open is as in servers by default.
     pub fn new(sql: &'a [u8], mode: Mode) -> Tokens<'a> {
         Tokens {
             sql,
@@ -115,7 +115,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// What was met so far that may be read differently.
+    /// What has been found so far that may be read differently.
     pub fn doubts(&self) -> Doubts {
         self.doubts
     }
@@ -125,7 +125,7 @@ impl<'a> Tokens<'a> {
         self.in_version_comment
     }
 
-    /// The byte so far from here; 0 behind the end.
+    /// The byte at this distance; 0 beyond the end.
     fn peek(&self, offset: usize) -> u8 {
         self.sql.get(self.at + offset).copied().unwrap_or(0)
     }
@@ -134,7 +134,8 @@ impl<'a> Tokens<'a> {
         self.at >= self.sql.len()
     }
 
-    /// In GBK and its like a backslash or a backquote may be the second half of a character.
+    /// In GBK and similar character sets a backslash or a backquote may be the second half of a
+    /// character.
     fn doubt_half(&mut self, at: usize) {
         if at > 0 && self.sql[at - 1] >= 0x80 {
             self.doubts |= Doubts::CHARSET;
@@ -158,7 +159,7 @@ impl<'a> Tokens<'a> {
         (Kind::Word, true)
     }
 
-    /// From the opening quote on.
+    /// Reads a string, from the opening quote on.
     fn string(&mut self) -> bool {
         let quote = self.sql[self.at];
         if !self.escapes {
@@ -189,7 +190,7 @@ impl<'a> Tokens<'a> {
         false
     }
 
-    /// From the opening quote on, where only a second one makes a quote.
+    /// The same where only doubling escapes a quote.
     fn until_quote(&mut self) -> bool {
         let quote = self.sql[self.at];
         self.at += 1;
@@ -208,7 +209,7 @@ impl<'a> Tokens<'a> {
         self.doubt_half(self.at);
         let from = self.at;
         let terminated = self.until_quote();
-        // A backquote anywhere in it may be another character's half.
+        // Any backquote in it may be the second half of a character.
         let inside = &self.sql[from + 1..self.at];
         let halves = || {
             inside
@@ -229,7 +230,7 @@ impl<'a> Tokens<'a> {
         (Kind::String, self.string())
     }
 
-    /// To the end of the line, or to a NUL, where servers end it, too.
+    /// To the end of the line or to a NUL, where servers end it, too.
     fn line_comment(&mut self) -> (Kind, bool) {
         let rest = &self.sql[self.at..];
         self.at += memchr2(b'\n', 0, rest).unwrap_or(rest.len());
@@ -248,7 +249,7 @@ impl<'a> Tokens<'a> {
         let rest = &self.sql[from + 2..];
         let len = memchr::memmem::find(rest, b"*/");
         self.at = len.map_or(self.sql.len(), |len| from + 2 + len + 2);
-        // What servers take for hints they read by rules of their own, in which quotes count.
+        // Servers parse optimizer hints by separate rules, in which quotes have a meaning.
         let is_quote = |byte: &u8| matches!(byte, b'`' | b'"' | b'\'');
         if self.sql.get(from + 2) == Some(&b'+') && self.sql[from..self.at].iter().any(is_quote) {
             self.doubts |= Doubts::ODD;
@@ -256,7 +257,7 @@ impl<'a> Tokens<'a> {
         (Kind::Comment, len.is_some())
     }
 
-    /// `/*!`, or `/*M!`, and the version behind it if there is one.
+    /// `/*!` or `/*M!`, and the version after it, if any.
     fn open_version_comment(&mut self, mariadb_only: bool) -> (Kind, bool) {
         self.at += if mariadb_only { 4 } else { 3 };
         let rest = &self.sql[self.at..];
@@ -271,7 +272,7 @@ impl<'a> Tokens<'a> {
         if digits >= 5 {
             self.at += digits;
         }
-        // Old servers take the sixth digit for code.
+        // Old servers treat the sixth digit as code.
         let by_all = digits < 5 || digits == 5 && version <= EXECUTED_BY_ALL;
         if mariadb_only || !by_all {
             self.doubts |= Doubts::CONDITIONAL;
@@ -296,7 +297,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// From a digit, or a dot before one.
+    /// From a digit on, or from a dot before one.
     fn number(&mut self) -> (Kind, bool) {
         let from = self.at;
         if self.peek(0) == b'0' && matches!(self.peek(1), b'x' | b'b') {
@@ -324,13 +325,13 @@ impl<'a> Tokens<'a> {
         self.at += 1;
         self.skip_while(DIGIT);
         if matches!(self.peek(0), b'e' | b'E') && !self.exponent() {
-            // Some versions swallow `1.e`, and take what is behind it by itself.
+            // Some versions read `1.e` as one token, and what follows as the next one.
             self.doubts |= Doubts::ODD;
         }
         (Kind::Number, true)
     }
 
-    /// Takes the exponent, if one is here.
+    /// Reads an exponent, if there is one here.
     fn exponent(&mut self) -> bool {
         if !matches!(self.peek(0), b'e' | b'E') {
             return false;
@@ -349,7 +350,7 @@ impl<'a> Tokens<'a> {
         if self.peek(1).is_ascii_digit() && !names {
             return self.number();
         }
-        // No server knows it, but digests are written with it.
+        // Not SQL, but digests contain it.
         if self.peek(1) == b'.' && self.peek(2) == b'.' {
             return self.operator(3);
         }
@@ -408,7 +409,7 @@ impl<'a> Tokens<'a> {
             | (b'!' | b':', b'=', _)
             | (b'&', b'&', _)
             | (b'|', b'|', _) => 2,
-            // NULs end what some read; brackets quote names in a mode of MariaDB's.
+            // A NUL ends the text on some servers; brackets quote names in a mode of MariaDB.
             (0 | b'[', ..) => {
                 self.doubts |= Doubts::ODD;
                 1

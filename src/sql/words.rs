@@ -1,5 +1,5 @@
-//! The words that servers know: which are keywords, and which may be called without a change of
-//! anything. From the lists of MySQL 9.7 and MariaDB 10.11 themselves.
+//! The words that servers know: which are keywords, and which functions change nothing. From the
+//! lists in MySQL 9.7 and MariaDB 10.11.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 pub struct Known {
     /// In upper case.
     pub name: &'static str,
-    /// Never a name, unless it is quoted or behind a dot.
+    /// Never a name, unless it is quoted or after a dot.
     pub reserved: bool,
     /// Reserved or not.
     pub keyword: bool,
@@ -16,24 +16,24 @@ pub struct Known {
     pub syntax: bool,
     /// An expression follows it.
     pub opens: bool,
-    /// In front of a parenthesis it changes nothing.
+    /// Before a parenthesis it changes nothing.
     pub harmless: bool,
-    /// A name is expected behind it: of a table, of an alias, of a user.
+    /// A name follows it: of a table, of an alias, of a user.
     pub naming: bool,
-    /// And if that has a parenthesis behind it, it is a table with its columns.
+    /// If a parenthesis follows that name, it is a table with its columns.
     pub names_tables: bool,
 }
 
-/// What is known of this word, however it is written.
+/// What is known of this word, in upper or lower case.
 pub fn lookup(word: &[u8]) -> Option<&'static Known> {
     static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
     TABLE.lookup(word)
 }
 
-/// A hash table that never grows. Three of four slots stay free, and they are small, so that a word
-/// that nobody knows is found out in one look.
+/// A hash table of fixed size. Three of four slots are free, so that looking up an unknown word
+/// usually takes a single probe.
 struct Table {
-    /// Places in `words`, from 1 on; 0 is free.
+    /// Indexes in `words`, counted from 1; 0 is a free slot.
     slots: Vec<u16>,
     words: Vec<Known>,
 }
@@ -71,7 +71,7 @@ impl Table {
         for word in words(OPENING) {
             table.entry(word).opens = true;
         }
-        // Harmless by circumstance.
+        // Harmless depending on its arguments.
         for word in words("LAST_INSERT_ID GET_LOCK RELEASE_LOCK RELEASE_ALL_LOCKS") {
             table.entry(word);
         }
@@ -101,7 +101,7 @@ impl Table {
         self.words.get(place.checked_sub(1)?)
     }
 
-    /// Where the word is, or would be.
+    /// The slot of the word, or the free one where it would be.
     fn slot(&self, word: &[u8]) -> usize {
         let mut at = hash(word) % SLOTS;
         while self.slots[at] != 0 {
@@ -115,7 +115,7 @@ impl Table {
     }
 }
 
-/// From the first and the last eight bytes, whatever their case.
+/// A hash of the first and the last eight bytes, without their case.
 fn hash(word: &[u8]) -> usize {
     let four = |at: usize| word[at..at + 4].try_into().map_or(0, u32::from_le_bytes);
     let eight = |at: usize| word[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
@@ -128,7 +128,7 @@ fn hash(word: &[u8]) -> usize {
             u64::from(word[len / 2]) << 8 | u64::from(word[len - 1]),
         ),
     };
-    // A letter without the bit that makes it small.
+    // Clears the bit of a letter that makes it lower case.
     const CASELESS: u64 = 0xDFDF_DFDF_DFDF_DFDF;
     let mixed = (head & CASELESS).wrapping_mul(0x9E37_79B9_7F4A_7C15)
         ^ (tail & CASELESS)
@@ -137,7 +137,7 @@ fn hash(word: &[u8]) -> usize {
     (mixed.wrapping_mul(0x1656_67B1_9E37_79F9) >> 52) as usize
 }
 
-/// Reserved by MySQL 9.7 and by MariaDB 10.11 alike: never a name, unless it is quoted or behind a dot.
+/// Reserved by both MySQL 9.7 and MariaDB 10.11: never a name, unless it is quoted or after a dot.
 const RESERVED: &str = "
 ACCESSIBLE ADD ALL ALTER ANALYZE AND AS ASC ASENSITIVE BEFORE BETWEEN BIGINT BINARY BLOB BOTH BY
 CALL CASCADE CASE CHANGE CHAR CHARACTER CHECK COLLATE COLUMN CONDITION CONSTRAINT CONTINUE
@@ -159,7 +159,7 @@ TINYINT TINYTEXT TO TRAILING TRIGGER TRUE UNDO UNION UNIQUE UNLOCK UNSIGNED UPDA
 USING VALUES VARBINARY VARCHAR VARCHARACTER VARYING WHEN WHERE WHILE WITH WRITE XOR YEAR_MONTH
 ZEROFILL";
 
-/// Keywords of either, which may be names.
+/// Keywords of either server that may be names.
 const KEYWORDS: &str = "
 ABSENT ACCOUNT ACTION ACTIVE ADMIN AFTER AGAINST AGGREGATE ALGORITHM ALLOW_MISSING_FILES ALWAYS
 ANY ARRAY ASCII ASSIGN_GTIDS_TO_ANONYMOUS_TRANSACTIONS AT ATOMIC ATTRIBUTE AUTHENTICATION
@@ -233,8 +233,8 @@ UPGRADE URI URL USER USER_RESOURCES USE_FRM UTC_DATE UTC_TIME UTC_TIMESTAMP VALI
 VALUE VARCHAR2 VARIABLES VCPU VECTOR VERIFY_KEY_CONSTRAINTS VERSIONING VIA VIEW VIRTUAL VISIBLE
 WAIT WARNINGS WEEK WEIGHT_STRING WINDOW WITHIN WITHOUT WORK WRAPPER X509 XA XID XML YEAR ZONE";
 
-/// What may stand in front of a parenthesis and changes nothing: the functions that either has built
-/// in, less those that take locks, count up or set something, and a few keywords.
+/// Words that before a parenthesis change nothing: the built-in functions of either server, except
+/// those that take locks, increment or set something, and a few keywords.
 const FUNCTIONS: &str = "
 ABS ACOS ADDDATE ADDTIME ADD_MONTHS AES_DECRYPT AES_ENCRYPT AGAINST ANY ANY_VALUE ASCII ASIN
 ATAN ATAN2 AVG BENCHMARK BIN BINLOG_GTID_POS BIN_TO_UUID BIT BIT_AND BIT_COUNT BIT_LENGTH BIT_OR
@@ -292,7 +292,7 @@ UUID_TO_BIN VALIDATE_PASSWORD_STRENGTH VARCHAR2 VARIANCE VAR_POP VAR_SAMP VECTOR
 VECTOR_TO_STRING VERSION WAIT_FOR_EXECUTED_GTID_SET WEEK WEEKDAY WEEKOFYEAR WEIGHT_STRING WINDOW
 WSREP_LAST_SEEN_GTID WSREP_LAST_WRITTEN_GTID WSREP_SYNC_WAIT_UPTO_GTID YEAR YEARWEEK";
 
-/// Of the keywords that may be names, those that queries and changes are written with.
+/// Of the keywords that may be names, those that occur in queries and changes.
 const SYNTAX: &str = "
 ACTION AFTER AGAINST ALWAYS ANY AT BEFORE BEGIN BOOLEAN COMMIT CUBE CURRENT CURRENT_DATE CURRENT_TIME
 CURRENT_TIMESTAMP CURRENT_USER DAY DUPLICATE END ESCAPE EXAMINED EXPANSION FIRST FOLLOWING FORMAT FULL
@@ -301,17 +301,17 @@ NOWAIT NULLS OF OFFSET ONLY OVER PARTITION PRECEDING PREVIOUS QUARTER QUERY QUIC
 ROLLUP ROW SECOND SHARE SKIP SOME SOUNDS SQL_BUFFER_RESULT SQL_CACHE SQL_NO_CACHE START SYSTEM_TIME TEMPORARY
 TIES TRANSACTION UNBOUNDED UTC_DATE UTC_TIME UTC_TIMESTAMP VALUE WEEK WINDOW WITHIN WORK YEAR";
 
-/// Behind these an expression follows.
+/// After these an expression follows.
 const OPENING: &str = "
 ALL AND BETWEEN BINARY BY CASE DISTINCT DISTINCTROW DIV ELSE ELSEIF HAVING IF INTERVAL LIMIT MOD OR REGEXP
 RETURN RLIKE SELECT SEPARATOR THEN UNTIL WHEN WHERE WHILE XOR";
 
-/// Behind these a name is expected.
+/// After these a name follows.
 const NAMING: &str = "
 ANALYZE AS CHECK CHECKSUM DELETE DESC DESCRIBE EXPLAIN FROM JOIN LIKE ON OPTIMIZE QUICK RENAME REPAIR
 STRAIGHT_JOIN TABLES TO TRUNCATE UPDATE USE USING";
 
-/// And behind these nothing is called.
+/// After these the name is never that of a function.
 const NAMING_TABLES: &str = "
 EXISTS IGNORE INSERT INTO LOW_PRIORITY REFERENCES REPLACE TABLE VIEW WITH";
 

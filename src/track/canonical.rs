@@ -1,6 +1,7 @@
-//! What a server makes of the text that sets a system variable, where that is certain.
+//! The value that a server makes of the literal that a system variable is set to, where that is
+//! certain.
 
-/// `ON` and `OFF`, however they are written.
+/// `ON` and `OFF` in all their spellings.
 const BOOLEANS: &[&str] = &[
     "check_constraint_checks",
     "foreign_key_checks",
@@ -13,7 +14,7 @@ const BOOLEANS: &[&str] = &[
     "unique_checks",
 ];
 
-/// Not `utf8`, which is one or another.
+/// Not `utf8`, whose meaning differs.
 const CHARSETS: &[&str] = &[
     "ascii", "big5", "binary", "cp1250", "cp1251", "cp932", "euckr", "gb2312", "gbk", "latin1",
     "latin2", "sjis", "ujis", "utf8mb3", "utf8mb4",
@@ -26,7 +27,7 @@ const LEVELS: &[&str] = &[
     "SERIALIZABLE",
 ];
 
-/// A variable's value once it was set to this literal. `None`: it depends.
+/// A variable's value after it was set to this literal. `None`: it is not certain.
 pub(super) fn value(name: &str, literal: &[u8]) -> Option<Option<Vec<u8>>> {
     let text = std::str::from_utf8(literal).ok()?;
     let lower = text.to_ascii_lowercase();
@@ -58,10 +59,11 @@ pub(super) fn charset(lower: &str) -> Option<&'static str> {
     CHARSETS.iter().find(|known| **known == lower).copied()
 }
 
-/// The name of a collation, if it is of a character set that has no other name, and says so.
+/// The name of a collation, if it begins with the name of its character set, and that has no other
+/// name.
 fn collation(lower: &str) -> Option<&str> {
     let of = charset(lower.split('_').next()?)?;
-    // `utf8mb4_uca1400_ai_ci` and the like, but no alias of theirs.
+    // `utf8mb4_uca1400_ai_ci` and similar, but not their aliases.
     (lower == "binary" || lower.len() > of.len()).then_some(lower)
 }
 
@@ -72,7 +74,7 @@ pub(super) fn charset_of(collation: &[u8]) -> Option<&'static str> {
 }
 
 /// The character set and, if all servers agree on it, the collation that a login asks for by number.
-/// Servers may take another default collation for the character set whose default one is asked for.
+/// If the default collation of a character set is asked for, servers may use another default.
 pub(super) fn of_login(id: u8, is_mariadb: bool) -> Option<(&'static str, Option<&'static str>)> {
     let exact = |collation| (!is_mariadb).then_some(collation);
     Some(match id {

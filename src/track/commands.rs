@@ -1,4 +1,4 @@
-//! The commands of a connection that are not yet answered, and its prepared statements.
+//! A connection's unanswered commands, and its prepared statements.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -7,33 +7,35 @@ use crate::sql::Mode;
 use crate::sql::effects::{Effects, effects};
 use crate::wire::{ChangeUser, Com, LAST_PREPARED};
 
-/// What of one text is remembered, and of all texts together; what is more is taken for opaque.
+/// The most bytes of one text, and of all texts together, that are remembered; longer texts count
+/// as opaque.
 const MAX_TEXT: usize = 8 << 10;
 const MAX_BYTES: usize = 64 << 10;
-/// Behind so many commands without an answer the others are not looked at.
+/// Beyond this many unanswered commands further ones are only counted.
 const MAX_LOOKED_AT: usize = 64;
-/// So many prepared statements are remembered.
+/// How many prepared statements are remembered.
 const MAX_PREPARED: usize = 1024;
 
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// To carry this out.
+    /// To execute these statements.
     Text(Rc<[Effects]>),
-    /// The statement that was prepared last, whichever that is when its turn comes.
+    /// To execute the statement that was prepared last, which is known only when the command is
+    /// answered.
     ExecuteLast,
     /// To prepare this.
     Prepare(Rc<[Effects]>),
     Use(Vec<u8>),
     ChangeUser(Login),
     Reset,
-    /// What leaves the session alone, and the diagnostics, too.
+    /// Something that changes neither the session nor the diagnostics.
     Nothing,
-    /// The same, but for the diagnostics.
+    /// Something that changes only the diagnostics.
     Quiet,
 }
 
-/// What COM_CHANGE_USER says.
+/// The contents of a COM_CHANGE_USER.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Login {
     pub user: Vec<u8>,
@@ -53,11 +55,11 @@ pub(super) struct Pending {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Commands {
     pending: VecDeque<Pending>,
-    /// How many are behind those, of which nothing is known.
+    /// How many commands follow those, of which nothing is known.
     behind: usize,
     prepared: BTreeMap<u32, Rc<[Effects]>>,
     last: Option<u32>,
-    /// Bytes of texts that are remembered, of both kinds.
+    /// Bytes of all remembered texts.
     bytes: usize,
 }
 
@@ -67,7 +69,7 @@ impl Commands {
         self.pending.is_empty()
     }
 
-    /// Takes note of a command. `mode` is the session's, if no command before it may change that.
+    /// Adds a command. `mode` is the session's, if no command before it may change that.
     pub(super) fn push(&mut self, com: Com, argument: &[u8], mode: Mode) {
         if com == Com::STMT_CLOSE {
             let id = argument.first_chunk().map(|id| u32::from_le_bytes(*id));
@@ -148,7 +150,7 @@ impl Commands {
         if let Some(before) = self.prepared.remove(&id) {
             self.bytes = self.bytes.saturating_sub(size(&before));
         }
-        // What is not remembered is opaque when it is executed.
+        // A statement that is not remembered counts as opaque when it is executed.
         if let Some(Task::Prepare(text)) = self.pending.front().map(|pending| &pending.task)
             && self.prepared.len() < MAX_PREPARED
             && self.bytes + size(text) <= MAX_BYTES
@@ -158,7 +160,7 @@ impl Commands {
         }
     }
 
-    /// The command that is being answered, with its statement if that is known only now.
+    /// The command that is being answered; finds out its statement if that was not known before.
     pub(super) fn begin_result(&mut self) -> Option<Pending> {
         let last = self.last;
         let found = match &self.pending.front()?.task {

@@ -1,7 +1,7 @@
-//! Which system variables are one, change together, or change by themselves: measured on MariaDB 10.11 and
-//! 11.8 and MySQL 9.7, by setting each and reading all.
+//! Which system variables are the same, change together, or change by themselves: found out on
+//! MariaDB 10.11 and 11.8 and MySQL 9.7, by setting each and reading all.
 
-/// Two names of one variable; what is known is kept under the second.
+/// Two names of one variable; it is kept under the second.
 const ALIASES: &[(&str, &str)] = &[
     ("identity", "last_insert_id"),
     ("log_slow_min_examined_row_limit", "min_examined_row_limit"),
@@ -14,7 +14,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("tx_read_only", "transaction_read_only"),
 ];
 
-/// Who sets one of a group may have changed the others.
+/// Groups of variables: setting one may change the others.
 const GROUPS: &[&[&str]] = &[
     &["character_set_connection", "collation_connection"],
     &["character_set_server", "collation_server"],
@@ -35,8 +35,8 @@ const GROUPS: &[&[&str]] = &[
     &["wsrep_causal_reads", "wsrep_sync_wait"],
 ];
 
-/// MariaDB 11 reports all that share these bits under the name of which it heard first, so that a report
-/// that the text does not explain may be about any of them.
+/// MariaDB 11 reports all variables that share these bits under the name that was used first. So a
+/// report that the text does not explain may be about any of them.
 const BITS: &[&str] = &[
     "autocommit",
     "big_tables",
@@ -57,7 +57,7 @@ const BITS: &[&str] = &[
     "unique_checks",
 ];
 
-/// What is different with the next statement, or follows something else.
+/// Variables that change with each statement, or depend on something else.
 const VOLATILE: &[&str] = &[
     "character_set_database",
     "collation_database",
@@ -77,19 +77,19 @@ const VOLATILE: &[&str] = &[
     "warning_count",
 ];
 
-/// The name under which something is kept.
+/// The name under which a variable is kept.
 pub(super) fn canonical(name: &str) -> &str {
     let found = ALIASES.iter().find(|(alias, _)| *alias == name);
     found.map_or(name, |(_, name)| name)
 }
 
-/// Those that may have changed with this one.
+/// The variables that may have changed together with this one.
 pub(super) fn coupled(name: &str) -> impl Iterator<Item = &'static str> {
     let groups = GROUPS.iter().filter(move |group| group.contains(&name));
     groups.flat_map(move |group| group.iter().copied().filter(move |other| *other != name))
 }
 
-/// Those that a report under this name may be about.
+/// The variables that a report under this name may be about.
 pub(super) fn sharing(name: &str) -> &'static [&'static str] {
     match BITS.contains(&name) {
         true => BITS,
@@ -97,7 +97,7 @@ pub(super) fn sharing(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// Whether it is not worth remembering.
+/// Whether a variable is not remembered.
 pub(super) fn is_volatile(name: &str) -> bool {
     VOLATILE.contains(&name)
 }

@@ -1,27 +1,27 @@
-//! What is known, or why it is not.
+//! A value that is known, or the reason why it is not.
 
 /// Why something is not known.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Nobody has said since the login: it is what the server begins with.
+    /// Not mentioned since the login: it is the server's initial value.
     Login,
-    /// Nobody has said since the session was reset: it is what the server begins with now.
+    /// Not mentioned since the session was reset: it is the server's current initial value.
     Reset,
-    /// Something failed on the way, and an error tells nothing of what it leaves behind.
+    /// A statement failed, and errors do not report what they leave changed.
     Error,
-    /// A routine has run, or something that is not understood.
+    /// A routine has run, or a statement that is not understood.
     Routine,
     /// A table was used, which may be a view or have triggers.
     Hidden,
-    /// It was set, to what the text does not tell.
+    /// It was set to a value that the text does not contain.
     Expression,
-    /// It may have changed with something else.
+    /// It may have changed together with another value.
     Coupled,
     /// It changes by itself.
     Volatile,
-    /// How the server writes the name depends on its file system, or on the character set.
+    /// The server's spelling of the name depends on its file system, or on the character set.
     Spelling,
-    /// There was too much to be remembered.
+    /// There was too much to remember.
     Overflow,
 }
 
@@ -46,9 +46,9 @@ impl Doubt {
 /// Something that is known, or not.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Fact<T> {
-    /// It is so.
+    /// The known value.
     Known(T),
-    /// It may be anything.
+    /// Unknown, for this reason.
     Unknown(Doubt),
 }
 

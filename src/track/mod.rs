@@ -1,10 +1,11 @@
-//! What passes by on a connection, made into what is known of it: no sockets, no scripts.
+//! Trackers: what is known of a connection from the packets that pass. Know no sockets and no
+//! scripts.
 //!
-//! - [`Session`]: the state of a server's session, as far as it can be known from commands and answers
+//! - [`Session`]: the state of a server's session, as far as commands and answers tell it
 //! - [`Fact`]: what is known, or why it is not
-//! - `variables`, `couplings`, `canonical`: system variables, which of them change together, and what a
-//!   text that sets them makes of them
-//! - `commands`: those that are not yet answered
+//! - `variables`, `couplings`, `canonical`: system variables, which of them change together, and
+//!   the values that statements set
+//! - `commands`: the unanswered commands
 
 mod canonical;
 mod commands;

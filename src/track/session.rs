@@ -1,9 +1,9 @@
-//! The state of a server's session, as far as it can be known by watching.
+//! The state of a server's session, as far as it can be known from its packets.
 //!
-//! What is known is never wrong, as far as it can be helped; what is not known says why. What servers
-//! report goes before what the text of a statement says. Reports are believed as far as they were found to
-//! be true: MariaDB reports under another variable's name at times, SET NAMES … COLLATE is reported
-//! without its collation, errors report nothing.
+//! Values count as known only if they are certain; otherwise the reason is kept. Servers' reports
+//! take precedence over the text of statements. Known faults of reports are taken into account:
+//! MariaDB sometimes reports under another variable's name, SET NAMES … COLLATE is reported without
+//! its collation, and errors report nothing.
 
 mod apply;
 mod told;
@@ -19,34 +19,34 @@ use crate::sql::{Mode, is_plain_charset};
 use crate::wire::session_changes::{self, change_type};
 use crate::wire::{Capabilities, Com, SessionChange, Status};
 
-/// What a login says.
+/// The contents of a login.
 #[derive(Copy, Clone, Debug, Default)]
 pub struct Login<'a> {
-    /// The version in the server's greeting.
+    /// The version in the server's handshake.
     pub version: &'a [u8],
-    /// What was agreed on.
+    /// The negotiated capabilities.
     pub capabilities: Capabilities,
     /// Who.
     pub user: &'a [u8],
-    /// The schema to begin with; empty for none.
+    /// The initial schema; empty for none.
     pub schema: &'a [u8],
     /// The collation that the client asks for, by number.
     pub collation: u16,
 }
 
-/// Whether what no text and no report shows is taken into account: views, triggers and defaults of columns
-/// that change the session of who uses their table; `init_connect`, and servers that disregard the
-/// character set that a client asks for.
+/// Whether changes without a trace in texts and reports are taken into account: views, triggers and
+/// column defaults that change the session that uses their table; `init_connect`; and servers that
+/// ignore the character set that a client asks for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
 pub enum Hidden {
-    /// Whatever they could change is not known any more.
+    /// Everything that they could change counts as unknown.
     #[default]
     Doubted,
-    /// There is nothing of the kind.
+    /// They are assumed not to exist.
     Trusted,
 }
 
-/// What ends a result.
+/// The end of a result.
 #[derive(Copy, Clone, Debug)]
 pub enum Ending<'a> {
     /// OK, also at the end of rows.
@@ -81,7 +81,7 @@ pub struct Session {
     is_mariadb: bool,
     user: Vec<u8>,
     schema: Fact<Option<Vec<u8>>>,
-    /// The server was seen to report changes of the schema.
+    /// Whether the server has reported changes of the schema.
     reports_schema: bool,
     variables: Variables,
     transaction: Fact<Transaction>,
@@ -91,7 +91,7 @@ pub struct Session {
     last_insert_id: Fact<u64>,
     warnings: Fact<u16>,
     left: Traces,
-    /// What may have been left, and why that is not known.
+    /// What may have been left behind, and why that is not certain.
     may_be_left: Traces,
     why: Doubt,
     commands: Commands,
@@ -111,12 +111,12 @@ impl Session {
         session
     }
 
-    /// A session that is met in the middle: nothing is known until something is said.
+    /// A session whose login was not seen: nothing is known at first.
     pub fn unknown(hidden: Hidden) -> Session {
         let why = Doubt::Login;
         Session {
             hidden,
-            // That is the more doubtful one.
+            // This reason is the weaker one.
             is_mariadb: true,
             user: Vec::new(),
             schema: Fact::Unknown(why),
@@ -135,7 +135,7 @@ impl Session {
         }
     }
 
-    /// What holds behind a login, or COM_CHANGE_USER.
+    /// The state after a login, or COM_CHANGE_USER.
     fn begin(&mut self, user: &[u8], schema: &[u8], collation: Option<u16>) {
         self.user = user.to_vec();
         self.reset(Doubt::Login);
@@ -160,7 +160,7 @@ impl Session {
         }
     }
 
-    /// What every login and reset has in common.
+    /// The common part of logins and resets.
     fn reset(&mut self, why: Doubt) {
         self.variables = Variables::unknown(why);
         self.transaction = Fact::Known(Transaction::None);
@@ -185,17 +185,17 @@ impl Session {
         self.commands.push(com, argument, self.mode());
     }
 
-    /// A command goes to the server of which nothing else is known.
+    /// A command goes to the server whose contents are unknown.
     pub fn unseen_command(&mut self) {
         self.commands.push(Com::MULTI, b"", Mode::default());
     }
 
-    /// The statement of COM_STMT_PREPARE has got its id.
+    /// A COM_STMT_PREPARE was answered with this id.
     pub fn prepared(&mut self, id: u32) {
         self.commands.prepared(id);
     }
 
-    /// A result of the command that is being answered, or the login, is complete. `is_last`: so is the
+    /// A result of the current command, or the login, is complete. `is_last`: and so is the whole
     /// answer.
     pub fn result(&mut self, ending: Ending<'_>, is_last: bool) {
         let failed = matches!(ending, Ending::Err(_));
@@ -209,7 +209,7 @@ impl Session {
             && !failed
             && pending.results + 1 < text.len()
         {
-            // Fewer results than statements: the server has read another text.
+            // Fewer results than statements: the server has parsed the text differently.
             self.doubt_all(Doubt::Routine);
         }
         if is_last || failed {
@@ -217,7 +217,7 @@ impl Session {
         }
     }
 
-    /// How the texts of the session's commands are to be read.
+    /// The modes in which the texts of the session's commands are parsed.
     fn mode(&self) -> Mode {
         let sql_mode = self.variables.get("sql_mode");
         let sql_mode = sql_mode.known().copied().flatten();
@@ -233,7 +233,7 @@ impl Session {
         }
     }
 
-    /// Who has logged in.
+    /// The user that has logged in.
     pub fn user(&self) -> &[u8] {
         &self.user
     }
@@ -266,8 +266,8 @@ impl Session {
         self.autocommit
     }
 
-    /// The statements that would begin the open transaction again, or give the next one the
-    /// characteristics that were set for it alone; empty if there are none.
+    /// The statements that would start a transaction like the open one, or set the characteristics
+    /// of the next one; empty if there are none.
     pub fn characteristics(&self) -> Fact<&[u8]> {
         match &self.characteristics {
             Fact::Known(text) => Fact::Known(text),
@@ -280,7 +280,7 @@ impl Session {
         self.last_insert_id
     }
 
-    /// How many warnings the last statement has that can have any.
+    /// The number of warnings of the last statement that can have any.
     pub fn warnings(&self) -> Fact<u16> {
         self.warnings
     }
@@ -290,7 +290,7 @@ impl Session {
         self.left
     }
 
-    /// What may be left, though it is not known, and why not.
+    /// What may have been left behind, and why that is not certain.
     pub fn may_be_left(&self) -> (Traces, Doubt) {
         (self.may_be_left, self.why)
     }
@@ -300,11 +300,12 @@ impl Session {
         self.commands.is_idle()
     }
 
-    /// What tells sessions apart that may read different things, given the same server, account and
-    /// capabilities, and the same global variables at the login: the same for those that are alike.
+    /// A key that is equal for sessions that are alike, given the same server, account and
+    /// capabilities, and the same global variables at the login: such sessions get the same
+    /// results.
     ///
     /// # Errors
-    /// The session is like no other, or that is not known, for this reason.
+    /// The session may differ from all others, for this reason.
     pub fn likeness(&self) -> Result<Vec<u8>, Doubt> {
         if !self.is_idle() || !self.left.is_empty() {
             return Err(Doubt::Volatile);

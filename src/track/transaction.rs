@@ -7,7 +7,7 @@ use crate::sql::effects::Characteristics;
 pub enum Begun {
     /// By a statement.
     Explicitly,
-    /// With the first use of a table, as autocommit is off.
+    /// With the first use of a table, because autocommit is off.
     Implicitly,
     /// Either way.
     Unclear,
@@ -27,8 +27,8 @@ pub enum Transaction {
     },
 }
 
-/// The statements that give the next transaction these characteristics, besides those that it has.
-/// They are written as servers write them; `None`: what it has is written in another way.
+/// The statements that add these characteristics to those of the next transaction, in the servers'
+/// form; `None` if the existing ones are not in that form.
 pub(super) fn with_next(before: &[u8], next: Characteristics) -> Option<Vec<u8>> {
     let mut isolation = None;
     let mut access = None;

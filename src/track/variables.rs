@@ -7,16 +7,16 @@ use super::couplings::{self, coupled, is_volatile, sharing};
 use super::fact::{Doubt, Fact};
 use crate::sql::effects::Value;
 
-/// So many are remembered, and so many bytes of names and values.
+/// How many variables are remembered, and how many bytes of names and values.
 const MAX_VARIABLES: usize = 256;
 const MAX_BYTES: usize = 16 << 10;
 
-/// What is known of one that was mentioned.
+/// What is known of a variable that was mentioned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Variable {
     /// Its value; `None` for NULL.
     Is(Option<Vec<u8>>),
-    /// It was set to this literal, of which it is not known what the server makes.
+    /// It was set to this literal, and the value that the server makes of it is not known.
     Written(Vec<u8>),
     Doubted(Doubt),
 }
@@ -30,7 +30,7 @@ impl Variable {
     }
 }
 
-/// What is known of all of them.
+/// What is known of all system variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Variables {
     mentioned: BTreeMap<String, Variable>,
@@ -63,19 +63,19 @@ impl Variables {
         }
     }
 
-    /// The server says so.
+    /// The server has reported a value.
     pub(super) fn reported(&mut self, name: &str, value: &[u8]) {
-        // NULL is reported as empty where it is one.
+        // NULL is reported as an empty value for variables that can be NULL.
         let is_null = name == "character_set_results" && value.is_empty();
         self.put(name, Variable::Is((!is_null).then(|| value.to_vec())));
     }
 
-    /// It is known for another reason.
+    /// Sets a value that is known for another reason.
     pub(super) fn is(&mut self, name: &str, value: &str) {
         self.put(name, Variable::Is(Some(value.as_bytes().to_vec())));
     }
 
-    /// A text has set it, and what is coupled to it is not known any more.
+    /// A statement has set it, so that the variables coupled to it are not known any more.
     pub(super) fn set(&mut self, name: &str, value: &Value) {
         let name = couplings::canonical(name);
         for other in coupled(name) {
@@ -91,12 +91,13 @@ impl Variables {
         self.put(name, variable);
     }
 
-    /// One is not known any more.
+    /// Marks a variable as unknown.
     pub(super) fn doubt(&mut self, name: &str, why: Doubt) {
         self.put(name, Variable::Doubted(why));
     }
 
-    /// A report that no text explains, from a server that mixes up names: whatever it may be about.
+    /// A report that no statement explains, from a server that mixes up names: marks all variables
+    /// that it may be about as unknown.
     pub(super) fn doubt_sharing(&mut self, name: &str) {
         for other in sharing(couplings::canonical(name)) {
             self.doubt(other, Doubt::Coupled);
@@ -120,7 +121,8 @@ impl Variables {
         self.mentioned.insert(name.to_string(), variable);
     }
 
-    /// What tells sessions apart that began with the same values; `None` if that is not known.
+    /// A key that is equal for sessions with the same values, if they began with the same ones;
+    /// `None` if that is not known.
     pub(super) fn likeness(&self) -> Result<Vec<u8>, Doubt> {
         if self.others != Doubt::Login {
             return Err(self.others);

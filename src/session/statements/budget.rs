@@ -7,12 +7,12 @@ use crate::wire::Column;
 
 /// Bytes of all that is remembered, long data excepted.
 pub(super) const MAX_REMEMBERED: usize = 16 << 20;
-/// What a definition, a type or a piece takes beside its bytes.
+/// The overhead of a definition, a type or a piece.
 pub(super) const OVERHEAD: usize = 256;
 /// Columns of cursors that may be open; see [`Statement::may_open_cursor`](super::Statement).
 pub(super) const MAX_CURSOR_COLUMNS: u64 = 16_384;
 
-/// What a connection's statements take, and may take.
+/// The memory of a connection's statements, and its limits.
 #[derive(Debug, Default)]
 pub struct Budget {
     pub(super) remembered: Cell<usize>,

@@ -12,7 +12,7 @@ pub struct Columns {
     known: RefCell<Vec<Column>>,
     /// How many there will be.
     announced: u64,
-    /// The statement whose last result it is, which counts what it takes.
+    /// The statement whose last result it is, which counts its memory.
     statement: RefCell<Weak<Statement>>,
 }
 
@@ -33,7 +33,7 @@ impl Columns {
         self.known.borrow()
     }
 
-    /// Notes a column, unless all have come and it must be part of something else.
+    /// Adds a column, unless all have come and it belongs to something else.
     pub fn note(&self, column: Column) {
         if self.known.borrow().len() as u64 >= self.announced {
             return;
@@ -50,7 +50,7 @@ impl Columns {
         *self.known.borrow_mut() = columns;
     }
 
-    /// What comes is remembered for this statement.
+    /// Columns that arrive are also kept for this statement.
     pub(super) fn remembered_by(&self, statement: &Rc<Statement>) {
         *self.statement.borrow_mut() = Rc::downgrade(statement);
     }

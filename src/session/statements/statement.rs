@@ -1,6 +1,6 @@
-//! What is known of one prepared statement: how its answer began, the definitions behind that, the
-//! types that were bound, what was sent as long data, and the columns of its last result. Shared by
-//! all who know the statement.
+//! What is known of one prepared statement: the head of the answer to its prepare, the definitions,
+//! the bound types, long data, and the columns of its last result. Shared by all connections that
+//! know the statement.
 
 use std::any::Any;
 use std::cell::{Cell, Ref, RefCell};
@@ -24,7 +24,7 @@ pub struct Definitions {
     pub params: Vec<Rc<Column>>,
     /// The columns of its result.
     pub columns: Vec<Rc<Column>>,
-    /// There was more than is remembered.
+    /// There was more than the limit allows.
     cut: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct Definitions {
 pub struct LongData {
     /// How much was sent.
     pub size: u64,
-    /// All of it, unless it was too much.
+    /// The data, unless there was too much.
     pub pieces: Option<Vec<Bytes>>,
 }
 
@@ -48,20 +48,20 @@ impl fmt::Debug for LongData {
 struct Sent {
     /// By the parameter's number, from 0 on.
     params: BTreeMap<u16, LongData>,
-    /// The execute that they were for has come: the next piece begins anew.
+    /// The execute that uses them has come: the next piece starts new data.
     executed: bool,
-    /// There was more than is remembered.
+    /// There was more than the limit allows.
     cut: bool,
 }
 
 #[derive(Debug, Default)]
 enum LastResult {
-    /// There was none: the columns are those that were prepared.
+    /// No result yet: the columns are those of the prepare.
     #[default]
     None,
-    /// With its columns, and what they take.
+    /// The result's columns, and their memory.
     Columns(Rc<Columns>, usize),
-    /// It had more columns than are remembered.
+    /// It had more columns than the limit allows.
     TooLarge,
 }
 
@@ -70,9 +70,9 @@ enum LastResult {
 enum Cursor {
     #[default]
     None,
-    /// The execute that is under way asks for one.
+    /// The current execute asks for one.
     Asked,
-    /// One was asked for, and the result has so many columns.
+    /// There is one, and its result has this many columns.
     Open(u64),
 }
 
@@ -82,18 +82,18 @@ pub struct Statement {
     head: PrepareOk,
     sql: Option<Bytes>,
     definitions: Rc<RefCell<Definitions>>,
-    /// The columns that came last with a result, which stand for those of results without any.
+    /// The columns of the last result that had any; they apply to results without columns.
     result: RefCell<LastResult>,
     cursor: Cell<Cursor>,
     bound: RefCell<Vec<Param>>,
-    /// The server goes by what is bound here, should an execute leave it out.
+    /// Whether the server knows these bound types, so that an execute may leave them out.
     server_knows: Cell<bool>,
     sent: RefCell<Sent>,
     /// How many trackers remember it.
     kept: Cell<u32>,
     note: RefCell<Option<Rc<dyn Any>>>,
     budget: Rc<Budget>,
-    /// What this statement has taken of the budget.
+    /// How much of the budget this statement uses.
     remembered: Cell<usize>,
     long_data: Cell<usize>,
 }
@@ -108,7 +108,7 @@ impl fmt::Debug for Statement {
 }
 
 impl Statement {
-    /// Its text was `sql`, and the answer begins like this.
+    /// Makes a statement with this text and this head of the answer.
     pub fn new(head: PrepareOk, sql: Option<Bytes>, budget: Rc<Budget>) -> Statement {
         let mut statement = Statement::default();
         statement.head = head;
@@ -117,8 +117,8 @@ impl Statement {
         statement
     }
 
-    /// The same statement as another connection knows it: the definitions are the same, what is
-    /// bound is its own.
+    /// The same statement on another connection: it shares the definitions, but has its own bound
+    /// types.
     pub fn elsewhere(&self, head: PrepareOk, sql: Option<Bytes>, budget: Rc<Budget>) -> Statement {
         let mut other = Statement::new(head, sql, budget);
         other.definitions = self.definitions.clone();
@@ -126,7 +126,7 @@ impl Statement {
         other
     }
 
-    /// How the answer to COM_STMT_PREPARE begins.
+    /// The head of the answer to COM_STMT_PREPARE.
     pub fn head(&self) -> &PrepareOk {
         &self.head
     }
@@ -141,12 +141,12 @@ impl Statement {
         self.definitions.borrow()
     }
 
-    /// What somebody has noted of it, see [`set_note`](Self::set_note).
+    /// A note about it, see [`set_note`](Self::set_note).
     pub fn note(&self) -> Option<Rc<dyn Any>> {
         self.note.borrow().clone()
     }
 
-    /// Keeps something with the statement, as long as a tracker remembers it. False if none does.
+    /// Sets a note, which is kept as long as a tracker remembers the statement. False if none does.
     pub fn set_note(&self, note: Rc<dyn Any>) -> bool {
         let kept = self.kept.get() > 0;
         if kept {
@@ -174,7 +174,7 @@ impl Statement {
 
     // Definitions ---------------------------------------------------------------------------------
 
-    /// Takes note of a definition that came, if it is one of those announced.
+    /// Adds a definition, if it is one of those announced.
     pub fn define(&self, column: Column, is_param: bool) {
         let mut definitions = self.definitions.borrow_mut();
         if definitions.cut {
@@ -198,7 +198,7 @@ impl Statement {
         }
     }
 
-    /// Adds a definition that was made up; returns how many there are.
+    /// Adds a definition of a script's own; returns how many there are.
     pub fn add(&self, column: Column, is_param: bool) -> usize {
         let mut definitions = self.definitions.borrow_mut();
         let list = match is_param {
@@ -211,8 +211,8 @@ impl Statement {
 
     // Results -------------------------------------------------------------------------------------
 
-    /// A result of it begins. It brings its columns, or, if the header announces no definitions, has
-    /// those that came before: with another result, or when the statement was prepared.
+    /// A result begins. If its header announces no definitions, it has the columns of an earlier
+    /// result, or of the prepare.
     pub fn result_begins(self: &Rc<Self>, columns: &Rc<Columns>, header: &ResultsetHeader) {
         self.count_cursor(header.columns);
         if !header.definitions {
@@ -226,8 +226,8 @@ impl Statement {
         }
     }
 
-    /// One more column of its result has come. If they are more than is remembered, none is: part
-    /// of them would be taken for all.
+    /// Another column of its result has come. If there are more than the limit allows, none are
+    /// kept, since a part could be taken for all.
     pub(super) fn result_grows(&self, columns: &Columns, column: &Column) {
         let mut result = self.result.borrow_mut();
         let LastResult::Columns(current, size) = &mut *result else {
@@ -245,7 +245,7 @@ impl Statement {
         }
     }
 
-    /// The columns of a result that comes without.
+    /// The columns for a result that comes without any.
     fn result_columns(&self) -> Vec<Column> {
         match &*self.result.borrow() {
             LastResult::Columns(columns, _) => return columns.known().clone(),
@@ -262,11 +262,11 @@ impl Statement {
 
     // Cursors -------------------------------------------------------------------------------------
 
-    /// Whether it may be executed with a cursor: the rows of a cursor are asked for later, and who
-    /// is to make sense of them must remember the columns until then. So there is a limit to the
-    /// columns of all cursors of a connection, beyond which no further statement is to get one. A
-    /// statement that had one goes on having it, for MySQL has no rows for one that is executed
-    /// with a cursor at first, and without later.
+    /// Whether it may be executed with a cursor. The rows of a cursor are fetched later, and to
+    /// decode them the columns have to be remembered until then. So the number of columns of all
+    /// cursors of a connection is limited, and beyond it no further statement gets a cursor. A
+    /// statement that had a cursor keeps it, since MySQL returns no rows for a statement that is
+    /// executed first with a cursor and later without.
     pub fn may_open_cursor(&self) -> bool {
         matches!(self.cursor.get(), Cursor::Open(_))
             || self.budget.cursor_columns.get() <= MAX_CURSOR_COLUMNS
@@ -297,7 +297,7 @@ impl Statement {
 
     // Commands ------------------------------------------------------------------------------------
 
-    /// A client's command about it arrives; `argument` is what stands behind the command's byte.
+    /// A client's command about it arrives; `argument` is what follows the command's byte.
     pub fn command(&self, com: Com, argument: &[u8], capabilities: Capabilities) {
         match com {
             Com::STMT_EXECUTE => self.executed(argument, capabilities),
@@ -313,9 +313,9 @@ impl Statement {
         }
     }
 
-    /// It goes to the server to be executed. Returns whether the server can read it: an execute
-    /// that leaves out types is read by those that the server got last, which need not be those
-    /// that the client sent last.
+    /// An execute goes to the server. Returns whether the server will read it correctly: an execute
+    /// without types is read with those that the server got last, which may not be the client's
+    /// last ones.
     pub fn goes_to_server(&self, argument: &[u8], capabilities: Capabilities) -> bool {
         let asks = argument
             .get(4)
@@ -334,12 +334,12 @@ impl Statement {
         true
     }
 
-    /// The server has got the types that are bound.
+    /// The server has got the bound types.
     pub fn server_was_told(&self) {
         self.server_knows.set(true);
     }
 
-    /// Takes the argument of a COM_STMT_EXECUTE apart, for a statement that takes so many parameters.
+    /// Decodes the argument of a COM_STMT_EXECUTE.
     ///
     /// # Errors
     /// It is malformed, or more was sent as long data than is remembered.
@@ -361,7 +361,7 @@ impl Statement {
             Execute::decode(argument, bound, capabilities).map_err(|error| error.to_string())?;
         drop(types);
         if execute.types_sent {
-            // For those to come, should nobody else have seen this one.
+            // For later executes, in case this one was not noted.
             self.bind(execute.params.clone());
         }
         Ok(execute)
@@ -416,7 +416,7 @@ impl Statement {
         }
     }
 
-    /// Takes note of the types that are bound from now on.
+    /// Sets the bound types.
     pub fn bind(&self, types: Vec<Param>) {
         let size = |types: &[Param]| -> usize {
             types
@@ -440,7 +440,7 @@ impl Statement {
         if std::mem::replace(&mut sent.executed, false) {
             self.clear(&mut sent);
         }
-        // The server refuses those that there are not.
+        // The server refuses a parameter that does not exist.
         if param >= self.head.params || sent.cut {
             return;
         }
@@ -465,7 +465,7 @@ impl Statement {
         }
     }
 
-    /// The client has taken back its long data.
+    /// COM_STMT_RESET: drops the long data.
     fn reset(&self) {
         let mut sent = self.sent.borrow_mut();
         sent.executed = false;
@@ -511,13 +511,13 @@ impl Drop for Statement {
     }
 }
 
-/// A statement that a tracker remembers. When the last one forgets it, what was noted of it goes,
-/// whoever still has the statement itself.
+/// A statement that a tracker remembers. When the last tracker forgets it, its note is dropped,
+/// even if the statement itself is still in use.
 #[derive(Debug)]
 pub struct Kept(Rc<Statement>);
 
 impl Kept {
-    /// One more who remembers it.
+    /// Another tracker remembers it.
     pub fn new(statement: Rc<Statement>) -> Kept {
         statement.kept.set(statement.kept.get() + 1);
         Kept(statement)

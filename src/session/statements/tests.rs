@@ -144,7 +144,7 @@ fn columns_of_results_are_bounded_over_all_statements() {
     assert!(budget.remembered.get() <= MAX_REMEMBERED);
     assert_eq!(bare_result_of(&statements[0]), 4);
     assert_eq!(bare_result_of(&statements[63]), 0, "all or none");
-    // The next result stands in the place of the last, and what ends makes room.
+    // The next result replaces the last one, and closed statements make room.
     for _ in 0..64 {
         result_of(&statements[0], 4, 1 << 18);
         assert_eq!(bare_result_of(&statements[0]), 4);

@@ -115,7 +115,7 @@ fn texts() {
     }
 }
 
-/// Scripts keep hashes. These may never change.
+/// Scripts store hashes, so these must never change.
 #[test]
 fn hashes_are_for_ever() {
     for (sql, wanted) in [

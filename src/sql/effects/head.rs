@@ -1,12 +1,12 @@
-//! How a statement begins.
+//! The beginning of a statement.
 
 use crate::sql::words;
 use crate::sql::{Kind, Mode, Tokens};
 
-/// So many tokens are looked at.
+/// How many tokens are examined.
 const MAX_TOKENS: usize = 256;
 
-/// What kinds of things are created, altered and dropped.
+/// The kinds of objects that are created, altered and dropped.
 const OBJECTS: &[&str] = &[
     "DATABASE",
     "EVENT",
@@ -76,17 +76,17 @@ impl<'a> Head<'a> {
         &self.items
     }
 
-    /// Whether this word, which is in upper case, stands there.
+    /// Whether this word (in upper case) is at this position.
     pub(super) fn is(&self, index: usize, word: &str) -> bool {
         self.items.get(index).is_some_and(|item| item.is(word))
     }
 
-    /// Whether this word is anywhere.
+    /// Whether this word occurs anywhere.
     pub(super) fn has(&self, word: &str) -> bool {
         self.items.iter().any(|item| item.is(word))
     }
 
-    /// The name that stands there, if it is the last thing that does.
+    /// The name at this position, if nothing follows it.
     pub(super) fn name(&self, index: usize) -> Option<Vec<u8>> {
         let item = self.items.get(index)?;
         if self.items.len() > index + 1 || !self.is_whole {
@@ -103,13 +103,13 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// What is created, altered or dropped.
+    /// The kind of object that is created, altered or dropped.
     pub(super) fn object(&self) -> Option<&'static str> {
         let (_, object) = self.place_of_object()?;
         Some(object)
     }
 
-    /// Whether this word stands between the verb and the object.
+    /// Whether this word is between the verb and the object.
     pub(super) fn has_before_object(&self, word: &str) -> bool {
         let place = self.place_of_object().map_or(0, |(place, _)| place);
         self.items.iter().take(place).any(|item| item.is(word))
@@ -134,7 +134,7 @@ impl<'a> Head<'a> {
         is_one(self.items.get(1)) || self.is(1, "COUNT") && is_one(self.items.get(5))
     }
 
-    /// A query of `@@warning_count` or `@@error_count`, or one that is too long to say.
+    /// A query of `@@warning_count` or `@@error_count`, or one that is too long to find out.
     pub(super) fn names_diagnostics(&self) -> bool {
         let names = |item: &Item<'_>| {
             let text = item.text.to_ascii_lowercase();
@@ -143,7 +143,7 @@ impl<'a> Head<'a> {
         self.items.iter().any(names)
     }
 
-    /// ANALYZE TABLE; without TABLE it is MariaDB's, which runs a statement.
+    /// ANALYZE TABLE; without TABLE it is MariaDB's ANALYZE, which executes a statement.
     pub(super) fn is_analyze_table(&self) -> bool {
         self.is(1, "TABLE")
             || self.is(2, "TABLE") && (self.is(1, "LOCAL") || self.is(1, "NO_WRITE_TO_BINLOG"))

@@ -1,26 +1,26 @@
-//! Whether the id that an INSERT's OK tells is one that was generated.
+//! Whether the id in an INSERT's OK was generated.
 //!
-//! Servers tell the last id that was *given* in the same field, and that one does not become
-//! `LAST_INSERT_ID()`. Where all values are literals, an id that is none of them was generated.
+//! Servers use the same field for the last id that was *given*, which does not become
+//! `LAST_INSERT_ID()`. If all values are literals, an id that is not one of them was generated.
 
 use crate::sql::words;
 use crate::sql::{Kind, Mode, Tokens};
 
-/// So many different numbers are compared.
+/// How many different numbers are compared.
 const MAX_LITERALS: usize = 64;
 
-/// What the id in an INSERT's OK is.
+/// The meaning of the id in an INSERT's OK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// Generated, unless it is one of these.
     Unless(Vec<u64>),
     /// Generated or given.
     Unclear,
-    /// It tells nothing, and may have generated some.
+    /// It has no meaning, and ids may have been generated.
     Hidden,
 }
 
-/// What the id of this INSERT or REPLACE is.
+/// The meaning of the id of this INSERT or REPLACE.
 pub(super) fn inserted(sql: &[u8], mode: Mode) -> Inserted {
     let mut values = None;
     for token in Tokens::new(sql, mode).filter(|token| token.kind.is_code()) {
@@ -47,10 +47,10 @@ pub(super) fn inserted(sql: &[u8], mode: Mode) -> Inserted {
     }
 }
 
-/// What stands behind VALUES.
+/// The values after VALUES.
 struct Values {
     literals: Vec<u64>,
-    /// There is nothing but literals.
+    /// Whether all are literals.
     is_plain: bool,
 }
 
@@ -86,7 +86,7 @@ impl Values {
     }
 }
 
-/// What a server takes for a number at the beginning of a string.
+/// The number that a server reads at the beginning of a string.
 fn leading(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii_start();
     let is_part =
@@ -99,13 +99,13 @@ fn leading(text: &[u8]) -> &[u8] {
     }
 }
 
-/// A number as a column of integers would have it; `None` if that is not certain.
+/// A number converted for a column of integers; `None` if the result is not certain.
 fn number(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(number) = text.parse() {
         return Some(number);
     }
     let number: f64 = text.parse().ok()?;
-    // Beyond that a float no longer tells integers apart.
+    // Beyond this a float cannot represent all integers.
     (number.abs() < 9e15).then(|| number.round() as i64 as u64)
 }

@@ -1,27 +1,27 @@
-//! SET, taken apart.
+//! Parses SET.
 
 use super::head::{Head, Item};
 use super::{Action, Characteristics, Effects, Statement, Traces};
 use crate::sql::Kind;
 
-/// For whom a variable is set.
+/// The scope in which a variable is set.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// For the session.
     Session,
-    /// For the next transaction alone, if it is a characteristic of those, and else for the session:
-    /// `@@x` without a scope.
+    /// `@@x` without a scope: for the next transaction only if it is a transaction characteristic,
+    /// otherwise for the session.
     Unsaid,
-    /// For the session, or not: behind GLOBAL servers differ.
+    /// For the session or not: after GLOBAL servers differ.
     Unclear,
 }
 
-/// What a variable is set to.
+/// The value that a variable is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// A literal, or a word: what it says, without quotes.
+    /// A literal or a word, without quotes.
     Literal(Vec<u8>),
-    /// The global value of the moment, or that of the login.
+    /// The current global value, or that at the login.
     Default,
     /// Anything else.
     Expression,
@@ -47,7 +47,7 @@ pub enum Charset {
     CharacterSet,
 }
 
-/// One of what SET sets.
+/// One part of a SET.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// A system variable.
@@ -56,12 +56,12 @@ pub enum Setting {
     Charset(Charset),
     /// `SET SESSION TRANSACTION`.
     Transaction(Characteristics),
-    /// What is no variable of the session: a user variable, or for the whole server.
+    /// Not a variable of the session: a user variable, or one of the whole server.
     Other,
 }
 
 impl Setting {
-    /// How many bytes it takes, about.
+    /// Its approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         let of = |value: &Value| match value {
             Value::Literal(text) => text.len(),
@@ -128,7 +128,7 @@ pub(super) fn set(head: &Head<'_>, about: &Statement) -> Effects {
     effects
 }
 
-/// What holds if either of two readings is the server's.
+/// What is certain if the server may have parsed it in either of two ways.
 pub(super) fn either(one: Vec<Setting>, two: &[Setting]) -> Option<Vec<Setting>> {
     if one.len() != two.len() {
         return None;
@@ -153,7 +153,7 @@ pub(super) fn either(one: Vec<Setting>, two: &[Setting]) -> Option<Vec<Setting>>
         .collect()
 }
 
-/// The parts between commas that are in no parenthesis.
+/// The parts between commas, except those within parentheses.
 fn split<'a, 'b>(items: &'b [Item<'a>]) -> impl Iterator<Item = &'b [Item<'a>]> {
     let mut depth = 0_usize;
     items.split(move |item| {
@@ -175,7 +175,7 @@ fn is_assignment(item: &Item<'_>) -> bool {
     item.is_operator("=") || item.is_operator(":=")
 }
 
-/// One part. A scope that is said holds for those behind it, too.
+/// One part. A scope applies to the parts after it, too.
 fn setting(part: &[Item<'_>], scope: &mut Scope) -> Option<Found> {
     let found = |setting| Some(Found::Setting(setting));
     if let [set, rest @ ..] = part
@@ -241,7 +241,7 @@ fn variable(part: &[Item<'_>], scope: Scope) -> Option<Setting> {
 }
 
 fn assignment(name: Vec<u8>, scope: Scope, rest: &[Item<'_>]) -> Option<Setting> {
-    // A name with a dot, or with quotes within, is of another kind.
+    // A name with a dot, or with quotes inside, is something else.
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     if name.is_empty() || !name.iter().all(is_plain) {
         return None;
@@ -267,7 +267,7 @@ fn value(items: &[Item<'_>]) -> Value {
     }
 }
 
-/// What a literal or a word says; `None` if it takes more to know that.
+/// The value of a literal or a word; `None` for other expressions.
 fn literal(item: &Item<'_>) -> Option<Vec<u8>> {
     match item.kind {
         Kind::Word | Kind::Number if item.text.is_ascii() => Some(item.text.to_vec()),

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What is known of nothing.
+/// The result if nothing is known of the session.
 fn of(sql: &str) -> Option<Statement> {
     statement(sql.as_bytes(), Mode::default())
 }

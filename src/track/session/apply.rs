@@ -1,4 +1,4 @@
-//! What answers make of what is known.
+//! Updates what is known by answers.
 
 use super::{Doubt, Ending, Fact, Hidden, Session, Task, Traces, Variables};
 use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Value};
@@ -7,12 +7,12 @@ use crate::track::commands::Pending;
 use crate::track::couplings;
 use crate::track::transaction::with_next;
 
-/// Errors that say that there is no such schema, or none for this account: it has not changed.
+/// Errors about a missing or forbidden schema, after which the schema has not changed.
 const NO_SCHEMA: [u16; 3] = [1044, 1046, 1049];
 const SYNTAX_ERROR: u16 = 1064;
 
 impl Session {
-    /// A result of this command has ended; of none, it was the login.
+    /// A result of this command has ended; without a command, the login.
     pub(super) fn settle(&mut self, ending: Ending<'_>, pending: Option<&Pending>) {
         let task = pending.map(|pending| &pending.task);
         let index = pending.map_or(0, |pending| pending.results);
@@ -34,7 +34,7 @@ impl Session {
                     let role = self.may_be_left & Traces::ROLE | self.left & Traces::ROLE;
                     let schema = login.schema.as_deref().unwrap_or_default();
                     self.begin(&login.user, schema, login.collation);
-                    // MariaDB keeps it, even into another account.
+                    // MariaDB keeps it, even when the account changes.
                     self.may_be_left |= role;
                 }
                 _ => {}
@@ -127,8 +127,8 @@ impl Session {
         self.doubt_characteristics(why);
     }
 
-    /// A text names another schema. How the server writes it is not known if it has upper-case letters,
-    /// or others than ASCII ones.
+    /// A statement changes the schema. The server's spelling is not known if the name has
+    /// upper-case letters, or non-ASCII ones.
     pub(super) fn set_schema(&mut self, name: &[u8]) {
         let is_certain = |byte: &u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
         self.schema = match name {
@@ -229,7 +229,7 @@ impl Session {
         }
     }
 
-    /// What functions can change is not known any more.
+    /// Marks everything that functions can change as unknown.
     pub(super) fn doubt_functions(&mut self, why: Doubt) {
         self.variables = Variables::unknown(why);
         self.last_insert_id = Fact::Unknown(why);
@@ -237,7 +237,7 @@ impl Session {
         self.doubt_traces(Traces::all() & !self.left, why);
     }
 
-    /// Nothing is known any more.
+    /// Marks everything as unknown.
     pub(super) fn doubt_all(&mut self, why: Doubt) {
         self.doubt_functions(why);
         self.schema = Fact::Unknown(why);
@@ -263,7 +263,7 @@ impl Session {
     }
 }
 
-/// The variables that a setting is about, under the names by which they are kept.
+/// The variables of a setting, by the names under which they are kept.
 pub(super) fn names_of(setting: &Setting) -> Vec<String> {
     let all = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
     match setting {

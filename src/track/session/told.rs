@@ -1,4 +1,4 @@
-//! What servers tell at the end of results.
+//! What servers report at the end of results.
 
 use super::apply::{is_characteristic, names_of};
 use super::{
@@ -8,13 +8,13 @@ use super::{
 use crate::sql::effects::{Action, Effects, Inserted, Setting};
 use crate::track::couplings::{canonical, sharing};
 
-/// A count of warnings may be more than that.
+/// A count of warnings of this value may stand for more.
 const MANY_WARNINGS: u16 = u16::MAX;
 /// Longer characteristics are not kept.
 const MAX_CHARACTERISTICS: usize = 4 << 10;
 
 impl Session {
-    /// What a server tells at the end of a result goes before what the text says.
+    /// What a server reports at the end of a result takes precedence over the text.
     pub(super) fn told(
         &mut self,
         ending: Ending<'_>,
@@ -121,7 +121,8 @@ impl Session {
                 || reported.iter().any(|(reported, _)| reported == name)
         };
         for (name, _) in &reported {
-            // What shares its storage may be what has changed, unless the text says what it was.
+            // A variable that shares its storage may be the one that has changed, unless the text
+            // says which.
             let explained = sharing(name)
                 .iter()
                 .any(|other| assigned.iter().any(|one| one == other));
@@ -132,7 +133,7 @@ impl Session {
                 self.variables.doubt(other, Doubt::Coupled);
             }
         }
-        // SET STATEMENT reports what holds for that statement alone.
+        // SET STATEMENT reports values that hold only for that statement.
         let is_passing = matches!(
             effects,
             Some(Effects {
@@ -201,7 +202,7 @@ impl Session {
         });
         let text = of(change_type::TRANSACTION_CHARACTERISTICS).map(|change| &change.value);
         match text {
-            // MySQL says so of a transaction that goes on, behind a temporary table's CREATE.
+            // MySQL reports this after CREATE TEMPORARY TABLE although the transaction continues.
             Some(text) if is_open && text.is_empty() => {
                 self.characteristics = Fact::Unknown(Doubt::Volatile);
             }
@@ -224,7 +225,7 @@ impl Session {
         };
         let was_open = before != Fact::Known(Transaction::None);
         match (was_open, is_open) {
-            // It stays what it was, if nothing has ended it and begun another.
+            // It is still the same transaction, unless a statement has ended it and begun another.
             (true, true)
                 if matches!(
                     effects.action,
@@ -235,7 +236,7 @@ impl Session {
                         | Action::Set(_)
                 ) => {}
             (_, true) => self.characteristics = Fact::Unknown(Doubt::Expression),
-            // One that has ended leaves nothing for the next one.
+            // A transaction that has ended leaves no characteristics for the next one.
             (true, false)
                 if matches!(before, Fact::Known(_)) && !effects.action.may_be_anything() =>
             {
@@ -265,7 +266,7 @@ impl Session {
             }
             (Some(Task::Text(_)), _) if warnings == MANY_WARNINGS => Fact::Unknown(Doubt::Overflow),
             (Some(Task::Text(_)), _) if warnings > 0 || cleared => Fact::Known(warnings),
-            // MariaDB keeps those of a statement before at times.
+            // MariaDB sometimes reports those of an earlier statement.
             (Some(Task::Text(_)), _) if self.warnings == Fact::Known(0) => return,
             _ => Fact::Unknown(Doubt::Volatile),
         };
