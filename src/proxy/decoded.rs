@@ -1,4 +1,4 @@
-//! What a packet that a hook or an observer is shown says, taken apart.
+//! Decoding of the packets that hooks and observers are shown.
 
 use super::hooks::Incoming;
 use crate::session::{Head, PacketKind};
@@ -7,7 +7,7 @@ use crate::wire::{
     Ok as OkPacket, PrepareOk, Progress, ResultsetHeader, TextRow, query_attributes,
 };
 
-/// A packet by its kind. Those that hold bytes are payloads as they came.
+/// A decoded packet. Variants with bytes hold the raw payload.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Decoded<'a> {
@@ -29,8 +29,8 @@ pub enum Decoded<'a> {
     Column(Column),
     /// A row of the text protocol, whose values it iterates over.
     TextRow(TextRow<'a>),
-    /// A row of the binary protocol: [`binary_row`](crate::wire::binary_row) takes it apart, given
-    /// the columns.
+    /// A row of the binary protocol: [`binary_row`](crate::wire::binary_row) decodes it, given the
+    /// columns.
     BinaryRow(&'a [u8]),
     /// The answer to COM_STATISTICS.
     Stats(&'a [u8]),
@@ -58,7 +58,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Takes the packet apart.
+    /// Decodes the packet.
     ///
     /// # Errors
     /// It is not what it should be.

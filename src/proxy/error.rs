@@ -1,8 +1,8 @@
-//! Why something that was asked of the proxy cannot be done.
+//! Why the proxy cannot do what was asked for.
 
 use std::io;
 
-/// An error for whoever called the proxy: in a script, a Lua error.
+/// An error of a call; in a script, a Lua error.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     /// The connection has closed, and why.

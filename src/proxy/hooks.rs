@@ -1,4 +1,4 @@
-//! What the proxy asks of the layer above it.
+//! The interface to the layer above the proxy.
 
 use std::fmt;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use super::info::ConnInfo;
 use crate::session::{Event, PacketKind};
 use crate::wire::{Capabilities, Com, Hidden};
 
-/// What is to be done with the packet that a hook was shown.
+/// What to do with the packet that a hook was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Forward it to the linked peer, if there is one.
@@ -27,9 +27,9 @@ pub enum Verdict {
 pub struct Incoming<'a> {
     /// What it is.
     pub kind: PacketKind,
-    /// Its payload, in a buffer that is used again: what is to be kept must be copied.
+    /// Its payload, in a buffer that is reused: copy what is to be kept.
     pub payload: &'a [u8],
-    /// What the connection it came from has negotiated: how it is to be decoded.
+    /// The capabilities of the connection that it came from, by which it is decoded.
     pub capabilities: Capabilities,
     /// The command that it answers, if it answers one.
     pub answers: Option<Com>,
@@ -79,6 +79,6 @@ pub trait Hooks {
     /// The process got this signal ("HUP", "USR1", "USR2").
     fn signal(&self, _name: &'static str) {}
 
-    /// All that was ready has been dealt with, and the loop is about to wait.
+    /// All events have been handled, and the loop is about to wait.
     fn end_of_tick(&self) {}
 }

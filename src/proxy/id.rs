@@ -28,7 +28,7 @@ impl ConnId {
         ConnId { serial, slot }
     }
 
-    /// The place in the table of connections, which is used again.
+    /// The index in the table of connections, which is reused.
     pub fn slot(self) -> usize {
         self.slot as usize
     }

@@ -1,4 +1,4 @@
-//! What can be read of a connection, also when its socket is gone.
+//! Information about a connection, which outlives its socket.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::session::Event;
 use crate::wire::Capabilities;
 use crate::wire::compressed::Algorithm;
 
-/// What a connection is.
+/// The kind of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnKind {
     /// A listening TCP socket.
@@ -36,7 +36,7 @@ impl ConnKind {
 pub enum Address {
     /// An IP address, an IPv4 one always in IPv4's form.
     Ip(IpAddr),
-    /// This machine, by way of a unix socket.
+    /// This machine, over a unix socket.
     Local,
     /// The name of a host that is yet to be connected to, the path of a listener's unix socket, or
     /// "*": all addresses.
@@ -54,7 +54,7 @@ impl Address {
 }
 
 impl From<Option<IpAddr>> for Address {
-    /// As [`Peer`](crate::net::Peer) has it: without an IP address it is a unix socket.
+    /// From the address of a [`Peer`](crate::net::Peer): without an IP address it is a unix socket.
     fn from(ip: Option<IpAddr>) -> Address {
         ip.map_or(Address::Local, Address::Ip)
     }
@@ -76,7 +76,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// What can be read of a connection; it outlives the socket.
+/// Information about a connection; it outlives the socket.
 #[derive(Debug)]
 pub struct ConnInfo {
     /// Its name.
@@ -90,11 +90,11 @@ pub struct ConnInfo {
     pub closed: Cell<bool>,
     /// The far end's port; a listener's own.
     pub port: Cell<u16>,
-    /// Whether nobody can listen in on what goes over it: TLS, or a unix socket.
+    /// Whether nobody else can read it: it uses TLS, or is a unix socket.
     pub secure: Cell<bool>,
     /// What has been negotiated.
     pub capabilities: Cell<Capabilities>,
-    /// How what goes over it is compressed.
+    /// The compression in use.
     pub compression: Cell<Option<Algorithm>>,
     /// The last event on it.
     pub state: Cell<Option<Event>>,
@@ -102,7 +102,7 @@ pub struct ConnInfo {
     rare: RefCell<Option<Box<Rare>>>,
 }
 
-/// What most connections do not have for most of their time.
+/// Rarely used information.
 #[derive(Debug, Default)]
 struct Rare {
     close_reason: Option<Box<str>>,
@@ -112,7 +112,7 @@ struct Rare {
 }
 
 impl ConnInfo {
-    /// Of a new connection.
+    /// For a new connection.
     pub(super) fn new(id: ConnId, kind: ConnKind, address: Address, port: u16) -> ConnInfo {
         ConnInfo {
             id,
@@ -145,12 +145,12 @@ impl ConnInfo {
         self.rare(|rare| rare.tls.clone())
     }
 
-    /// What a listener's clients are offered of TLS.
+    /// A listener's TLS configuration.
     pub fn tls_server(&self) -> Option<TlsServer> {
         self.rare(|rare| rare.tls_server.clone())
     }
 
-    /// What a client connected to, as the header of the PROXY protocol says.
+    /// The address that a client connected to, according to its PROXY protocol header.
     pub(super) fn destination(&self) -> Option<SocketAddr> {
         self.rare(|rare| rare.destination)
     }
@@ -185,6 +185,6 @@ impl ConnInfo {
     }
 }
 
-// There is one for each connection: what is added here costs a megabyte with 10,000 of them for each
-// hundred bytes.
+// There is one for each connection: 10,000 of them need another megabyte for each hundred bytes
+// that are added here.
 const _: () = assert!(size_of::<ConnInfo>() <= 96);

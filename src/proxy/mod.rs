@@ -1,24 +1,25 @@
 //! The proxy: connections, the links between them, and the pump that moves packets.
 //!
-//! It brings the protocol's [sessions](crate::session) and the [reactor](crate::net) together and
-//! asks a [`Hooks`] implementation what to do. It knows nothing of scripts.
+//! It connects the protocol's [sessions](crate::session) with the [reactor](crate::net), and asks a
+//! [`Hooks`] implementation what to do. It knows nothing of scripts.
 //!
-//! What the layer above sees lies here: [`Proxy`], [`Hooks`] and what they are given, names
-//! ([`ConnId`]), what can be read of a connection ([`ConnInfo`]), [`Options`], errors, counters. Inside:
+//! The interface to the layer above is here: [`Proxy`], [`Hooks`] and their arguments, ids
+//! ([`ConnId`]), information about connections ([`ConnInfo`]), [`Options`], errors, counters.
+//! Below:
 //!
 //! - `table`: the connections, their links, and the end of them
 //! - `connect`: listening, accepting and connecting
 //! - `flow`: packets from one end to the other, or out of a script: the loop
-//! - `login`: what is decided until a connection is logged in
-//! - `translate`: what changes where the two ends negotiated differently
-//! - `observers`: those who watch beside the hooks, in Rust
+//! - `login`: what happens until a connection is logged in
+//! - `translate`: changes of packets between two ends with different capabilities
+//! - `observers`: observers, which watch in addition to the hooks, in Rust
 //!
 //! # Re-entrancy
 //!
 //! A hook may do anything to any connection, and sees the effect at once. So state changes under
 //! short borrows of [`Core`](table::core::Core) that no call of a hook overlaps, names ([`ConnId`])
 //! rather than references are passed on, and after every call the connection is looked up again.
-//! Only syscalls that write and the freeing of slots are put off to the end of the tick.
+//! Only system calls that write, and freeing slots, are deferred to the end of the tick.
 
 mod connect;
 mod decoded;
@@ -117,12 +118,12 @@ impl Proxy {
         core.schedule(id);
     }
 
-    /// What can be read of a connection, unless it has closed.
+    /// The information about a connection, unless it has closed.
     pub fn info(&self, id: ConnId) -> Option<Rc<ConnInfo>> {
         self.core().open(id).map(|conn| conn.info.clone())
     }
 
-    /// The other end of a connection's link, if it has one.
+    /// The linked connection, if any.
     pub fn peer(&self, id: ConnId) -> Option<ConnId> {
         self.core().peer(id)
     }
@@ -132,7 +133,7 @@ impl Proxy {
         self.core().get(id).map_or(0, table::conn::Conn::pending)
     }
 
-    /// The command that a client waits to have answered, or that a server is answering.
+    /// The command whose answer a client waits for, or that a server is answering.
     pub fn answering(&self, id: ConnId) -> Option<Com> {
         self.core().open(id)?.answering()
     }
@@ -142,7 +143,7 @@ impl Proxy {
         self.core().add_script_timer(delay, key)
     }
 
-    /// Takes a timer back. False if it is no longer there.
+    /// Cancels a timer. False if it is no longer scheduled.
     pub fn cancel(&self, timer: TimerId) -> bool {
         let mut core = self.core();
         let removed = core.timers.remove(timer);
@@ -210,7 +211,7 @@ impl Proxy {
         }
     }
 
-    /// The loop's read buffer. It is back before the next connection is pumped.
+    /// Takes the loop's read buffer, which is returned before the next connection is read.
     fn take_buffer(&self) -> Vec<u8> {
         let mut buffer = self.0.buffer.take();
         buffer.resize(flow::pump::READ_BUFFER, 0);
@@ -222,7 +223,7 @@ impl Proxy {
     }
 }
 
-/// What a proxy does that nobody has told anything: no client is served.
+/// The hooks of a proxy without any: no client is served.
 struct NoHooks;
 
 impl Hooks for NoHooks {

@@ -12,7 +12,7 @@ use crate::wire::compressed::Algorithm;
 /// Limits and time-outs of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The largest packet, in bytes, that is gathered whole for a callback.
+    /// The largest packet, in bytes, that is gathered for a callback.
     pub max_packet: usize,
     /// How many bytes may be queued on a connection before it is closed.
     pub max_queue: usize,
@@ -29,34 +29,36 @@ pub struct Options {
     /// How many clients a listener serves at once that come from the same IP address. `None`: any
     /// number.
     pub max_clients_per_address: Option<usize>,
-    /// What a listener's clients are offered of TLS.
+    /// A listener's TLS configuration.
     pub tls_server: Option<TlsServer>,
-    /// What is asked of a server of TLS. `None`: what the transport calls for.
+    /// The TLS options towards a server. `None`: the transport's default.
     pub tls_client: Option<TlsClientOptions>,
-    /// Whether a server may tell the client to go to another one, past the proxy. Either end's
-    /// option is enough.
+    /// Whether a server may redirect the client to another server, bypassing the proxy. Either
+    /// end's option is enough.
     pub allow_redirect: bool,
-    /// What clients are offered, or servers are asked for. `None`: clients both, servers nothing.
+    /// The compression that clients are offered, or servers are asked for. `None`: clients are
+    /// offered both algorithms, servers are asked for none.
     pub compression: Option<Compression>,
-    /// From where a listener wants a header of the PROXY protocol.
+    /// The addresses from which a listener expects a PROXY protocol header.
     pub trusted: Vec<Trusted>,
-    /// The header of the PROXY protocol that a server is sent, and for whom: without a client it
-    /// says that the connection is the proxy's own.
+    /// The version of the PROXY protocol header to send to a server, and the client that it names;
+    /// without one it says that the connection is the proxy's own.
     pub proxy_header: Option<(ProxyVersion, Option<ConnId>)>,
-    /// Passwords from safe clients to a server that is not.
+    /// What to do with passwords from a safe leg if the server's leg is open.
     pub cleartext: Cleartext,
 }
 
-/// What becomes of a password that a client has sent over a safe leg, where the server's leg is open.
+/// What to do with a password that a client has sent over a safe leg, if the server's leg is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cleartext {
     /// The login is refused.
     #[default]
     Refuse,
-    /// The server is asked for its RSA key, and gets the password encrypted with it. Who can change
-    /// what goes over the leg could put a key of his own in its place.
+    /// The server is asked for its RSA key, and gets the password encrypted with it. An attacker
+    /// who can change the leg's traffic could replace the key with his own.
     Rsa,
-    /// The same, and where the server takes it in clear only, it gets it in clear.
+    /// The same, and if the server accepts the password only in clear, it gets the password in
+    /// clear.
     Allow,
 }
 
@@ -65,11 +67,11 @@ pub enum Cleartext {
 pub struct Compression {
     /// The kinds; the first that both know is asked for. None: nothing is compressed.
     pub algorithms: Vec<Algorithm>,
-    /// How hard to try. `None`: as hard as a client asks, or as the servers do.
+    /// The level. `None`: the level that a client asks for, or the servers' default.
     pub level: Option<u8>,
 }
 
-/// Where a header of the PROXY protocol is believed, and wanted.
+/// A source of connections that must begin with a PROXY protocol header, which is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trusted {
     /// From these addresses.

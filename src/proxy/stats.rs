@@ -1,11 +1,11 @@
 //! Counters.
 
-/// What has happened since the start, and what is there now.
+/// Totals since the start, and current numbers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stats {
     /// Clients accepted.
     pub clients_accepted: u64,
-    /// Clients turned away with ERR 1040, since one limit or another was reached.
+    /// Clients refused with ERR 1040, because some limit was reached.
     pub clients_refused: u64,
     /// Connections to servers begun.
     pub servers_connected: u64,
@@ -33,7 +33,8 @@ pub struct Stats {
     pub timeouts: u64,
     /// Passes of the loop.
     pub ticks: u64,
-    /// The longest that one pass of the loop has taken, in microseconds: how late others may be.
+    /// The longest time that one pass of the loop has taken, in microseconds, which delays all
+    /// connections.
     pub loop_lag_max_us: u64,
     /// How long the last pass of the loop took, in microseconds.
     pub loop_lag_us: u64,

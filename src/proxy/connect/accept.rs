@@ -1,9 +1,9 @@
 //! Which clients are let in.
 //!
-//! A process runs out of descriptors first, and whoever needs one then may be anybody: a client
-//! that is served and wants a server, the resolver, the log. So clients are counted, over all
-//! listeners, and whoever comes beyond what there is room for gets the ERR of a full server (1040)
-//! and nothing else. A listener's `max_clients` and `max_clients_per_address` come on top.
+//! Descriptors are the first resource that a process runs out of, and then anything that needs one
+//! fails: a connected client that needs a server, the resolver, the log. So clients are counted,
+//! over all listeners, and a client for which there is no room gets the ERR of a full server (1040)
+//! and is closed. A listener's `max_clients` and `max_clients_per_address` come on top.
 
 use std::io;
 use std::net::IpAddr;
@@ -25,27 +25,28 @@ use crate::proxy::table::core::{Core, TimerKey};
 use crate::session::ClientSession;
 use crate::wire::{Capabilities, ErrPacket, frame};
 
-/// How many clients are accepted before others get their turn.
+/// How many clients are accepted before the loop handles other events.
 const ACCEPT_BATCH: usize = 64;
 
-/// How long accepting rests when descriptors have run out all the same.
+/// How long accepting is paused when descriptors have run out nevertheless.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many descriptors are kept for all that is no connection: clients that are being refused, the
-/// resolver, the log, a script's files. Where there are few in all, it is a quarter of them.
+/// How many descriptors are reserved for everything that is not a connection: clients that are
+/// being refused, the resolver, the log, a script's files. If the limit is low, a quarter of it is
+/// reserved instead.
 const KEPT: usize = 64;
 
-/// How often a line in the log tells of refused clients.
+/// The time between two log lines about refused clients.
 const REFUSALS_PAUSE: Duration = Duration::from_secs(1);
 
-/// What became of a client that waited at a listener.
+/// The result of accepting a client.
 enum Accepted {
-    /// It is to be introduced to the script.
+    /// The script is to be told of it.
     Client {
         listener: Rc<ConnInfo>,
         client: Rc<ConnInfo>,
     },
-    /// It was turned away, or its PROXY header is still to come.
+    /// It was refused, or its PROXY header is still to come.
     Another,
     /// No more clients wait, or none can be accepted now.
     NoMore,
@@ -54,33 +55,33 @@ enum Accepted {
 /// What decides whether the process has room for another client.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// How many sockets connections and listeners may take up.
+    /// How many sockets connections and listeners may use.
     limit: usize,
-    /// How many they do take up.
+    /// How many sockets they use.
     pub sockets: usize,
     arrivals: Arrivals,
     refusals: Refusals,
-    /// Accepting is paused, and the log has said so.
+    /// Accepting is paused, and that was logged.
     starved: bool,
 }
 
-/// Connections that are neither logged in nor linked. A login at the proxy may need a server as soon
-/// as it is over, so for each such client a descriptor is set aside, but for those whose server is
-/// already on its way.
+/// Connections that are neither logged in nor linked. Such a client may need a server after its
+/// login, so a descriptor is reserved for each of them, except for those whose server is already
+/// connecting.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     clients: usize,
     servers: usize,
 }
 
-/// Refused clients, of which one line a second tells at most.
+/// Refused clients, about which at most one line a second is logged.
 #[derive(Debug, Default)]
 struct Refusals {
-    /// How many the log has not told of yet.
+    /// How many were not logged yet.
     untold: u64,
-    /// Who was the last, and why.
+    /// The last one, and why it was refused.
     last: String,
-    /// A timer is set to tell of more.
+    /// A timer is set for the next line.
     pausing: bool,
 }
 
@@ -116,7 +117,7 @@ impl Refusals {
         self.tell()
     }
 
-    /// The line for the log, unless there is nothing to tell.
+    /// The line for the log, if there is anything to report.
     fn tell(&mut self) -> Option<String> {
         match std::mem::take(&mut self.untold) {
             0 => None,
@@ -128,7 +129,7 @@ impl Refusals {
         }
     }
 
-    /// The pause is over. Returns the line for the log if there is one, behind which another pause
+    /// The pause is over. Returns the next line for the log, if any, after which another pause
     /// begins.
     fn pause_over(&mut self) -> Option<String> {
         let line = self.tell();
@@ -160,8 +161,8 @@ impl ListenerState {
 }
 
 impl Conn {
-    /// The address for which its listener counts this client, if that counts addresses. Until its
-    /// PROXY header has come it is not known whose connection it is.
+    /// The address under which its listener counts this client, if it counts addresses. Before a
+    /// PROXY header has come the client's address is unknown.
     pub fn counted_address(&self) -> Option<IpAddr> {
         if self.awaits_header() || self.options.max_clients_per_address.is_none() {
             return None;
@@ -171,7 +172,7 @@ impl Conn {
 }
 
 impl Proxy {
-    /// Takes the clients that wait at a listener.
+    /// Accepts the clients that wait at a listener.
     pub(crate) fn accept(&self, listener: ConnId) {
         for _ in 0..ACCEPT_BATCH {
             let accepted = self.core().accept_one(listener);
@@ -184,7 +185,7 @@ impl Proxy {
         self.core().schedule(listener);
     }
 
-    /// Tells of a new client.
+    /// Tells the hooks of a new client.
     pub(crate) fn introduce(&self, listener: &Rc<ConnInfo>, client: &Rc<ConnInfo>) {
         log::info!(
             "connection {}: accepted from {} on listener {}",
@@ -320,8 +321,8 @@ impl Core {
             .is_none_or(|state| state.enter(ip) <= max)
     }
 
-    /// Refuses a client as a full server does: an ERR instead of a handshake. It takes no place in
-    /// the table, and what its socket does not take at once is not waited for.
+    /// Refuses a client as a full server does: with an ERR instead of a handshake. The client is
+    /// not entered into the table, and what its socket does not take at once is not sent.
     fn refuse(&mut self, listener: ConnId, mut stream: Stream, peer: Peer, why: &str) {
         let mut payload = Vec::new();
         too_many().encode(Capabilities::PROTOCOL_41, &mut payload);
@@ -340,8 +341,8 @@ impl Core {
         ));
     }
 
-    /// The same for a client that is in the table already: its PROXY header has told where it comes
-    /// from.
+    /// The same for a client that is in the table already, after its PROXY header has told its
+    /// address.
     pub fn turn_away(&mut self, client: &ConnInfo) {
         let why = "max_clients_per_address is reached";
         if self.put_error(client.id, &too_many()).is_err() {
@@ -351,7 +352,7 @@ impl Core {
             );
         }
         self.note_refusal(format!("from {}: {why}", client.address()));
-        self.stillborn.push((client.id, why.to_string()));
+        self.close_soon.push((client.id, why.to_string()));
     }
 
     fn note_refusal(&mut self, who: String) {
@@ -361,7 +362,7 @@ impl Core {
         }
     }
 
-    /// The pause behind a line about refused clients is over.
+    /// The pause after a log line about refused clients is over.
     pub fn report_refusals(&mut self) {
         if let Some(line) = self.admission.refusals.pause_over() {
             self.tell_of_refusals(&line);

@@ -1,8 +1,8 @@
-//! How connections come to be.
+//! Making connections.
 //!
 //! - `sockets`: listening and connecting
 //! - `accept`: which clients are let in
-//! - `proxy_header`: whose connection it is, where a load balancer stands in front
+//! - `proxy_header`: the client's address behind a load balancer
 
 pub(super) mod accept;
 pub(super) mod proxy_header;

@@ -1,5 +1,5 @@
-//! Headers of the PROXY protocol: read in front of a client's bytes, where its listener trusts the
-//! address that it comes from, and sent in front of a server's.
+//! PROXY protocol headers: read before a client's own bytes, if its listener trusts the address
+//! that it comes from, and sent first to a server.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,24 +13,23 @@ use crate::proxy::options::{Options, Trusted};
 use crate::proxy::table::conn::Socket;
 use crate::proxy::table::core::Core;
 
-/// How much is read at once. Hardly a header is longer.
+/// How much is read at once. Headers are rarely longer.
 const READ: usize = 512;
 
-/// What became of a header.
+/// The result of reading a header.
 enum Read {
-    /// More of it must come.
+    /// It is not complete yet.
     Partly,
-    /// Nothing came, and nothing will: somebody has only looked whether we are there.
+    /// The connection was closed without a byte, such as by a port check.
     Nothing,
-    /// It is there: the client can be shown.
+    /// It is complete: the script can be told of the client.
     Whole {
         listener: Rc<ConnInfo>,
         client: Rc<ConnInfo>,
     },
 }
 
-/// Whether a header is wanted of a client that comes from this address.
-/// (`None`: over a unix socket).
+/// Whether a client from this address must send a header. (`None`: over a unix socket).
 pub(crate) fn is_wanted(options: &Options, ip: Option<IpAddr>) -> bool {
     options.trusted.iter().any(|trusted| match trusted {
         Trusted::Unix => ip.is_none(),
@@ -39,7 +38,8 @@ pub(crate) fn is_wanted(options: &Options, ip: Option<IpAddr>) -> bool {
 }
 
 impl Proxy {
-    /// Reads of a client what has to come before anything else. Nobody has been told of it before.
+    /// Reads the header that has to come first from a client. The script is told of the client only
+    /// after that.
     pub(crate) fn read_header(&self, id: ConnId) {
         let read = self.core().read_header(id);
         match read {
@@ -49,7 +49,7 @@ impl Proxy {
             }
             Ok(Read::Whole { listener, client }) => {
                 self.introduce(&listener, &client);
-                // What came behind the header is looked at, and what the client says next.
+                // Process what came after the header, and what comes next.
                 self.core().schedule(id);
             }
             Err(reason) => self.broken(id, &reason),
@@ -91,7 +91,7 @@ impl Core {
         }
     }
 
-    /// The client is who the header says.
+    /// Applies the header's address to the client.
     fn apply(&mut self, id: ConnId, header: ProxyHeader) -> Result<Read, String> {
         let gone = || "its listener is gone".to_string();
         let conn = self.open_mut(id).ok_or_else(gone)?;
@@ -104,7 +104,7 @@ impl Core {
                 client.address()
             );
             client.set_address(Address::Ip(from.ip().to_canonical()), from.port());
-            // It has come a longer way than from this machine.
+            // Even if the load balancer is on this machine, the client need not be.
             client.secure.set(false);
             client.set_destination(to);
         }
@@ -118,7 +118,7 @@ impl Core {
         Ok(Read::Whole { listener, client })
     }
 
-    /// The header that a new connection to a server begins with.
+    /// The header to send first to a new server.
     pub(crate) fn header_to_send(&self, options: &Options) -> Vec<u8> {
         let Some((version, client)) = options.proxy_header else {
             return Vec::new();
@@ -127,7 +127,7 @@ impl Core {
         ProxyHeader { addresses }.encode(version)
     }
 
-    /// Where a client comes from and what it connected to. `None` on a unix socket.
+    /// A client's address and the address it connected to. `None` on a unix socket.
     fn addresses_of(&self, client: ConnId) -> Option<(SocketAddr, SocketAddr)> {
         let conn = self.get(client)?;
         if conn.info.kind != ConnKind::Client {

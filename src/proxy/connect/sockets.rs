@@ -20,7 +20,7 @@ use crate::session::{Event, ServerSession};
 /// How many sets of options are remembered, so that connections can share them.
 const KNOWN_OPTIONS: usize = 16;
 
-/// How soon a unix socket whose queue is full is tried again.
+/// The delay before a unix socket whose queue is full is tried again.
 const UNIX_RETRY: Duration = Duration::from_millis(20);
 
 impl Proxy {
@@ -99,7 +99,7 @@ impl Proxy {
             }
         };
         if let Err(error) = begun {
-            core.stillborn
+            core.close_soon
                 .push((info.id, format!("cannot connect to {host}:{port}: {error}")));
         }
         Ok(info)
@@ -178,7 +178,7 @@ impl Core {
                 String::new()
             }
         );
-        // Somebody may have connected before the registration.
+        // A client may have connected before the registration.
         self.schedule(info.id);
         Ok(info)
     }
@@ -237,7 +237,8 @@ impl Core {
         options
     }
 
-    /// A unix socket whose queue is full leaves no half-open connection to wait for: try again.
+    /// If a unix socket's queue is full there is no half-open connection to wait for, so try again
+    /// later.
     pub fn try_unix(&mut self, id: ConnId) {
         let login = self.open_mut(id).and_then(|conn| conn.login.as_mut());
         let Some(path) = login.and_then(|login| login.unix_path.take()) else {
@@ -254,7 +255,7 @@ impl Core {
                 self.timers.insert(due, TimerKey::RetryUnix(id));
             }
             Err(error) => {
-                self.stillborn
+                self.close_soon
                     .push((id, format!("cannot connect to {path}: {error}")));
             }
         }

@@ -1,5 +1,5 @@
-//! The hot path: taking packets off the front of what was read, and passing on what nobody wants
-//! to look at, in whole spans and before it is complete.
+//! The hot path: finds the packets in the bytes that were read, and forwards those that no hook
+//! looks at, in whole spans and before they are complete.
 
 use super::transit::Carried;
 use crate::proxy::id::ConnId;
@@ -13,22 +13,22 @@ use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 use crate::wire::{Capabilities, Com};
 
-/// No packet of a login is longer than this; only those who are logged in may make us hold more.
+/// The longest packet of a login. Only connections that are logged in may make the proxy hold more.
 const MAX_LOGIN_PACKET: usize = 1 << 20;
 
-/// So many bytes are sooner copied than written by themselves.
+/// Up to this many bytes are queued: copying them is cheaper than a write.
 const COPIED: usize = 4 << 10;
 
-/// What is to be done behind the bytes that could be passed on.
+/// What is to be done after the bytes that could be forwarded.
 #[derive(Debug)]
 pub(crate) enum Advance {
-    /// Look again.
+    /// Call `advance` again.
     Again,
     /// A packet is complete at its receiver, and these events fire there.
     Arrived { to: ConnId, events: EventSet },
-    /// A packet of so many bytes, frame headers included, is to be handled whole.
+    /// A packet of this many bytes, including frame headers, is to be handled as a whole.
     Packet(usize),
-    /// Nothing can be done until there are so many bytes (0: until something else happens).
+    /// Nothing can be done until there are this many bytes (0: until something else happens).
     Wait(usize),
     /// The far end broke the protocol.
     Broken(String),
@@ -39,13 +39,13 @@ pub(crate) enum Advance {
 }
 
 impl Core {
-    /// Deals with the front of `data`, which came from the connection `id`: returns how many
-    /// bytes of it are dealt with, and what is to be done about the rest.
+    /// Processes the start of `data`, which came from the connection `id`. Returns how many bytes
+    /// were processed, and what is to be done about the rest.
     pub fn advance(&mut self, id: ConnId, data: &mut [u8]) -> (usize, Advance) {
         let Some(conn) = self.open(id) else {
             return (0, Advance::Gone);
         };
-        // A packet in transit goes on to where it set out for, whatever the link is by now.
+        // A packet in transit goes on to its original receiver, even if the link has changed since.
         let to = match &conn.read.transit {
             Some(transit) => transit.to,
             None if conn.read.discard > 0 => None,
@@ -58,7 +58,7 @@ impl Core {
         if let (Some(to), Some(span)) = (to, data.get(..at))
             && !span.is_empty()
         {
-            // What a callback is to see is behind it, and leaves with it.
+            // The packet that a callback is to see follows these bytes, and leaves with them.
             match advance {
                 Advance::Packet(_) if span.len() <= COPIED => self.forward_later(to, span),
                 _ => self.forward(to, span),
@@ -71,7 +71,7 @@ impl Core {
         (at, advance)
     }
 
-    /// Moves `at` over all that goes to the peer as it is.
+    /// Moves `at` past everything that is forwarded unchanged.
     fn scan(
         &mut self,
         id: ConnId,
@@ -117,7 +117,7 @@ impl Core {
         }
     }
 
-    /// Whether the next packet of this connection may be taken now, or must wait for its turn.
+    /// Whether the next packet of this connection may be processed now, or must wait.
     pub fn may_take(&self, id: ConnId) -> bool {
         let Some(conn) = self.open(id) else {
             return false;
@@ -136,7 +136,7 @@ impl Core {
         session.authenticated() && !session.full() && !self.attended(conn) && !conn.compressed()
     }
 
-    /// Passes over the rows at the front, if nobody watches them.
+    /// Skips over the rows at the front, if no hook watches them.
     fn skim(&mut self, id: ConnId, to: Option<ConnId>, data: &mut [u8], at: &mut usize) -> bool {
         let Some(conn) = self.open(id) else {
             return false;
@@ -173,7 +173,7 @@ impl Core {
         skimmed.rows > 0
     }
 
-    /// Begins with the packet at `at`: either it is in transit then, or the reason to stop is
+    /// Starts the packet at `at`: either it is in transit afterwards, or the reason to stop is
     /// returned.
     fn begin(
         &mut self,
@@ -205,14 +205,14 @@ impl Core {
             Ok(step) => step,
             Err(violation) => return Some(Advance::Broken(violation.to_string())),
         };
-        // Where there are frames with numbers of their own, the servers look at those alone.
+        // With compression servers check only the compressed frames' numbers.
         if step.kind == PacketKind::Command && header.seq != 0 && !conn.compressed() {
             return Some(Advance::Broken(format!(
                 "expected a command numbered 0, got one numbered {}",
                 header.seq
             )));
         }
-        // What is pipelined in front of COM_QUIT is still answered.
+        // Commands that were pipelined before COM_QUIT are still answered.
         if step.kind == PacketKind::Command && head.first() == Some(Com::QUIT.0) && !conn.idle() {
             return Some(Advance::Wait(0));
         }
@@ -271,14 +271,14 @@ impl Core {
                 }
                 None
             }
-            // It goes nowhere, unlike what lies in front of it.
+            // It is not forwarded, but the bytes before it are.
             Ok(None) if to.is_some() => Some(Advance::Again),
             Ok(None) => None,
             Err(stop) => Some(stop),
         }
     }
 
-    /// Whether the packet has to be all there before anything is done with it.
+    /// Whether the packet has to be complete before it is handled.
     fn wanted_whole(&self, conn: &Conn, to: Option<ConnId>, step: &Step, head: Head<'_>) -> bool {
         if conn.armed.meets(step.events.with(step.synthesised)) || !conn.authenticated() {
             return true;
@@ -295,14 +295,14 @@ impl Core {
                         let com = Com(first);
                         com.is_known()
                             && com != Com::QUIT
-                            // Which may have to be translated between unequal legs.
+                            // COM_CHANGE_USER may have to be translated between unequal legs.
                             && com != Com::CHANGE_USER
                             && !translation::changes_command(com, difference(conn, receiver))
                     })
             }
             PacketKind::Infile if conn.read.discard > 0 => true,
             _ if conn.read.discard > 0 => step.done,
-            // The EOF behind the columns goes in front of it.
+            // The EOF after the columns has to be sent before it.
             PacketKind::TextRow | PacketKind::BinaryRow => {
                 receiver.is_some_and(|receiver| match &receiver.role {
                     Role::Client(session) => {
@@ -343,8 +343,8 @@ impl Core {
         }
     }
 
-    /// Whether the frames of a compressed receiver are numbered anew from this packet on: it must
-    /// be the first of its span then.
+    /// Whether the numbering of a compressed receiver's frames restarts with this packet: then it
+    /// must be the first of its span.
     fn takes_a_turn(&self, id: ConnId, to: Option<ConnId>, kind: PacketKind) -> bool {
         matches!(kind, PacketKind::Command | PacketKind::Data)
             && to
@@ -353,10 +353,10 @@ impl Core {
             && (kind == PacketKind::Command || self.open(id).is_some_and(Conn::in_binlog))
     }
 
-    /// Whether bytes may go from one end to the other without being understood. What is compressed
-    /// has to be followed, or its frames could not be numbered; what the two have not negotiated
-    /// alike has to be translated; and a COM_CHANGE_USER between legs that are not equally safe has
-    /// to be looked at.
+    /// Whether bytes may be forwarded between the two without being parsed. Not with compression,
+    /// whose frames could not be numbered then; not if the two have negotiated different
+    /// capabilities, which need translation; and not between legs that are not equally safe, where
+    /// COM_CHANGE_USER has to be checked.
     fn alike(&self, a: ConnId, b: ConnId) -> bool {
         let (Some(a), Some(b)) = (self.open(a), self.open(b)) else {
             return false;
@@ -382,7 +382,8 @@ fn difference(conn: &Conn, receiver: Option<&Conn>) -> Capabilities {
     })
 }
 
-/// Whether an OK of a server's could send the client to another one, which it must not.
+/// Whether a server's OK may contain a redirection of the client to another server, which must be
+/// removed.
 fn may_redirect(conn: &Conn, receiver: Option<&Conn>, head: Head<'_>) -> bool {
     receiver.is_some_and(|receiver| {
         !conn.options.allow_redirect
@@ -391,9 +392,9 @@ fn may_redirect(conn: &Conn, receiver: Option<&Conn>, head: Head<'_>) -> bool {
     })
 }
 
-/// The size of the packet at the front with all its frames; while they are not all there, the size
-/// up to the frame (or frame header) that is missing, which is more than there is. The error is the
-/// length that is known by now, if it is over the limit.
+/// The size of the packet at the front with all its frames. If they are not complete, the size up
+/// to the end of the first missing frame (or frame header), which is more than there is. The error
+/// is the length known so far, if it is over the limit.
 fn whole_size(data: &[u8], max: usize) -> Result<usize, usize> {
     let mut at = 0;
     let mut len = 0;

@@ -1,21 +1,22 @@
 //! The one way out: how a packet leaves by a connection.
 //!
-//! Whoever has a packet for somebody (a server whose answer is forwarded, a script that wires one, the
-//! proxy with an ERR of its own) decides what it looks like for its receiver, and then says here what
-//! it is ([`Part`]). The same happens to all of them:
+//! The source of a packet (a server whose answer is forwarded, a script that wires one, the proxy
+//! with an ERR of its own) encodes it for its receiver, and then says here what it is ([`Part`]).
+//! All packets are then handled alike:
 //!
-//! 1. **The session takes it.** What has no place where the receiver's exchange stands is refused,
-//!    and nothing of it is sent.
-//! 2. **It is queued**, with the number that is next on that connection.
-//! 3. **It is settled** what follows: the receiver's state, which events fire there, whether its login
-//!    is over, whether it may speak again.
+//! 1. **The session is stepped.** A packet that is not allowed at this point of the receiver's
+//!    exchange is refused, and nothing is sent.
+//! 2. **The packet is queued**, with the connection's next number.
+//! 3. **What follows is settled**: the receiver's state, the events that fire there, whether its
+//!    login is over, whether it may send again.
 //!
-//! A packet that is [streamed](super::transit) goes the same way, but for the second step: it is on
-//! its way before all of it has come, its bytes go from buffer to socket, and it is settled when the
-//! last of them has passed. The rows of a result are the exception. They move no session and cause
-//! nothing at their receiver, so they are [skimmed](crate::session::rows::skim) in whole spans.
+//! A packet that is [streamed](super::transit) goes the same way, except for the second step: it is
+//! forwarded before it is complete, its bytes go from buffer to socket, and what follows is settled
+//! when the last of them has passed. The rows of a result are an exception: they change no
+//! session's state and have no effect on their receiver, so they are
+//! [skimmed](crate::session::rows::skim) in whole spans.
 //!
-//! Events are returned, not fired: nobody may be called while the core is borrowed.
+//! Events are returned, not fired: no hook may be called while the core is borrowed.
 
 use crate::proxy::id::ConnId;
 use crate::proxy::table::conn::{Conn, Course, Role};
@@ -24,18 +25,18 @@ use crate::proxy::table::sides::{Numbering, Stopped};
 use crate::session::{Event, EventSet, Head, PacketKind, Sent};
 use crate::wire::Capabilities;
 
-/// What a packet is to the connection that it leaves by.
+/// What a packet is to its receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// The greeting of a client, which offers these.
     Handshake(Capabilities),
     /// The login at a server, which asks for these.
     Auth(Capabilities),
-    /// A packet of the other end's. Its receiver takes it for whatever is next there.
+    /// A packet from the other end: it is whatever its receiver expects next.
     Forwarded(PacketKind),
-    /// A packet of a script's or of the proxy's own. It must be what its receiver takes it for.
+    /// A script's or the proxy's own packet, of this kind: the receiver must expect that kind.
     Own(PacketKind),
-    /// An ERR that answers nothing, and so has no place in an exchange.
+    /// An ERR that answers no command, and so is not part of an exchange.
     Unasked,
 }
 
@@ -59,7 +60,7 @@ impl Part {
     }
 }
 
-/// A packet on its way to a connection.
+/// A packet to be sent to a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leaving<'a> {
     part: Part,
@@ -69,7 +70,8 @@ pub(crate) struct Leaving<'a> {
 }
 
 impl<'a> Leaving<'a> {
-    /// A packet that is all its source has to say of the exchange, if it ends it for its receiver.
+    /// A packet after which the source has nothing more to send in the exchange, if it ends the
+    /// exchange for its receiver.
     pub fn new(part: Part, payload: &'a [u8]) -> Leaving<'a> {
         Leaving {
             part,
@@ -79,30 +81,30 @@ impl<'a> Leaving<'a> {
         }
     }
 
-    /// The same packet, numbered so.
+    /// The same packet, with this numbering.
     pub fn numbered(self, numbering: Numbering) -> Leaving<'a> {
         Leaving { numbering, ..self }
     }
 
-    /// The same packet, where its source has ended the exchange with it, or not yet.
+    /// The same packet; `complete`: its source has ended the exchange with it.
     pub fn ends(self, complete: bool) -> Leaving<'a> {
         Leaving { complete, ..self }
     }
 }
 
-/// What came of a packet at its receiver.
+/// The effect of a packet at its receiver.
 #[derive(Debug, Default)]
 pub(crate) struct Delivered {
     /// The armed events that fire there.
     pub events: EventSet,
-    /// It refused the client's login: the connection ends behind it.
+    /// Whether it refused the client's login, after which the connection closes.
     pub refused: bool,
 }
 
 impl Conn {
-    /// Lets the session take a packet that is about to leave. `complete`: its source has ended the
-    /// exchange if this ends it for the receiver. A client that leaves out the EOF behind columns
-    /// may have all of an answer before the server has sent that EOF; the exchange is over only then.
+    /// Steps the session for a packet that is about to leave. `complete`: its source has ended the
+    /// exchange if this ends it for the receiver. A client without the EOF after columns may have a
+    /// whole answer before the server has sent that EOF; the exchange is over only then.
     #[inline(always)] // It is on the hot path, where the part is known.
     pub fn step_out(&mut self, part: Part, head: Head<'_>, complete: bool) -> Result<Sent, String> {
         match &mut self.role {
@@ -145,7 +147,7 @@ impl Core {
     /// Sends a packet by this connection.
     ///
     /// # Errors
-    /// It has no place where the receiver's exchange stands: nothing is sent.
+    /// It is not allowed at this point of the receiver's exchange: nothing is sent.
     pub(crate) fn deliver(&mut self, to: ConnId, packet: Leaving<'_>) -> Result<Delivered, String> {
         let Some(conn) = self.open(to) else {
             return Ok(Delivered::default());
@@ -186,8 +188,8 @@ impl Core {
         Ok(())
     }
 
-    /// The client has all of an answer, of which one EOF was still to come: it has come, and is not
-    /// on the wire there.
+    /// The EOF has come that was still missing of an answer, and that is not sent to the client:
+    /// the answer is complete.
     pub(crate) fn end_withheld(&mut self, to: ConnId) -> Option<Delivered> {
         let session = self.open_mut(to)?.client()?;
         if !session.take_withheld_end() {
@@ -201,7 +203,7 @@ impl Core {
         Some(self.settle(to, sent))
     }
 
-    /// Deals with what follows from a packet at its receiver.
+    /// Handles the effects of a packet at its receiver.
     #[inline]
     pub(crate) fn settle(&mut self, to: ConnId, sent: Sent) -> Delivered {
         let Some(conn) = self.open(to) else {
@@ -220,7 +222,7 @@ impl Core {
         delivered
     }
 
-    /// A reader that stalls stops who writes to it.
+    /// A reader that stalls stops its writer.
     pub(crate) fn throttle_if_flooded(&mut self, source: ConnId, to: ConnId) {
         if self.flooded(to)
             && let Some(conn) = self.get_mut(source)

@@ -1,12 +1,12 @@
 //! How packets pass.
 //!
-//! - `run`: the loop; `pump`: a connection is read, and what came is dealt with
-//! - `advance`: the hot path, which nobody looks at; `transit`: packets that leave before they are all
-//!   there; `watched_rows`: rows that a hook looks at
-//! - `packet`: any other packet that hooks look at: its session takes it (`take`), and it is put through
-//!   to the peer (`put_through`)
-//! - `send`: a packet of the hooks' own; `own_errors`: the proxy's own ERR packets
-//! - `deliver`: the one way out, which every packet takes
+//! - `run`: the loop; `pump`: reading a connection, and processing what was read
+//! - `advance`: the hot path, for packets without hooks; `transit`: packets that are forwarded
+//!   before they are complete; `watched_rows`: rows that a hook looks at
+//! - `packet`: any other packet that hooks look at: its session is stepped (`take`), and it is
+//!   forwarded to the peer (`put_through`)
+//! - `send`: packets that hooks send; `own_errors`: the proxy's own ERR packets
+//! - `deliver`: the only way out, for every packet
 
 pub(super) mod advance;
 pub(super) mod deliver;

@@ -1,4 +1,4 @@
-//! ERR packets of the proxy's own, and when a client gets one.
+//! The proxy's own ERR packets, and when a client gets one.
 
 use super::deliver::{Delivered, Leaving, Part};
 use crate::proxy::Proxy;
@@ -31,9 +31,9 @@ impl Proxy {
         }
     }
 
-    /// Tells a client that what it waits for will not come. One that has sent more commands
-    /// meanwhile is closed behind that.
-    pub(crate) fn disappoint(&self, client: ConnId, err: &ErrPacket, reason: &str) {
+    /// Answers a client's pending command with an ERR. A client that has sent more commands
+    /// meanwhile is then closed.
+    pub(crate) fn fail_pending(&self, client: ConnId, err: &ErrPacket, reason: &str) {
         self.put_error(client, err);
         let owed = {
             let core = self.core();
@@ -47,7 +47,7 @@ impl Proxy {
         }
     }
 
-    /// A callback on this connection failed: its packet must not pass unseen.
+    /// A callback on this connection failed: its packet must not be forwarded unchecked.
     pub(crate) fn callback_failed(&self, id: ConnId) {
         let reason = "a callback failed (the log says which)";
         let answered = {
@@ -74,7 +74,7 @@ impl Proxy {
             return;
         };
         {
-            // What the server may still say about it is for nobody.
+            // The rest of the server's answer is dropped.
             let mut core = self.core();
             if let Some(server) = core.peer(client) {
                 core.discard_responses(server, 1);
@@ -99,7 +99,7 @@ impl Proxy {
 }
 
 impl Core {
-    /// Puts an ERR of the proxy's own on a client's connection.
+    /// Queues an ERR of the proxy's own on a client's connection.
     pub fn put_error(&mut self, id: ConnId, err: &ErrPacket) -> Result<Delivered, String> {
         let is_client = |conn: &&Conn| matches!(conn.role, Role::Client(_));
         let Some(conn) = self.open(id).filter(is_client) else {

@@ -40,8 +40,8 @@ impl Proxy {
             return;
         };
         if !hold && taken.expects_answer() && self.core().has_been_answered(id) {
-            // Forwarded all the same it would be carried out, and its answer be taken for that of
-            // the next command.
+            // If it were forwarded, the server would execute it, and its answer would be taken for
+            // that of the next command.
             log::error!(
                 "connection {}: a callback answered a command without returning \
                  dpm.DPM_NOPROXY: the command is not forwarded",
@@ -57,7 +57,7 @@ impl Proxy {
                 None => return,
             }
         }
-        if taken.unasked {
+        if taken.unsolicited {
             let reason = unasked_reason(&taken);
             self.close_for(id, &reason);
             if let Some(receiver) = receiver.filter(|_| taken.passthrough) {
@@ -79,7 +79,7 @@ impl Proxy {
         };
         self.fire_all(receiver, events);
         if unlink && self.unlink_if_linked(id, receiver) {
-            // In the middle of a response, the rest of it is for nobody.
+            // In the middle of a response the rest is dropped.
             self.core().discard_responses(id, usize::MAX);
         }
         if !hold && taken.is_quit() {
@@ -87,11 +87,11 @@ impl Proxy {
         }
     }
 
-    /// Shows the packet to the hooks that are armed for it. Returns whether one held it back, and
-    /// whether one unlinks; `None`: nothing more is to be done with it.
+    /// Shows the packet to the hooks that are armed for it. Returns whether one holds it back, and
+    /// whether one unlinks; `None`: the packet needs no further handling.
     fn ask(&self, taken: &Taken<'_>) -> Option<(bool, bool)> {
         let id = taken.info.id;
-        let mut hold = taken.discard || taken.unasked && !taken.passthrough;
+        let mut hold = taken.discard || taken.unsolicited && !taken.passthrough;
         let mut unlink = false;
         for event in taken.step.events {
             if self.core().armed(id, event.set()).is_empty() {
@@ -132,7 +132,7 @@ impl Proxy {
         if taken.step.kind == PacketKind::Command
             && let Some(statement) = self.unknown_statement(id, peer, Head::of(&taken.payload))
         {
-            // The server's own words. Without parameters it could be executed, but with others.
+            // The same error as a server's.
             let message = format!(
                 "Unknown prepared statement handler ({statement}) given to mysqld_stmt_execute"
             );
@@ -169,7 +169,7 @@ impl Proxy {
         core.unknown_statement(core.open(id)?, peer, command)
     }
 
-    /// A login that cannot pass through as it is: the client is told why.
+    /// A login that cannot pass through: the client gets the reason.
     fn refuse_login(&self, id: ConnId, peer: ConnId, why: &str) {
         let (client, server) = match self.core().open(id).map(|conn| conn.info.kind) {
             Some(ConnKind::Server) => (peer, id),
@@ -181,7 +181,7 @@ impl Proxy {
         self.close_for(client, why);
     }
 
-    /// A command that was not held and has nowhere to go.
+    /// A command that was not held back, but has no server.
     fn without_peer(&self, id: ConnId, payload: &[u8]) {
         let com = Com(payload.first().copied().unwrap_or_default());
         if com == Com::QUIT {
@@ -201,8 +201,8 @@ impl Proxy {
         }
     }
 
-    /// Fires the events that stand for an EOF which this server leaves out, and sends it to a
-    /// client that wants it. Returns whether to unlink, and what then fires on the client.
+    /// Fires the events of an EOF that this server does not send, and sends the EOF to a client
+    /// that needs it. Returns whether to unlink, and the events that then fire on the client.
     fn synthesise(&self, taken: &Taken<'_>, receiver: Option<ConnId>) -> (bool, EventSet) {
         let id = taken.info.id;
         let mut unlink = false;
@@ -233,8 +233,8 @@ impl Proxy {
                     Verdict::Forward | Verdict::Hold => {}
                 }
             }
-            // A cursor is announced by the flags of the very EOF that would have to be inserted,
-            // so there it waits for the packet behind the columns, which has them.
+            // That a cursor is open is announced in the flags of the EOF that would be inserted
+            // here. So it waits for the packet after the columns, which has these flags.
             let may_open_cursor = taken.answers == Some(Com::STMT_EXECUTE);
             if let Some(receiver) = receiver.filter(|_| !taken.discard && !may_open_cursor) {
                 events = events.with(self.core().insert_eof(receiver, &eof));
@@ -249,5 +249,8 @@ fn refused_reason(payload: &[u8]) -> String {
 }
 
 fn unasked_reason(taken: &Taken<'_>) -> String {
-    format!("the server said, unasked: {}", error_text(&taken.payload))
+    format!(
+        "the server sent an error on its own: {}",
+        error_text(&taken.payload)
+    )
 }

@@ -1,4 +1,4 @@
-//! Reading, and dealing with what was read.
+//! Reading, and processing what was read.
 
 use std::io;
 
@@ -13,46 +13,46 @@ use crate::proxy::table::channel::Expect;
 use crate::proxy::table::conn::{Conn, Listed, Role, Socket};
 use crate::proxy::table::core::Core;
 
-/// The loop's read buffer, which all connections share: an idle connection owns none.
+/// The size of the loop's read buffer, which all connections share, so that idle ones need none.
 pub(crate) const READ_BUFFER: usize = 256 << 10;
 
-/// More than so many waiting bytes are dealt with where they lie.
+/// More waiting bytes than this are processed in place rather than copied.
 const IN_PLACE: usize = 4 << 10;
 
-/// How many times a connection is read before others get their turn.
+/// How many times a connection is read before others are.
 const MAX_READS: usize = 8;
 
 /// What is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// Nothing that came before waits for more.
+    /// The start of a packet: no earlier bytes wait.
     Fresh,
     /// The rest of a packet.
     GoesOn,
-    /// What has to wait for its turn.
+    /// Commands ahead of one that is being answered, which have to wait.
     Ahead,
 }
 
-/// What a read came to.
+/// The result of a read.
 enum Fill {
-    /// So many bytes lie in the buffer, to be looked at.
+    /// The buffer has this many bytes to process.
     Bytes(usize),
-    /// The packet at the front is larger than the buffer; it is gathered in the connection, and
-    /// is all there now.
+    /// The packet at the front is larger than the buffer; it was gathered in the connection, and is
+    /// complete now.
     Large(BytesMut),
     /// A part of a large packet: read on.
     More,
     /// There is nothing to be done now.
     Nothing,
-    /// The far end has closed, or is gone, and all that it said has been dealt with.
+    /// The far end has closed, and all its bytes have been processed.
     Ended(String),
-    /// What it said makes no sense.
+    /// The far end broke the protocol.
     Broken(String),
 }
 
 impl Proxy {
-    /// Reads from a connection and deals with what came, until it is exhausted, must wait, or has
-    /// had its turn.
+    /// Reads from a connection and processes the bytes, until there are no more, it has to wait, or
+    /// it has had its share.
     pub(crate) fn pump(&self, id: ConnId) {
         let mut buffer = self.take_buffer();
         let mut turns = MAX_READS;
@@ -97,8 +97,8 @@ impl Proxy {
         self.give_buffer(buffer);
     }
 
-    /// Deals with packets at the front of `data`: returns how many bytes are dealt with, and how
-    /// many there must be before it is worth to look again (0: not before something else happens).
+    /// Processes packets at the front of `data`. Returns how many bytes were processed, and how
+    /// many are needed before it makes sense to try again (0: not before something else happens).
     pub(crate) fn process(&self, id: ConnId, data: &mut [u8]) -> (usize, usize) {
         let mut at = 0;
         let logging_in = self.core().logging_in(id);
@@ -155,7 +155,7 @@ impl Proxy {
 }
 
 impl Core {
-    /// Puts what waits in the connection, and what its socket has, at the front of the buffer.
+    /// Fills the buffer with the connection's waiting bytes, and with bytes from its socket.
     fn fill(&mut self, id: ConnId, buffer: &mut [u8]) -> Fill {
         let Some(conn) = self.open_mut(id) else {
             return Fill::Nothing;
@@ -163,7 +163,8 @@ impl Core {
         if !matches!(conn.socket, Socket::Open(_)) || !conn.read.stopped.is_empty() {
             return Fill::Nothing;
         }
-        // It became so while another connection was dealt with: nothing of it is in the buffer.
+        // Compression began while another connection was processed, so the buffer has no bytes of
+        // this one.
         conn.read.just_compressed = false;
         if !self.may_take(id) && !self.mid_packet(id) {
             return self.fill_while_busy(id);
@@ -173,13 +174,13 @@ impl Core {
         };
         let waiting = conn.read.input.len();
         let need = conn.read.input.need();
-        // What waits may have become worth a look without a byte more: the exchange before it
-        // is over.
+        // The waiting bytes may be processed now without any more: the exchange before them is
+        // over.
         let worth_a_look = waiting > 0 && waiting >= need;
         if waiting + need > buffer.len() / 2 && !worth_a_look {
             return self.gather(id, buffer);
         }
-        // Many commands that wait their turn are not copied back and forth for each of them.
+        // So that many waiting commands are not copied back and forth for each of them.
         if worth_a_look && waiting > IN_PLACE {
             return Fill::Large(conn.read.input.take());
         }
@@ -188,7 +189,7 @@ impl Core {
             front.copy_from_slice(&input);
         }
         let read = match buffer.get_mut(waiting..) {
-            // A whole command waits, and is looked at now.
+            // A complete command waits, and is processed now.
             Some(space) if worth_a_look => self.read(id, space, Reading::Ahead),
             Some(space) if waiting > 0 => self.read(id, space, Reading::GoesOn),
             Some(space) => self.read(id, space, Reading::Fresh),
@@ -210,7 +211,7 @@ impl Core {
         }
     }
 
-    /// A client that must wait for its turn is not read, but its death is noticed.
+    /// A client that has to wait is not read, but its end is noticed.
     fn fill_while_busy(&mut self, id: ConnId) -> Fill {
         let Some(conn) = self.open_mut(id) else {
             return Fill::Nothing;
@@ -243,8 +244,8 @@ impl Core {
         }
     }
 
-    /// Gathers a packet that is larger than the buffer. Only what has really come takes memory,
-    /// whatever the packet announces.
+    /// Gathers a packet that is larger than the buffer. Memory is allocated only for bytes that
+    /// have arrived, not for the announced length.
     fn gather(&mut self, id: ConnId, buffer: &mut [u8]) -> Fill {
         match self.read(id, buffer, Reading::GoesOn) {
             Ok(Some(0)) => Fill::Ended("closed in the middle of a packet".to_string()),
@@ -264,7 +265,7 @@ impl Core {
         }
     }
 
-    /// There is nothing to be read now: the end, if writing has failed already.
+    /// There is nothing to read now: that is the end, if writing has failed already.
     fn exhausted(&mut self, id: ConnId) -> Fill {
         let conn = self
             .open_mut(id)
@@ -314,8 +315,9 @@ impl Core {
         }
         let result = match read {
             Ok(n) => {
-                // The socket gave less than it could have: it is empty, and the next byte is
-                // told of. The end of the stream is told of only once, so it is read for.
+                // The socket returned less than there was room for: it is empty, and the next byte
+                // causes an event. There is only one event for the end of the stream, so after that
+                // the socket is read again.
                 if n < space.len() && !conn.read.hung_up && short_read_is_all {
                     conn.read.readable = false;
                 }
@@ -327,7 +329,7 @@ impl Core {
                 conn.read.readable = holds_back;
                 Ok(None)
             }
-            // It has sent much of which nothing came, and has had its turn.
+            // It has sent much that gave no bytes, and has had its share.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.schedule(id);
                 Ok(None)
@@ -340,7 +342,7 @@ impl Core {
         result
     }
 
-    /// Keeps what was not dealt with. Returns whether to go on reading.
+    /// Keeps the bytes that were not processed. Returns whether to go on reading.
     pub(crate) fn keep(&mut self, id: ConnId, rest: &[u8], need: usize) -> bool {
         let Some(conn) = self.open_mut(id) else {
             return false;
@@ -356,7 +358,7 @@ impl Core {
         conn.may_read()
     }
 
-    /// The same for what was gathered, which may be long and is not copied.
+    /// The same for gathered bytes, which may be many and are not copied.
     fn keep_large(&mut self, id: ConnId, rest: BytesMut, need: usize) -> bool {
         match self.open_mut(id) {
             Some(conn) if conn.read.input.is_empty() && !conn.read.just_compressed => {
@@ -376,7 +378,7 @@ impl Core {
         self.open(id).is_some_and(Conn::is_tls)
     }
 
-    /// Whether what follows the packet that was just dealt with is compressed.
+    /// Whether what follows the packet just processed is compressed.
     fn just_compressed(&self, id: ConnId) -> bool {
         self.open(id).is_some_and(|conn| conn.read.just_compressed)
     }

@@ -1,4 +1,4 @@
-//! A packet is put on the connection of the linked peer, in the form that the peer negotiated.
+//! Forwards a packet to the linked peer, in the form that the peer negotiated.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::session::{EventSet, PacketKind};
 use crate::wire::{Auth, Capabilities, Eof, Handshake};
 
 impl Core {
-    /// Puts a packet through to the linked peer, in the peer's form.
+    /// Forwards a packet to the linked peer, in the peer's form.
     pub(crate) fn put_through(
         &mut self,
         id: ConnId,
@@ -84,7 +84,7 @@ impl Core {
         let Role::Client(session) = &mut receiver.role else {
             return Ok(Delivered::default());
         };
-        if taken.unasked && session.authenticated() {
+        if taken.unsolicited && session.authenticated() {
             return self.deliver(to, Leaving::new(Part::Unasked, &taken.payload));
         }
         if step.kind == PacketKind::Handshake {
@@ -126,7 +126,7 @@ impl Core {
         };
         let login = !session.authenticated();
         if !login && session.response().is_none() {
-            // It has asked for nothing, so this is not for it.
+            // The client waits for no answer, so the packet is not forwarded.
             return Ok(Delivered::default());
         }
         let owes_eof = session.response().is_some_and(|r| r.owes_columns_eof())
@@ -139,7 +139,7 @@ impl Core {
             false => None,
         };
         if owes_eof && columns_eof.is_none() {
-            // The one EOF is all.
+            // Only this EOF is sent.
             payload = Cow::Owned(cursor_eof(&payload, taken.capabilities)?);
         } else {
             if let Some(eof) = columns_eof {
@@ -167,7 +167,7 @@ impl Core {
         self.deliver(to, leaving)
     }
 
-    /// Sends the EOF behind columns to a client that wants it, where the server sent none.
+    /// Sends the EOF after columns to a client that needs it, if the server sent none.
     pub(crate) fn insert_eof(&mut self, id: ConnId, eof: &Eof) -> EventSet {
         let Some(session) = self.open_mut(id).and_then(Conn::client) else {
             return EventSet::NONE;

@@ -1,4 +1,4 @@
-//! The loop: wait, deal with what is ready, write, free.
+//! The loop: wait, handle events, write, free.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,18 +10,18 @@ use crate::proxy::table::conn::{Listed, Role, Socket};
 use crate::proxy::table::core::{Core, SIGNALS, TimerKey};
 use crate::proxy::table::sides::Stopped;
 
-/// The longest wait, so that a clock that jumps does little harm.
+/// The longest wait, which limits the effect of a clock that jumps.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How often what callbacks cause at the end of a tick is dealt with before others get their turn.
+/// How many rounds of work that callbacks cause at the end of a tick are done before the next tick.
 const FINISHING_PASSES: usize = 4;
 
-/// A pass of the loop that takes longer than this is worth a line in the log.
+/// A pass of the loop that takes longer than this is logged.
 const SLOW_TICK: Duration = Duration::from_millis(500);
 
 impl Proxy {
-    /// Serves until there is nothing left to wait for, [`exit`](Self::exit) is called, or a
-    /// signal tells to stop; returns the exit code.
+    /// Runs until there is nothing left to wait for, [`exit`](Self::exit) is called, or a signal
+    /// ends it; returns the exit code.
     ///
     /// # Errors
     /// The system's poller fails.
@@ -72,7 +72,8 @@ impl Proxy {
         }
     }
 
-    /// Pumps what is down to be pumped. What is put down meanwhile has its turn in the next tick.
+    /// Reads from the connections that are queued for reading. Those that are queued meanwhile are
+    /// read in the next tick.
     fn work(&self) {
         let count = self.core().work.len();
         for _ in 0..count {
@@ -115,11 +116,11 @@ impl Proxy {
         }
     }
 
-    /// End of tick, until nothing is left: write, tell of drained queues, free.
+    /// The end of a tick, repeated until nothing is left: write, report drained queues, free.
     fn finish_tick(&self) {
         for _ in 0..FINISHING_PASSES {
-            let stillborn = std::mem::take(&mut self.core().stillborn);
-            for (id, reason) in &stillborn {
+            let close_soon = std::mem::take(&mut self.core().close_soon);
+            for (id, reason) in &close_soon {
                 self.close_for(*id, reason);
             }
             self.hooks().end_of_tick();
@@ -234,7 +235,7 @@ impl Proxy {
         self.close_for(id, what);
     }
 
-    /// Goes on with the connections whose server's name has been resolved.
+    /// Continues the connections whose server's name has been resolved.
     fn resolved(&self) {
         let replies: Vec<_> = self.core().resolver.poll_replies().collect();
         for (serial, result) in replies {
@@ -265,8 +266,8 @@ impl Proxy {
         }
     }
 
-    /// Stops accepting, closes what is idle, and lets exchanges in flight finish. Told so a
-    /// second time, exits at once.
+    /// Stops accepting, closes idle connections, and lets exchanges in flight finish. On a second
+    /// call exits at once.
     pub fn stop(&self) {
         let (listeners, drain) = {
             let mut core = self.core();
@@ -320,7 +321,7 @@ impl Core {
         let idle = self.work.is_empty()
             && self.dirty.is_empty()
             && self.finished.is_empty()
-            && self.stillborn.is_empty();
+            && self.close_soon.is_empty();
         if !idle {
             return Duration::ZERO;
         }
@@ -330,7 +331,7 @@ impl Core {
         })
     }
 
-    /// Remembers what the poller tells once only.
+    /// Remembers readiness, which the poller reports only once.
     fn note_ready(&mut self, ready: Ready) {
         let Some(conn) = self.conns.get_mut(ready.token) else {
             return;
@@ -352,7 +353,7 @@ impl Core {
         self.stats.loop_lag_max_us = self.stats.loop_lag_max_us.max(us);
     }
 
-    /// Its queue has fallen below the low-water mark: whoever fills it is read again.
+    /// Its queue has fallen below the low-water mark: the source of the queue is read again.
     fn unthrottle(&mut self, id: ConnId) {
         let Some(conn) = self.get(id) else {
             return;
@@ -365,7 +366,7 @@ impl Core {
         }
     }
 
-    /// Nothing can be written any more; what the far end said before that is still read.
+    /// Nothing can be written any more; bytes that the far end has sent are still read.
     fn note_broken(&mut self, id: ConnId, error: io::Error) {
         if let Some(conn) = self.open_mut(id) {
             conn.write.broken = Some(error);
@@ -395,8 +396,8 @@ impl Core {
         }
     }
 
-    /// Frees the connections that are done with. Not before the end of the tick, so that an event
-    /// of the same batch cannot reach a new connection in the same slot.
+    /// Frees the connections that have ended. Only at the end of the tick, so that an event of the
+    /// same batch cannot reach a new connection in the same slot.
     fn reap(&mut self) {
         for id in std::mem::take(&mut self.finished) {
             self.drop_socket(id);
@@ -425,7 +426,7 @@ impl Core {
             .map(|(_, conn)| conn)
             .filter(|conn| !conn.closing() && !conn.unsent())
             .filter(|conn| match &conn.role {
-                // A replica's stream has no end to wait for, and the replica comes again.
+                // A binlog stream has no end to wait for, and the replica reconnects.
                 Role::Client(session) => {
                     session.idle()
                         || !session.authenticated()

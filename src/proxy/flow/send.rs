@@ -1,4 +1,4 @@
-//! `wire_packet`: a script's packet onto a connection.
+//! `wire_packet`: sends a script's packet.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ use crate::wire::{
     PrepareOk, Progress, ResultsetHeader,
 };
 
-/// A packet to be sent. Those that hold bytes are payloads as they go on the wire.
+/// A packet to be sent. Variants with bytes hold the raw payload.
 #[derive(Clone, Copy)]
 pub enum Packet<'a> {
     /// The greeting, to a client.
@@ -56,14 +56,14 @@ pub enum Packet<'a> {
 }
 
 impl fmt::Debug for Packet<'_> {
-    /// What it is, without what is in it: that may be secret.
+    /// The kind only, since the contents may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Packet").field(&self.kind()).finish()
     }
 }
 
 impl Packet<'_> {
-    /// Which sort of packet it is.
+    /// The kind of packet.
     pub fn kind(&self) -> PacketKind {
         match self {
             Packet::Handshake(_) => PacketKind::Handshake,
@@ -98,8 +98,8 @@ impl Packet<'_> {
 }
 
 impl Proxy {
-    /// Puts a packet on a connection, steps its session, and fires what that causes there before
-    /// it returns.
+    /// Queues a packet on a connection, steps its session, and fires the resulting events there
+    /// before it returns.
     ///
     /// # Errors
     /// The connection is closed, or the state of the protocol does not allow the packet (nothing
@@ -221,8 +221,8 @@ fn to_client(
             Some(encoded) => *payload = encoded,
             None => return Ok(None),
         },
-        // Before the capabilities are agreed on there is no telling that the client would not
-        // understand an SQLSTATE.
+        // Before the capabilities are negotiated it is not known whether the client understands an
+        // SQLSTATE, so it is sent.
         Packet::Err(err) => err.encode(capabilities | Capabilities::PROTOCOL_41, payload),
         Packet::ResultsetHeader(header) => {
             translation::check_definitions(header.definitions, capabilities)?;

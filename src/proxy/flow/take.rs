@@ -1,4 +1,4 @@
-//! A packet that is all there is taken by the session of the connection it came from.
+//! Receives a complete packet: steps the session of its connection.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -15,36 +15,36 @@ use crate::session::{Event, EventSet, Head, PacketKind, Response, Step};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 use crate::wire::{Capabilities, Com, ErrPacket, SslRequest, Status};
 
-/// A packet that its session has taken.
+/// A packet that its session has received.
 pub(crate) struct Taken<'a> {
     pub info: Rc<ConnInfo>,
     pub step: Step,
     pub payload: Cow<'a, [u8]>,
-    /// What it is to be decoded with.
+    /// The capabilities to decode it with.
     pub capabilities: Capabilities,
     /// An ERR that answers nothing.
-    pub unasked: bool,
-    /// From a server that serves its client's login: both live and die together.
+    pub unsolicited: bool,
+    /// From a server at which its client has logged in: when one closes, so does the other.
     pub passthrough: bool,
-    /// Part of a response that nobody wants any more.
+    /// Part of a response that is to be dropped.
     pub discard: bool,
     /// How it is numbered for the other end.
     pub numbering: Numbering,
-    /// Part of a result of OUT parameters that has been announced as such.
+    /// Part of a result that was announced as one of OUT parameters.
     pub out_params: bool,
-    /// What is known of a server's state.
+    /// What is known of the server's status.
     pub status: Status,
     /// The command that a server is answering.
     pub answers: Option<Com>,
     /// The prepared statement that the command is about.
     pub statement: Option<u32>,
-    /// A command that nobody knows, which is answered rather than shown.
+    /// An unknown command, which is answered with an error and not shown to hooks.
     pub unknown: bool,
 }
 
 impl Taken<'_> {
-    /// The EOF behind columns or parameters, which is not on the wire under
-    /// CLIENT_DEPRECATE_EOF. (The one that ends COM_FIELD_LIST's answer is.)
+    /// Whether it is the EOF after columns or parameters, which is not on the wire under
+    /// CLIENT_DEPRECATE_EOF. (The EOF that ends COM_FIELD_LIST's answer is.)
     pub(crate) fn is_behind_columns(&self) -> bool {
         let columns = Event::ServerSentFields
             .set()
@@ -68,7 +68,7 @@ impl Taken<'_> {
     }
 }
 
-/// Why a packet was not taken, and what the client is to be told about it.
+/// Why a packet was not accepted, and the error to send to the client.
 pub(crate) struct Refusal {
     pub reason: String,
     pub answer: Option<ErrPacket>,
@@ -87,7 +87,7 @@ impl From<String> for Refusal {
 }
 
 impl Core {
-    /// Lets the session take a packet that is all there.
+    /// Steps the session with a complete packet.
     pub(crate) fn take<'a>(
         &mut self,
         id: ConnId,
@@ -107,7 +107,7 @@ impl Core {
             conn.peer.is_some() && (conn.passthrough() == conn.peer || !conn.authenticated());
         let discard = conn.read.discard > 0;
         let frames = u8::try_from(payload.len() / MAX_PAYLOAD).unwrap_or_default();
-        let mut unasked = false;
+        let mut unsolicited = false;
         let mut answers = None;
         let mut statement = None;
         let mut status = Status::AUTOCOMMIT;
@@ -117,7 +117,7 @@ impl Core {
         let step = match &mut conn.role {
             Role::Client(session) => session.receive(head),
             Role::Server(session) => {
-                unasked = session.unasked();
+                unsolicited = session.unsolicited();
                 answers = session.response().map(|response| response.com());
                 statement = session.response().and_then(Response::statement);
                 out_params = session.response().is_some_and(|r| r.is_of_out_params());
@@ -138,7 +138,7 @@ impl Core {
                 if let Some(login) = &mut conn.login {
                     login.tls = tls::decide(login.tls.take(), offered)?;
                     if login.tls.is_some() {
-                        // Nothing but the wish for TLS will go over it in clear.
+                        // Only the request for TLS goes over it in clear.
                         info.secure.set(true);
                     }
                 }
@@ -186,7 +186,7 @@ impl Core {
             self.stats.commands += 1;
         }
         if discard {
-            // Only how it ended is told.
+            // Only its end fires events.
             let ends = match conn_owes(self.get(id)) {
                 true => EventSet::NONE,
                 false => Event::ServerWaitCommand
@@ -214,19 +214,19 @@ impl Core {
             step,
             payload,
             capabilities,
-            unasked: unasked && step.kind == PacketKind::Err,
+            unsolicited: unsolicited && step.kind == PacketKind::Err,
             passthrough,
             discard,
             unknown,
         })
     }
 
-    /// Whether a client has had its answer to all that it has asked.
+    /// Whether all of a client's commands have been answered.
     pub(crate) fn has_been_answered(&self, id: ConnId) -> bool {
         self.open(id).is_some_and(Conn::idle)
     }
 
-    /// The server's responses, so many from the present one on, are for nobody: drain them.
+    /// Drops this many of the server's responses, from the current one on.
     pub fn discard_responses(&mut self, id: ConnId, most: usize) {
         if let Some(conn) = self.open_mut(id)
             && let Role::Server(session) = &conn.role
@@ -235,7 +235,7 @@ impl Core {
         }
     }
 
-    /// Once the login is over its time limit is lifted, and silence is watched instead.
+    /// After the login its time limit is lifted, and the idle time-out begins.
     pub fn check_login(&mut self, id: ConnId) {
         if let Some(conn) = self.open_mut(id)
             && conn.authenticated()
@@ -252,8 +252,8 @@ impl Core {
         self.check_change(id);
     }
 
-    /// While a COM_CHANGE_USER is under way the time limit of logins holds again: nobody else can
-    /// use the connection to a server whose client says no more.
+    /// During a COM_CHANGE_USER the time limit of logins applies again, since no other client can
+    /// use the server while this one is silent.
     pub fn check_change(&mut self, id: ConnId) {
         let Some(conn) = self.open_mut(id).filter(|conn| conn.logged_in()) else {
             return;
@@ -269,7 +269,7 @@ impl Core {
     }
 }
 
-/// Whether the server has more to answer of what nobody wants any more.
+/// Whether responses are still to be dropped.
 fn conn_owes(conn: Option<&Conn>) -> bool {
     conn.is_some_and(|conn| conn.read.discard > 1)
 }

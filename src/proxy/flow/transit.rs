@@ -1,4 +1,4 @@
-//! Packets on their way before all of them has come, and what waits for them to have passed.
+//! Packets that are forwarded before they are complete, and what waits until they are.
 
 use super::advance::Advance;
 use super::deliver::Part;
@@ -10,10 +10,10 @@ use crate::session::{Event, EventSet, Head, PacketKind, Sent, Step};
 use crate::wire::Com;
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 
-/// A packet that is being passed on before all of it has come.
+/// A packet that is being forwarded before it is complete.
 #[derive(Debug)]
 pub(crate) struct Transit {
-    /// Where it goes; `None`: nowhere.
+    /// Its receiver; `None`: it is dropped.
     pub to: Option<ConnId>,
     /// Bytes left of the present frame.
     pub left: u32,
@@ -26,21 +26,21 @@ pub(crate) struct Transit {
     pub state: Option<Event>,
     /// The packet ends the receiving client's exchange.
     pub done: bool,
-    /// A command that is answered (or no command).
+    /// False for a command without an answer.
     pub answered: bool,
 }
 
-/// What became of a packet in transit.
+/// The progress of a packet in transit.
 pub(crate) enum Carried {
-    /// More of it must come.
+    /// It is not complete yet.
     Partly(usize),
     /// It is complete.
     Done(Transit),
 }
 
 impl Core {
-    /// Sends a packet on its way whose head is known: both sessions take it. Returns the number
-    /// that its frame is to have.
+    /// Starts to forward a packet whose head is known, and steps both sessions. Returns the
+    /// sequence number for its frame.
     pub(crate) fn set_out(
         &mut self,
         id: ConnId,
@@ -104,7 +104,7 @@ impl Core {
         Ok(seq)
     }
 
-    /// Moves `at` over what is there of the packet in transit.
+    /// Moves `at` past the bytes of the packet in transit.
     pub(crate) fn carry(&mut self, id: ConnId, data: &mut [u8], at: &mut usize) -> Carried {
         loop {
             let Some(conn) = self.get_mut(id) else {
@@ -126,7 +126,7 @@ impl Core {
                     None => Carried::Partly(0),
                 };
             }
-            // A fragment behind a full one is never classified by its first byte.
+            // The next frame of a split packet is never classified by its first byte.
             let Some(header) = data.get(*at..).and_then(Header::parse) else {
                 return Carried::Partly(HEADER);
             };
@@ -153,7 +153,7 @@ impl Core {
         }
     }
 
-    /// A packet has been passed on to its end: what follows from that at its receiver?
+    /// A packet has been forwarded completely: returns what follows at its receiver.
     pub(crate) fn arrive(&mut self, transit: &Transit) -> Option<Advance> {
         let to = transit.to?;
         let receiver = self.open_mut(to)?;
@@ -176,7 +176,7 @@ impl Core {
         (held_up || !events.is_empty()).then_some(Advance::Arrived { to, events })
     }
 
-    /// The client may speak again: deal with what it has said meanwhile.
+    /// The client may send again: processes what it has sent meanwhile.
     pub fn resume_client(&mut self, id: ConnId) {
         self.check_change(id);
         if self.open(id).is_some_and(|conn| {
@@ -186,8 +186,8 @@ impl Core {
         }
     }
 
-    /// Keeps others from wiring into the middle of a packet that is in transit to `to`, and lets
-    /// through what they have wired once it is complete.
+    /// Notes that a packet is in transit to `to`, so that packets that are wired there wait until
+    /// it is complete.
     pub(crate) fn mark_inbound(&mut self, id: ConnId, to: ConnId) {
         let in_transit = self
             .get(id)

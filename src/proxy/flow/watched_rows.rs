@@ -1,5 +1,5 @@
-//! Rows that a hook watches: the same as any packet that is handled whole, less what a row cannot
-//! change. A row moves no state, so neither session is stepped, and what holds for one row of a
+//! Rows that a hook watches: handled like any whole packet, but without what a row cannot change. A
+//! row changes no state, so neither session is stepped, and what is the same for all rows of a
 //! batch is looked up once.
 
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::session::{Event, PacketKind, rows};
 use crate::wire::frame::HEADER;
 use crate::wire::{Capabilities, Com};
 
-/// What the rows of a batch have in common.
+/// What is the same for all rows of a batch.
 struct Batch {
     info: Rc<ConnInfo>,
     kind: PacketKind,
@@ -28,8 +28,7 @@ struct Batch {
 
 impl Proxy {
     /// Shows the rows at the front of `data` to the hook, and forwards those that it lets pass.
-    /// Returns how many bytes are dealt with; the rest, if it is a row at all, takes the general
-    /// path.
+    /// Returns how many bytes were processed; the rest is handled by the general path.
     pub(crate) fn watched_rows(&self, id: ConnId, data: &[u8]) -> usize {
         let Some(batch) = self.core().begin_rows(id) else {
             return 0;
@@ -94,8 +93,8 @@ impl Proxy {
 }
 
 impl Core {
-    /// Whether the packet at the front of this connection is a row that a hook wants to see, and
-    /// that could be forwarded as it is.
+    /// Checks whether the packet at the front of this connection is a row that a hook wants to see,
+    /// and that can be forwarded unchanged.
     fn begin_rows(&self, id: ConnId) -> Option<Batch> {
         let conn = self.open(id)?;
         let Role::Server(session) = &conn.role else {
@@ -114,7 +113,8 @@ impl Core {
         })
     }
 
-    /// A hook has seen a row: forwards it, and tells whether the next one is to be seen too.
+    /// A hook has seen a row: forwards it, and returns whether the next one can be handled here,
+    /// too.
     fn end_row(&mut self, id: ConnId, frame: Option<&[u8]>) -> bool {
         if let Some(frame) = frame
             && let Some(peer) = self.peer(id)
@@ -132,7 +132,7 @@ impl Core {
         self.open(id).is_some_and(|conn| self.rows_pass(conn))
     }
 
-    /// Whether rows of this server are watched, and nothing is in the way of forwarding them.
+    /// Whether rows of this server are watched and can be forwarded.
     fn rows_pass(&self, conn: &Conn) -> bool {
         conn.armed.has(Event::ServerSendingRows)
             && conn.read.discard == 0

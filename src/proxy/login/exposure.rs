@@ -1,15 +1,15 @@
-//! Which answers of a login may go where: what the methods of authentication reveal, and how safe
+//! Which packets of a login may be forwarded: what the authentication methods reveal, and how safe
 //! the legs are.
 //!
-//! Where a client's leg is safe and its server's is not, somebody on the way may speak for the
-//! server, and will say whatever makes clients show passwords. They do not all go by the letter of
-//! the protocol (a first byte may be enough for them), so what passes there is what is known to
-//! reveal nothing, rather than what is not known to reveal something.
+//! If a client's leg is safe and its server's is not, an attacker may pose as the server and send
+//! whatever makes clients reveal passwords. Not all clients follow the protocol strictly (some look
+//! only at a first byte). So only what is known to reveal nothing is forwarded there, rather than
+//! everything that is not known to reveal something.
 
 use crate::proxy::options::Cleartext;
 use crate::proxy::table::conn::{Conn, Role, Socket};
 
-/// What a method of authentication reveals.
+/// What an authentication method reveals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
     /// The password, when the server does not know it yet: in clear over TLS and unix sockets,
@@ -17,13 +17,13 @@ pub(crate) enum Method {
     CachingSha2,
     /// The password, always: in clear over TLS, else encrypted.
     Sha256,
-    /// The password or a token that is as good.
+    /// The password, or a token that is as good as a password.
     Clear,
-    /// Nothing that is of use to who hears it.
+    /// Nothing that is of use to an eavesdropper.
     Proof,
     /// The client named none: it has no choice but the hash of `mysql_native_password`.
     Unnamed,
-    /// Nobody knows what.
+    /// Unknown.
     Unknown,
 }
 
@@ -50,7 +50,7 @@ impl Method {
         }
     }
 
-    /// What asks for the server's key.
+    /// The client's request for the server's key.
     pub fn key_request(self) -> &'static [u8] {
         match self {
             Method::Sha256 => &[1],
@@ -58,24 +58,24 @@ impl Method {
         }
     }
 
-    /// Whether the method has such a round of the server's. Of the methods whose client shows the
-    /// password when it is asked, nothing else may be asked.
+    /// Whether the method has such a round from the server. With methods whose client reveals the
+    /// password on request the server may send nothing else.
     pub fn has_round(self, payload: &[u8]) -> bool {
         let is_key = |data: &[u8]| data.starts_with(b"-----BEGIN ");
         match (self, payload) {
             (Method::CachingSha2, [1, data @ ..]) => matches!(data, [3 | 4]) || is_key(data),
             (Method::Sha256, [1, data @ ..]) => is_key(data),
-            // What the client answers is looked at, whatever it was asked.
+            // The client's answer is checked in any case.
             (Method::Clear | Method::Proof, _) => true,
             _ => false,
         }
     }
 
-    /// Whether an answer of a client's reveals nothing. `first`: it answers a challenge, rather than
-    /// what came behind that.
+    /// Whether a client's answer reveals nothing. `first`: it answers the challenge rather than a
+    /// later round.
     pub fn hides(self, answer: &[u8], first: bool) -> bool {
         match (self, answer) {
-            // Nobody's password, in the form that all take.
+            // The empty password, in the form that all methods share.
             (_, [] | [0]) | (Method::Proof, _) => true,
             (Method::CachingSha2, hash) => first && hash.len() == 32,
             (Method::Unnamed, hash) => first && hash.len() == 20,
@@ -145,7 +145,8 @@ impl Legs {
         }
     }
 
-    /// Whether what is said on the client's leg in confidence must not be heard on the server's.
+    /// Whether the client's leg is safe and the server's is not, so that secrets must not be
+    /// forwarded.
     pub fn exposed(&self) -> bool {
         self.client.safe() && !self.server.safe() && self.cleartext != Cleartext::Allow
     }
@@ -164,7 +165,7 @@ mod tests {
             assert!(!caching.has_round(round), "{round:?}");
         }
         assert!(!Method::Unknown.has_round(&[1, 4]) && !Method::Unnamed.has_round(&[1, 4]));
-        // A password of 31 characters is as long as a hash.
+        // A password of 31 characters, with its NUL, is as long as a hash.
         assert!(caching.hides(&[7; 32], true) && !caching.hides(&[7; 32], false));
         assert!(!caching.hides(b"secret\0", true) && caching.hides(b"", false));
         assert!(Method::Unnamed.hides(&[7; 20], true) && !Method::Unknown.hides(&[7; 20], true));

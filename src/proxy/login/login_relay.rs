@@ -1,21 +1,20 @@
 //! Logins that pass through where the two legs are not equally safe.
 //!
-//! Client and server agree between themselves on how a password travels, and each goes by the leg
-//! that it sees. Where one leg is TLS (or a unix socket) and the other is not, both would be wrong:
-//! a client in clear asks for the server's key, which a server behind TLS would take for the
-//! password; a client behind TLS says its password as it is, which must not go on in clear. So the
-//! rounds are followed here, and translated:
+//! Client and server agree on how a password is sent, each according to its own leg. If one leg is
+//! TLS (or a unix socket) and the other is not, that fails: a client in clear asks for the server's
+//! key, which a server with TLS would take for the password; a client with TLS sends its password
+//! in clear, which must not be forwarded in clear. So the rounds are followed here, and translated:
 //!
 //! - the client's leg open, the server's safe: the proxy answers the client's request for a key
-//!   with [its own](rsa::own_key), decrypts what comes, and sends the password over the safe leg;
-//! - the client's leg safe, the server's open: what reveals the password is refused, unless the
-//!   connect says otherwise ([`Cleartext`]).
+//!   with [its own](rsa::own_key), decrypts the password, and sends it over the safe leg;
+//! - the client's leg safe, the server's open: packets that reveal the password are refused, unless
+//!   the connect's options allow them ([`Cleartext`]).
 //!
-//! Methods that never reveal the password pass as they are, and so does everything between equal
+//! Methods that never reveal the password pass unchanged, and so does everything between equal
 //! legs.
 //!
-//! Each end has its own [`LoginRelay`]: what a client was told last, by its server or by a script, and
-//! what a server said last. A script may send either something else than the other has sent.
+//! Each end has its own [`LoginRelay`]: what the client was sent last, by its server or by a
+//! script, and what the server sent last. The two may differ, since a script may replace packets.
 
 use std::borrow::Cow;
 
@@ -34,7 +33,7 @@ use crate::proxy::table::sides::Numbering;
 use crate::session::PacketKind;
 use crate::wire::{Auth, AuthMoreData, AuthSwitch, Capabilities, ChangeUser, Com, Handshake};
 
-/// The packet that an answer of the client's plugin travels in.
+/// The packet that contains an answer of the client's plugin.
 enum Carrier {
     /// A packet of its own.
     Round,
@@ -68,19 +67,19 @@ impl Carrier {
 /// Where the exchange stands.
 enum Stage {
     Following,
-    /// The client has our key: what it sends next is for us.
+    /// The client has our key: its next answer is encrypted for us.
     OurKeySent(Carrier),
     /// The server was asked for its key, with which the password is to be encrypted.
     KeyAsked(Vec<u8>),
 }
 
-/// A login (or a change of user) as one end of it knows it.
+/// A login (or change of user) as one of its ends has seen it.
 pub(crate) struct LoginRelay {
     plugin: Vec<u8>,
     nonce: Vec<u8>,
-    /// The server knows no hash of the password: it wants the password.
+    /// The server has no hash of the password cached: it asks for the password.
     full: bool,
-    /// How often the client has answered since it was last given a method.
+    /// How many answers the client has sent since the method was last chosen.
     answers: u32,
     stage: Stage,
 }
@@ -97,13 +96,13 @@ impl std::fmt::Debug for LoginRelay {
     }
 }
 
-/// What becomes of a packet.
+/// What to do with a packet.
 enum Relayed {
-    /// It goes on as it is.
+    /// It is forwarded unchanged.
     Pass,
-    /// This goes on in its place.
+    /// This is forwarded in its place.
     Replace(PacketKind, Vec<u8>),
-    /// Nothing goes on; its sender gets this answer.
+    /// Nothing is forwarded; its sender gets this answer.
     Answer(Vec<u8>),
     /// The login ends here.
     Refuse(String),
@@ -149,7 +148,7 @@ impl LoginRelay {
         Method::of(&self.plugin)
     }
 
-    /// What a round of the server's changes. It is read as generously as clients may read it.
+    /// Notes what a round from the server changes. It is parsed as tolerantly as clients may do.
     pub(crate) fn told(&mut self, payload: &[u8]) {
         match payload {
             [AuthSwitch::HEADER, ..] => {
@@ -173,7 +172,7 @@ impl LoginRelay {
         }
     }
 
-    /// A round from the server, which knows the login by this challenge.
+    /// Handles a round from the server, whose challenge is `nonce`.
     fn server_says(&mut self, payload: &[u8], nonce: &[u8], legs: Legs) -> Relayed {
         let names_method = matches!(payload.first(), Some(&AuthSwitch::HEADER | 0x02));
         if !names_method && legs.exposed() && !self.method().has_round(payload) {
@@ -201,7 +200,7 @@ impl LoginRelay {
         }
     }
 
-    /// What the client's plugin says, and the packet that it says it in.
+    /// Handles an answer of the client's plugin, in this kind of packet.
     fn client_says(&mut self, answer: &[u8], carrier: Carrier, legs: Legs) -> Relayed {
         match std::mem::replace(&mut self.stage, Stage::Following) {
             Stage::Following => self.answer(answer, carrier, legs),
@@ -225,11 +224,11 @@ impl LoginRelay {
                 );
             }
             Method::Proof | Method::Unnamed | Method::Unknown => return Relayed::Pass,
-            // Until the server asks for more, it is but a hash.
+            // Until the server asks for more, the answer is only a hash.
             Method::CachingSha2 if !self.full && !legs.exposed() => return Relayed::Pass,
-            // Nobody's password, in the form that all take.
+            // The empty password, in the form that all methods share.
             _ if matches!(answer, [] | [0]) => return Relayed::Pass,
-            // A client that says it in clear on an open leg has been told to.
+            // A client that sends it in clear on an open leg was configured to do so.
             Method::Clear if !legs.client.safe() => return Relayed::Pass,
             Method::Clear => return self.password_in(answer, carrier, legs),
             Method::CachingSha2 | Method::Sha256 => {}
@@ -237,12 +236,12 @@ impl LoginRelay {
         let wants_clear = legs.server.takes_clear(method);
         if answer == method.key_request() {
             return match wants_clear {
-                // Server and client do it as they would without us.
+                // Server and client act as they would without the proxy.
                 false => Relayed::Pass,
                 true => self.our_key(carrier),
             };
         }
-        // Over a unix socket, some clients take the connection for safe and some do not.
+        // Some clients treat a unix socket as safe, and some do not.
         if legs.client.tls || legs.client.unix && !method.by_key(answer) {
             return self.password_in(answer, carrier, legs);
         }
@@ -252,7 +251,7 @@ impl LoginRelay {
         }
     }
 
-    /// Gives the client a key of ours.
+    /// Sends the client our key.
     fn our_key(&mut self, carrier: Carrier) -> Relayed {
         match rsa::own_key() {
             Ok(key) => {
@@ -285,7 +284,7 @@ impl LoginRelay {
         }
     }
 
-    /// A password (with its NUL) on its way to the server.
+    /// Forwards a password (with its NUL) to the server.
     fn password_in(&mut self, password: &[u8], carrier: Carrier, legs: Legs) -> Relayed {
         let method = self.method();
         let safe = legs.server.safe();
@@ -298,7 +297,7 @@ impl LoginRelay {
         }
         match (method, legs.cleartext) {
             (Method::Clear, Cleartext::Allow) => replace(password.to_vec()),
-            // The server itself takes it only encrypted.
+            // The server accepts it only encrypted.
             (Method::CachingSha2 | Method::Sha256, Cleartext::Rsa | Cleartext::Allow)
             | (Method::Sha256, _)
                 if safe || legs.cleartext != Cleartext::Refuse =>
@@ -321,18 +320,18 @@ impl LoginRelay {
     }
 }
 
-/// What came of handing a packet of a login over.
+/// The result of handling a login's packet.
 pub(crate) enum Handed {
-    /// It is to be put through to the peer, changed perhaps.
+    /// It is to be forwarded to the peer, perhaps changed.
     On,
-    /// Its sender has been answered, and nothing goes on.
+    /// Its sender has been answered, and nothing is forwarded.
     Answered,
     /// The login is to be refused.
     Refused(String),
 }
 
 impl Conn {
-    /// A script has wired this, which is part of a login.
+    /// Follows a packet of a login that a script has wired.
     pub(crate) fn follow_wired(
         &mut self,
         packet: Packet<'_>,
@@ -357,7 +356,7 @@ impl Conn {
 }
 
 impl Core {
-    /// Follows a packet that is about to be put through from one end of a login to the other.
+    /// Follows a packet of a login that is about to be forwarded.
     pub fn relay(
         &mut self,
         id: ConnId,
@@ -379,7 +378,7 @@ impl Core {
         };
         let legs = Legs::of(client, server);
         if !login {
-            // COM_CHANGE_USER may come, and refer to the challenge of the login.
+            // Kept, since a COM_CHANGE_USER may refer to the challenge of the login.
             if legs.client == legs.server {
                 client.relay = None;
                 server.relay = None;
@@ -431,7 +430,7 @@ impl Core {
         match relayed {
             Relayed::Pass => Ok(Handed::On),
             Relayed::Replace(kind, payload) => {
-                // What is sent in the place of COM_CHANGE_USER, but later, begins anew all the same.
+                // What is sent later in place of COM_CHANGE_USER still begins a new exchange.
                 taken.numbering = match kind {
                     PacketKind::Command => Numbering::Restarts,
                     _ => Numbering::GoesOn,
@@ -449,8 +448,8 @@ impl Core {
         }
     }
 
-    /// Whether a script may wire this to a server: what a client has shown in confidence is kept
-    /// from the open leg there, too.
+    /// Whether a script may wire this to a server: a client's secrets must not go to the open leg
+    /// in this way either.
     pub(crate) fn keeps_secret(&self, id: ConnId, packet: Packet<'_>) -> Result<(), String> {
         let Some(server) = self.open(id) else {
             return Ok(());

@@ -1,9 +1,9 @@
-//! What is decided until a connection is logged in.
+//! What happens until a connection is logged in.
 //!
-//! - `negotiation`: what is offered to clients and asked of servers
-//! - `tls`: when TLS begins on a connection, and what becomes of one where it cannot
-//! - `login_relay`: logins that pass through where the two legs are not equally safe; `exposure`: which of
-//!   their answers may go where; `own_key`: the RSA key of the process
+//! - `negotiation`: the capabilities that are offered to clients and asked of servers
+//! - `tls`: starting TLS on a connection, and handling its failure
+//! - `login_relay`: logins that pass through between legs that are not equally safe; `exposure`:
+//!   which of their packets may be forwarded; `own_key`: the RSA key of the process
 
 pub(super) mod exposure;
 pub(super) mod login_relay;

@@ -1,10 +1,11 @@
-//! What is offered to clients and asked of servers: the one place where capabilities are computed.
+//! The capabilities that are offered to clients and asked of servers: the one place that computes
+//! them.
 //!
-//! Most bits are *end to end*: what client and server agree on between themselves, less what the
-//! proxy cannot [follow](Capabilities::FOLLOWED). A few belong to one *leg* alone, since they say how
-//! its bytes travel rather than what they mean: TLS and compression. These are taken out of what
-//! passes from one leg to the other, hooks included, and put in for each leg by what its options
-//! say and its far end can do.
+//! Most bits are *end to end*: client and server agree on them, without those that the proxy does
+//! not [understand](Capabilities::FOLLOWED). A few, for TLS and compression, belong to one *leg*,
+//! since they say how its bytes are transported rather than what they mean. These are removed from
+//! packets that pass from one leg to the other, also for hooks, and added for each leg according to
+//! its options and its far end.
 
 use crate::proxy::flow::own_errors::error_packet;
 use crate::proxy::flow::take::Refusal;
@@ -19,20 +20,20 @@ pub(crate) const LEG: Capabilities = Capabilities::SSL
     .union(Capabilities::ZSTD_COMPRESSION)
     .union(Capabilities::SSL_VERIFY_SERVER_CERT);
 
-/// What decides about the bits of a server's leg.
+/// What the bits of a server's leg depend on.
 pub(crate) struct ServerLeg<'a> {
-    /// What the connect says.
+    /// The options of the connect.
     pub options: &'a Options,
-    /// Whether TLS is wanted.
+    /// Whether to use TLS.
     pub tls: bool,
 }
 
-/// What goes from one leg to the other of these capabilities.
+/// Those of these capabilities that pass from one leg to the other.
 pub(crate) fn end_to_end(capabilities: Capabilities) -> Capabilities {
     capabilities & Capabilities::FOLLOWED & !LEG
 }
 
-/// The bits of its own that a client's leg is offered.
+/// The leg's own bits that a client is offered.
 pub(crate) fn client_leg(options: &Options) -> Capabilities {
     let offered: &[Algorithm] = match &options.compression {
         Some(compression) => &compression.algorithms,
@@ -45,7 +46,7 @@ pub(crate) fn client_leg(options: &Options) -> Capabilities {
     bits
 }
 
-/// The bits of its own that a server's leg asks for, of those that the server really offers.
+/// The leg's own bits that a server is asked for, of those that it really offers.
 fn server_leg(leg: &ServerLeg<'_>, offered: Capabilities) -> Capabilities {
     let wanted = leg.options.compression.iter();
     let mut asked = wanted
@@ -59,12 +60,12 @@ fn server_leg(leg: &ServerLeg<'_>, offered: Capabilities) -> Capabilities {
     asked
 }
 
-/// The handshake for a client, forwarded or a script's, with what its leg is offered.
+/// The handshake for a client, forwarded or a script's, with the bits of its leg.
 pub(crate) fn offer(handshake: &mut Handshake, options: &Options) {
     handshake.capabilities = (end_to_end(handshake.capabilities) | client_leg(options)).sendable();
 }
 
-/// The auth packet for a server, forwarded or a script's, with what its leg asks for.
+/// The auth packet for a server, forwarded or a script's, with the bits of its leg.
 pub(crate) fn ask(auth: &mut Auth, session: &ServerSession, leg: &ServerLeg<'_>) {
     let asked = auth.capabilities & (session.capabilities() | Capabilities::WISHES);
     let asked = asked & !LEG | server_leg(leg, session.really_offered());
@@ -77,14 +78,14 @@ pub(crate) fn ask(auth: &mut Auth, session: &ServerSession, leg: &ServerLeg<'_>)
     auth.zstd_level = level.or(Some(Algorithm::Zstd.default_level()));
 }
 
-/// A server's handshake as hooks and the other leg see it: without what the proxy cannot follow,
-/// and without what concerns this leg alone.
+/// A server's handshake in the form for hooks and the other leg: without bits that the proxy does
+/// not understand, and without those of this leg.
 pub(crate) struct Offer {
     /// What the server offers.
     pub really: Capabilities,
-    /// What is left of it.
+    /// The bits that are left.
     pub followed: Capabilities,
-    /// The payload that says so.
+    /// The payload with these bits.
     pub payload: Vec<u8>,
 }
 
@@ -107,10 +108,10 @@ pub(crate) fn read_handshake(payload: &[u8]) -> Result<Offer, Refusal> {
     })
 }
 
-/// A client's auth packet as hooks and the other leg see it.
+/// A client's auth packet in the form for hooks and the other leg.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// What it asks for, of what it was offered; its leg's bits included.
+    /// The offered bits that it asks for, including those of its leg.
     pub capabilities: Capabilities,
     /// The level of compression that it asks for.
     pub zstd_level: Option<u8>,
@@ -120,15 +121,15 @@ pub(crate) struct Asked {
     pub payload: Vec<u8>,
 }
 
-/// Reads a client's auth packet, less what it was not offered.
+/// Reads a client's auth packet, without bits that were not offered.
 pub(crate) fn read_auth(payload: &[u8], offered: Capabilities) -> Result<Asked, Refusal> {
     let mut auth = Auth::decode(payload).map_err(|error| bad_handshake(error.to_string()))?;
     if !auth.capabilities.contains(Capabilities::PROTOCOL_41) {
         let why = "the client speaks the protocol of before MySQL 4.1";
         return Err(bad_handshake(why.into()));
     }
-    // These change the very next byte; anything else that was not offered is just not used, since
-    // client libraries ask for much that they then find the server does not have.
+    // These change the very next byte. Other bits that were not offered are ignored, since client
+    // libraries ask for many without needing them.
     let changes_bytes = Capabilities::SSL | Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION;
     let unoffered = auth.capabilities & changes_bytes & !offered;
     if !unoffered.is_empty() {
@@ -148,7 +149,7 @@ pub(crate) fn read_auth(payload: &[u8], offered: Capabilities) -> Result<Asked, 
     })
 }
 
-/// What a client is told that the protocol has gone wrong with before it is logged in.
+/// The error for a client that breaks the protocol before it is logged in.
 pub(crate) fn bad_handshake(reason: String) -> Refusal {
     Refusal {
         reason,

@@ -1,11 +1,11 @@
-//! The RSA key of the process, made in time.
+//! Makes the process's RSA key in advance.
 
 use std::sync::Once;
 
 use crate::auth::rsa;
 
-/// Has the [key](rsa::own_key) made beside the loop, which it would hold up: it may be wanted soon.
-/// Who wants it before it is there waits for it.
+/// Makes the [key](rsa::own_key) on another thread, since making it would block the loop. A caller
+/// that needs the key before it is ready waits.
 pub fn prepare_own_key() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,4 +1,4 @@
-//! When TLS begins on a connection, and what becomes of one where it cannot.
+//! Starting TLS on a connection, and handling its failure.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,25 +19,27 @@ use crate::proxy::table::core::Core;
 use crate::wire::frame::{self, HEADER};
 use crate::wire::{Capabilities, ErrPacket, Ok as OkPacket, SslRequest};
 
-/// How many destinations are remembered. Beyond it all are forgotten, and made anew as needed.
+/// How many configurations are cached. Beyond that the cache is cleared.
 const REMEMBERED: usize = 256;
 
-/// Their own number for a failure of TLS, 2026, MariaDB's clients do not take from a server: they
-/// show "malformed packet" in the place of its message.
+/// Not 2026, the clients' own number for a failure of TLS: MariaDB's clients do not accept that
+/// from a server, and show "malformed packet" instead of its message.
 const ER_UNKNOWN_ERROR: u16 = 1105;
-/// What MySQL's servers say under require_secure_transport.
+/// The error of MySQL's servers under require_secure_transport.
 const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 
-/// Whoever is on the way could have put it there, and have it taken for what came out of TLS: the
-/// server's OK, or rows. <https://www.usenix.org/conference/usenixsecurity21/presentation/poddebniak>
+/// An attacker on the network could have inserted it, so that it would be taken for data of the TLS
+/// session, such as the server's OK or rows.
+/// <https://www.usenix.org/conference/usenixsecurity21/presentation/poddebniak>
 pub(crate) const CLEAR_BEFORE_TLS: &str =
     "the server sent more than its handshake in clear, before TLS could begin";
 
 /// When a file was changed, and how long it is.
 type Stamp = Option<(SystemTime, u64)>;
 
-/// What TLS towards servers needs, by options and destination. Connections to the same destination
-/// take up each other's sessions, and files are read anew only when they have changed.
+/// TLS configurations towards servers, by options and destination. Connections to the same
+/// destination can resume each other's sessions, and files are read again only if they have
+/// changed.
 #[derive(Debug, Default)]
 pub(crate) struct TlsClients(HashMap<(TlsClientOptions, String), (Vec<Stamp>, Rc<TlsClient>)>);
 
@@ -71,7 +73,8 @@ impl TlsClients {
 }
 
 impl Core {
-    /// What TLS towards a server needs; on a unix socket (no host) it must be asked for.
+    /// The TLS configuration towards a server. On a unix socket (no host) there is TLS only if the
+    /// options ask for it.
     pub fn tls_towards(
         &mut self,
         options: &Options,
@@ -95,9 +98,9 @@ impl Core {
         self.tls_clients.get(&tls, host, port).map(Some)
     }
 
-    /// Begins TLS with a client, if this packet demands it and it was offered. What was read behind
-    /// it is TLS's: to take it for packets would let anybody on the way put words into the
-    /// client's mouth.
+    /// Begins TLS with a client, if this packet requests TLS and it was offered. Bytes that were
+    /// read after the packet belong to TLS: to treat them as packets would let an attacker on the
+    /// network insert commands of his own.
     pub fn accept_ssl_request(&mut self, id: ConnId, frames: &[u8], rest: &[u8]) -> bool {
         let Some(conn) = self.open_mut(id) else {
             return false;
@@ -117,7 +120,7 @@ impl Core {
         let tls = match tls.session() {
             Ok(tls) => tls,
             Err(error) => {
-                self.stillborn.push((id, format!("TLS: {error}")));
+                self.close_soon.push((id, format!("TLS: {error}")));
                 return true;
             }
         };
@@ -129,9 +132,9 @@ impl Core {
 }
 
 impl Conn {
-    /// Asks the server for TLS, if that was decided, ahead of the auth packet that is about to be
-    /// sent: the request is the start of that packet. One without a wish for TLS is not sent then, as
-    /// it would go in clear.
+    /// Requests TLS from the server, if that was decided, before the auth packet that is about to
+    /// be sent: the request is the start of that packet. An auth packet without the flag for TLS is
+    /// refused then, since it would be sent in clear.
     pub fn upgrade_before_auth(&mut self, auth: &[u8], asked: Capabilities) -> Result<(), String> {
         let Some(tls) = self.tls_client().cloned().filter(|_| !self.is_tls()) else {
             return Ok(());
@@ -178,8 +181,8 @@ impl Conn {
 }
 
 impl Proxy {
-    /// If TLS is what the connection died of: why. A client whose login passes through to that
-    /// server is told.
+    /// If the connection failed because of TLS: why. A client whose login passes through to that
+    /// server gets an error.
     pub(crate) fn without_tls(&self, id: ConnId) -> Option<String> {
         let (reason, client) = {
             let core = self.core();
@@ -202,8 +205,8 @@ impl Proxy {
         Some(reason)
     }
 
-    /// Tells a client why its login fails. It is closed with its server, of which the reason is
-    /// known then.
+    /// Sends a client the reason why its login fails. The client is closed together with its
+    /// server.
     pub(crate) fn tell_client(&self, client: ConnId, err: &ErrPacket) {
         if let Err(why) = self.core().put_error(client, err) {
             log::debug!("connection {}: not told of it: {why}", client.serial);
@@ -211,7 +214,7 @@ impl Proxy {
     }
 }
 
-/// Whether there is to be TLS with a server, now that it is known whether it offers it.
+/// Decides whether to use TLS with a server, once it is known whether it offers TLS.
 pub(crate) fn decide(
     wanted: Option<Rc<TlsClient>>,
     offered: bool,
@@ -230,8 +233,8 @@ pub(crate) fn decide(
     }
 }
 
-/// The OK of a login without MariaDB's proof of the server's certificate, which is not the one that
-/// the client has seen.
+/// The OK of a login without MariaDB's proof of the server's certificate, since the client was
+/// shown another certificate.
 pub(crate) fn without_proof<'a>(
     payload: &Cow<'a, [u8]>,
     capabilities: Capabilities,
@@ -247,7 +250,7 @@ pub(crate) fn without_proof<'a>(
     }
 }
 
-/// A client whose listener insists on TLS has logged in without.
+/// The error for a client that logs in without TLS although its listener requires it.
 pub(crate) fn insecure() -> Refusal {
     Refusal {
         reason: "the client logs in without TLS, which its listener requires".to_string(),

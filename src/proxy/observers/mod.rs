@@ -1,7 +1,8 @@
-//! Those who watch or act beside the hooks, in Rust.
+//! Observers, which watch or act in addition to the hooks, in Rust.
 //!
-//! - `observer`: the trait; `show`: what each wants to see, and in which order an event is shown
-//! - `per_connection`: what an observer keeps of connections
+//! - `observer`: the trait; `show`: the events that each wants to see, and the order in which an
+//!   event is shown
+//! - `per_connection`: an observer's data about connections
 
 pub(super) mod observer;
 pub(super) mod per_connection;

@@ -9,7 +9,7 @@ use crate::proxy::id::ConnId;
 use crate::proxy::info::ConnInfo;
 use crate::session::{Event, EventSet};
 
-/// An event, as an observer is shown it.
+/// An event that an observer is shown.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Shown<'a> {
@@ -17,16 +17,17 @@ pub struct Shown<'a> {
     pub conn: &'a Rc<ConnInfo>,
     /// What happened.
     pub event: Event,
-    /// The packet that it happened with, if there is one.
+    /// The packet that caused it, if any.
     pub packet: Option<Incoming<'a>>,
 }
 
-/// One of any number of observers, which the proxy shows traffic before it asks its hooks.
+/// An observer. There may be any number of them; the proxy shows them traffic before it calls its
+/// hooks.
 ///
-/// Every method has a default, so that an observer says only what it cares about. Observers are
-/// called in the order in which [`Proxy::observe`] was called. No borrow of the proxy is held
-/// meanwhile, so an observer may do anything to any connection. It is given the proxy each time, and
-/// so need not keep it.
+/// Every method has a default, so an observer implements only the methods that it needs. Observers
+/// are called in the order in which [`Proxy::observe`] was called. No borrow of the proxy is held
+/// meanwhile, so an observer may do anything to any connection. Each method gets the proxy, so that
+/// the observer need not store it.
 ///
 /// What an observer knows of each connection it keeps itself, for example in a
 /// [`PerConnection`](crate::proxy::PerConnection).
@@ -64,29 +65,29 @@ pub trait Observer {
     /// A client was accepted, or a connection to a server begins.
     fn opened(&self, _proxy: &Proxy, _conn: &Rc<ConnInfo>) {}
 
-    /// The events that it wants to see of this connection. Asked when the connection opens, when it
-    /// is linked or unlinked, and whenever [`Proxy::rearm`] is called. Where nobody wants anything,
-    /// packets pass without being looked at.
+    /// The events of this connection that it wants to see. Called when the connection opens, when
+    /// it is linked or unlinked, and on [`Proxy::rearm`]. If neither an observer nor the hooks want
+    /// any, packets are forwarded without being parsed.
     fn wants(&self, _proxy: &Proxy, _conn: &Rc<ConnInfo>) -> EventSet {
         EventSet::NONE
     }
 
-    /// Something happened that it wants to see. Unless it says `Forward`, neither the observers
-    /// behind it nor the hooks are shown this event.
+    /// An event that it wants to see. Unless it returns `Forward`, neither the observers after it
+    /// nor the hooks are shown this event.
     fn event(&self, _proxy: &Proxy, _shown: Shown<'_>) -> Verdict {
         Verdict::Forward
     }
 
-    /// What the observers behind it and the hooks have said of an event that it was shown; its own
-    /// verdict if it did not let them see it. The result counts in place of that, so that it can
-    /// still hold back a packet, having sent another one. Where one packet causes several events,
-    /// this is said of each.
+    /// Called after an event that it was shown, with the verdict of the observers after it and the
+    /// hooks, or with its own if they were not shown the event. The result replaces that verdict,
+    /// so that the observer can still hold back a packet, for example after sending another one. If
+    /// one packet causes several events, this is called for each.
     fn settled(&self, _proxy: &Proxy, _shown: Shown<'_>, verdict: Verdict) -> Verdict {
         verdict
     }
 
-    /// A packet that did not come from a peer was queued on this connection, of which the observer
-    /// wants some event: the hooks, or an observer, have [sent](Proxy::send) it.
+    /// The hooks or an observer have [sent](Proxy::send) a packet to this connection, of which this
+    /// observer wants some event.
     fn sent(&self, _proxy: &Proxy, _conn: &Rc<ConnInfo>, _packet: &Packet<'_>) {}
 
     /// A client and a server were linked.
@@ -95,7 +96,7 @@ pub trait Observer {
     /// Their link is gone.
     fn unlinked(&self, _proxy: &Proxy, _client: ConnId, _server: ConnId) {}
 
-    /// The connection closes, and the hooks have been told: what is kept of it is to go. Its link,
-    /// if there is one, is still there. Clients that were refused have never opened.
+    /// The connection closes, and the hooks have been told. Data about it should be dropped now.
+    /// Its link, if any, still exists. Clients that were refused have never opened.
     fn closing(&self, _proxy: &Proxy, _conn: &Rc<ConnInfo>) {}
 }

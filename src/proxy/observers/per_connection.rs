@@ -1,12 +1,12 @@
-//! What an observer keeps of each connection.
+//! An observer's data about connections.
 
 use std::cell::RefCell;
 use std::fmt;
 
 use crate::proxy::id::ConnId;
 
-/// Something of each connection that has it. A connection that has nothing takes 8 bytes, and only
-/// where one with a higher slot has something.
+/// A map from connections to values. A connection without a value takes 8 bytes, and only if one
+/// with a higher slot has a value.
 pub struct PerConnection<T>(RefCell<Vec<Place<T>>>);
 
 type Place<T> = Option<Box<(ConnId, T)>>;
@@ -18,19 +18,19 @@ impl<T> Default for PerConnection<T> {
 }
 
 impl<T> fmt::Debug for PerConnection<T> {
-    /// Without what is kept, which may be a secret.
+    /// Without the values, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PerConnection")
     }
 }
 
 impl<T> PerConnection<T> {
-    /// Nothing yet.
+    /// An empty map.
     pub fn new() -> PerConnection<T> {
         PerConnection::default()
     }
 
-    /// Keeps this of a connection; what was kept before is returned.
+    /// Sets a connection's value; returns the previous one.
     pub fn insert(&self, id: ConnId, value: T) -> Option<T> {
         let mut places = self.0.borrow_mut();
         if places.len() <= id.slot() {
@@ -40,15 +40,15 @@ impl<T> PerConnection<T> {
         before.map(|before| before.1)
     }
 
-    /// Takes what is kept of a connection. To be called when it closes: what is kept of one that
-    /// has closed stays until another connection has its slot.
+    /// Removes and returns a connection's value. To be called when the connection closes: otherwise
+    /// the value stays until another connection has its slot.
     pub fn remove(&self, id: ConnId) -> Option<T> {
         let mut places = self.0.borrow_mut();
         let place = places.get_mut(id.slot())?;
         place.take_if(|of| of.0 == id).map(|of| of.1)
     }
 
-    /// Runs `f` on what is kept of a connection, if there is anything. `f` must not use `self`.
+    /// Calls `f` with a connection's value, if it has one. `f` must not use `self`.
     pub fn with<R>(&self, id: ConnId, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         let mut places = self.0.borrow_mut();
         let place = places.get_mut(id.slot())?.as_mut()?;
@@ -73,7 +73,7 @@ impl<T> PerConnection<T> {
         f(&mut place.get_or_insert_with(|| Box::new((id, T::default()))).1)
     }
 
-    /// Whether anything is kept of a connection.
+    /// Whether a connection has a value.
     pub fn has(&self, id: ConnId) -> bool {
         self.with(id, |_| ()).is_some()
     }

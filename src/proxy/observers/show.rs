@@ -1,5 +1,5 @@
-//! The observers, what each wants to see of each connection, and the order in which an event is
-//! shown.
+//! The list of observers, the events that each wants to see of each connection, and the order in
+//! which an event is shown.
 
 use std::rc::Rc;
 
@@ -18,11 +18,11 @@ type List = Rc<[Rc<dyn Observer>]>;
 #[derive(Default)]
 pub(crate) struct Observers {
     list: Option<List>,
-    /// By the slots of connections. Where no observer wants anything, there is nothing.
+    /// By the slots of connections. `None` where no observer wants anything.
     wishes: Vec<Option<Box<Wishes>>>,
 }
 
-/// Who wants to see what of a connection.
+/// The events of a connection that the hooks and each observer want to see.
 struct Wishes {
     hooks: EventSet,
     /// In the order of the list.
@@ -41,7 +41,7 @@ impl Observers {
         self.wishes.get(id.slot())?.as_deref()
     }
 
-    /// What the hooks want to see from now on; returns all that is wanted.
+    /// Sets the events that the hooks want to see; returns all that are wanted.
     fn set_hooks(&mut self, id: ConnId, events: EventSet) -> EventSet {
         match self.wishes.get_mut(id.slot()) {
             Some(Some(wishes)) => {
@@ -52,8 +52,8 @@ impl Observers {
         }
     }
 
-    /// What the observers want to see from now on; returns all that is wanted. `armed` is what was
-    /// wanted before.
+    /// Sets the events that the observers want to see; returns all that are wanted. `armed` is what
+    /// was wanted before.
     fn set_observers(&mut self, id: ConnId, armed: EventSet, observers: Vec<EventSet>) -> EventSet {
         let hooks = self.of(id).map_or(armed, |wishes| wishes.hooks);
         let wishes = Wishes { hooks, observers };
@@ -98,7 +98,7 @@ impl Observers {
 }
 
 impl Proxy {
-    /// Adds an observer, behind those that there are.
+    /// Adds an observer after the existing ones.
     pub fn observe(&self, observer: Rc<dyn Observer>) {
         {
             let mut observers = self.0.observers.borrow_mut();
@@ -136,9 +136,8 @@ impl Proxy {
         self.set_armed(id, armed);
     }
 
-    /// Tells which events on a connection are to call [`Hooks::event`]; `Event::Closing` and
-    /// those of a listener call their own hooks, armed or not. On an opaque link, arming anything
-    /// closes it.
+    /// Sets the events on a connection that call [`Hooks::event`]; `Event::Closing` and those of a
+    /// listener call their own hooks, armed or not. On an opaque link, arming anything closes it.
     pub fn arm(&self, id: ConnId, events: EventSet) {
         if self.core().open(id).is_some() {
             let armed = self.0.observers.borrow_mut().set_hooks(id, events);
@@ -167,7 +166,7 @@ impl Proxy {
         self.0.observers.borrow().list.clone()
     }
 
-    /// Shows an event to those who want to see it: the observers, then the hooks.
+    /// Shows an event to the observers that want to see it, then to the hooks.
     pub(crate) fn show(&self, hooks: &dyn Hooks, shown: Shown<'_>) -> Verdict {
         let watching = self.0.observers.borrow().watching(shown);
         match watching {
@@ -209,7 +208,7 @@ impl Proxy {
 
     fn hooks_want(&self, id: ConnId, event: Event) -> bool {
         let wish = self.0.observers.borrow().of(id).map(|wishes| wishes.hooks);
-        // Where observers want nothing, what is armed is the hooks' wish.
+        // If no observer wants anything, all armed events are the hooks'.
         let wish = wish.unwrap_or_else(|| self.core().armed(id, event.set()));
         wish.has(event)
     }

@@ -1,8 +1,8 @@
-//! What is between a connection and its socket: nothing, or compression.
+//! The layer between a connection and its socket: nothing, or compression.
 //!
-//! A [`Channel`] is a pipe as [`Stream`] is, and keeps to the same rules: what it took may still be
-//! inside, a read may have more although the socket has nothing. Without compression it is its
-//! stream and no more.
+//! A [`Channel`] follows the same rules as a [`Stream`]: bytes that it took may still be buffered,
+//! and a read may return more although the socket has nothing. Without compression it is only its
+//! stream.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -26,24 +26,25 @@ const FRAME: usize = 128 << 10;
 /// How much is read from a socket at once.
 const READ: usize = 64 << 10;
 
-/// How often the socket is read for one read: frames can be empty, and who sends nothing else must
-/// not keep the loop to himself.
+/// How often one call of `read` reads the socket: a peer may send frames without data, and must not
+/// keep the loop busy with them.
 const READS: usize = 4;
 
 /// How much of a connection's queue is compressed in one pass of the loop. At the levels that
 /// clients may ask for that takes some 10 ms.
 const ALLOWANCE: usize = 2 * FRAME;
 
-/// The highest level of zstd that a client gets for the asking: 22 takes 30 times as long, and all
-/// connections wait meanwhile. (In a server, only the client's own thread does.)
+/// The highest level of zstd that a client can ask for: level 22 takes 30 times as long, and all
+/// connections wait meanwhile. (In a server only the client's own thread does.)
 const ASKED_LEVEL: u8 = 6;
 
-/// What all compressed channels of the loop share, since each needs it only while it is worked on.
+/// What all compressed channels of the loop share, since each needs it only while it is coding.
 #[derive(Default)]
 pub(crate) struct Workshop {
     toolbox: Toolbox,
     scratch: Vec<u8>,
-    /// What the frames of clients hold, and those of servers: the ones do not take it from the others.
+    /// The memory of clients' frames and that of servers' frames, counted separately so that
+    /// clients cannot use up the servers'.
     clients: Meter,
     servers: Meter,
 }
@@ -51,35 +52,35 @@ pub(crate) struct Workshop {
 /// A pipe.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    /// What carries the bytes.
+    /// The stream below.
     pub stream: Stream,
     compression: Option<Box<Compression>>,
 }
 
-/// What the frames that are sent from here on carry.
+/// What the frames that are sent from here on carry, which decides their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Compressed frames, of which there have been none before.
+    /// The first compressed frames.
     Begins,
     /// A command to a server.
     Command {
-        /// It will be answered.
+        /// Whether it will be answered.
         answered: bool,
     },
-    /// What goes on with the exchange that a server is answering.
+    /// The continuation of the exchange that a server is answering.
     More,
-    /// Something that begins anew, with this number.
+    /// A new numbering, from this number.
     Anew(u8),
 }
 
 /// What a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
-    /// What goes on with what came before.
+    /// The continuation of what came before.
     More,
     /// A command.
     Command,
-    /// A replica's acknowledgement, which counts for itself.
+    /// A replica's acknowledgement, which has its own numbering.
     Acknowledgement,
 }
 
@@ -88,31 +89,31 @@ struct Compression {
     decoder: Decoder,
     encoder: Encoder,
     numbers: Numbers,
-    /// What is written is compressed: what was queued before is out.
+    /// Whether what is written is compressed; bytes that were queued before have left.
     writes: bool,
-    /// Frames that were read and not decoded.
+    /// Frames that were read, but not decoded yet.
     raw: BytesMut,
     /// Bytes that wait to be put into a frame.
     plain: BytesMut,
-    /// Frames that the stream has not taken.
+    /// Frames that the stream has not taken yet.
     frames: BytesMut,
-    /// The pass of the loop that it was last written in, and how much was then.
+    /// The pass of the loop in which it was last written, and how much was written in that pass.
     written: (u64, usize),
     turns: Turns,
 }
 
-/// Where in what is written the frames take another turn.
+/// The positions in the written bytes at which the frames' numbering changes.
 #[derive(Default)]
 struct Turns {
     /// How many bytes have been written.
     written: u64,
-    /// Behind how many bytes which turn comes.
+    /// Changes still to come: after how many bytes, and to which numbering.
     queue: VecDeque<(u64, Turn)>,
     /// The last of these.
     last: Option<Turn>,
 }
 
-/// What passes may be a password.
+/// Without contents, which may be passwords.
 impl fmt::Debug for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Compression")
@@ -123,7 +124,7 @@ impl fmt::Debug for Compression {
 }
 
 impl Channel {
-    /// Nothing but the stream.
+    /// A channel without compression.
     pub fn new(stream: Stream) -> Self {
         Channel {
             stream,
@@ -131,13 +132,13 @@ impl Channel {
         }
     }
 
-    /// Whether what is read is compressed (what is written may still be what goes before).
+    /// Whether what is read is compressed. (Uncompressed bytes may still be waiting to be written.)
     pub fn compressed(&self) -> bool {
         self.compression.is_some()
     }
 
     /// What is read from here on is compressed, beginning with `behind`, which was read already.
-    /// What is written is so from [`Turn::Begins`] on.
+    /// What is written is compressed from [`Turn::Begins`] on.
     pub fn compress(
         &mut self,
         encoder: Encoder,
@@ -160,7 +161,7 @@ impl Channel {
         }));
     }
 
-    /// These bytes, which were read before it was known that they are compressed, come first.
+    /// Puts back bytes that were read before it was known that they are compressed.
     pub fn unread(&mut self, bytes: &[u8]) {
         if let Some(compression) = &mut self.compression {
             let mut raw = BytesMut::from(bytes);
@@ -169,7 +170,7 @@ impl Channel {
         }
     }
 
-    /// What comes next from a client.
+    /// Sets what is expected next from a client.
     pub fn expect(&mut self, expect: Expect) {
         let Some(compression) = &mut self.compression else {
             return;
@@ -184,7 +185,7 @@ impl Channel {
         }
     }
 
-    /// The number of a frame that has come and is not the next in turn.
+    /// The error about a frame that has arrived with another number than expected.
     fn out_of_turn(&self) -> Option<FrameError> {
         let compression = self.compression.as_ref()?;
         Some(FrameError::Sequence {
@@ -193,7 +194,8 @@ impl Channel {
         })
     }
 
-    /// Reads. `patient`: a frame that is not in turn is left for later; nothing else follows then.
+    /// Reads. `patient`: a frame whose number is not the expected one is kept for later, and
+    /// nothing after it is read.
     pub fn read(&mut self, space: &mut [u8], patient: bool) -> io::Result<usize> {
         let Some(compression) = &mut self.compression else {
             return self.stream.read(space);
@@ -208,8 +210,7 @@ impl Channel {
         }
     }
 
-    /// Whether it has a frame whose turn has not come, so that `WouldBlock` does not mean that the
-    /// socket is empty.
+    /// Whether it keeps such a frame, so that `WouldBlock` does not mean that the socket is empty.
     pub fn holds_back(&self) -> bool {
         self.out_of_turn().is_some()
     }
@@ -243,7 +244,7 @@ impl Channel {
         Ok(taken)
     }
 
-    /// What is written behind so many queued bytes is this.
+    /// Changes the numbering after this many queued bytes.
     pub fn put_turn(&mut self, queued: usize, turn: Turn) {
         if let Some(compression) = &mut self.compression {
             let turns = &mut compression.turns;
@@ -274,14 +275,14 @@ impl Channel {
             }
             turns.queue.pop_front();
             if turns.queue.is_empty() {
-                // An idle connection owns no buffer.
+                // Frees the memory: an idle connection is to hold no buffer.
                 turns.queue = VecDeque::new();
             }
             self.turn(turn);
         }
     }
 
-    /// What is written from here on is this.
+    /// Sets what is written from here on.
     fn turn(&mut self, turn: Turn) {
         let Some(compression) = &mut self.compression else {
             return;
@@ -295,7 +296,7 @@ impl Channel {
         }
     }
 
-    /// Whether bytes are inside that the socket has not taken.
+    /// Whether it has buffered bytes that the socket has not taken.
     pub fn wants_write(&self) -> bool {
         let inside = |compression: &Compression| {
             !compression.plain.is_empty() || !compression.frames.is_empty()
@@ -303,7 +304,7 @@ impl Channel {
         self.compression.as_deref().is_some_and(inside) || self.stream.wants_write()
     }
 
-    /// Pushes what is inside out to the socket. `WouldBlock` means that some is left.
+    /// Writes the buffered bytes to the socket. `WouldBlock` means that some are left.
     pub fn flush(&mut self) -> io::Result<()> {
         if let Some(compression) = &mut self.compression {
             compression.push(&mut self.stream)?;
@@ -326,18 +327,18 @@ impl Channel {
 }
 
 impl Compression {
-    /// `None`: a frame has come that is not in turn.
+    /// `None`: the next frame's number is not the expected one.
     fn read(&mut self, stream: &mut Stream, space: &mut [u8]) -> io::Result<Option<usize>> {
         let workshop = self.workshop.clone();
         let workshop = &mut *workshop.borrow_mut();
         let raw = std::mem::take(&mut self.raw);
         let done = self.decode(workshop, &raw, space);
-        // Nothing else of it is needed, or the frames end here.
+        // After an error nothing more is decoded.
         let done = done?;
         self.raw = raw;
         self.raw.advance(done.used);
         if self.raw.is_empty() {
-            // An idle connection owns no buffer.
+            // Frees the memory: an idle connection is to hold no buffer.
             self.raw = BytesMut::new();
         }
         if done.made > 0 {
@@ -353,7 +354,7 @@ impl Compression {
         read
     }
 
-    /// Reads until something comes out. `Interrupted`: nothing has come of all that may be read.
+    /// Reads until there is output. `Interrupted`: all that one call may read gave none.
     fn read_on(
         &mut self,
         workshop: &mut Workshop,
@@ -416,7 +417,7 @@ impl Compression {
         }
     }
 
-    /// Puts what waits into a frame.
+    /// Encodes the waiting bytes as a frame.
     fn seal(&mut self) {
         if !self.plain.is_empty() {
             let plain = std::mem::take(&mut self.plain);
@@ -458,7 +459,7 @@ impl Core {
             return;
         };
         let options = conn.options.compression.as_ref();
-        // As servers do, within reason, unless the listener says otherwise.
+        // The client's level, as in servers, but limited unless the listener sets one.
         let asked = conn.login.as_ref().and_then(|login| login.zstd_level);
         let asked = asked.filter(|_| algorithm == Algorithm::Zstd);
         let asked = asked.map(|level| level.min(ASKED_LEVEL));

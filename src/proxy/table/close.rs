@@ -1,4 +1,4 @@
-//! The end of a connection, and what it means for the one it was linked to.
+//! The end of a connection, and its consequences for the linked one.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::proxy::flow::own_errors::error_packet;
 use crate::proxy::id::ConnId;
 use crate::session::Event;
 
-/// How long what is queued on a closing connection may take to leave.
+/// How long a closing connection may take to flush its queue.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// What is to become of the other end.
+/// What happens to the other end.
 enum Survivor {
-    /// It stays as it is.
+    /// It stays open.
     Stays,
-    /// It closes too.
+    /// It closes, too.
     Closes(&'static str),
-    /// A client that waits for an answer is told that none will come.
+    /// A client that waits for an answer gets an ERR instead.
     IsTold,
 }
 
@@ -31,7 +31,7 @@ impl Proxy {
         self.shut(id, reason, false)
     }
 
-    /// Nothing refers to the connection any more: it closes at the end of the tick.
+    /// The script has no reference to the connection any more: it closes at the end of the tick.
     pub fn collected(&self, id: ConnId) {
         self.shut(id, "nothing in the script refers to it any more", true);
     }
@@ -52,7 +52,8 @@ impl Proxy {
             conn.info.state.set(Some(Event::Closing));
             conn.info.clone()
         };
-        // What a script has lost hold of by mistake would otherwise just be gone some day.
+        // Logged more prominently: a script that drops a reference by mistake would otherwise not
+        // find out why the connection closed.
         let level = if collected {
             log::Level::Warn
         } else {
@@ -77,7 +78,7 @@ impl Proxy {
                 conn.read.transit.take().and_then(|transit| transit.to)
             });
             if let Some(conn) = source.and_then(|source| core.open_mut(source)) {
-                // The rest of its packet is for nobody.
+                // The rest of its packet is not wanted any more.
                 conn.read.stopped.remove(Stopped::THROTTLED);
                 let source = conn.id();
                 core.schedule(source);
@@ -99,7 +100,7 @@ impl Proxy {
                 Survivor::IsTold => {
                     let message =
                         format!("Lost connection to MySQL server during query ({reason})");
-                    self.disappoint(peer, &error_packet(2013, b"HY000", message), reason);
+                    self.fail_pending(peer, &error_packet(2013, b"HY000", message), reason);
                 }
             }
         }
@@ -136,8 +137,8 @@ impl Core {
                     return Survivor::Stays;
                 };
                 if response.wants_file() || response.wants_auth() || response.is_binlog() {
-                    // It waits for what can no longer come, or would never end; and half a file
-                    // must not be taken for the whole.
+                    // The server waits for something that cannot come any more, or its answer would
+                    // never end; and half a file must not be taken for a whole one.
                     return Survivor::Closes("its client is gone in the middle of an exchange");
                 }
                 self.discard_responses(peer, usize::MAX);
@@ -147,7 +148,7 @@ impl Core {
         }
     }
 
-    /// A connection that has begun to close: its socket goes when its queue is empty.
+    /// A closing connection: its socket closes when its queue is empty.
     fn retire(&mut self, id: ConnId) {
         let Some(conn) = self.get_mut(id) else {
             return;
@@ -172,7 +173,7 @@ impl Core {
         if let Some(listener) = listener.and_then(|id| self.get_mut(id)?.listener_state()) {
             listener.leave(ip);
         }
-        // Nobody must find a packet in transit from or to it any more.
+        // No packet may be in transit from or to it any more.
         if flushable {
             self.set_deadline(id, FLUSH);
             self.touch(id);
@@ -181,7 +182,7 @@ impl Core {
         }
     }
 
-    /// The connection is done with: it is freed at the end of the tick.
+    /// The connection has ended: it is freed at the end of the tick.
     pub fn finish(&mut self, id: ConnId) {
         self.set_deadline(id, Duration::ZERO);
         let Some(conn) = self.get_mut(id) else {

@@ -1,4 +1,4 @@
-//! One connection: its socket, its session, what is queued, and what is left of it afterwards.
+//! One connection: its socket, its session, its queues, and the information that outlives it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,12 +19,12 @@ use crate::proxy::options::Options;
 use crate::session::{ClientSession, EventSet, PacketKind, Response, ServerSession};
 use crate::wire::{Capabilities, Com, frame};
 
-/// Above this many queued bytes whoever fills the queue is read no further…
+/// Above this many queued bytes the proxy stops reading from the source of the queue…
 pub(crate) const HIGH_WATER: usize = 256 << 10;
 /// …until it has fallen below this many.
 pub(crate) const LOW_WATER: usize = 64 << 10;
 
-/// The socket in its stages.
+/// The states of a socket.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Listening(Box<Listener>),
@@ -45,7 +45,7 @@ impl Socket {
     }
 }
 
-/// Which end of the protocol we talk to.
+/// The protocol's state machine, by what is at the far end.
 #[derive(Debug)]
 pub(crate) enum Role {
     Listener(Box<ListenerState>),
@@ -53,40 +53,40 @@ pub(crate) enum Role {
     Server(ServerSession),
 }
 
-/// Whom a listener has let in.
+/// The clients of a listener.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerState {
     /// How many clients it has.
     pub clients: usize,
     /// How many of them come from each address, if that is limited.
     pub by_address: HashMap<IpAddr, usize>,
-    /// It sends nothing, so its packets' number is never looked at.
+    /// Unused: a listener sends no packets.
     seq: u8,
 }
 
-/// How far a connection is from its end.
+/// Whether a connection is open, closing or finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     Open,
     /// Nothing is read any more; what is queued is still flushed.
     Closing,
-    /// It stands in the list of those to be freed.
+    /// It is queued for being freed.
     Over,
 }
 
-/// What a link has come to beyond forwarding packet by packet.
+/// How a link is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Course {
-    /// Its packets are followed.
+    /// Packet by packet.
     Followed,
-    /// Bytes are passed on without being understood: an unknown command went before.
+    /// Bytes are forwarded without being parsed, after an unknown command.
     Opaque,
-    /// A server with an exchange in flight whose client has been unlinked.
+    /// A server in the middle of an exchange whose client was unlinked.
     Orphaned,
 }
 
 bitflags! {
-    /// In which lists of the loop a connection stands.
+    /// The lists of the loop that a connection is in.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) struct Listed: u8 {
         const TO_PUMP = 1;
@@ -94,7 +94,7 @@ bitflags! {
     }
 }
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Unknown,
@@ -104,12 +104,12 @@ pub(crate) enum Origin {
     Client(ConnId),
 }
 
-/// The time limits that a connection has at the moment.
+/// The current time limits of a connection.
 #[derive(Debug, Default)]
 struct Limits {
     /// For the connect, the login, a change of user, the last flush.
     deadline: Option<TimerId>,
-    /// When silence is looked at.
+    /// The timer of the idle time-out.
     idle: Option<TimerId>,
 }
 
@@ -123,25 +123,25 @@ pub(crate) struct Conn {
     pub peer: Option<ConnId>,
     /// The events that a hook wants to see.
     pub armed: EventSet,
-    /// Its login, until that is over.
+    /// The login, until it is over.
     pub login: Option<Box<Login>>,
-    /// The login that passes through to a server; afterwards, what a change of user needs of it.
+    /// The login that passes through to a server; afterwards, what a COM_CHANGE_USER needs of it.
     pub relay: Option<Box<LoginRelay>>,
     limits: Option<Box<Limits>>,
     pub origin: Origin,
     pub course: Course,
     pub life: Life,
     pub listed: Listed,
-    /// Bytes moved, either way, since the idle time-out was last looked at.
+    /// Whether bytes moved, in either direction, since the idle time-out was last checked.
     pub active: bool,
 }
 
-// An idle connection should cost next to nothing, and there may be 100,000. What is only needed now
-// and then belongs into a box that goes. (In debug builds mio's sockets are larger.)
+// Idle connections should cost little memory, and there may be 100,000. Rarely needed data belongs
+// in a box that is freed. (In debug builds mio's sockets are larger.)
 const _: () = assert!(size_of::<Conn>() <= if cfg!(debug_assertions) { 264 } else { 256 });
 
 impl fmt::Debug for Conn {
-    /// Without what it has read and is to write, which may hold secrets.
+    /// Without its buffers, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn")
             .field("info", &self.info)
@@ -186,7 +186,7 @@ impl Conn {
         self.login.is_none()
     }
 
-    /// What TLS with a server needs whose login is under way, if there may be any.
+    /// The TLS configuration for a server during its login, if TLS may be used.
     pub fn tls_client(&self) -> Option<&Rc<TlsClient>> {
         self.login.as_ref()?.tls.as_ref()
     }
@@ -196,7 +196,7 @@ impl Conn {
         self.login.as_ref().is_some_and(|it| it.header.is_some())
     }
 
-    /// The client that it serves, if its login came from that client.
+    /// The client whose login passed through to it, if any.
     pub fn passthrough(&self) -> Option<ConnId> {
         match self.origin {
             Origin::Client(client) => Some(client),
@@ -212,17 +212,17 @@ impl Conn {
         }
     }
 
-    /// Puts a time limit on it, or lifts it. Returns the timer of the one before.
+    /// Sets or removes its time limit. Returns the previous timer.
     pub fn set_deadline(&mut self, timer: Option<TimerId>) -> Option<TimerId> {
         self.set_limit(timer, |limits| &mut limits.deadline)
     }
 
-    /// Whether there is a time limit on what it does now.
+    /// Whether it has a time limit now.
     pub fn has_deadline(&self) -> bool {
         self.limits.as_ref().is_some_and(|it| it.deadline.is_some())
     }
 
-    /// Has its silence looked at, or no longer. Returns the timer of before.
+    /// Sets or removes the timer of the idle time-out. Returns the previous one.
     pub fn set_idle_timer(&mut self, timer: Option<TimerId>) -> Option<TimerId> {
         self.set_limit(timer, |limits| &mut limits.idle)
     }
@@ -319,11 +319,11 @@ impl Conn {
         self.response().is_some_and(Response::is_binlog)
     }
 
-    /// How a packet that was received here, numbered from `first` to `last`, is numbered for the
-    /// other end. The two ends of a binlog stream count each in their own way: in semi-synchronous
-    /// replication they begin anew behind every packet that asks for an acknowledgement
-    /// (`net_clear()` in both servers' sources), and the acknowledgements count for themselves. What
-    /// a script has added or dropped since then stays counted.
+    /// How a packet that was received here, with the numbers `first` to `last`, is numbered for the
+    /// other end. In a binlog stream with semi-synchronous replication the source restarts its
+    /// numbers after every packet that asks for an acknowledgement (`net_clear()` in both servers'
+    /// sources), and acknowledgements have their own numbers. Packets that a script has added or
+    /// dropped since then are counted, too.
     pub fn numbering(&mut self, kind: PacketKind, first: u8, last: u8) -> Numbering {
         match kind {
             PacketKind::Command => return Numbering::Restarts,
@@ -331,7 +331,8 @@ impl Conn {
             _ => return Numbering::GoesOn,
         }
         let expected = std::mem::replace(&mut self.read.stream_seq, last.wrapping_add(1));
-        // Where it is compressed, a server sets its packets' numbers to its frames' (`net_flush()`).
+        // With compression a server sets its packets' numbers to those of its frames
+        // (`net_flush()`).
         let expected = expected == first || first > 1 && self.compressed();
         if matches!(self.role, Role::Server(_)) && expected {
             Numbering::GoesOn
@@ -349,7 +350,7 @@ impl Conn {
         }
     }
 
-    /// Queues one packet, numbered and framed, behind a packet in transit if there is one.
+    /// Queues one packet, numbered and framed, after a packet in transit if there is one.
     pub fn queue(&mut self, payload: &[u8], numbering: Numbering) {
         if let Some(inbound) = &mut self.write.inbound {
             inbound.deferred.push(Deferred {
@@ -368,7 +369,7 @@ impl Conn {
         }
     }
 
-    /// The number of the first frame of a packet that begins like this, and is next to be sent.
+    /// The number of the first frame of the next packet to be sent, if it has this numbering.
     #[inline(always)] // It is on the hot path, where the numbering is known.
     pub fn first_number(&mut self, numbering: Numbering, first: Option<u8>) -> u8 {
         if self.compressed() {
@@ -381,7 +382,7 @@ impl Conn {
         }
     }
 
-    /// What a frame of a client's that comes now begins.
+    /// What a client's next compressed frame begins.
     pub fn expected(&self) -> Expect {
         match &self.role {
             Role::Client(session) if self.read.transit.is_some() || !session.authenticated() => {
@@ -398,8 +399,8 @@ impl Conn {
         matches!(&self.socket, Socket::Open(channel) if channel.compressed())
     }
 
-    /// What is queued, or passed on, from here on is numbered so; `com` is the command if it is one.
-    /// Compressed frames have numbers of their own, which restart with the packets'.
+    /// Sets the numbering of what is queued or forwarded from here on; `com` is the command if it
+    /// is one. Compressed frames have their own numbers, which restart together with the packets'.
     fn take_turn(&mut self, numbering: Numbering, com: Com) {
         let is_server = matches!(self.role, Role::Server(_));
         let turn = match numbering {
@@ -420,7 +421,7 @@ impl Conn {
         }
     }
 
-    /// What is queued from here on takes another turn.
+    /// Changes the numbering of frames for what is queued from here on.
     pub fn put_turn(&mut self, turn: Turn) {
         let queued = self.write.output.len();
         if let Socket::Open(channel) = &mut self.socket {
@@ -428,7 +429,8 @@ impl Conn {
         }
     }
 
-    /// How many of the queued bytes can be written in one go. What is next has taken its turn then.
+    /// How many of the queued bytes can be written at once, that is, with the current numbering.
+    /// Switches to the next numbering first if its position has been reached.
     pub fn writable_len(&mut self) -> usize {
         let queued = self.write.output.len();
         match &mut self.socket {
@@ -444,7 +446,7 @@ impl Conn {
         self.write.output.len() + deferred.sum::<usize>()
     }
 
-    /// Whether bytes wait to be written, queued or inside the pipe.
+    /// Whether bytes wait to be written, in the queue or in the channel.
     pub fn unsent(&self) -> bool {
         match &self.socket {
             Socket::Open(pipe) => !self.write.output.is_empty() || pipe.wants_write(),
@@ -452,7 +454,7 @@ impl Conn {
         }
     }
 
-    /// Pushes out what is inside the pipe. Returns why it cannot be.
+    /// Flushes the channel. Returns the error, if any.
     pub fn flush_channel(&mut self) -> Option<io::Error> {
         let Socket::Open(channel) = &mut self.socket else {
             return None;
@@ -461,7 +463,7 @@ impl Conn {
             return None;
         }
         match channel.flush() {
-            // It may have refused to take more although the socket did not.
+            // The channel may have refused bytes although the socket can take more.
             Ok(()) => self.write.writable = true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.write.writable = false,
             Err(error) => {
@@ -472,19 +474,19 @@ impl Conn {
         None
     }
 
-    /// Everything that was queued is in the pipe, and nothing more will be.
+    /// Everything queued is in the channel, and nothing more will be written.
     pub fn finish_writing(&mut self) {
         if let Socket::Open(pipe) = &mut self.socket {
             pipe.finish();
-            // What does not go now waits for the socket.
+            // The rest is written when the socket becomes writable.
             if pipe.flush().is_err() {
                 self.write.writable = false;
             }
         }
     }
 
-    /// Puts TLS on the connection: what is queued goes before it in clear, and what was `read`
-    /// already belongs to it.
+    /// Starts TLS on the connection: queued bytes are sent before it in clear, and bytes that were
+    /// `read` already are part of it.
     pub fn start_tls(&mut self, session: TlsSession, read: &[u8]) {
         let before = std::mem::take(&mut self.write.output).to_vec();
         self.socket = match std::mem::replace(&mut self.socket, Socket::None) {
@@ -498,12 +500,12 @@ impl Conn {
         self.read.readable = true;
     }
 
-    /// Whether TLS is on it.
+    /// Whether it uses TLS.
     pub fn is_tls(&self) -> bool {
         matches!(&self.socket, Socket::Open(channel) if channel.stream.is_tls())
     }
 
-    /// Whether its socket could be read and somebody wants what would come.
+    /// Whether its socket may have bytes, and they are wanted.
     pub fn may_read(&self) -> bool {
         self.read.readable && self.read.stopped.is_empty() && !self.closing()
     }

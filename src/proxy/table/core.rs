@@ -1,5 +1,5 @@
-//! The table of connections and what can be done to them without anybody's leave: everything here
-//! changes state at once, under one short borrow, and never calls a hook.
+//! The table of connections, and operations on them that need no hook: everything here changes
+//! state at once, under one short borrow, and never calls a hook.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -29,11 +29,11 @@ pub(crate) enum TimerKey {
     Script(u64),
     /// A connect, a login or a last flush took too long.
     Deadline(ConnId),
-    /// Time to look whether a connection has been idle.
+    /// Time to check whether a connection has been idle.
     Idle(ConnId),
-    /// Accepting was paused for want of descriptors.
+    /// Accepting was paused because there were no descriptors left.
     Accept(ConnId),
-    /// Time to tell of the clients that have been refused since the last line in the log.
+    /// Time to log the clients that were refused since the last log line.
     Refusals,
     /// A unix socket whose queue was full is tried again.
     RetryUnix(ConnId),
@@ -41,7 +41,7 @@ pub(crate) enum TimerKey {
     Drain,
 }
 
-/// What became of queued bytes.
+/// The result of flushing a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Flushed {
     /// The queue has fallen below the low-water mark again.
@@ -58,32 +58,33 @@ pub(crate) struct Core {
     pub signals: Signals,
     pub timers: Timers<TimerKey>,
     pub script_timers: usize,
-    /// Connections to be pumped.
+    /// Connections queued for reading.
     pub work: VecDeque<ConnId>,
     /// Connections with bytes to be written.
     pub dirty: Vec<ConnId>,
-    /// Connections that have had their turn, with more to be written in the next tick.
+    /// Connections with more to write in the next tick, after their share of this one.
     pub postponed: Vec<ConnId>,
     /// Connections that are done with, to be freed at the end of the tick.
     pub finished: Vec<ConnId>,
     /// Connections whose server's name is being resolved, by their number.
     pub resolving: HashMap<u32, ConnId>,
-    /// What TLS towards servers needs, made before.
+    /// TLS configurations for servers, cached.
     pub tls_clients: TlsClients,
-    /// Connections to be closed at once, but not before whoever made them could look at them.
-    pub stillborn: Vec<(ConnId, String)>,
+    /// Connections that failed when they were made. They are closed soon, but not before their
+    /// creator has seen them.
+    pub close_soon: Vec<(ConnId, String)>,
     pub defaults: Rc<Options>,
     /// Other options of connections to servers, the last ones in front.
     pub known_options: VecDeque<Rc<Options>>,
     /// What compressed connections share.
     pub workshop: Rc<RefCell<Workshop>>,
     pub stats: Stats,
-    /// What decides whether another client is let in.
+    /// Decides whether another client is accepted.
     pub admission: Admission,
     pub stopping: bool,
-    /// What to exit with once everything is in order.
+    /// The exit code once everything has ended in order.
     pub exit_code: i32,
-    /// The loop is left at the end of the tick, with this code.
+    /// The loop ends at the end of the tick, with this exit code.
     pub exit: Option<i32>,
 }
 
@@ -106,7 +107,7 @@ impl Core {
             finished: Vec::new(),
             resolving: HashMap::new(),
             tls_clients: TlsClients::default(),
-            stillborn: Vec::new(),
+            close_soon: Vec::new(),
             defaults: Rc::new(Options::default()),
             known_options: VecDeque::new(),
             workshop: Rc::default(),
@@ -159,28 +160,28 @@ impl Core {
         Ok(info)
     }
 
-    /// The connection of this name, unless it has been freed.
+    /// The connection with this id, unless it has been freed.
     pub fn get(&self, id: ConnId) -> Option<&Conn> {
         self.conns.get(id.slot()).filter(|conn| conn.id() == id)
     }
 
-    /// The connection of this name, unless it has been freed.
+    /// The connection with this id, unless it has been freed.
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
         self.conns.get_mut(id.slot()).filter(|conn| conn.id() == id)
     }
 
-    /// The names of all connections that have not begun to close.
+    /// The ids of all connections that have not begun to close.
     pub fn all_open(&self) -> Vec<ConnId> {
         let open = self.conns.iter().filter(|(_, conn)| !conn.closing());
         open.map(|(_, conn)| conn.id()).collect()
     }
 
-    /// The connection of this name, if it has not begun to close.
+    /// The connection with this id, if it has not begun to close.
     pub fn open(&self, id: ConnId) -> Option<&Conn> {
         self.get(id).filter(|conn| !conn.closing())
     }
 
-    /// The connection of this name, if it has not begun to close.
+    /// The connection with this id, if it has not begun to close.
     pub fn open_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
         self.get_mut(id).filter(|conn| !conn.closing())
     }
@@ -200,7 +201,7 @@ impl Core {
         (first.id() == a && second.id() == b).then_some((first, second))
     }
 
-    /// Puts the connection down to be pumped.
+    /// Queues the connection for reading.
     pub fn schedule(&mut self, id: ConnId) {
         if let Some(conn) = self.open_mut(id)
             && !conn.listed.contains(Listed::TO_PUMP)
@@ -210,7 +211,7 @@ impl Core {
         }
     }
 
-    /// Puts the connection down to be flushed at the end of the tick.
+    /// Queues the connection for a flush at the end of the tick.
     pub fn touch(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id)
             && !conn.listed.contains(Listed::TO_FLUSH)
@@ -234,7 +235,7 @@ impl Core {
         }
     }
 
-    /// Watches for silence, if the options ask for it.
+    /// Starts the idle time-out, if the options have one.
     pub fn watch_idle(&mut self, id: ConnId) {
         if let Some(conn) = self.open(id)
             && !conn.options.idle_timeout.is_zero()
@@ -263,8 +264,8 @@ impl Core {
             conn.write.flooded = true;
             source = conn.peer;
         }
-        // Whether bytes are forwarded or a callback wires them: a reader that stalls stops the
-        // server that it is linked to.
+        // Both for forwarded bytes and for those that a callback wires: a client that stops reading
+        // stops the server that it is linked to.
         if let Some(conn) = source.and_then(|source| self.open_mut(source))
             && matches!(conn.role, Role::Server(_))
         {
@@ -273,8 +274,8 @@ impl Core {
         self.touch(id);
     }
 
-    /// Passes bytes on to a connection: to its socket, if nothing waits before them, and what the
-    /// socket does not take into its queue.
+    /// Forwards bytes to a connection: to its socket if its queue is empty, and what the socket
+    /// does not take to its queue.
     pub fn forward(&mut self, to: ConnId, bytes: &[u8]) {
         let pass = self.stats.ticks;
         let Some(conn) = self.get_mut(to) else {
@@ -294,7 +295,7 @@ impl Core {
                 match channel.write(rest) {
                     Ok(0) => break,
                     Ok(n) => written += n,
-                    // An error shows again at the flush, where it is dealt with.
+                    // The flush will return the error again, and handle it.
                     Err(_) => {
                         conn.write.writable = false;
                         break;
@@ -316,7 +317,7 @@ impl Core {
         self.stats.bytes_out += written as u64;
     }
 
-    /// Passes bytes on at the end of the tick.
+    /// Forwards bytes at the end of the tick.
     pub fn forward_later(&mut self, to: ConnId, bytes: &[u8]) {
         if let Some(conn) = self.get_mut(to) {
             conn.active = true;
@@ -333,7 +334,7 @@ impl Core {
             return flushed;
         };
         conn.listed.remove(Listed::TO_FLUSH);
-        // A compressed channel makes frames of what there is when it is flushed, so that comes last.
+        // A compressed channel encodes frames when it is flushed, so that comes last.
         let compressed = conn.compressed();
         if !compressed {
             flushed.error = conn.flush_channel();
@@ -372,7 +373,7 @@ impl Core {
             flushed.error = conn.flush_channel();
         }
         if conn.write.output.is_empty() {
-            // An idle connection owns no buffer.
+            // Frees the memory: an idle connection is to hold no buffer.
             conn.write.output = BytesMut::new();
             if conn.closing() && flushed.error.is_none() {
                 conn.finish_writing();
@@ -390,7 +391,7 @@ impl Core {
         flushed
     }
 
-    /// Whether whoever reads for this connection should stop for now.
+    /// Whether reading for this connection should stop for now.
     pub fn flooded(&self, id: ConnId) -> bool {
         self.get(id).is_some_and(|conn| conn.write.flooded)
     }
@@ -424,8 +425,8 @@ impl Core {
         Ok(())
     }
 
-    /// Whether a hook watches the packets of either end, so that only one exchange may be under
-    /// way at a time; a client without a link is watched too.
+    /// Whether a hook watches packets of either end, or the client has no link: then only one
+    /// exchange may be in progress at a time.
     pub fn attended(&self, client: &Conn) -> bool {
         if client.armed.meets(EventSet::OF_PACKETS) {
             return true;

@@ -12,9 +12,9 @@ impl Proxy {
     /// Links a client and a server, whose idle links to others are dissolved first.
     ///
     /// # Errors
-    /// One of them is closed or is not what it is taken for, the server is in the middle of
-    /// another client's exchange, only one of them is logged in, or they have negotiated what
-    /// cannot be translated.
+    /// One of them is closed or of the wrong kind, the server is in the middle of another client's
+    /// exchange, only one of them is logged in, or they have negotiated capabilities that cannot be
+    /// translated.
     pub fn link(&self, client: ConnId, server: ConnId) -> Result<(), ProxyError> {
         let refuse = |why: String| ProxyError::Link {
             client: client.serial(),
@@ -78,7 +78,7 @@ impl Proxy {
             .open(client)
             .is_some_and(|conn| conn.course == Course::Opaque);
         if opaque {
-            // Neither can be understood without the other any more.
+            // Neither end's bytes can be parsed any more.
             self.close_for(client, "its opaque link was undone");
             self.close_for(server, "its opaque link was undone");
         }
@@ -87,7 +87,8 @@ impl Proxy {
 }
 
 impl Core {
-    /// Whether the two can be linked; returns the idle links that are in the way.
+    /// Checks whether the two can be linked; returns the idle links that have to be dissolved
+    /// first.
     fn check_link(&self, client: ConnId, server: ConnId) -> Result<Vec<(ConnId, ConnId)>, String> {
         let (Some(c), Some(s)) = (self.open(client), self.open(server)) else {
             return Err("one of them is closed".into());
@@ -136,7 +137,7 @@ impl Core {
         Ok(others)
     }
 
-    /// Takes the link away; returns its client and server.
+    /// Removes the link; returns its client and server.
     pub fn dissolve(&mut self, a: ConnId, b: ConnId) -> Option<(ConnId, ConnId)> {
         let (first, second) = self.pair_mut(a, b)?;
         if first.peer != Some(b) || second.peer != Some(a) {

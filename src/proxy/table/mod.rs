@@ -1,9 +1,9 @@
-//! The connections, and what is known of each.
+//! The connections, and their data.
 //!
 //! - `core`: the table itself, with timers and what is due at the end of a tick
-//! - `conn`: one connection; `sides`: its two directions; `channel`: what is between it and its socket,
-//!   nothing or compression; `login`: what it needs until its login is over
-//! - `link`, `close`: what connections mean to each other, and the end of one
+//! - `conn`: one connection; `sides`: its two directions; `channel`: the layer between it and its
+//!   socket, nothing or compression; `login`: data that it needs until its login is over
+//! - `link`, `close`: linking two connections, and the end of one
 
 pub(super) mod channel;
 pub(super) mod close;

@@ -1,4 +1,4 @@
-//! The two directions of a connection: what is read from it, and what is written to it.
+//! The two directions of a connection: reading from it, and writing to it.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::proxy::flow::transit::Transit;
 use crate::proxy::id::ConnId;
 
 bitflags! {
-    /// Who keeps a connection from being read.
+    /// The reasons why a connection is not read.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) struct Stopped: u8 {
         /// A script.
@@ -19,7 +19,7 @@ bitflags! {
     }
 }
 
-/// What comes from the far end.
+/// The reading side.
 #[derive(Debug)]
 pub(crate) struct ReadSide {
     pub input: Input,
@@ -27,15 +27,15 @@ pub(crate) struct ReadSide {
     pub transit: Option<Transit>,
     /// The socket may have something to read.
     pub readable: bool,
-    /// The far end has said that it will send no more, or is gone.
+    /// The far end will send nothing more.
     pub hung_up: bool,
     pub stopped: Stopped,
-    /// What is read has just become compressed: what was read before and lies in the loop's buffer
-    /// is, too.
+    /// Compression has just begun: bytes that were read before and are in the loop's buffer are
+    /// compressed, too.
     pub just_compressed: bool,
-    /// How many of a server's responses, the present one first, nobody wants any more.
+    /// How many of a server's responses, from the current one on, are to be dropped.
     pub discard: u16,
-    /// The number that a binlog stream's next packet has, unless the server begins anew.
+    /// The number of a binlog stream's next packet, unless the server restarts the numbering.
     pub stream_seq: u8,
 }
 
@@ -54,7 +54,7 @@ impl ReadSide {
     }
 }
 
-/// Bytes that were read and not yet dealt with. A connection that has none owns no memory for them.
+/// Bytes that were read, but not processed yet. A connection that has none owns no memory for them.
 #[derive(Debug, Default)]
 pub(crate) struct Input(Option<Box<Gathered>>);
 
@@ -77,7 +77,7 @@ impl Input {
         self.0.as_ref().map_or(&[], |gathered| &gathered.bytes)
     }
 
-    /// How many bytes the packet at the front needs to be dealt with.
+    /// How many bytes are needed to process the packet at the front.
     pub fn need(&self) -> usize {
         self.0.as_ref().map_or(0, |gathered| gathered.need)
     }
@@ -87,12 +87,12 @@ impl Input {
         self.0.take().map_or_else(BytesMut::new, |it| it.bytes)
     }
 
-    /// Puts these bytes in the place of what is there.
+    /// Replaces the bytes.
     pub fn put(&mut self, bytes: BytesMut, need: usize) {
         self.0 = (!bytes.is_empty()).then(|| Box::new(Gathered { bytes, need }));
     }
 
-    /// Adds bytes behind what is there.
+    /// Appends bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             let gathered = self.0.get_or_insert_default();
@@ -100,7 +100,7 @@ impl Input {
         }
     }
 
-    /// Adds bytes in front of what is there, which is nothing as a rule.
+    /// Prepends bytes; usually there are none yet.
     pub fn push_front(&mut self, front: &[u8], need: usize) {
         if front.is_empty() {
             return;
@@ -112,14 +112,14 @@ impl Input {
     }
 }
 
-/// What goes to the far end.
+/// The writing side.
 #[derive(Debug)]
 pub(crate) struct WriteSide {
     /// Bytes to be written.
     pub output: BytesMut,
-    /// What is in transit to here.
+    /// The packet in transit to this connection.
     pub inbound: Option<Box<Inbound>>,
-    /// Writing failed, and how; what the far end said before that is still to be read.
+    /// Why writing failed, if it did; bytes from the far end may still have to be read.
     pub broken: Option<io::Error>,
     /// The socket may take something.
     pub writable: bool,
@@ -138,19 +138,19 @@ impl WriteSide {
         }
     }
 
-    /// Who has a packet in transit to here.
+    /// The connection that has a packet in transit to this one.
     pub fn source(&self) -> Option<ConnId> {
         self.inbound.as_ref().map(|inbound| inbound.from)
     }
 
-    /// Whether somebody else has a packet in transit to here, so that this connection's packet
-    /// must wait.
+    /// Whether another connection has a packet in transit to this one, so that a packet has to
+    /// wait.
     pub fn is_taken_from(&self, id: ConnId) -> bool {
         self.source().is_some_and(|from| from != id)
     }
 }
 
-/// A packet of another connection's that is in transit to this one.
+/// A packet of another connection in transit to this one.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     pub from: ConnId,
@@ -158,7 +158,7 @@ pub(crate) struct Inbound {
     pub deferred: Vec<Deferred>,
 }
 
-/// A packet that waits for another one, in transit to the same connection, to be complete.
+/// A packet that waits until another packet in transit to the same connection is complete.
 pub(crate) struct Deferred {
     pub payload: Vec<u8>,
     pub numbering: Numbering,
@@ -176,11 +176,12 @@ impl std::fmt::Debug for Deferred {
 /// How a packet's frames are numbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Numbering {
-    /// They go on counting.
+    /// The numbers continue.
     GoesOn,
     /// They begin at 0: a command.
     Restarts,
-    /// They go on counting, and end an exchange: the next packet belongs to the next one.
+    /// The numbers continue, and the packet ends an exchange: the next one belongs to the next
+    /// exchange.
     Ends,
     /// They begin here.
     From(u8),

@@ -1,6 +1,6 @@
-//! Recorded sessions, replayed in process after something has happened to them: bytes flipped,
-//! lengths that lie, packets lost, doubled, swapped and made up. Whatever comes, nothing panics,
-//! memory stays within bounds, and another pair of the same proxy notices nothing.
+//! Recorded sessions, replayed in process after mutation: flipped bytes, wrong lengths, packets
+//! lost, doubled, swapped and invented. In every case nothing panics, memory stays within its
+//! limits, and another pair of the same proxy is not affected.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,10 +15,10 @@ use crate::proxy::{Hooks, Incoming, NoHooks, Packet, Proxy, Verdict};
 use crate::session::{Event, EventSet};
 use crate::wire::{Com, Command};
 
-/// How many mutated recordings a run of the tests tries; `DPM_NOISE` says otherwise.
+/// How many mutated recordings a run of the tests tries, unless `DPM_NOISE` is set.
 const CASES: u32 = 3000;
 
-/// One thing that happens to a recording. Positions are taken modulo what there is.
+/// A mutation of a recording. Positions are taken modulo its length.
 #[derive(Debug, Clone)]
 enum Mishap {
     Flip {
@@ -113,7 +113,7 @@ impl Mishap {
 
 fn mishap() -> impl Strategy<Value = Mishap> {
     let turn = || any::<usize>();
-    // Most of what decides stands at the front of a packet.
+    // Most of what matters is at the front of a packet.
     let at = || prop_oneof![3 => 0..48usize, 1 => any::<usize>()];
     let length = prop_oneof![0..64u32, Just(0xFF_FFFF), 0x10_0000..0xFF_FFFFu32];
     let telling = prop_oneof![
@@ -141,11 +141,11 @@ fn mishap() -> impl Strategy<Value = Mishap> {
     ]
 }
 
-/// What the script does meanwhile.
+/// What the hooks do meanwhile.
 #[derive(Debug, Clone, Copy)]
 struct Whims {
     armed: u64,
-    /// Every so many-th event gets another verdict; 0: none does.
+    /// Every n-th event gets another verdict; 0: none does.
     odd: u32,
     verdict: u8,
     meddles: bool,
@@ -178,14 +178,14 @@ impl Hooks for Moody {
         if self.whims.odd == 0 || !seen.is_multiple_of(self.whims.odd) {
             return Verdict::Forward;
         }
-        // Not again in what it causes itself: scripts are held back from that by their layer.
+        // Not while handling its own effects: the script layer prevents that for scripts.
         if self.whims.meddles && !self.meddling.replace(true) {
             let ping = Command {
                 com: Com::PING,
                 ..Command::default()
             };
             let ok = crate::wire::Ok::default();
-            // Mostly forbidden, which is as good.
+            // Mostly forbidden, which is also a test.
             let _ = self.proxy.send(conn.id, Packet::Command(&ping));
             let _ = self.proxy.send(conn.id, Packet::Data(b"meddled"));
             let _ = self.proxy.send(conn.id, Packet::Ok(&ok));
@@ -199,7 +199,7 @@ impl Hooks for Moody {
     }
 }
 
-/// What a connection holds.
+/// The bytes that a connection holds.
 fn held(proxy: &Proxy, id: ConnId) -> usize {
     let core = proxy.core();
     core.get(id)
@@ -221,7 +221,7 @@ fn plays_on(recording: &Turns, mishaps: &[Mishap], whims: Whims, cut: usize) {
         mishap.befall(&mut bent);
     }
     let mut fed = 0;
-    // Turn by turn: what one pair goes through, the other must not feel.
+    // Turn by turn: the other pair must not be affected.
     for turn in 0..recording.len().max(bent.len()) {
         if let Some((from_client, bytes)) = bent.get(turn) {
             let id = if *from_client { noisy.0 } else { noisy.1 };
@@ -231,7 +231,7 @@ fn plays_on(recording: &Turns, mishaps: &[Mishap], whims: Whims, cut: usize) {
                 feed(&proxy, noisy.0, &[]);
                 fed += part.len();
                 let held = held(&proxy, noisy.0) + held(&proxy, noisy.1);
-                // What was said, and the little that the proxy or the script says on its own.
+                // What was fed, and the few bytes of the proxy's or the hooks' own packets.
                 assert!(
                     held <= 2 * fed + 256 * (turn + 1),
                     "{held} held of {fed} fed"

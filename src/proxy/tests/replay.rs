@@ -1,8 +1,8 @@
-//! Recorded sessions, replayed in process with the stream cut at every byte: however it is cut,
-//! the same events fire with the same packets, and the same bytes go on.
+//! Recorded sessions, replayed in process with the stream cut at every byte: wherever it is cut,
+//! the same events fire with the same packets, and the same bytes are forwarded.
 //!
-//! The recordings in `tests/sessions` are of real clients and servers, one line a turn: who spoke
-//! (C or S) and what, in hexadecimal.
+//! The recordings in `tests/sessions` are of real clients and servers. Each line has the sender (C
+//! or S) and the bytes, in hexadecimal.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -103,7 +103,7 @@ impl Pair {
 pub(crate) fn linked_pair(proxy: &Proxy, armed: EventSet) -> (ConnId, ConnId) {
     let insert = |kind, role| {
         let mut core = proxy.core();
-        // What a leg is offered for itself is not in the recordings.
+        // Without TLS and compression, which are not in the recordings.
         let options = Rc::new(Options {
             compression: Some(Compression::default()),
             ..Options::default()
@@ -121,7 +121,7 @@ pub(crate) fn linked_pair(proxy: &Proxy, armed: EventSet) -> (ConnId, ConnId) {
     (client, server)
 }
 
-/// What [`Proxy::pump`] does, without a socket to read.
+/// Does what [`Proxy::pump`] does, without a socket.
 pub(crate) fn feed(proxy: &Proxy, id: ConnId, bytes: &[u8]) {
     let mut data = {
         let mut core = proxy.core();
@@ -144,7 +144,7 @@ pub(crate) fn output(proxy: &Proxy, id: ConnId) -> Vec<u8> {
     core.get(id).expect("a connection").write.output.to_vec()
 }
 
-/// Who spoke (the client, or not) and what, in their order.
+/// The sender (whether it is the client) and the bytes, in order.
 pub(crate) type Turns = Vec<(bool, Vec<u8>)>;
 
 /// Reads a recording.
@@ -162,7 +162,7 @@ pub(crate) fn turns(recording: &str) -> Turns {
         .collect()
 }
 
-/// Replays the turns with one more cut, behind so many bytes of the whole.
+/// Replays the turns with one more cut, after this many bytes of the whole.
 fn replay(turns: &[(bool, Vec<u8>)], cut: usize, armed: EventSet) -> (Log, Vec<u8>, Vec<u8>) {
     let pair = Pair::new(armed);
     let mut before = 0;
@@ -176,7 +176,7 @@ fn replay(turns: &[(bool, Vec<u8>)], cut: usize, armed: EventSet) -> (Log, Vec<u
         for part in [&bytes[..at], &bytes[at..]] {
             if !part.is_empty() {
                 pair.feed(id, part);
-                // A client that had to wait its turn has it now.
+                // A client that had to wait may be processed now.
                 pair.feed(pair.client, &[]);
             }
         }
@@ -186,7 +186,7 @@ fn replay(turns: &[(bool, Vec<u8>)], cut: usize, armed: EventSet) -> (Log, Vec<u
     (log, pair.output(pair.client), pair.output(pair.server))
 }
 
-/// All that one end said.
+/// All bytes of one end.
 pub(crate) fn said(turns: &[(bool, Vec<u8>)], by_client: bool) -> Vec<u8> {
     turns
         .iter()
@@ -203,9 +203,9 @@ fn any_cut_gives_the_same_events_and_bytes() {
         assert!((1000..=16 << 10).contains(&total), "{name}: {total} bytes");
         for armed in [EventSet(!0), EventSet::NONE] {
             let whole = replay(&turns, 0, armed);
-            // Looked at or not, what passes is what was said.
+            // With or without hooks the forwarded bytes are the received ones.
             assert!(whole.1 == said(&turns, false), "{name}: to the client");
-            // (MySQL's client asks for query attributes without having been offered them.)
+            // (MySQL's client asks for query attributes although they were not offered.)
             let mut client_said = said(&turns, true);
             client_said[4..8].copy_from_slice(&whole.2[4..8]);
             assert!(whole.2 == client_said, "{name}: to the server");
@@ -231,8 +231,8 @@ fn a_recording_fires_what_the_contract_says() {
     assert_eq!(count(Event::ServerPrepared), 2);
     assert_eq!(count(Event::ServerSendingStats), 1);
     assert!(count(Event::ServerReceivedError) >= 1);
-    // Every resultset's columns end exactly once, whether or not an EOF says so; a prepared
-    // statement's with columns do too.
+    // The columns of every resultset end exactly once, with or without an EOF on the wire, and so
+    // do those of prepared statements.
     let results = count(Event::ServerSentResultset);
     assert!(count(Event::ServerSentFields) >= results && results > 0);
 }

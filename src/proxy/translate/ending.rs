@@ -3,15 +3,15 @@
 use crate::session::ClientSession;
 use crate::wire::{Capabilities, Eof, Ok, Original};
 
-/// What a script, or a server that negotiated something else, wants to end something with.
+/// An OK or EOF from a script, or from a server that has negotiated something else.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ending<'a> {
     Ok(&'a Ok),
     Eof(&'a Eof),
 }
 
-/// The payload for this client; `None` if nothing goes on the wire. Under CLIENT_DEPRECATE_EOF no
-/// EOF follows columns, and what ends rows is an OK with the header 0xFE.
+/// The payload for this client; `None` if nothing is sent. Under CLIENT_DEPRECATE_EOF no EOF
+/// follows columns, and rows end with an OK with the header 0xFE.
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_ok_packet.html>
 pub(crate) fn encode(session: &mut ClientSession, ending: Ending<'_>) -> Option<Vec<u8>> {
     let capabilities = session.capabilities();
@@ -38,7 +38,7 @@ pub(crate) fn encode(session: &mut ClientSession, ending: Ending<'_>) -> Option<
         .encode(capabilities, &mut payload),
         Ending::Ok(ok) => Ok {
             header: if ends_rows { 0xFE } else { 0x00 },
-            // Its bytes may be another capability's.
+            // Its original bytes may be those for other capabilities.
             original: Original::default(),
             ..ok.clone()
         }
@@ -47,7 +47,7 @@ pub(crate) fn encode(session: &mut ClientSession, ending: Ending<'_>) -> Option<
     Some(payload)
 }
 
-/// An OK of a server's that stands for an EOF, for a client that negotiated something else.
+/// A server's OK in place of an EOF, translated for a client without DEPRECATE_EOF.
 pub(crate) fn translate_eof(session: &mut ClientSession, eof: &Eof, ok: &Ok) -> Option<Vec<u8>> {
     let capabilities = session.capabilities();
     if !capabilities.contains(Capabilities::DEPRECATE_EOF) {

@@ -1,8 +1,9 @@
-//! What is changed in packets between two ends that negotiated differently.
+//! Changes of packets between two ends with different capabilities.
 //!
-//! - `translation`: of each capability what is translated, refused, or harmless
+//! - `translation`: for each capability whether packets are translated, the link is refused, or
+//!   nothing need be done
 //! - `ending`: OK and EOF in the receiver's form
-//! - `redirect`: what would send a client past the proxy, and goes
+//! - `redirect`: removes redirections that would send a client past the proxy
 
 pub(super) mod ending;
 pub(super) mod redirect;

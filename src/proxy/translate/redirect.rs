@@ -1,4 +1,4 @@
-//! A server must not send its clients past the proxy.
+//! Removes redirections: a server must not send its clients past the proxy.
 //!
 //! Two ways are known: MariaDB's system variable `redirect_url`, which travels among the changes of
 //! the session's state (<https://mariadb.com/docs/server/reference/clientserver-protocol>), and, in
@@ -7,16 +7,16 @@
 use crate::session::{ClientSession, Head, ok_status};
 use crate::wire::{Capabilities, Ok as OkPacket, Original, Status, session_changes};
 
-/// How the message begins.
+/// The start of the message.
 const LOCATION: &[u8] = b"location:";
 
-/// Whether an OK tells of changes, and so could redirect: a look at its head.
+/// Whether an OK has session changes, and so may redirect, by its head.
 pub(crate) fn tracks(head: Head<'_>, capabilities: Capabilities) -> bool {
     capabilities.contains(Capabilities::SESSION_TRACK)
         && ok_status(head).is_some_and(|s| s.contains(Status::SESSION_STATE_CHANGED))
 }
 
-/// Takes out of an OK what would send a client elsewhere; `None` if there is nothing of the kind.
+/// The OK without redirections; `None` if it has none.
 pub(crate) fn without(ok: &OkPacket, login: bool) -> Option<OkPacket> {
     let changes = ok.session_changes.as_deref().unwrap_or_default();
     let kept = session_changes::without_redirect(changes);
@@ -51,7 +51,7 @@ pub(crate) fn without_in(
     let head = Head::of(payload);
     let is_ok = match head.first() {
         Some(0x00) => true,
-        // Anything else has become an EOF on its way.
+        // For other clients it has become an EOF.
         _ => capabilities.contains(Capabilities::DEPRECATE_EOF),
     };
     let tracks = is_ok && tracks(head, capabilities);
@@ -60,7 +60,7 @@ pub(crate) fn without_in(
     }
     let ok = match OkPacket::decode(payload, capabilities) {
         Ok(ok) => ok,
-        // As odd as it is, it redirects nobody.
+        // It is malformed, but has no changes that could redirect.
         Err(_) if !tracks => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };

@@ -1,6 +1,6 @@
-//! What is done where client and server have negotiated differently: the one place that knows of
-//! each capability whether packets are translated for it, whether a link is refused, or whether it
-//! does no harm.
+//! Translation where client and server have negotiated different capabilities: the one place that
+//! knows of each capability whether packets are translated, a link is refused, or nothing need be
+//! done.
 //!
 //! | capability | the client alone has it | the server alone has it |
 //! | --- | --- | --- |
@@ -23,21 +23,21 @@ use crate::wire::{
     ResultsetHeader, Status, execute_form,
 };
 
-/// What a server may do only if its client expects it: a difference in these cannot be made up
-/// for.
+/// Capabilities under which the server sends something that its client must expect: a difference in
+/// these cannot be translated.
 pub(crate) const SERVER_INITIATIVE: Capabilities = Capabilities::MULTI_RESULTS
     .union(Capabilities::PS_MULTI_RESULTS)
     .union(Capabilities::LOCAL_FILES)
     .union(Capabilities::MULTI_FACTOR_AUTHENTICATION)
     .union(Capabilities::BARE_RESULTS);
 
-/// Whether a server's packet of this kind goes to the client as it is, though both have negotiated
-/// so differently. `ends`: an EOF stands behind it, on the wire or not.
+/// Whether a server's packet of this kind has to be changed for a client with this difference in
+/// capabilities. `ends`: an EOF follows it, on the wire or not.
 pub(crate) fn changes(kind: PacketKind, ends: bool, difference: Capabilities) -> bool {
     let changed_by = match kind {
         PacketKind::Ok => Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
-        // (At the end of OUT parameters MySQL's flags are not what they are under DEPRECATE_EOF,
-        // and clients expect what they are used to.)
+        // (At the end of OUT parameters MySQL's flags differ from those under DEPRECATE_EOF, and
+        // clients expect the usual ones.)
         PacketKind::Eof => Capabilities::DEPRECATE_EOF,
         PacketKind::ResultsetHeader => Capabilities::BARE_RESULTS,
         PacketKind::Prepared => Capabilities::OPTIONAL_RESULTSET_METADATA,
@@ -54,19 +54,19 @@ pub(crate) fn changes_command(com: Com, difference: Capabilities) -> bool {
         && difference.intersects(Capabilities::QUERY_ATTRIBUTES)
 }
 
-/// What a packet looks like at the other end.
+/// A packet in the form for the other end.
 pub(crate) enum Translated {
-    /// As it did.
+    /// Unchanged.
     Same,
-    /// It does not get there.
+    /// Not sent.
     Nothing,
-    /// Otherwise.
+    /// This payload instead.
     Other(Vec<u8>),
 }
 
-/// The statement that a client executes, if its command has to be translated, but how many
-/// parameters it takes is not known: because nobody does, or because the answer to its
-/// COM_STMT_PREPARE is still to come.
+/// The statement that a client executes, if its command has to be translated, but the statement's
+/// number of parameters is unknown: because there is no such statement, or because the answer to
+/// its COM_STMT_PREPARE is still to come.
 pub(crate) fn unknown_statement(
     client: &ClientSession,
     server: &ServerSession,
@@ -81,7 +81,7 @@ pub(crate) fn unknown_statement(
     params_of(client, server, id).is_none().then_some(id)
 }
 
-/// How many parameters a statement takes, as the one end knows that has agreed on attributes.
+/// How many parameters a statement takes, according to the end that has QUERY_ATTRIBUTES.
 fn params_of(client: &ClientSession, server: &ServerSession, id: u32) -> Option<u16> {
     let by_server = server
         .capabilities()
@@ -92,7 +92,7 @@ fn params_of(client: &ClientSession, server: &ServerSession, id: u32) -> Option<
     }
 }
 
-/// A client's command for a server that negotiated otherwise.
+/// Translates a client's command for its server.
 pub(crate) fn command(
     client: &ClientSession,
     server: &ServerSession,
@@ -121,7 +121,7 @@ pub(crate) fn command(
     other.map(Translated::Other).map_err(bad)
 }
 
-/// A server's packet for a client that negotiated otherwise.
+/// Translates a server's packet for its client.
 pub(crate) fn answer(
     session: &mut ClientSession,
     payload: &[u8],
@@ -158,7 +158,7 @@ pub(crate) fn answer(
     Ok(Translated::Other(other))
 }
 
-/// Definitions that are left out cannot be made up.
+/// Definitions that were left out cannot be invented.
 pub(crate) fn check_definitions(follow: bool, client: Capabilities) -> Result<(), String> {
     if follow || client.intersects(Capabilities::BARE_RESULTS) {
         return Ok(());
@@ -175,15 +175,17 @@ fn ending(
     let capabilities = taken.capabilities;
     let mut more = Status::empty();
     if taken.step.events.has(Event::ServerSendingEof) {
-        // The end of a procedure's OUT parameters may leave out that an OK follows, and what they
-        // are: the EOF behind the columns has said so, which is not there for everybody.
+        // At the end of a procedure's OUT parameters the flags may lack that an OK follows, and
+        // that these are OUT parameters: only the EOF after the columns has them, which not every
+        // client gets.
         more.set(Status::MORE_RESULTS_EXISTS, true);
         more.set(Status::PS_OUT_PARAMS, taken.out_params);
     }
     let encoded = if taken.step.kind == PacketKind::Ok {
         let mut ok = OkPacket::decode(payload, capabilities).map_err(|e| e.to_string())?;
         ok.status |= more;
-        // What ends rows, and answers some commands, is an EOF in the form of the other shape.
+        // The end of rows, and the answer to some commands, is an EOF for a client without
+        // DEPRECATE_EOF.
         if ok.header == 0xFE {
             let eof = Eof {
                 warnings: ok.warnings,
@@ -201,8 +203,8 @@ fn ending(
     Ok(encoded.map_or(Translated::Nothing, Translated::Other))
 }
 
-/// The EOF behind columns for a client that wants one, now that the packet behind them is there;
-/// `None` if that packet says that a cursor is open, so that no rows follow.
+/// The EOF after columns for a client that needs one, made when the packet after the columns has
+/// come; `None` if that packet says that a cursor is open, so that no rows follow.
 pub(crate) fn late_columns_eof(
     session: &ClientSession,
     payload: &[u8],
@@ -227,7 +229,7 @@ pub(crate) fn late_columns_eof(
     Ok(Some(eof))
 }
 
-/// The EOF that says a cursor is open, from the OK that says so.
+/// The EOF that announces a cursor, made from the OK that does so.
 pub(crate) fn cursor_eof(payload: &[u8], capabilities: Capabilities) -> Result<Vec<u8>, String> {
     let ok = OkPacket::decode(payload, capabilities).map_err(|error| error.to_string())?;
     let mut eof = Vec::new();

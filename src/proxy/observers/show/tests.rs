@@ -12,7 +12,7 @@ use crate::wire::{Com, Command};
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-/// Says what it is told of commands.
+/// An observer that records what it is told of commands.
 struct Witness {
     name: &'static str,
     log: Log,
@@ -92,7 +92,7 @@ impl Hooks for Witness {
     }
 }
 
-/// A proxy with these observers, and hooks that want to see commands.
+/// A proxy with some observers, and hooks that want to see commands.
 struct Scene {
     proxy: Proxy,
     log: Log,
@@ -120,7 +120,7 @@ impl Scene {
         }
     }
 
-    /// Feeds the turns up to the first command and returns what was told of it.
+    /// Feeds the turns up to the first command and returns what was recorded about it.
     fn first_command(&self) -> Vec<String> {
         self.log.borrow_mut().clear();
         for (from_client, bytes) in &self.turns {
@@ -190,7 +190,7 @@ fn who_holds_a_packet_back_is_the_last_to_see_it() {
     }
 }
 
-/// How many bytes of the client's come before its first command.
+/// How many bytes the client sends before its first command.
 fn login_size(turns: &Turns) -> usize {
     let first = turns.iter().find(|turn| turn.0).expect("a login");
     first.1.len()
