@@ -13,9 +13,9 @@ use crate::proxy::{
 use crate::session::{Event, EventSet, PacketKind};
 use crate::wire::{Capabilities, Com, Eof, Ok as OkPacket, Status};
 
-/// What is longer is not kept.
+/// Longer commands are not kept.
 const MAX_COMMAND: usize = 256 << 10;
-/// Room that is not given back after each command.
+/// Buffers up to this size are kept for the next command.
 const ROOM: usize = 4 << 10;
 
 /// A command's whole answer.
@@ -36,20 +36,20 @@ pub struct Answer<'a> {
     pub status: Status,
 }
 
-/// Answers that a watcher does not care for: those with rows that came soon and whose status has none
-/// of these flags.
+/// Answers with rows for which a watcher is not called: those that were fast and whose status has
+/// none of these flags.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Conditions {
-    /// Rows that come sooner are passed over…
+    /// Only answers that took longer than this…
     pub slower: Duration,
-    /// …unless their status has one of these.
+    /// …or whose status has one of these flags.
     pub status: Status,
 }
 
-/// What is called with answers.
+/// The function that is called with answers.
 pub type Watcher = Rc<dyn Fn(&Answer<'_>)>;
 
-/// Names a watcher of a server.
+/// Identifies a watcher of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchId(u64);
 
@@ -72,7 +72,7 @@ struct Watched {
     status: Status,
 }
 
-/// Tells watchers of the answers that servers give to the clients that they are linked to.
+/// Calls watchers with servers' answers to their linked clients.
 #[derive(Default)]
 pub struct WatchedCommands(PerConnection<Watched>);
 
@@ -106,7 +106,7 @@ impl WatchedCommands {
         Some(id)
     }
 
-    /// Calls it no more.
+    /// Removes a watcher.
     pub fn unwatch(&self, proxy: &Proxy, server: ConnId, id: WatchId) {
         let removed = self.0.with(server, |watched| {
             let place = watched.watches.iter().position(|watch| watch.id == id)?;
@@ -119,13 +119,14 @@ impl WatchedCommands {
         }
     }
 
-    /// Tells watchers of an answer that is complete.
+    /// Calls watchers with a complete answer.
     fn tell(&self, client: ConnId, server: ConnId, ending: Incoming<'_>) {
         let complete = self.0.with(server, |watched| watched.complete(ending));
         let Some((due, took)) = complete.flatten() else {
             return;
         };
-        // No watcher is called under a borrow. What one of them adds is for the next answer.
+        // No watcher is called under a borrow. Watchers that are added meanwhile get the next
+        // answer.
         let taken = self.0.with(server, |watched| {
             (
                 std::mem::take(&mut watched.command),
@@ -145,7 +146,7 @@ impl WatchedCommands {
             status,
         };
         for (id, watcher) in due {
-            // One that was called before may have removed it.
+            // A watcher that was called before may have removed it.
             if self.0.with(server, |watched| watched.has(id)) == Some(true) {
                 watcher(&answer);
             }
@@ -224,7 +225,7 @@ impl Watched {
         }
     }
 
-    /// The answer ends with this packet: who is to be told, and how long it took.
+    /// The answer ends with this packet: returns the watchers to call, and how long it took.
     fn complete(&mut self, packet: Incoming<'_>) -> Option<(Vec<(WatchId, Watcher)>, Duration)> {
         self.go_on(packet);
         let took = self.begun.take()?.elapsed();

@@ -1,5 +1,5 @@
-//! Ready-made [observers](crate::proxy::Observer): what the binding to Lua is built on, and what a
-//! program in Rust can use without it.
+//! Ready-made [observers](crate::proxy::Observer): the binding to Lua uses them, and so can a Rust
+//! program without Lua.
 //!
 //! - [`StatementMemory`]: the prepared statements of connections, and the columns of results
 //! - [`WatchedCommands`]: which command got which answer, and how long that took

@@ -6,18 +6,18 @@ use std::rc::Rc;
 use crate::proxy::{ConnId, ConnInfo, Observer, PerConnection, Proxy, Shown, Verdict};
 use crate::session::{Event, EventSet, PacketKind};
 
-/// How much is kept; what comes beyond that is only counted.
+/// Limits; rows beyond them are only counted.
 #[derive(Debug, Clone, Copy)]
 pub struct RowLimits {
     /// Rows.
     pub rows: u64,
     /// Bytes of rows.
     pub bytes: u64,
-    /// Bytes of these rows and of those of all their siblings.
+    /// Bytes of these rows and of all their siblings' together.
     pub total: u64,
 }
 
-/// Rows of the text protocol, in one piece.
+/// Rows of the text protocol, concatenated.
 #[derive(Debug, Default)]
 struct Kept {
     bytes: Vec<u8>,
@@ -25,14 +25,14 @@ struct Kept {
     ends: Vec<usize>,
 }
 
-/// What connections collect rows into.
+/// The rows that connections collect.
 #[derive(Debug)]
 pub struct Rows {
     kept: RefCell<Kept>,
     limits: RowLimits,
-    /// Bytes that these and their siblings may still take together.
+    /// How many more bytes these and their siblings may take together.
     left: Rc<Cell<u64>>,
-    /// Rows beyond the limits.
+    /// How many rows were dropped because of the limits.
     cut: Cell<u64>,
 }
 
@@ -57,7 +57,7 @@ impl Rows {
         }
     }
 
-    /// Keeps a row, unless that is too much.
+    /// Adds a row, unless a limit is reached.
     pub fn push(&self, payload: &[u8]) {
         let mut kept = self.kept.borrow_mut();
         let size = payload.len() as u64;
@@ -73,7 +73,7 @@ impl Rows {
         kept.ends.push(end);
     }
 
-    /// Runs `f` on the row in this place, counted from 0. `f` must not push.
+    /// Calls `f` with the row at this index, counted from 0. `f` must not push.
     pub fn with_row<R>(&self, index: usize, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let kept = self.kept.borrow();
         let end = *kept.ends.get(index)?;
@@ -99,7 +99,7 @@ impl Rows {
         self.cut.get()
     }
 
-    /// Gives all rows up.
+    /// Drops all rows.
     pub fn clear(&self) {
         let kept = self.kept.take();
         self.left.set(self.left.get() + kept.bytes.len() as u64);
@@ -113,7 +113,7 @@ impl Drop for Rows {
     }
 }
 
-/// Collects the rows of servers, which go nowhere else.
+/// Collects the rows of servers, which are not forwarded.
 #[derive(Debug, Default)]
 pub struct CollectedRows(PerConnection<Rc<Rows>>);
 

@@ -1,4 +1,4 @@
-//! Follows the sessions of servers, on those connections of which somebody has asked it.
+//! Tracks the sessions of servers, on the connections for which it is enabled.
 
 use std::rc::Rc;
 
@@ -10,11 +10,11 @@ use crate::session::{Event, EventSet};
 use crate::track::{Ending, Hidden, Login, Session};
 use crate::wire::{Auth, Capabilities, Com, Command};
 
-/// Longer commands are not looked at, so that nothing is known of what they do.
+/// Longer commands are not parsed, so their effects are unknown.
 const MAX_COMMAND: usize = 1 << 20;
 
-/// An observer that keeps a [`Session`] of each server connection that is [tracked](Sessions::track). It
-/// only watches: what it knows is what passes by.
+/// An observer that keeps a [`Session`] of each server connection that is
+/// [tracked](Sessions::track). It only watches the packets that pass.
 #[derive(Debug, Default)]
 pub struct Sessions(PerConnection<Tracked>);
 
@@ -24,11 +24,11 @@ struct Tracked {
     session: Session,
     hidden: Hidden,
     login: LoginStage,
-    /// A command that is about to be put on the connection.
+    /// A command that is about to be sent on the connection.
     command: Option<(Com, Vec<u8>)>,
 }
 
-/// How far a login was followed.
+/// The progress of a login.
 #[derive(Debug)]
 enum LoginStage {
     Begun {
@@ -44,7 +44,7 @@ impl Tracked {
         self.command = (argument.len() <= MAX_COMMAND).then(|| (com, argument.to_vec()));
     }
 
-    /// The auth packet was put on the connection.
+    /// The auth packet was sent on the connection.
     fn login_sent(&mut self, capabilities: Capabilities) {
         let LoginStage::Begun { version, auth } = &mut self.login else {
             return;
@@ -71,7 +71,7 @@ impl Tracked {
                 self.login = LoginStage::Done;
                 self.session.result(ending, true);
             }
-            // What answers nothing is about the connection.
+            // An ERR that answers no command is about the connection.
             LoginStage::Done if self.session.is_idle() => {}
             LoginStage::Done => self.session.result(ending, is_last),
         }
@@ -132,15 +132,15 @@ impl Sessions {
         Sessions::default()
     }
 
-    /// Follows the session of this connection to a server. From before its login on, much is known of
-    /// it; from later on, what is said from then on.
+    /// Starts tracking the session of this connection to a server. If it starts before the login,
+    /// much is known; otherwise only what is sent from then on.
     pub fn track(&self, proxy: &Proxy, server: &ConnInfo, hidden: Hidden) {
         let login = match server.state.get() {
             None | Some(Event::ServerConnect) => LoginStage::Begun {
                 version: Vec::new(),
                 auth: None,
             },
-            // Somewhere in its login, or behind it.
+            // During its login, or after it.
             Some(_) => LoginStage::Done,
         };
         let tracked = Tracked {
@@ -164,8 +164,7 @@ impl Sessions {
         self.0.has(server)
     }
 
-    /// Runs `f` on what is known of the session on this connection, if it is tracked. `f` must not use
-    /// `self`.
+    /// Calls `f` with the session of this connection, if it is tracked. `f` must not use `self`.
     pub fn with<R>(&self, server: ConnId, f: impl FnOnce(&Session) -> R) -> Option<R> {
         self.0.with(server, |tracked| f(&tracked.session))
     }
@@ -212,7 +211,7 @@ impl Observer for Sessions {
         Verdict::Forward
     }
 
-    /// What a client has said goes to its server, or not.
+    /// A client's command is forwarded to its server, or not.
     fn settled(&self, proxy: &Proxy, shown: Shown<'_>, verdict: Verdict) -> Verdict {
         let Shown { conn, packet, .. } = shown;
         if conn.kind != ConnKind::Client
@@ -235,7 +234,7 @@ impl Observer for Sessions {
         verdict
     }
 
-    /// What a script, or an observer, has said itself.
+    /// A packet that a script or an observer has sent.
     fn sent(&self, _: &Proxy, conn: &Rc<ConnInfo>, packet: &Packet<'_>) {
         self.0
             .with(conn.id, |tracked| match (packet, &mut tracked.login) {

@@ -1,6 +1,6 @@
-//! Remembers the prepared statements of connections: what a client has prepared, what a server has.
-//! Both ends of a link that passes a statement on have the same one. And the columns of the result
-//! that a server is sending, for those who are shown results.
+//! Remembers the prepared statements of connections: those that a client has prepared, and those of
+//! a server. Both ends of a link share a statement that was forwarded. Also keeps the columns of
+//! the result that a server is sending, for callbacks that are shown results.
 
 use std::rc::{Rc, Weak};
 
@@ -13,7 +13,7 @@ use crate::session::statements::{Budget, Columns, Kept, Statement, Statements};
 use crate::session::{Event, EventSet, Head};
 use crate::wire::{Capabilities, Column, Com, Command, DecodeError, PrepareOk, ResultsetHeader};
 
-/// What makes results and statements known to others, who are shown them.
+/// The events by which others are shown results and statements.
 const SHOWN: EventSet = Event::ServerPrepared
     .set()
     .with(Event::ServerSentResultset.set());
@@ -26,7 +26,7 @@ pub struct StatementMemory(PerConnection<Memory>);
 #[derive(Default)]
 struct Memory {
     statements: Option<Box<Statements>>,
-    /// Somebody has asked for the statements. Otherwise they are here for results that come without
+    /// Whether the statements are asked for. Otherwise they serve results that come without
     /// columns.
     asked: bool,
     /// Those of [`SHOWN`] that others see.
@@ -40,10 +40,10 @@ struct Memory {
     columns: Weak<Columns>,
 }
 
-/// The statement whose definitions are on their way.
+/// The statement whose definitions are arriving.
 struct Preparing {
     statement: Rc<Statement>,
-    /// So that what is noted of it stays until a client knows of it.
+    /// Keeps its note until the client knows the statement.
     _kept: Option<Kept>,
     /// How many definitions are still to come.
     due: u32,
@@ -58,7 +58,8 @@ impl Memory {
 // What others ask ---------------------------------------------------------------------------------
 
 impl StatementMemory {
-    /// Remembers the statements of a connection from now on, and so many bytes of their long data.
+    /// Remembers the statements of a connection from now on, and up to this many bytes of their
+    /// long data.
     pub fn track(&self, proxy: &Proxy, id: ConnId, long_data: usize) {
         if proxy.info(id).is_none() {
             return;
@@ -98,8 +99,8 @@ impl StatementMemory {
         self.0.with(id, ids).flatten().unwrap_or_default()
     }
 
-    /// Tells which events of a server others are shown. Whoever is shown statements and results is to
-    /// know their definitions.
+    /// Sets the events of a server that others are shown: for statements and results their
+    /// definitions have to be known.
     pub fn show(&self, proxy: &Proxy, server: ConnId, events: EventSet) {
         let shown = events.and(SHOWN);
         if shown == EventSet::NONE && !self.0.has(server) {
@@ -126,8 +127,8 @@ impl StatementMemory {
             .flatten()
     }
 
-    /// A client's COM_STMT_PREPARE is about to be answered with `head`, which stands for this
-    /// statement of a server's, or for one that was made up.
+    /// A client's COM_STMT_PREPARE is about to be answered with `head`, for this statement of a
+    /// server, or for a script's own.
     pub fn answer(&self, client: ConnId, head: PrepareOk, statement: &Statement) {
         self.0.with(client, |memory| {
             let sql = memory.sql.take();
@@ -220,7 +221,7 @@ impl Observer for StatementMemory {
         }
     }
 
-    /// A command was sent to a server in the place of a client's, or without one.
+    /// A command was sent to a server instead of a client's, or without one.
     fn sent(&self, proxy: &Proxy, conn: &Rc<ConnInfo>, packet: &Packet<'_>) {
         let Packet::Command(command) = packet else {
             return;
@@ -257,8 +258,8 @@ impl StatementMemory {
         });
     }
 
-    /// The statement that a client means by this id, and what decides about the form of executes: what
-    /// the client knows it by counts; if that is not remembered, what its server does.
+    /// The statement that a client means by this id, and the capabilities by which executes are
+    /// encoded. The client's statement counts; if it is not remembered, the server's.
     fn meant(
         &self,
         proxy: &Proxy,
@@ -285,7 +286,7 @@ impl StatementMemory {
         }
     }
 
-    /// The same command when everybody has seen it; the result is the verdict on it.
+    /// The same command after all observers and hooks; returns the verdict on it.
     fn command_settled(
         &self,
         proxy: &Proxy,
@@ -337,7 +338,7 @@ impl StatementMemory {
         }
     }
 
-    /// What a command that a connection sends, or gets, makes of its statements.
+    /// The effect of a command on a connection's statements.
     fn follow(&self, id: ConnId, com: Com, statement: Option<u32>) {
         self.0.with(id, |memory| {
             if let Some(statements) = &mut memory.statements {
@@ -379,7 +380,7 @@ impl StatementMemory {
             .or_else(|| budget_of(server))
             .unwrap_or_default();
         let sql_of = |id: ConnId| self.0.with(id, |memory| memory.sql.take()).flatten();
-        // What the server got, if that is known, rather than what the client said.
+        // The command that the server got, if it is known, rather than the client's.
         let (by_server, by_client) = (sql_of(server), client.and_then(sql_of));
         let due = match head.definitions {
             true => u32::from(head.params) + u32::from(head.columns),
@@ -472,8 +473,8 @@ fn capabilities(proxy: &Proxy, id: ConnId) -> Capabilities {
     info.map(|info| info.capabilities.get()).unwrap_or_default()
 }
 
-/// An execute that leaves out types goes to a server that last got others, from a script: it goes
-/// with them, or the server would read values for what they are not.
+/// Adds the types to an execute without types if the server has last got other types, from a
+/// script: otherwise it would misread the values.
 fn send_with_types(
     proxy: &Proxy,
     server: ConnId,

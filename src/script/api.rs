@@ -201,7 +201,7 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     })
 }
 
-/// What the proxy says, after the function's name.
+/// The proxy's error, after the function's name.
 pub fn named(args: &Args, error: &ProxyError) -> ScriptError {
     args.error(error)
 }

@@ -1,4 +1,4 @@
-//! What the proxy asks, answered by the scripts' callbacks.
+//! The proxy's hooks: call the scripts' callbacks.
 
 use std::rc::{Rc, Weak};
 
@@ -69,7 +69,7 @@ impl Hooks for LuaHooks {
         self.with((), |runtime, lua| {
             runtime.entry(client, |entry| entry.peer = Some(server));
             runtime.entry(server, |entry| entry.peer = Some(client));
-            // Their objects keep each other, unless nobody refers to one of them any more.
+            // Their objects keep each other alive, unless one has been collected already.
             runtime
                 .fast()
                 .link(lua, slot_index(client), slot_index(server));
@@ -101,7 +101,7 @@ impl Hooks for LuaHooks {
     }
 }
 
-/// The object of an end no longer keeps the other one.
+/// The object of one end no longer keeps the other alive.
 fn release(runtime: &Runtime, lua: &Lua, id: ConnId) {
     let open = runtime.entry(id, |entry| entry.peer = None);
     if open.is_some() {
@@ -202,7 +202,7 @@ fn create<T: PacketObject>(lua: &Lua, packet: T) -> Result<AnyUserData, Problem>
     Ok(lua.create_userdata(object::Packet::new(packet))?)
 }
 
-/// Calls those of a connection's functions that have not been removed before it was their turn.
+/// Calls a connection's functions, except those that are removed meanwhile.
 fn notify_all(
     runtime: &Runtime,
     lua: &Lua,
@@ -218,7 +218,7 @@ fn notify_all(
     }
 }
 
-/// `MY_CLOSING`, then what was registered with `on_close`; then nothing is known of the connection.
+/// Calls `MY_CLOSING`, then the functions of `on_close`; then forgets the connection.
 fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
     let serial = id.serial();
     // Held while the functions run, because their argument must not be collected between them.

@@ -1,18 +1,18 @@
 //! Scripts: the `dpm` table, its objects, and the callbacks that answer the proxy.
 //!
-//! This layer is the only one that knows Lua. [`Script`] is a Lua state bound to a proxy; `api` makes the
-//! `dpm` table; `hooks` answers the proxy's questions; `runtime` is what all parts share, and the one way
-//! into callbacks. The rooms:
+//! The only layer that knows Lua. [`Script`] is a Lua state bound to a proxy; `api` makes the `dpm`
+//! table; `hooks` has the proxy's hooks; `runtime` is the state that all parts share, and the only
+//! way into callbacks. The folders:
 //!
-//! - `lua`: Lua itself, whatever it is used for: the state, `require`, arguments and errors, values that
-//!   Rust holds, calls on the raw C API, garbage
+//! - `lua`: Lua in general: the state, `require`, arguments and errors, values that Rust holds,
+//!   calls on the raw C API, garbage collection
 //! - `callbacks`: the functions of each connection
-//! - `connections`: the connection object, and what is wired
+//! - `connections`: the connection object, and wiring packets
 //! - `objects`: packets, rows and whole results as objects
 //! - `statements`: prepared statements and their values
-//! - `login`: logging in at servers, judging clients that log in
+//! - `login`: logging in at servers, verifying clients that log in
 //! - `options`: options of connections as tables
-//! - `functions`: those parts of `dpm` that are about no connection
+//! - `functions`: the functions of `dpm` that are not about connections
 //!
 //! No borrow is held where Lua can run, and Lua can run wherever a value is created: the collector
 //! may call finalizers then.
@@ -44,7 +44,7 @@ use runtime::Runtime;
 
 use crate::proxy::{ConnId, Proxy};
 
-/// A Lua state whose scripts steer a proxy.
+/// A Lua state whose scripts control a proxy.
 #[derive(Debug)]
 pub struct Script {
     lua: Lua,
@@ -52,8 +52,8 @@ pub struct Script {
 }
 
 impl Script {
-    /// Makes the state and becomes the proxy's hooks. `startfile` is where scripts come from: its
-    /// folder is the first that `require` looks in.
+    /// Makes the state and sets the proxy's hooks. `require` looks first in the folder of
+    /// `startfile`.
     ///
     /// # Errors
     /// The state cannot be set up.
@@ -64,12 +64,12 @@ impl Script {
         lua.globals().set("dpm", api::dpm_table(&lua, &runtime)?)?;
         objects::rset::install_fast_path(&lua, runtime.fast())?;
         lua::loader::install(&lua, startfile)?;
-        // What a script prints is seen when it prints it, also through a pipe.
+        // Line-buffered, so that output appears at once also in a pipe.
         lua.load("io.stdout:setvbuf('line')").exec()?;
         Ok(Script { lua, runtime })
     }
 
-    /// The Lua state, to give scripts more than this crate does.
+    /// The Lua state, for adding functions for scripts.
     pub fn lua(&self) -> &Lua {
         &self.lua
     }

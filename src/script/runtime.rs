@@ -1,4 +1,4 @@
-//! What the binding shares: the proxy, the connections' callbacks, and the way into Lua.
+//! The binding's shared state: the proxy, the connections' callbacks, and the calls into Lua.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -21,11 +21,11 @@ use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;
 
-/// How deep calls from Lua to us and back may nest. LuaJIT gives up on C calls at about 200, with
-/// a message that helps nobody.
+/// How deep calls from Lua to us and back may nest. LuaJIT fails at about 200 nested C calls, with
+/// an unhelpful message.
 const MAX_DEPTH: u32 = 100;
 
-/// A callback that holds up everybody for longer than this is told of in the log.
+/// A callback that blocks the loop for longer than this is logged.
 const SLOW: Duration = Duration::from_millis(100);
 
 /// The results that a callback may give, by their names in Lua.
@@ -35,7 +35,7 @@ pub const VERDICTS: [(&str, u64); 3] = [
     ("DPM_FLUSH_DISCONNECT", 2),
 ];
 
-/// Where the binding's parts find each other.
+/// The state that the binding's parts share.
 pub struct Runtime {
     lua: WeakLua,
     proxy: Proxy,
@@ -59,13 +59,13 @@ pub struct Runtime {
     depth: Cell<u32>,
     /// When the last callback of this tick returned.
     last_return: Cell<Option<Duration>>,
-    /// Callbacks that failed and whose caller has no verdict to count.
+    /// Callbacks that failed and whose verdict the proxy does not count.
     errors: Cell<u64>,
     /// The sessions of servers that scripts want followed.
     pub sessions: Rc<Sessions>,
-    /// Collects garbage when nothing else is to be done.
+    /// Collects garbage while the proxy is idle.
     pub idle: Idle,
-    /// What packets' objects weigh.
+    /// Counts the bytes of packet objects.
     pub burden: Burden,
 }
 
@@ -76,7 +76,7 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// The binding of this state to this proxy. The state knows it from then on.
+    /// Binds this state to this proxy.
     pub fn install(lua: &Lua, proxy: Proxy) -> mlua::Result<Rc<Runtime>> {
         let fast = Fast::of(lua)?;
         let runtime = Rc::new(Runtime {
@@ -135,13 +135,13 @@ impl Runtime {
         self.errors.get()
     }
 
-    /// Runs `f` on what is known of an open connection. `f` must not enter Lua, nor create or drop
-    /// a value of it.
+    /// Runs `f` on the entry of an open connection. `f` must not enter Lua, nor create or drop a
+    /// value of it.
     pub fn entry<R>(&self, id: ConnId, f: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         self.registry.borrow_mut().get_mut(id).map(f)
     }
 
-    /// Enters a connection, and makes its object.
+    /// Adds a connection, and makes its object.
     pub fn adopt(&self, lua: &Lua, info: Rc<ConnInfo>) -> mlua::Result<AnyUserData> {
         let id = info.id;
         let object = ConnObject::new(info.clone(), self.collected.clone());
@@ -171,7 +171,7 @@ impl Runtime {
         self.alive.raw_get(slot_index(id)).ok()
     }
 
-    /// Tells the proxy what is to be shown to us, after callbacks have changed.
+    /// Arms the events that callbacks need, after callbacks have changed.
     pub fn rearm(&self, id: ConnId) {
         let wanted = self.registry.borrow().get(id).map(Entry::wanted);
         if let Some(wanted) = wanted {
@@ -180,7 +180,7 @@ impl Runtime {
         }
     }
 
-    /// Puts a function in the place of the one that is registered, or takes that away.
+    /// Sets the registered function, or removes it.
     pub fn register(
         &self,
         id: ConnId,
@@ -205,7 +205,7 @@ impl Runtime {
         Ok(())
     }
 
-    /// One more function of a connection. Returns where it is, or that the connection is closed.
+    /// Adds a function to a connection. Returns its place; `None` if the connection is closed.
     pub fn add(
         &self,
         id: ConnId,
@@ -236,14 +236,14 @@ impl Runtime {
         self.fast.create_lean(&lua, data)
     }
 
-    /// Who is called for this event on this connection.
+    /// The functions to call for this event on this connection.
     pub fn watching(&self, id: ConnId, event: Event) -> Option<Due> {
         self.registry.borrow().get(id)?.due(event)
     }
 
     /// Calls the functions for an event on an open connection: `fn(packet, id, conn)`, or without
-    /// a packet `fn(id, conn)`. The first of several that does not let the packet pass, or fails, is
-    /// the last that sees it.
+    /// a packet `fn(id, conn)`. After a function that does not let the packet pass, or fails, no
+    /// further function is called.
     pub fn fire(
         &self,
         lua: &Lua,
@@ -315,7 +315,7 @@ impl Runtime {
         result.unwrap_or(Verdict::Failed)
     }
 
-    /// The same for callbacks whose verdict nobody asks for.
+    /// The same for callbacks whose verdict is ignored.
     pub fn notify(
         &self,
         lua: &Lua,
@@ -335,7 +335,7 @@ impl Runtime {
         self.errors.set(self.errors.get() + 1);
     }
 
-    /// The one way into Lua's callbacks.
+    /// Calls a Lua callback. All calls go through here.
     pub fn call(
         &self,
         lua: &Lua,
@@ -352,8 +352,8 @@ impl Runtime {
             return Err(());
         }
 
-        // One reading of the clock each: within a tick, a callback begins about when the one
-        // before it returned.
+        // The clock is read once for each callback: within a tick, a callback begins about when the
+        // one before it returned.
         let began = match self.last_return.get() {
             Some(before) if depth == 0 => before,
             _ => coarse_clock(),
@@ -403,9 +403,9 @@ impl Runtime {
         Err(args.error(format!("callbacks are nested more than {MAX_DEPTH} deep")))
     }
 
-    /// What is put off to the end of the tick.
+    /// Work that is deferred to the end of the tick.
     pub fn end_of_tick(&self) {
-        // Closing fires callbacks, which can create garbage: until nothing is left.
+        // Repeated, since closing fires callbacks, which may create more garbage.
         loop {
             let collected = std::mem::take(&mut *self.collected.borrow_mut());
             if collected.is_empty() {
@@ -427,7 +427,7 @@ impl Runtime {
     }
 }
 
-/// LuaJIT's message for a yield through us does not say that it was one.
+/// Explains LuaJIT's message about a yield across our functions.
 fn explained(message: &str) -> String {
     if message.contains("attempt to yield across C-call boundary") {
         return format!("a callback cannot yield, nor what it calls through the proxy: {message}");
@@ -435,7 +435,7 @@ fn explained(message: &str) -> String {
     message.to_string()
 }
 
-/// A place in the table of objects. Small numbers, so that it stays an array.
+/// The index in the table of objects: small numbers, so that it stays an array.
 pub fn slot_index(id: ConnId) -> i32 {
     i32::try_from(id.slot()).unwrap_or(i32::MAX - 1) + 1
 }

@@ -491,7 +491,7 @@ fn a_proxy_and_its_script_can_be_dropped() {
         .unwrap();
     drop(script);
     assert!(weak.upgrade().is_none());
-    // Without a script its hooks say no to everything.
+    // Without a script its hooks refuse everything.
     proxy.run().unwrap();
 }
 

@@ -1,6 +1,6 @@
-//! `server:on_answer`: telling scripts what became of commands, without entering Lua for those that
-//! nobody minds. A callback for a command and one for the end of its answer cost more than all that the
-//! proxy does with a point select otherwise.
+//! `server:on_answer`: reports answered commands to scripts, without entering Lua for those that
+//! are of no interest. A callback for a command and one for the end of its answer cost more than
+//! all that the proxy does with a point select otherwise.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -51,7 +51,7 @@ impl Callback {
 pub struct Callbacks(Vec<Callback>);
 
 impl Callbacks {
-    /// Which events have a function; `covered`: while a package is laid over the connection.
+    /// Which events have a function; `covered`: while a package is over the connection.
     pub fn set(&self, covered: bool) -> EventSet {
         let shown = self.0.iter().filter(|it| it.is_shown(covered));
         shown.fold(EventSet::NONE, |set, it| set.with(it.event.set()))
@@ -70,7 +70,7 @@ impl Callbacks {
         places.any(|its| its == place)
     }
 
-    /// Takes away the function in this place. It is to be released.
+    /// Removes the function in this place. The caller has to release it.
     pub fn remove(&mut self, place: Place) -> Option<Ref> {
         let mut places = self.0.iter().map(|callback| callback.function.place());
         let index = places.position(|its| its == place)?;
@@ -83,7 +83,7 @@ impl Callbacks {
         self.0.get(index).map(|it| it.function.place())
     }
 
-    /// Takes away the function that is registered for this event. It is to be released.
+    /// Removes the function that is registered for this event. The caller has to release it.
     pub fn unregister(&mut self, event: Event) -> Option<Ref> {
         let index = self.registered_index(event)?;
         Some(self.0.remove(index).function)
@@ -94,9 +94,9 @@ impl Callbacks {
         all.position(|it| it.event == event && it.kind == Kind::Registered)
     }
 
-    /// One more function.
+    /// Adds a function.
     pub fn add(&mut self, event: Event, kind: Kind, function: Ref) {
-        // There are many connections, each with a few.
+        // Exactly, because there are many connections with a few functions each.
         self.0.reserve_exact(1);
         let at = match kind {
             Kind::Registered => 0,
@@ -122,13 +122,12 @@ impl Callbacks {
     }
 }
 
-/// Where an event's function is in a package.
+/// The index of an event's function in a package.
 pub fn index(event: Event) -> i32 {
     event as i32 + 1
 }
 
-/// The arguments of `register`: a state, and what is to be done with its function. Without a
-/// second argument it is only asked for.
+/// The first argument of `register`: a state.
 pub fn state_argument(args: &Args) -> Result<Event, ScriptError> {
     args.integer(0, "state", u64::MAX)
         .ok()
@@ -136,7 +135,8 @@ pub fn state_argument(args: &Args) -> Result<Event, ScriptError> {
         .ok_or_else(|| args.expected(0, "state", "a state such as dpm.MYC_SENT_CMD"))
 }
 
-/// What Rust knows of a package: which events have a function, and which connections it is laid over.
+/// What Rust knows about a package: which events have a function, and on which connections it is in
+/// place.
 #[derive(Debug, Default)]
 pub struct PackageInfo {
     set: Cell<EventSet>,
@@ -149,19 +149,19 @@ impl PackageInfo {
         self.set.get()
     }
 
-    /// It is laid over this connection now.
+    /// The package is in place on this connection now.
     pub fn add_user(&self, id: ConnId) {
         self.users.borrow_mut().insert(id);
     }
 
-    /// It is lifted from this connection.
+    /// The package was removed from this connection.
     pub fn remove_user(&self, id: ConnId) {
         self.users.borrow_mut().remove(&id);
     }
 }
 
-/// What `dpm.new_callback()` makes. Its functions are in its user values, and not held from Rust, so
-/// that one of them may refer to the object without keeping it for ever.
+/// The object of `dpm.new_callback()`. Its functions are in its user values rather than held by
+/// Rust, so that a function may refer to the object without keeping it alive for ever.
 #[derive(Debug, Default)]
 pub struct CallbackObject(Rc<PackageInfo>);
 
@@ -171,7 +171,7 @@ impl CallbackObject {
         lua.create_userdata(CallbackObject::default())
     }
 
-    /// What is known of it.
+    /// Its information.
     pub fn info(&self) -> Rc<PackageInfo> {
         self.0.clone()
     }

@@ -1,4 +1,4 @@
-//! The handle of a function that was added to a connection: takes it away again.
+//! The handle of a function that was added to a connection, which can remove it.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! What the script layer knows of each connection: its callbacks, until it closes.
+//! The script layer's data about each open connection, such as its callbacks.
 
 use std::rc::Rc;
 
@@ -8,12 +8,12 @@ use crate::script::lua::fast::Target;
 use crate::script::lua::refs::{Place, Ref};
 use crate::session::{Event, EventSet};
 
-/// A library's callbacks, laid over the connection's own.
+/// A package of callbacks that replaces the connection's own.
 #[derive(Debug)]
 pub struct Package {
     /// The object with its functions.
     pub object: Ref,
-    /// What is known of it.
+    /// Its information.
     pub info: Rc<PackageInfo>,
 }
 
@@ -26,10 +26,10 @@ impl Package {
     }
 }
 
-/// Who is called for an event.
+/// The functions to call for an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Due {
-    /// The first of them: the registered function, or the first that listens if there is none.
+    /// The first of them: the registered function, or else the first of `listen`.
     pub first: Target<'static>,
     /// There are more, see [`Entry::others`].
     pub more: bool,
@@ -38,11 +38,11 @@ pub struct Due {
 /// One open connection.
 #[derive(Debug)]
 pub struct Entry {
-    /// What can be read of it.
+    /// The connection's information.
     pub info: Rc<ConnInfo>,
     /// Its own callbacks.
     pub own: Callbacks,
-    /// Those laid over them.
+    /// The package in place, if any.
     pub package: Option<Box<Package>>,
     /// The other end of its link.
     pub peer: Option<ConnId>,
@@ -57,7 +57,7 @@ impl Entry {
         }
     }
 
-    /// Who is called for this event.
+    /// The functions to call for this event.
     pub fn due(&self, event: Event) -> Option<Due> {
         let mut own = self.own.at(event, self.covered(event));
         let first = match &self.package {
@@ -86,8 +86,8 @@ impl Entry {
         self.package.is_some() && event != Event::Closing
     }
 
-    /// Lays a package over its own callbacks, or lifts the one that is there. The one before is to be
-    /// released.
+    /// Puts a package in place, or removes it. Returns the previous one, which the caller has to
+    /// release.
     pub fn lay_over(&mut self, package: Option<Box<Package>>) -> Option<Box<Package>> {
         if let Some(before) = &self.package {
             before.info.remove_user(self.info.id);
@@ -98,7 +98,7 @@ impl Entry {
         std::mem::replace(&mut self.package, package)
     }
 
-    /// All that it held of Lua, to be released.
+    /// All Lua values that it held, to be released.
     pub fn into_refs(self) -> Vec<Ref> {
         let mut refs: Vec<Ref> = self.own.into_refs().collect();
         if let Some(package) = self.package {
@@ -117,7 +117,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Enters a connection; what was in its place is given back.
+    /// Adds a connection; returns the previous entry of its slot.
     pub fn insert(&mut self, info: Rc<ConnInfo>) -> Option<Entry> {
         let slot = info.id.slot();
         if self.places.len() <= slot {
@@ -135,19 +135,19 @@ impl Registry {
         before
     }
 
-    /// The connection of this name, if it has not closed.
+    /// The connection with this id, if it has not closed.
     pub fn get(&self, id: ConnId) -> Option<&Entry> {
         let entry = self.places.get(id.slot())?.as_ref()?;
         (entry.info.id == id).then_some(entry)
     }
 
-    /// The connection of this name, if it has not closed.
+    /// The connection with this id, if it has not closed.
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Entry> {
         let entry = self.places.get_mut(id.slot())?.as_mut()?;
         (entry.info.id == id).then_some(entry)
     }
 
-    /// Forgets a connection; what was known is given back, to be dropped without a borrow.
+    /// Removes a connection; returns its entry, to be dropped without a borrow.
     pub fn remove(&mut self, id: ConnId) -> Option<Entry> {
         let place = self.places.get_mut(id.slot())?;
         let entry = place.take_if(|entry| entry.info.id == id)?;

@@ -16,8 +16,8 @@ use crate::script::objects::rowset::RowsetObject;
 use crate::script::runtime::Runtime;
 use crate::session::Event;
 
-/// What a script holds of a connection. When the last reference is collected, the drop notes the
-/// connection's name; the close comes at the end of the tick, when nothing else is going on.
+/// A script's object for a connection. When it is collected, its drop notes the connection's id;
+/// the connection is closed at the end of the tick, when nothing is borrowed.
 #[derive(Debug)]
 pub struct ConnObject {
     info: Rc<ConnInfo>,
@@ -25,17 +25,17 @@ pub struct ConnObject {
 }
 
 impl ConnObject {
-    /// The only object of its connection.
+    /// Makes the object; a connection has only one.
     pub fn new(info: Rc<ConnInfo>, collected: Rc<RefCell<Vec<ConnId>>>) -> ConnObject {
         ConnObject { info, collected }
     }
 
-    /// Its name.
+    /// The connection's id.
     pub fn id(&self) -> ConnId {
         self.info.id
     }
 
-    /// What can be read of it.
+    /// The connection's information.
     pub fn info(&self) -> &Rc<ConnInfo> {
         &self.info
     }
@@ -73,7 +73,7 @@ impl UserData for ConnObject {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        // For `print`, mostly.
+        // Mostly for `print`.
         methods.add_meta_method(MetaMethod::ToString, |_, conn, ()| {
             let info = &conn.info;
             let kind = match info.kind {
@@ -116,7 +116,7 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
     add_value(methods, "my_type", |_, info| {
         number(match info.kind {
             ConnKind::Server => MY_SERVER,
-            // A listener's clients are clients.
+            // For a listener: its far ends are clients.
             _ => MY_CLIENT,
         } as f64)
     })?;
@@ -148,7 +148,7 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
     })
 }
 
-/// What there is to know of TLS on it; nil if there is none.
+/// Information about its TLS session; nil without TLS.
 fn tls(lua: &mlua::Lua, info: &ConnInfo) -> Answer {
     if let Some(tls) = info.tls_server() {
         let table = lua.create_table()?;
@@ -241,7 +241,7 @@ fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<(
     })
 }
 
-/// One more function of a connection, and the handle that removes it.
+/// Adds a function to a connection, and returns the handle that removes it.
 fn add(
     rt: &Runtime,
     conn: &ConnObject,

@@ -28,7 +28,7 @@ pub fn wire_packet(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
     let sent = send(lua, runtime, conn.id, packet)?;
     let sent = sent.ok_or_else(|| args.expected(1, "packet", WANTED))?;
     sent.map_err(|error| match error {
-        // The proxy may have forgotten why.
+        // The proxy may no longer have the reason.
         ProxyError::Closed { id, .. } => named(
             args,
             &ProxyError::Closed {
@@ -41,7 +41,8 @@ pub fn wire_packet(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
     nothing()
 }
 
-/// Sends a copy: what is fired meanwhile may write to the packet. `None` if it is no packet.
+/// Sends a copy, since callbacks that fire meanwhile may write to the packet. `None` if it is not a
+/// packet.
 fn send(
     lua: &Lua,
     runtime: &Rc<Runtime>,
@@ -93,7 +94,7 @@ fn send(
     if kind == TypeId::of::<Rset>() {
         let header = {
             let rset = packet.borrow::<Rset>()?;
-            // Rows that it packs are for this answer.
+            // It packs rows for this answer from now on.
             if let Some(com) = proxy.answering(id) {
                 rset.set_binary(com.has_binary_rows());
             }
@@ -104,8 +105,8 @@ fn send(
     Ok(None)
 }
 
-/// The head of the answer to a client's COM_STMT_PREPARE. What the client knows is remembered
-/// before anything fires.
+/// Sends the head of the answer to a client's COM_STMT_PREPARE. The client's statement is
+/// remembered before any event fires.
 fn send_prepared(
     runtime: &Rc<Runtime>,
     id: ConnId,

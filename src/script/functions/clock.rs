@@ -17,7 +17,7 @@ pub fn milliseconds() -> f64 {
     seconds as f64 * 1000.0 + f64::from(micros / 1000)
 }
 
-/// Milliseconds since some time before, with a fraction; never goes back.
+/// Milliseconds of a monotonic clock, with fractions.
 pub fn monotonic() -> f64 {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1000.0

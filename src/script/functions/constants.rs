@@ -49,7 +49,7 @@ pub fn add(table: &Table) -> mlua::Result<()> {
                 .map(|(name, flag)| (*name, (*flag).into())),
         );
     for (name, number) in numbers {
-        // None reaches 2^53.
+        // All are below 2^53.
         table.raw_set(name, number as f64)?;
     }
     Ok(())

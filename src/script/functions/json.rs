@@ -7,7 +7,7 @@ use crate::script::lua::convert::{EXACT, describe, is_null};
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, one, string};
 
-/// How deep arrays and objects may nest: as deep as `serde_json` reads them.
+/// How deep arrays and objects may nest: the limit of `serde_json`.
 const MAX_DEPTH: usize = 127;
 
 /// `dpm.json_encode(value)`.
@@ -46,7 +46,7 @@ fn to_json(value: &Value, depth: usize) -> Result<Json, ScriptError> {
     }
 }
 
-/// An integer without a fraction behind it; what is none, as it is.
+/// An integer without a fraction; other numbers unchanged.
 fn to_number(number: f64) -> Result<Json, ScriptError> {
     if number.fract() == 0.0 && number.abs() <= EXACT as f64 {
         return Ok(Json::Number((number as i64).into()));
@@ -118,7 +118,7 @@ fn to_lua(lua: &Lua, json: &Json) -> mlua::Result<Value> {
     })
 }
 
-/// An integer that a Lua number cannot hold reads as its digits.
+/// An integer that a Lua number cannot hold reads as a string of digits.
 fn number_to_lua(lua: &Lua, number: &Number) -> mlua::Result<Value> {
     let is_exact = |magnitude: u64| magnitude <= EXACT;
     let unsigned = number.as_u64().map(is_exact);

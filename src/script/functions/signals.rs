@@ -11,7 +11,7 @@ use crate::script::lua::fast::Target;
 use crate::script::lua::function::{Args, nothing, one};
 use crate::script::runtime::Runtime;
 
-/// The signals that a script can take.
+/// The signals that a script can handle.
 const NAMES: [&str; 3] = ["HUP", "USR1", "USR2"];
 
 /// The functions by signal.

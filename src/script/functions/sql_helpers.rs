@@ -7,16 +7,16 @@ use crate::script::lua::function::{Args, nothing, one};
 use crate::script::lua::option_table::OptionTable;
 use crate::sql::{self, Mode, Tokens, is_plain_charset};
 
-/// How much of a digest's text scripts get, unless they say otherwise: more than that is read by nobody.
+/// The default limit on the length of a digest's text.
 const MAX_LENGTH: usize = 4096;
 
-/// What the options say, which all three functions share.
+/// The options of all three functions.
 struct Options {
     mode: Mode,
     max_length: usize,
-    /// The one kind of tokens that is wanted.
+    /// Only tokens of this kind are returned.
     kind: Option<String>,
-    /// The most tokens that are wanted.
+    /// The most tokens that are returned.
     limit: usize,
 }
 
@@ -63,7 +63,7 @@ fn boolean(boolean: bool) -> Value {
     Value::Boolean(boolean)
 }
 
-/// A place as Lua counts it.
+/// A position as Lua counts it.
 fn place(at: usize) -> Value {
     Value::Number((at + 1) as f64)
 }
@@ -107,7 +107,7 @@ pub fn tokenize(lua: &Lua, args: &Args) -> Answer {
     one(Value::Table(result))
 }
 
-/// The normalised text, its hash, and whether it may be another statement to its server.
+/// The normalised text, its hash, and whether the server may read another statement.
 pub fn digest(lua: &Lua, args: &Args) -> Answer {
     let options = options(args, DIGEST)?;
     let digest = sql::digest(&args.string(0, "sql")?.as_bytes(), options.mode);
@@ -124,7 +124,7 @@ pub fn digest(lua: &Lua, args: &Args) -> Answer {
     ]))
 }
 
-/// The first bytes of a text, less what is left of a character in UTF-8 that is cut in two.
+/// The first bytes of a text, without a character of UTF-8 that is cut in two.
 fn cut(text: &[u8], max: usize) -> &[u8] {
     if text.len() <= max {
         return text;

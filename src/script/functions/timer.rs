@@ -14,17 +14,17 @@ use crate::script::lua::function::{Args, Methods, Raiser, nothing};
 use crate::script::lua::refs::Ref;
 use crate::script::runtime::Runtime;
 
-/// The longest delay, in seconds: some hundred years, which every clock can add up.
+/// The longest delay, in seconds: some hundred years, which does not overflow any clock.
 const MAX_SECONDS: u64 = 1 << 32;
 
-/// What `dpm.new_timer()` makes.
+/// The object of `dpm.new_timer()`.
 #[derive(Debug, Default)]
 pub struct TimerObject {
-    /// What the scheduled timer is known by; each time it is scheduled, by another number.
+    /// The number of the scheduled timer, a new one each time it is scheduled.
     key: Cell<Option<u64>>,
 }
 
-/// A timer that is scheduled. It keeps its object, its function and its argument.
+/// A scheduled timer, which keeps its object, its function and its argument.
 #[derive(Debug)]
 struct Scheduled {
     object: Ref,

@@ -1,4 +1,4 @@
-//! What scripts give as an account's credential.
+//! Reads an account's credential from a script's value.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,15 +9,16 @@ use crate::auth::{Credential, PASSWORD_MAX, WANTED};
 use crate::script::lua::error::ScriptError;
 use crate::script::lua::function::Args;
 
-/// How many hashes are kept as they were read.
+/// How many parsed hashes are cached.
 const KEPT: usize = 4096;
 
-/// Hashes that were read before. A `caching_sha2_password` verifier learns at its first login what
-/// makes those behind it fast, and scripts have but the text of it.
+/// Parsed hashes. The `Credential` of a `caching_sha2_password` verifier remembers a fast hash
+/// after the first login, but scripts only have the verifier's text, so the same text has to lead
+/// to the same credential.
 #[derive(Default)]
 struct Kept(RefCell<HashMap<Vec<u8>, Credential>>);
 
-/// The credential at this place. `None`: there is none, so nobody may log in.
+/// The credential in this argument. `None`: there is no such account.
 pub fn argument(
     lua: &Lua,
     args: &Args,
@@ -65,7 +66,7 @@ fn read_hash(lua: &Lua, args: &Args, what: &str, text: &[u8]) -> Result<Credenti
     if let Some(known) = known {
         return Ok(known);
     }
-    // The text itself may be a password that was put in the wrong place.
+    // Without the text, which may be a password in the wrong place.
     let credential =
         Credential::parse(text).ok_or_else(|| args.error(format!("{what}: expected {WANTED}")))?;
     if let Some(kept) = kept {

@@ -17,23 +17,23 @@ use crate::script::objects::auth_data::AuthDataPacket;
 use crate::script::objects::object::Packet;
 use crate::wire::{Auth, AuthSwitch, Capabilities, ChangeUser, Handshake, NONCE};
 
-/// Longer than any name or password that servers take.
+/// The longest name or password: more than servers accept.
 const TEXT: usize = 512;
-/// The method that servers of all ages know by name.
+/// The method that all servers know by name.
 const USUAL: &[u8] = b"mysql_native_password";
 
-/// What `dpm.new_login` makes: an account, and how far its login is.
+/// The object of `dpm.new_login`: an account, and the progress of its login.
 pub struct LoginObject {
     account: RefCell<Account>,
     progress: RefCell<Progress>,
 }
 
-/// Who can read what goes over a connection.
+/// Whether others can read a connection.
 #[derive(Clone, Copy, Default)]
 struct Private {
-    /// Nobody: it is TLS, or a unix socket.
+    /// True if nobody can: it uses TLS, or is a unix socket.
     connection: bool,
-    /// Nobody, because it is TLS.
+    /// True if it uses TLS.
     tls: bool,
 }
 
@@ -46,7 +46,7 @@ impl Private {
     }
 }
 
-/// Who logs in, and how.
+/// The account and the options of the login.
 #[derive(Clone, Default)]
 struct Account {
     user: Vec<u8>,
@@ -60,7 +60,7 @@ struct Account {
     charset: Option<u8>,
 }
 
-/// Where a login stands.
+/// The progress of a login.
 #[derive(Clone, Default)]
 struct Progress {
     capabilities: Capabilities,
@@ -69,9 +69,9 @@ struct Progress {
     nonce: Vec<u8>,
     /// The method in use.
     plugin: Option<&'static dyn Plugin>,
-    /// The challenge that it was given.
+    /// The challenge.
     challenge: Vec<u8>,
-    /// What it said last.
+    /// Its last answer.
     said: Vec<u8>,
 }
 
@@ -92,7 +92,7 @@ impl LoginObject {
         })?))
     }
 
-    /// The answer to what a server has sent; `None`: it wants none.
+    /// The answer to a server's packet; `None`: it needs none.
     fn answer(&self, lua: &Lua, args: &Args) -> Result<Result<Value, AuthError>, ScriptError> {
         const WANTED: &str = "a handshake or authdata packet";
         let conn = connection(args, 1, "conn")?;
@@ -137,7 +137,7 @@ impl LoginObject {
         if let Some(charset) = account.charset {
             auth.character_set = charset;
         }
-        // An RSA block does not fit behind a length of one byte.
+        // An RSA block is longer than a length of one byte allows.
         auth.capabilities |= Capabilities::PLUGIN_AUTH_LENENC_CLIENT_DATA & offered;
         if account.attributes.is_some() {
             auth.capabilities |= Capabilities::CONNECT_ATTRS & offered;
@@ -172,7 +172,7 @@ impl LoginObject {
         Ok(said)
     }
 
-    /// The command that logs in anew.
+    /// The COM_CHANGE_USER for another login.
     fn change_user(
         &self,
         args: &Args,
@@ -188,7 +188,7 @@ impl LoginObject {
             return Err(args.error("this login has not answered a handshake yet"));
         }
         let (name, nonce) = (progress.greeting.clone(), progress.nonce.clone());
-        // Only the methods of one short answer have a place in the command.
+        // The command has room only for a single short answer.
         let offer = progress.offer(&account, &name, &nonce, Private::default());
         let (plugin, response) = match offer {
             Ok(offer) => offer,
@@ -211,8 +211,8 @@ impl LoginObject {
 }
 
 impl Progress {
-    /// A first answer, with the name of the method it is made by: the server's if we may use it,
-    /// else one that the server will switch from.
+    /// A first answer, with its method's name: the server's method if it may be used, or else one
+    /// from which the server will switch.
     fn offer(
         &mut self,
         account: &Account,
@@ -221,8 +221,8 @@ impl Progress {
         secure: Private,
     ) -> Result<(Vec<u8>, Vec<u8>), AuthError> {
         let mut first = Ok(());
-        // Methods that send the password itself wait for the switch: TLS, if there is to be any, begins
-        // with the packet that this answer is for.
+        // Methods that send the password itself have to wait for the switch, since TLS, if it is
+        // used, begins with the packet that contains this answer.
         let shows = [&b"sha256_password"[..], b"mysql_clear_password"].contains(&name);
         let name = if shows { USUAL } else { name };
         for name in [name, USUAL, b"caching_sha2_password"] {
@@ -231,7 +231,7 @@ impl Progress {
                 Err(error) => first = first.and(Err(error)),
             }
         }
-        // A challenge that is too short stays so, whatever the method.
+        // A challenge that is too short is so for every method.
         first.or_else(|error| match nonce.len() < NONCE {
             true => Err(error),
             false => Ok(()),
@@ -241,7 +241,7 @@ impl Progress {
         Ok((USUAL.to_vec(), Vec::new()))
     }
 
-    /// The answer to a challenge that names its method.
+    /// The answer to a challenge, by the method that it names.
     fn start(
         &mut self,
         account: &Account,
@@ -285,7 +285,7 @@ impl Account {
         }
     }
 
-    /// Takes what the table says.
+    /// Reads the options.
     fn read(&mut self, args: &Args, table: &Table) -> Result<(), ScriptError> {
         const KNOWN: &[&str] = &[
             "user",
@@ -365,7 +365,7 @@ fn public_key(args: &Args, value: &Value) -> Result<Vec<u8>, ScriptError> {
     Ok(pem)
 }
 
-/// What a file holds; errors name it.
+/// Reads a file; errors name it.
 pub fn read_file(args: &Args, key: &str, path: &[u8]) -> Result<Vec<u8>, ScriptError> {
     let path = String::from_utf8_lossy(path);
     std::fs::read(&*path).map_err(|error| args.error(format!("{key}: {path}: {error}")))

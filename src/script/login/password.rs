@@ -8,7 +8,7 @@ use crate::script::lua::function::{Args, nothing, number, string};
 use crate::script::objects::object::Packet;
 use crate::wire::{Auth, Handshake, NONCE};
 
-/// The one method that a password's hash is enough for.
+/// The only method for which a password's hash is enough.
 const NATIVE: &[u8] = b"mysql_native_password";
 
 fn nonce(args: &Args) -> Result<Vec<u8>, ScriptError> {
@@ -66,9 +66,9 @@ pub fn crypt_pass(args: &Args) -> Answer {
     nothing()
 }
 
-/// What a server would store for this password, for `check_pass` and verifiers: by default what
-/// `SELECT PASSWORD('...')` prints, which newer servers have no function for. An account without a
-/// password has no hash either.
+/// The hash that a server would store for this password, for `check_pass` and verifiers: by default
+/// what `SELECT PASSWORD('...')` prints, a function that newer servers lack. The hash of an empty
+/// password is empty.
 pub fn hash_pass(lua: &Lua, args: &Args) -> Answer {
     let password = args.bytes(0, "plaintext", PASSWORD_MAX)?;
     let plugin = match args.get(1) {

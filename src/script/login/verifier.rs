@@ -1,4 +1,4 @@
-//! `dpm.new_verifier`: judging a client that logs in here.
+//! `dpm.new_verifier`: verifies a client that logs in here.
 
 use std::cell::RefCell;
 
@@ -21,7 +21,7 @@ use crate::wire::{Auth, Capabilities, ChangeUser, Com, Command, Handshake, nonce
 /// The method of a client that names none.
 const USUAL: &[u8] = b"mysql_native_password";
 
-/// What `dpm.new_verifier` makes: one client's login, and any it asks for later.
+/// The object of `dpm.new_verifier`: one client's login, and its later COM_CHANGE_USERs.
 pub struct VerifierObject {
     /// The method that the greeting named.
     greeting: Vec<u8>,
@@ -34,18 +34,18 @@ struct Progress {
     /// The challenge that the client answers.
     nonce: Vec<u8>,
     round: Option<Round>,
-    /// What the client has shown to know by `mysql_native_password`.
+    /// The credential that the client has proven to know by `mysql_native_password`.
     proven: Option<Credential>,
 }
 
-/// A login under way.
+/// A login in progress.
 #[derive(Clone)]
 struct Round {
     plugin: &'static dyn Plugin,
     credential: Credential,
     /// Whether there is such an account at all.
     genuine: bool,
-    /// What the client was told last; nothing, if it owes the answer to a challenge.
+    /// What the client was sent last; empty while it has to answer the challenge.
     said: Vec<u8>,
 }
 
@@ -55,7 +55,7 @@ impl std::fmt::Debug for VerifierObject {
     }
 }
 
-/// What comes of a client's packet.
+/// The result of a client's packet.
 enum Verdict {
     Granted(Option<AuthDataPacket>),
     Refused,
@@ -68,7 +68,7 @@ impl VerifierObject {
         let greeting = greeting(args, 0)?;
         let key = private_key(args)?;
         if key.is_none() {
-            // In which time no client should have to wait.
+            // In advance, so that no client has to wait for it.
             prepare_own_key();
         }
         let verifier = VerifierObject {
@@ -117,8 +117,8 @@ impl VerifierObject {
         }
     }
 
-    /// A login begins: its answer is judged if it was made by the method that the credential fits,
-    /// else another one is asked for.
+    /// A login begins: its answer is verified if it was made by the credential's method; otherwise
+    /// the client is asked to switch.
     fn begin(
         &self,
         auth: &Auth,
@@ -128,7 +128,7 @@ impl VerifierObject {
         secure: bool,
     ) -> Result<Verdict, ScriptError> {
         let genuine = credential.is_some();
-        // Who does not exist is asked the same questions, and the answers take as long to judge.
+        // An unknown user gets the same packets, and its answers take the same time.
         let credential = credential.unwrap_or_else(|| {
             let like = like.unwrap_or_else(|| Credential::password(b"password"));
             like.decoy()
@@ -149,9 +149,9 @@ impl VerifierObject {
         let mut progress = self.progress.borrow_mut();
         progress.capabilities = auth.capabilities;
         let can_switch = auth.capabilities.contains(Capabilities::PLUGIN_AUTH);
-        // A client that logs in again may use the challenge of its first login, or that of a switch
-        // it has answered since. With a new one it cannot go wrong.
-        // Nor can one that uses another plugin than the greeting's, of which it had no challenge yet.
+        // Clients differ in which challenge they use for COM_CHANGE_USER: that of their first
+        // login, or that of a later switch. A new challenge is unambiguous. The same goes for a
+        // client whose plugin is not the handshake's, for which it had no challenge yet.
         let unasked = auth.auth_response.is_empty()
             && auth
                 .auth_plugin
@@ -223,7 +223,7 @@ fn greeting(args: &Args, index: usize) -> Result<Handshake, ScriptError> {
     )
 }
 
-/// The key that clients may have been told of beforehand.
+/// The key that clients may have been given beforehand.
 fn private_key(args: &Args) -> Result<Option<KeyPair>, ScriptError> {
     const KEY: &str = "rsa_key";
     let Some(options) = OptionTable::argument(args, 1, &[KEY])? else {
@@ -244,8 +244,8 @@ fn private_key(args: &Args) -> Result<Option<KeyPair>, ScriptError> {
     Ok(Some(key))
 }
 
-/// `dpm.verify_auth(auth, handshake, credential)`: the same for a login that needs no more than one
-/// packet. True or false; nil if the method needs more rounds than that, or another method is needed.
+/// `dpm.verify_auth(auth, handshake, credential)`: the same for a login that needs only one packet.
+/// True or false; nil if the method needs more rounds, or another method is needed.
 pub fn verify_auth(lua: &Lua, args: &Args) -> Answer {
     let auth = args.object(0, "auth", "an auth packet", |p: &Packet<Auth>| {
         p.0.borrow().clone()

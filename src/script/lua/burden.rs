@@ -1,20 +1,22 @@
-//! Garbage collection by what packets weigh.
+//! Drives garbage collection by the size of packets.
 //!
 //! A packet's object holds its bytes outside of Lua's heap, so Lua, which collects as its own heap
 //! grows, sees a few dozen bytes where there may be megabytes: a client that sends long commands, one
-//! after the other, would fill the memory with objects that nobody refers to any more. So what was
-//! shown to callbacks is added up, and the collector is driven on once it is too much.
+//! after the other, would fill the memory with objects that nobody refers to any more. So the sizes
+//! of packets that callbacks were shown are added up, and the collector is driven when the sum is
+//! too large.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use mlua::Lua;
 
-/// So much may lie about, or as much as Lua's own heap holds: a cycle costs time in proportion to it.
+/// The most bytes that may await collection, unless Lua's own heap is larger: the cost of a cycle
+/// is proportional to the heap.
 const MOST: usize = 8 << 20;
 /// How long the collector may take at a time, unless it has fallen far behind.
 const STEP: Duration = Duration::from_millis(1);
-/// How many times too much that is.
+/// The multiple of the limit at which it counts as far behind.
 const FAR: usize = 2;
 
 /// What was shown to callbacks since the last cycle of the collector ended.

@@ -1,4 +1,4 @@
-//! Between Lua's values and ours, without losing anything in silence.
+//! Conversion between Lua's values and ours. Values that do not fit are errors.
 
 use mlua::{Lua, Value};
 
@@ -13,8 +13,8 @@ pub fn integer(lua: &Lua, value: u64) -> mlua::Result<Value> {
     Ok(Value::Number(value as f64))
 }
 
-/// The integer that a script wrote, if it is one from 0 to `max`. A string of digits is one where
-/// a number would not reach up to `max`.
+/// The integer that a script wrote, if it is one from 0 to `max`. A string of digits is accepted if
+/// `max` is beyond what Lua's numbers hold exactly.
 pub fn to_integer(value: &Value, max: u64) -> Option<u64> {
     let integer = match value {
         Value::Integer(integer) => u64::try_from(*integer).ok().filter(|i| *i <= EXACT)?,
@@ -34,7 +34,7 @@ pub fn to_integer(value: &Value, max: u64) -> Option<u64> {
     (integer <= max).then_some(integer)
 }
 
-/// What `to_integer` wants, for messages.
+/// What `to_integer` expects, for messages.
 pub fn integer_wanted(max: u64) -> String {
     if max > EXACT {
         format!("an integer from 0 to {max} (above 2^53 as a decimal string)")
@@ -43,7 +43,7 @@ pub fn integer_wanted(max: u64) -> String {
     }
 }
 
-/// What a script gave instead of what was wanted, for messages.
+/// A description of a value that a script gave, for messages.
 pub fn describe(value: &Value) -> String {
     match value {
         Value::Integer(integer) => integer.to_string(),
@@ -67,7 +67,7 @@ pub fn number_text(number: f64) -> String {
     if number.fract() == 0.0 && number.abs() <= EXACT as f64 {
         return (number as i64).to_string();
     }
-    // Rust never writes an exponent in `{}`, which for 1e300 would be 301 digits.
+    // Rust's `{}` never writes an exponent: 1e300 would have 301 digits.
     if number != 0.0 && !(1e-5..1e17).contains(&number.abs()) {
         return format!("{number:e}");
     }

@@ -1,10 +1,10 @@
-//! What can go wrong in a function that a script calls.
+//! The error of a function that a script calls.
 
 use std::fmt::{self, Display};
 
 use crate::proxy::ProxyError;
 
-/// Becomes a Lua error: a string, with the script's file and line in front of it.
+/// Becomes a Lua error: a string that begins with the script's file and line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptError(pub String);
 
@@ -30,7 +30,8 @@ impl From<ProxyError> for ScriptError {
 }
 
 impl From<mlua::Error> for ScriptError {
-    /// Without mlua's own traceback and category: the message stands in a sentence of ours.
+    /// Only the message, without mlua's own traceback and category, since it becomes part of our
+    /// messages.
     fn from(error: mlua::Error) -> ScriptError {
         match error {
             mlua::Error::RuntimeError(message) | mlua::Error::MemoryError(message) => {

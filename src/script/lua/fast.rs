@@ -1,28 +1,29 @@
 //! The hot path into Lua: rows and calls, on the raw C API.
 //!
-//! This module is allowed `unsafe`, because it is the one place where the safe binding costs more
-//! than the whole rest of the proxy. For each row of a result with a row callback, mlua takes about
-//! 0.45 µs to create an object with its finalizer and call a function with it, and 0.85 µs more to
-//! parse three columns into a table. Here that is 0.13 µs and 0.17 µs, for three reasons:
+//! This module is allowed `unsafe`, because here the safe binding would cost more than the whole
+//! rest of the proxy. For each row of a result with a row callback, mlua takes about 0.45 µs to
+//! create an object with its finalizer and call a function with it, and 0.85 µs more to parse three
+//! columns into a table. Here that is 0.13 µs and 0.17 µs, for three reasons:
 //!
 //! - a row's bytes lie inside its Lua object, so it needs no finalizer, which LuaJIT is slow at;
 //! - one protected call a callback, with the message handler and the arguments pushed directly;
 //! - `parse_row_array` builds its table without a Rust value per column.
 //!
-//! (The functions of the C API whose names end in `_` are the plain ones: mlua's namesakes add what
-//! later Luas return, such as the type of the value, at the cost of another call.)
+//! (The functions whose names end in `_` are those of the C API itself: mlua's functions of the
+//! same name also return what later versions of Lua do, such as the value's type, at the cost of
+//! another call.)
 //!
 //! What keeps it sound:
 //!
-//! - Every stack is left as it was found, and room on it is asked for before it is used.
+//! - Every stack is restored, and room on it is requested before it is used.
 //! - What may raise a Lua error runs in a protected call, or in a C function that Lua called; no
 //!   value with a destructor is alive where that could happen. Outside protected calls only
 //!   functions are used that raise for lack of memory alone, at which mlua's allocator aborts
 //!   (finalizers' errors do not leave LuaJIT's collector).
 //! - A pointer into a Lua object is only used while that object is on the stack, and no Rust
 //!   reference into one is alive while Lua code could run, collector and finalizers included.
-//! - A row is told from other userdata by its metatable, which scripts get at only through `debug`,
-//!   which is as mighty as the native code they may load.
+//! - A row is recognised by its metatable, which scripts can reach only through `debug`, and with
+//!   that they can do as much as with native code, which they may load, too.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -40,12 +41,12 @@ mod rows;
 pub(crate) use rows::RowKind;
 use rows::{MAX_ROW, new_row};
 
-/// The most that is pushed by anything here.
+/// The most values that any function here pushes.
 const STACK: c_int = 16;
 /// The most arguments of a callback.
 const MAX_ARGS: usize = 5;
-/// The time since some time before, as exact as the system's ticks (some milliseconds). Every
-/// callback reads the clock, and this costs a fifth of an exact reading.
+/// A coarse monotonic clock (some milliseconds). It is read for every callback, and costs a fifth
+/// of the exact one.
 #[cfg(target_os = "linux")]
 pub(crate) fn coarse_clock() -> Duration {
     let mut now = libc::timespec {
@@ -60,7 +61,7 @@ pub(crate) fn coarse_clock() -> Duration {
     Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
-/// The time since some time before.
+/// A monotonic clock.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn coarse_clock() -> Duration {
     Duration::from_secs_f64(crate::script::functions::clock::monotonic() / 1000.0)
@@ -78,7 +79,8 @@ pub(crate) enum Arg<'a> {
     },
     /// An object.
     Object(&'a AnyUserData),
-    /// The object of the open connection in this place. If it is gone, nothing is called.
+    /// The object of the open connection in this place. If it has been collected, nothing is
+    /// called.
     Alive(i32),
     /// A value that Rust holds on to.
     Kept(Place),
@@ -88,7 +90,7 @@ pub(crate) enum Arg<'a> {
     Value(&'a Value),
 }
 
-/// What is called.
+/// The function to call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target<'a> {
     /// A function.
@@ -99,10 +101,10 @@ pub(crate) enum Target<'a> {
     InPackage(Place, i32),
 }
 
-/// What the hot path needs at hand.
+/// References that the hot path uses.
 #[derive(Debug, Clone)]
 pub(crate) struct Fast {
-    /// The message handler's place in Lua's registry, where it stays for ever.
+    /// The message handler's place in Lua's registry.
     handler: c_int,
     /// The place of the metatable of rows.
     row_metatable: c_int,
@@ -116,7 +118,7 @@ pub(crate) struct Fast {
     handles: *mut lua_State,
 }
 
-/// Turns an error into its message with a traceback. Errors of the binding bring theirs along.
+/// Turns an error into its message with a traceback. Errors of the binding have one already.
 const HANDLER: &str = "
 local traceback, tostring, type, find = debug.traceback, tostring, type, string.find
 return function(error)
@@ -130,7 +132,7 @@ return function(error)
 end";
 
 impl Fast {
-    /// The one of this state, made when it is first asked for.
+    /// The one of this state, made on the first call.
     pub fn of(lua: &Lua) -> mlua::Result<Fast> {
         if let Some(fast) = lua.app_data_ref::<Fast>() {
             return Ok(fast.clone());
@@ -185,8 +187,8 @@ impl Fast {
         })
     }
 
-    /// Makes the objects of two open connections keep each other, in a way that Lua's collector sees
-    /// through: both have one environment, and are in it.
+    /// Makes the objects of two open connections keep each other alive, in a way that Lua's
+    /// collector understands: both have the same environment table, which contains both.
     pub fn link(&self, lua: &Lua, client: i32, server: i32) -> bool {
         self.with_alive(lua, &[client, server], |state| {
             // SAFETY: the two objects are on top of a stack that has room, and are userdata, which have
@@ -204,8 +206,8 @@ impl Fast {
         })
     }
 
-    /// A new object that shares its environment with all others of its like. mlua gives each one of its
-    /// own, an empty table for values that it has not got.
+    /// Makes an object that shares its environment with all others made here. mlua would give each
+    /// object an empty table of its own.
     pub fn create_lean<T: UserData + 'static>(
         &self,
         lua: &Lua,
@@ -230,7 +232,7 @@ impl Fast {
         Ok(object)
     }
 
-    /// Undoes that for one of them.
+    /// Undoes `link` for one of them.
     pub fn unlink(&self, lua: &Lua, index: i32) -> bool {
         self.with_alive(lua, &[index], |state| {
             // SAFETY: as in `link`.

@@ -1,8 +1,8 @@
 //! Functions and methods for scripts: their arguments, and errors that are Lua strings.
 //!
-//! mlua raises a Rust error as a userdata. Scripts expect a string with file and line in front, as
-//! from any other function, so ours return a mark and the message instead, and a few lines of Lua
-//! around each of them raise that.
+//! mlua raises a Rust error as a userdata. Scripts expect a string that begins with file and line,
+//! as from any other function. So our functions return a mark and the message, and a few lines of
+//! Lua around each of them raise it.
 
 use std::ffi::c_void;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use mlua::{AnyUserData, Function, LightUserData, Lua, MultiValue, Table, Value};
 use super::convert::{describe, integer_wanted, to_integer};
 use super::error::{Answer, ScriptError};
 
-/// Its address is the mark that tells an error from a result.
+/// Its address is the mark that distinguishes an error from a result.
 static FAILED: u8 = 0;
 
 const RAISE: &str = "
@@ -30,7 +30,7 @@ return function(f)
     end
 end";
 
-/// Wraps functions so that what they return as an error is raised.
+/// Wraps functions so that their errors are raised.
 #[derive(Debug, Clone)]
 pub struct Raiser(Function);
 
@@ -42,7 +42,7 @@ impl Raiser {
         Ok(Raiser(chunk.call((failed(), error))?))
     }
 
-    /// The one of this state, made when it is first asked for.
+    /// The one of this state, made on the first call.
     pub fn of(lua: &Lua) -> mlua::Result<Raiser> {
         if let Some(raiser) = lua.app_data_ref::<Raiser>() {
             return Ok(raiser.clone());
@@ -81,14 +81,14 @@ fn failure(lua: &Lua, error: &ScriptError) -> mlua::Result<MultiValue> {
     Ok(MultiValue::from_vec(vec![failed(), message]))
 }
 
-/// The methods of a kind of object, while they are being made.
+/// The methods of a kind of object, while they are created.
 #[derive(Debug)]
 pub struct Methods<'a> {
     /// The state they are for.
     pub lua: &'a Lua,
     /// What makes errors out of them.
     pub raiser: &'a Raiser,
-    /// How messages name the object.
+    /// The object's name in messages.
     pub object: &'static str,
     /// Where they go.
     pub table: Table,
@@ -145,7 +145,7 @@ impl<'a> Methods<'a> {
     }
 }
 
-/// What a script called a function with.
+/// The arguments of a call by a script.
 #[derive(Debug)]
 pub struct Args {
     path: Rc<str>,

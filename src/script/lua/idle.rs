@@ -1,9 +1,9 @@
 //! Garbage collection while nothing happens.
 //!
-//! LuaJIT collects as memory is allocated. A proxy that stands idle allocates nothing, and a
-//! connection that a script has let go would stay open until it is busy again. So a while after the
-//! last callback the collector is led, in small steps, through two whole cycles: the first may have
-//! passed the object by when it was let go.
+//! LuaJIT collects as memory is allocated. An idle proxy allocates nothing, so a connection that a
+//! script no longer refers to would stay open until the proxy is busy again. So, some time after
+//! the last callback, the collector runs two whole cycles in small steps. Two, because the first
+//! may have visited the object before the reference was dropped.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,14 +17,14 @@ use crate::script::runtime::Runtime;
 /// The timer's key: scripts' timers count up from 1.
 pub const KEY: u64 = u64::MAX;
 
-/// How long nothing must have happened.
+/// How long the proxy must have been idle.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two steps.
+/// The time between two steps.
 const REST: Duration = Duration::from_millis(20);
 /// How long a step may take.
 const STEP: Duration = Duration::from_millis(1);
 
-/// Where the collection stands.
+/// The progress of the collection.
 #[derive(Debug, Default)]
 pub struct Idle {
     timer: Cell<Option<TimerId>>,

@@ -1,4 +1,4 @@
-//! `require`: where modules are found, and how a startfile is read.
+//! `require`: where modules are found; and loading the startfile.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,7 +13,7 @@ mod library {
     include!(concat!(env!("OUT_DIR"), "/library.rs"));
 }
 
-/// Where the library may be on disk, if the environment does not say.
+/// Where the library may be on disk, unless the environment says otherwise.
 const FOLDERS: [&str; 2] = ["/usr/local/share/dpm/lua", "/usr/share/dpm/lua"];
 
 /// The file of the library that runs without a startfile.
@@ -82,7 +82,7 @@ fn patterns(folder: &Path, patterns: &[&str]) -> Vec<u8> {
     parts.join(&b';')
 }
 
-/// The last place that `require` looks in: the binary.
+/// The last place where `require` looks: the binary.
 fn search(lua: &Lua, name: &mlua::LuaString) -> mlua::Result<Value> {
     let path = name.to_string_lossy().replace('.', "/");
     for candidate in [format!("{path}.lua"), format!("{path}/init.lua")] {
@@ -98,11 +98,11 @@ fn search(lua: &Lua, name: &mlua::LuaString) -> mlua::Result<Value> {
     Ok(Value::String(lua.create_string(message)?))
 }
 
-/// Compiles a chunk. A first line that begins with # is for the shell.
+/// Compiles a chunk. A first line that begins with # is skipped.
 fn compile(lua: &Lua, source: &[u8], name: &str) -> mlua::Result<Function> {
     let source = source.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(source);
     let source = match source.first() {
-        // The line end stays, so that lines are numbered as in the file.
+        // The line end stays, so that line numbers match the file.
         Some(b'#') => {
             let end = source.iter().position(|byte| *byte == b'\n');
             source

@@ -1,8 +1,8 @@
-//! Tables of options: the one reader of everything that scripts say by name.
+//! Reads all tables of options.
 //!
-//! A table is taken with the names that it may have, so that a misspelt one is an error at the
-//! script's line rather than an option without effect. Every message names the function, the
-//! option, what was wanted, and what was there instead.
+//! A reader has the list of names that a table may have, so that a misspelt name is an error at the
+//! script's line. Every message names the function, the option, what was expected, and what was
+//! got.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use super::convert::{describe, integer_wanted, to_integer};
 use super::error::ScriptError;
 use super::function::Args;
 
-/// A time-out beyond this is more likely a mistake than a wish.
+/// A longer time-out is probably a mistake.
 const MAX_SECONDS: f64 = 86_400.0 * 365.0;
 
 /// A table of options while it is read.
 #[derive(Debug)]
 pub struct OptionTable<'a> {
     args: &'a Args,
-    /// What stands before the names in messages: the option that the table is the value of.
+    /// The prefix of names in messages: the option whose value the table is.
     prefix: &'static str,
     table: &'a Table,
 }
@@ -77,7 +77,8 @@ impl<'a> OptionTable<'a> {
         self.error(key, format!("expected {wanted}, got {}", describe(value)))
     }
 
-    /// What `read` makes of the value, which is not nil then; `None` from it is the wrong kind.
+    /// The result of `read` for the value, if that is not nil; `None` from `read` means the wrong
+    /// kind of value.
     pub fn read<T>(
         &self,
         key: &str,
@@ -106,7 +107,7 @@ impl<'a> OptionTable<'a> {
         })
     }
 
-    /// A string of at most `max` bytes that NUL ends on the wire, and so must not be in it.
+    /// A string of at most `max` bytes without NUL, which ends it on the wire.
     pub fn bytes_without_nul(&self, key: &str, max: usize) -> Result<Option<Vec<u8>>, ScriptError> {
         let bytes = self.bytes(key, max)?;
         match bytes {

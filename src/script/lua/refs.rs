@@ -16,8 +16,8 @@ use super::fast::Fast;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place(pub i32);
 
-/// A value in the table. It has one owner, who gives it back with [`Refs::release`]: dropping it cannot
-/// do that, because it often happens under a borrow, where Lua must not run.
+/// A value in the table. Its owner has to release it with [`Refs::release`]. Drop cannot do so,
+/// because it often happens under a borrow, where Lua must not run.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a value that is not released stays in Lua for ever"]
 pub struct Ref(Place);
@@ -63,8 +63,8 @@ struct Places {
     /// How many the table has.
     len: i32,
     free: Vec<Place>,
-    /// Those that were released in this tick. They are not used again before its end, so that who has
-    /// noted a place before it called Lua finds the same value or none.
+    /// Places that were released in this tick. They are not reused before its end, so that code
+    /// that noted a place before calling Lua finds the same value afterwards, or none.
     released: Vec<Place>,
 }
 
@@ -109,12 +109,12 @@ impl Refs {
         self.table.raw_get(place.0)
     }
 
-    /// Holds on to another value instead of the one that is there.
+    /// Replaces the value in this place.
     pub fn replace(&self, place: Place, value: impl IntoLua) -> mlua::Result<()> {
         self.table.raw_set(place.0, value)
     }
 
-    /// Lets go of values. Finalizers may run: nothing may be borrowed.
+    /// Releases values. Finalizers may run, so nothing may be borrowed.
     pub fn release(&self, refs: impl IntoIterator<Item = Ref>) {
         for Ref(place) in refs {
             match self.table.raw_set(place.0, Value::Nil) {

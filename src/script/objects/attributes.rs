@@ -7,10 +7,10 @@ use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, Methods, nothing, one};
 use crate::wire::{Auth, Capabilities, read_attributes, write_attributes};
 
-/// The most that servers keep.
+/// The most bytes that servers keep.
 const MAX: usize = 65_535;
 
-/// What travels of `{ name = value, ... }`, sorted by name.
+/// Encodes `{ name = value, ... }`, sorted by name.
 pub fn from_table(args: &Args, table: &Table) -> Result<Vec<u8>, ScriptError> {
     let mut pairs = Vec::new();
     for pair in table.pairs::<Value, Value>() {
@@ -45,7 +45,7 @@ pub fn add(methods: &Methods<'_>) -> mlua::Result<()> {
             _ => Some(from_table(args, args.table(0, "")?)?),
         };
         let mut auth = writing(&auth.0, args)?;
-        // With their flag, without which they would not be sent.
+        // Together with their flag, without which they would not be sent.
         let flag = Capabilities::CONNECT_ATTRS;
         auth.capabilities.set(flag, bytes.is_some());
         auth.attributes = bytes;

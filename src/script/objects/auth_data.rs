@@ -23,7 +23,7 @@ impl From<&[u8]> for AuthDataPacket {
     }
 }
 
-/// How the request for the next of several factors begins.
+/// The first byte of the request for the next authentication factor.
 const NEXT_FACTOR: u8 = 0x02;
 /// The longest name of a plugin.
 const NAME: usize = 256;
@@ -41,7 +41,7 @@ impl AuthDataPacket {
         AuthDataPacket(payload)
     }
 
-    /// What a server tells a plugin.
+    /// More data from a server for a plugin.
     pub fn more(data: &[u8]) -> AuthDataPacket {
         let mut payload = Vec::new();
         let packet = AuthMoreData {
@@ -51,12 +51,12 @@ impl AuthDataPacket {
         AuthDataPacket(payload)
     }
 
-    /// The plugin and its data, if it is a server's and names one.
+    /// The plugin and its data, if the packet is a server's that names a plugin.
     pub fn named(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         if !matches!(self.0.first(), Some(&(AuthSwitch::HEADER | NEXT_FACTOR))) {
             return None;
         }
-        // The next factor is asked for in the same form.
+        // The request for the next factor has the same form.
         let mut payload = self.0.clone();
         if let Some(first) = payload.first_mut() {
             *first = AuthSwitch::HEADER;
@@ -65,8 +65,8 @@ impl AuthDataPacket {
         Some((packet.plugin, packet.data))
     }
 
-    /// What a server says to the plugin in use. MariaDB's leave the header out where the data cannot
-    /// be taken for something else.
+    /// A server's data for the plugin in use. MariaDB's servers leave the header out where the data
+    /// cannot be mistaken for another packet.
     pub fn data(&self) -> &[u8] {
         match self.0.split_first() {
             Some((&AuthMoreData::HEADER, data)) => data,

@@ -1,4 +1,4 @@
-//! COM_CHANGE_USER as scripts see it: a login again.
+//! COM_CHANGE_USER as scripts see it: another login.
 
 use mlua::Value;
 
@@ -6,8 +6,7 @@ use super::object::{Packet, reading};
 use crate::script::lua::function::{Methods, nothing, one};
 use crate::wire::{Auth, ChangeUser, Com, Command};
 
-/// `cmd:change_user()`: what the command says, as an auth packet, which says the same; nothing for
-/// other commands.
+/// `cmd:change_user()`: the command's contents as an auth packet; nil for other commands.
 pub fn add(methods: &Methods<'_>) -> mlua::Result<()> {
     methods.add::<Packet<Command>>("change_user", |lua, cmd, args| {
         let command = reading(&cmd.0, args)?.clone();

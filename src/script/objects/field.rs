@@ -105,7 +105,7 @@ impl PacketObject for Column {
     }
 }
 
-/// All that the table says, checked before anything of it is written.
+/// The changes in the table, all checked before any is applied.
 fn changes(
     args: &Args,
     attributes: &[Accessor<Column>],

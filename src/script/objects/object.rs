@@ -1,4 +1,4 @@
-//! Packets as Lua objects, whose accessors are a table: one line each.
+//! Packets as Lua objects, whose accessors are listed in tables.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::wire::Hidden;
 pub struct Packet<T>(pub Rc<RefCell<T>>);
 
 impl<T> Packet<T> {
-    /// A packet of its own.
+    /// Makes a packet object.
     pub fn new(packet: T) -> Packet<T> {
         Packet(Rc::new(RefCell::new(packet)))
     }
@@ -24,13 +24,13 @@ impl<T> Packet<T> {
 
 /// A packet's Lua side.
 pub trait PacketObject: Clone + 'static {
-    /// What messages call it.
+    /// Its name in messages.
     const NAME: &'static str;
 
     /// What can be read and written.
     fn accessors() -> Vec<Accessor<Self>>;
 
-    /// Methods that are more than that.
+    /// Further methods.
     fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
         let _ = methods;
         Ok(())
@@ -53,7 +53,8 @@ pub enum Access<T> {
     Exactly(usize, fn(&T) -> &[u8], Set<T, Vec<u8>>),
     /// True or false.
     Boolean(fn(&T) -> bool, Set<T, bool>),
-    /// Bits: a constant asks for one, or with a boolean sets it; no argument reads them all.
+    /// Flags: with a constant reads one flag, with a constant and a boolean writes it; without
+    /// arguments reads all.
     Flags(u64, Get<T, u64>, Set<T, u64>),
 }
 
@@ -68,11 +69,11 @@ impl<T> Copy for Access<T> {}
 /// A method that reads without an argument and writes with one.
 #[derive(Debug)]
 pub struct Accessor<T> {
-    /// Its name.
+    /// The connection's id.
     pub name: &'static str,
     /// What it does.
     pub access: Access<T>,
-    /// NUL would end the string on the wire.
+    /// The string must not contain NUL, which ends it on the wire.
     pub no_nul: bool,
 }
 
@@ -162,7 +163,7 @@ impl<T> Accessor<T> {
         }
     }
 
-    /// What a value would change, or what is wrong with it.
+    /// The change that a value makes, or what is wrong with the value.
     pub fn write(&self, value: &Value) -> Result<Change<T>, String> {
         match self.access {
             Access::Integer(max, _, Some(set)) | Access::Flags(max, _, set) => {
@@ -230,7 +231,7 @@ impl<T> Accessor<T> {
     }
 }
 
-/// A string that is too long is told by its length, all else by its kind.
+/// Of a string that is too long the message has the length, of other values the type.
 fn wrong_value(args: &Args, wanted: &str) -> ScriptError {
     match args.get(0) {
         Value::String(got) if wanted.starts_with("a string") => {
@@ -265,7 +266,8 @@ impl<T> Change<T> {
     }
 }
 
-/// A finalizer might run while a packet is being read, and write to it: an error, not a panic.
+/// Borrows a packet for reading. That fails if a finalizer writes to it meanwhile: an error rather
+/// than a panic.
 pub fn reading<'a, T>(
     packet: &'a RefCell<T>,
     args: &Args,
@@ -288,7 +290,7 @@ pub fn writing<'a, T>(
 impl<T: PacketObject> UserData for Packet<T> {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_meta_field("__name", T::NAME);
-        // A table in place of mlua's own methods: a plain lookup, and errors of our own making.
+        // A table instead of mlua's own methods: a plain lookup, and our own errors.
         fields.add_meta_field_with("__index", |lua| {
             let raiser = Raiser::of(lua)?;
             let methods = Methods::new(lua, &raiser, T::NAME)?;
@@ -303,7 +305,7 @@ impl<T: PacketObject> UserData for Packet<T> {
     }
 }
 
-/// A packet that is nothing but bytes.
+/// A packet that is only bytes.
 #[derive(Clone, Default)]
 pub struct Blob<const KIND: u8>(pub Vec<u8>);
 

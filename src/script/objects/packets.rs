@@ -1,4 +1,4 @@
-//! The packets whose Lua objects are nothing but accessors.
+//! The packets whose Lua objects have only accessors.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use crate::wire::{
 const NAME: usize = 512;
 /// A message: clients cut it at 512 bytes.
 const MESSAGE: usize = 0xFFFF;
-/// Every bit there is a constant for fits into a Lua number.
+/// All bits that have a constant fit into a Lua number.
 const CAPABILITIES: u64 = (1 << 53) - 1;
 
 const U8: u64 = u8::MAX as u64;
@@ -26,7 +26,7 @@ fn capabilities(bits: u64) -> Capabilities {
     Capabilities::from_bits_retain(bits)
 }
 
-/// The accessors check the range before.
+/// The accessors have checked the range.
 fn status(bits: u64) -> Status {
     Status::from_bits_retain(bits as u16)
 }
@@ -100,7 +100,7 @@ impl PacketObject for Auth {
                 "databasename",
                 NAME,
                 |p: &Self| p.database.as_deref(),
-                // With its flag, without which the name would not be sent.
+                // Together with its flag, without which the name would not be sent.
                 |p, v| p.set_database(v),
             )
             .without_nul(),
@@ -119,7 +119,7 @@ impl PacketObject for Auth {
                 MESSAGE,
                 |p| &p.auth_response,
                 |p, v| {
-                    // More than a length of one byte can tell, or a NUL can end.
+                    // Too long for a length of one byte, or for a NUL-terminated string.
                     if v.len() > 255 {
                         p.capabilities |= Capabilities::PLUGIN_AUTH_LENENC_CLIENT_DATA;
                     }
@@ -211,7 +211,7 @@ impl PacketObject for ErrPacket {
             Accessor::exactly(
                 "sqlstate",
                 5,
-                // What clients take for an error that comes without one.
+                // The SQLSTATE that clients assume for an error without one.
                 |p| p.sqlstate.as_ref().map_or(b"HY000", |state| state),
                 |p, v| p.sqlstate = v.try_into().ok(),
             ),

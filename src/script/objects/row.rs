@@ -13,7 +13,7 @@ pub type Value = Option<Vec<u8>>;
 
 /// The highest positive integer key.
 pub fn highest_index(table: &Table) -> mlua::Result<usize> {
-    // The border is it, unless there are holes.
+    // Lua's length is the result, unless there are holes.
     let mut highest = table.raw_len();
     for pair in table.pairs::<mlua::Value, mlua::Value>() {
         if let mlua::Value::Integer(key) = pair?.0

@@ -1,8 +1,8 @@
-//! `dpm.new_rowset`: rows that are kept, and sent again, without entering Lua for each.
+//! `dpm.new_rowset`: collects and sends rows without entering Lua for each.
 //!
-//! A monitoring query asked of a hundred servers has some 50,000 rows, and a script has nothing to say about
-//! any single one of them: they are collected, and go out with a value in front and their columns put in
-//! order. An object a row would be the dearest part of that.
+//! A monitoring query to a hundred servers has some 50,000 rows, and scripts do not look at single
+//! ones: rows are collected, and sent with a value in front and their columns rearranged. A Lua
+//! object for each row would be the most expensive part of that.
 
 use std::rc::Rc;
 
@@ -21,7 +21,7 @@ use crate::script::runtime::Runtime;
 use crate::wire::binary_row::{self, BinaryColumn};
 use crate::wire::row::TextRow;
 
-/// The most bytes of rows if nothing is said.
+/// The default limit on bytes of rows.
 const MAX_BYTES: u64 = 64 << 20;
 /// The most columns of a resultset.
 const MAX_COLUMNS: u64 = u16::MAX as u64;
@@ -88,10 +88,10 @@ fn row_values(lua: &Lua, rowset: &RowsetObject, args: &Args) -> Answer {
     ]))
 }
 
-/// What is put in front of each row, and which of its columns follow.
+/// The value before each row, and the columns that follow.
 struct Layout {
     prefix: Vec<row::Value>,
-    /// The numbers of the columns, from 1 on; 0 is NULL. All of them, if nothing is said.
+    /// The numbers of the columns, from 1; 0 is NULL. `None`: all of them.
     columns: Option<Vec<usize>>,
 }
 

@@ -1,8 +1,8 @@
-//! The resultset object: what makes sense of rows.
+//! The resultset object, which decodes and encodes rows.
 //!
-//! It knows two lists of columns. Those that *came*, noted while a server sends them, decode its
-//! rows. Those that the script *gave* it (`add_field`) encode the rows that the script packs, and
-//! decode them again. Each stands in for the other where that one is empty.
+//! It has two lists of columns. Those that *arrived*, noted while a server sends them, decode the
+//! server's rows. Those that the script *gave* it (`add_field`) encode the rows that the script
+//! packs, and decode them again. If one list is empty, the other is used in its place.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -25,8 +25,8 @@ pub struct Rset {
     header: RefCell<ResultsetHeader>,
     given: RefCell<Vec<Packet<Column>>>,
     arrived: Rc<Columns>,
-    /// Whether rows are packed for the binary protocol, if that is known: it came, or was wired,
-    /// as part of an answer.
+    /// Whether rows are packed for the binary protocol; known once it came, or was wired, as part
+    /// of an answer.
     binary: Cell<Option<bool>>,
 }
 
@@ -41,7 +41,7 @@ impl Rset {
         }
     }
 
-    /// What is sent.
+    /// The packet to send.
     pub fn header(&self) -> ResultsetHeader {
         self.header.borrow().clone()
     }
@@ -56,7 +56,7 @@ impl Rset {
         self.binary.get().unwrap_or(false)
     }
 
-    /// What rows that are packed depend on of its columns.
+    /// The columns by which rows are packed.
     pub fn binary_columns(&self) -> Vec<BinaryColumn> {
         self.columns_for(true, |column| column.into())
     }
@@ -69,7 +69,7 @@ impl Rset {
         self.header.borrow_mut().columns = count;
     }
 
-    /// The columns that a row is read by (or, to be packed, written by), as `f` sees each.
+    /// Maps the columns for reading a row (or packing one) through `f`.
     fn columns_for<R>(&self, use_given: bool, f: impl Fn(&Column) -> R) -> Vec<R> {
         let arrived = self.arrived.known();
         let given = self.given.borrow();
@@ -81,7 +81,7 @@ impl Rset {
     }
 }
 
-/// A field that is given counts, unless it was among those announced.
+/// Adds a field. It raises the count, unless it is one of those announced.
 fn add_field(rset: &Rset, args: &Args) -> Answer {
     let field = args.object(0, "field", "a field object", Packet::<Column>::clone)?;
     let given = {
@@ -135,7 +135,7 @@ fn fields_follow(rset: &Rset, args: &Args) -> Answer {
 fn values(rset: &Rset, table: &Table, args: &Args) -> Result<Vec<row::Value>, ScriptError> {
     let given = table.raw_len();
     let columns = match rset.field_count() {
-        // Nobody has said how many there are.
+        // The number of columns is unknown.
         0 => row::highest_index(table)?,
         columns => columns as usize,
     };
@@ -202,7 +202,7 @@ fn parsed(
     Ok((values, kind, null))
 }
 
-/// What the hot path does not do itself: binary rows, and errors.
+/// The cases that the hot path leaves: binary rows, and errors.
 fn parse_row_array(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
     let (values, _, null) = parsed(lua, fast, rset, args)?;
     let table = lua.create_table_with_capacity(values.len(), 0)?;
@@ -290,8 +290,8 @@ impl UserData for Rset {
     }
 }
 
-/// Puts the hot path in the place of `parse_row_array`. It needs the metatable, which exists only
-/// once there is a resultset.
+/// Replaces `parse_row_array` by the hot path. That needs the metatable, which exists only once
+/// there is a resultset.
 pub fn install_fast_path(lua: &Lua, fast: &Fast) -> mlua::Result<()> {
     let rset = lua.create_userdata(Rset::default())?;
     let methods: Table = rset.metatable()?.get("__index")?;

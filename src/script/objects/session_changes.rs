@@ -1,4 +1,4 @@
-//! `ok:session_changes()`: what an OK tells of the session's state.
+//! `ok:session_changes()`: an OK's changes of the session's state.
 
 use mlua::{Lua, Table, Value};
 
@@ -17,8 +17,8 @@ pub fn add(methods: &Methods<'_>) -> mlua::Result<()> {
     })
 }
 
-/// Adds it to an eof, which never tells of any: whether a response ends with an eof or an ok is
-/// the client's doing, and nothing that a script should have to ask about.
+/// Adds it to an eof, where it is always nil, so that scripts need not check whether a response
+/// ends with an eof or an ok, which depends on the client's capabilities.
 pub fn add_to_eof(methods: &Methods<'_>) -> mlua::Result<()> {
     methods.add::<Packet<Eof>>("session_changes", |_, _, args| match args.is_empty() {
         true => one(Value::Nil),
@@ -47,7 +47,7 @@ fn read(lua: &Lua, ok: &Packet<OkPacket>, args: &Args) -> Answer {
     one(Value::Table(list))
 }
 
-/// The same array, or nil. The status flag that announces changes goes with it.
+/// Writes such an array, or nil, and the status flag that announces changes.
 fn write(ok: &Packet<OkPacket>, args: &Args) -> Answer {
     let changes = match args.get(0) {
         Value::Nil => None,

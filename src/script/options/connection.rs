@@ -12,19 +12,19 @@ use crate::script::runtime::Runtime;
 
 /// The largest `max_packet`, as in MySQL.
 const MAX_PACKET: u64 = 1 << 30;
-/// More than any machine has memory for.
+/// The largest `max_queue`.
 const MAX_QUEUE: u64 = 1 << 40;
-/// More clients than any machine has descriptors for.
+/// The largest `max_clients`.
 const MAX_CLIENTS: u64 = 1 << 20;
 
-/// What becomes of passwords that would go on in clear.
+/// The values of `cleartext`.
 const CLEARTEXT: [(&str, Cleartext); 3] = [
     ("refuse", Cleartext::Refuse),
     ("rsa", Cleartext::Rsa),
     ("allow", Cleartext::Allow),
 ];
 
-/// What each place takes.
+/// The options of `dpm.config`.
 pub const PROCESS: &[&str] = &[
     "max_packet",
     "max_queue",
@@ -34,7 +34,7 @@ pub const PROCESS: &[&str] = &[
     "idle_timeout",
     "max_clients_per_address",
 ];
-/// What `dpm.listener` takes.
+/// The options of `dpm.listener`.
 pub const LISTENER: &[&str] = &[
     "max_packet",
     "max_queue",
@@ -47,7 +47,7 @@ pub const LISTENER: &[&str] = &[
     "compression",
     "proxy_protocol",
 ];
-/// What `dpm.connect` takes.
+/// The options of `dpm.connect`.
 pub const CONNECT: &[&str] = &[
     "max_packet",
     "max_queue",
@@ -76,7 +76,7 @@ pub fn argument(
     }
 }
 
-/// `options` with what the table says.
+/// `options`, changed by the table.
 pub fn read(
     args: &Args,
     table: &Table,
@@ -119,7 +119,7 @@ pub fn read(
     Ok(options)
 }
 
-/// What only listeners have.
+/// Options of listeners only.
 fn read_listener(
     args: &Args,
     table: &OptionTable<'_>,
@@ -138,7 +138,7 @@ fn read_listener(
     Ok(())
 }
 
-/// What only connections to servers have.
+/// Options of connects only.
 fn read_connect(
     args: &Args,
     table: &OptionTable<'_>,
@@ -161,14 +161,14 @@ fn read_connect(
     Ok(())
 }
 
-/// Changes what is said, and leaves what is not.
+/// Sets an option that is given.
 fn set<T>(option: &mut T, said: Option<T>) {
     if let Some(said) = said {
         *option = said;
     }
 }
 
-/// An option whose value takes a function of its own to read.
+/// An option that is read by a function of its own.
 fn converted<T>(
     table: &OptionTable<'_>,
     key: &str,

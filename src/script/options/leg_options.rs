@@ -1,5 +1,4 @@
-//! The options of listeners and connects about how a leg's bytes travel: compression, and the
-//! PROXY protocol.
+//! Options of listeners and connects about a leg's transport: compression, and the PROXY protocol.
 
 use mlua::{Table, Value};
 
@@ -9,8 +8,8 @@ use crate::script::lua::convert::{describe, to_integer};
 
 const KINDS: &str = "\"zlib\", \"zstd\", a list of these, or false";
 
-/// `compression = "zlib" | "zstd" | { "zstd", "zlib", level = 3 } | false`. The error says what is
-/// wanted, and what was got instead.
+/// `compression = "zlib" | "zstd" | { "zstd", "zlib", level = 3 } | false`. The error says what was
+/// expected, and what was got.
 pub fn compression(value: &Value) -> Result<Compression, String> {
     let table = match value {
         Value::Boolean(false) => return Ok(Compression::default()),
@@ -89,7 +88,7 @@ fn algorithm(value: &Value) -> Result<Algorithm, String> {
         .ok_or_else(|| format!("expected {KINDS}, got \"{name}\""))
 }
 
-/// The values of a list that has these other fields at most.
+/// The values of a list that may also have these fields.
 fn list(table: &Table, fields: &[&str]) -> Result<Vec<Value>, String> {
     let len = table.raw_len();
     for pair in table.pairs::<Value, Value>() {

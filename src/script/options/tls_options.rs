@@ -25,7 +25,7 @@ const VERIFY: [(&str, TlsVerify); 3] = [
 ];
 const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
 
-/// The certificate and its key, which come together.
+/// The certificate and its key, which must both be given.
 fn identity(options: &OptionTable<'_>) -> Result<Option<(String, String)>, ScriptError> {
     match (options.text("cert")?, options.text("key")?) {
         (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
@@ -35,7 +35,7 @@ fn identity(options: &OptionTable<'_>) -> Result<Option<(String, String)>, Scrip
     }
 }
 
-/// What a listener's clients are offered.
+/// The TLS configuration of a listener.
 pub fn of_listener(args: &Args, value: &Value) -> Result<Option<TlsServer>, ScriptError> {
     let options = match value {
         Value::Boolean(false) => return Ok(None),
@@ -78,7 +78,7 @@ pub fn of_listener(args: &Args, value: &Value) -> Result<Option<TlsServer>, Scri
     Ok(Some(tls))
 }
 
-/// What is asked of a server.
+/// The TLS options of a connect.
 pub fn of_connect(args: &Args, value: &Value) -> Result<TlsClientOptions, ScriptError> {
     let modes = || {
         let modes = TlsMode::ALL.map(|(name, _)| format!("\"{name}\""));
@@ -107,7 +107,7 @@ pub fn of_connect(args: &Args, value: &Value) -> Result<TlsClientOptions, Script
         Value::Table(table) => {
             let options = OptionTable::of(args, table, "tls.", &CONNECT)?;
             let ca = options.text("ca")?;
-            // As --ssl-ca does it for MySQL's clients: who names an authority means it.
+            // Like --ssl-ca for MySQL's clients: an authority implies verification.
             let usual = match ca {
                 Some(_) => TlsMode::VerifyCa,
                 None => TlsMode::default(),

@@ -9,7 +9,7 @@ use crate::script::lua::function::Args;
 use crate::script::lua::option_table::OptionTable;
 use crate::wire::{Param, ParamType, ParamValue};
 
-/// What `encode` and `encode_bulk` can be told beside values.
+/// The options of `encode` and `encode_bulk`.
 #[derive(Debug, Default)]
 pub struct EncodeOptions {
     types: Vec<Option<ParamType>>,
@@ -17,7 +17,7 @@ pub struct EncodeOptions {
     pub cursor: u8,
     /// Names and values.
     pub attributes: Vec<(Vec<u8>, ParamValue)>,
-    /// A result of each row is wanted.
+    /// Whether each row is to have a result.
     pub unit_results: bool,
 }
 
@@ -44,7 +44,7 @@ impl EncodeOptions {
         Ok(options)
     }
 
-    /// The type of a parameter: the one that was asked for, or that holds its value.
+    /// The type of a parameter: the requested one, or one that holds its value.
     pub fn param_type(&self, at: usize, value: &ParamValue, bound: &[Param]) -> ParamType {
         match self.types.get(at) {
             Some(Some(asked)) => *asked,
@@ -86,7 +86,7 @@ pub fn read_attributes(
         })?;
         read.push((name.as_bytes().to_vec(), value));
     }
-    // Lua's order is none.
+    // Lua's tables have no order.
     read.sort_by(|(one, _), (other, _)| one.cmp(other));
     Ok(read)
 }

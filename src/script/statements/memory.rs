@@ -69,7 +69,7 @@ fn track(runtime: &Runtime, conn: &ConnObject, args: &Args) -> Result<(), Script
     Ok(())
 }
 
-/// Not to remember is no reason to say that there is no such statement.
+/// An error if statements are not remembered, since nil would mean that there is no such statement.
 fn check_tracked(runtime: &Runtime, conn: &ConnObject, args: &Args) -> Result<(), ScriptError> {
     let closed = || runtime.proxy().info(conn.id()).is_none();
     if runtime.statements.tracks(conn.id()) || closed() {

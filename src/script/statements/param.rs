@@ -11,17 +11,18 @@ use mlua::{LightUserData, Lua, Table, Value};
 use crate::script::lua::convert::{EXACT, describe, is_null, to_integer};
 use crate::wire::{ColumnType, ParamType, ParamValue, execute_flags};
 
-/// Their addresses are the values: they must not be merged, so they are not the same.
+/// Their addresses are the marks' values. They have different contents, so that they are not
+/// merged.
 static MARKS: [u8; 3] = [0, 1, 2];
 
-/// What is no value of its own, by its name in Lua.
+/// The marks, by their names in Lua.
 pub const CONSTANTS: [(&str, Mark); 3] = [
     ("LONG_DATA", Mark::LongData),
     ("DEFAULT", Mark::Default),
     ("IGNORE", Mark::Ignore),
 ];
 
-/// Something that stands in the place of a value.
+/// A mark in place of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// It was sent before.
@@ -69,7 +70,7 @@ pub fn to_lua(lua: &Lua, value: &ParamValue, null: &Value) -> mlua::Result<Value
     }
 }
 
-/// The value that a script wrote; what it is not, otherwise.
+/// The value that a script wrote; the error says what was expected.
 pub fn from_lua(value: &Value) -> Result<ParamValue, String> {
     match value {
         Value::Nil => Ok(ParamValue::Null),
@@ -122,7 +123,7 @@ pub fn type_for(value: &ParamValue, bound: Option<ParamType>) -> ParamType {
         return bound;
     }
     match value {
-        // Text is converted from the session's character set: not what is none.
+        // Servers convert text from the session's character set, which binary data must not be.
         ParamValue::Bytes(bytes) if str::from_utf8(bytes).is_err() => {
             ParamType::new(ColumnType::BLOB)
         }
@@ -159,7 +160,7 @@ pub fn type_to_lua(lua: &Lua, param_type: ParamType) -> mlua::Result<Value> {
     Ok(Value::Table(table))
 }
 
-/// Pieces of long data, put together.
+/// Concatenates pieces of long data.
 pub fn joined(pieces: &[Bytes]) -> Vec<u8> {
     pieces.concat()
 }

@@ -24,14 +24,14 @@ use crate::wire::{
 const U16: u64 = u16::MAX as u64;
 const U32: u64 = u32::MAX as u64;
 
-/// A prepared statement, as one connection knows it.
+/// A prepared statement on one connection.
 #[derive(Debug, Clone, Default)]
 pub struct Prepared {
     /// The first packet of the answer to COM_STMT_PREPARE, which scripts may change.
     pub ok: PrepareOk,
-    /// What else is known of it.
+    /// Further knowledge about it.
     pub known: Rc<Statement>,
-    /// The connection whose commands are about it.
+    /// The connection that it belongs to.
     conn: Option<Rc<ConnInfo>>,
 }
 
@@ -41,7 +41,7 @@ impl Prepared {
         Prepared { ok, known, conn }
     }
 
-    /// What decides about the form of its commands.
+    /// The capabilities by which its commands are encoded.
     fn capabilities(&self) -> Capabilities {
         match &self.conn {
             Some(conn) => conn.capabilities.get(),
@@ -49,7 +49,7 @@ impl Prepared {
         }
     }
 
-    /// Takes an execute apart.
+    /// Decodes an execute.
     fn decode(&self, command: &Command) -> Result<Execute, String> {
         if command.com != Com::STMT_EXECUTE {
             let name = command.com.name();
@@ -178,8 +178,8 @@ fn definition(lua: &Lua, object: &Packet<Prepared>, args: &Args, is_param: bool)
     }
 }
 
-/// `add_param(field)` and `add_column(field)`: a definition that is added counts, unless it was
-/// among those announced.
+/// `add_param(field)` and `add_column(field)`: adds a definition, which raises the count unless it
+/// was announced.
 fn add(object: &Packet<Prepared>, args: &Args, is_param: bool) -> Answer {
     let field = args.object(0, "", "a field object", Packet::<Column>::clone)?;
     let column = reading(&field.0, args)?.clone();
@@ -218,7 +218,7 @@ fn long_data(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
     }
 }
 
-/// The command that is the first argument, and what stands for NULL.
+/// The command in the first argument, and the value for NULL.
 fn command_argument(args: &Args) -> Result<(Command, Value), ScriptError> {
     let command = args.object(0, "cmd", "a cmd object", |cmd: &Packet<Command>| {
         cmd.0.try_borrow().map(|cmd| cmd.clone())
@@ -366,7 +366,7 @@ fn encode_bulk(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
     command(lua, Com::STMT_BULK_EXECUTE, argument)
 }
 
-/// Types that hold all values of their column.
+/// For each column a type that holds all its values.
 fn bulk_types(
     options: &EncodeOptions,
     rows: &[Vec<ParamValue>],

@@ -1,7 +1,7 @@
 //! Rows as Lua objects.
 //!
-//! A part of [`fast`](super), and `unsafe` for its reasons: the bytes of a row lie in its Lua
-//! object, which only the C API gives a pointer to.
+//! A part of [`fast`](super), and `unsafe` for the same reasons: a row's bytes are in its Lua
+//! object, to which only the C API gives a pointer.
 
 use std::ffi::{c_int, c_void};
 use std::{ptr, slice};
@@ -11,17 +11,17 @@ use mlua::{AnyUserData, Function, Lua, ffi, lua_State};
 use super::{Fast, STACK, push_registered};
 use crate::wire::lenenc;
 
-/// Values of a row that are found at once, before the first becomes a Lua value.
+/// How many values of a row are located at a time, before they become Lua values.
 const BATCH: usize = 32;
 /// The longest row that fits into a Lua object.
 pub(super) const MAX_ROW: usize = 1 << 30;
 
-/// Where a row comes from, which decides how it is read.
+/// A row's origin, which decides how it is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowKind {
     /// In the binary protocol's encoding.
     pub binary: bool,
-    /// A script packed it: its columns are those that the script gave the resultset.
+    /// Whether a script packed it: then its columns are those that the script gave the resultset.
     pub packed: bool,
 }
 
@@ -32,7 +32,8 @@ struct RowHeader {
     len: usize,
     binary: bool,
     packed: bool,
-    /// The bytes outgrew the object, and are a Lua string in its environment.
+    /// Whether the bytes did not fit into the object any more, and are a Lua string in its
+    /// environment.
     moved: bool,
 }
 
@@ -221,7 +222,7 @@ pub(super) unsafe fn new_row(state: *mut lua_State, kind: RowKind, payload: &[u8
     }
 }
 
-/// Where a row's bytes are now. If they are a string of their own, pushes that, which keeps it.
+/// The place of a row's bytes. If they are a string, pushes it, which keeps it alive.
 ///
 /// # Safety
 /// The row is at `index`, begins at `header`, and the stack must have room for two values.
