@@ -1,9 +1,9 @@
--- dpml: what most scripts would otherwise write for themselves on top of the low-level `dpm` API.
+-- dpml: the library on top of the low-level `dpm` API, for what most scripts need.
 --
--- The functions that wait for a server lay a callback object over the connection's callbacks
--- (package_register) and put back what they found there, so that they may be called from a script
--- or from another library that does the same. What they keep of a connection is keyed by its id and
--- dropped when they are done with it or when it closes, whichever comes first.
+-- The functions that wait for a server put a callback object over the connection's callbacks (package_register)
+-- and restore the previous one, so that they may be called from a script or from another library that does the
+-- same. Their data about a connection is keyed by its id, and dropped when they have finished with it or when
+-- it closes, whichever comes first.
 
 local autoexplain = require "dpml.autoexplain"
 local brokers = require "dpml.brokers"
@@ -27,7 +27,7 @@ local slowlog = require "dpml.slowlog"
 local tasks = require "dpml.tasks"
 local times = require "dpml.times"
 
--- Scripts that say `require "dpml"` and no more find it as a global, as they always have.
+-- Also a global, for scripts that only say `require "dpml"`.
 dpml = {
     register_callbacks = callbacks.register_callbacks,
     -- to clients

@@ -1,5 +1,5 @@
--- startup.lua: what `dpm` runs without a startfile. A server with no database behind it, for a first
--- look: it logs in user "dpm" with password "dpm" and answers a few queries by itself.
+-- startup.lua: what `dpm` runs without a startfile. A server without a database, to try dpm: user "dpm" with
+-- password "dpm" can log in, and gets answers to a few queries.
 --
 -- dpm [-- PORT] listens on 127.0.0.1, port 5500 unless told otherwise; 0 takes a free port.
 
@@ -23,7 +23,7 @@ local function show_status(sql)
     return session_state.name_value_result(values, sql)
 end
 
--- The first pattern that matches the query has it.
+-- Patterns for queries; the first match counts.
 local answers = {
     { "^HELLO$", function()
         return { fields = { "Hello" }, rows = greeting }
@@ -35,7 +35,7 @@ local answers = {
     { "^SHOW%s+TABLES%f[%W]", function()
         return { fields = { "Tables_in_" .. DATABASE }, rows = {} }
     end },
-    -- What it asks of the session has been answered before it comes here.
+    -- Queries about the session have been answered before.
     { "^SELECT%f[%W]", function(sql)
         return session_select.answer(sql, {}, {})
     end },

@@ -1,6 +1,6 @@
--- Who may log in, and what those who may not are told apart by: nothing.
+-- Accounts of clients; unknown users cannot be told from wrong passwords.
 
--- Chance, the same for as long as this process lives.
+-- A random salt, the same during the life of this process.
 local SALT = dpm.new_handshake_pkt():scramble_buff()
 
 local function number_of(user, count)
@@ -11,11 +11,10 @@ local function number_of(user, count)
     return number % count + 1
 end
 
--- Makes accounts a function: user -> credential or nil, and a credential that one who does not exist
--- is treated like. The method that a client is asked for depends on its account's credential; so
--- that nobody can tell by it who has an account, each name without one goes with the credential of
--- some account, always the same. Which accounts a function knows only it can tell: its second result
--- is that credential.
+-- Makes accounts a function: user -> credential or nil, and the credential to treat an unknown user like. The
+-- method that a client is asked for depends on its account's credential. So that it does not reveal which
+-- accounts exist, each unknown name is treated like some account, always the same one. For accounts that are a
+-- function, its second result is that credential.
 return function(accounts)
     local credential_of, users, examples = accounts, {}, {}
     if type(accounts) ~= "function" then

@@ -1,11 +1,11 @@
--- Where servers are. An address is { host =, port = } or { path = }, the latter a unix socket; { "host", port } and
--- { "/path" } are the same. Other options may stand beside.
+-- Addresses of servers: { host =, port = }, or { path = } for a unix socket; { "host", port } and { "/path" }
+-- mean the same. Other options may be added.
 
 local checks = require "dpml.checks"
 
 local addresses = {}
 
--- What an address may have, for checks.options.
+-- The keys of an address, for checks.options.
 addresses.KEYS = { host = "a string", port = "an integer", path = "a string", true, true }
 
 local DEFAULT_PORT = 3306
@@ -30,7 +30,7 @@ function addresses.named(from)
     return named
 end
 
--- The same, once it is checked that there is an address, and nothing but `known` beside it.
+-- The same, after checking that there is an address, and only options of `known` besides.
 function addresses.read(what, from, known)
     checks.argument(what, "address", from, "a table")
     checks.options(what, from, known)
@@ -42,7 +42,7 @@ function addresses.read(what, from, known)
     return named
 end
 
--- As error messages have it.
+-- The address for error messages.
 function addresses.show(address)
     return address.path or ("%s:%d"):format(address.host, address.port or DEFAULT_PORT)
 end

@@ -1,5 +1,5 @@
--- The end of a client's login: its first MYC_WAITING without a packet. One with the auth packet may come before it, and
--- those behind it are the ends of answers.
+-- The end of a client's login: its first MYC_WAITING without a packet. One with the auth packet may come before
+-- it; later ones are the ends of answers.
 
 local after_login = {}
 
@@ -21,7 +21,7 @@ function after_login.callback(logged_in)
     end
 end
 
--- Has such a function called once the client has logged in.
+-- Calls such a function once the client has logged in.
 function after_login.watch(client, callback)
     handles[client:id()] = client:listen(dpm.MYC_WAITING, callback)
 end

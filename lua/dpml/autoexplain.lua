@@ -1,10 +1,10 @@
--- Auto-explain: a plug-in that has the server explain the statements that took long, and says what is
--- wrong with their plans.
+-- Auto-explain: a plug-in that has the server explain slow statements, and reports what is wrong with their
+-- plans.
 --
--- What is explained is a *shape*: the statements that have a digest in common, within a database. Each is
--- explained once in an interval, on a side connection, so that no client waits and no session is touched.
+-- A *shape* is a digest within a database. Each shape is explained once in an interval, on a side connection,
+-- so that no client waits and no client's session is used.
 --
--- A statement that nobody minds does not enter Lua: server:on_answer tells of the others.
+-- Only statements that are slow or have certain flags enter Lua, by server:on_answer.
 
 local bit = require "bit"
 local checks = require "dpml.checks"
@@ -17,11 +17,11 @@ local autoexplain = {}
 
 local band, bor, monotonic, random = bit.band, bit.bor, dpm.monotonic, math.random
 
-local MAX_SQL = 262144                   -- of what is longer, nothing is explained
-local MAX_TEXTS, MAX_TEXT = 512, 4096    -- texts whose shape is remembered, and how long they may be
-local LOGGED = 240                       -- bytes of a statement's text that a line in the log has
+local MAX_SQL = 262144                   -- longer statements are not explained
+local MAX_TEXTS, MAX_TEXT = 512, 4096    -- texts whose shape is cached, and their longest length
+local LOGGED = 240                       -- bytes of a statement's text in a log line
 
--- What the server says of a statement when it has run it.
+-- The server's status flags about a statement.
 local NO_INDEX, NO_GOOD_INDEX, WAS_SLOW =
     dpm.SERVER_QUERY_NO_INDEX_USED, dpm.SERVER_QUERY_NO_GOOD_INDEX_USED, dpm.SERVER_QUERY_WAS_SLOW
 local ALL_FLAGS = bor(NO_INDEX, NO_GOOD_INDEX, WAS_SLOW)
@@ -111,7 +111,7 @@ local function find_shape(self, sql, database, status)
     return shape
 end
 
--- The same with less to do for a text that has been here lately.
+-- The same with a cache for recent texts.
 local function shape_of(self, sql, database, status)
     if #sql > MAX_TEXT then
         return find_shape(self, sql, database, status)
@@ -119,7 +119,7 @@ local function shape_of(self, sql, database, status)
     local known = self.texts:get(sql)
     if known and known.database == database and not (known.shape and known.shape.forgotten) then
         if known.shape then
-            self.shapes:get(known.shape.digest .. (database or "")) -- it is used
+            self.shapes:get(known.shape.digest .. (database or "")) -- marks it as used
         end
         return known.shape
     end
@@ -130,7 +130,7 @@ end
 
 -- Reports ----------------------------------------------------------------------------------------
 
--- What a plan is warned of, in the order in which it is told.
+-- The findings that are warnings, in the order of the report.
 local FINDINGS = { "full_scan", "full_index_scan", "filesort", "temporary", "no_index", "no_good_index", "server_slow" }
 local WARNED_OF = { full_scan = true, filesort = true, temporary = true, no_index = true, no_good_index = true }
 
@@ -186,7 +186,7 @@ local function write_line(plan)
     dpm.log(warns and "warn" or "info", table.concat(parts, " "))
 end
 
--- What was found out about a shape, by way of one statement of it.
+-- The result of explaining one statement of a shape.
 local function record(self, shape, cause, found, problem, raw)
     local plan = {
         digest = shape.digest, query = shape.query, kind = shape.kind, database = shape.database,
@@ -208,7 +208,7 @@ local function record(self, shape, cause, found, problem, raw)
     end
 end
 
--- A statement has ended that is worth a look.
+-- A statement that may be explained has ended.
 local function consider(self, sql, database, cause, params_of)
     local shape = #sql <= MAX_SQL and shape_of(self, sql, database, cause.status)
     if not shape then
@@ -289,7 +289,7 @@ function AutoExplain:for_client(client, server)
         end
     end
 
-    -- What a command that has gone well has made of the session.
+    -- Notes a successful command's effect on the session.
     local function follow_session(cmd, ending, status)
         local number = cmd:command()
         if number == INIT_DB then
@@ -310,7 +310,7 @@ function AutoExplain:for_client(client, server)
 
     local function answered(cmd, ending, duration, status, its_client)
         if not cmd then
-            return -- it was too long to be kept
+            return -- it was too long to keep
         end
         local failed = ending and ending.errnum
         if explained[cmd:command()] then
@@ -325,7 +325,7 @@ function AutoExplain:for_client(client, server)
             follow_session(cmd, ending, status)
         end
     end
-    -- What is not to be looked at costs no call.
+    -- Callbacks are only set where they are needed.
     server:on_answer(answered, { slower = sample > 0 and 0 or threshold, status = bor(wanted_flags, STATE_CHANGED) })
 
     return {
@@ -337,13 +337,13 @@ end
 
 -- Asking ------------------------------------------------------------------------------------------
 
--- The shapes that there are, those seen last first: { digest, query, kind, database, seen, longest,
--- first_seen, last_seen, plan }, where plan is nil until one has been asked for, and what `report` gets then.
+-- All shapes, the most recently seen first: { digest, query, kind, database, seen, longest, first_seen,
+-- last_seen, plan }, where plan is nil until one has been asked for, and what `report` gets then.
 function AutoExplain:shapes_seen()
     return self.shapes:values()
 end
 
--- Forgets all of them: what comes next is explained as if for the first time.
+-- Forgets all shapes.
 function AutoExplain:reset()
     for _, shape in ipairs(self.shapes:values()) do
         shape.forgotten = true
@@ -362,14 +362,14 @@ function AutoExplain:status()
     }
 end
 
--- Has the clients of `listener` ask for plans in SQL; `options` are those of accept_clients, of which
--- `users` or `authenticate` must be given.
+-- Lets the clients of `listener` query plans in SQL. `options` are those of accept_clients, including `users`
+-- or `authenticate`.
 function AutoExplain:admin(listener, options)
     show_plans.serve(self, autoexplain.findings, listener, options)
 end
 
 -- A plug-in, which may serve any number of listeners: dpml.autoexplain{ side = { host =, port =, user =,
--- password = } } explains on that connection. The other options, and what they are if not said:
+-- password = } } explains on that connection. The other options, with their defaults:
 --   threshold_ms = 1000      what a statement may take
 --   sample = 0               how much of the others is explained, too: 0.01 is one in a hundred
 --   server_flags = true      so are those of which the server says that they found no index, or were slow

@@ -1,4 +1,4 @@
--- Clients that log in at the proxy, and get a server connection that the proxy has logged in.
+-- Clients that log in at the proxy, and get a server connection at which the proxy has logged in.
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
@@ -65,13 +65,13 @@ function brokers.proxy_new_clients(listener, plugin, options)
     local show = showing.new(plugin)
     local connecting = {} -- client id -> the attempt to get a server
 
-    -- The end of a pair, or of what there is of it.
+    -- Closes a pair, which may be incomplete.
     local function part(client_id, client)
         connecting[client_id] = nil
         local server, callbacks = linked.server_of(client_id), show:callbacks_of(client_id)
         if server then
             linked.part(server:id())
-            dpm.proxy_disconnect(server) -- or the client would be told that its server has died
+            dpm.proxy_disconnect(server) -- or the client would get an error that its server has died
             dpm.close(server)
             if callbacks.closing then
                 callbacks.closing(client_id, client)
@@ -81,7 +81,8 @@ function brokers.proxy_new_clients(listener, plugin, options)
 
     local function link(client, server, auth, ok)
         local client_id = client:id()
-        -- If the script fails from here on, the server is closed, and the client is not to wait for it.
+        -- If the script fails from here on, the server is closed, and so is the client, which would wait for
+        -- it.
         linked.join(client, server:id())
         linked.keep_server(client_id, server)
         server:on_close(linked.server_closed)
@@ -97,8 +98,8 @@ function brokers.proxy_new_clients(listener, plugin, options)
         end
     end
 
-    -- It gets its OK once there is a server; and a new one with each new user, so that nothing of the one
-    -- before is left.
+    -- The client gets its OK once there is a server. Each new user gets a new server, so that nothing of the
+    -- previous user is left.
     local function new_client(client, auth, ok)
         local client_id = client:id()
         part(client_id, client)

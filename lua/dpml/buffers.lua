@@ -5,7 +5,7 @@ local queries = require "dpml.queries"
 
 local buffers = {}
 
--- What makes row.name of row[n].
+-- The metatable by which row.name reads row[n].
 function buffers.row_meta(fields)
     local numbers = {}
     for i = #fields, 1, -1 do
@@ -27,7 +27,7 @@ local function names_of(fields)
     return names
 end
 
--- Makes of a buffered result what tasks are given; of all that follow it, too.
+-- Converts a buffered result, and all that follow it, to the form for tasks.
 function buffers.present(result)
     local each = result
     while each do
@@ -45,9 +45,9 @@ function buffers.present(result)
     return result
 end
 
-local FURTHER_COLUMN = 64 -- bytes, about, of one that has a name and no more
+local FURTHER_COLUMN = 64 -- approximate bytes of a column with only a name
 
--- A reader of all of an answer, of up to options.max_bytes.
+-- A reader of a whole answer, up to options.max_bytes.
 function buffers.new(resume, abandon, options)
     local buffer = queries.new_buffer(function(buffer, err)
         if err then
@@ -80,7 +80,7 @@ function buffers.new(resume, abandon, options)
             queries.Buffer.row(self, values)
         end
     end
-    -- A server may go on for ever with results of no rows at all: those behind the first count, too.
+    -- A server could send results without rows for ever, so results after the first count, too.
     function buffer:columns(fields)
         if not self.last or fits(#fields * FURTHER_COLUMN) then
             queries.Buffer.columns(self, fields)

@@ -13,7 +13,8 @@ local function links_with(links, name)
     return #having > 0 and having or nil
 end
 
--- A command goes from link to link until one stops it; each sees what the one before has made of it.
+-- A command goes from one plug-in to the next until one holds it back; each sees the command as the one before
+-- has changed it.
 local function chain_commands(callbacks)
     return function(cmd, client_id, client)
         local changed = false
@@ -29,7 +30,7 @@ local function chain_commands(callbacks)
     end
 end
 
--- So does a packet of the server's; one may become several, or none.
+-- So does a packet of the server; it may become several packets, or none.
 local function chain_packets(callbacks)
     return function(packet, client_id, client, rset)
         local packets, replaced, unlinks = { packet }, false, false

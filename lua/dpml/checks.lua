@@ -1,12 +1,11 @@
--- What is wrong with a call, told to who made it. Every such error names the function, the argument or option
--- and what was expected, and has the place of the call in front: that of the script's line, however deep in
--- the library it was noticed.
+-- Checks of arguments. Every error names the function, the argument or option and what was expected, and begins
+-- with the script's line that called the library, however deep in the library it was raised.
 
 local checks = {}
 
 local LIBRARY = debug.getinfo(1, "S").source:match("^(.*)checks%.lua$")
 
--- Where the library was called from, as error() writes it; nothing if nobody is there, as in a callback.
+-- The script's line that called the library, in the form of error(); empty if there is none, as in a callback.
 local function place()
     for level = 2, math.huge do
         local info = debug.getinfo(level, "Sl")
@@ -23,7 +22,7 @@ function checks.fail(what, message)
     error(place() .. what .. ": " .. message, 0)
 end
 
--- What is no type of Lua's.
+-- Kinds of values that are not Lua types.
 local kinds = {
     connection = function(value)
         local meta = type(value) == "userdata" and debug.getmetatable(value)
@@ -49,7 +48,7 @@ function kinds.listener(value)
     return kinds.connection(value) and value:listener() ~= 0
 end
 
--- Whether a value is what the words say: "a function or nil", "an array".
+-- Whether a value is of the described kind: "a function or nil", "an array".
 function checks.is(value, wanted)
     for word in wanted:gmatch("%a+") do
         if type(value) == word or kinds[word] and kinds[word](value) then
@@ -77,8 +76,8 @@ local function names_of(known)
     return table.concat(names, ", ")
 end
 
--- Checks a table of options, or of what `noun` says, against those that are known: { name = what it must be }, or
--- true for what somebody else has a look at. What nobody knows is a mistake.
+-- Checks a table of options (or of what `noun` names) against the known ones: { name = the kind of value }, or
+-- true if the value is checked elsewhere. Unknown names are errors.
 function checks.options(what, options, known, noun)
     noun = noun or "option"
     checks.argument(what, noun .. "s", options, "a table")
@@ -111,7 +110,7 @@ local function relay(ok, ...)
     return ...
 end
 
--- fn(...), whose errors are about what the library's caller has given.
+-- Calls fn(...), whose errors are about the caller's arguments.
 function checks.relay(fn, ...)
     return relay(pcall(fn, ...))
 end

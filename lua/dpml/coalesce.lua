@@ -1,8 +1,8 @@
--- A service's handler that forwards to a server, and has identical SELECTs that are under way at the same time
--- sent once: all who asked get the rows.
+-- A service's handler that forwards to a server, and sends identical SELECTs that run at the same time only
+-- once: all clients that asked get the rows.
 --
--- Only those of sessions that are alike share an answer, outside of transactions, and nobody gets one that was
--- asked for before a write that has passed here since.
+-- Only sessions that are alike share an answer, outside of transactions, and a client never gets an answer from
+-- before a write that has passed here since.
 
 local bit = require "bit"
 local checks = require "dpml.checks"
@@ -14,10 +14,10 @@ local coalesce = {}
 
 local NAME = "dpml.coalesce"
 
-local MAX_BYTES = 1048576 -- of a result that is held for all who wait; a larger one is streamed to each
+local MAX_BYTES = 1048576 -- of a result that is kept for all waiting clients; a larger one is streamed to each
 local MAX_HISTORY = 4096 -- bytes
 
--- What the session has for its connection is not for the script to say.
+-- Options that the session sets, not the script.
 local LOGIN_OPTIONS = checks.union(databases.CONNECT_OPTIONS)
 for _, name in ipairs { "db", "database", "like", "charset" } do
     LOGIN_OPTIONS[name] = nil
@@ -32,13 +32,13 @@ local function set(words)
     return result
 end
 
--- What only reads, and yet tells each who asks something else.
+-- Functions that only read, but whose result differs from client to client.
 local PERSONAL = set [[CONNECTION_ID PS_CURRENT_THREAD_ID LAST_INSERT_ID LASTVAL PREVIOUS ROW_COUNT FOUND_ROWS RAND
     RANDOM_BYTES UUID UUID_SHORT UUID_V4 UUID_V7 SYS_GUID INFORMATION_SCHEMA PERFORMANCE_SCHEMA SYS]]
--- What leaves a session as it was.
+-- Statements that do not change a session.
 local NEUTRAL = set "SELECT INSERT REPLACE UPDATE DELETE"
 
--- Whether the answer is the same for all whose sessions are alike.
+-- Whether the answer is the same for all sessions that are alike.
 local function is_for_all(cmd)
     if cmd:command() ~= dpm.COM_QUERY then
         return false
@@ -62,8 +62,9 @@ local function first_history(session)
     return table.concat({ auth:charset_number(), ignores_space, session.database or "" }, "\0")
 end
 
--- The history of a session behind this command. Those are alike that began alike and were told the same; one that
--- may have a transaction, locks or temporary tables is like no other, and has none from there on.
+-- The history of a session after this command. Sessions are alike if they began alike and got the same
+-- commands. A session that may have a transaction, locks or temporary tables is like no other, and has no
+-- history from then on.
 local function next_history(history, cmd)
     local sql, is_query = cmd:argument(), cmd:command() == dpm.COM_QUERY
     local kind, info = dpm.statement_kind(sql)
@@ -74,7 +75,7 @@ local function next_history(history, cmd)
     return told and #history + #sql < MAX_HISTORY and history .. "\0" .. sql or nil
 end
 
--- Whether a result is everybody's: it was not read within a transaction.
+-- Whether a result may be shared: it was not read within a transaction.
 local function is_committed(result)
     local transaction = bit.band(result.server_status, dpm.SERVER_STATUS_AUTOCOMMIT + dpm.SERVER_STATUS_IN_TRANS)
     return transaction == dpm.SERVER_STATUS_AUTOCOMMIT
@@ -84,7 +85,7 @@ end
 function coalesce.coalesce(options)
     checks.options(NAME, options, OPTIONS)
     local max_bytes = options.max_bytes or MAX_BYTES
-    local flights = {} -- history and SQL -> the task that asks; emptied by each write: who asks later shall see it
+    local flights = {} -- history and SQL -> the task that asks; emptied by each write, so that later queries see the write
 
     local function connect(session)
         local login = {}
@@ -96,8 +97,9 @@ function coalesce.coalesce(options)
         return databases.connect(login)
     end
 
-    -- Asks, or waits for who asks already: a task, which goes on if the client that it began with leaves. Returns a
-    -- result, or nil and an error; neither if each must ask for itself, as of what is too large or not committed.
+    -- Runs the query, or waits for the task that already runs it; that task continues even if its first client
+    -- leaves. Returns a result, or nil and an error; neither if each client has to ask for itself, because the
+    -- result is too large or not committed.
     local function ask_together(db, sql, key)
         local flight = flights[key] or tasks.spawn(db.query, db, sql, nil, { max_bytes = max_bytes })
         flights[key] = flight
@@ -110,14 +112,14 @@ function coalesce.coalesce(options)
         elseif not errors.is_error(result) then
             error(result, 0)
         end
-        local lost = result.errnum == 2013 -- that connection, but not those of the others
+        local lost = result.errnum == 2013 -- only this connection is lost, not the other clients'
         return nil, not lost and not result.too_large and result or nil
     end
 
     return function(session)
         local auth, db, history
         for cmd in session:commands() do
-            if session.auth ~= auth then -- at first, and behind each COM_CHANGE_USER
+            if session.auth ~= auth then -- for the first command, and after each COM_CHANGE_USER
                 if db then
                     db:close()
                 end

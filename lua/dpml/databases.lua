@@ -1,4 +1,4 @@
--- Connections to servers for tasks: what waits underneath reads as if it blocked.
+-- Connections to servers for tasks, with functions that wait for answers.
 
 local buffers = require "dpml.buffers"
 local checks = require "dpml.checks"
@@ -25,7 +25,7 @@ local function check_options(what, options)
     end
 end
 
--- It is an easy mistake to give the options in the place of the values.
+-- A common mistake is to pass the options in place of the values.
 local function check_values(what, params, options)
     checks.argument(what, "params", params, "an array or nil")
     check_options(what, options)
@@ -76,7 +76,7 @@ function Statement:each(params, options)
     end)
 end
 
--- The server forgets it, once it has answered what it was asked before.
+-- Closes it on the server, after the commands before have been answered.
 function Statement:close()
     if not self.closed then
         self.closed = true
@@ -84,8 +84,8 @@ function Statement:close()
     end
 end
 
--- Prepares `sql` for fn(statement), which is called once: if it fails before it could have the statement
--- executed, that is closed all the same.
+-- Prepares `sql` for fn(statement), which is called once: if it fails before it executes the statement, the
+-- statement is closed nevertheless.
 local function with_statement(db, sql, options, fn)
     local statement = db:prepare(sql, options)
     local ok, result = pcall(fn, statement)
@@ -104,13 +104,13 @@ end
 
 -- Databases -------------------------------------------------------------------------------------
 
--- Lends the connection to start(server, resume), which is over when it calls resume. It returns what gives up what
--- it has begun, and then still calls resume when the connection is of use again.
+-- Lends the connection to start(server, resume), until it calls resume. It returns a function that abandons its
+-- exchange; after that it still has to call resume when the connection can be used again.
 Database.lend = turns.lend
 
 -- Runs `sql`, with `params` as a prepared statement. Returns { columns, rows, affected_rows, insert_id,
--- warnings, … }; raises the server's error. `options` may have `timeout_ms`, and `max_bytes`, beyond
--- which a result is an error and not kept.
+-- warnings, … }; raises the server's error. `options` may have `timeout_ms`, and `max_bytes`, beyond which a
+-- result is an error.
 function Database:query(sql, params, options)
     check_query("db:query", sql, params, options)
     if not params then
@@ -133,8 +133,8 @@ function Database:try_query(sql, params, options)
     return returned(options, pcall(self.query, self, sql, params, options))
 end
 
--- for row in db:each(sql) do … end: one row at a time, however many there are. Only of the first
--- result, if there are several. The timeout is for each row.
+-- for row in db:each(sql) do … end: one row at a time, however many there are. If there are several results,
+-- only of the first. The timeout is for each row.
 function Database:each(sql, params, options)
     check_query("db:each", sql, params, options)
     if params then
@@ -149,8 +149,8 @@ function Database:each(sql, params, options)
     end)
 end
 
--- Runs `sql` and has its rows collected in `rowset` (dpm.new_rowset), past Lua. Returns what query
--- does, without the rows; of several results only the first.
+-- Runs `sql` and collects its rows in `rowset` (dpm.new_rowset), without entering Lua. Returns what query does,
+-- without the rows; of several results only the first.
 function Database:collect(sql, rowset, options)
     return turns.exchange(self, "db:collect", options, function(resume)
         local result, job
@@ -196,7 +196,7 @@ local function command(db, what, number, argument, options)
     end)
 end
 
--- Asks the server whether it is there.
+-- Checks that the server answers.
 function Database:ping(options)
     command(self, "db:ping", dpm.COM_PING, nil, options)
 end
@@ -224,9 +224,9 @@ local function commit_behind(db, ...)
     return ...
 end
 
--- Returns what fn(db) returns, within a transaction: committed, or rolled back if fn fails, or if it was
--- interrupted at either end. A connection that cannot even be rolled back is closed: whoever used it next would
--- go on in a transaction without knowing.
+-- Returns what fn(db) returns, within a transaction: committed, or rolled back if fn fails, or if BEGIN or
+-- COMMIT was interrupted. If the rollback fails, the connection is closed, so that the next user does not
+-- continue the transaction unknowingly.
 function Database:transaction(fn)
     checks.argument("db:transaction", "fn", fn, "a function")
     tasks.current("db:transaction")
@@ -243,12 +243,12 @@ function Database:transaction(fn)
     error(result[2], 0)
 end
 
--- Whether the server has not hung up, nor anybody closed it.
+-- Whether the connection is still open.
 function Database:is_open()
     return self.server:close_reason() == nil
 end
 
--- Takes leave of the server. What other tasks wait for on this connection fails.
+-- Closes the connection. Other tasks that wait for it get an error.
 function Database:close()
     if self:is_open() then
         if not self.busy then

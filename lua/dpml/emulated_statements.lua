@@ -1,5 +1,5 @@
--- Prepared statements for the clients of a service that knows queries alone: their text is kept, and
--- run as a query with the values put in.
+-- Prepared statements for clients of a service that only handles queries: the text is kept, and run as a query
+-- with the values inserted.
 
 local errors = require "dpml.errors"
 local queries = require "dpml.queries"
@@ -12,7 +12,7 @@ local MOST_TEXT = 16 * 1024 * 1024 -- bytes of all of them
 local MOST_PARAMS = 65535 -- of a statement: their number has 16 bits
 local LONG_DATA = 16 * 1024 * 1024
 
--- A quote as two of them, which it is in every sql_mode.
+-- A quote is doubled, which works in every sql_mode.
 local ESCAPES = { ["\0"] = "\\0", ["\n"] = "\\n", ["\r"] = "\\r", ["\26"] = "\\Z", ["'"] = "''", ["\\"] = "\\\\" }
 
 local function literal(value)
@@ -81,12 +81,12 @@ function emulated_statements.prepare(session, sql)
     results.send_prepared(session.client, prepared)
 end
 
--- Of a command that is cut short, which a client may send as often as it likes: nothing for the log.
+-- The answer to a truncated command. It is not logged, since a client may send any number of them.
 local function malformed(session)
     errors.send_error(session.client, "HY000", 1210, "Incorrect arguments to a prepared statement's command")
 end
 
--- The statement that a command is about; nil if it does not say.
+-- The statement that a command is about; nil if the command is truncated.
 function emulated_statements.id_of(cmd)
     local read, id = pcall(cmd.statement_id, cmd)
     return read and id or nil
@@ -97,7 +97,7 @@ local function unknown(session, id)
         ("Unknown prepared statement handler (%d) given to EXECUTE"):format(id))
 end
 
--- The query that an execute stands for; nil if the client has been told that there is none.
+-- The query for an execute; nil if the client was sent an error instead.
 function emulated_statements.query_of(session, cmd)
     local id = emulated_statements.id_of(cmd)
     if not id then

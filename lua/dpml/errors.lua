@@ -1,10 +1,10 @@
--- Errors, as scripts see them and as clients are sent them.
+-- Errors, in the form for scripts and for clients.
 
 local checks = require "dpml.checks"
 
 local errors = {}
 
--- Errors are { errnum, sqlstate, message }, and print as MySQL's CLI would.
+-- Errors are { errnum, sqlstate, message }, and print like in MySQL's client.
 local error_meta = {
     __tostring = function(err)
         return ("ERROR %d (%s): %s"):format(err.errnum, err.sqlstate, err.message)
@@ -15,7 +15,7 @@ function errors.new(errnum, sqlstate, message)
     return setmetatable({ errnum = errnum, sqlstate = sqlstate, message = message }, error_meta)
 end
 
--- The order of the arguments is easily mistaken.
+-- Checked because the order of the arguments is easily confused.
 local function check(what, sqlstate, errnum, message)
     if type(sqlstate) ~= "string" or #sqlstate ~= 5 then
         checks.fail(what, "sqlstate: expected a string of 5 characters, got " .. tostring(sqlstate))
@@ -25,7 +25,7 @@ local function check(what, sqlstate, errnum, message)
     checks.argument(what, "message", message, "a string")
 end
 
--- For scripts, in the order that send_error has.
+-- For scripts, with the order of arguments of send_error.
 function errors.new_error(sqlstate, errnum, message)
     check("dpml.new_error", sqlstate, errnum, message)
     return errors.new(errnum, sqlstate, message)
@@ -35,15 +35,15 @@ function errors.from_packet(packet)
     return errors.new(packet:errnum(), packet:sqlstate(), packet:message())
 end
 
--- Whatever was raised, as text for the log: a __tostring that fails is no reason to fail again.
+-- Any raised value as text for the log, even if its __tostring fails.
 function errors.text(err)
     local shown, text = pcall(tostring, err)
     return shown and type(text) == "string" and text or ("an error that cannot be shown, a " .. type(err))
 end
 
--- Whatever was raised, as an error that can be sent to a client. What is none of ours has a place in
--- a script in it, and perhaps worse: that is for the log and not for clients. Numbers from 2000 to 2999 are those of
--- clients themselves; of a server MariaDB's take none of them, and say that the packet is malformed.
+-- Any raised value as an error that can be sent to a client. Errors that are not ours may contain script lines
+-- and other internals, so clients get a general text instead. Numbers from 2000 to 2999 are the clients' own:
+-- MariaDB's clients do not accept them from a server, and report a malformed packet.
 function errors.presentable(err)
     if getmetatable(err) == error_meta and type(err.errnum) == "number" then
         local is_clients = err.errnum >= 2000 and err.errnum < 3000
@@ -56,7 +56,7 @@ function errors.is_error(err)
     return getmetatable(err) == error_meta
 end
 
--- Servers' own numbers for what is interrupted: clients know them.
+-- The servers' own numbers for interruptions, which clients know.
 function errors.timed_out(milliseconds)
     local err = errors.new(3024, "HY000", ("Query execution was interrupted, %g ms exceeded"):format(milliseconds))
     err.timed_out = true

@@ -1,9 +1,9 @@
--- Explains statements on a connection of its own, one by one: a task that lives as long as there is
--- something to explain.
+-- Explains statements one by one on its own connection, in a task that runs as long as there is something to
+-- explain.
 --
--- Nothing of it executes what it explains. EXPLAIN goes in front, never ANALYZE; it is sent as a prepared
--- statement, which cannot be several; and the session is read-only, but for the transaction, rolled back,
--- in which a statement that would write is explained, which servers do not do otherwise.
+-- It never executes the explained statement: it uses EXPLAIN, never ANALYZE; it sends it as a prepared
+-- statement, which cannot contain several; and the session is read-only, except in the transaction, rolled back
+-- afterwards, in which statements that write are explained, because servers refuse to explain them otherwise.
 
 local databases = require "dpml.databases"
 local errors = require "dpml.errors"
@@ -19,7 +19,8 @@ Explainer.__index = Explainer
 local MAX_JOBS = 100
 local FIRST_PAUSE, LONGEST_PAUSE = 1000, 60000 -- milliseconds between attempts to connect
 
--- A session that waits for nobody's locks for long, and does not go on once we have given up.
+-- Settings for the session: short waits for locks, and a limit on run time, so that it does not continue after
+-- we have given up.
 local function settings(is_mariadb, timeout_ms)
     return {
         "SET SESSION TRANSACTION READ ONLY",
@@ -30,8 +31,8 @@ local function settings(is_mariadb, timeout_ms)
     }
 end
 
--- What there is to say of an error. Servers' messages may quote values of the statement, so that only those
--- are shown that name nothing but databases, tables and accounts.
+-- An error's text for the log. Servers' messages may quote values of the statement, so only messages are shown
+-- that contain nothing but names of databases, tables and accounts.
 local SHOWN = {
     [1044] = true, [1045] = true, [1046] = true, [1049] = true, [1130] = true, [1142] = true, [1143] = true,
     [1146] = true, [1205] = true, [1227] = true, [1290] = true, [1356] = true, [1370] = true, [1792] = true,
@@ -56,8 +57,8 @@ local function connect(self)
     end
 end
 
--- Whether there is a connection now. If there cannot be one, it is said once, and tried again after pauses
--- that become longer.
+-- Connects if necessary; returns whether there is a connection. A failure is logged once, and retried after
+-- increasing pauses.
 local function ensure_connected(self)
     if self.db and self.db:is_open() then
         return true
@@ -150,7 +151,7 @@ local function run(self)
                 self.explained = self.explained + 1
                 job.done(plan, nil, raw)
             elseif not self.db:is_open() and not job.again then
-                -- It may not be this one's fault, for once.
+                -- Once, since this statement may not be the cause.
                 job.again = true
                 table.insert(self.queue, 1, job)
             else
@@ -162,8 +163,8 @@ local function run(self)
     self.task = nil
 end
 
--- Has { sql =, params =, kind =, database =, done = fn(plan, problem, raw) } explained, when its turn comes.
--- False if too many wait already.
+-- Queues { sql =, params =, kind =, database =, done = fn(plan, problem, raw) } for being explained. False if
+-- too many wait already.
 function Explainer:submit(job)
     if #self.queue >= MAX_JOBS then
         self.dropped = self.dropped + 1

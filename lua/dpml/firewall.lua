@@ -1,7 +1,7 @@
--- A plug-in that lets through what it has learnt while it was trained, and nothing else.
+-- A plug-in that learns statements, and then lets no others through.
 --
--- It takes sessions to begin as is usual: without NO_BACKSLASH_ESCAPES and ANSI_QUOTES, and in a character set
--- where a quote is a quote (not GBK, Big5 or SJIS).
+-- It assumes that sessions begin without NO_BACKSLASH_ESCAPES and ANSI_QUOTES, and in a character set in which
+-- the byte of a quote is always a quote (not GBK, Big5 or SJIS).
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
@@ -12,16 +12,16 @@ local NAME = "dpml.firewall"
 local OPTIONS = { file = "a string", learn = "a boolean", max_entries = "an integer", on_refused = "a function" }
 
 local MAX_ENTRIES = 10000
-local SHOWN = 1000 -- bytes of what is refused that are told
+local SHOWN = 1000 -- bytes of a refused statement that are logged
 
--- Only the values of these are data; of anything else (SET, PREPARE, LOAD DATA, several at once) they are what
--- it does, and it is learnt by the letter.
+-- Only in these are values mere data. In all others (SET, PREPARE, LOAD DATA, several statements) values decide
+-- what the statement does, so they are learnt with their values.
 local BY_DIGEST = { SELECT = true, INSERT = true, REPLACE = true, UPDATE = true, DELETE = true }
 
--- How sessions begin. What changes that is a SET, and as such learnt by the letter.
+-- The initial modes of sessions. Only a SET changes them, which is learnt with its values.
 local MODE = { no_backslash_escapes = false, ansi_quotes = false, charset = "utf8mb4" }
 
--- Commands without SQL. A statement that is executed was let through when it was prepared.
+-- Commands without SQL. An executed statement was checked when it was prepared.
 local HARMLESS = {}
 for name in ([[PING QUIT CHANGE_USER RESET_CONNECTION STATISTICS SET_OPTION STMT_EXECUTE STMT_BULK_EXECUTE
     STMT_FETCH STMT_RESET STMT_CLOSE STMT_SEND_LONG_DATA]]):gmatch("%S+") do
@@ -38,7 +38,7 @@ local function sql_of(cmd)
     end
 end
 
--- What stands for a statement in the file: a line.
+-- A statement's line in the file.
 local function entry_of(sql)
     local kind, info = dpm.statement_kind(sql, MODE)
     local text, hash, ambiguous = dpm.digest(sql, MODE)

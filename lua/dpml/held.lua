@@ -1,5 +1,5 @@
--- Connections that the library holds until they close, so that scripts need not: listeners that it was given, and
--- the clients of those.
+-- Connections that the library keeps until they close, so that scripts need not: listeners that it was given,
+-- and their clients.
 
 local held = {}
 

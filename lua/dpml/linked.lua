@@ -1,20 +1,20 @@
--- The clients that have a server, and their servers, found by each other's ids: so that one function can serve all
--- of them, where each would otherwise need some of its own.
+-- Finds clients and their servers by each other's ids, so that all clients can share functions rather than have
+-- closures of their own.
 --
--- A client is held until its server closes, which closes the client.
+-- A client is kept until its server closes, which closes the client.
 
 local linked = {}
 
 local client_of = {} -- server id -> client
-local server_of = {} -- client id -> server, where somebody asks for it
-local forgotten = {} -- what else is to be forgotten with a pair: functions of server id and client id
+local server_of = {} -- client id -> server, only where needed
+local forgotten = {} -- functions of server id and client id, called when a pair ends
 
--- From now on the two belong together. The caller has the server's end told to linked.server_closed.
+-- Adds a pair. The caller has to call linked.server_closed when the server closes.
 function linked.join(client, server_id)
     client_of[server_id] = client
 end
 
--- Has the server found by its client, too.
+-- Lets the server be found by its client, too.
 function linked.keep_server(client_id, server)
     server_of[client_id] = server
 end
@@ -34,7 +34,7 @@ function linked.on_end(forget)
     forgotten[#forgotten + 1] = forget
 end
 
--- They do not belong together any more.
+-- Removes a pair.
 function linked.part(server_id)
     local client = client_of[server_id]
     if not client then

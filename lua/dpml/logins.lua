@@ -9,7 +9,7 @@ local tasks = require "dpml.tasks"
 
 local logins = {}
 
--- What logging in has to know of a listener's clients, of those functions that do it.
+-- The options for logging in clients, which several functions have.
 logins.OPTIONS = {
     users = "a table or function", authenticate = "a function",
     server_version = "a string", auth_plugin = "a string", capabilities = "a table", rsa_key = "a string",
@@ -20,14 +20,14 @@ local CALLBACKS = {
     server_version = "a string", auth_plugin = "a string", capabilities = "a table", rsa_key = "a string",
 }
 
--- One of the two says who may log in.
+-- Exactly one of the two is needed.
 function logins.check_accounts(what, options)
     if (options.users == nil) == (options.authenticate == nil) then
         checks.fail(what, "who may log in? One of users and authenticate must be given")
     end
 end
 
-local MAX_FAILURES = 3 -- as in MariaDB: no guessing of passwords with COM_CHANGE_USER
+local MAX_FAILURES = 3 -- as in MariaDB, against guessing passwords with COM_CHANGE_USER
 
 local clients = {}   -- client id -> client: so that scripts need not hold it
 local verifiers = {} -- client id -> what judges its login, and those that it asks for later
@@ -47,8 +47,8 @@ local function new_handshake(callbacks, is_proven)
     if callbacks.auth_plugin then
         handshake:auth_plugin(callbacks.auth_plugin)
     elseif not is_proven then
-        -- MariaDB's clients of 11.4 and later go on with a certificate of nobody's only if they can see by
-        -- the handshake that it will be proven, which this plugin cannot.
+        -- MariaDB's clients of 11.4 and later accept a self-signed certificate only if the handshake names a
+        -- plugin by which it can be proven, which caching_sha2_password is not.
         handshake:auth_plugin("caching_sha2_password")
     end
     return handshake
@@ -89,7 +89,7 @@ local function new_logins(lookup, callbacks, certificate)
                 client:listen(dpm.MY_CLOSING, callbacks.closing)
             end
         end
-        -- MariaDB's clients believe a certificate of nobody's if who shows it knows their password.
+        -- MariaDB's clients accept a self-signed certificate if the server proves that it knows their password.
         local fingerprint = certificate and client:tls() and certificate.fingerprint
         local proof = fingerprint and verifiers[client_id]:certificate_proof(fingerprint)
         local ok = dpm.new_ok_pkt()
@@ -114,7 +114,7 @@ local function new_logins(lookup, callbacks, certificate)
         return dpm.DPM_NOPROXY
     end
 
-    -- Whose credential it is may take a while to find out.
+    -- A task, since finding the credential may have to wait.
     local function begin(packet, auth, client, again)
         local user = auth:user()
         logging_in[client:id()] = { user = user, auth = auth, again = again }
@@ -147,7 +147,7 @@ local function new_logins(lookup, callbacks, certificate)
         end
         local read, auth = pcall(cmd.change_user, cmd)
         if not read or not auth then
-            -- Cut short: a client may send that as often as it likes, and it is nothing for the log.
+            -- A truncated command. It is not logged, since a client may send any number of them.
             errors.send_error(client, "08S01", 1047, "Malformed packet")
             return dpm.DPM_NOPROXY
         end
@@ -181,7 +181,7 @@ function logins.authenticate_new_clients(listener, callbacks, accounts)
     checks.options("dpml.authenticate_new_clients", callbacks, CALLBACKS, "callback")
     checks.argument("dpml.authenticate_new_clients", "accounts", accounts, "a table or function")
     local lookup = accounts_of(accounts)
-    dpm.new_verifier(dpm.new_handshake_pkt()) -- has the RSA key made, before someone waits for it
+    dpm.new_verifier(dpm.new_handshake_pkt()) -- makes the RSA key in advance
     held.hold(listener)
     listener:register(dpm.MYC_CONNECT, new_logins(lookup, callbacks, listener:tls()))
 end

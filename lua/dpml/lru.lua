@@ -1,4 +1,4 @@
--- Tables of limited size, which forget what has not been used for the longest time.
+-- Tables of limited size, which drop the least recently used entries.
 
 local lru = {}
 
@@ -9,7 +9,7 @@ local function unlink(entry)
     entry.older.newer, entry.newer.older = entry.newer, entry.older
 end
 
--- Puts it to the end of the ring where the newest are.
+-- Moves it to the newest end of the ring.
 local function link_newest(self, entry)
     local ring = self.ring
     entry.newer, entry.older = ring, ring.older
@@ -17,7 +17,7 @@ local function link_newest(self, entry)
     ring.older = entry
 end
 
--- At most `limit` entries; forgotten(value) is called for each that has to go.
+-- At most `limit` entries; forgotten(value) is called for each that is dropped.
 function lru.new(limit, forgotten)
     local self = setmetatable({ limit = limit, forgotten = forgotten }, Lru)
     self:clear()

@@ -1,8 +1,9 @@
--- A plug-in that hides the values of some columns, by where they come from and not by what a query calls them.
+-- A plug-in that hides the values of some columns, by the table column they come from, whatever a query calls
+-- them.
 --
--- It hides what is shown. Who writes the SQL can still ask WHERE email LIKE 'a%', or copy the column to another
--- table: a firewall in front decides what is asked. A view is a table of its own, whose columns are to be listed,
--- too; what a stored function returns cannot be known.
+-- It hides only what is shown. Someone who writes the SQL can still ask WHERE email LIKE 'a%', or copy the
+-- column to another table: a firewall before it can prevent that. A view is a table of its own, whose columns
+-- have to be listed, too. What a stored function returns cannot be known.
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
@@ -12,22 +13,22 @@ local mask = {}
 local NAME = "dpml.mask"
 local OPTIONS = { columns = "an array" }
 
--- Types whose values are masked as "***"; those of all others are as NULL.
+-- Types whose values are masked as "***"; all others are masked as NULL.
 local TEXT_TYPES = {}
 for name in ("VARCHAR VAR_STRING STRING TINY_BLOB BLOB MEDIUM_BLOB LONG_BLOB"):gmatch("%S+") do
     TEXT_TYPES[dpm["MYSQL_TYPE_" .. name]] = true
 end
 
--- Commands that bring rows as they are stored.
+-- Commands that return rows as they are stored.
 local RAW_COMMANDS = {
     [dpm.COM_BINLOG_DUMP] = true, [dpm.COM_BINLOG_DUMP_GTID] = true, [dpm.COM_TABLE_DUMP] = true,
 }
 
--- Statements whose columns say where they come from.
+-- Statements whose column definitions name the original table and column.
 local OPEN_KINDS = { SELECT = true, SHOW = true, EXPLAIN = true }
 local SELECT_WORDS = { select = true, table = true, values = true }
 
--- What is masked of a statement's results beside the columns that are listed.
+-- What is masked in a statement's results besides the listed columns.
 local NOTHING, COMPUTED, ALL = "nothing", "computed columns", "all"
 
 -- The columns that are listed, "table.column" -> true, and the names of either -> true.
@@ -45,9 +46,9 @@ local function read_columns(columns)
     return secret, names
 end
 
--- What is masked of a statement beside the columns: nothing if it names none of them; what it computes if it does,
--- or names a variable, which may hold anything; and all where one SELECT may call another's columns as it likes,
--- or where the statement need not name what it reads.
+-- What is masked in a statement besides the listed columns: nothing if it names none of them; its computed
+-- columns if it names one, or a variable, which may hold anything; and all columns if one SELECT may rename the
+-- columns of another, or if the statement need not name what it reads.
 local function masked_beside(sql, names)
     if not OPEN_KINDS[dpm.statement_kind(sql)] then
         return ALL
@@ -66,7 +67,7 @@ local function masked_beside(sql, names)
     return selects > 1 and ALL or COMPUTED
 end
 
--- What goes in the place of a column's values; nil if they may be seen. A column that is not known is masked.
+-- The replacement for a column's values; nil if they are shown. An unknown column is masked.
 local function replacement(field, secret, beside)
     if not field then
         return dpm.NULL
@@ -94,7 +95,7 @@ function mask.mask(options)
 
     return function()
         local coming -- what is masked of the statement that is being prepared
-        local beside = ALL -- of the statement that runs
+        local beside = ALL -- of the current statement
         local rset, replacements -- the result that is passing, and what is masked of it by the column's number
 
         local function new_command(cmd, _, client)
@@ -111,7 +112,7 @@ function mask.mask(options)
                 end
             elseif command == dpm.COM_STMT_EXECUTE then
                 beside = noted(client, cmd) or ALL
-                -- What is masked is decided for the statement that runs: its rows come at once, and not in between
+                -- No cursors: what is masked is decided for the current statement, whose rows must not mix with
                 -- those of others.
                 if cmd:execute_flags(dpm.CURSOR_TYPE_READ_ONLY) then
                     cmd:execute_flags(dpm.CURSOR_TYPE_READ_ONLY, false)

@@ -29,7 +29,7 @@ end
 
 -- Statements --------------------------------------------------------------------------------------
 
--- The text without what is around it: comments in front and behind, semicolons, blanks.
+-- The text without the comments, semicolons and blanks around it.
 local function bare(sql)
     local from, to
     for _, token in ipairs(dpm.tokenize(sql)) do
@@ -40,7 +40,7 @@ local function bare(sql)
     return from and sql:sub(from, to) or ""
 end
 
--- What is sent to all servers must not change any of them, unless that is allowed here.
+-- Refuses statements that may change data, unless allow_writes is set.
 local function check_statement(mux, sql)
     local kind, info = dpm.statement_kind(sql)
     if not kind then
@@ -69,7 +69,7 @@ local function servers_of(mux, group)
     return servers
 end
 
--- FETCH ALL … ROUND n: a query does not end so.
+-- The ROUND n at the end of FETCH, which no query ends with.
 local function split_round(sql)
     local query, number = sql:match("^(.-)%s+[Rr][Oo][Uu][Nn][Dd]%s+(%d+)$")
     if query then
@@ -89,7 +89,7 @@ end
 
 -- Commands ----------------------------------------------------------------------------------------
 
--- R6's columns, all of them texts: people know the picture, and scripts cut it up.
+-- R6's columns, all as text: scripts parse this output.
 local DB_STATUS = { "DSN", "active", "queue", "disconnects", "retries", "queries" }
 local FULL_DB_STATUS = {
     "groups", "version", "last_error", "last_error_at", { name = "p50_ms", type = dpm.MYSQL_TYPE_DOUBLE, decimals = 31 },
@@ -169,7 +169,7 @@ local function show_polls(mux)
     }
 end
 
--- Each has a pattern, matched regardless of case, and what is done with what it captures.
+-- Each has a pattern, matched regardless of case, and a function of its captures.
 local commands = {}
 
 local function command(pattern, fn)
@@ -217,7 +217,7 @@ for _, full in ipairs { "", "FULL%s+" } do
     end)
 end
 
--- Of the multiplexer itself. innotop asks for the uptime before anything else.
+-- The multiplexer's own status. innotop first asks for the uptime.
 local function show_status(_, _, sql)
     local counters = dpm.stats()
     local values = {
@@ -302,7 +302,7 @@ end)
 command("HELP", function() return help.answer() end)
 command("HELP%s+(.+)", function(_, _, topic) return help.answer(topic) end)
 
--- A pattern's words match in any case; its classes (%s) are what they are.
+-- Makes a pattern's words match in any case, but not its classes (%s).
 local function any_case(pattern)
     return (pattern:gsub("%%?%a", function(letter)
         return #letter == 1 and ("[%s%s]"):format(letter:upper(), letter:lower()) or letter
@@ -313,7 +313,7 @@ for _, each in ipairs(commands) do
     each.pattern = any_case(each.pattern)
 end
 
--- Runs what a client has said: returns the result, or nothing if it has been sent.
+-- Runs a client's statement; returns the result, or nothing if it has been sent.
 local function run(mux, session, sql)
     sql = bare(sql)
     session.warnings = nil
@@ -348,7 +348,7 @@ local function limits_of(given)
     return setmetatable(given or {}, { __index = DEFAULT_LIMITS })
 end
 
--- What a fleet's file returns, or the table that was given.
+-- Loads the fleet from its file, or from the given table.
 local function read_fleet(source)
     if type(source) ~= "string" then
         return source
@@ -388,10 +388,10 @@ local function reload_on_hup(mux, source)
     end)
 end
 
--- Serves the clients of `listener`. `users` or `authenticate` say who may come, as with accept_clients; a
--- fleet's file may say it, too. `fleet` is a list of servers, { { host =, user =, … }, …, users = { … } }, or the
--- path of a Lua file that returns one, which is read again on HUP. `allow_writes`: statements that change data
--- are sent, too. `limits`: server_rows, server_bytes, round_bytes, memory, rounds, polls.
+-- Serves the clients of `listener`. `users` or `authenticate` say who may log in, as with accept_clients; a
+-- fleet's file may have `users`, too. `fleet` is a list of servers, { { host =, user =, … }, …, users = { … }
+-- }, or the path of a Lua file that returns one, which is read again on HUP. `allow_writes`: statements that
+-- change data are sent, too. `limits`: server_rows, server_bytes, round_bytes, memory, rounds, polls.
 function multiplexer.serve(listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
     checks.options(NAME, options, OPTIONS)

@@ -1,4 +1,4 @@
--- Clients that each get a server connection of their own, where they log in by themselves.
+-- Clients that each get a server connection of their own, at which they log in themselves.
 
 local addresses = require "dpml.addresses"
 local after_login = require "dpml.after_login"
@@ -32,8 +32,8 @@ local function read_addresses(first, port)
     return list
 end
 
--- Greets a client for whom there is no server, so that it can be told why: an error in the place of the
--- greeting would have no SQLSTATE.
+-- Sends a handshake to a client for which there is no server, so that an error with SQLSTATE can follow: an
+-- error in place of the handshake would have none.
 local function refuse(client, err)
     held.hold(client)
     dpm.log("warn", ("client %d: no server: %s"):format(client:id(), tostring(err)))
@@ -46,7 +46,7 @@ end
 
 local try_next
 
--- This server will not do: it could not be connected to, or has an error where its greeting should be.
+-- This server failed: it could not be connected to, or sent an error instead of its handshake.
 local function give_up(server_id, err)
     local attempt = attempts[server_id]
     attempts[server_id], attempt.server = nil, nil
@@ -76,14 +76,14 @@ linked.on_end(function(_, client_id)
     after_login.forget(client_id)
 end)
 
--- The server has greeted: from here on the two talk to each other.
+-- The server's handshake has come: from here on the proxy forwards between the two.
 local function link(handshake, server_id, server)
     local attempt = attempts[server_id]
     local client, client_id, show = attempt.client, attempt.client:id(), attempt.listener.show
     attempts[server_id], attempts[client_id] = nil, nil
     attempt.watch:remove()
     attempt.takeover:give_back()
-    -- If the script fails from here on, the server is closed, and the client is not to wait for it.
+    -- If the script fails from here on, the server is closed, and so is the client, which would wait for it.
     linked.join(client, server_id)
     server:on_close(linked.server_closed)
     local callbacks = show:begin(client, server)
@@ -104,12 +104,12 @@ local function link(handshake, server_id, server)
     if callbacks.new_client then
         callbacks.new_client(client, server)
     end
-    -- What fires just now was not yet registered when it began to.
+    -- The current event began before this was registered.
     local own = (server:package_register() or server):register(dpm.MYS_WAIT_AUTH)
     return own and own(handshake, server_id, server)
 end
 
--- The OK of the login is nobody's result, nor the end of an answer.
+-- The OK of the login is not part of a result, nor the end of an answer.
 local function logged_in(show, client_id, client, auth)
     local callbacks = show:callbacks_of(client_id)
     show:watch_results(callbacks, linked.server_of(client_id))
@@ -159,7 +159,7 @@ end
 -- Gives each client of `listener` a connection of its own to a server, where it logs in by itself.
 -- `backends` is an address, a list of addresses, which are tried in turn, or a function of the client that returns one
 -- or the other. Options of dpm.connect can stand beside an address, such as proxy_protocol = 2, which then is about
--- that client. If none can be had, the client is sent the last one's error.
+-- that client. If all fail, the client gets the last one's error.
 function passthrough.passthrough_new_clients(listener, plugin, backends, port)
     checks.argument(NAME, "listener", listener, "a listener")
     plugins.check(NAME, plugin)

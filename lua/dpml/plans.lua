@@ -1,11 +1,11 @@
 -- Plans of statements, as EXPLAIN gives them: MariaDB's and MySQL's rows, their JSON in its three
 -- dialects, and MySQL's tree.
 --
--- Of each, no more is taken than steps and flags, which never have a value of the statement's in them:
--- the conditions that JSON and trees repeat do. A step is
+-- Only steps and flags are read, which never contain values of the statement. (The conditions in JSON and trees
+-- do.) A step is
 --   { table =, access =, key =, rows =, condition = boolean, keyless = boolean }
--- where `access` is what the traditional format calls `type`, `condition` whether there is one that rows must
--- meet, and `keyless` that no index could have been used for it.
+-- where `access` is the `type` of the traditional format, `condition` whether rows have to meet a condition,
+-- and `keyless` that no index could have been used.
 
 local plans = {}
 
@@ -15,17 +15,17 @@ local function present(value)
     end
 end
 
--- What is in angle brackets is no table of anybody's: the server has made it for the statement.
+-- A name in angle brackets is a temporary table of the server, not a real one.
 local function is_table(name)
     return present(name) and name:sub(1, 1) ~= "<"
 end
 
 -- Rows -------------------------------------------------------------------------------------------
 
--- The table that rows are put into, of which nothing is read.
+-- The target table of an INSERT, which is not read.
 local INTO = { INSERT = true, REPLACE = true }
 
--- Of the traditional format; each is a table by the columns' names.
+-- Rows of the traditional format, each a table by the columns' names.
 function plans.of_rows(rows)
     local plan = { steps = {} }
     for _, row in ipairs(rows) do
@@ -47,7 +47,7 @@ end
 
 -- A table of MariaDB's format, or of MySQL's first.
 local function add_block_table(plan, node, joined_by_buffer)
-    local is_target = node.insert ~= nil or node.replace ~= nil -- nothing of it is read
+    local is_target = node.insert ~= nil or node.replace ~= nil -- it is not read
     if is_table(node.table_name) and not node.materialized_from_subquery and not is_target then
         plan.steps[#plan.steps + 1] = {
             table = node.table_name, access = node.access_type, key = present(node.key),
@@ -95,7 +95,7 @@ local function walk_operations(plan, node, filtered)
     plan.temporary = plan.temporary or kind == "temp_table_aggregate" or node.temp_table == true
         or type(name) == "string" and name:find("temporary>", 1, true) ~= nil
     local inputs = type(node.inputs) == "table" and node.inputs or {}
-    -- One that has inputs is the result of these, under its alias.
+    -- An operation with inputs is their result, under its alias.
     if is_table(name) and #inputs == 0 then
         local operation = tostring(node.operation)
         local access = kind == "table" and "ALL" or INDEX_ACCESSES[node.index_access_type] or "index"
@@ -132,7 +132,7 @@ end
 
 -- Trees ------------------------------------------------------------------------------------------
 
--- What the lines of a tree say; the first that matches has it.
+-- Patterns for the lines of a tree; the first match counts.
 local OPERATIONS = {
     { "^Table scan on (%S+)", "ALL" },
     { "^Covering index scan on (%S+) using (%S+)", "index" },
@@ -159,7 +159,7 @@ local function read_operation(text)
     end
 end
 
--- Of MySQL's FORMAT=TREE. nil and why not if it is none.
+-- The plan of MySQL's FORMAT=TREE; nil and the reason if the text is not one.
 function plans.of_tree(text)
     local plan, lines = { steps = {} }, {}
     for indent, operation in text:gmatch("( *)%-> ([^\n]*)") do
@@ -170,7 +170,7 @@ function plans.of_tree(text)
     elseif lines[1].text:find("^<not executable") then
         return nil, "the server has no plan of it in this format"
     end
-    local parents = {} -- of the line at hand, by their depth
+    local parents = {} -- of the current line, by their depth
     for i, line in ipairs(lines) do
         plan.filesort = plan.filesort or line.text:find("^Sort") ~= nil
         plan.temporary = plan.temporary or line.text:find("^[^(]*[Tt]emporary") ~= nil
@@ -179,7 +179,7 @@ function plans.of_tree(text)
         if parent == "Hash" then
             parent = parents[line.depth - 8] or ""
         end
-        -- What has lines of its own below is the result of these, under its alias.
+        -- A line with lines below it is their result, under its alias.
         if step and is_table(step.table) and not (below and below.depth > line.depth) then
             step.condition = parent:find("^Filter:") ~= nil or parent:find("^[^(]*hash join") ~= nil
             step.keyless = step.condition and step.access == "ALL"
@@ -191,8 +191,8 @@ end
 
 -- Findings ---------------------------------------------------------------------------------------
 
--- What to think of it, for a statement of this kind ("SELECT", "UPDATE", …): adds full_scan,
--- full_index_scan and no_index, `rows`, the most that are to be read of one table, and `tables`.
+-- Evaluates a plan, for a statement of this kind ("SELECT", "UPDATE", …): adds full_scan, full_index_scan and
+-- no_index; `rows`, the most rows that are read from one table; and `tables`.
 function plans.judge(plan, kind)
     local writes = kind == "UPDATE" or kind == "DELETE"
     plan.filesort, plan.temporary = plan.filesort or false, plan.temporary or false
@@ -204,7 +204,7 @@ function plans.judge(plan, kind)
             seen[step.table] = true
             plan.tables[#plan.tables + 1] = step.table
         end
-        -- Of what writes to InnoDB, a scan of all rows is shown as one of the primary key, which they are in.
+        -- For statements that write to InnoDB a scan of the whole table is shown as one of the primary key.
         local whole = step.access == "ALL" or writes and step.access == "index" and step.key == "PRIMARY" and step.condition
         plan.full_scan = plan.full_scan or whole
         plan.full_index_scan = plan.full_index_scan or step.access == "index" and not whole

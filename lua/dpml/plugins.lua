@@ -10,12 +10,12 @@
 --   new_row(row, client_id, client, rset)  a row of it
 --   finished_result(packet, client_id, client)  the eof or ok that ends a result
 --   failed_command(err, client_id, client) the error that ends an answer
---   finished_command(client_id, client)    the answer is complete, whoever gave it
---   closing(client_id, client)             the client leaves
+--   finished_command(client_id, client) the answer is complete, whether the server's or the script's
+--   closing(client_id, client) the client leaves
 -- Those with a packet return a verdict, or the packets that are sent instead of this one.
 --
 -- A plug-in may also be a function (client, server, auth) that gives each client a table of its own, or an
--- object that has such a function as its method for_client, beside what else there is to ask it for.
+-- object that has such a function as its method for_client, besides other methods.
 
 local checks = require "dpml.checks"
 
@@ -27,8 +27,8 @@ for _, name in ipairs { "new_client", "logged_in", "new_command", "new_statement
     CALLBACKS[name] = true
 end
 
--- Checks a plug-in. It may hold data of its own, but a function whose name is not a callback's is one that
--- would never be called.
+-- Checks a plug-in. It may have data of its own, but a function whose name is not a callback's is an error,
+-- since it would never be called.
 function plugins.check(what, plugin)
     checks.argument(what, "plug-in", plugin, "a table or function")
     if type(plugin) ~= "table" then
@@ -52,7 +52,7 @@ function plugins.is_shared(plugin)
     return type(plugin) == "table" and not plugin.for_client
 end
 
--- What a plug-in's function has made for a client.
+-- The callbacks that a plug-in's function returns for a client.
 local function callbacks_from(made)
     made = made or {}
     checks.argument("a plug-in's function", "what it returned", made, "a table")

@@ -1,13 +1,13 @@
 -- Running commands on a server and reading their answers.
 --
--- A *reader* is what an answer is read by. It may have, each of them optional:
+-- A *reader* reads an answer. It may have, each of them optional:
 --   columns(self, fields)     a resultset begins; its columns as field:full() gives them
 --   row(self, values)         a row of it
---   rowset                    what its rows are collected in, past Lua, instead
---   ending(self, ending)      a result is over: { warning_count, server_status } of a resultset, and
+--   rowset collects its rows instead, without entering Lua ending(self, ending) a result is over: {
+--   warning_count, server_status } of a resultset, and
 --                             affected_rows, insert_id and message besides of what has no rows
 --   prepared(self, statement) the answer to COM_STMT_PREPARE
---   finish(self, err)         the whole answer is there, or this error has ended it
+--   finish(self, err) the answer is complete, or this error has ended it
 
 local callbacks = require "dpml.callbacks"
 local checks = require "dpml.checks"
@@ -18,12 +18,12 @@ local queries = {}
 
 local jobs = {} -- server id -> the commands it is working on, oldest first, and the takeover for them
 
--- What comes in belongs to the oldest command: a server answers in order.
+-- Packets belong to the oldest command, since a server answers in order.
 local function oldest(server_id)
     return jobs[server_id][1]
 end
 
--- Once nobody waits any more the connection gets back the callbacks that it had.
+-- When no command is left the connection's own callbacks are restored.
 local function release_if_idle(queue, server)
     if #queue == 0 then
         jobs[server:id()] = nil
@@ -81,7 +81,7 @@ local function read_row(row, server_id)
     return dpm.DPM_NOPROXY
 end
 
--- The packet is the EOF of a resultset, or an OK in a result's place.
+-- The packet is the EOF of a resultset, or an OK.
 local function read_ending(packet, server_id)
     local job = oldest(server_id)
     local ending = { warning_count = packet:warning_count(), server_status = packet:server_status() }
@@ -118,7 +118,7 @@ local function read_error(packet, server_id)
     return finish_command(server_id, errors.from_packet(packet))
 end
 
--- The server asks for a file that nobody here has: there is no way on but to hang up.
+-- The server asks for a file, which we do not have: the connection has to be closed.
 local function refuse_file(_, _, server)
     dpm.close(server)
     return dpm.DPM_NOPROXY
@@ -161,10 +161,10 @@ function queries.new_command(number, argument)
     return command
 end
 
--- Sends a command that is answered, and has `reader` read the answer. Returns the job, whose reader may be
--- replaced by one that does not care. Commands may be given without waiting for the one before.
+-- Sends a command, whose answer `reader` reads. Returns the job, whose reader may be replaced by one that
+-- ignores the rest. Commands may be sent without waiting for the one before.
 function queries.run(server, command, reader)
-    -- The job holds the server, which must live as long as someone waits for its answer.
+    -- The job keeps the server, which must not be collected before its answer.
     local id, job = server:id(), { server = server, reader = reader }
     if server:close_reason() then
         reader:finish(errors.new(2006, "HY000", "Server has gone away"))
@@ -178,7 +178,7 @@ function queries.run(server, command, reader)
     queue[#queue + 1] = job
 
     local sent, problem = pcall(checks.relay, dpm.wire_packet, server, command)
-    -- If sending closed the connection, the reader has already been told.
+    -- If sending closed the connection, the reader has already been called.
     if not sent and jobs[id] == queue then
         table.remove(queue)
         release_if_idle(queue, server)
@@ -187,7 +187,7 @@ function queries.run(server, command, reader)
     return job
 end
 
--- The reader of those who want the whole answer in one piece.
+-- The reader that collects the whole answer.
 local Buffer = {}
 Buffer.__index = Buffer
 queries.Buffer = Buffer
@@ -244,7 +244,7 @@ function queries.execute_query_buffered(server, query, callback)
     end))
 end
 
--- A server that has died meanwhile has closed it, too.
+-- If the server has died meanwhile, the statement is gone, too.
 function queries.close_statement(server, statement)
     local command = queries.new_command(dpm.COM_STMT_CLOSE)
     command:statement_id(statement:statement_id())

@@ -1,4 +1,4 @@
--- Plug-ins from a file that is read again when it changes.
+-- Plug-ins from a file that is reloaded when it changes.
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
@@ -8,7 +8,7 @@ local reload = {}
 
 local SECONDS = 2
 
-local reloadables = {} -- all that there are: HUP is for all of them
+local reloadables = {} -- all of them, for HUP
 
 -- The file as it is now: its bytes, or nil and why not.
 local function read(path)
@@ -17,12 +17,12 @@ local function read(path)
         return nil, problem
     end
     local source
-    source, problem = file:read("*a") -- a folder can be opened, and not read
+    source, problem = file:read("*a") -- opening a folder succeeds, but reading fails
     file:close()
     return source, problem and path .. ": " .. problem
 end
 
--- A plug-in of the source, that has passed its own test; or nil and why not.
+-- Loads a plug-in from the source and runs its selftest; or nil and the error.
 local function load_plugin(source, path)
     local chunk, problem = loadstring(source, "@" .. path)
     if not chunk then
@@ -37,7 +37,7 @@ local function load_plugin(source, path)
     end
     ok, problem = pcall(plugins.check, path, plugin)
     if not ok then
-        return nil, (problem:gsub("^[^\n]-%.lua:%d+: ", "")) -- the place is the startfile's
+        return nil, (problem:gsub("^[^\n]-%.lua:%d+: ", "")) -- without the startfile's line
     end
     selftest = selftest or type(plugin) == "table" and plugin.selftest
     if selftest then
@@ -49,7 +49,7 @@ local function load_plugin(source, path)
     return plugin
 end
 
--- Reads the file if it is another one than last time, and takes it if it is any good.
+-- Reads the file if it has changed, and uses it if it loads and passes its selftest.
 local function refresh(self)
     local source, problem = read(self.path)
     if source == self.source and problem == self.problem then
@@ -71,7 +71,7 @@ end
 
 local hup_taken = false
 
--- HUP is the script's, too: what it has registered before goes on being called.
+-- A script's own function for HUP, if it was registered before, is still called.
 local function take_hup()
     if hup_taken then
         return
@@ -88,11 +88,10 @@ local function take_hup()
     end)
 end
 
--- The plug-in that the file at `path` returns. The file is looked at every `interval` seconds (2 if not
--- said), and at once on HUP; clients that come after it has changed get the new version, and those that
--- are there keep the one that they began with. A file that cannot be loaded, or whose `selftest` (in the
--- table that it returns, or its second result) fails or returns false, is an error in the log, and the
--- version before it stays. At the start it is an error.
+-- The plug-in that the file at `path` returns. The file is checked every `interval` seconds (default 2), and at
+-- once on HUP. New clients get the new version, connected clients keep the version that they began with. A file
+-- that cannot be loaded, or whose `selftest` (in the table that it returns, or its second result) fails or
+-- returns false, is an error in the log, and the version before it stays. At the start it is an error.
 function reload.reloadable(path, interval)
     checks.argument("dpml.reloadable", "path", path, "a string")
     checks.argument("dpml.reloadable", "interval", interval, "a number or nil")

@@ -8,7 +8,7 @@ local tasks = require "dpml.tasks"
 
 local results = {}
 
--- What a result tells about the session. MORE_RESULTS is not among them: it follows from `next`.
+-- The status flags of a result. MORE_RESULTS is not among them: it follows from `next`.
 local carried_status = {
     dpm.SERVER_STATUS_IN_TRANS,
     dpm.SERVER_STATUS_AUTOCOMMIT,
@@ -68,13 +68,13 @@ end
 
 local BINARY, TEXT = 63, 45 -- collations: binary, as numbers have it, and utf8mb4_general_ci
 
--- How types widen: a column has the type of its widest value.
+-- Types from narrow to wide: a column has the type of its widest value.
 local TINY = { rank = 1, type = dpm.MYSQL_TYPE_TINY, charset_number = BINARY, length = 1 }
 local LONGLONG = { rank = 2, type = dpm.MYSQL_TYPE_LONGLONG, charset_number = BINARY, length = 20 }
 local DOUBLE = { rank = 3, type = dpm.MYSQL_TYPE_DOUBLE, charset_number = BINARY, length = 22, decimals = 31 }
 local VAR_STRING = { rank = 4, type = dpm.MYSQL_TYPE_VAR_STRING, charset_number = TEXT }
 
--- The type of a value; nil for NULL, which any type has.
+-- The type of a value; nil for NULL, which fits any type.
 local function type_of(value)
     local kind = type(value)
     if value == nil or value == dpm.NULL then
@@ -101,7 +101,7 @@ local function infer_type(rows, column)
     return widest or VAR_STRING
 end
 
--- The definition of a column. Of which type it is, `rows` show where it is not said.
+-- The definition of a column. If it has no type, the type follows from `rows`.
 local function new_field(column, number, rows)
     local field = dpm.new_field_pkt()
     if type(column) == "string" then
@@ -118,9 +118,9 @@ end
 
 -- Back-pressure ------------------------------------------------------------------------------------
 
-local MUCH = 512 * 1024 -- bytes that may be queued; beyond this MY_DRAINED tells when there are few again
+local MUCH = 512 * 1024 -- bytes that may be queued before waiting for MY_DRAINED
 
-local drained_by = {} -- connection id -> what goes on when its queue has drained, or it has closed
+local drained_by = {} -- connection id -> called when its queue has drained, or it has closed
 
 local function go_on(conn_id)
     local resume = drained_by[conn_id]
@@ -133,7 +133,7 @@ end
 local draining = dpm.new_callback()
 draining:register(dpm.MY_DRAINED, go_on)
 
--- Waits until a client has taken most of what is queued for it. Errors if it has left.
+-- Waits until a client has received most of its queue. Raises an error if it has left.
 function results.wait_until_drained(conn)
     if conn:pending() > MUCH then
         local id, taken = conn:id(), takeover.begin(conn, draining, go_on)
@@ -171,7 +171,7 @@ end
 local function send_array(conn, result)
     local rows = result.rows or {}
     local rset = results.send_columns(conn, columns_of(result), rows)
-    -- A packet is encoded when it is wired, so that one object does for all the rows.
+    -- One object is enough for all rows, since a packet is encoded when it is wired.
     local row = dpm.new_row_pkt()
     for _, values in ipairs(rows) do
         rset:pack_row(row, values)
@@ -180,8 +180,8 @@ local function send_array(conn, result)
     dpm.wire_packet(conn, fill_ending(dpm.new_eof_pkt(), result))
 end
 
--- The first row shows the types; it is there before anything is sent, so that an error of the iterator's
--- is an error of the query.
+-- The first row determines the types. It is read before anything is sent, so that an error of the iterator
+-- becomes an error of the query.
 local function send_stream(conn, result)
     local next_row = result.rows
     local values = next_row()
@@ -223,9 +223,8 @@ end
 -- nil (or dpm.NULL) is SQL's NULL. A column whose type is not said has the one that its values need. A
 -- result without columns is sent as an OK. `result.next` is another result to be sent after it.
 --
--- `rows` may also be a function that returns the next row, or nil at the end: it is asked for more as
--- the client takes them, in a task, in which it may wait. Within a task this returns when all is sent,
--- elsewhere at once.
+-- `rows` may also be a function that returns the next row, or nil at the end: it is called as the client
+-- receives rows, in a task, so it may wait. Within a task this returns when all is sent, elsewhere at once.
 function results.send_resultset(conn, result)
     check("dpml.send_resultset", conn, result)
     if not streams(result) or tasks.in_task() then
@@ -242,7 +241,7 @@ function results.send_resultset(conn, result)
 end
 
 -- Answers a COM_STMT_PREPARE: the packet, then the definitions of its parameters and columns that
--- were added to it. What is counted but was not added is sent as a nameless text.
+-- were added to it. Definitions that were announced but not added are sent as texts without a name.
 function results.send_prepared(conn, prepared)
     dpm.wire_packet(conn, prepared)
     for _, kind in ipairs { "param", "column" } do
@@ -256,8 +255,7 @@ function results.send_prepared(conn, prepared)
     end
 end
 
--- An exchange cannot go on: the client gets the error, in the midst of rows, too, where servers
--- send one.
+-- An answer cannot be completed: the client gets the error, which is also allowed between rows.
 function results.end_answer(conn, err)
     local shown = errors.presentable(err)
     local sent, problem = pcall(errors.send_error, conn, shown.sqlstate, shown.errnum, shown.message)

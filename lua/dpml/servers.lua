@@ -30,7 +30,7 @@ end
 
 local OPTIONS = checks.union(servers.LOGIN_OPTIONS, { callback = "a function" })
 
--- What is between a client and a server, and nothing of a leg's own.
+-- Capabilities that concern client and server, not a single leg.
 local SHARED_CAPABILITIES = {
     "CLIENT_FOUND_ROWS", "CLIENT_LOCAL_FILES", "CLIENT_IGNORE_SPACE", "CLIENT_INTERACTIVE", "CLIENT_MULTI_STATEMENTS",
     "CLIENT_MULTI_RESULTS", "CLIENT_PS_MULTI_RESULTS", "CLIENT_CAN_HANDLE_EXPIRED_PASSWORDS",
@@ -41,7 +41,7 @@ local MARIADB_CAPABILITIES = {
     "MARIADB_CLIENT_BULK_UNIT_RESULTS",
 }
 
--- Has `auth` ask for what both the client that sent `like` and the server of `handshake` know.
+-- Makes `auth` ask for the capabilities that both the client of `like` and the server of `handshake` have.
 local function ask_as(auth, like, handshake)
     for _, name in ipairs(SHARED_CAPABILITIES) do
         local flag = dpm[name]
@@ -50,15 +50,15 @@ local function ask_as(auth, like, handshake)
     for _, name in ipairs(MARIADB_CAPABILITIES) do
         local flag = dpm[name]
         if like:client_flags(flag) and handshake:server_capabilities(flag) then
-            -- They go where MySQL's flag says that there is nothing.
+            -- They are sent only without CLIENT_LONG_PASSWORD.
             auth:client_flags(dpm.CLIENT_LONG_PASSWORD, false)
             auth:client_flags(flag, true)
         end
     end
 end
 
--- Starts to connect to an address that may have options of dpm.connect beside it; the PROXY protocol speaks of
--- `client`, if there is one.
+-- Starts to connect to an address that may have options of dpm.connect beside it; a PROXY protocol header names
+-- `client`, if given.
 function servers.connect(address, client)
     local options = {}
     for name, value in pairs(address) do
@@ -70,7 +70,7 @@ function servers.connect(address, client)
     return addresses.connect(address, options)
 end
 
-local logins = {} -- server id -> what connect_mysql_server was given, while it is under way
+local logins = {} -- server id -> the options of connect_mysql_server, until the login is over
 
 local function finish_login(server_id, err)
     local login = logins[server_id]
@@ -85,15 +85,14 @@ local function finish_login(server_id, err)
     return dpm.DPM_NOPROXY
 end
 
--- The handshake, or one of the rounds behind the auth packet: another plugin is asked for, or the
--- one in use is told more.
+-- The handshake, or a later round: an auth switch, or more data for the plugin.
 local function answer_server(packet, server_id, server)
     local login = logins[server_id]
     login.handshake = login.handshake or packet
     local answer, problem = login.login:answer(packet, server)
     if answer and login.like then
         ask_as(answer, login.like, packet)
-        login.like = nil -- the rounds behind the first are no auth packets
+        login.like = nil -- later rounds have no auth packet
     end
     if problem then
         return finish_login(server_id, errors.new(2059, "HY000", (problem:gsub("^a", "A"))))

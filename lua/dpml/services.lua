@@ -20,7 +20,7 @@ local OPTIONS = checks.union({
     all_commands = "a boolean", version_comment = "a string",
 }, logins.OPTIONS)
 
--- Has the session in another database, unless the service refuses it.
+-- Changes the session's database, unless the service refuses.
 local function use_database(service, session, name)
     local refusal = service.use_database and service.use_database(name, session.client, session)
     if refusal then
@@ -30,8 +30,8 @@ local function use_database(service, session, name)
     results.send_ok(session.client)
 end
 
--- Runs what a service does for a command, as a task. What it returns, if anything, is the answer, and
--- so is the error that it raises.
+-- Runs a service's function for a command as a task. Its result, if any, is the answer; an error that it raises
+-- is sent as an error.
 local function answer_by(new_command, cmd, client, session)
     local task = tasks.spawn(function()
         local ok, problem = pcall(function()
@@ -48,7 +48,7 @@ local function answer_by(new_command, cmd, client, session)
         end
         results.end_answer(client, problem)
     end)
-    -- The command behind one without an answer would not wait for it: clients could have tasks without number.
+    -- Commands without an answer run no tasks: a client could start any number of them.
     if sessions.silent[cmd:command()] and not task:is_over() then
         client:pause()
         tasks.spawn(function()
@@ -62,7 +62,7 @@ end
 
 local function statistics(client)
     local counters, packet = dpm.stats(), dpm.new_stats_pkt()
-    -- Worded as a server's, of which clients cut the uptime.
+    -- In the form of a server's, from which clients parse the uptime.
     packet:message(("Uptime: %d  Threads: %d  Questions: %d"):format(
         math.floor((dpm.monotonic() - STARTED) / 1000), counters.clients, counters.commands))
     dpm.wire_packet(client, packet)
@@ -105,7 +105,7 @@ local commands = {
     [dpm.COM_STMT_SEND_LONG_DATA] = function() end,
 }
 
--- Queries that are about the session alone, and USE.
+-- Queries about the session only, and USE.
 local function answer_query(service, session, cmd)
     local sql = session_state.trim(cmd:argument())
     local result = session_state.answer(sql, session, service)
@@ -124,8 +124,8 @@ end
 -- Serves the clients of `listener` without a database. `users` are accounts as authenticate_new_clients
 -- takes them; or authenticate(user, client) returns a user's credential, for which it may wait.
 --
--- What clients ask about their session is answered; everything else is a command for one of the
--- following, a prepared statement as the query that it stands for:
+-- Queries about the session are answered by the library; all other commands go to one of the following,
+-- prepared statements as queries with their values:
 --   new_command(cmd, client, session), a task of its own for each: it sends an answer, or returns a
 --     result, or raises an error;
 --   or handler(session), one task for the whole of a client: for cmd in session:commands() do … end.
@@ -133,8 +133,8 @@ end
 --
 -- Optional: new_client(client, session), which may return an error to send the client away;
 -- use_database(name, client, session), likewise; finished_command(client, session),
--- closing(client, session). With all_commands = true nothing is answered here but COM_QUIT, for a script
--- that forwards to a database what it does not answer itself.
+-- closing(client, session). With all_commands = true the library answers only COM_QUIT, for scripts that
+-- forward commands to a database.
 function services.accept_clients(listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
     checks.options(NAME, options, OPTIONS)
@@ -156,8 +156,8 @@ function services.accept_clients(listener, options)
         return refusal
     end
 
-    -- Called again when a client has changed its user. Then one that is not admitted must not go on as the one
-    -- that it was refused to be.
+    -- Called again when a client has changed its user. If the new user is refused, the client is closed, so
+    -- that it does not go on as that user.
     local function new_client(client, auth, ok)
         local known = by_client[client:id()]
         local session, database = known or { client = client }, auth:databasename()

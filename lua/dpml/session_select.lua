@@ -2,9 +2,9 @@
 
 local session_select = {}
 
-local MOST_TOKENS = 1024 -- of a statement; drivers' own have a hundred
+local MOST_TOKENS = 1024 -- of a statement; those of drivers have up to a hundred
 
--- A list of tokens, and the place in it.
+-- A list of tokens, and a position in it.
 local Reader = {}
 Reader.__index = Reader
 
@@ -36,7 +36,7 @@ function Reader:take_kind(kind)
     end
 end
 
--- Takes what has a value: returns whether there is such a thing, its value, and whether it is the session's.
+-- Reads an expression: returns whether there is one, its value, and whether it depends on the session.
 local function take_value(reader, variables, functions)
     local number = reader:take_kind("number")
     if number then
@@ -56,7 +56,7 @@ local function take_value(reader, variables, functions)
     return false
 end
 
--- Takes the name behind AS. Without one, a column is called what was written.
+-- Reads the name after AS. Without one, a column has the expression's text as its name.
 local function take_name(reader, from)
     if not reader:take("AS") then
         return reader.sql:sub(from, reader.tokens[reader.at - 1].to)

@@ -1,5 +1,5 @@
--- What clients ask on their own, before a person has typed anything: their session and the server's
--- variables. A service that is no database answers it from here.
+-- Answers to queries that clients send by themselves, about their session and the server's variables, for
+-- services without a database.
 
 local session_select = require "dpml.session_select"
 
@@ -36,7 +36,7 @@ local VARIABLES = {
     wait_timeout = 28800,
 }
 
--- What queries of a session may ask for by name. `service` has server_version and version_comment, what it says it is.
+-- The variables of a session. `service` has server_version and version_comment.
 local function variables_of(service)
     return setmetatable({ version = service.server_version, version_comment = service.version_comment }, { __index = VARIABLES })
 end
@@ -58,12 +58,12 @@ local function functions_of(session, service)
     }
 end
 
--- The texts of clients are as long and as odd as they like, so that nothing here may take more time than in
--- proportion to their length: Lua's patterns do if two repetitions can share the same characters, or if one
--- that is looked for at every place runs to the end of the text.
+-- Clients may send texts of any length and form, so everything here must take linear time. A Lua pattern does
+-- not if two of its repetitions can match the same characters, or if a repetition that is tried at every
+-- position runs to the end of the text.
 
--- Whether a text is LIKE a pattern, in any case; without a pattern it is. What the last % stands for grows until
--- the rest fits.
+-- Whether a text is LIKE a pattern, ignoring case; true without a pattern. The match of the last % is extended
+-- until the rest fits.
 function session_state.like(text, pattern)
     if not pattern then
         return true
@@ -90,7 +90,7 @@ function session_state.like(text, pattern)
     return pattern:find("^%%*$", place) ~= nil
 end
 
--- What stands in quotes behind the LIKE at the end of a query.
+-- The quoted pattern of the LIKE at the end of a query.
 local function like_of(sql)
     local _, quote = sql:find("[Ll][Ii][Kk][Ee]%s+['\"]")
     return quote and sql:sub(quote + 1):match("^(.*)['\"]%s*$")
@@ -120,7 +120,7 @@ local function succeed()
     return {}
 end
 
--- What the last command warned of: session.warnings, an array of { level, code, message }.
+-- The last command's warnings: session.warnings, an array of { level, code, message }.
 local function show_warnings(levels)
     return function(_, session)
         local rows = {}
@@ -133,7 +133,7 @@ local function show_warnings(levels)
     end
 end
 
--- The first pattern that matches the query, as simplify() leaves it, has it.
+-- Patterns for queries after simplify(); the first match counts.
 local answers = {
     { "^SHOW%s+VARIABLES%f[%W]", show_variables },
     { "^SHOW%s+WARNINGS%f[%W]", show_warnings { Warning = true, Error = true, Note = true } },
@@ -151,15 +151,14 @@ local answers = {
     end },
 }
 
--- Without the comment that says who asks, with which some clients and frameworks begin, and without the
--- semicolon.
+-- Without the leading comment of some clients and frameworks, and without the semicolon.
 function session_state.trim(sql)
     sql = sql:gsub("^%s*/%*[^!].-%*/", "")
     local _, last = sql:find("^.*[^%s;]")
     return last and sql:sub(sql:find("%S"), last) or ""
 end
 
--- The comments that only some servers obey, opened.
+-- The contents of comments that only some servers execute.
 local function open_comments(sql)
     local parts, at = {}, 1
     while true do
@@ -178,14 +177,15 @@ end
 -- Session or global, the answer is the same.
 local scopes = { SESSION = true, LOCAL = true, GLOBAL = true }
 
--- In capitals, with the comments opened that only some servers obey, as in SHOW /*!50002 GLOBAL */ STATUS.
+-- In upper case, with the contents of comments that only some servers execute, as in SHOW /*!50002 GLOBAL */
+-- STATUS.
 function session_state.simplify(sql)
     return (open_comments(sql:upper()):gsub("^(SHOW%s+)(%a+)%s+", function(show, word)
         return scopes[word] and show or nil
     end))
 end
 
--- The answer to a query that is about the session alone; nil if it is about something else.
+-- The answer to a query about the session; nil for other queries.
 function session_state.answer(sql, session, service)
     local simple = session_state.simplify(sql)
     for _, answer in ipairs(answers) do

@@ -39,13 +39,13 @@ local function wake(session)
     end
 end
 
--- Commands that expect no answer: others may come before the handler has taken them.
+-- Commands without an answer: others may arrive before the handler reads them.
 local silent = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
 sessions.silent = silent
-local MANY = 64 -- of these; then the client is not read from until the handler has taken them
+local MANY = 64 -- of these; beyond it the client is paused until the handler has read them
 local MUCH = 1024 * 1024 -- bytes of theirs; then likewise
 
--- A command has come. The one behind a command with an answer is not read before that.
+-- A command has come. After one with an answer the next is not read before the answer.
 function sessions.deliver(session, cmd)
     local queue = session.queue
     queue[#queue + 1] = cmd
@@ -88,8 +88,8 @@ function sessions.closed(session)
     end
 end
 
--- An iterator over the client's commands, which ends when the client leaves. Each must be answered before the
--- next is asked for; one that was not gets an error.
+-- An iterator over the client's commands, which ends when the client leaves. Each has to be answered before the
+-- next is read; otherwise the client gets an error.
 function Session:commands()
     return function()
         if self.unanswered then
@@ -138,8 +138,7 @@ for _, state in ipairs { dpm.MYS_WAIT_CMD, dpm.MYS_RECV_ERR } do
     end)
 end
 
--- Calls done(true) once a server whose client has left in the middle of an answer has come to its end:
--- until then that is discarded.
+-- Discards the rest of an answer whose client has left, and then calls done(true).
 local function when_drained(server, done)
     local taken = takeover.begin(server, draining, tell_drained)
     drained[server:id()] = function()
@@ -148,8 +147,8 @@ local function when_drained(server, done)
     end
 end
 
--- Has the database `db` (dpml.connect) answer a command, past Lua, and returns when it has. Connect it
--- with like = session.auth, so that what it answers can go to this client.
+-- Lets the database `db` (dpml.connect) answer a command, without entering Lua, and returns when the answer is
+-- complete. Connect it with like = session.auth, so that its answers are in a form for this client.
 function Session:forward(cmd, db)
     checks.argument("session:forward", "cmd", cmd, "userdata")
     checks.argument("session:forward", "db", db, "a table")
@@ -175,13 +174,13 @@ function Session:forward(cmd, db)
         end
         dpm.wire_packet(server, cmd)
         return function()
-            -- Half an answer has no end that the client would understand.
+            -- An incomplete answer cannot be completed, so the client is closed.
             dpm.close(self.client)
         end
     end)
 end
 
--- Sends the client away.
+-- Closes the client.
 function Session:close()
     dpm.close(self.client)
 end

@@ -6,7 +6,7 @@ local session_state = require "dpml.session_state"
 
 local show_plans = {}
 
-local SHORT = 100 -- bytes of a query, unless all of it is asked for
+local SHORT = 100 -- bytes of a query that are shown without FULL
 
 local FIELDS = {
     { name = "Digest" }, { name = "Database" }, { name = "User" },

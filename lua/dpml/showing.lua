@@ -1,8 +1,8 @@
--- Showing plug-ins what passes between clients and their servers.
+-- Shows plug-ins the packets between clients and their servers.
 --
--- What is registered are functions that all clients of a plug-in share. They find the client by its server's id,
--- and what is kept for one client alone is in tables by its id: nothing, unless the plug-in makes callbacks for
--- each client, or reads rows.
+-- The registered functions are shared by all clients of a plug-in. They find the client by its server's id.
+-- Data of a single client is in tables by its id, and only if the plug-in makes callbacks for each client, or
+-- reads rows.
 
 local linked = require "dpml.linked"
 local plugins = require "dpml.plugins"
@@ -44,12 +44,12 @@ for _, name in ipairs { "PREPARE", "EXECUTE", "FETCH", "CLOSE", "RESET", "BULK_E
     ABOUT_STATEMENTS[dpm["COM_STMT_" .. name]] = true
 end
 
--- Whether a plug-in is to be shown commands. Whose resultset a row is follows from them.
+-- Whether a plug-in needs commands: also to find the resultset of rows.
 function showing.wants_commands(callbacks)
     return callbacks.new_command ~= nil or callbacks.new_row ~= nil
 end
 
--- Whether it wants to see anything of what the server answers.
+-- Whether it wants to see any part of answers.
 function showing.wants_results(callbacks)
     for name in pairs(STATES) do
         if callbacks[name] then
@@ -59,7 +59,7 @@ function showing.wants_results(callbacks)
     return false
 end
 
--- Sends what a callback has returned: the verdict on the original, or what goes in its place.
+-- Handles what a callback has returned: a verdict on the packet, or packets to send in its place.
 local function apply(conn, first, ...)
     if type(first) ~= "userdata" then
         return first
@@ -141,8 +141,8 @@ local function new_functions(find)
         end
     end
 
-    -- A row is taken apart by its resultset, which must know the columns; and a column that belongs to no
-    -- resultset (of a statement that is prepared, or of COM_FIELD_LIST) is none of a plug-in's.
+    -- A row is parsed by its resultset, which has to know the columns. A column that belongs to no resultset
+    -- (of a statement that is prepared, or of COM_FIELD_LIST) is not shown to plug-ins.
     function functions.resultset(rset, server_id)
         local reading, callback = reading_of(server_id), find(server_id).new_result
         reading.rset, reading.columns_due = rset, rset:fields_follow() and rset:field_count() or 0
@@ -176,7 +176,7 @@ local functions_for_made = new_functions(function(id)
     return made_for[id] or NONE
 end)
 
--- A plug-in as the clients of a listener are shown to it.
+-- A plug-in, with the functions that all clients of a listener share.
 function showing.new(plugin)
     local show = { plugin = plugin, functions = functions_for_made }
     if plugins.is_shared(plugin) then
@@ -188,7 +188,7 @@ function showing.new(plugin)
     return setmetatable(show, Show)
 end
 
--- A client that is linked: returns its callbacks. `auth` is known where the proxy has logged it in.
+-- A client was linked: returns its callbacks. `auth` is known if the client logged in at the proxy.
 function Show:begin(client, server, auth)
     if self.callbacks then
         return self.callbacks
@@ -208,8 +208,8 @@ function Show:may_have(name)
     return not self.callbacks or self.callbacks[name] ~= nil
 end
 
--- Has what a server answers shown. What the callbacks do not ask for is not registered: a state without a function
--- costs nothing.
+-- Registers the functions for a server's answers, only for states that the callbacks need: a state without a
+-- function costs nothing.
 function Show:watch_results(callbacks, server)
     local functions = self.functions
     local reads_rows = callbacks.new_field or callbacks.new_row

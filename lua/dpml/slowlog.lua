@@ -1,4 +1,4 @@
--- A plug-in that measures: what is slow is told at once, and everything is counted by its digest.
+-- A plug-in that reports slow statements, and counts all statements by digest.
 
 local checks = require "dpml.checks"
 local times = require "dpml.times"
@@ -15,9 +15,9 @@ local OPTIONS = { threshold_ms = "a number", threshold = "a number", max_digests
 local THRESHOLD_MS = 1000
 local MAX_DIGESTS = 1000
 local MAX_LENGTH = 1000 -- bytes of a digest
-local OTHERS = "(other digests)" -- what comes when there are so many
+local OTHERS = "(other digests)" -- counts statements beyond the limit
 
--- The histogram: the limits of its steps in milliseconds, and the columns of the table.
+-- The histogram's limits in milliseconds, and the columns of the table.
 local STEPS = { 1, 10, 100, 1000, math.huge }
 local COLUMNS = { "digest", "count", "total_ms", "max_ms", "<1ms", "<10ms", "<100ms", "<1s", "more" }
 
@@ -47,7 +47,7 @@ local function add(self, text, milliseconds)
     digest[step] = digest[step] + 1
 end
 
--- The digests as a result, those first that took the most time in all.
+-- The digests as a result, by total time, the largest first.
 function Slowlog:digests()
     local rows = {}
     for text, digest in pairs(self.by_text) do
@@ -68,7 +68,7 @@ end
 
 function Slowlog:for_client()
     local coming -- the digest of the statement that is being prepared
-    local running, elapsed -- the digest of the command that is under way, and its clock
+    local running, elapsed -- the current command's digest, and its clock
     return {
         new_command = function(cmd, _, client)
             local command = cmd:command()

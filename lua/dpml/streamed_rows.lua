@@ -1,4 +1,4 @@
--- Rows that come one by one. The server is not read from while too many of them wait.
+-- Rows that are read one by one. The server is paused while too many of them wait.
 
 local buffers = require "dpml.buffers"
 local errors = require "dpml.errors"
@@ -22,7 +22,7 @@ end
 
 function Rows:row(values)
     if self.results > 1 then
-        return -- of another result
+        return -- it belongs to another result
     end
     self.last = self.last + 1
     self[self.last] = setmetatable(values, self.meta)
@@ -34,7 +34,7 @@ function Rows:row(values)
     end
 end
 
--- They are the connection's business no more.
+-- Detaches them from the connection.
 function Rows:detach()
     self.db.rows = nil
     tasks.at_end(self.task, self, nil)
@@ -83,7 +83,7 @@ function Rows:next()
     return row
 end
 
--- Whoever has left the loop, for another command or because the task is over, does not come back for the rest.
+-- The loop was left, for another command or because the task has ended: the rest is dropped.
 function Rows:let_go()
     self:detach()
     self.gone = "the rest has been dropped, as another command has followed"

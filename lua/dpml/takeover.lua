@@ -1,15 +1,15 @@
--- Taking a connection over for a while: a package lies over its callbacks, and when it is given back it has those that
--- it had. Several takeovers may begin and end in any order: the newest that is left is the one whose package lies
--- there.
+-- Taking over a connection for a while: a package is put over its callbacks, and afterwards the previous one is
+-- restored. Several takeovers may begin and end in any order: the package of the newest one that has not ended
+-- is in place.
 
 local takeover = {}
 
 local Takeover = {}
 Takeover.__index = Takeover
 
-local all = {} -- connection id -> those of this connection, oldest first, and what to put back
+local all = {} -- connection id -> the connection's takeovers, oldest first, and the package to restore
 
--- Each is told that the connection has closed.
+-- Tells each takeover that the connection has closed.
 local function closed(conn_id, conn)
     local list = all[conn_id]
     all[conn_id] = nil
@@ -18,7 +18,8 @@ local function closed(conn_id, conn)
     end
 end
 
--- Lays `package` over the callbacks of `conn`. If that closes before it is given back, closed(conn_id, conn) is called.
+-- Puts `package` over the callbacks of `conn`. If the connection closes before the takeover ends,
+-- closed(conn_id, conn) is called.
 function takeover.begin(conn, package, told)
     local id = conn:id()
     local list = all[id]
@@ -35,8 +36,8 @@ function takeover.begin(conn, package, told)
     return self
 end
 
--- Once more, or after the connection has closed, does no harm. Where `again` the connection will soon be taken over
--- another time, and goes on being watched.
+-- Calling it again, or after the connection has closed, does no harm. Where `again` the connection will soon be
+-- taken over another time, and goes on being watched.
 function Takeover:give_back(again)
     local list = all[self.conn:id()]
     for i, each in ipairs(list or {}) do

@@ -1,8 +1,7 @@
--- Tasks: straight-line code that waits. Each is a coroutine; whatever it waits for is a callback
--- underneath.
+-- Tasks: sequential code that can wait. Each is a coroutine; what it waits for is a callback.
 --
--- One task runs at a time, until it waits. One that becomes ready meanwhile has its turn afterwards,
--- so that no task is ever resumed from inside of another, however callbacks nest.
+-- One task runs at a time, until it waits. A task that becomes ready meanwhile is resumed afterwards, so that
+-- no task is ever resumed inside another, however callbacks nest.
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
@@ -13,8 +12,8 @@ local tasks = {}
 local Task = {}
 Task.__index = Task
 
-local running                        -- the task that has its turn
-local queue, first, last = {}, 1, 0  -- those that are ready
+local running                        -- the running task
+local queue, first, last = {}, 1, 0  -- the tasks that are ready
 local in_turn = false
 
 local function pack(...)
@@ -43,7 +42,7 @@ local function settle(task, ok, ...)
     end
 end
 
--- Has leave() called when the task ends, by whoever has a `key` of its own for it; nil takes that back.
+-- Sets a function to call when the task ends. Each caller has its own `key`; nil removes the function.
 function tasks.at_end(task, key, leave)
     task.at_end = task.at_end or {}
     task.at_end[key] = leave
@@ -82,9 +81,9 @@ local function make_ready(task)
         local next_task = queue[first]
         queue[first] = nil
         first = first + 1
-        if next_task.state == "ready" then -- and not cancelled before it began
+        if next_task.state == "ready" then -- unless it was cancelled before it began
             local ok, problem = pcall(step, next_task)
-            if not ok then -- the others have their turn all the same
+            if not ok then -- the other tasks are resumed nevertheless
                 dpm.log("error", "a task has ended badly: " .. errors.text(problem))
             end
         end
@@ -106,8 +105,8 @@ function tasks.spawn(fn, ...)
     return task
 end
 
--- Whether this is called by a task that can wait here. In a callback that fires while the task calls something,
--- or in a function that it has handed to string.gsub or table.sort, it cannot.
+-- Whether the caller is a task that can wait here. It cannot inside a callback that fires while the task calls
+-- something, or inside a function that it has passed to string.gsub or table.sort.
 function tasks.in_task()
     return running ~= nil and coroutine.running() == running.coroutine and coroutine.isyieldable()
 end
@@ -123,9 +122,9 @@ function tasks.current(what)
     return running
 end
 
--- Waits until the function that `start` is given is called, as resume(true, value) or
--- resume(false, err), and returns the value or raises the error. What `start` returns is called as
--- give_up(err) if the task is interrupted meanwhile.
+-- Calls start(resume), and waits until resume(true, value) or resume(false, err) is called; returns the value
+-- or raises the error. The function that `start` returns is called as give_up(err) if the task is interrupted
+-- meanwhile.
 function tasks.await(what, start)
     local task = tasks.current(what)
     local doomed = task.doomed
@@ -178,7 +177,7 @@ function Task:cancel(reason)
     self.cancelled = true
     local err = errors.cancelled(reason)
     if self.state == "ready" and self.arguments then
-        settle(self, false, err) -- it has not begun
+        settle(self, false, err) -- it has not started
     else
         interrupt(self, err)
     end
@@ -190,7 +189,7 @@ function Task:is_over()
     return self.state == "done" or self.state == "failed"
 end
 
--- Has fn() called when the task is over, if need be now.
+-- Calls fn() when the task is over, which may be at once.
 local function when_over(task, fn)
     if task:is_over() then
         return fn()
@@ -250,8 +249,8 @@ local function end_of_scope(task, scope, ok, ...)
     return ...
 end
 
--- Returns what fn(...) returns. What it waits for when `milliseconds` have passed is given up, and
--- the error that says so is raised there.
+-- Returns what fn(...) returns. If it still waits after `milliseconds`, that wait is abandoned, and an error is
+-- raised there.
 function tasks.with_timeout(milliseconds, fn, ...)
     checks.argument("dpml.with_timeout", "milliseconds", milliseconds, "a number")
     checks.argument("dpml.with_timeout", "fn", fn, "a function")
@@ -264,7 +263,7 @@ function tasks.with_timeout(milliseconds, fn, ...)
     return end_of_scope(task, scope, pcall(fn, ...))
 end
 
--- The same where a time-out is an option.
+-- The same with an optional time-out.
 function tasks.within(milliseconds, fn, ...)
     if milliseconds then
         return tasks.with_timeout(milliseconds, fn, ...)

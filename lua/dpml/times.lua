@@ -4,8 +4,8 @@ local checks = require "dpml.checks"
 
 local times = {}
 
--- elapsed() starts a clock: it returns a function that tells the milliseconds since then.
--- elapsed(seconds, microseconds), with what dpm.gettimeofday() returned, tells those at once.
+-- elapsed() starts a clock: it returns a function that returns the milliseconds since then. elapsed(seconds,
+-- microseconds), with the results of dpm.gettimeofday(), returns the milliseconds since that time.
 function times.elapsed(seconds, microseconds)
     if seconds then
         local now_seconds, now_microseconds = dpm.gettimeofday()

@@ -1,11 +1,11 @@
--- Whose turn it is on a connection that tasks share, and how it is of use again.
+-- Taking turns on a connection that tasks share, and making it usable again after an abandoned exchange.
 --
--- One exchange at a time: tasks that share a connection wait for each other. Whoever gives up an exchange (a time-out,
--- a cancelled task) leaves a connection on which an answer is still to come; it is of use again when that has been
--- read to its end, for which its query is killed from a side connection.
+-- One exchange at a time: tasks that share a connection wait for each other. If an exchange is abandoned (by a
+-- time-out or a cancelled task), its answer is still to come: the query is killed from a side connection, and
+-- the connection can be used again when the rest of the answer has been read.
 --
--- A connection is a database as dpml.connect makes it: { server =, thread_id =, options = of its login, busy = boolean,
--- waiting = those who wait for their turn, rows = those that are being read one by one }.
+-- A connection is a database of dpml.connect: { server =, thread_id =, options = of its login, busy = boolean,
+-- waiting = the tasks that wait for it, rows = rows that are being read one by one }.
 
 local errors = require "dpml.errors"
 local queries = require "dpml.queries"
@@ -25,8 +25,8 @@ local function remove(list, value)
     end
 end
 
--- Waits for the connection's turn. Rows whose own task wants to do something else are not wanted any
--- more: it has left the loop, or will be told there.
+-- Waits until the connection is free. If the same task still reads rows from it, they are dropped: the task has
+-- left the loop, or gets an error there.
 function turns.acquire(db, what)
     local rows = db.rows
     if rows and rows.task == tasks.current(what) then
@@ -51,8 +51,8 @@ function turns.release(db)
     end
 end
 
--- Tells who had its turn how it ended, and has the next one begin: in that order, and whoever has waited comes
--- before who asks again.
+-- Resumes the task whose exchange has ended, and then starts the next one. Waiting tasks come before a task
+-- that asks again.
 function turns.hand_over(db, resume, ...)
     if db.waiting[1] then
         resume(...)
@@ -63,7 +63,7 @@ function turns.hand_over(db, resume, ...)
     end
 end
 
--- Kills the query that the connection works on, and calls done() when that has been said or failed. Returns
+-- Kills the connection's current query, and calls done() when the KILL has been answered or has failed. Returns
 -- the side connection.
 local function kill_query(db, done)
     local options = {}
@@ -83,8 +83,8 @@ local function kill_query(db, done)
     return servers.connect_mysql_server(options)
 end
 
--- Reads the rest of an answer that nobody waits for any more, and then lets others have their turn. A
--- KILL that comes late hits what is run next: that is an empty statement.
+-- Reads the rest of an abandoned answer, and then frees the connection. A KILL that comes too late would hit
+-- the next query, so an empty statement is run first.
 function turns.recover(db, job)
     local timer, left, over, side = dpm.new_timer(), 2, false, nil
     local function settled()
@@ -104,7 +104,7 @@ function turns.recover(db, job)
         timer:cancel()
         dpm.close(db.server)
         if side then
-            dpm.close(side) -- or a KILL without an answer would keep the next from being told
+            dpm.close(side) -- or a KILL without an answer would block the next task
         end
     end)
     job.reader = {
@@ -128,8 +128,8 @@ function turns.recover(db, job)
     end
 end
 
--- One exchange: begin(resume, abandon) sends something and returns its job; abandon(err) fails, and has the rest
--- of the answer dropped.
+-- Runs one exchange: begin(resume, abandon) sends something and returns its job; abandon(err) raises the error,
+-- and drops the rest of the answer.
 function turns.exchange(db, what, options, begin)
     return tasks.within(words.timeout_ms(options), function()
         turns.acquire(db, what)
@@ -157,8 +157,8 @@ function turns.exchange(db, what, options, begin)
     end)
 end
 
--- Lends the connection of `db` to start(server, resume), which is over when it calls resume. It returns what
--- gives up what it has begun, and then still calls resume when the connection is of use again.
+-- Lends the connection of `db` to start(server, resume), until it calls resume. It returns a function that
+-- abandons its exchange; after that it still has to call resume when the connection can be used again.
 function turns.lend(db, what, start)
     turns.acquire(db, what)
     local begun = false

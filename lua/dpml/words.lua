@@ -1,4 +1,4 @@
--- One word for each thing in tables of options. Older ones go on working.
+-- One name for each option. Older names still work.
 
 local checks = require "dpml.checks"
 
@@ -6,7 +6,7 @@ local words = {}
 
 local TODAYS = { pass = "password", db = "database", timeout = "timeout_ms", threshold = "threshold_ms" }
 
--- A copy of a table of options in today's words; and the words that were given, by those.
+-- A copy of a table of options with today's names, and a table of the names that were given, by today's names.
 function words.read(what, options)
     local read, given = {}, {}
     for name, value in pairs(options) do
@@ -19,7 +19,7 @@ function words.read(what, options)
     return read, given
 end
 
--- The limit of time, in milliseconds, that options may have; nil if there is none.
+-- The options' time-out in milliseconds; nil if there is none.
 function words.timeout_ms(options)
     if options then
         return options.timeout_ms or options.timeout

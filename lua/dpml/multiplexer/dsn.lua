@@ -1,4 +1,4 @@
--- What ADD DB is told of a server: host=…,port=…,user=…
+-- The arguments of ADD DB: host=…,port=…,user=…
 
 local addresses = require "dpml.addresses"
 local errors = require "dpml.errors"
@@ -16,7 +16,7 @@ function dsn.problem(message, ...)
     return errors.new(1064, "42000", message:format(...))
 end
 
--- One value, quoted or up to the next comma; nil if it has no end.
+-- One value, quoted or up to the next comma; nil if its quote is not closed.
 local function take_value(text, at)
     local quote = text:match("^['\"]", at)
     if not quote then
@@ -38,7 +38,7 @@ local function take_value(text, at)
     end
 end
 
--- The key and value pairs of the text, as they are.
+-- The key and value pairs of the text, unchecked.
 function dsn.pairs_of(text)
     local found, at = {}, 1
     while true do
@@ -80,7 +80,7 @@ local function groups_of(group)
     return groups
 end
 
--- A server as the fleet keeps it, of a table such as the fleet's file has; nil and an error if it makes no sense.
+-- A server in the fleet's form, from a table such as the fleet's file has; nil and an error if it is not valid.
 function dsn.of_table(entry)
     entry = addresses.named(entry)
     for older, todays in pairs(TODAYS) do
@@ -113,7 +113,7 @@ function dsn.of_table(entry)
     }
 end
 
--- The same of ADD DB's text.
+-- The same from the text of ADD DB.
 function dsn.parse(text)
     local found, err = dsn.pairs_of(text)
     if not found then

@@ -1,4 +1,4 @@
--- The servers that are watched, by their labels, and their groups.
+-- The fleet: the servers by their labels, and their groups.
 
 local dsn_of = require "dpml.multiplexer.dsn"
 local member = require "dpml.multiplexer.member"
@@ -12,7 +12,7 @@ function fleet.new()
     return setmetatable({ members = {}, order = {}, groups = {} }, Fleet)
 end
 
--- The name, else the host, else host:port where the host is taken.
+-- The label: the name, or the host, or host:port if another server has the host as its label.
 local function label_for(self, dsn)
     local label = dsn.name or (dsn.path and dsn.path) or dsn.host
     if not dsn.name and self.members[label] then
@@ -85,8 +85,8 @@ function Fleet:add_group(name, labels)
     return #labels
 end
 
--- The servers that ALL, a group, a label or a list of these means, in the order in which they were added;
--- nil and an error if one of them is unknown.
+-- The servers of ALL, a group, a label or a list of these, in the order in which they were added; nil and an
+-- error if one is unknown.
 function Fleet:resolve(text)
     local wanted = {}
     for name in text:gmatch("[^,%s]+") do
@@ -128,8 +128,8 @@ local function same(a, b)
     return table.concat(a.groups, "+") == table.concat(b.groups, "+")
 end
 
--- Has the fleet be what a list of tables says, { { host =, … }, … }: servers that are as before keep their
--- connections. Those that ADD DB has added stay, too. Returns nil, or the first error.
+-- Makes the fleet match a list of tables, { { host =, … }, … }. Unchanged servers keep their connections, and
+-- servers that ADD DB has added stay. Returns nil, or the first error.
 function Fleet:load(list)
     local wanted, problem = {}, nil
     for _, entry in ipairs(list) do

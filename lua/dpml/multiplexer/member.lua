@@ -1,4 +1,4 @@
--- One server of the fleet: one connection that is kept up, and the queries that wait for it, in order.
+-- One server of the fleet: a connection that is re-established when it is lost, and the queue of its queries.
 
 local databases = require "dpml.databases"
 local errors = require "dpml.errors"
@@ -21,7 +21,7 @@ local function note_latency(self, milliseconds)
     self.latencies[(self.latency_count - 1) % KEPT_LATENCIES + 1] = milliseconds
 end
 
--- The latency in milliseconds that this share of the last queries stayed below; nil if there were none.
+-- The percentile of the last queries' latencies in milliseconds; nil if there were none.
 function Member:percentile(share)
     if self.latency_count == 0 then
         return nil
@@ -40,7 +40,7 @@ local function note_error(self, err)
     self.last_error, self.last_error_at = err, dpm.time()
 end
 
--- What is none of the library's own errors has a place in a script in it, which is for the log.
+-- Errors that are not the library's own contain a script's line, which belongs in the log.
 local function as_error(problem)
     if errors.is_error(problem) then
         return problem
@@ -67,7 +67,7 @@ local function too_late(job)
     return job.deadline and dpm.monotonic() >= job.deadline
 end
 
--- Runs one query; what comes of it is told once.
+-- Runs one query; its result is reported once.
 local function run(self, job)
     if job.over then
         return
@@ -111,13 +111,13 @@ local function connect(self)
     }
 end
 
--- With jitter, or a fleet that was cut off comes back all at once.
+-- With jitter, so that a fleet that was cut off does not reconnect all at once.
 local function pause_after(failures)
     local pause = math.min(FIRST_PAUSE * 2 ^ math.min(failures - 1, 20), LONGEST_PAUSE)
     return pause * (0.5 + math.random() / 2)
 end
 
--- Works until the connection is gone.
+-- Runs queries until the connection is lost.
 local function serve(self)
     while self.db:is_open() and not self.removed do
         local job = table.remove(self.queue, 1)
@@ -152,7 +152,7 @@ local function keep_up(self)
             note_error(self, as_error(db))
         end
         if not self.removed then
-            -- What waits is told at once: a server that is down holds up nobody.
+            -- Waiting queries fail at once, so that a server that is down delays no answer.
             refuse_all(self, self.last_error)
             if failures > 0 then
                 local ok = pcall(tasks.sleep, pause_after(failures))
@@ -165,7 +165,7 @@ local function keep_up(self)
     end
 end
 
--- Queries that nobody waits for any more, as their round was forgotten.
+-- Drops queries whose round was forgotten.
 local function drop_what_is_over(self)
     local queue = {}
     for _, job in ipairs(self.queue) do
@@ -176,7 +176,7 @@ local function drop_what_is_over(self)
     self.queue = queue
 end
 
--- Gives it a query: job has sql, rowset, deadline and timeout, and done(self, err, result), called once.
+-- Queues a query: job has sql, rowset, deadline and timeout, and done(self, err, result), which is called once.
 function Member:ask(job)
     local done = job.done
     function job:done(err, result)
@@ -198,7 +198,7 @@ function Member:ask(job)
     wake(self)
 end
 
--- Takes leave of it.
+-- Closes its connection for good.
 function Member:remove()
     self.removed = true
     refuse_all(self, REMOVED)
@@ -209,7 +209,7 @@ function Member:remove()
     self.task:cancel()
 end
 
--- A server that is connected to at once, and again whenever that is lost.
+-- A server that is connected to at once, and again whenever the connection is lost.
 function member.new(label, dsn)
     local self = setmetatable({
         label = label, dsn = dsn, queue = {}, active = false, in_flight = 0,

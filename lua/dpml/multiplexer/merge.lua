@@ -1,4 +1,4 @@
--- One answer of many: columns merge by their names, and each row says whose it is.
+-- Merges many answers into one: columns by their names, with the server's name in each row.
 
 local bit = require "bit"
 local results = require "dpml.results"
@@ -7,7 +7,7 @@ local merge = {}
 
 local SLICE = 2000 -- rows that are sent in one go
 
--- Numbers that a wider one can hold.
+-- Integer types from narrow to wide.
 local INTEGERS = {
     [dpm.MYSQL_TYPE_TINY] = 1, [dpm.MYSQL_TYPE_SHORT] = 2, [dpm.MYSQL_TYPE_INT24] = 3, [dpm.MYSQL_TYPE_LONG] = 4,
     [dpm.MYSQL_TYPE_LONGLONG] = 5,
@@ -30,14 +30,14 @@ local function widen(column, other)
     column.type, column.charset_number, column.flags, column.decimals = dpm.MYSQL_TYPE_VAR_STRING, TEXT, 0, 0
 end
 
--- A server may have several columns of a name: the second is merged with the others' second.
+-- A server may have several columns with the same name: the second is merged with the other servers' second.
 local function key_of(name, seen)
     local folded = name:lower()
     seen[folded] = (seen[folded] or 0) + 1
     return folded .. "\0" .. seen[folded]
 end
 
--- What is sent of a statement without rows.
+-- The columns for statements without rows.
 local OK_FIELDS = {
     { name = "affected_rows", type = dpm.MYSQL_TYPE_LONGLONG, charset_number = 63 },
     { name = "insert_id", type = dpm.MYSQL_TYPE_LONGLONG, charset_number = 63 },
@@ -52,7 +52,8 @@ local function copy(field)
     return column
 end
 
--- The columns of all answers, and for each answer where its own are: a number, or 0 for one that it lacks.
+-- The columns of all answers, and for each answer the numbers of its own columns among them, 0 for a missing
+-- one.
 local function merge_columns(answers)
     local columns, places, count = {}, {}, {}
     for _, answer in ipairs(answers) do
@@ -72,7 +73,7 @@ local function merge_columns(answers)
     end
     for place, column in ipairs(columns) do
         if count[place] < #answers then
-            column.flags = bit.band(column.flags or 0, bit.bnot(dpm.NOT_NULL_FLAG)) -- those who lack it
+            column.flags = bit.band(column.flags or 0, bit.bnot(dpm.NOT_NULL_FLAG)) -- it is NULL where a server lacks it
         end
     end
     for _, answer in ipairs(answers) do
@@ -88,7 +89,7 @@ local function merge_columns(answers)
     return columns
 end
 
--- The answers of a round that have come, as they are sent.
+-- The answers of a round that have come, in the form for sending.
 local function answers_of(round)
     local answers = {}
     for _, answer in ipairs(round.answers) do
@@ -112,7 +113,7 @@ local function send_ok_row(client, rset, answer)
     dpm.wire_packet(client, row)
 end
 
--- Sends a client what the servers of a round have answered, with `warnings` as the count of warnings.
+-- Sends a client the answers of a round, with `warnings` as the count of warnings.
 function merge.send(client, round, warnings)
     local answers = answers_of(round)
     local columns = merge_columns(answers)

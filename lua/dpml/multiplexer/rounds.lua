@@ -1,4 +1,4 @@
--- Rounds: one query asked of several servers, and what came of it.
+-- Rounds: a query to several servers, and their answers.
 
 local errors = require "dpml.errors"
 local tasks = require "dpml.tasks"
@@ -34,11 +34,11 @@ local function drop_rows(round)
     end
 end
 
--- Nobody can fetch the round from here on. Who waits for it has what there is; who is being sent its rows has
--- them all, and they go after that.
+-- The round cannot be fetched from here on. Clients that wait for it get the answers so far. If its rows are
+-- being sent, they are freed after that.
 local function clear(round)
     for _, answer in ipairs(round.answers) do
-        answer.job.over = true -- what still comes is discarded
+        answer.job.over = true -- the rest of its answer is discarded
         if not answer.result then
             answer.err = answer.err or FORGOTTEN
         end
@@ -54,7 +54,7 @@ local function clear(round)
     end
 end
 
--- Forgets what is oldest until the rest is small enough. A round that is being waited for or sent stays.
+-- Forgets the oldest rounds until the rest is small enough, except rounds that are waited for or being sent.
 local function make_room(self)
     while #self.order > self.limits.polls do
         self:forget(self.order[1])
@@ -87,7 +87,7 @@ end
 local function note_answer(self, round, answer, err, result)
     answer.err, answer.result = err, result
     if err then
-        answer.rowset:clear() -- half an answer is none
+        answer.rowset:clear() -- an incomplete answer is not used
     end
     round.left = round.left - 1
     if round.left == 0 then
@@ -173,10 +173,10 @@ local function wait_for_all(round)
     end)
 end
 
-local GRACE = 20 -- milliseconds, in which those who run into the time-out say so themselves
+local GRACE = 20 -- milliseconds in which queries that time out still report that themselves
 
--- Waits until all servers of a round have answered, or its time is up: a server may still be busy with what it
--- was asked before.
+-- Waits until all servers of a round have answered, or its time is up, since a server may still be busy with an
+-- earlier query.
 function rounds.wait(round)
     if round.left == 0 then
         return
@@ -188,7 +188,7 @@ function rounds.wait(round)
     end
 end
 
--- Has `fn(round)` run without the round being forgotten meanwhile.
+-- Runs `fn(round)`, and keeps the round from being forgotten meanwhile.
 function rounds.use(round, fn)
     round.users = round.users + 1
     local ok, err = pcall(fn, round)
@@ -201,7 +201,7 @@ function rounds.use(round, fn)
     end
 end
 
--- Repeats a query every so many seconds; `resolve` says which servers there are then.
+-- Repeats a query every so many seconds; `resolve` returns the servers at that time.
 function Rounds:repeat_every(seconds, group, resolve, timeout, sql)
     local servers, err = resolve(group)
     if not servers then
@@ -216,7 +216,7 @@ function Rounds:repeat_every(seconds, group, resolve, timeout, sql)
     poll.timer:schedule(0, milliseconds, function()
         local latest = poll.rounds[#poll.rounds]
         local now = resolve(group)
-        -- A round that is still under way is not run into.
+        -- No new round is started while one still runs.
         if now and (not latest or latest.left == 0) then
             self:start(group, now, timeout, sql)
         end
@@ -246,8 +246,7 @@ function Rounds:poll(group, sql)
     return self.polls[key_of(group, sql)]
 end
 
--- What went wrong in a round: { level, code, message }, one for each server whose rows are missing, or
--- incomplete.
+-- The warnings of a round: { level, code, message }, one for each server whose rows are missing or incomplete.
 function rounds.warnings(round)
     local warnings = {}
     for _, answer in ipairs(round.answers) do
