@@ -1,8 +1,8 @@
-//! Who may know whom, enforced from the source text.
+//! Which layer may depend on which, enforced from the source text.
 //!
 //! `script` → `observe` → {`proxy` → {`session` → `wire`, `auth` → `wire`, `net`}, `sql`}: dependencies point down
-//! only, `wire` and `net` never meet, and each dangerous thing (the Lua binding, the reactor,
-//! `unsafe`) is known in one place. `doc/ARCHITECTURE.md` says why.
+//! only, `wire` and `net` never meet, and the Lua binding, the reactor and `unsafe` are used in one
+//! place each. `doc/ARCHITECTURE.md` says why.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ struct Layer {
     name: &'static str,
     /// The layers it may name.
     knows: &'static [&'static str],
-    /// Paths that it must stay clear of, and what they would bring in.
+    /// Paths that it must not use, and what they would bring in.
     avoids: &'static [(&'static str, &'static str)],
 }
 
@@ -29,11 +29,11 @@ const IO: (&str, &str) = ("std::io", "streams: this layer has no I/O");
 const FILES: (&str, &str) = ("std::fs", "files: this layer has no I/O");
 const THREADS: (&str, &str) = ("std::thread", "threads: this layer has none");
 
-/// From the top down. Being on the list of `knows` goes for the layer itself, too.
+/// From the top down. `knows` includes the layer itself.
 const LAYERS: &[Layer] = &[
     Layer {
         name: "script",
-        // Not `net`: what scripts need of it, `proxy` hands on (as it does with `TimerId`).
+        // Not `net`: `proxy` re-exports what scripts need of it (such as `TimerId`).
         knows: &[
             "observe", "proxy", "auth", "session", "track", "wire", "sql",
         ],
@@ -51,7 +51,7 @@ const LAYERS: &[Layer] = &[
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
-        // Computes what a login says. Who says it to whom is `script`'s and `proxy`'s business.
+        // Computes the data of logins; `script` and `proxy` send it.
         name: "auth",
         knows: &["wire"],
         avoids: PURE,
@@ -73,7 +73,7 @@ const LAYERS: &[Layer] = &[
         avoids: PURE,
     },
     Layer {
-        // Text and nothing else: what it means to a connection is for others to say.
+        // Only text: knows nothing of connections.
         name: "sql",
         knows: &[],
         avoids: PURE,
@@ -98,10 +98,10 @@ const PURE: &[(&str, &str)] = &[
     THREADS,
 ];
 
-/// `main.rs` and its like tie the layers together, but have nothing of their own to do below.
+/// `main.rs` and similar files connect the layers, but use nothing below them directly.
 const TOP_AVOIDS: &[(&str, &str)] = &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS];
 
-/// Where `unsafe` may be written. Each file argues for it at its head. Two modules are enough.
+/// Where `unsafe` is allowed. Each file gives its reasons at its head. Two modules are enough.
 const UNSAFE: &[&str; 3] = &[
     "script/lua/state.rs",
     "script/lua/fast.rs",
@@ -193,7 +193,7 @@ fn the_list_of_unsafe_files_is_not_stale() {
     }
 }
 
-/// What is wrong with this path in a file of this layer (`None`: `main.rs` and its like).
+/// What is wrong with this path in a file of this layer (`None`: `main.rs` and similar).
 fn objections(layer: Option<&Layer>, path: &str) -> Vec<String> {
     let mut found = Vec::new();
     let avoids = layer.map_or(TOP_AVOIDS, |layer| layer.avoids);

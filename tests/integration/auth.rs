@@ -12,7 +12,7 @@ use crate::support::{
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 
-/// Makes an account on a server, and gives its name.
+/// Makes an account on a server, and returns its name.
 fn account(server: &Server, name: &str, identified: &str) -> String {
     server.sql(&format!(
         "CREATE USER IF NOT EXISTS '{name}'@'%' IDENTIFIED {identified}; GRANT ALL ON test.* TO '{name}'@'%'"
@@ -80,12 +80,12 @@ fn at_a_newer_mariadb() {
 #[test]
 fn at_mysql_with_caching_sha2() {
     let Some(server) = mysql() else { return };
-    // In full with the server's key, then fast.
+    // Full authentication with the server's key, then the fast path.
     account(server, "carol", "BY 'secret'");
     for _ in 0..2 {
         assert_eq!(plainly(server, "carol", ""), "carol@%\ttest");
     }
-    // In full with a key that is known: as text, and as a file.
+    // Full authentication with a known key: as text, and as a file.
     let path = server.folder().join("data/public_key.pem");
     account(server, "conrad", "BY 'secret'");
     let key = format!(", server_public_key = '{}'", path.display());
@@ -138,7 +138,7 @@ fn attributes_and_charset_reach_the_server() {
         &[&server.port.to_string()],
     );
     assert_eq!(lines, ["latin1"]);
-    // Whether a server keeps attributes is its business; what we send, a script of ours can tell.
+    // Servers need not keep attributes, so a script of ours prints what we send.
     let dpm = Launch::script(
         "local h = require 'harness'
          h.listen(function(c)
@@ -330,11 +330,11 @@ fn accounts(socket: &str) -> Dpm {
 
 const ACCOUNTS: [&str; 4] = ["password", "native", "verifier", "double"];
 
-/// The command-line client as one of them.
+/// The command-line client, logged in as one of them.
 fn as_user(flavour: Flavour, port: u16, user: &str, password: &str) -> Cli {
     let cli = Cli::client(flavour, port);
-    // Unless it is told so, Debian 12's shows the password to a server that has no TLS, which that
-    // refuses as MySQL would.
+    // Without this option Debian 12's client sends the password in clear to a server without TLS,
+    // which the proxy refuses as MySQL does.
     let cli = match flavour {
         Flavour::MySql => cli,
         _ => cli.arg("--skip-ssl"),
@@ -433,7 +433,7 @@ fn a_unix_socket_is_private() {
     }
 }
 
-/// The packets that a client without a clue gets, up to the end.
+/// The packets that a client which only guesses gets, until the end.
 fn refusal(port: u16, user: &str) -> (Vec<Vec<u8>>, Duration) {
     let mut wire = Wire::connect(port);
     let greeting = Greeting::parse(&wire.read());
@@ -451,7 +451,8 @@ fn refusal(port: u16, user: &str) -> (Vec<Vec<u8>>, Duration) {
         });
         match (first, packets.len()) {
             (0xFF, _) => return (packets, begun.elapsed()),
-            // A guess at the fast path, then the wish for a key, then a guess at the password.
+            // A guess at the fast path's answer, then the request for a key, then a guess at the
+            // password.
             (_, 1) => wire.write(&[7; 32]),
             (_, 2) => wire.write(&[2]),
             _ => wire.write(&[7; 256]),
@@ -484,8 +485,8 @@ fn who_does_not_exist_is_refused_alike() {
                 .ends_with(b"Access denied for user 'USER'@'127.0.0.1'")
         );
 
-        // The least of several times is the work itself; on a busy machine it takes some patience to
-        // see it. What must not be missing is the slow hash, which takes milliseconds.
+        // The shortest of several times is that of the work itself; on a busy machine it takes
+        // several attempts to see it. The slow hash, which takes milliseconds, must not be missing.
         let mut least = [Duration::MAX; 2];
         let alike = (0..100).any(|_| {
             for (least, user) in least.iter_mut().zip(["known", "nobody"]) {
@@ -498,7 +499,7 @@ fn who_does_not_exist_is_refused_alike() {
     }
 }
 
-/// Which accounts there are only a function knows: its second result is what the others are like.
+/// Accounts that are a function: its second result is the credential for unknown users.
 #[test]
 fn a_function_says_what_an_unknown_name_is_like() {
     for (credential, like) in [
@@ -521,7 +522,7 @@ fn a_function_says_what_an_unknown_name_is_like() {
     }
 }
 
-/// Neither end is held for ever by one that says no more in the middle of a change of user.
+/// Neither end waits for ever for one that falls silent in the middle of a change of user.
 #[test]
 fn a_change_of_user_that_stalls_has_an_end() {
     let limit = "handshake_timeout = 0.5";
@@ -546,7 +547,7 @@ fn a_change_of_user_that_stalls_has_an_end() {
             let argument = b"happy\0\0\0\x2d\0mysql_native_password\0";
             stalls.command(com::CHANGE_USER, argument);
             assert_eq!(stalls.read()[0], 0xFE);
-            // Others who have changed theirs have all the time that they want.
+            // Clients whose change is complete have no time limit.
             let mut changes = Wire::login_empty(dpm.port(), MODERN);
             for _ in 0..2 {
                 assert_eq!(changes.change_user("happy", "wheefun")[0], 0);
@@ -581,7 +582,7 @@ fn clients_change_their_user() {
     assert_eq!(wire.change_user("native", "wrong")[..3], [0xFF, 0x15, 0x04]);
     assert!(wire.closed(), "three guesses and no more");
 
-    // By the real plugins, in full and fast.
+    // By the real plugins, with full authentication and the fast path.
     let said = python(
         dpm.port(),
         "import struct\n\
@@ -694,7 +695,7 @@ fn a_key_of_ones_own() {
 }
 
 both! {
-    /// What the proxy hashes, a server takes; and what a server keeps, the proxy verifies.
+    /// Servers accept the proxy's hashes, and the proxy verifies with servers' hashes.
     fn hashes_are_the_servers(server) {
         let kind = match server.flavour {
             Flavour::MySql => "caching_sha2_password",
@@ -892,7 +893,7 @@ fn at_a_server_over_tls_whose_greeting_names_sha256() {
     let Some(server) = mysql() else { return };
     account(server, "tessa", "WITH sha256_password BY 'secret'");
     for mode in ["required", "disabled"] {
-        // Today's servers all name caching_sha2_password, so somebody in between says the other.
+        // Today's servers all name caching_sha2_password, so a relay names the other plugin.
         let between = MockServer::new();
         let (here, there) = (between.port, server.port);
         let told = std::thread::spawn(move || {
@@ -909,8 +910,8 @@ fn at_a_server_over_tls_whose_greeting_names_sha256() {
         greeting.extend_from_slice(b"sha256_password\0");
         near.write(&greeting);
         if mode == "disabled" {
-            // What would go over TLS is made before there is TLS: a request for a key in it would
-            // be taken for the password.
+            // The answer is made before TLS begins: a request for a key would be taken for the
+            // password there.
             let auth = near.read();
             let named = auth.windows(15).any(|name| name == b"sha256_password");
             assert!(!named, "{}", auth.escape_ascii());
@@ -989,7 +990,7 @@ fn clients_log_in_over_tls() {
         }
         assert!(client("127.0.0.1", "empty", "").contains("let in"));
 
-        // From elsewhere MariaDB's newer client wants to see the certificate proven.
+        // From another address MariaDB's newer client requires the proof of the certificate.
         let Some(address) = own_address() else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! Auto-explain: what it explains, when, and that nobody is the worse for it.
+//! Auto-explain: what it explains, when, and that clients are not affected.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ struct Explained {
     admin: u16,
 }
 
-/// How the clients of `listener` get to `explain`, if nothing else is said.
+/// The default plug-in for the clients of `listener`.
 const PASSTHROUGH: &str =
     "dpml.passthrough_new_clients(listener, explain, { arg[1], tonumber(arg[2]) })";
 
@@ -155,11 +155,11 @@ both! {
         assert!(count.contains("flags=full_index_scan"), "{count}");
         let replace = explained.dpm.line("query=\"REPLACE INTO u(t_id, v) SELECT");
         assert!(replace.contains("full_scan"), "{replace}");
-        // A row that is put in has no plan.
+        // An INSERT of a row has no plan.
         assert!(explained.lines("VALUES").is_empty());
         let written = String::from_utf8_lossy(&explained.dpm.output()).into_owned();
         assert!(!written.contains("sesame"), "{written}");
-        // All of it was run once, by the clients.
+        // Every statement was executed once, by the clients.
         let found = server.sql(&format!("SELECT COUNT(*) FROM {base}.u; SELECT COUNT(*) FROM {base}.t WHERE b = 'sesame4'"));
         assert_eq!(found, "9\n1\n");
         explained.dpm.assert_no_errors();
@@ -219,7 +219,7 @@ both! {
         let ask = |port| Cli::client(server.flavour, port).args([&base, "-e", statements]).ok();
         let explained = Explained::start(server, ALL);
         assert_eq!(ask(explained.port), ask(server.port));
-        // Somebody else's temporary table cannot be explained, which is told and no more.
+        // A client's temporary table cannot be explained, which is only reported.
         let line = explained.line("SELECT COUNT(*) FROM mine WHERE b = ?");
         assert!(line.contains(&format!("error=\"ERROR 1146 (42S02): Table '{base}.mine' doesn't exist\"")), "{line}");
         assert!(explained.lines("FOUND_ROWS").len() + explained.lines("ROW_COUNT").len() >= 2);
@@ -446,7 +446,7 @@ both! {
         assert!(matches!(wire.query(&format!("/* a comment */ use `{}`", bases[2])), Answer::Ok(_)));
         ask(&mut wire, &bases[2]);
         drop(wire);
-        // By the server's word, and from the login on.
+        // By the server's session tracking, and from the login on.
         let mut conn = mysql::Conn::new(crate::support::options(explained.port).db_name(Some(bases[0].clone()))).unwrap();
         let _: Vec<i32> = conn.query("SELECT 5 + a FROM t WHERE b = 'x'").unwrap();
         let line = explained.line("SELECT ? + a FROM t WHERE b = ?");
@@ -495,7 +495,7 @@ both! {
         }
         wire.query("INSERT INTO t (a, b) VALUES (1, 'one'), (2, 'two')");
         assert_eq!(explained.lines("").len(), 0, "{:?}", explained.lines(""));
-        // To a server in its usual mode this is two statements. Here it is one, with two values.
+        // In the default mode this is two statements. Here it is one, with two values.
         wire.query("SET sql_mode = 'NO_BACKSLASH_ESCAPES'");
         wire.rows(r"SELECT a FROM t WHERE b = 'x\' OR b = '; DELETE FROM t; -- sesame '");
         wire.query("SET sql_mode = 'ANSI_QUOTES'");
@@ -565,7 +565,7 @@ fn the_side_connection_may_fail() {
     );
     explained.dpm.assert_no_errors();
 
-    // It lets us in, and then says nothing any more.
+    // It accepts the login, and then falls silent.
     let mock = MockServer::new();
     let explained = Explained::beside(server, mock.port, &format!("{ALL}, timeout = 200"));
     std::thread::scope(|scope| {
@@ -595,7 +595,7 @@ both! {
         wire.query(&format!("USE {base}"));
         wire.rows("SELECT a FROM t");
         explained.line("SELECT a FROM t");
-        // Whatever connections there are but the one that asks and the client's.
+        // All connections except the one that asks and the client's.
         let own = wire.rows("SELECT CONNECTION_ID()")[0][0].clone();
         explained.line("SELECT CONNECTION_ID()");
         let ids = server.sql(&format!(
@@ -677,7 +677,7 @@ both! {
         assert_eq!(&row[7..], ["slow", "full_scan,no_index", "6", "t", "NULL", "SELECT * FROM t WHERE b = ?"]);
         let said = ask("show full plans like '%WHERE B%';").out();
         assert!(said.ends_with("\tt: access=ALL key=- rows=6 where\n"), "{said}");
-        // (The clients ask something of their own accord.)
+        // (Clients send some queries by themselves.)
         assert!(ask("SHOW PLANS").out().lines().count() >= 2);
         assert_eq!(ask("SHOW PLANS LIKE 'nothing'").out(), "");
         for wrong in ["SHOW PLANES", "SHOW PLANS LIKE", "SHOW FULPLANS", "DROP TABLE t", "SHOW PLANS WHERE 1"] {

@@ -10,7 +10,7 @@ const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 const TRACE: &str = "local h = require('harness')
 h.passthrough(h.trace('at '))";
 
-/// The states printed since `from`, once the exchange is complete: the client may speak again.
+/// The states printed since `from`, once the exchange is complete.
 #[track_caller]
 fn states(dpm: &Dpm, from: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -21,7 +21,7 @@ fn states(dpm: &Dpm, from: usize) -> Vec<String> {
     lines
 }
 
-/// Runs a command with every state registered, and gives the states that fired.
+/// Runs a command with every state registered, and returns the states that fired.
 #[track_caller]
 fn trace(dpm: &Dpm, wire: &mut Wire, command: u8, argument: &[u8]) -> String {
     let from = dpm.lines("at ").len();
@@ -289,7 +289,7 @@ fn the_end_of_an_answer_is_held_and_sent_later() {
 
 #[test]
 fn a_command_that_was_answered_is_not_forwarded_too() {
-    // The first mistake of every firewall: the answer is wired, and the verdict forgotten.
+    // A common mistake: the answer is wired, and the verdict forgotten.
     let dpm = scripted(
         "local dpml = require('dpml')
          client[dpm.MYC_SENT_CMD] = function(cmd, id, conn)

@@ -131,8 +131,8 @@ fn attributes_that_lie_cost_one_connection() {
     }
 }
 
-/// Clients with and without, servers with and without: what a client gets is what a server that
-/// agrees with it would have sent.
+/// Clients and servers with and without the capability: a client gets what a server with the
+/// client's capabilities would have sent.
 fn translated(
     server: &'static Server,
     offered: &str,
@@ -174,7 +174,7 @@ fn translated(
     }
 }
 
-/// Definitions that are left out, between ends of which one wants EOFs and the other does not.
+/// Definitions that are left out, between ends with and without DEPRECATE_EOF.
 #[test]
 fn results_without_definitions_between_ends_with_and_without_eof() {
     let mysqls = (
@@ -230,7 +230,7 @@ fn results_without_definitions_between_ends_with_and_without_eof() {
     }
 }
 
-/// What only one end has and nobody is the worse for.
+/// Capabilities that only one end has, and that need no translation.
 #[test]
 fn harmless_differences() {
     let bulk = "dpm.MARIADB_CLIENT_STMT_BULK_OPERATIONS, dpm.MARIADB_CLIENT_BULK_UNIT_RESULTS";
@@ -270,8 +270,8 @@ fn no_attributes_for_a_server_with() {
     translated(server, "", "dpm.CLIENT_QUERY_ATTRIBUTES", without, without);
 }
 
-/// What is executed by the id of the last one, or by a guess, before its own answer has come: with
-/// its own count of parameters, not with that of the statement before.
+/// An execute by the id of the last statement, or by a guessed id, before the prepare is answered:
+/// it gets its own statement's number of parameters, not that of the statement before.
 #[test]
 fn what_is_executed_before_its_id_is_known() {
     for callbacks in ["{}, {}", "h.trace('at ')"] {
@@ -312,7 +312,7 @@ fn what_is_executed_before_its_id_is_known() {
             let rows = wire.packets(com::STMT_EXECUTE);
             assert_eq!(rows[2], b"\0\0\x04here", "{rows:?}");
         }
-        // What nobody has prepared; among it, what could not be.
+        // Statements that were not prepared, or could not be.
         let mut bad = frames(&prepare("SELECT FROM ?"), &mut 0);
         bad.extend_from_slice(&frames(&execute(u32::MAX), &mut 0));
         wire.raw(&bad);
@@ -381,7 +381,7 @@ fn mariadbs_extensions_for_a_client_of_a_server_without() {
         assert_eq!(packets[0], [1, 1]);
         assert_eq!(packets[2], b"\0\0\x01x");
     }
-    // What the server was not asked for it refuses itself.
+    // The server itself refuses what was not negotiated.
     let bulk = [&id.to_le_bytes()[..], &[128, 0, 0xFD, 0, 0, 1, b'x']].concat();
     assert_eq!(wire.exchange(com::STMT_BULK_EXECUTE, &bulk)[0][0], 0xFF);
     assert_eq!(wire.exchange(com::PING, b"")[0][0], 0);
@@ -741,7 +741,7 @@ fn mariadbs_redirect_url() {
     assert!(has_it(&mut Wire::login_empty(dpm.port(), MODERN)));
 }
 
-/// No plugin of a server that is free to have could be a second factor over TCP, so a mock is.
+/// No freely available server plugin works as a second factor over TCP, so a mock server is used.
 #[test]
 fn further_factors_pass() {
     const FACTORS: u32 = MODERN | 0x1000_0000;
@@ -775,7 +775,7 @@ fn further_factors_pass() {
     }
 }
 
-/// The EOF behind the columns that a new server leaves out: it says what is known of the server.
+/// The synthesised EOF after columns: it has what is known of the server's status.
 #[test]
 fn an_eof_that_is_made_up_knows_the_transaction() {
     for callbacks in [
@@ -832,7 +832,7 @@ both! {
     }
 }
 
-/// A server that counts wrongly cannot be followed, and costs its own connections.
+/// A server that announces wrong counts cannot be followed: only its own connections are closed.
 #[test]
 fn a_prepare_whose_count_overflows() {
     let mock = MockServer::new();

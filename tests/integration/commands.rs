@@ -1,5 +1,6 @@
-//! Every command, byte for byte: the same conversation is held with the server and through the proxy,
-//! once past Lua and once through callbacks for every state, and the answers must be the same packets.
+//! Every command, byte for byte: the same conversation runs with the server directly and through
+//! the proxy, once without Lua and once with callbacks for every state, and the answers must be the
+//! same packets.
 
 use crate::support::exchange::execute_argument;
 use crate::support::wire::{Wire, caps, com, native_answer};
@@ -295,7 +296,7 @@ both! {
 }
 
 both! {
-    /// Whatever is registered, the pieces that are not still stream.
+    /// With any callbacks, packets without a callback are still streamed.
     fn every_command_with_one_callback(server) {
         for state in ["MYS_SENDING_ROWS", "MYS_WAIT_CMD", "MYS_SENT_FIELDS"] {
             compare(

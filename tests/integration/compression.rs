@@ -1,5 +1,5 @@
-//! Compressed frames, on each leg by itself: with the real clients and servers, which check the
-//! frames' numbers, and with peers that lie.
+//! Compression on each leg independently: with the real clients and servers, which check the
+//! frames' numbers, and with peers that send wrong frames.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -14,7 +14,8 @@ use crate::support::server::mysql_available;
 use crate::support::wire::{Answer, Greeting, MockServer, Wire, auth_packet, caps, com};
 use crate::support::{Cli, Dpm, Flavour, Server, both, mariadb, mysql, process};
 
-/// A passthrough that asks its servers for this, and tells at the end how both legs were compressed.
+/// A passthrough that asks its servers for this, and prints at the end how both legs were
+/// compressed.
 fn legs(server: &Server, towards: &str) -> Dpm {
     passthrough(server, "", towards, "")
 }
@@ -37,14 +38,14 @@ fn passthrough(server: &Server, listener: &str, towards: &str, more: &str) -> Dp
     Launch::script(&script).server(server).start()
 }
 
-/// Every callback there is, on both ends: no packet passes unseen.
+/// Callbacks for every state, on both ends.
 const ALL_CALLBACKS: &str = "for value, name in pairs(h.names) do
     if name:match('^MYC_') and name ~= 'MYC_CONNECT' then c:register(value, function() end) end
     if name:match('^MYS_') then s:register(value, function() end) end
   end";
 
-/// The command-line clients that can do it, told to compress so. (MariaDB's does not get past the
-/// full exchange of `caching_sha2_password`.)
+/// The command-line clients that support it, with this compression. (MariaDB's client fails in the
+/// full authentication of `caching_sha2_password`.)
 fn clients(server: &Server, algorithm: &str, port: u16) -> Vec<Cli> {
     let mut clients = Vec::new();
     if algorithm != "zstd" && server.flavour != Flavour::MySql {
@@ -135,8 +136,8 @@ both! {
                 writeln!(sql, "SELECT LENGTH('{value}');").unwrap();
                 writeln!(expected, "{}", value.len()).unwrap();
             }
-            // A row has four bytes in front. (One that fills its frame makes MariaDB's client lose
-            // its connection, to any server, if it is compressed.)
+            // A row has four more bytes. (With compression, a row that fills its frame makes
+            // MariaDB's client lose its connection, to any server.)
             let fills = match server.flavour {
                 Flavour::MySql => 0xFF_FFFF - 4,
                 _ => 0xFF_FFFF - 3,
@@ -208,7 +209,7 @@ both! {
     }
 }
 
-/// A client that makes its frames itself.
+/// A client that encodes its own frames.
 struct Framed {
     wire: Wire,
     algorithm: Algorithm,
@@ -318,7 +319,7 @@ fn command(com: u8, argument: &[u8]) -> Vec<u8> {
 }
 
 both! {
-    /// Each answer is numbered from where its command's frames ended, as servers do.
+    /// The numbers of each answer continue from its own command's frames, as in servers.
     fn pipelined_commands(server) {
         for kind in server_kinds(server) {
             for more in watched(kind) {
@@ -460,7 +461,7 @@ fn lies_and_bombs_cost_one_connection_and_little_memory() {
         }
     }
     let before = dpm.memory_kib("VmRSS");
-    // Two gigabytes of zeros, as parts of commands that a server which does not read never takes.
+    // Two gigabytes of zeros, as parts of commands for a server that does not read.
     let mock = MockServer::new();
     let stalled = Dpm::passthrough_to(mock.port);
     for algorithm in Algorithm::ALL {
@@ -499,7 +500,7 @@ fn lies_and_bombs_cost_one_connection_and_little_memory() {
     assert_eq!(other.rows("SELECT 1"), [["1"]]);
 }
 
-/// Frames without anything in them, for as long as it is let go on.
+/// Empty frames, until the connection is closed.
 #[test]
 fn who_sends_nothing_does_not_keep_the_proxy_busy() {
     let dpm = legs(mariadb(), "");
@@ -645,7 +646,7 @@ both! {
 
 #[test]
 fn an_error_that_nobody_has_asked_for() {
-    // MySQL tells why it hangs up, in a frame that it numbers 0.
+    // MySQL says why it closes, in a frame with the number 0.
     let Some(server) = mysql() else { return };
     for kind in server_kinds(server) {
         let dpm = legs(server, &towards(kind));
@@ -795,7 +796,7 @@ fn large_statements_at_the_highest_level() {
     assert_eq!(said, format!("{}\n", value.len()));
 }
 
-/// The proxy has but one thread, and level 22 takes 30 times as long as 3.
+/// The proxy has only one thread, and level 22 takes 30 times as long as level 3.
 #[test]
 fn clients_do_not_choose_any_level() {
     for (listener, asked, got) in [
@@ -827,7 +828,7 @@ fn clients_do_not_choose_any_level() {
 }
 
 both! {
-    /// What is compressed has to be followed, so an unknown command cannot make it opaque.
+    /// Compressed packets have to be parsed, so an unknown command cannot make a link opaque.
     fn an_unknown_command(server) {
         for (client_kind, kind) in [(Some(Algorithm::Zlib), "nil"), (None, "zlib")] {
             let dpm = legs(server, &towards(kind));

@@ -1,4 +1,4 @@
-//! Death of one end in every state: the other is closed or usable, and nothing leaks.
+//! One end dies, in every state: the other end is closed or usable, and nothing leaks.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn serve(server: &MockServer, steps: usize) -> Wire {
     wire
 }
 
-/// Plays a client as far as it gets. Gives what it saw last.
+/// Plays a client as far as possible. Returns what it saw last.
 fn client(port: u16) -> String {
     let mut wire = Wire::connect(port);
     let Ok(first) = wire.try_read() else {
@@ -132,7 +132,7 @@ fn a_client_dies_in_every_state() {
                         let _ = to.send(());
                         assert!(peer.closed(), "step {steps}: the server is let go");
                     });
-                    // The client goes along as far as the server does.
+                    // The client takes part as far as the server does.
                     if steps >= 1 {
                         let hello = Greeting::parse(&wire.read());
                         if steps >= 2 {
@@ -187,13 +187,13 @@ fn a_real_server_is_killed(flavour: Flavour) {
                  information_schema.collations b, information_schema.collations c",
             )
             .start();
-        // It is in the middle: some of it is there, and nobody takes the rest.
+        // In the middle of a result: some of it has arrived, and the rest is not read.
         let mut some = [0; 10_000];
         std::io::Read::read_exact(reading.stdout.as_mut().unwrap(), &mut some).unwrap();
         eventually("three logins", || dpm.stat("servers") == 3.0);
         server.kill();
         assert!(idle.query_drop("SELECT 1").is_err());
-        // It need not be closed: its server went between two commands.
+        // The client may stay open, since its server died between two commands.
         drop(idle);
         for child in [&mut busy, &mut reading] {
             drop(child.stdout.take());
@@ -219,7 +219,8 @@ fn a_real_mysql_is_killed() {
 }
 
 both! {
-    /// A client is killed in a query and in the middle of a result: the server is let go too.
+    /// A client is killed in a query and in the middle of a result: its server connection is
+    /// closed, too.
     fn a_real_client_is_killed(server) {
         let dpm = Dpm::passthrough(server);
         let marker = format!("killed_{:?}", server.flavour);
@@ -275,7 +276,7 @@ fn a_client_between_commands_stays_when_its_server_dies() {
         let mut wire = Wire::login(port, PLAIN);
         assert_eq!(wire.query("first"), Answer::Ok(ok()));
         gone.recv_timeout(Duration::from_secs(20)).unwrap();
-        // Nobody behind it any more, and the script sends it nowhere.
+        // It has no server any more, and the script gives it none.
         assert!(matches!(wire.query("second"), Answer::Err(1105, ..)));
         assert!(wire.silent(Duration::from_millis(100)), "it is still open");
     });

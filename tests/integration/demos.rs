@@ -20,7 +20,7 @@ both! {
         let files = dpm.open_files();
         assert_eq!(Cli::query(server.flavour, port, "hello; HELLO; SELECT 'hello'"), "2\n2\nhello\n");
         let mut wire = Wire::login_empty(port, MODERN);
-        // Whichever end goes first takes the other with it.
+        // When one end closes, so does the other.
         let _ = wire.query("KILL CONNECTION_ID()");
         assert!(wire.closed());
         dpm.wait_for_open_files(files);
@@ -32,7 +32,7 @@ both! {
         let dpm = Launch::demo("tls", server).start();
         let port = dpm.listening();
         let files = dpm.open_files();
-        // The server wants the password itself: it has forgotten who was there.
+        // The server needs the password itself, since its cache is empty.
         server.sql("FLUSH PRIVILEGES");
         let demand = match server.flavour {
             Flavour::MySql => "--ssl-mode=REQUIRED",
@@ -92,12 +92,12 @@ fn pool_one_shares_a_server_connection() {
         "USE in one moves them all"
     );
 
-    // Who quits, or hangs up, leaves the server to the others.
+    // When a client quits or disconnects, the server stays for the others.
     assert_eq!(clients.pop().unwrap().quit(), 0);
     drop(clients.pop().unwrap());
     assert_eq!(clients[1].ask("SELECT CONNECTION_ID()"), ids[0]);
 
-    // While the server is busy, the others wait; nobody gets another's answer.
+    // While the server is busy, the others wait; no client gets another's answer.
     let latch = server.latch();
     clients[0].send(&latch.query);
     eventually("it runs", || server.running(&latch.query) == 1);
@@ -155,7 +155,8 @@ fn pool_one_shares_a_server_connection() {
         let said = Cli::query(Flavour::MySql, port, "SELECT 6");
         assert_eq!(said, "6\n");
     }
-    // Clients differ in what they negotiate; not every one can share, but none disturbs the others.
+    // Clients negotiate different capabilities: not all can share a server, but none affects the
+    // others.
     let said = python(port, "print(connect().query('SELECT 1'))");
     assert_eq!(said, "1\n");
     let mut old = Wire::login(port, caps::BASE);
@@ -202,7 +203,8 @@ both! {
     fn autoexplain(server) {
         let base = server.database();
         server.sql(&format!("USE {base}; CREATE TABLE stock (id INT PRIMARY KEY, name VARCHAR(20)); INSERT INTO stock VALUES (1, 'a'), (2, 'b')"));
-        // Nothing takes a minute: what is explained is what the server says has no index.
+        // No statement takes a minute, so only those are explained for which the server reports no
+        // index.
         let dpm = Launch::demo("autoexplain", server).arg(60_000).start();
         let port = dpm.listening();
         let files = dpm.open_files();

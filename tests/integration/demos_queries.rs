@@ -52,7 +52,7 @@ both! {
             ] {
                 assert_eq!(count(own), rows, "{own}");
             }
-            // Two at once are left alone.
+            // Several statements in one command are not changed.
             assert_eq!(wire.rows(&format!("SELECT n FROM {base}.ten; SELECT 2")).len(), 10);
             assert!(matches!(wire.answer(), Answer::Rows { .. }));
             assert!(matches!(wire.query(&format!("SELECT n INTO @n FROM {base}.ten WHERE n = 7")), Answer::Ok(_)));
@@ -223,7 +223,7 @@ fn firewall_without_its_file_does_not_start() {
     assert!(!dpm.wrote("firewall listening"));
 }
 
-/// A table with an address and a card that nobody is to see.
+/// A table with an address and a card number to hide.
 fn customers(server: &Server) -> String {
     let base = server.database();
     server.sql(&format!(
@@ -273,7 +273,7 @@ both! {
             let into = "SELECT email INTO @e FROM customers WHERE id = 1";
             assert!(matches!(wire.query(into), Answer::Ok(_)));
             assert_eq!(wire.rows("SELECT @e"), [["***"]]);
-            // NULL stays, and what is not masked does.
+            // NULL and columns that are not masked stay.
             assert!(matches!(wire.query("HANDLER customers OPEN"), Answer::Ok(_)));
             let handled = wire.rows("HANDLER customers READ FIRST");
             assert!(handled.len() == 1 && !secret(&handled.concat().concat()), "{handled:?}");
@@ -316,7 +316,7 @@ both! {
     }
 }
 
-/// What is executed with many values at once is masked as what else it prepares.
+/// Bulk executes are masked like other prepared statements.
 #[test]
 fn mask_of_what_bulk_executes_return() {
     let server = support::mariadb();
@@ -369,7 +369,7 @@ both! {
             let rows = wire.rows(many);
             assert_eq!(rows.len(), 100, "of 128");
             assert!(rows.iter().all(|row| row[1] == "***"));
-            // A statement that is prepared is each link's to see.
+            // Every plug-in of the chain sees a prepared statement.
             let id = wire.prepare("SELECT id, UPPER(email) FROM customers WHERE id = ?");
             let answer = wire.exchange(com::STMT_EXECUTE, &execute_argument(id, 1, &[Some(b"1")])).concat();
             let text = String::from_utf8_lossy(&answer).into_owned();

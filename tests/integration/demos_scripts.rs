@@ -115,7 +115,7 @@ with connect(user='dpm', password='dpm') as conn, conn.cursor() as cursor:
     dpm.wait_for_open_files(files);
 }
 
-/// Where the admin demo listens for Lua.
+/// The port of the admin demo for Lua.
 fn admin_port(dpm: &Dpm) -> u16 {
     let line = dpm.line("dpm: admin: Lua on port ");
     line.rsplit(' ').next().unwrap().parse().unwrap()
@@ -135,7 +135,7 @@ both! {
         assert!(lua.rows("dpm.stats()").iter().any(|row| row[0] == "clients" && row[1] == "2"));
         assert_eq!(lua.rows("{ 'a', 'b' }"), [["1", "a"], ["2", "b"]]);
 
-        // It changes the script that runs, under a client that is there.
+        // It changes the running script, with a client connected.
         assert_eq!(client.rows("SELECT 5"), [["5"]]);
         assert!(matches!(lua.query("forbidden = 'SELECT'"), Answer::Ok(_)));
         assert!(matches!(client.query("SELECT 5"), Answer::Err(1142, ..)));
@@ -149,7 +149,7 @@ both! {
         let asked = lua.rows(&format!("dpml.connect({login}):query('SELECT 1 AS a UNION SELECT 2')"));
         assert_eq!(asked, [["1"], ["2"]]);
 
-        // What is wrong is an error, and no more.
+        // A mistake is only an error.
         let Answer::Err(1064, _, message) = lua.query("return +") else { panic!("an error") };
         assert!(message.contains("query:1:"), "{message}");
         let Answer::Err(1105, _, message) = lua.query("error('on purpose')") else { panic!("an error") };
@@ -162,7 +162,7 @@ both! {
         assert!(matches!(lua.answer(), Answer::Ok(_)));
         let said = Cli::query(Flavour::MariaDb, admin, "return 'from', 'a person'");
         assert_eq!(said, "from\ta person\n");
-        // Who leaves while it waits does no harm.
+        // A client that leaves while it waits does no harm.
         lua.command(com::QUERY, b"dpml.sleep(100) return 5");
         drop(lua);
         for (user, password) in [(USER, "wrong"), ("root", "")] {
@@ -196,7 +196,7 @@ both! {
         let original = std::fs::read_to_string(&plugin).unwrap();
         let version = |n: usize| original.replace("version 1", &format!("version {n}"));
         let write = |text: &str| {
-            // In one step: half a file is a broken one, which would be told and not be used.
+            // By a rename: an incomplete file would be reported as broken.
             let new = folder.join("new");
             std::fs::write(&new, text).unwrap();
             std::fs::rename(&new, &plugin).unwrap();
@@ -266,7 +266,7 @@ both! {
     }
 }
 
-/// The binary and the demos, and nothing else: the library is not near.
+/// Only the binary and the demos, without the library's folder.
 #[test]
 fn a_lone_binary_runs_every_demo() {
     let folder = process::folder("bare");
@@ -338,7 +338,7 @@ fn demos_have_headers_and_are_short_and_named() {
     }
 }
 
-/// What is kept of a client goes with it: a megabyte from each of many would show.
+/// Data about a client is freed with it: a megabyte for each of many clients would show.
 #[test]
 fn demos_forget_who_has_left() {
     let server = mariadb();

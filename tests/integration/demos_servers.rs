@@ -14,7 +14,7 @@ use crate::support::{
 const PLAIN: u32 = caps::BASE | caps::MULTI;
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 
-/// What both mirrors do: writes go to both servers, reads to one.
+/// Both mirrors send writes to both servers, and reads to one.
 #[track_caller]
 fn check_mirror(server: &Server, demo: &str, login: fn(u16, u32) -> Wire) {
     let second = Server::start_own(Flavour::MariaDb, &[]);
@@ -45,7 +45,7 @@ fn check_mirror(server: &Server, demo: &str, login: fn(u16, u32) -> Wire) {
     let insert = format!("INSERT INTO {base}.only_here VALUES (1)");
     assert!(matches!(wire.query(&insert), Answer::Ok(_)));
     dpm.line("1146");
-    // What reads is for the first alone, where there is such a table.
+    // Reads go only to the first server, which alone has this table.
     let failures = dpm.count("1146");
     assert_eq!(
         wire.rows(&format!("SELECT * FROM {base}.only_here")),
@@ -59,7 +59,7 @@ fn check_mirror(server: &Server, demo: &str, login: fn(u16, u32) -> Wire) {
     assert_eq!(server.sql(&format!("SELECT COUNT(*) FROM {base}.t")), "3\n");
     assert_eq!(second.sql(&format!("SELECT COUNT(*) FROM {base}.t")), "2\n");
     drop(conn);
-    // A transaction is one in both.
+    // A transaction runs in both.
     for sql in [
         "BEGIN".to_owned(),
         format!("DELETE FROM {base}.t"),
@@ -68,7 +68,7 @@ fn check_mirror(server: &Server, demo: &str, login: fn(u16, u32) -> Wire) {
         assert!(matches!(wire.query(&sql), Answer::Ok(_)), "{sql}");
     }
     assert_eq!(second.sql(&format!("SELECT COUNT(*) FROM {base}.t")), "2\n");
-    // Who leaves in the middle of a query takes both connections along.
+    // When a client leaves in the middle of a query, both connections are closed.
     wire.command(com::QUERY, b"DO SLEEP(1)");
     drop(wire);
     dpm.wait_for_open_files(files);
@@ -154,7 +154,7 @@ with connect() as conn, conn.cursor() as cursor:
     print(cursor.fetchone()[0])
 ");
         assert_eq!(said, "it's\ntest\n");
-        // Pieces of a value are not answered, and none is lost.
+        // Pieces of long data have no answer, and none is lost.
         let id = wires[1].prepare("SELECT LENGTH(?), ?");
         for piece in 0..500_u32 {
             let argument = [&id.to_le_bytes()[..], &[0, 0], format!("{piece:08}").as_bytes()].concat();
@@ -222,7 +222,8 @@ both! {
             assert_eq!(rows, [[Some(b"0".to_vec()), Some(b"y".to_vec())]]);
         }
 
-        // An error is everybody's; a connection that dies is one's own, and nobody hangs.
+        // All clients get an error of the query; if a connection dies, only its own client is
+        // affected, and none hangs.
         for (how, seconds) in [("KILL QUERY", 60), ("KILL", 5)] {
             let doomed = format!("SELECT '{how}' FROM {base}.t WHERE SLEEP({seconds}) = 5");
             wires[0].command(com::QUERY, doomed.as_bytes());
@@ -241,7 +242,7 @@ both! {
                 assert!(rows.is_empty(), "it has asked for itself");
                 assert!(wires[0].closed());
             } else {
-                // A SLEEP that is killed may return as if it had not been.
+                // A killed SLEEP may return without an error.
                 assert_eq!(answers[0], answers[1]);
                 assert!(matches!(&answers[0], Answer::Err(1317, ..) | Answer::Rows { .. }), "{answers:?}");
             }
@@ -250,7 +251,7 @@ both! {
         let wires = &mut wires[..];
         assert!(matches!(wires[0].query("SELECT * FROM nowhere"), Answer::Err(1146, ..)));
 
-        // What one has written it sees, whoever asks at that time.
+        // A client sees its own writes, even if others run the same query at that time.
         let mut reader = Wire::login(port, MODERN);
         reader.exchange(com::INIT_DB, base.as_bytes());
         let read = "SELECT COUNT(*), SLEEP(3) FROM t";
@@ -260,7 +261,7 @@ both! {
         assert_eq!(wires[0].rows(read)[0][0], "2");
         assert!(matches!(reader.answer(), Answer::Rows { .. }));
 
-        // A transaction is for itself, and so is what tells each something else.
+        // Transactions do not share, nor do statements with a different result for each client.
         assert!(matches!(wires[0].query("BEGIN"), Answer::Ok(_)));
         assert!(matches!(wires[0].query("INSERT INTO t VALUES (3)"), Answer::Ok(_)));
         wires[0].command(com::QUERY, read.as_bytes());
@@ -274,7 +275,7 @@ both! {
         wires[1].command(com::QUERY, who.as_bytes());
         assert_ne!(wires[0].answer(), wires[1].answer());
 
-        // Sessions that were told other things have nothing in common.
+        // Sessions that got different SETs do not share.
         let mut utc = Wire::login(port, MODERN);
         utc.exchange(com::INIT_DB, base.as_bytes());
         assert!(matches!(utc.query("SET time_zone = '+05:00'"), Answer::Ok(_)));
@@ -285,7 +286,7 @@ both! {
         let Answer::Rows { rows, .. } = reader.answer() else { panic!("rows") };
         assert_ne!(rows[0][0].as_deref(), Some(&b"1970-01-01 05:00:00"[..]));
 
-        // A result that is too large to be held is each one's own.
+        // A result that is too large to share is sent to each client separately.
         let large = "SELECT REPEAT('x', 100000) FROM (SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) a,
             (SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) b WHERE NOT SLEEP(0.02)";
         wires[1].command(com::QUERY, large.as_bytes());
@@ -334,7 +335,7 @@ both! {
         drop(wire);
         dpm.wait_for_open_files(files);
 
-        // Never a night: the batch has to wait.
+        // With an empty night the batch user has no server.
         let day = at("0-0");
         let refused = as_user(day.listening(), "batch", "SELECT 1");
         assert!(refused.err().contains("ERROR 1045 (28000)"), "{}", refused.err());
@@ -362,7 +363,7 @@ fn routing_by_the_clock_goes_over_midnight() {
             .parse()
             .unwrap()
     };
-    // Around now, and around what is not now, both over midnight if that is where they end.
+    // A period around now, and one that is not now; both may cross midnight.
     let server = mariadb();
     let around = format!("{}-{}", (hour + 22) % 24, (hour + 2) % 24);
     let away = format!("{}-{}", (hour + 3) % 24, (hour + 21) % 24);

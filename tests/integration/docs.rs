@@ -1,5 +1,5 @@
-//! The reference is complete: what scripts can name, the documents name too, and so do the declarations
-//! for editors, which name nothing else.
+//! The reference is complete: the documents have everything that scripts can use, and so have the
+//! declarations for editors, which have nothing else.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,8 +8,8 @@ use crate::support::dpm::Launch;
 use crate::support::wire::{MockServer, caps};
 use crate::support::{PASSWORD, USER, both, mariadb, process};
 
-/// Prints what there is: "dpm <name> <type>", "dpml <name> <type>" and "<class> <method> function" of every kind of
-/// object that a script can get hold of. arg[3] is the port of a server that asks for a file.
+/// Prints everything that exists: "dpm <name> <type>", "dpml <name> <type>" and "<class> <method>
+/// function" for every kind of object. arg[3] is the port of a server that asks for a file.
 const WHAT_THERE_IS: &str = r#"
 local dpml = require "dpml"
 
@@ -87,7 +87,7 @@ show_object("dpml.Task", dpml.spawn(function()
 end))
 "#;
 
-/// What there is: where, under which name, of which type.
+/// Something that exists: its table or class, its name, its type.
 fn what_there_is() -> Vec<[String; 3]> {
     let mock = MockServer::new();
     std::thread::scope(|scope| {
@@ -338,8 +338,7 @@ fn editors_are_told_of_all_that_there_is_and_of_nothing_else() {
     );
 }
 
-/// The values that editors show are the right ones; and a script that runs the declarations by mistake has
-/// lost nothing.
+/// The values in the declarations are right, and a script that runs them by mistake still works.
 #[test]
 fn declarations_do_no_harm() {
     let types = Path::new(env!("CARGO_MANIFEST_DIR")).join("lua/types");

@@ -13,7 +13,8 @@ use crate::support::{
 const PLAIN: u32 = caps::BASE | caps::MULTI;
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 
-/// Runs a script that ends by itself, without a failed callback, and gives the lines that it prints.
+/// Runs a script that ends by itself, without a failed callback, and returns the lines that it
+/// prints.
 #[track_caller]
 pub(super) fn run(script: &str, arguments: &[&str]) -> Vec<String> {
     let path = process::folder("dpml").join("start.lua");
@@ -167,7 +168,7 @@ fn a_callback_that_fails_harms_nobody_else() {
     );
     let dpm = Dpm::start(&script, mariadb());
     dpm.line("oops");
-    // Either way it is told: its answer, or that the connection is gone.
+    // It gets its answer, or an error that the connection is gone.
     dpm.line("second\t");
 }
 
@@ -297,7 +298,7 @@ fn a_file_is_refused() {
     );
 }
 
-/// Tries to log in, and gives what the callback is told.
+/// Tries to log in, and returns the callback's arguments.
 #[track_caller]
 pub(super) fn login(options: &str) -> String {
     let script = format!(
@@ -431,7 +432,7 @@ fn a_server_that_cannot_be_logged_in_to() {
         "{told}"
     );
 
-    // What a mock server does, and what is told then.
+    // What a mock server does, and the error that results.
     type Behaviour = fn(&mut Wire);
     let cases: [(Behaviour, &str); 5] = [
         // An error in place of a handshake has no SQLSTATE.
@@ -474,7 +475,7 @@ fn a_server_that_cannot_be_logged_in_to() {
     }
 }
 
-/// A server that lets anybody in and answers by the script's `answer(sql, client)`.
+/// A server that accepts every login and answers by the script's `answer(sql, client)`.
 fn answering(answer: &str) -> Dpm {
     let script = format!(
         "local dpml = require 'dpml'
@@ -760,7 +761,7 @@ both! {
         ]);
         dpm.assert_no_errors();
 
-        // Whichever end goes first takes the other with it.
+        // When one end closes, so does the other.
         let mut wire = Wire::login_empty(dpm.port(), MODERN);
         let _ = wire.query("KILL CONNECTION_ID()");
         assert!(wire.closed());
@@ -833,7 +834,8 @@ fn what_is_misspelt_is_an_error() {
     assert!(!dpm.wrote("said"));
 }
 
-/// Every wrong call is told so, by the function's name and the option's, at the line that made it.
+/// Every wrong call raises an error with the function's and the option's name, at the caller's
+/// line.
 #[test]
 fn wrong_calls_are_told_where_they_are_made() {
     let calls: &[(&str, &str)] = &[
@@ -1170,8 +1172,8 @@ fn the_options_of_a_connect_are_all_known() {
     }
 }
 
-/// A plug-in's function that fails, or returns what is no plug-in, costs its client the connection at
-/// once, and nobody else anything.
+/// If a plug-in's function fails, or returns something else than callbacks, only its client's
+/// connection is closed, at once.
 #[test]
 fn a_plug_in_that_cannot_be_made_ends_its_client() {
     for (plugin, told) in [

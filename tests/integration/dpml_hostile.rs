@@ -1,4 +1,4 @@
-//! The Lua library among peers, and scripts, that do their worst.
+//! The Lua library with hostile peers and scripts.
 
 use std::time::{Duration, Instant};
 
@@ -300,7 +300,7 @@ fn a_prepare_that_is_given_up_leaves_a_connection_that_works() {
     let mut side = mock.accept_login(PLAIN);
     side.read_command();
     side.write(&ok());
-    // It has been prepared all the same, and is forgotten again.
+    // It has been prepared nevertheless, and is closed again.
     server.write(&[0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(server.read_command(), (com::STMT_CLOSE, vec![9, 0, 0, 0]));
     assert_eq!(server.read_command(), (com::QUERY, b"DO 0".to_vec()));

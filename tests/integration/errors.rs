@@ -1,4 +1,5 @@
-//! Errors in callbacks: logged with their traceback, counted, never fatal, and nothing passes unseen.
+//! Errors in callbacks: logged with their traceback, counted, never fatal, and no packet passes
+//! unchecked.
 
 use crate::support::wire::{Answer, Wire, caps};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use crate::support::{Dpm, eventually, let_time_pass, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;
 
-/// A passthrough where one callback of one end raises, but for the connections after the first.
+/// A passthrough in which a callback of one end raises an error, only on the first connection.
 fn raising(end: &str, state: &str) -> Dpm {
     Dpm::start(
         &format!(

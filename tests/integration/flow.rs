@@ -1,4 +1,4 @@
-//! Back-pressure, queues, limits: memory stays bounded whoever stalls.
+//! Back-pressure, queues, limits: memory stays bounded, whichever end stalls.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ both! {
             let begun = Instant::now();
             assert_eq!(bystander.rows("SELECT 1"), [["1"]]);
             assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-            // It wakes up, and misses nothing.
+            // It continues, and gets everything.
             match stalled.answer() {
                 Answer::Rows { rows, .. } => assert_eq!(rows.len(), count(server)),
                 other => panic!("{other:?}"),

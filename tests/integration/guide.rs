@@ -1,8 +1,7 @@
-//! doc/GUIDE.md: each of its steps is carried out, and one sees what it says one sees.
+//! Runs each step of doc/GUIDE.md, and compares the output with what the guide shows.
 //!
 //! Of its blocks, `lua` is a file by the name on its first line; `sql` is for the server; `console` is
-//! what a person types, at a shell ("$ ") or in the client ("mysql> "), and what comes then; `text` is
-//! what dpm writes.
+//! input at a shell ("$ ") or in the client ("mysql> "), and its output; `text` is what dpm writes.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +23,7 @@ fn steps() -> Vec<Vec<(String, String)>> {
     text.split("\n## ").map(blocks).collect()
 }
 
-/// A line without what is another one each time: durations, ids, times of the day, the width of columns.
+/// A line without what differs from run to run: durations, ids, times of day, column widths.
 fn plain(line: &str) -> String {
     const UNITS: [&str; 5] = ["µs", "ms", "s", "sec", "min"];
     let line = match line.strip_prefix("[20") {
@@ -78,7 +77,7 @@ impl Reader {
         self.dpm.as_ref().expect("a running dpm")
     }
 
-    /// What one sees of dpm's output, if the files are in the folder one is in.
+    /// dpm's output, with paths relative to the folder.
     fn output(&self) -> Vec<String> {
         let output = String::from_utf8_lossy(&self.dpm().output()).into_owned();
         let folder = format!("{}/", self.folder.display());

@@ -1,4 +1,4 @@
-//! Peers that break the rules cost one log line and one connection.
+//! Peers that break the protocol cost one log line and one connection.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use crate::support::{Dpm, PASSWORD, PATIENCE, USER, let_time_pass, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;
 
-/// The startfiles that every kind of misbehaviour is tried on: past Lua, and through it.
+/// The startfiles that every kind of misbehaviour is tried on: without and with Lua.
 const STARTFILES: [&str; 2] = [
     "require('harness').passthrough()",
     "local h = require('harness') h.passthrough(h.trace(''))",
 ];
 
-/// A small generator of noise, the same in every run.
+/// A small pseudo-random generator, the same in every run.
 struct Noise(u64);
 
 impl Noise {
@@ -30,7 +30,7 @@ impl Noise {
     }
 }
 
-/// The proxy still serves, and nothing is left of what came before.
+/// The proxy still serves clients, and nothing is left of the connections before.
 #[track_caller]
 fn unharmed(dpm: &Dpm) {
     dpm.wait_until_idle();
@@ -56,7 +56,7 @@ fn clients_that_send_noise_instead_of_a_login() {
         for round in 0..50 {
             let (mut wire, _) = greeted(&dpm);
             let mut packet = noise.bytes(1 + round * 7);
-            // A frame that holds together, or none.
+            // A well-formed frame, or random bytes.
             if round % 2 == 0 {
                 packet = frames(&packet, &mut 1);
             }
@@ -212,7 +212,7 @@ fn a_handshake_that_never_ends() {
     let script = "dpm.config { handshake_timeout = 1, connect_timeout = 1 }
                   require('harness').passthrough()";
     let begun = Instant::now();
-    // A server that accepts and says nothing.
+    // A server that accepts and sends nothing.
     let dpm = Launch::script(script)
         .arg("127.0.0.1")
         .arg(silent.port)
@@ -265,7 +265,7 @@ fn with_server(what: &str, misbehave: impl Fn(&MockServer)) {
                     .is_ok_and(|answer| answer.first() == Some(&0))
                 {
                     wire.command(com::QUERY, b"SELECT 1");
-                    // It is told that no answer will come, or let go.
+                    // It gets an error instead of the answer, or is closed.
                     return match wire.try_read() {
                         Ok(answer) => answer.first() == Some(&0xFF) || wire.closed(),
                         Err(_) => true,

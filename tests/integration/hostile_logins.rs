@@ -1,5 +1,5 @@
-//! Logins that lie about their lengths, and rounds of authentication that go nowhere: each costs one
-//! connection. Somebody else on the same listener goes on undisturbed, and memory stays bounded.
+//! Logins with wrong lengths, and endless rounds of authentication: each costs one connection.
+//! Another client of the same listener is not affected, and memory stays bounded.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::support::{Dpm, MockServer, Over, PASSWORD, USER, eventually, let_time
 const CONNECT_ATTRS: u32 = 0x10_0000;
 const LENENC_DATA: u32 = 0x20_0000;
 
-/// Whoever knows the password of `happy` is let in, and every command is answered with OK. What a
-/// login says is looked at as a script would.
+/// Accepts logins with the password of `happy`, and answers every command with OK. It reads logins
+/// as a script would.
 const VERIFIER: &str = "
 local dpml = require('dpml')
 listener = dpm.listener('127.0.0.1', 0, { handshake_timeout = 5 })
@@ -30,7 +30,7 @@ dpml.authenticate_new_clients(listener, {
 print('port ' .. listener:socket_port())
 ";
 
-/// A client that pings and pings, and tells how long the longest answer took.
+/// A client that pings repeatedly, and returns the longest time to an answer.
 struct Bystander {
     over: Arc<Over>,
     thread: Option<std::thread::JoinHandle<(u32, Duration)>>,
@@ -89,7 +89,7 @@ fn whole(greeting: &Greeting) -> Vec<u8> {
     packet
 }
 
-/// Logs in with what this makes of the packet. Whatever comes of it, it ends.
+/// Logs in with a packet that `change` has changed. The login has to end in any case.
 fn attempt(port: u16, bend: impl FnOnce(&mut Vec<u8>)) {
     let mut wire = Wire::connect(port);
     let greeting = Greeting::parse(&wire.read());
@@ -139,10 +139,10 @@ fn auth_packets_that_are_far_too_long() {
     let peak = dpm.memory_kib("VmHWM");
     let long = |bytes: usize| vec![b'x'; bytes];
     for _ in 0..8 {
-        // A megabyte is the most that is looked at; what is announced counts, not what comes.
+        // At most a megabyte is read; the announced length counts.
         attempt(port, |packet| packet.extend_from_slice(&long(1 << 20)));
         attempt(port, |packet| packet.extend_from_slice(&long(20 << 20)));
-        // Attributes and an answer that claim to be as long as can be said.
+        // Attributes and an answer with the largest possible lengths.
         attempt(port, |packet| {
             let at = packet.len() - 20;
             packet.splice(
@@ -163,7 +163,7 @@ fn auth_packets_that_are_far_too_long() {
             packet.extend_from_slice(&long(900_000));
         });
     }
-    // And many that announce much and say no more.
+    // And many that announce much and then fall silent.
     let mut stalled: Vec<Wire> = (0..64).map(|_| Wire::connect(port)).collect();
     for wire in &mut stalled {
         wire.read();
@@ -203,7 +203,8 @@ fn changes_of_user_that_lie() {
     bystander.was_undisturbed();
 }
 
-/// A server that greets with `caching_sha2_password` and answers a login with whatever.
+/// A server whose handshake names `caching_sha2_password`, and that answers a login with arbitrary
+/// packets.
 #[test]
 fn servers_whose_rounds_go_nowhere() {
     let mock = MockServer::new();

@@ -1,4 +1,4 @@
-//! How many clients are let in, and what becomes of the others.
+//! How many clients are accepted, and how the others are refused.
 
 use std::io::Write;
 
@@ -27,7 +27,7 @@ fn is_greeted(wire: &mut Wire) -> bool {
 
 #[test]
 fn beyond_the_limit_on_open_files_there_is_error_1040_and_nobody_else_notices() {
-    // Of 80 a quarter is kept; the listener has one, and each pair two.
+    // Of 80 a quarter is reserved; the listener has one, and each pair two.
     const PAIRS: usize = 29;
     let dpm = Launch::script("require('harness').passthrough()")
         .server(mariadb())
@@ -96,7 +96,7 @@ fn the_limit_goes_for_all_listeners_together() {
             greeted.push(wire);
         }
     }
-    // Of 30 the listeners have two; none is logged in, so that each may still want a server.
+    // Of 30 the listeners have two; no client is logged in, so each may still need a server.
     assert_eq!(greeted.len(), 14);
 }
 

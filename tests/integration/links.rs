@@ -1,4 +1,4 @@
-//! What may be linked to what, and what a link means afterwards.
+//! Which connections can be linked, and the effects of a link.
 
 use crate::support::wire::{Answer, MockServer, Wire, caps, com, ok};
 use crate::support::{Stage, mariadb};

@@ -1,4 +1,4 @@
-//! Several functions for one state: their order, who sees what, and how they are taken away.
+//! Several functions for one state: their order, which of them see a packet, and removing them.
 
 use crate::support::wire::{Answer, MockServer, Wire, caps};
 use crate::support::{Stage, eventually, mariadb};
@@ -129,7 +129,7 @@ fn who_unlinks_is_the_last_to_see_the_packet() {
     stage.dpm.assert_no_errors();
 }
 
-/// Nothing can be held back there, so nobody is kept from seeing it.
+/// Nothing can be held back there, so all functions are called.
 #[test]
 fn without_a_packet_all_are_called_whatever_they_return() {
     let (mut stage, mut wire) = linked();

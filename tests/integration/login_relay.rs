@@ -8,8 +8,8 @@ use crate::support::pki;
 use crate::support::process::Finished;
 use crate::support::{self, Cli, Dpm, Flavour, Server, mariadb};
 
-/// A MySQL with TLS, and one without; for one test at a time, since each has the servers forget whom
-/// they know.
+/// A MySQL with TLS, and one without; for one test at a time, since tests clear the servers' caches
+/// of logins.
 fn servers() -> Option<(&'static Server, &'static Server, MutexGuard<'static, ()>)> {
     static ONE: Mutex<()> = Mutex::new(());
     static SERVERS: OnceLock<(Server, Server)> = OnceLock::new();
@@ -38,7 +38,7 @@ fn servers() -> Option<(&'static Server, &'static Server, MutexGuard<'static, ()
     ))
 }
 
-/// A passthrough that tells what the script sees of the rounds.
+/// A passthrough that prints the rounds that the script sees.
 fn proxy(server: &Server, client: &str, towards: &str, cleartext: &str) -> Dpm {
     Dpm::start(
         &format!(
@@ -66,7 +66,7 @@ fn login(port: u16, user: &str, options: &[&str]) -> Finished {
         .run()
 }
 
-/// Makes the server forget who was there, so that it wants the password and not its hash.
+/// Clears the server's cache of logins, so that it needs the password rather than its hash.
 fn forget(server: &Server) {
     server.sql("FLUSH PRIVILEGES");
 }
@@ -87,7 +87,7 @@ fn a_client_in_clear_gets_the_proxys_key_where_the_server_has_tls() {
             assert_eq!(done.code, 0, "{user}: {}", done.err());
             assert_eq!(done.out(), format!("{user}@%\n"));
         }
-        // A password that is wrong is the server's to refuse.
+        // The server refuses a wrong password.
         let done = Cli::tool(Flavour::MySql, "mysql")
             .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", "-pwrong"])
             .args([&format!("-P{}", dpm.port()), &format!("-u{user}")])
@@ -96,7 +96,7 @@ fn a_client_in_clear_gets_the_proxys_key_where_the_server_has_tls() {
             .run();
         assert!(done.err().contains("1045"), "{user}: {}", done.err());
     }
-    // What the script sees is what each end has said.
+    // The script sees the packets that each end has sent.
     dpm.line("from server\t2\t0104");
     dpm.line("from client\t1\t02");
     dpm.line("from client\t256\t");
@@ -168,7 +168,7 @@ fn a_password_that_came_over_tls_does_not_go_on_in_clear() {
             done.err()
         );
         dpm.wait_until_idle();
-        // Told otherwise, it goes on as it would have without TLS: encrypted.
+        // With the option, it is sent as without TLS: encrypted.
         for cleartext in ["'rsa'", "'allow'"] {
             forget(server);
             let dpm = proxy(server, "true", "false", cleartext);
@@ -399,7 +399,7 @@ fn who_answers_on_the_open_leg_gets_no_password_by_strange_questions() {
             let mock = support::MockServer::new();
             let dpm = rewiring("127.0.0.1", mock.port, copied, "nil");
             let port = dpm.port();
-            // It shows the password to whoever sends `01 04`, whatever comes behind.
+            // It sends the password after any packet that begins with `01 04`.
             let client = std::thread::spawn(move || {
                 support::python(
                     port,
@@ -463,7 +463,7 @@ fn clear_text_methods() {
         ("true", "nil", false),
         ("true", "'rsa'", false),
         ("true", "'allow'", true),
-        // Its own choice: it was told to send it in clear, and does on its own leg.
+        // It was configured to send it in clear, and does so on its own leg.
         ("false", "nil", true),
     ] {
         let mock = support::MockServer::new();
@@ -509,7 +509,7 @@ fn clear_text_methods() {
 
 #[test]
 fn mariadb_through_unequal_legs() {
-    // Its methods reveal nothing, and pass as they are.
+    // Its methods reveal nothing, and pass unchanged.
     let dpm = proxy(mariadb(), "true", "false", "nil");
     let said = Cli::client(Flavour::MariaDb, dpm.port())
         .args(["--ssl", "-e", "SELECT CURRENT_USER()"])

@@ -1,5 +1,5 @@
-//! Every test against real servers, real clients and peers that misbehave: one binary, so that all
-//! of them share two servers. One module a theme.
+//! All tests with real servers, real clients and hostile peers, in one binary so that they share
+//! the servers. One module for each topic.
 
 #[path = "../support/mod.rs"]
 mod support;

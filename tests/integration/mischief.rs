@@ -1,4 +1,5 @@
-//! Callbacks that close, unlink and rewire in the middle of things, and peers that leave or flood there.
+//! Re-entrancy: callbacks that close, unlink and wire in the middle of exchanges, and peers that
+//! leave or flood there.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::support::{PASSWORD, Stage, USER, eventually, mariadb};
 const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
 const MODERN: u32 = PLAIN | caps::DEPRECATE_EOF;
 
-/// Goes as far as a client gets: a login, three answers, the end.
+/// Plays a client as far as possible: a login, three answers, the end.
 fn visit(port: u16, shape: u32) -> Option<()> {
     let mut wire = Wire::connect(port);
     // Some of this leaves a client without an answer.
@@ -196,7 +197,7 @@ fn a_command_wired_while_another_streams_waits_behind_it() {
     wire.raw(&long[200_000..]);
     assert_eq!(server.exact(200_004 + 1), long[200_000..]);
     assert_eq!(server.read_command().0, com::PING);
-    // The answers come in that order, and the second is for nobody.
+    // The answers come in that order, and the second is dropped.
     for _ in 0..2 {
         server.seq = 1;
         server.write(&ok());

@@ -26,7 +26,7 @@ fn multiplexer(fleet: &[&str]) -> Dpm {
     launch.start()
 }
 
-/// What ADD DB is told of a server.
+/// The arguments of ADD DB for a server.
 fn dsn(server: &Server, more: &str) -> String {
     format!(
         "host=127.0.0.1,port={},user={USER},pass={PASSWORD}{more}",
@@ -34,7 +34,7 @@ fn dsn(server: &Server, more: &str) -> String {
     )
 }
 
-/// A person's session: statements one by one, tables as the program draws them.
+/// An interactive session: statements one by one, with tables in their printed form.
 fn session(port: u16, statements: &str) -> String {
     let said = Cli::interactive(Flavour::MariaDb, port)
         .args(["-t", "-f", "-vv"])
@@ -691,7 +691,7 @@ fn fleets_come_from_a_file() {
     wait_for_active(port, 3);
     assert_eq!(first(&mut conn, "SHOW DB STATUS"), ["b", "by_hand", "c"]);
     assert_eq!(id(&mut conn, "b"), before, "it has kept its connection");
-    // What makes no sense changes nothing.
+    // An invalid file changes nothing.
     for (broken, said) in [
         ("{ host = 'x', prot = 1 }", "there is no key 'prot'"),
         ("}", "expected near '}'"),
@@ -830,7 +830,7 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
         let mut round = 0;
         while begun.elapsed() < patience {
             round += 1;
-            // Two rounds are under way at once; some of them are given up while they run.
+            // Two rounds run at once; some of them are cancelled.
             let slow = format!("SELECT name, 'slow{round}' AS token, SLEEP(0.05) FROM me");
             let quick = format!("SELECT name, 'quick{round}' AS token FROM me");
             let timeout = if round % 4 == 0 { "0.03" } else { "1" };
@@ -864,7 +864,7 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
     });
     wait_for_active(port, members.len());
     settle(&mut conn);
-    // What was given up is cleaned up.
+    // Cancelled rounds leave nothing behind.
     eventually("no connection too many", || {
         dpm.open_files() <= files_before
     });

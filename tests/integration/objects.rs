@@ -297,7 +297,7 @@ fn passwords_of_known_hashes() {
     ));
 }
 
-/// A script that lets in whoever knows the password, in the greeting of its own.
+/// A script that accepts logins with the right password, for its own handshake.
 #[test]
 fn a_script_checks_passwords_of_clients() {
     let stage = Stage::with(

@@ -1,4 +1,4 @@
-//! Who keeps what: connections, links, listeners, timers and packets as the collector sees them.
+//! Ownership: which connections, links, listeners, timers and packets the collector frees.
 
 use crate::support::wire::{Answer, MockServer, Wire, caps, com};
 use crate::support::{Stage, eventually, mariadb};
@@ -278,7 +278,7 @@ fn two_thousand_linked_pairs_with_callbacks_take_no_handles() {
     }
     assert_eq!(handles[0], handles[1]);
 
-    // What was let go closes at once, all of it, and nothing is left.
+    // Everything that is no longer referenced closes at once, and nothing is left.
     stage.lua("pairs_of = {} waiting = {}");
     stage.lua(COLLECT);
     stage.lua(COLLECT);

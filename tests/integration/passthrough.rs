@@ -1,4 +1,4 @@
-//! The real clients through a proxy that does nothing: they must not notice it.
+//! The real clients through a proxy without callbacks: they must not notice it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -104,7 +104,7 @@ SELECT DATABASE();
             (done.out(), done.err())
         };
         let ((direct, direct_err), (through, through_err)) = (run(server.port), run(dpm.port()));
-        // What of `\s` depends on the connection or on the time.
+        // The parts of `\s` that depend on the connection or the time.
         let steady = |text: &str, port: u16| -> Vec<String> {
             text.lines()
                 .filter(|line| !["Connection id", "Uptime", "Threads:", "SSL:"].iter().any(|it| line.contains(it)))
@@ -344,7 +344,7 @@ fn shuts_down_through_the_proxy(flavour: Flavour) {
     server.wait_for_end();
     drop(bystander);
     dpm.wait_until_idle();
-    // Nobody behind it: a client is turned away, not left hanging.
+    // Without a server a client is refused rather than left waiting.
     let done = Cli::client(flavour, dpm.port())
         .args(["-e", "SELECT 1"])
         .run();

@@ -1,4 +1,4 @@
-//! Commands that do not wait for the answers of those before them.
+//! Commands that are sent before earlier ones are answered.
 
 use std::time::Duration;
 
@@ -233,7 +233,7 @@ fn unlinking(state: &str, serve: impl Fn(&mut Wire)) {
             wire.answer();
         } else {
             stage.dpm.line("free");
-            // The script owes the client an ending.
+            // The script has to complete the answer for the client.
             stage.lua("local e = dpm.new_err_pkt() e:errnum(1234) dpm.wire_packet(clients[1], e)");
             while wire.read()[0] != 0xFF {}
         }
@@ -242,7 +242,7 @@ fn unlinking(state: &str, serve: impl Fn(&mut Wire)) {
             "0\t0",
             "{state}"
         );
-        // Both are as good as new.
+        // Both can be used as before.
         stage.link(1, 1);
         wire.command(com::PING, b"");
         server.read_command();

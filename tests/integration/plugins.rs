@@ -1,4 +1,4 @@
-//! Plug-ins: what they see, where they may stand, and where their servers come from.
+//! Plug-ins: what they see, where they can be used, and the addresses of their servers.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ fn through(plugin: &str, server: &crate::support::Server) -> Dpm {
     )
 }
 
-/// A link that shows what it sees, under a name.
+/// A plug-in that prints what it sees, with its name.
 const SHOWS: &str = "(function(name)
     return {
       new_client = function(client, server) print(name, 'client', client:remote_id() == server:id()) end,
@@ -142,7 +142,7 @@ both! {
 }
 
 both! {
-    /// It is told who has logged in, alone and as a link; and it can be asked something.
+    /// It learns who has logged in, alone and in a chain; and it can have methods.
     fn an_object_may_be_a_plugin(server) {
         let script = format!("
             local dpml = require 'dpml'
@@ -251,7 +251,7 @@ both! {
     }
 }
 
-/// Who opens more cursors than are kept gets the rows at once.
+/// Beyond the limit of cursors the rows come at once.
 #[test]
 fn cursors_are_kept_within_a_limit() {
     let server = mariadb();
@@ -417,7 +417,7 @@ fn a_client_that_does_not_wait_for_its_server() {
     assert!(server.closed());
     dpm.wait_until_idle();
     assert!(dpm.lines("closing").is_empty());
-    // What the server says before its greeting, or instead of it, is told to the client.
+    // The client gets errors that the server sends before, or instead of, its handshake.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut server = slow.accept();
@@ -434,7 +434,7 @@ fn a_client_that_does_not_wait_for_its_server() {
 }
 
 both! {
-    /// Those of a statement that is prepared, and of COM_FIELD_LIST, are none.
+    /// Columns of a prepare, and of COM_FIELD_LIST, are not shown.
     fn columns_are_those_of_results(server) {
         let base = server.database();
         server.sql(&format!("CREATE TABLE {base}.t (a INT, b INT); INSERT INTO {base}.t VALUES (1, 2)"));
@@ -571,7 +571,8 @@ fn a_file_is_read_again_when_it_changes() {
     );
     let mut second = Wire::login_empty(port, MODERN);
     assert_eq!(second.rows("version"), [["2"]]);
-    // What does not compile, is no plug-in, fails its own test or is gone changes nothing.
+    // A file that does not compile, returns no plug-in, fails its selftest or is missing changes
+    // nothing.
     for (content, why) in [
         (
             Some("return {".to_owned()),

@@ -324,8 +324,8 @@ both! {
 }
 
 both! {
-    /// A script that executes with other types, or answers in the server's place, does not make the
-    /// server take what the client sends later for what it is not.
+    /// A script that executes with other types, or answers instead of the server, does not make the
+    /// server misread the client's later values.
     fn types_that_a_script_changed(server) {
         let (mut stage, mut wire) = watched(server, MODERN);
         let statement = wire.prepare("SELECT CONCAT(?, '|', ?)");
@@ -370,7 +370,7 @@ both! {
         for _ in 0..2 {
             assert_eq!(wire.exchange(com::STMT_EXECUTE, &later)[2], result);
         }
-        // Told to unlink behind it, it unlinks behind it.
+        // With DPM_FLUSH_DISCONNECT it is sent, and then the two are unlinked.
         stage.lua("servers[1]:register(dpm.MYS_GOT_CMD, function() got = servers[1]:remote_id() end)
                    other(function(statement, values)
                      dpm.wire_packet(servers[1], statement:encode({ 'x', values[2] }, { types = { dpm.MYSQL_TYPE_BLOB } }))
@@ -420,7 +420,7 @@ both! {
             stage.lua("return clients[1]:statement(clients[1]:statements()[1]):long_data(1)"),
             "1200\tnil"
         );
-        // It is for one execute; and the client can take it back.
+        // Long data is for one execute, and COM_STMT_RESET drops it.
         execute.extend_from_slice(&[]);
         let mut with_value = head(statement, 0);
         with_value.extend_from_slice(&[0, 1, 253, 0, 8, 0, 2, b'h', b'i']);
@@ -459,7 +459,7 @@ both! {
         assert_eq!(stage.lua("return clients[1]:statement(0xFFFFFFFF)"), "nil");
         wire.exchange(com::RESET_CONNECTION, b"");
         assert_eq!(stage.lua(known), "");
-        // An execute of what is not there is the server's to refuse.
+        // The server refuses an execute of an unknown statement.
         assert_eq!(wire.exchange(com::STMT_EXECUTE, &execute_argument(one, 0, &[None]))[0][0], 0xFF);
         assert_eq!(stage.lua("return seen[#seen]"), "unknown");
 
@@ -553,7 +553,7 @@ fn the_last_prepared() {
     stage.dpm.assert_no_errors();
 }
 
-/// A script that answers for itself: no server at all.
+/// A script without a server.
 #[test]
 fn a_service_in_lua() {
     let dpm = Launch::script(&format!(
@@ -925,7 +925,7 @@ fn a_statement_that_clients_share() {
     stage.dpm.assert_no_errors();
 }
 
-/// Bulk executes, as bytes: what scripts make they can take apart.
+/// Bulk executes, as bytes: scripts can decode what they encode.
 #[test]
 fn bulk_rows() {
     let mut stage = stage_before(mariadb());
@@ -1299,7 +1299,7 @@ fn rows_in_front_of_a_binary_result() {
     }
 }
 
-/// Bytes that are no execute cost an error, never more.
+/// Malformed executes only cause an error.
 #[test]
 fn hostile_executes() {
     let (mut stage, mut wire) = watched(mariadb(), MODERN);

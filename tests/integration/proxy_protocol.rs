@@ -66,7 +66,7 @@ fn a_server_is_told_who_the_client_is() {
         let said = Cli::query(server.flavour, dpm.port(), "SELECT USER()");
         assert_eq!(said, format!("{USER}@127.0.0.1\n"));
 
-        // It is about nobody.
+        // The header names no client.
         let dpm = passthrough("", &format!("proxy_protocol = {version}"), server.port);
         let mut wire = Wire::login_empty(dpm.port(), caps::BASE);
         let shown = wire.rows(WHO)[0][0].clone();
@@ -241,7 +241,7 @@ fn what_is_no_header_costs_one_connection() {
         assert!(wire.closed());
         write!(seen, "{} ", bytes.len()).unwrap();
     }
-    // Closed in the middle of one, or at once, as those do who only look whether we are there.
+    // Closed in the middle of a header, or at once, like a port check.
     let mut wire = Wire::connect(dpm.port());
     wire.raw(b"PROXY TCP4");
     drop(wire);
@@ -272,7 +272,8 @@ fn who_is_not_listed_is_a_plain_client() {
         mariadb().port,
     );
     assert_eq!(Cli::query(Flavour::MariaDb, dpm.port(), "SELECT 1"), "1\n");
-    // And is not believed. What it says before it is greeted is looked at then, not at some time-out.
+    // And the header is not accepted. What a client sends before the handshake is read after the
+    // handshake, not at a time-out.
     let mut wire = Wire::connect(dpm.port());
     wire.timeout(Duration::from_secs(5));
     wire.raw(b"PROXY TCP4 192.0.2.7 198.51.100.1 5555 3306\r\n");
@@ -319,7 +320,7 @@ fn options_are_checked() {
     assert_eq!(complaints.len(), 10);
 }
 
-/// The load balancer that most have in front.
+/// HAProxy, the most common load balancer.
 #[test]
 fn behind_haproxy() {
     for send in ["send-proxy", "send-proxy-v2"] {

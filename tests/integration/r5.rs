@@ -32,7 +32,7 @@ both! {
         let said = Cli::query(server.flavour, port, "SELECT 'through'; HELLO");
         assert_eq!(said, "through\n2\n");
         dpm.wait_for_open_files(files);
-        // Who quits may find the server gone before, but who hangs up does not.
+        // A client that quits may find its server closed before; one that disconnects does not.
         let before = dpm.count("backend closed 1");
         drop(Wire::login_empty(port, MODERN));
         eventually("the backend is closed by hand", || dpm.count("backend closed 1") > before);

@@ -1,5 +1,5 @@
-//! Replicas whose source is reached through the proxy: they follow, whatever happens to the proxy,
-//! and end equal to their source.
+//! Replicas that reach their source through the proxy: they replicate, whatever happens to the
+//! proxy, and end equal to their source.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,5 +1,5 @@
-//! Whatever is logged, at the finest level and with everything going wrong: no password is in it,
-//! no hash of one, no challenge and no answer.
+//! At the most detailed log level, and with errors of every kind, no log line has a password, a
+//! hash, a challenge or an answer.
 
 use std::fmt::Write as _;
 
@@ -13,11 +13,11 @@ use crate::support::{
 /// An account of its own, whose password is long enough to be found.
 const KEEPER: &str = "keeper";
 const SECRET: &str = "Kr0kodil im Weiher!";
-/// What it is mistaken for.
+/// A wrong password.
 const WRONG: &str = "Seer0se im Teich??";
 
-/// Every way a script can be part of a login: not at all, looking at everything, verifying,
-/// logging in by itself, and doing it all wrong.
+/// Every way in which a script can take part in a login: not at all, reading everything, verifying,
+/// logging in itself, and making every mistake.
 const STARTFILE: &str = r#"
 local h, dpml = require('harness'), require('dpml')
 local host, port, user, pass, wrong = arg[1], tonumber(arg[2]), arg[3], arg[4], arg[5]

@@ -1,4 +1,4 @@
-//! The ground the other tests stand on: both servers start and answer, through every client.
+//! The basis of the other tests: both servers start and answer, through every client.
 
 use mysql::prelude::Queryable;
 

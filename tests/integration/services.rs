@@ -93,7 +93,7 @@ fn commands_are_answered_by_what_is_returned() {
     }
     dpm.line("its command has failed: ");
     assert_eq!(wire.rows("slow"), [["50"]], "it goes on");
-    // Half an answer, or one too many, has no other end.
+    // After an incomplete answer, or one too many, the client is closed.
     assert!(matches!(wire.query("twice"), Answer::Ok(_)));
     assert!(wire.closed());
     dpm.line("cannot be told of ERROR 1064 (42000): too late, and is closed");

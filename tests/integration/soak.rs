@@ -1,4 +1,4 @@
-//! Much at once, for long, while servers die.
+//! Heavy load for a long time, while servers die.
 
 use std::time::{Duration, Instant};
 

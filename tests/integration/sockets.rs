@@ -1,4 +1,4 @@
-//! Listening and connecting: address families, names, unix sockets, time-outs and why it failed.
+//! Listening and connecting: address families, names, unix sockets, time-outs and error texts.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -121,7 +121,7 @@ fn why_a_connect_failed() {
 
 #[test]
 fn connect_timeout_where_nobody_answers() {
-    // A listener whose queue is full answers no more.
+    // A listener whose queue is full does not answer.
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener

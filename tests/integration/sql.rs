@@ -1,5 +1,5 @@
-//! `dpm.tokenize`, `dpm.digest` and `dpm.statement_kind`: as scripts have them, and held against what
-//! real servers make of the same text.
+//! `dpm.tokenize`, `dpm.digest` and `dpm.statement_kind`: through their Lua functions, compared
+//! with real servers' results for the same text.
 
 use dpm::sql::{Mode, digest, statement};
 
@@ -128,7 +128,7 @@ fn arguments_are_checked() {
     );
 }
 
-/// Of two statements, whether MySQL takes them for one and whether we do.
+/// Whether two statements have the same digest in MySQL, and in ours.
 #[derive(Debug, PartialEq)]
 enum Pair {
     Same,
@@ -336,7 +336,7 @@ const PAIRS: &[(&str, &str, Pair)] = &[
     ("show tables", "SHOW TABLES", Same),
     ("show variables like 'a'", "show variables like 'b'", Same),
     ("set @x = 1", "set @x = 'y'", Same),
-    // TRUE and FALSE are values to us: a flag's value says no more than another one's.
+    // We treat TRUE and FALSE as values.
     ("select true", "select false", OnlyTheirs),
     ("select true", "select 1", OnlyTheirs),
     // The names of functions have no case, and MySQL knows only some of them for what they are.
@@ -359,7 +359,7 @@ const PAIRS: &[(&str, &str, Pair)] = &[
     ),
     // MySQL writes every user variable as one.
     ("select @a", "select @b", OnlyOurs),
-    // What it skips it does not see; another server may run it.
+    // MySQL drops what it skips; another server may execute it.
     ("select 1 /*!99999 + 2 */", "select 1", OnlyOurs),
     // A name that is a keyword may be a table's, whose case counts: without a grammar, it is kept.
     ("select status from t", "select STATUS from t", OnlyOurs),
@@ -699,8 +699,8 @@ const WRITES: &[(On, &str, &[u8])] = &[
 ];
 
 both! {
-/// What is said to only read does so, on a real server, and what really changes something is never
-/// said to.
+/// Statements that we call read-only change nothing on a real server, and statements that change
+/// something are never called read-only.
 fn what_is_read_only_changes_nothing(server) {
     let mut ground = Ground::new(server);
     let said = |sql: &[u8]| statement(sql, Mode::default()).is_some_and(|statement| statement.read_only);
@@ -731,7 +731,7 @@ fn what_is_read_only_changes_nothing(server) {
 }
 }
 
-/// What EXPLAIN may be put in front of, which does nothing then.
+/// Statements that can be explained, which then have no effect.
 const EXPLAINABLE: &[(On, &str)] = &[
     (Both, "SELECT * FROM t"),
     (Both, " -- x\n(SELECT id FROM t) UNION (SELECT a FROM t);"),

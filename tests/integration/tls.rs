@@ -350,7 +350,7 @@ fn a_client_that_demands_tls_of_a_listener_without_hears_what_a_server_without_s
         assert_eq!(direct.err(), through.err(), "{flavour:?}");
     }
     let dpm = proxy(mariadb(), "false", "false");
-    // One that does not look at what is offered.
+    // A client that ignores what is offered.
     let mut wire = Wire::connect(dpm.port());
     wire.read();
     wire.write(&ssl_request());
@@ -676,7 +676,8 @@ fn commands_can_be_pipelined() {
 #[test]
 fn what_is_injected_behind_the_request_is_never_taken_for_the_clients() {
     let dpm = proxy(mariadb(), "true", "false");
-    // A whole login in clear right behind the request, as somebody on the way would put it.
+    // A whole login in clear directly after the request, as an attacker on the network would insert
+    // it.
     let mut wire = Wire::connect(dpm.port());
     let greeting = Greeting::parse(&wire.read());
     let mut bytes = support::wire::frames(&ssl_request(), &mut 1);
@@ -1051,7 +1052,7 @@ fn options_are_checked() {
     );
 }
 
-/// What rustls does not read.
+/// Certificates that rustls cannot parse.
 #[test]
 fn a_certificate_of_version_1_serves_where_nothing_is_verified() {
     let pki = pki::shared();
@@ -1179,8 +1180,8 @@ fn an_idle_connection_holds_little_memory() {
     assert!(each < 40, "{each} KiB for each pair");
 }
 
-/// MariaDB's clients from 11.4 on do not believe a certificate that nobody vouches for, unless the OK of
-/// the login proves it. Towards "localhost", since they believe 127.0.0.1 anything.
+/// MariaDB's clients from 11.4 on do not accept a certificate that no authority has signed, unless
+/// the OK of the login proves it. With "localhost", since they accept any certificate of 127.0.0.1.
 #[test]
 fn the_servers_proof_of_its_certificate() {
     let Some(server) = support::mariadb11() else {

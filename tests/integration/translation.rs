@@ -1,4 +1,4 @@
-//! Ends that have negotiated differently: a client sees what a server would have sent it directly.
+//! Ends with different capabilities: a client gets what a server would have sent it directly.
 
 use super::commands::{Record, same, talk};
 use crate::support::exchange::{CURSOR_EXISTS, execute_argument};

@@ -1,4 +1,4 @@
-//! What a server says that nobody asked for, and what nobody can follow.
+//! Unsolicited packets of a server, and unknown commands.
 
 use std::time::Duration;
 
@@ -245,7 +245,7 @@ fn between_unequal_ends_no_link_becomes_opaque() {
     assert_eq!(server.read_command().0, com::PING);
     assert!(!stage.dpm.wrote("opaque"));
 
-    // A password that comes over TLS must not go on unseen.
+    // A password that comes over TLS must not be forwarded unchecked.
     let dpm = Dpm::start(
         "local h = require('harness')
          h.listen(function(c)
