@@ -10,6 +10,8 @@
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html>
 
 use super::digest::{equal, sha256, xor};
+use super::rsa;
+use super::rsa::KeyPair;
 use super::{AuthError, Check, Claim, Login, Plugin};
 use crate::wire::NONCE;
 
@@ -124,4 +126,15 @@ pub fn fast_verify(answer: &[u8], nonce: &[u8], hash: &[u8; 32]) -> bool {
     };
     let stage1 = xor(answer, sha256(&[hash, nonce]));
     equal(&sha256(&[&stage1]), hash)
+}
+
+impl<'a> Claim<'a> {
+    /// The key to offer.
+    fn key(&self) -> Result<&'a KeyPair, AuthError> {
+        let plugin = NAME;
+        match self.key {
+            Some(key) => Ok(key),
+            None => rsa::own_key().map_err(|error| AuthError::Rsa { plugin, error }),
+        }
+    }
 }

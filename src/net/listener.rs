@@ -9,12 +9,9 @@ use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
 
+use super::BACKLOG;
 use super::unix_socket::{self, SocketFile};
 use super::{Peer, Stream};
-
-/// How many connections may wait to be accepted. The kernel lowers it to its own limit. It is high
-/// so that many clients may connect while a callback keeps the loop busy.
-pub(super) const BACKLOG: i32 = 4096;
 
 /// A socket that accepts connections, until it is dropped.
 #[derive(Debug)]

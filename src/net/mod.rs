@@ -42,3 +42,7 @@ pub use tls::{
     TlsClient, TlsClientOptions, TlsError, TlsInfo, TlsMode, TlsServer, TlsServerOptions,
     TlsSession, TlsVerify, TlsVersion,
 };
+
+/// How many connections may wait to be accepted. The kernel lowers it to its own limit. It is high
+/// so that many clients may connect while a callback keeps the loop busy.
+const BACKLOG: i32 = 4096;

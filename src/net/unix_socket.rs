@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listener::BACKLOG;
+use super::BACKLOG;
 
 /// How often to try to bind after a stale file was removed. More than one failure means that
 /// another process wants the path too.

@@ -40,7 +40,7 @@ pub enum Decoded<'a> {
     Prepared(PrepareOk),
     /// The server asks for a file.
     Infile(LocalInfile),
-    /// How far MariaDB has come with a command.
+    /// MariaDB's progress report.
     Progress(Progress),
     /// A piece of a file from the client, or of a binlog from the server.
     Data(&'a [u8]),

@@ -31,6 +31,7 @@ mod info;
 mod login;
 mod observers;
 mod options;
+mod outgoing;
 mod stats;
 mod table;
 #[cfg(test)]
@@ -44,7 +45,6 @@ use std::time::Duration;
 
 pub use decoded::Decoded;
 pub use error::ProxyError;
-pub use flow::send::Packet;
 pub use hooks::{Hooks, Incoming, Verdict};
 pub use id::ConnId;
 pub use info::{Address, ConnInfo, ConnKind};
@@ -52,6 +52,7 @@ pub use login::own_key::prepare_own_key;
 pub use observers::observer::{Observer, Shown};
 pub use observers::per_connection::PerConnection;
 pub use options::{Cleartext, Compression, Options, Trusted};
+pub use outgoing::Packet;
 pub use stats::Stats;
 
 pub use crate::net::{
@@ -61,9 +62,12 @@ pub use crate::net::{
 use crate::session::{Event, EventSet};
 use crate::wire::Com;
 pub use crate::wire::compressed::Algorithm;
-use observers::show::Observers;
+use observers::list::Observers;
 use table::core::Core;
 use table::sides::Stopped;
+
+/// The size of the loop's read buffer, which all connections share, so that idle ones need none.
+const READ_BUFFER: usize = 256 << 10;
 
 /// A handle to the proxy; clones are the same proxy.
 #[derive(Clone)]
@@ -214,7 +218,7 @@ impl Proxy {
     /// Takes the loop's read buffer, which is returned before the next connection is read.
     fn take_buffer(&self) -> Vec<u8> {
         let mut buffer = self.0.buffer.take();
-        buffer.resize(flow::pump::READ_BUFFER, 0);
+        buffer.resize(READ_BUFFER, 0);
         buffer
     }
 

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use mlua::{AnyUserData, Lua, MultiValue, Table, Value};
 
-use super::callbacks::functions::CallbackObject;
-use super::connections::conn::ConnObject;
+use super::callbacks::package::CallbackObject;
+use super::connections::conn::{connection, named};
 use super::connections::send;
 use super::functions::clock;
 use super::functions::constants;
@@ -17,7 +17,7 @@ use super::login::login_object::LoginObject;
 use super::login::password as login;
 use super::login::verifier;
 use super::login::verifier::VerifierObject;
-use super::lua::error::{Answer, ScriptError};
+use super::lua::error::Answer;
 use super::lua::fast::RowKind;
 use super::lua::function::{Args, Raiser, nothing, number, one};
 use super::objects::object::{Packet, PacketObject, StatsPacket};
@@ -26,7 +26,7 @@ use super::objects::rset::Rset;
 use super::options::connection as options;
 use super::runtime::Runtime;
 use super::statements::statement::Prepared;
-use crate::proxy::{ConnId, ConnInfo, ConnKind, ProxyError};
+use crate::proxy::{ConnId, ConnInfo, ConnKind};
 use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket, Progress};
 
 /// The functions while they are being made.
@@ -196,20 +196,8 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     })?;
     functions.add("dpm.stats", stats)?;
     functions.add("dpm.state_name", |lua, _, args| {
-        let event = super::callbacks::functions::state_argument(args)?;
+        let event = super::callbacks::package::state_argument(args)?;
         super::lua::function::string(lua, event.name())
-    })
-}
-
-/// The proxy's error, after the function's name.
-pub fn named(args: &Args, error: &ProxyError) -> ScriptError {
-    args.error(error)
-}
-
-/// The connection that is an argument.
-pub fn connection(args: &Args, index: usize, what: &str) -> Result<Rc<ConnInfo>, ScriptError> {
-    args.object(index, what, "a connection", |conn: &ConnObject| {
-        conn.info().clone()
     })
 }
 

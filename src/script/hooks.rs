@@ -2,21 +2,16 @@
 
 use std::rc::{Rc, Weak};
 
-use mlua::{AnyUserData, Lua};
+use mlua::Lua;
 
 use super::callbacks::registry::Entry;
+use super::lua::fast::Place;
 use super::lua::fast::{Arg, Target};
 use super::lua::idle;
-use super::lua::refs::Place;
-use super::objects::auth_data::AuthDataPacket;
-use super::objects::object;
-use super::objects::object::{DataPacket, PacketObject, StatsPacket};
-use super::objects::rset::Rset;
+use super::objects::arrived::{Problem, packet_object};
 use super::runtime::{Runtime, slot_index};
-use super::statements::statement::Prepared;
-use crate::proxy::{ConnId, ConnInfo, Decoded, Hooks, Incoming, Verdict};
+use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Verdict};
 use crate::session::{Event, PacketKind};
-use crate::wire::Com;
 
 /// The proxy's hooks. They do not keep the binding alive: the binding has the proxy.
 #[derive(Debug)]
@@ -85,7 +80,10 @@ impl Hooks for LuaHooks {
 
     fn timer(&self, key: u64) {
         self.with((), |runtime, lua| match key {
-            idle::KEY => idle::due(runtime, lua),
+            idle::KEY => {
+                let has_connections = runtime.has_connections();
+                runtime.idle.due(runtime.proxy(), has_connections, lua);
+            }
             _ => super::functions::timer::due(runtime, lua, key),
         });
     }
@@ -136,9 +134,6 @@ fn accepted(
     )
 }
 
-/// Why a callback was not called.
-pub(super) type Problem = Box<dyn std::error::Error>;
-
 fn fire(
     runtime: &Rc<Runtime>,
     lua: &Lua,
@@ -162,44 +157,6 @@ fn fire(
     }
     let object = packet_object(runtime, lua, id, packet)?;
     Ok(runtime.fire(lua, id, event, due, Some(Arg::Object(&object))))
-}
-
-/// The object of a packet that is no row.
-pub(super) fn packet_object(
-    runtime: &Runtime,
-    lua: &Lua,
-    id: ConnId,
-    packet: Incoming<'_>,
-) -> Result<AnyUserData, Problem> {
-    match packet.decode()? {
-        Decoded::Handshake(handshake) => create(lua, handshake),
-        Decoded::Auth(auth) => create(lua, auth),
-        Decoded::Ok(ok) => create(lua, ok),
-        Decoded::Err(err) => create(lua, err),
-        Decoded::Command(command) => create(lua, command),
-        Decoded::Eof(eof) => create(lua, eof),
-        Decoded::Column(column) => create(lua, column),
-        Decoded::Infile(infile) => create(lua, infile),
-        Decoded::Progress(progress) => create(lua, progress),
-        Decoded::Stats(payload) => create(lua, StatsPacket::from(payload)),
-        Decoded::AuthData(payload) => create(lua, AuthDataPacket::from(payload)),
-        Decoded::Data(payload) => create(lua, DataPacket::from(payload)),
-        Decoded::Prepared(head) => {
-            let known = runtime.statements.prepared(id).unwrap_or_default();
-            let conn = runtime.entry(id, |entry| entry.info.clone());
-            create(lua, Prepared::new(head, known, conn))
-        }
-        Decoded::ResultsetHeader(header) => {
-            let binary = packet.answers.is_some_and(Com::has_binary_rows);
-            let columns = runtime.statements.columns(id).unwrap_or_default();
-            Ok(lua.create_userdata(Rset::arrived(header, binary, columns))?)
-        }
-        Decoded::TextRow(_) | Decoded::BinaryRow(_) => Err("a row has no object".into()),
-    }
-}
-
-fn create<T: PacketObject>(lua: &Lua, packet: T) -> Result<AnyUserData, Problem> {
-    Ok(lua.create_userdata(object::Packet::new(packet))?)
 }
 
 /// Calls a connection's functions, except those that are removed meanwhile.
@@ -246,6 +203,6 @@ fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
     release(runtime, lua, id);
     runtime.forget(id);
     if !runtime.has_connections() {
-        runtime.idle.rest(runtime);
+        runtime.idle.rest(runtime.proxy());
     }
 }

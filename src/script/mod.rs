@@ -114,7 +114,8 @@ impl Script {
     pub fn run(&self, startfile: &Function) -> Result<(), ScriptError> {
         let target = Target::Function(startfile);
         let result = self.runtime.fast().call(&self.lua, target, &[]);
-        self.runtime.idle.note_activity(&self.runtime);
+        let runtime = &self.runtime;
+        (runtime.idle).note_activity(runtime.proxy(), runtime.has_connections());
         result.map(|_| ()).map_err(ScriptError)
     }
 }

@@ -8,15 +8,16 @@ use mlua::{AnyUserData, Function, Lua, Table, UserData, WeakLua};
 
 use super::callbacks::functions::Kind;
 use super::callbacks::registry::{Due, Entry, Registry};
+use super::callbacks::signals::SignalHandlers;
+use super::callbacks::timers::Timers;
 use super::connections::conn::ConnObject;
-use super::functions::signals::SignalHandlers;
-use super::functions::timer::Timers;
 use super::lua::burden::Burden;
 use super::lua::error::ScriptError;
+use super::lua::fast::Place;
 use super::lua::fast::{Arg, Fast, RowKind, Target, coarse_clock};
 use super::lua::function::Args;
 use super::lua::idle::Idle;
-use super::lua::refs::{Place, Refs};
+use super::lua::refs::Refs;
 use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;
@@ -417,7 +418,7 @@ impl Runtime {
         }
         self.refs.end_of_tick();
         if self.last_return.take().is_some() {
-            self.idle.note_activity(self);
+            self.idle.note_activity(&self.proxy, self.has_connections());
         }
     }
 

@@ -37,22 +37,6 @@ pub struct Mode {
     pub plain_charset: bool,
 }
 
-impl Mode {
-    /// Whether the server may read a text with these doubts differently.
-    fn is_in_doubt(self, doubts: Doubts) -> bool {
-        let decided = [
-            (self.no_backslash_escapes.is_some(), Doubts::ESCAPED_QUOTE),
-            (self.ansi_quotes.is_some(), Doubts::DOUBLE_QUOTE),
-            (self.plain_charset, Doubts::CHARSET),
-        ];
-        let left = decided
-            .iter()
-            .filter(|(decided, _)| *decided)
-            .fold(doubts, |left, (_, doubt)| left - *doubt);
-        !left.is_empty()
-    }
-}
-
 /// Whether a character set, by its name, has no character whose second byte is ASCII; `None` if
 /// servers do not have it.
 pub fn is_plain_charset(name: &str) -> Option<bool> {

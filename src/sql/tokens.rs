@@ -514,5 +514,21 @@ fn is(byte: u8, class: u8) -> bool {
     CLASS[usize::from(byte)] & class != 0
 }
 
+impl Mode {
+    /// Whether the server may read a text with these doubts differently.
+    pub(super) fn is_in_doubt(self, doubts: Doubts) -> bool {
+        let decided = [
+            (self.no_backslash_escapes.is_some(), Doubts::ESCAPED_QUOTE),
+            (self.ansi_quotes.is_some(), Doubts::DOUBLE_QUOTE),
+            (self.plain_charset, Doubts::CHARSET),
+        ];
+        let left = decided
+            .iter()
+            .filter(|(decided, _)| *decided)
+            .fold(doubts, |left, (_, doubt)| left - *doubt);
+        !left.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests;

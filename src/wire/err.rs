@@ -43,6 +43,16 @@ impl ErrPacket {
     /// The number of MariaDB's progress reports, which end nothing.
     pub const PROGRESS: u16 = 0xFFFF;
 
+    /// An error of one's own.
+    pub fn new(errnum: u16, sqlstate: &[u8; 5], message: String) -> Self {
+        Self {
+            errnum,
+            sqlstate: Some(*sqlstate),
+            message: message.into_bytes(),
+            original: Original::default(),
+        }
+    }
+
     /// Whether this is one of MariaDB's progress reports, after which the answer goes on.
     pub const fn is_progress_report(&self) -> bool {
         self.errnum == Self::PROGRESS

@@ -2,6 +2,8 @@
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>
 
+use std::borrow::Cow;
+
 use super::Put;
 use bytes::{BufMut, BytesMut};
 
@@ -55,6 +57,36 @@ pub fn write(payload: &[u8], seq: &mut u8, out: &mut BytesMut) {
             return;
         }
     }
+}
+
+/// The payload of a packet without the headers of its frames.
+pub fn payload(frames: &[u8]) -> Cow<'_, [u8]> {
+    let Some(header) = Header::parse(frames) else {
+        return Cow::Borrowed(&[]);
+    };
+    let end = HEADER + header.len;
+    if frames.len() <= end {
+        return Cow::Borrowed(frames.get(HEADER..).unwrap_or_default());
+    }
+    let mut payload = Vec::with_capacity(frames.len());
+    let mut rest = frames;
+    while let Some(header) = Header::parse(rest) {
+        let end = (HEADER + header.len).min(rest.len());
+        payload.extend_from_slice(rest.get(HEADER..end).unwrap_or_default());
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    Cow::Owned(payload)
+}
+
+/// The sequence number of the packet's last frame.
+pub fn last_seq(frames: &[u8]) -> u8 {
+    let mut rest = frames;
+    let mut seq = 0;
+    while let Some(header) = Header::parse(rest) {
+        seq = header.seq;
+        rest = rest.get(HEADER + header.len..).unwrap_or_default();
+    }
+    seq
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The hot path: finds the packets in the bytes that were read, and forwards those that no hook
 //! looks at, in whole spans and before they are complete.
 
-use super::transit::Carried;
+use super::outcome::{Advance, Carried};
 use crate::proxy::id::ConnId;
 use crate::proxy::login::exposure::Leg;
 use crate::proxy::login::negotiation;
@@ -9,7 +9,7 @@ use crate::proxy::table::conn::{Conn, Course, Role};
 use crate::proxy::table::core::Core;
 use crate::proxy::table::sides::Stopped;
 use crate::proxy::translate::{redirect, translation};
-use crate::session::{Event, EventSet, HEAD, Head, PacketKind, Step, rows};
+use crate::session::{Event, HEAD, Head, PacketKind, Step, rows};
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
 use crate::wire::{Capabilities, Com};
 
@@ -18,25 +18,6 @@ const MAX_LOGIN_PACKET: usize = 1 << 20;
 
 /// Up to this many bytes are queued: copying them is cheaper than a write.
 const COPIED: usize = 4 << 10;
-
-/// What is to be done after the bytes that could be forwarded.
-#[derive(Debug)]
-pub(crate) enum Advance {
-    /// Call `advance` again.
-    Again,
-    /// A packet is complete at its receiver, and these events fire there.
-    Arrived { to: ConnId, events: EventSet },
-    /// A packet of this many bytes, including frame headers, is to be handled as a whole.
-    Packet(usize),
-    /// Nothing can be done until there are this many bytes (0: until something else happens).
-    Wait(usize),
-    /// The far end broke the protocol.
-    Broken(String),
-    /// A client's command is longer than allowed.
-    TooLong(String),
-    /// The connection is closing, or gone.
-    Gone,
-}
 
 impl Core {
     /// Processes the start of `data`, which came from the connection `id`. Returns how many bytes

@@ -234,13 +234,12 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::super::own_errors::error_packet;
-    use super::super::transit::Transit;
     use super::*;
     use crate::proxy::info::{ConnInfo, ConnKind};
     use crate::proxy::table::conn::Socket;
-    use crate::proxy::table::sides::Inbound;
+    use crate::proxy::table::sides::{Inbound, Transit};
     use crate::session::{ClientSession, ServerSession};
+    use crate::wire::ErrPacket;
     use std::rc::Rc;
 
     const OK: &[u8] = b"\0\0\0\x02\0\0\0";
@@ -280,7 +279,7 @@ mod tests {
         let client = asking(&mut core);
         let conn = core.open_mut(client.id).unwrap();
         conn.armed = Event::ClientWaiting.set();
-        let err = error_packet(1105, b"HY000", "no".into());
+        let err = ErrPacket::new(1105, b"HY000", "no".into());
         let delivered = core.put_error(client.id, &err).unwrap();
         assert_eq!(delivered.events, Event::ClientWaiting.set());
         assert_eq!(client.state.get(), Some(Event::ClientWaiting));
@@ -309,7 +308,7 @@ mod tests {
             deferred: Vec::new(),
         }));
         let pending = core.get(client.id).unwrap().pending();
-        let err = error_packet(1105, b"HY000", "no".into());
+        let err = ErrPacket::new(1105, b"HY000", "no".into());
         assert!(core.put_error(client.id, &err).is_err());
         assert_eq!(core.get(client.id).unwrap().pending(), pending);
     }

@@ -10,6 +10,7 @@
 
 pub(super) mod advance;
 pub(super) mod deliver;
+pub(super) mod outcome;
 pub(super) mod own_errors;
 pub(super) mod packet;
 pub(super) mod pump;

@@ -8,16 +8,6 @@ use crate::proxy::table::core::Core;
 use crate::session::PacketKind;
 use crate::wire::{Capabilities, ErrPacket};
 
-/// An ERR of the proxy's own.
-pub(crate) fn error_packet(errnum: u16, sqlstate: &[u8; 5], message: String) -> ErrPacket {
-    ErrPacket {
-        errnum,
-        sqlstate: Some(*sqlstate),
-        message: message.into_bytes(),
-        ..ErrPacket::default()
-    }
-}
-
 impl Proxy {
     /// Sends an ERR of the proxy's own to a client, if it can take one now.
     pub(crate) fn put_error(&self, client: ConnId, err: &ErrPacket) {
@@ -81,7 +71,7 @@ impl Proxy {
             }
         }
         let message = "A callback of the proxy's script failed; its log says which";
-        self.put_error(client, &error_packet(1105, b"HY000", message.into()));
+        self.put_error(client, &ErrPacket::new(1105, b"HY000", message.into()));
     }
 
     /// The far end broke the protocol.

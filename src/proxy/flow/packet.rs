@@ -1,21 +1,21 @@
 //! A packet that is handled whole: shown to hooks, forwarded or held back.
 
-use super::own_errors::{error_packet, error_text};
-use super::take::{Taken, last_seq, payload_of};
+use super::own_errors::error_text;
 use crate::proxy::Proxy;
 use crate::proxy::hooks::{Incoming, Verdict};
 use crate::proxy::id::ConnId;
 use crate::proxy::info::ConnKind;
-use crate::proxy::login::login_relay::Handed;
+use crate::proxy::login::follow::Handed;
 use crate::proxy::table::conn::Role;
+use crate::proxy::table::received::Taken;
 use crate::session::{EventSet, Head, PacketKind};
-use crate::wire::{Com, Eof};
+use crate::wire::{Com, Eof, ErrPacket, frame};
 
 impl Proxy {
     /// Handles the packet that these frames hold.
     pub(crate) fn packet(&self, id: ConnId, frames: &[u8]) {
-        let payload = payload_of(frames);
-        let taken = self.core().take(id, last_seq(frames), &payload);
+        let payload = frame::payload(frames);
+        let taken = self.core().take(id, frame::last_seq(frames), &payload);
         let mut taken = match taken {
             Ok(taken) => taken,
             Err(refusal) => {
@@ -33,7 +33,10 @@ impl Proxy {
         if taken.unknown {
             let com = Com(taken.payload.first().copied().unwrap_or_default());
             log::info!("connection {}: unknown command 0x{:02x}", id.serial, com.0);
-            self.put_error(id, &error_packet(1047, b"08S01", "Unknown command".into()));
+            self.put_error(
+                id,
+                &ErrPacket::new(1047, b"08S01", "Unknown command".into()),
+            );
             return;
         }
         let Some((mut hold, mut unlink)) = self.ask(&taken) else {
@@ -136,7 +139,7 @@ impl Proxy {
             let message = format!(
                 "Unknown prepared statement handler ({statement}) given to mysqld_stmt_execute"
             );
-            self.put_error(id, &error_packet(1243, b"HY000", message));
+            self.put_error(id, &ErrPacket::new(1243, b"HY000", message));
             return Some(EventSet::NONE);
         }
         let handed = self.core().relay(id, peer, taken);
@@ -176,7 +179,7 @@ impl Proxy {
             _ => (id, peer),
         };
         log::warn!("connection {}: the login is refused: {why}", client.serial);
-        self.tell_client(client, &error_packet(1105, b"HY000", why.to_string()));
+        self.tell_client(client, &ErrPacket::new(1105, b"HY000", why.to_string()));
         self.close_for(server, why);
         self.close_for(client, why);
     }
@@ -197,7 +200,7 @@ impl Proxy {
         };
         if unanswered {
             let message = "The proxy has no server for this connection";
-            self.put_error(id, &error_packet(1105, b"HY000", message.into()));
+            self.put_error(id, &ErrPacket::new(1105, b"HY000", message.into()));
         }
     }
 

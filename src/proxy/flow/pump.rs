@@ -4,17 +4,14 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 
-use super::advance::Advance;
-use super::own_errors::error_packet;
+use super::outcome::Advance;
 use crate::proxy::Proxy;
 use crate::proxy::id::ConnId;
 use crate::proxy::login::tls::CLEAR_BEFORE_TLS;
 use crate::proxy::table::channel::Expect;
 use crate::proxy::table::conn::{Conn, Listed, Role, Socket};
 use crate::proxy::table::core::Core;
-
-/// The size of the loop's read buffer, which all connections share, so that idle ones need none.
-pub(crate) const READ_BUFFER: usize = 256 << 10;
+use crate::wire::ErrPacket;
 
 /// More waiting bytes than this are processed in place rather than copied.
 const IN_PLACE: usize = 4 << 10;
@@ -144,7 +141,7 @@ impl Proxy {
                 }
                 Advance::TooLong(reason) => {
                     let message = "Got a packet bigger than the proxy's max_packet".to_string();
-                    self.put_error(id, &error_packet(1153, b"08S01", message));
+                    self.put_error(id, &ErrPacket::new(1153, b"08S01", message));
                     self.broken(id, &reason);
                     return (data.len(), 0);
                 }
@@ -216,7 +213,10 @@ impl Core {
         let Some(conn) = self.open_mut(id) else {
             return Fill::Nothing;
         };
-        if !conn.read.hung_up || !conn.read.readable || conn.read.input.len() > READ_BUFFER {
+        if !conn.read.hung_up
+            || !conn.read.readable
+            || conn.read.input.len() > crate::proxy::READ_BUFFER
+        {
             return Fill::Nothing;
         }
         let mut space = [0; 4096];
@@ -234,7 +234,7 @@ impl Core {
                         return Fill::Nothing;
                     };
                     conn.read.input.push(space.get(..n).unwrap_or_default());
-                    if conn.read.input.len() > READ_BUFFER {
+                    if conn.read.input.len() > crate::proxy::READ_BUFFER {
                         return Fill::Nothing;
                     }
                 }

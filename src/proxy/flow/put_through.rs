@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::deliver::{Delivered, Leaving, Part};
-use super::take::Taken;
 use crate::proxy::id::ConnId;
 use crate::proxy::login::negotiation;
 use crate::proxy::login::negotiation::ServerLeg;
 use crate::proxy::table::conn::{Conn, Origin, Role};
 use crate::proxy::table::core::Core;
+use crate::proxy::table::received::Taken;
 use crate::proxy::translate::redirect;
 use crate::proxy::translate::translation;
 use crate::proxy::translate::translation::{Translated, cursor_eof, late_columns_eof};

@@ -1,90 +1,17 @@
 //! Receives a complete packet: steps the session of its connection.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 
 use crate::proxy::id::ConnId;
-use crate::proxy::info::ConnInfo;
 use crate::proxy::login::login_relay::LoginRelay;
 use crate::proxy::login::negotiation;
 use crate::proxy::login::tls;
 use crate::proxy::table::conn::{Conn, Course, Role};
 use crate::proxy::table::core::Core;
-use crate::proxy::table::sides::Numbering;
-use crate::session::{Event, EventSet, Head, PacketKind, Response, Step};
-use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
-use crate::wire::{Capabilities, Com, ErrPacket, SslRequest, Status};
-
-/// A packet that its session has received.
-pub(crate) struct Taken<'a> {
-    pub info: Rc<ConnInfo>,
-    pub step: Step,
-    pub payload: Cow<'a, [u8]>,
-    /// The capabilities to decode it with.
-    pub capabilities: Capabilities,
-    /// An ERR that answers nothing.
-    pub unsolicited: bool,
-    /// From a server at which its client has logged in: when one closes, so does the other.
-    pub passthrough: bool,
-    /// Part of a response that is to be dropped.
-    pub discard: bool,
-    /// How it is numbered for the other end.
-    pub numbering: Numbering,
-    /// Part of a result that was announced as one of OUT parameters.
-    pub out_params: bool,
-    /// What is known of the server's status.
-    pub status: Status,
-    /// The command that a server is answering.
-    pub answers: Option<Com>,
-    /// The prepared statement that the command is about.
-    pub statement: Option<u32>,
-    /// An unknown command, which is answered with an error and not shown to hooks.
-    pub unknown: bool,
-}
-
-impl Taken<'_> {
-    /// Whether it is the EOF after columns or parameters, which is not on the wire under
-    /// CLIENT_DEPRECATE_EOF. (The EOF that ends COM_FIELD_LIST's answer is.)
-    pub(crate) fn is_behind_columns(&self) -> bool {
-        let columns = Event::ServerSentFields
-            .set()
-            .with(Event::ServerSentParams.set());
-        self.step.kind == PacketKind::Eof
-            && self.step.events.meets(columns)
-            && self.answers != Some(Com::FIELD_LIST)
-    }
-
-    /// A client's command that will be answered.
-    pub(crate) fn expects_answer(&self) -> bool {
-        self.step.kind == PacketKind::Command
-            && self
-                .payload
-                .first()
-                .is_some_and(|first| Com(*first).expects_answer())
-    }
-
-    pub(crate) fn is_quit(&self) -> bool {
-        self.step.kind == PacketKind::Command && self.payload.first() == Some(&Com::QUIT.0)
-    }
-}
-
-/// Why a packet was not accepted, and the error to send to the client.
-pub(crate) struct Refusal {
-    pub reason: String,
-    pub answer: Option<ErrPacket>,
-    /// The packet was a server's.
-    pub by_server: bool,
-}
-
-impl From<String> for Refusal {
-    fn from(reason: String) -> Self {
-        Refusal {
-            reason,
-            answer: None,
-            by_server: false,
-        }
-    }
-}
+use crate::proxy::table::received::{Refusal, Taken};
+use crate::session::{Event, EventSet, Head, PacketKind, Response};
+use crate::wire::frame::MAX_PAYLOAD;
+use crate::wire::{Capabilities, Com, SslRequest, Status};
 
 impl Core {
     /// Steps the session with a complete packet.
@@ -272,34 +199,4 @@ impl Core {
 /// Whether responses are still to be dropped.
 fn conn_owes(conn: Option<&Conn>) -> bool {
     conn.is_some_and(|conn| conn.read.discard > 1)
-}
-
-/// The payload of a packet without the headers of its frames.
-pub(crate) fn payload_of(frames: &[u8]) -> Cow<'_, [u8]> {
-    let Some(header) = Header::parse(frames) else {
-        return Cow::Borrowed(&[]);
-    };
-    let end = HEADER + header.len;
-    if frames.len() <= end {
-        return Cow::Borrowed(frames.get(HEADER..).unwrap_or_default());
-    }
-    let mut payload = Vec::with_capacity(frames.len());
-    let mut rest = frames;
-    while let Some(header) = Header::parse(rest) {
-        let end = (HEADER + header.len).min(rest.len());
-        payload.extend_from_slice(rest.get(HEADER..end).unwrap_or_default());
-        rest = rest.get(end..).unwrap_or_default();
-    }
-    Cow::Owned(payload)
-}
-
-/// The sequence number of the packet's last frame.
-pub(crate) fn last_seq(frames: &[u8]) -> u8 {
-    let mut rest = frames;
-    let mut seq = 0;
-    while let Some(header) = Header::parse(rest) {
-        seq = header.seq;
-        rest = rest.get(HEADER + header.len..).unwrap_or_default();
-    }
-    seq
 }

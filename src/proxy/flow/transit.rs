@@ -1,42 +1,14 @@
 //! Packets that are forwarded before they are complete, and what waits until they are.
 
-use super::advance::Advance;
 use super::deliver::Part;
+use super::outcome::{Advance, Carried};
 use crate::proxy::id::ConnId;
 use crate::proxy::table::conn::Role;
 use crate::proxy::table::core::Core;
-use crate::proxy::table::sides::Inbound;
+use crate::proxy::table::sides::{Inbound, Transit};
 use crate::session::{Event, EventSet, Head, PacketKind, Sent, Step};
 use crate::wire::Com;
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
-
-/// A packet that is being forwarded before it is complete.
-#[derive(Debug)]
-pub(crate) struct Transit {
-    /// Its receiver; `None`: it is dropped.
-    pub to: Option<ConnId>,
-    /// Bytes left of the present frame.
-    pub left: u32,
-    /// Whether another frame follows this one.
-    pub split: bool,
-    /// The number of the present frame.
-    pub last_seq: u8,
-    pub kind: PacketKind,
-    /// The state that the receiver is in when the packet is complete, which fires then.
-    pub state: Option<Event>,
-    /// The packet ends the receiving client's exchange.
-    pub done: bool,
-    /// False for a command without an answer.
-    pub answered: bool,
-}
-
-/// The progress of a packet in transit.
-pub(crate) enum Carried {
-    /// It is not complete yet.
-    Partly(usize),
-    /// It is complete.
-    Done(Transit),
-}
 
 impl Core {
     /// Starts to forward a packet whose head is known, and steps both sessions. Returns the

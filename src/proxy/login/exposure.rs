@@ -7,7 +7,6 @@
 //! everything that is not known to reveal something.
 
 use crate::proxy::options::Cleartext;
-use crate::proxy::table::conn::{Conn, Role, Socket};
 
 /// What an authentication method reveals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,19 +100,6 @@ pub(crate) struct Leg {
 }
 
 impl Leg {
-    pub fn of(conn: &Conn) -> Leg {
-        let tls = match conn.role {
-            Role::Server(_) => {
-                conn.is_tls() || conn.tls_client().is_some() && conn.info.secure.get()
-            }
-            _ => conn.is_tls(),
-        };
-        Leg {
-            tls,
-            unix: matches!(&conn.socket, Socket::Open(channel) if channel.stream.is_unix()),
-        }
-    }
-
     pub fn safe(self) -> bool {
         self.tls || self.unix
     }
@@ -137,14 +123,6 @@ pub(crate) struct Legs {
 }
 
 impl Legs {
-    pub fn of(client: &Conn, server: &Conn) -> Legs {
-        Legs {
-            client: Leg::of(client),
-            server: Leg::of(server),
-            cleartext: server.options.cleartext,
-        }
-    }
-
     /// Whether the client's leg is safe and the server's is not, so that secrets must not be
     /// forwarded.
     pub fn exposed(&self) -> bool {

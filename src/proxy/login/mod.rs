@@ -5,7 +5,9 @@
 //! - `login_relay`: logins that pass through between legs that are not equally safe; `exposure`:
 //!   which of their packets may be forwarded; `own_key`: the RSA key of the process
 
+pub(super) mod compression;
 pub(super) mod exposure;
+pub(super) mod follow;
 pub(super) mod login_relay;
 pub(super) mod negotiation;
 pub(super) mod own_key;

@@ -7,12 +7,11 @@
 //! packets that pass from one leg to the other, also for hooks, and added for each leg according to
 //! its options and its far end.
 
-use crate::proxy::flow::own_errors::error_packet;
-use crate::proxy::flow::take::Refusal;
 use crate::proxy::options::Options;
+use crate::proxy::table::received::Refusal;
 use crate::session::ServerSession;
 use crate::wire::compressed::Algorithm;
-use crate::wire::{Auth, Capabilities, Handshake};
+use crate::wire::{Auth, Capabilities, ErrPacket, Handshake};
 
 /// The bits that belong to one leg.
 pub(crate) const LEG: Capabilities = Capabilities::SSL
@@ -153,7 +152,7 @@ pub(crate) fn read_auth(payload: &[u8], offered: Capabilities) -> Result<Asked, 
 pub(crate) fn bad_handshake(reason: String) -> Refusal {
     Refusal {
         reason,
-        answer: Some(error_packet(1043, b"08S01", "Bad handshake".into())),
+        answer: Some(ErrPacket::new(1043, b"08S01", "Bad handshake".into())),
         by_server: false,
     }
 }

@@ -1,26 +1,19 @@
 //! Starting TLS on a connection, and handling its failure.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fs;
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use crate::auth::is_certificate_proof;
 use crate::net::{TlsClient, TlsClientOptions, TlsInfo, TlsMode};
 use crate::proxy::Proxy;
 use crate::proxy::error::ProxyError;
-use crate::proxy::flow::own_errors::error_packet;
-use crate::proxy::flow::take::{Refusal, last_seq, payload_of};
 use crate::proxy::id::ConnId;
 use crate::proxy::options::Options;
 use crate::proxy::table::conn::{Conn, Role, Socket};
 use crate::proxy::table::core::Core;
+use crate::proxy::table::received::Refusal;
 use crate::wire::frame::{self, HEADER};
 use crate::wire::{Capabilities, ErrPacket, Ok as OkPacket, SslRequest};
-
-/// How many configurations are cached. Beyond that the cache is cleared.
-const REMEMBERED: usize = 256;
 
 /// Not 2026, the clients' own number for a failure of TLS: MariaDB's clients do not accept that
 /// from a server, and show "malformed packet" instead of its message.
@@ -33,44 +26,6 @@ const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 /// <https://www.usenix.org/conference/usenixsecurity21/presentation/poddebniak>
 pub(crate) const CLEAR_BEFORE_TLS: &str =
     "the server sent more than its handshake in clear, before TLS could begin";
-
-/// When a file was changed, and how long it is.
-type Stamp = Option<(SystemTime, u64)>;
-
-/// TLS configurations towards servers, by options and destination. Connections to the same
-/// destination can resume each other's sessions, and files are read again only if they have
-/// changed.
-#[derive(Debug, Default)]
-pub(crate) struct TlsClients(HashMap<(TlsClientOptions, String), (Vec<Stamp>, Rc<TlsClient>)>);
-
-impl TlsClients {
-    fn get(
-        &mut self,
-        options: &TlsClientOptions,
-        host: &str,
-        port: u16,
-    ) -> Result<Rc<TlsClient>, ProxyError> {
-        let stamps: Vec<Stamp> = options
-            .files()
-            .map(|file| {
-                let data = fs::metadata(file).ok()?;
-                Some((data.modified().ok()?, data.len()))
-            })
-            .collect();
-        let key = (options.clone(), format!("{host}:{port}"));
-        if let Some((known, client)) = self.0.get(&key)
-            && *known == stamps
-        {
-            return Ok(client.clone());
-        }
-        let client = Rc::new(TlsClient::new(options, host)?);
-        if self.0.len() >= REMEMBERED {
-            self.0.clear();
-        }
-        self.0.insert(key, (stamps, client.clone()));
-        Ok(client)
-    }
-}
 
 impl Core {
     /// The TLS configuration towards a server. On a unix socket (no host) there is TLS only if the
@@ -114,7 +69,7 @@ impl Core {
         let Some(tls) = &conn.options.tls_server else {
             return false;
         };
-        if !session.awaits_auth() || !SslRequest::matches(&payload_of(frames)) {
+        if !session.awaits_auth() || !SslRequest::matches(&frame::payload(frames)) {
             return false;
         }
         let tls = match tls.session() {
@@ -124,7 +79,7 @@ impl Core {
                 return true;
             }
         };
-        session.received_ssl_request(last_seq(frames));
+        session.received_ssl_request(frame::last_seq(frames));
         conn.start_tls(tls, rest);
         self.touch(id);
         true
@@ -200,7 +155,7 @@ impl Proxy {
         log::warn!("connection {}: {reason}", id.serial());
         if let Some(client) = client {
             let message = format!("SSL connection error: {reason}");
-            self.tell_client(client, &error_packet(ER_UNKNOWN_ERROR, b"HY000", message));
+            self.tell_client(client, &ErrPacket::new(ER_UNKNOWN_ERROR, b"HY000", message));
         }
         Some(reason)
     }
@@ -222,7 +177,7 @@ pub(crate) fn decide(
     match wanted {
         Some(tls) if !offered && tls.mode().insists() => Err(Refusal {
             reason: "TLS is required, but the server does not offer it".to_string(),
-            answer: Some(error_packet(
+            answer: Some(ErrPacket::new(
                 ER_UNKNOWN_ERROR,
                 b"HY000",
                 "SSL connection error: SSL is required but the server doesn't support it".into(),
@@ -254,7 +209,7 @@ pub(crate) fn without_proof<'a>(
 pub(crate) fn insecure() -> Refusal {
     Refusal {
         reason: "the client logs in without TLS, which its listener requires".to_string(),
-        answer: Some(error_packet(
+        answer: Some(ErrPacket::new(
             ER_SECURE_TRANSPORT_REQUIRED,
             b"HY000",
             "Connections using insecure transport are prohibited here".into(),

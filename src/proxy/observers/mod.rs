@@ -4,6 +4,7 @@
 //!   event is shown
 //! - `per_connection`: an observer's data about connections
 
+pub(super) mod list;
 pub(super) mod observer;
 pub(super) mod per_connection;
 pub(super) mod show;

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use crate::proxy::Proxy;
-use crate::proxy::flow::send::Packet;
 use crate::proxy::hooks::{Incoming, Verdict};
 use crate::proxy::id::ConnId;
 use crate::proxy::info::ConnInfo;
+use crate::proxy::outgoing::Packet;
 use crate::session::{Event, EventSet};
 
 /// An event that an observer is shown.

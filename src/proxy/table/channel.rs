@@ -12,13 +12,8 @@ use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
 
-use super::conn::{Role, Socket};
-use super::core::Core;
 use crate::net::Stream;
-use crate::proxy::id::ConnId;
-use crate::wire::compressed::{
-    Algorithm, Decoded, Decoder, Encoder, FrameError, Meter, Numbers, Toolbox,
-};
+use crate::wire::compressed::{Decoded, Decoder, Encoder, FrameError, Meter, Numbers, Toolbox};
 
 /// The most that is put into one frame. Larger ones save little, and are only read as a whole.
 const FRAME: usize = 128 << 10;
@@ -34,10 +29,6 @@ const READS: usize = 4;
 /// clients may ask for that takes some 10 ms.
 const ALLOWANCE: usize = 2 * FRAME;
 
-/// The highest level of zstd that a client can ask for: level 22 takes 30 times as long, and all
-/// connections wait meanwhile. (In a server only the client's own thread does.)
-const ASKED_LEVEL: u8 = 6;
-
 /// What all compressed channels of the loop share, since each needs it only while it is coding.
 #[derive(Default)]
 pub(crate) struct Workshop {
@@ -45,8 +36,8 @@ pub(crate) struct Workshop {
     scratch: Vec<u8>,
     /// The memory of clients' frames and that of servers' frames, counted separately so that
     /// clients cannot use up the servers'.
-    clients: Meter,
-    servers: Meter,
+    pub clients: Meter,
+    pub servers: Meter,
 }
 
 /// A pipe.
@@ -445,39 +436,6 @@ impl Compression {
         }
         self.frames = BytesMut::new();
         Ok(())
-    }
-}
-
-impl Core {
-    /// The login is over: what follows on this connection is compressed, if that was agreed on.
-    pub fn compress(&mut self, id: ConnId) {
-        let workshop = self.workshop.clone();
-        let Some(conn) = self.open_mut(id) else {
-            return;
-        };
-        let Some(algorithm) = Algorithm::agreed(conn.capabilities()) else {
-            return;
-        };
-        let options = conn.options.compression.as_ref();
-        // The client's level, as in servers, but limited unless the listener sets one.
-        let asked = conn.login.as_ref().and_then(|login| login.zstd_level);
-        let asked = asked.filter(|_| algorithm == Algorithm::Zstd);
-        let asked = asked.map(|level| level.min(ASKED_LEVEL));
-        let level = options.and_then(|options| options.level).or(asked);
-        let encoder = Encoder::new(algorithm, level.unwrap_or(algorithm.default_level()));
-        let (numbers, meter) = match conn.role {
-            Role::Server(_) => (Numbers::towards_server(), workshop.borrow().servers.clone()),
-            _ => (Numbers::towards_client(), workshop.borrow().clients.clone()),
-        };
-        let decoder = Decoder::metered(algorithm, meter);
-        let behind = conn.read.input.take();
-        if let Socket::Open(channel) = &mut conn.socket {
-            channel.compress(encoder, decoder, numbers, behind, &workshop);
-            conn.info.compression.set(Some(algorithm));
-            conn.read.just_compressed = true;
-            conn.read.readable = true;
-            conn.put_turn(Turn::Begins);
-        }
     }
 }
 

@@ -6,9 +6,9 @@ use super::conn::{Course, Life, Role};
 use super::core::Core;
 use super::sides::Stopped;
 use crate::proxy::Proxy;
-use crate::proxy::flow::own_errors::error_packet;
 use crate::proxy::id::ConnId;
 use crate::session::Event;
+use crate::wire::ErrPacket;
 
 /// How long a closing connection may take to flush its queue.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -100,7 +100,7 @@ impl Proxy {
                 Survivor::IsTold => {
                     let message =
                         format!("Lost connection to MySQL server during query ({reason})");
-                    self.fail_pending(peer, &error_packet(2013, b"HY000", message), reason);
+                    self.fail_pending(peer, &ErrPacket::new(2013, b"HY000", message), reason);
                 }
             }
         }

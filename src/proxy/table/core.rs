@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use slab::Slab;
 
+use super::admission::Admission;
 use super::channel::{Channel, Workshop};
 use super::conn::{Conn, HIGH_WATER, LOW_WATER, Listed, Role, Socket};
 use super::sides::Stopped;
+use super::tls_clients::TlsClients;
 use crate::net::{Poller, Resolver, Signals, Stream, TimerId, Timers};
-use crate::proxy::connect::accept::Admission;
 use crate::proxy::id::{ConnId, Serials};
 use crate::proxy::info::{Address, ConnInfo, ConnKind};
-use crate::proxy::login::tls::TlsClients;
 use crate::proxy::options::Options;
 use crate::proxy::stats::Stats;
 use crate::session::{Event, EventSet};

@@ -5,10 +5,13 @@
 //!   socket, nothing or compression; `login`: data that it needs until its login is over
 //! - `link`, `close`: linking two connections, and the end of one
 
+pub(super) mod admission;
 pub(super) mod channel;
 pub(super) mod close;
 pub(super) mod conn;
 pub(super) mod core;
 pub(super) mod link;
 pub(super) mod login;
+pub(super) mod received;
 pub(super) mod sides;
+pub(super) mod tls_clients;

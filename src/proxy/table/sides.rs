@@ -5,8 +5,8 @@ use std::io;
 use bitflags::bitflags;
 use bytes::BytesMut;
 
-use crate::proxy::flow::transit::Transit;
 use crate::proxy::id::ConnId;
+use crate::session::{Event, PacketKind};
 
 bitflags! {
     /// The reasons why a connection is not read.
@@ -110,6 +110,26 @@ impl Input {
         bytes.extend_from_slice(&behind);
         self.put(bytes, need);
     }
+}
+
+/// A packet that is being forwarded before it is complete.
+#[derive(Debug)]
+pub(crate) struct Transit {
+    /// Its receiver; `None`: it is dropped.
+    pub to: Option<ConnId>,
+    /// Bytes left of the present frame.
+    pub left: u32,
+    /// Whether another frame follows this one.
+    pub split: bool,
+    /// The number of the present frame.
+    pub last_seq: u8,
+    pub kind: PacketKind,
+    /// The state that the receiver is in when the packet is complete, which fires then.
+    pub state: Option<Event>,
+    /// The packet ends the receiving client's exchange.
+    pub done: bool,
+    /// False for a command without an answer.
+    pub answered: bool,
 }
 
 /// The writing side.

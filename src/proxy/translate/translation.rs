@@ -16,7 +16,7 @@
 
 use super::ending;
 use super::ending::Ending;
-use crate::proxy::flow::take::Taken;
+use crate::proxy::table::received::Taken;
 use crate::session::{ClientSession, Event, Head, PacketKind, ServerSession};
 use crate::wire::{
     Capabilities, Column, Com, Command, DecodeError, Eof, Ok as OkPacket, PrepareOk,

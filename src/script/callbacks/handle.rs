@@ -8,8 +8,8 @@ use mlua::{UserData, UserDataFields, Value};
 use crate::observe::WatchId;
 use crate::proxy::ConnId;
 use crate::script::lua::error::Answer;
+use crate::script::lua::fast::Place;
 use crate::script::lua::function::{Methods, Raiser, nothing, one};
-use crate::script::lua::refs::Place;
 use crate::script::runtime::Runtime;
 
 /// What the function was added with.

@@ -6,4 +6,7 @@
 pub(super) mod answers;
 pub(super) mod functions;
 pub(super) mod handle;
+pub(super) mod package;
 pub(super) mod registry;
+pub(super) mod signals;
+pub(super) mod timers;

@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use super::functions::{Callbacks, PackageInfo, index};
 use crate::proxy::{ConnId, ConnInfo};
+use crate::script::lua::fast::Place;
 use crate::script::lua::fast::Target;
-use crate::script::lua::refs::{Place, Ref};
+use crate::script::lua::refs::Ref;
 use crate::session::{Event, EventSet};
 
 /// A package of callbacks that replaces the connection's own.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mlua::{AnyUserData, Lua};
 
 use crate::proxy::{ConnId, Packet, ProxyError};
-use crate::script::api::{connection, named};
+use crate::script::connections::conn::{connection, named};
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, nothing};
 use crate::script::objects::auth_data::AuthDataPacket;

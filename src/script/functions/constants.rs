@@ -2,7 +2,7 @@
 
 use mlua::{Table, Value};
 
-use crate::script::connections::conn;
+use crate::script::connections::methods;
 use crate::script::runtime;
 use crate::script::statements::param;
 use crate::session::Event;
@@ -19,7 +19,7 @@ pub fn add(table: &Table) -> mlua::Result<()> {
         table.raw_set(name, mark.value())?;
     }
     let numbers = (runtime::VERDICTS.into_iter())
-        .chain(conn::CONSTANTS)
+        .chain(methods::CONSTANTS)
         .chain(param::flags())
         .chain(
             Event::ALL

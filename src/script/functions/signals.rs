@@ -1,10 +1,8 @@
 //! `dpm.on_signal`.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
-use mlua::{Function, Lua, Value};
+use mlua::{Lua, Value};
 
 use crate::script::lua::error::Answer;
 use crate::script::lua::fast::Target;
@@ -13,10 +11,6 @@ use crate::script::runtime::Runtime;
 
 /// The signals that a script can handle.
 const NAMES: [&str; 3] = ["HUP", "USR1", "USR2"];
-
-/// The functions by signal.
-#[derive(Debug, Default)]
-pub struct SignalHandlers(RefCell<HashMap<&'static str, Function>>);
 
 /// `dpm.on_signal(name, fn or nil)`; without a second argument it returns the function in place, so that a
 /// library can call it, too.

@@ -1,17 +1,15 @@
 //! The timer object.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use mlua::{AnyUserData, Lua, UserData, UserDataFields, Value};
 
-use crate::proxy::TimerId;
+use crate::script::callbacks::timers::Scheduled;
 use crate::script::lua::error::Answer;
 use crate::script::lua::fast::{Arg, Target};
 use crate::script::lua::function::{Args, Methods, Raiser, nothing};
-use crate::script::lua::refs::Ref;
 use crate::script::runtime::Runtime;
 
 /// The longest delay, in seconds: some hundred years, which does not overflow any clock.
@@ -22,30 +20,6 @@ const MAX_SECONDS: u64 = 1 << 32;
 pub struct TimerObject {
     /// The number of the scheduled timer, a new one each time it is scheduled.
     key: Cell<Option<u64>>,
-}
-
-/// A scheduled timer, which keeps its object, its function and its argument.
-#[derive(Debug)]
-struct Scheduled {
-    object: Ref,
-    function: Ref,
-    argument: Ref,
-    delay: Duration,
-    id: TimerId,
-}
-
-/// All that are scheduled.
-#[derive(Debug, Default)]
-pub struct Timers {
-    scheduled: RefCell<HashMap<u64, Scheduled>>,
-    last_key: Cell<u64>,
-}
-
-impl Timers {
-    /// How many are scheduled.
-    pub fn len(&self) -> usize {
-        self.scheduled.borrow().len()
-    }
 }
 
 /// A timer is due. The next delay begins when the function returns, so late ticks do not pile up.

@@ -6,7 +6,7 @@ use mlua::{Lua, Table, UserData, UserDataFields, Value};
 
 use crate::auth::{self, AuthError, Plugin};
 use crate::proxy::ConnInfo;
-use crate::script::api::connection;
+use crate::script::connections::conn::connection;
 use crate::script::lua::convert::to_integer;
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, Methods, Raiser, nothing, one, string};

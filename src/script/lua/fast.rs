@@ -34,8 +34,6 @@ use std::time::Duration;
 use mlua::state::RawLua;
 use mlua::{AnyUserData, Function, Lua, Table, UserData, Value, ffi, lua_State};
 
-use super::refs::Place;
-
 mod rows;
 
 pub(crate) use rows::RowKind;
@@ -66,6 +64,10 @@ pub(crate) fn coarse_clock() -> Duration {
 pub(crate) fn coarse_clock() -> Duration {
     Duration::from_secs_f64(crate::script::functions::clock::monotonic() / 1000.0)
 }
+
+/// The number of an element of the table of [what Rust holds](super::refs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(pub i32);
 
 /// An argument of a callback.
 #[derive(Clone, Copy)]

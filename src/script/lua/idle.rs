@@ -6,13 +6,11 @@
 //! may have visited the object before the reference was dropped.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mlua::Lua;
 
-use crate::proxy::TimerId;
-use crate::script::runtime::Runtime;
+use crate::proxy::{Proxy, TimerId};
 
 /// The timer's key: scripts' timers count up from 1.
 pub const KEY: u64 = u64::MAX;
@@ -35,45 +33,44 @@ pub struct Idle {
 
 impl Idle {
     /// Lua ran in this tick.
-    pub fn note_activity(&self, runtime: &Runtime) {
+    pub fn note_activity(&self, proxy: &Proxy, has_connections: bool) {
         self.cycles_left.set(2);
         self.active.set(true);
-        if self.timer.get().is_none() && runtime.has_connections() {
-            self.timer.set(Some(runtime.proxy().schedule(PAUSE, KEY)));
+        if self.timer.get().is_none() && has_connections {
+            self.timer.set(Some(proxy.schedule(PAUSE, KEY)));
         }
     }
 
     /// The last connection has closed: the timer must not keep the program waiting.
-    pub fn rest(&self, runtime: &Runtime) {
+    pub fn rest(&self, proxy: &Proxy) {
         if let Some(timer) = self.timer.take() {
-            runtime.proxy().cancel(timer);
+            proxy.cancel(timer);
         }
     }
-}
 
-/// The timer is due.
-pub fn due(runtime: &Rc<Runtime>, lua: &Lua) {
-    let idle = &runtime.idle;
-    idle.timer.set(None);
-    if !runtime.has_connections() {
-        return;
-    }
-    if idle.active.replace(false) {
-        idle.timer.set(Some(runtime.proxy().schedule(PAUSE, KEY)));
-        return;
-    }
-    let began = Instant::now();
-    while idle.cycles_left.get() > 0 && began.elapsed() < STEP {
-        match lua.gc_step() {
-            Ok(false) => {}
-            Ok(true) => idle.cycles_left.set(idle.cycles_left.get() - 1),
-            Err(error) => {
-                log::error!("garbage collection: {error}");
-                return;
+    /// The timer is due.
+    pub fn due(&self, proxy: &Proxy, has_connections: bool, lua: &Lua) {
+        self.timer.set(None);
+        if !has_connections {
+            return;
+        }
+        if self.active.replace(false) {
+            self.timer.set(Some(proxy.schedule(PAUSE, KEY)));
+            return;
+        }
+        let began = Instant::now();
+        while self.cycles_left.get() > 0 && began.elapsed() < STEP {
+            match lua.gc_step() {
+                Ok(false) => {}
+                Ok(true) => self.cycles_left.set(self.cycles_left.get() - 1),
+                Err(error) => {
+                    log::error!("garbage collection: {error}");
+                    return;
+                }
             }
         }
-    }
-    if idle.cycles_left.get() > 0 {
-        idle.timer.set(Some(runtime.proxy().schedule(REST, KEY)));
+        if self.cycles_left.get() > 0 {
+            self.timer.set(Some(proxy.schedule(REST, KEY)));
+        }
     }
 }

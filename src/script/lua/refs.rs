@@ -10,11 +10,7 @@ use std::rc::Rc;
 
 use mlua::{IntoLua, Lua, Table, Value};
 
-use super::fast::Fast;
-
-/// The number of an element of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place(pub i32);
+use super::fast::{Fast, Place};
 
 /// A value in the table. Its owner has to release it with [`Refs::release`]. Drop cannot do so,
 /// because it often happens under a borrow, where Lua must not run.

@@ -3,6 +3,7 @@
 //! - `object`: packets, by tables of accessors, which are in `packets`, `field` and the other files
 //! - `rset`, `row`: results and what is in their rows; `rowset`: many rows, sent again without Lua
 
+pub(super) mod arrived;
 pub(super) mod attributes;
 pub(super) mod auth_data;
 pub(super) mod change_user;

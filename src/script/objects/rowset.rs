@@ -12,7 +12,7 @@ use super::row;
 use super::rset::Rset;
 use crate::observe::{RowLimits, Rows};
 use crate::proxy::{Packet, ProxyError};
-use crate::script::api::{connection, named};
+use crate::script::connections::conn::{connection, named};
 use crate::script::lua::convert::{is_null, to_integer};
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, Methods, Raiser, nothing, number, one};
