@@ -4,10 +4,15 @@
 //! only, `wire` and `net` never meet, and the Lua binding, the reactor and `unsafe` are used in one
 //! place each. `doc/ARCHITECTURE.md` says why.
 
+mod circles;
+mod scan;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+
+use scan::{paths, tokens, without_comments_and_literals};
 
 /// A folder under `src/`.
 struct Layer {
@@ -132,7 +137,7 @@ fn every_folder_is_a_layer() {
         let folder = file.folder();
         assert!(
             folder.is_empty() || known.contains(folder),
-            "src/{}: the folder `{folder}` is no layer yet: say in tests/layers.rs whom it may \
+            "src/{}: the folder `{folder}` is no layer yet: say in tests/layers/main.rs whom it may \
              know, and in doc/ARCHITECTURE.md why",
             file.name
         );
@@ -271,211 +276,6 @@ fn sources() -> Vec<Source> {
     files.sort_by(|a, b| a.name.cmp(&b.name));
     assert!(files.len() > 20, "there is more in src/ than this");
     files
-}
-
-/// Blanks what is not code; lines stay where they are.
-fn without_comments_and_literals(text: &str) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let after_word = code.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let skipped = match first {
-            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => block_comment(rest),
-            '"' => string(rest),
-            'r' | 'b' | 'c' if !after_word => raw_string(rest),
-            '\'' => character(rest),
-            _ => 0,
-        };
-        if skipped == 0 {
-            code.push(first);
-            rest = &rest[first.len_utf8()..];
-            continue;
-        }
-        let (literal, behind) = rest.split_at(skipped);
-        code.push(' ');
-        code.extend(literal.chars().filter(|c| *c == '\n'));
-        rest = behind;
-    }
-    code
-}
-
-fn block_comment(rest: &str) -> usize {
-    let mut depth = 0_usize;
-    let bytes = rest.as_bytes();
-    let mut at = 0;
-    while let Some(pair) = bytes.get(at..at + 2) {
-        match pair {
-            b"/*" => depth += 1,
-            b"*/" => depth -= 1,
-            _ => {
-                at += 1;
-                continue;
-            }
-        }
-        at += 2;
-        if depth == 0 {
-            return at;
-        }
-    }
-    rest.len()
-}
-
-fn string(rest: &str) -> usize {
-    let mut escaped = false;
-    for (at, c) in rest.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return at + 1,
-            _ => {}
-        }
-    }
-    rest.len()
-}
-
-/// `r"…"`, `br#"…"#` and the like; 0 if it is none.
-fn raw_string(rest: &str) -> usize {
-    let prefix = rest.len() - rest.trim_start_matches(['b', 'c']).len();
-    let Some(behind) = rest[prefix..].strip_prefix('r') else {
-        return 0;
-    };
-    let hashes = behind.len() - behind.trim_start_matches('#').len();
-    let Some(body) = behind[hashes..].strip_prefix('"') else {
-        return 0;
-    };
-    let end = format!("\"{}", "#".repeat(hashes));
-    let start = rest.len() - body.len();
-    body.find(&end)
-        .map_or(rest.len(), |at| start + at + end.len())
-}
-
-/// `'x'` or `'\n'`; 0 for a lifetime.
-fn character(rest: &str) -> usize {
-    let mut chars = rest.char_indices().skip(1);
-    let Some((_, first)) = chars.next() else {
-        return 0;
-    };
-    if first == '\\' {
-        return rest[3..].find('\'').map_or(0, |at| 3 + at + 1);
-    }
-    match chars.next() {
-        Some((at, '\'')) => at + 1,
-        _ => 0,
-    }
-}
-
-struct Token<'a> {
-    line: usize,
-    text: &'a str,
-}
-
-/// Words, `::`, and each other character by itself.
-fn tokens(code: &str) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    for (number, line) in code.lines().enumerate() {
-        let mut rest = line.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let len = if is_word(first) {
-                rest.find(|c| !is_word(c)).unwrap_or(rest.len())
-            } else if rest.starts_with("::") {
-                2
-            } else {
-                first.len_utf8()
-            };
-            let (text, behind) = rest.split_at(len);
-            tokens.push(Token {
-                line: number + 1,
-                text,
-            });
-            rest = behind.trim_start();
-        }
-    }
-    tokens
-}
-
-/// Every path in the code with its line, `a::{b, c::d}` written out. A lone word is one, too.
-fn paths(tokens: &[Token<'_>]) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        at = path(tokens, at, "", &mut found);
-    }
-    found
-}
-
-/// Takes the path that begins at `at`, inside of `prefix`; returns where it ends.
-fn path(
-    tokens: &[Token<'_>],
-    mut at: usize,
-    prefix: &str,
-    found: &mut Vec<(usize, String)>,
-) -> usize {
-    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
-    let is_word = |at: usize| text(at).starts_with(|c: char| c.is_alphanumeric() || c == '_');
-    if !is_word(at) {
-        return at + 1;
-    }
-    let line = tokens[at].line;
-    let mut whole = format!("{prefix}{}", text(at));
-    at += 1;
-    while text(at) == "::" {
-        if is_word(at + 1) {
-            whole = format!("{whole}::{}", text(at + 1));
-            at += 2;
-            continue;
-        }
-        if text(at + 1) != "{" {
-            break;
-        }
-        at += 2;
-        while at < tokens.len() && text(at) != "}" {
-            at = path(tokens, at, &format!("{whole}::"), found);
-            while at < tokens.len() && !matches!(text(at), "," | "}") {
-                at += 1;
-            }
-            if text(at) == "," {
-                at += 1;
-            }
-        }
-        return at + 1;
-    }
-    found.push((line, whole));
-    at
-}
-
-#[test]
-fn the_scan_sees_code_and_nothing_else() {
-    let text = r##"
-//! [doc](crate::doc)
-use crate::{
-    net::{Poller, Stream as S},
-    wire, /* crate::comment /* nested */ crate::still */
-};
-fn f<'a>(x: &'a str) -> char {
-    let _ = ("crate::string \" crate::quoted", r#"crate::raw "#, b'"', '\'', br"crate::bytes");
-    std::io::stdout().lock(); // crate::line
-    'b'
-}
-"##;
-    let code = without_comments_and_literals(text);
-    assert_eq!(code.lines().count(), text.lines().count());
-    let found = paths(&tokens(&code));
-    let crate_paths: Vec<_> = found
-        .iter()
-        .filter(|(_, path)| path.starts_with("crate"))
-        .map(|(line, path)| (*line, path.as_str()))
-        .collect();
-    assert_eq!(
-        crate_paths,
-        [
-            (4, "crate::net::Poller"),
-            (4, "crate::net::Stream"),
-            (5, "crate::wire"),
-        ]
-    );
-    assert!(found.contains(&(9, "std::io::stdout".to_string())));
 }
 
 #[test]
