@@ -1,10 +1,12 @@
 //! A server that lets everybody in and answers `SELECT x` with x, for thousands at once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
 
 use crate::peer::Peer;
 use crate::support::Over;
@@ -21,13 +23,23 @@ pub struct Echo {
 
 impl Echo {
     pub fn start() -> Echo {
-        let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).expect("a port");
+        let mut listener = listen().expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let over = Arc::new(Over::default());
         let ends = Arc::clone(&over);
         std::thread::spawn(move || serve(&mut listener, &ends));
         Echo { port, over }
     }
+}
+
+/// Listens with a queue as long as the system allows: from a full one, connections are lost without
+/// either end being told.
+fn listen() -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(i32::MAX)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 impl Drop for Echo {
