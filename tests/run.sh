@@ -61,12 +61,7 @@ else
     run units cargo test --lib --bins --examples
     run integration cargo test --test integration -- --test-threads=4
     run scale cargo test --test scale -- --test-threads=1
-    # The other test binaries, such as the check of the layers.
-    for file in tests/*.rs; do
-        [ -e "$file" ] || continue
-        name=$(basename "$file" .rs)
-        run "$name" cargo test --test "$name"
-    done
+    run layers cargo test --test layers
     need_matrix
     run matrix cargo test --test matrix
     run doc cargo test --doc
