@@ -16,7 +16,7 @@ use dpm::script::{Script, ScriptError};
 use dpm::session::{Event, EventSet};
 use dpm::sql::{Kind, Mode, Tokens};
 
-/// More tables than anybody wants to look at.
+/// Only so many tables are counted, so that a client cannot fill the memory.
 const MOST_TABLES: usize = 10_000;
 
 /// What is known of a client.
@@ -39,7 +39,7 @@ impl TableCounter {
     fn ignore(&self, proxy: &Proxy, client: ConnId, ignored: bool) {
         self.clients
             .with_default(client, |client| client.ignored = ignored);
-        // Ignored, it passes without being looked at.
+        // A client that is not counted asks for no events, so that its packets are not decoded.
         proxy.rearm(client);
     }
 }
@@ -81,7 +81,7 @@ impl Observer for TableCounter {
     }
 }
 
-/// The tables that a statement names: what stands behind FROM, JOIN, INTO and UPDATE.
+/// The tables that a statement names: the names after FROM, JOIN, INTO and UPDATE.
 fn tables(sql: &[u8]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut is_due = false;

@@ -1,7 +1,7 @@
 //! A Lua-scriptable, event-driven proxy that speaks the MySQL wire protocol.
 //!
-//! The program `dpm` runs scripts. The library is for programs in Rust that want the proxy in them, with
-//! scripts or (with `default-features = false`) without. This is a whole one: it passes clients on
+//! The program `dpm` runs scripts. The library is for programs in Rust that embed the proxy, with
+//! scripts or (with `default-features = false`) without. This is a complete one: it forwards clients
 //! to a server, and counts their commands.
 //!
 //! ```no_run
@@ -13,7 +13,7 @@
 //! };
 //! use dpm::session::{Event, EventSet};
 //!
-//! /// What the proxy asks: here, what is to become of a client.
+//! /// Decides what becomes of a client.
 //! struct Passthrough(Proxy);
 //!
 //! impl Hooks for Passthrough {
@@ -26,7 +26,7 @@
 //!     }
 //! }
 //!
-//! /// Whoever watches beside: any number of them.
+//! /// An observer, of which there may be any number.
 //! #[derive(Default)]
 //! struct Commands(Cell<u64>);
 //!
@@ -56,7 +56,7 @@
 //! }
 //! ```
 //!
-//! `doc/EMBEDDING.md` goes on from here.
+//! `doc/EMBEDDING.md` says more.
 //!
 //! The layers, each of which knows only those to its right:
 //! `script` → {`observe` → `proxy` → {`session` → `wire`, `auth` → `wire`, `net`}, `sql`}.

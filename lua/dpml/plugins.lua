@@ -2,7 +2,7 @@
 --
 -- A plug-in may have, each of them optional:
 --   new_client(client, server, auth)       the two are linked; `auth` only of proxy_new_clients
---   logged_in(auth, client_id, client)     the server has let the client in, who had sent this auth packet
+--   logged_in(auth, client_id, client)     the login succeeded; `auth` is what the client had sent
 --   new_command(cmd, client_id, client)    a command of the client's
 --   new_statement(prepared, client_id, client)  a statement of the client's has been prepared
 --   new_result(rset, client_id, client)    a resultset of the server's begins

@@ -38,7 +38,7 @@ use connections::conn::ConnObject;
 use hooks::LuaHooks;
 pub use lua::error::ScriptError;
 use lua::fast::Target;
-/// The binding to Lua that [`Script::lua`] is of.
+/// The crate of [`Script::lua`]'s type.
 pub use mlua;
 use runtime::Runtime;
 
@@ -74,7 +74,7 @@ impl Script {
         &self.lua
     }
 
-    /// The connection that an object of a script's is.
+    /// The connection of one of a script's objects.
     pub fn conn_id(object: &AnyUserData) -> Option<ConnId> {
         let conn = object.borrow::<ConnObject>().ok()?;
         Some(conn.id())

@@ -541,7 +541,7 @@ impl<'a> Reader<'a> {
         false
     }
 
-    /// Whether a parenthesis opens the list of columns behind the table of an INSERT or REPLACE.
+    /// Whether a parenthesis opens the list of columns after the table of an INSERT or REPLACE.
     fn is_columns_of_insert(&self) -> bool {
         let table = match self.before {
             [_, Before::Dot, _, before] => before,

@@ -1,4 +1,4 @@
-//! Programs in Rust that have the proxy in them.
+//! Programs in Rust that embed the proxy.
 
 use crate::support::dpm::Launch;
 use crate::support::wire::{Wire, caps};

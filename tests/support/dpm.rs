@@ -82,7 +82,7 @@ impl Launch {
         Launch::of_the_tree(&format!("demos/{name}.lua"), server)
     }
 
-    /// A demo in both languages: a program that has the proxy in it, and its startfile.
+    /// A demo in both languages: a program that embeds the proxy, and its startfile.
     pub fn embedding_demo(name: &str, server: &Server) -> Launch {
         Launch {
             program: example(name),

@@ -61,7 +61,7 @@ impl Proxy {
             }
         }
         if taken.unsolicited {
-            let reason = unasked_reason(&taken);
+            let reason = unsolicited_reason(&taken);
             self.close_for(id, &reason);
             if let Some(receiver) = receiver.filter(|_| taken.passthrough) {
                 self.close_for(receiver, &reason);
@@ -251,7 +251,7 @@ fn refused_reason(payload: &[u8]) -> String {
     format!("the login was refused: {}", error_text(payload))
 }
 
-fn unasked_reason(taken: &Taken<'_>) -> String {
+fn unsolicited_reason(taken: &Taken<'_>) -> String {
     format!(
         "the server sent an error on its own: {}",
         error_text(&taken.payload)

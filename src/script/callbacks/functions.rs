@@ -8,14 +8,14 @@ use crate::script::lua::fast::Place;
 use crate::script::lua::refs::Ref;
 use crate::session::{Event, EventSet};
 
-/// How a function of a connection came to be called at its event.
+/// How a function of a connection was set, and when it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It is the one that is registered for it.
+    /// The one that is registered for its event.
     Registered,
-    /// It listens, behind the registered one.
+    /// A listener: called after the registered one.
     Listening,
-    /// It listens also while a package is laid over the connection.
+    /// A listener that is called also while a callback package is set on the connection.
     Always,
     /// It is called after all others for `MY_CLOSING`.
     OnClose,
@@ -30,7 +30,7 @@ struct Callback {
 }
 
 impl Callback {
-    /// Whether it is shown its event; `covered`: while a package is laid over the connection.
+    /// Whether it is called for its event; `covered`: while a callback package is set on the connection.
     fn is_shown(&self, covered: bool) -> bool {
         match self.kind {
             Kind::Registered | Kind::Listening => !covered,
@@ -52,8 +52,8 @@ impl Callbacks {
         shown.fold(EventSet::NONE, |set, it| set.with(it.event.set()))
     }
 
-    /// The functions for this event, in the order in which they are called; `covered`: while a package is
-    /// laid over the connection.
+    /// The functions for this event, in the order in which they are called; `covered`: while a callback
+    /// package is set on the connection.
     pub fn at(&self, event: Event, covered: bool) -> impl Iterator<Item = Place> {
         let due = move |it: &&Callback| it.event == event && it.is_shown(covered);
         self.0.iter().filter(due).map(|it| it.function.place())

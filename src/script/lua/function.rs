@@ -17,7 +17,7 @@ static FAILED: u8 = 0;
 
 const RAISE: &str = "
 local failed, error = ...
--- Both are tail calls, so that level 2 is whoever called the function.
+-- Both are tail calls, so that level 2 is the function's caller.
 local function check(first, ...)
     if first == failed then
         error((...), 2)

@@ -184,7 +184,7 @@ impl Statement {
             true => self.head.params,
             false => self.head.columns,
         };
-        // Those behind would stand in its place.
+        // A later definition would be taken for this one.
         definitions.cut = !self.afford(size_of(&column));
         if definitions.cut {
             return;

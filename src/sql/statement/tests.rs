@@ -255,7 +255,7 @@ fn modes_that_are_known_decide() {
     assert!(!read_only(sql, mode(true, false)));
     let sql = r#"select "a\" into @x, 'b"'"#;
     assert!(!read_only(sql, mode(true, true)));
-    // A backquote behind a byte that is no ASCII.
+    // A backquote after a byte that is not ASCII.
     let sql = "select `caf\u{e9}`";
     assert!(!read_only(sql, Mode::default()));
     assert!(read_only(sql, mode(true, false)));

@@ -567,7 +567,7 @@ fn several_statements_and_results() {
     talk.0.result(Ending::Err(1049), true);
     assert_eq!(talk.schema(), is("b"));
     assert!(talk.0.is_idle());
-    // More results than statements: somebody has understood another text.
+    // More results than statements: the server read the text in another way.
     talk.0.command(Com::QUERY, b"SELECT 1");
     talk.end(more, 0, 0, "", false);
     talk.end(Status::AUTOCOMMIT, 0, 0, "", true);
@@ -640,7 +640,7 @@ fn likeness() {
     assert_eq!(one.0.likeness(), Err(Doubt::Volatile));
 }
 
-/// What anybody may send, and answer.
+/// Any command, and any end of its answer.
 fn step() -> impl Strategy<Value = (u8, Vec<u8>, Option<Vec<u8>>, u16, bool)> {
     const TEXTS: &[&str] = &[
         "SET ",
