@@ -2,7 +2,8 @@
 -- once: all clients that asked get the rows.
 --
 -- Only sessions that are alike share an answer, outside of transactions, and a client never gets an answer from
--- before a write that has passed here since.
+-- before a write that has passed here since. Sessions are alike if what is known of them and the variables they began
+-- with are equal; a session of which something is not known is like no other.
 
 local bit = require "bit"
 local checks = require "dpml.checks"
@@ -15,11 +16,11 @@ local coalesce = {}
 local NAME = "dpml.coalesce"
 
 local MAX_BYTES = 1048576 -- of a result that is kept for all waiting clients; a larger one is streamed to each
-local MAX_HISTORY = 4096 -- bytes
+local MAX_BEGINNINGS = 100 -- that are told apart; they differ where global variables were set between logins
 
 -- Options that the session sets, not the script.
 local LOGIN_OPTIONS = checks.union(databases.CONNECT_OPTIONS)
-for _, name in ipairs { "db", "database", "like", "charset" } do
+for _, name in ipairs { "db", "database", "like", "charset", "track_session" } do
     LOGIN_OPTIONS[name] = nil
 end
 local OPTIONS = checks.union(LOGIN_OPTIONS, { max_bytes = "a number" })
@@ -35,8 +36,9 @@ end
 -- Functions that only read, but whose result differs from client to client.
 local PERSONAL = set [[CONNECTION_ID PS_CURRENT_THREAD_ID LAST_INSERT_ID LASTVAL PREVIOUS ROW_COUNT FOUND_ROWS RAND
     RANDOM_BYTES UUID UUID_SHORT UUID_V4 UUID_V7 SYS_GUID INFORMATION_SCHEMA PERFORMANCE_SCHEMA SYS]]
--- Statements that do not change a session.
-local NEUTRAL = set "SELECT INSERT REPLACE UPDATE DELETE"
+-- Session variables that are different in each session, and with each statement, and that no other answer depends on.
+local MOVING = set [[error_count identity in_transaction insert_id last_gtid last_insert_id pseudo_thread_id rand_seed1
+    rand_seed2 statement_id timestamp warning_count]]
 
 -- Whether the answer is the same for all sessions that are alike.
 local function is_for_all(cmd)
@@ -55,37 +57,49 @@ local function is_for_all(cmd)
     return true
 end
 
--- The history of a session that has just logged in.
-local function first_history(session)
-    local auth = session.auth
-    local ignores_space = tostring(auth:client_flags(dpm.CLIENT_IGNORE_SPACE))
-    return table.concat({ auth:charset_number(), ignores_space, session.database or "" }, "\0")
-end
+local beginnings, count = {}, 0 -- the variables that sessions began with -> a number
 
--- The history of a session after this command. Sessions are alike if they began alike and got the same
--- commands. A session that may have a transaction, locks or temporary tables is like no other, and has no
--- history from then on.
-local function next_history(history, cmd)
-    local sql, is_query = cmd:argument(), cmd:command() == dpm.COM_QUERY
-    local kind, info = dpm.statement_kind(sql)
-    if cmd:command() == dpm.COM_PING or (is_query and NEUTRAL[kind] and info.multi == 1) then
-        return history
+-- What a session began with, as a number; nil if the server does not say.
+local function beginning_of(db)
+    local ok, result = pcall(db.query, db, "SHOW SESSION VARIABLES")
+    if not ok then
+        return errors.is_error(result) and nil or error(result, 0)
     end
-    local told = is_query and (kind == "SET" or kind == "USE") or cmd:command() == dpm.COM_INIT_DB
-    return told and #history + #sql < MAX_HISTORY and history .. "\0" .. sql or nil
+    local lines = {}
+    for i, row in ipairs(result.rows) do
+        local name = row.Variable_name:lower()
+        -- Positions move with each write, whoever it is by.
+        lines[i] = (MOVING[name] or name:find("^gtid_")) and "" or name .. "=" .. tostring(row.Value)
+    end
+    local text = table.concat(lines, "\n")
+    if not beginnings[text] then
+        count = count + 1
+        if count % MAX_BEGINNINGS == 0 then
+            beginnings = {}
+        end
+        beginnings[text] = count
+    end
+    return beginnings[text]
 end
 
--- Whether a result may be shared: it was not read within a transaction.
-local function is_committed(result)
+-- What is common to all sessions that read the same as this one; nil if it is like no other.
+local function likeness_of(session, db, beginning)
+    local likeness = db.server:session():likeness()
+    local ignores_space = tostring(session.auth:client_flags(dpm.CLIENT_IGNORE_SPACE))
+    return likeness and table.concat({ beginning, ignores_space, likeness }, "\0")
+end
+
+-- Whether a result is everybody's: it was not read within a transaction, and has no warnings, which are in one session.
+local function is_for_others(result)
     local transaction = bit.band(result.server_status, dpm.SERVER_STATUS_AUTOCOMMIT + dpm.SERVER_STATUS_IN_TRANS)
-    return transaction == dpm.SERVER_STATUS_AUTOCOMMIT
+    return transaction == dpm.SERVER_STATUS_AUTOCOMMIT and result.warning_count == 0
 end
 
 -- coalesce{ host =, port =, user =, password =, …, max_bytes = } -> a handler for accept_clients, with all_commands.
 function coalesce.coalesce(options)
     checks.options(NAME, options, OPTIONS)
     local max_bytes = options.max_bytes or MAX_BYTES
-    local flights = {} -- history and SQL -> the task that asks; emptied by each write, so that later queries see the write
+    local flights = {} -- likeness and SQL -> the task that asks; emptied by each write: who asks later shall see it
 
     local function connect(session)
         local login = {}
@@ -94,12 +108,12 @@ function coalesce.coalesce(options)
         end
         login.max_bytes = nil
         login.database, login.like, login.charset = session.database, session.auth, session.auth:charset_number()
+        login.track_session = { hidden = "trusted" }
         return databases.connect(login)
     end
 
-    -- Runs the query, or waits for the task that already runs it; that task continues even if its first client
-    -- leaves. Returns a result, or nil and an error; neither if each client has to ask for itself, because the
-    -- result is too large or not committed.
+    -- Asks, or waits for who asks already: a task, which goes on if the client that it began with leaves. Returns a
+    -- result, or nil and an error; neither if each must ask for itself, as of what is too large.
     local function ask_together(db, sql, key)
         local flight = flights[key] or tasks.spawn(db.query, db, sql, nil, { max_bytes = max_bytes })
         flights[key] = flight
@@ -108,26 +122,30 @@ function coalesce.coalesce(options)
             flights[key] = nil
         end
         if ok then
-            return is_committed(result) and result or nil
+            return is_for_others(result) and result or nil
         elseif not errors.is_error(result) then
             error(result, 0)
         end
-        local lost = result.errnum == 2013 -- only this connection is lost, not the other clients'
+        local lost = result.errnum == 2013 -- that connection, but not those of the others
         return nil, not lost and not result.too_large and result or nil
     end
 
     return function(session)
-        local auth, db, history
+        local auth, db, beginning
         for cmd in session:commands() do
-            if session.auth ~= auth then -- for the first command, and after each COM_CHANGE_USER
+            if session.auth ~= auth then -- at first, and behind each COM_CHANGE_USER
                 if db then
                     db:close()
                 end
-                auth, db, history = session.auth, connect(session), first_history(session)
+                auth, db, beginning = session.auth, connect(session), nil
             end
             local result, err
-            if history and is_for_all(cmd) then
-                result, err = ask_together(db, cmd:argument(), history .. "\0" .. cmd:argument())
+            if is_for_all(cmd) and likeness_of(session, db, 0) then
+                beginning = beginning or beginning_of(db)
+                local likeness = beginning and likeness_of(session, db, beginning)
+                if likeness then
+                    result, err = ask_together(db, cmd:argument(), likeness .. "\0" .. cmd:argument())
+                end
             end
             if session.client:close_reason() then
                 break
@@ -137,7 +155,7 @@ function coalesce.coalesce(options)
                 session:send_error(err.sqlstate, err.errnum, err.message)
             else
                 session:forward(cmd, db)
-                flights, history = {}, history and next_history(history, cmd)
+                flights = {}
             end
         end
         if db then

@@ -23,7 +23,9 @@ local CONNECT_OPTIONS = {
 
 -- What addresses can have beside them, and what logins are, in older words, too.
 servers.ADDRESS_OPTIONS = checks.union(addresses.KEYS, CONNECT_OPTIONS)
-servers.LOGIN_OPTIONS = checks.union(servers.ADDRESS_OPTIONS, { like = "userdata", pass = true, db = true })
+servers.LOGIN_OPTIONS = checks.union(servers.ADDRESS_OPTIONS, {
+    like = "userdata", pass = true, db = true, track_session = "a table",
+})
 for name in pairs(LOGIN_OPTIONS) do
     servers.LOGIN_OPTIONS[name] = true
 end
@@ -129,8 +131,9 @@ end
 -- Connects and logs in: connect_mysql_server{ host =, port =, user =, password =, database =, callback = } calls
 -- callback(server, nil, handshake) or, if that fails, callback(nil, err). The address may be written in any way that
 -- there is. Options of dpm.new_login and of dpm.connect can stand beside these. `like` is the auth packet of a client
--- that the connection is for: the server is asked for the capabilities that this client has. Hold on to the server
--- from then on, or it is collected.
+-- that the connection is for: the server is asked for the capabilities that this client has. With `track_session`, a
+-- table of track_session's options, its session is followed from the login on. Hold on to the server from then on, or
+-- it is collected.
 function servers.connect_mysql_server(options)
     checks.options(NAME, options, OPTIONS)
     checks.argument(NAME, "callback", options.callback, "a function")
@@ -142,6 +145,9 @@ function servers.connect_mysql_server(options)
     end
     local login = checks.relay(dpm.new_login, for_login)
     local server = servers.connect(options, options.client)
+    if options.track_session then
+        server:track_session(true, options.track_session)
+    end
     logins[server:id()] = {
         server = server,
         address = addresses.show(options),

@@ -97,6 +97,22 @@ pub(super) fn sharing(name: &str) -> &'static [&'static str] {
     }
 }
 
+/// Of those, what makes a difference to what a session reads once it is set.
+const TELLING: &[&str] = &[
+    "gtid_next",
+    "gtid_seq_no",
+    "insert_id",
+    "pseudo_thread_id",
+    "rand_seed1",
+    "rand_seed2",
+    "timestamp",
+];
+
+/// Whether a session in which it was set is like no other.
+pub(super) fn is_telling(name: &str) -> bool {
+    TELLING.contains(&name)
+}
+
 /// Whether a variable is not remembered.
 pub(super) fn is_volatile(name: &str) -> bool {
     VOLATILE.contains(&name)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::canonical;
-use super::couplings::{self, coupled, is_volatile, sharing};
+use super::couplings::{self, coupled, is_telling, is_volatile, sharing};
 use super::fact::{Doubt, Fact};
 use crate::sql::effects::Value;
 
@@ -37,6 +37,8 @@ pub(super) struct Variables {
     bytes: usize,
     /// Why the others are not known.
     others: Doubt,
+    /// One was set that is not remembered, and makes a difference.
+    is_odd: bool,
 }
 
 impl Variables {
@@ -46,6 +48,7 @@ impl Variables {
             mentioned: BTreeMap::new(),
             bytes: 0,
             others: why,
+            is_odd: false,
         }
     }
 
@@ -107,6 +110,7 @@ impl Variables {
     fn put(&mut self, name: &str, variable: Variable) {
         let name = couplings::canonical(name);
         if is_volatile(name) {
+            self.is_odd |= is_telling(name);
             return;
         }
         let adds = name.len() + variable.size();
@@ -126,6 +130,9 @@ impl Variables {
     pub(super) fn likeness(&self) -> Result<Vec<u8>, Doubt> {
         if self.others != Doubt::Login {
             return Err(self.others);
+        }
+        if self.is_odd {
+            return Err(Doubt::Volatile);
         }
         let mut all = Vec::new();
         for (name, variable) in &self.mentioned {

@@ -286,6 +286,60 @@ both! {
         let Answer::Rows { rows, .. } = reader.answer() else { panic!("rows") };
         assert_ne!(rows[0][0].as_deref(), Some(&b"1970-01-01 05:00:00"[..]));
 
+        // What is told in the same words may come to something else.
+        for wire in [&mut utc, &mut reader] {
+            wire.query("SET @z = '+05:00'");
+        }
+        reader.query("SET @z = '+06:00'");
+        for wire in [&mut utc, &mut reader] {
+            assert!(matches!(wire.query("SET time_zone = @z"), Answer::Ok(_)));
+        }
+        let zone = "SELECT FROM_UNIXTIME(0), SLEEP(0.6)";
+        reader.command(com::QUERY, zone.as_bytes());
+        eventually("it runs", || sleeps(zone) == 1);
+        assert_eq!(utc.rows(zone)[0][0], "1970-01-01 05:00:00");
+        let Answer::Rows { rows, .. } = reader.answer() else { panic!("rows") };
+        assert_eq!(rows[0][0].as_deref(), Some(&b"1970-01-01 06:00:00"[..]));
+
+        // What is harmless ends nothing, and who is like nobody may be like others again.
+        let mut alike: Vec<Wire> = (0..2).map(|_| Wire::login(port, MODERN)).collect();
+        for wire in &mut alike {
+            wire.exchange(com::INIT_DB, base.as_bytes());
+        }
+        for sql in ["SHOW TABLES", "BEGIN", "COMMIT", "DO 1", "EXPLAIN SELECT 1", "USE nosuch"] {
+            alike[0].query(sql);
+        }
+        let shared = "SELECT SLEEP(2), 'alike'";
+        for wire in &mut alike {
+            wire.command(com::QUERY, shared.as_bytes());
+        }
+        eventually("it runs", || sleeps(shared) > 0);
+        dpm.settle();
+        assert_eq!(sleeps(shared), 1);
+        for wire in &mut alike {
+            assert!(matches!(wire.answer(), Answer::Rows { .. }));
+        }
+
+        // A second apart, they are not, and neither are those between whose logins a global variable was set.
+        for wire in &mut alike {
+            wire.query("SET timestamp = UNIX_TIMESTAMP(NOW(6))");
+        }
+        server.sql("SET GLOBAL div_precision_increment = 7");
+        let mut later = Wire::login(port, MODERN);
+        server.sql("SET GLOBAL div_precision_increment = DEFAULT");
+        let mut latest = Wire::login(port, MODERN);
+        let apart = "SELECT 1 / 3, SLEEP(2)";
+        let mut four: Vec<&mut Wire> = alike.iter_mut().chain([&mut later, &mut latest]).collect();
+        for wire in &mut four {
+            wire.command(com::QUERY, apart.as_bytes());
+        }
+        eventually("all run", || sleeps(apart) == 4);
+        let thirds: Vec<String> = four.into_iter().map(|wire| match wire.answer() {
+            Answer::Rows { rows, .. } => String::from_utf8(rows[0][0].clone().unwrap()).unwrap(),
+            other => panic!("{other:?}"),
+        }).collect();
+        assert_eq!(thirds, ["0.3333", "0.3333", "0.3333333", "0.3333"]);
+
         // A result that is too large to share is sent to each client separately.
         let large = "SELECT REPEAT('x', 100000) FROM (SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) a,
             (SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) b WHERE NOT SLEEP(0.02)";

@@ -1,6 +1,6 @@
 //! Updates what is known by answers.
 
-use super::{Doubt, Ending, Fact, Hidden, Session, Task, Traces, Variables};
+use super::{Doubt, Ending, Fact, Hidden, Session, Task, Traces, Transaction, Variables};
 use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Value};
 use crate::track::canonical;
 use crate::track::commands::Pending;
@@ -41,8 +41,10 @@ impl Session {
             }
             return self.told(ending, task, effects.as_ref());
         };
-        self.transaction = Fact::Unknown(Doubt::Error);
-        self.autocommit = Fact::Unknown(Doubt::Error);
+        if !self.outlives_error(task, effects.as_ref(), errno) {
+            self.transaction = Fact::Unknown(Doubt::Error);
+            self.autocommit = Fact::Unknown(Doubt::Error);
+        }
         self.warnings = Fact::Unknown(Doubt::Error);
         match (task, &effects) {
             (_, Some(effects)) => self.failed(effects, errno),
@@ -52,6 +54,22 @@ impl Session {
             (Some(Task::ChangeUser(_) | Task::Reset), _) => self.doubt_all(Doubt::Error),
             _ => {}
         }
+    }
+
+    /// Whether there was no transaction, and what has failed begins none.
+    fn outlives_error(&self, task: Option<&Task>, effects: Option<&Effects>, errno: u16) -> bool {
+        let commits = self.autocommit == Fact::Known(true);
+        commits
+            && self.transaction == Fact::Known(Transaction::None)
+            && match (task, effects.map(|effects| &effects.action)) {
+                (Some(Task::Use(_) | Task::Prepare(_) | Task::Nothing | Task::Quiet), _) => true,
+                (
+                    _,
+                    Some(Action::Plain | Action::Diagnostics | Action::Insert(_) | Action::Use(_)),
+                ) => true,
+                (_, Some(Action::Unfamiliar)) => errno == SYNTAX_ERROR,
+                _ => false,
+            }
     }
 
     fn succeeded(&mut self, effects: &Effects) {

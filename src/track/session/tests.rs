@@ -349,6 +349,29 @@ fn transactions() {
         Fact::Known(Transaction::None)
     );
     assert_eq!(talk.next(), Fact::Known(""));
+    // What fails outside of transactions begins none, unless it could have.
+    for (sql, errno) in [
+        ("SELECT nosuch", 1054),
+        ("INSERT INTO t VALUES (1)", 1062),
+        ("x", 1064),
+    ] {
+        talk.fails(sql, errno);
+        assert_eq!(
+            talk.0.transaction(),
+            Fact::Known(Transaction::None),
+            "{sql}"
+        );
+        assert_eq!(talk.0.autocommit(), Fact::Known(true));
+    }
+    for sql in [
+        "BEGIN",
+        "SET autocommit = 0, nosuch = 1",
+        "CALL p()",
+        "SELECT 1; BEGIN",
+    ] {
+        talk.query("DO 1", "").fails(sql, 1054);
+    }
+    assert_eq!(talk.0.transaction(), unknown(Doubt::Error));
 
     let read_only = Status::IN_TRANS | Status::IN_TRANS_READONLY;
     talk.with_status("SET autocommit = 0", Status::empty(), "");
@@ -636,6 +659,9 @@ fn likeness() {
     assert_eq!(two.0.likeness(), Err(Doubt::Expression));
     one.query("SET @a = 1", "");
     assert_eq!(one.0.likeness(), Err(Doubt::Volatile));
+    let mut other = Talk::mysql();
+    other.query("SET timestamp = 1", "");
+    assert_eq!(other.0.likeness(), Err(Doubt::Volatile));
     one.0.command(Com::QUERY, b"SELECT 1");
     assert_eq!(one.0.likeness(), Err(Doubt::Volatile));
 }
