@@ -25,9 +25,9 @@ local LOGGED = 240                       -- bytes of a statement's text in a log
 local NO_INDEX, NO_GOOD_INDEX, WAS_SLOW =
     dpm.SERVER_QUERY_NO_INDEX_USED, dpm.SERVER_QUERY_NO_GOOD_INDEX_USED, dpm.SERVER_QUERY_WAS_SLOW
 local ALL_FLAGS = bor(NO_INDEX, NO_GOOD_INDEX, WAS_SLOW)
-local NO_ESCAPES, STATE_CHANGED = dpm.SERVER_STATUS_NO_BACKSLASH_ESCAPES, dpm.SERVER_SESSION_STATE_CHANGED
+local NO_ESCAPES = dpm.SERVER_STATUS_NO_BACKSLASH_ESCAPES
 
-local QUERY, EXECUTE, INIT_DB, CHANGE_USER = dpm.COM_QUERY, dpm.COM_STMT_EXECUTE, dpm.COM_INIT_DB, dpm.COM_CHANGE_USER
+local QUERY, EXECUTE = dpm.COM_QUERY, dpm.COM_STMT_EXECUTE
 
 local explained = { [QUERY] = true, [EXECUTE] = true }
 
@@ -229,25 +229,6 @@ end
 
 -- Clients ----------------------------------------------------------------------------------------
 
--- The database that a USE names; nil if it is something else.
-local function database_used(sql)
-    if not sql:find("^%s*[Uu][Ss][Ee]%f[^%w_]") and not sql:find("^%s*[/#-]") or #sql > MAX_TEXT then
-        return nil
-    end
-    local name
-    for _, token in ipairs(dpm.tokenize(sql)) do
-        if token.kind ~= "comment" then
-            if name then
-                local quoted = token.text:match("^`(.*)`$")
-                return quoted and quoted:gsub("``", "`") or token.text
-            elseif token.text:upper() ~= "USE" then
-                return nil
-            end
-            name = true
-        end
-    end
-end
-
 -- The values of an execute of this statement, as far as they are known.
 local function values_of(command, statement)
     local ok, values = pcall(statement.decode, statement, command, dpm.NULL)
@@ -263,20 +244,21 @@ local function values_of(command, statement)
 end
 
 -- The plug-in of one client.
-function AutoExplain:for_client(client, server)
+function AutoExplain:for_client(client, server, auth)
     local threshold, sample = self.options.threshold_ms, self.options.sample
     local wanted_flags = self.options.server_flags and ALL_FLAGS or 0
-    local user, database
     client:track_statements(true)
-
-    local function log_in(auth)
-        user, database = auth:user(), auth:databasename()
-        if database == "" then
-            database = nil
-        end
-    end
+    -- Where the proxy has logged the client in, so it has the server: what came of that is known.
+    server:track_session(true, { schema = auth and (auth:databasename() or "") })
+    local user = auth and auth:user()
 
     local function look_into(cmd, cause, its_client)
+        local session = server:session()
+        local database = session and session:schema()
+        if not database then
+            return -- a plan within another database would be another statement's
+        end
+        database = database ~= "" and database or nil
         if cmd:command() == QUERY then
             return consider(self, cmd:argument(), database, cause)
         end
@@ -289,48 +271,30 @@ function AutoExplain:for_client(client, server)
         end
     end
 
-    -- Notes a successful command's effect on the session.
-    local function follow_session(cmd, ending, status)
-        local number = cmd:command()
-        if number == INIT_DB then
-            database = cmd:argument()
-        elseif number == CHANGE_USER then
-            log_in(cmd:change_user())
-        elseif number == QUERY and ending.affected_rows and ending:affected_rows() == 0 then
-            database = database_used(cmd:argument()) or database
-        end
-        if band(status, STATE_CHANGED) ~= 0 and ending and ending.session_changes then
-            for _, change in ipairs(ending:session_changes() or {}) do
-                if change.type == dpm.SESSION_TRACK_SCHEMA then
-                    database = change.value
-                end
-            end
-        end
-    end
-
     local function answered(cmd, ending, duration, status, its_client)
         if not cmd then
             return -- it was too long to keep
         end
         local failed = ending and ending.errnum
-        if explained[cmd:command()] then
-            local reason = duration >= threshold and "slow"
-                or not failed and band(status, wanted_flags) ~= 0 and "server"
-                or not failed and sample > 0 and random() < sample and "sample"
-            if reason then
-                look_into(cmd, { duration = duration, reason = reason, status = status, user = user }, its_client)
-            end
+        if cmd:command() == dpm.COM_CHANGE_USER and not failed then
+            user = cmd:change_user():user()
         end
-        if not failed then
-            follow_session(cmd, ending, status)
+        if not explained[cmd:command()] then
+            return
+        end
+        local reason = duration >= threshold and "slow"
+            or not failed and band(status, wanted_flags) ~= 0 and "server"
+            or not failed and sample > 0 and random() < sample and "sample"
+        if reason then
+            look_into(cmd, { duration = duration, reason = reason, status = status, user = user }, its_client)
         end
     end
     -- Callbacks are only set where they are needed.
-    server:on_answer(answered, { slower = sample > 0 and 0 or threshold, status = bor(wanted_flags, STATE_CHANGED) })
+    server:on_answer(answered, { slower = sample > 0 and 0 or threshold, status = wanted_flags })
 
     return {
-        logged_in = function(auth)
-            log_in(auth)
+        logged_in = function(its_auth)
+            user = its_auth:user()
         end,
     }
 end

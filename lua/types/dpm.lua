@@ -272,7 +272,7 @@ function Connection:statements() end
 ---Whether what is known of its session is kept, or of that of a client's server.
 ---@overload fun(self): boolean
 ---@param on boolean
----@param options { hidden: ("doubted"|"trusted")? }?
+---@param options { hidden: ("doubted"|"trusted")?, schema: string? }?
 function Connection:track_session(on, options) end
 
 ---What is known of its session, or of that of a client's server; nil if there is none.

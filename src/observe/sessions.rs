@@ -133,18 +133,22 @@ impl Sessions {
     }
 
     /// Starts tracking the session of this connection to a server. If it starts before the login,
-    /// much is known; otherwise only what is sent from then on.
-    pub fn track(&self, proxy: &Proxy, server: &ConnInfo, hidden: Hidden) {
+    /// much is known; otherwise only what is sent from then on, and the schema if that is given.
+    pub fn track(&self, proxy: &Proxy, server: &ConnInfo, hidden: Hidden, schema: Option<&[u8]>) {
         let login = match server.state.get() {
-            None | Some(Event::ServerConnect) => LoginStage::Begun {
+            None | Some(Event::ServerConnect | Event::ServerWaitAuth) => LoginStage::Begun {
                 version: Vec::new(),
                 auth: None,
             },
             // During its login, or after it.
             Some(_) => LoginStage::Done,
         };
+        let mut session = Session::unknown(hidden);
+        if let Some(schema) = schema {
+            session.set_schema(schema);
+        }
         let tracked = Tracked {
-            session: Session::unknown(hidden),
+            session,
             hidden,
             login,
             command: None,

@@ -100,7 +100,9 @@ pub struct Session {
 impl Session {
     /// A session whose login has just been sent: its OK is the first [result](Session::result).
     pub fn new(login: &Login<'_>, hidden: Hidden) -> Session {
-        let is_mariadb = memchr::memmem::find(login.version, b"MariaDB").is_some();
+        // If it is not known, it is the more doubtful one.
+        let is_mariadb =
+            login.version.is_empty() || memchr::memmem::find(login.version, b"MariaDB").is_some();
         let mut session = Session {
             is_mariadb,
             ..Session::unknown(hidden)

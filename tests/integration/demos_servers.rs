@@ -325,7 +325,9 @@ both! {
             wire.query("SET timestamp = UNIX_TIMESTAMP(NOW(6))");
         }
         server.sql("SET GLOBAL div_precision_increment = 7");
+        // The first command makes the connection to the server.
         let mut later = Wire::login(port, MODERN);
+        later.query("DO 1");
         server.sql("SET GLOBAL div_precision_increment = DEFAULT");
         let mut latest = Wire::login(port, MODERN);
         let apart = "SELECT 1 / 3, SLEEP(2)";
@@ -339,6 +341,7 @@ both! {
             other => panic!("{other:?}"),
         }).collect();
         assert_eq!(thirds, ["0.3333", "0.3333", "0.3333333", "0.3333"]);
+        drop((alike, later, latest));
 
         // A result that is too large to share is sent to each client separately.
         let large = "SELECT REPEAT('x', 100000) FROM (SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) a,

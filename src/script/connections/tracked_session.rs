@@ -192,7 +192,11 @@ pub fn add_methods(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result
             return one(Value::Boolean(tracked));
         }
         let on = args.boolean(0, "")?;
-        let options = OptionTable::argument(args, 1, &["hidden"])?;
+        let options = OptionTable::argument(args, 1, &["hidden", "schema"])?;
+        let schema = options
+            .as_ref()
+            .map(|options| options.bytes("schema", MAX_NAME));
+        let schema = schema.transpose()?.flatten();
         let hidden = options.map(|options| {
             options.read(
                 "hidden",
@@ -206,7 +210,9 @@ pub fn add_methods(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result
         });
         let hidden = hidden.transpose()?.flatten().unwrap_or_default();
         match server {
-            Some(server) if on => rt.sessions.track(rt.proxy(), &server, hidden),
+            Some(server) if on => rt
+                .sessions
+                .track(rt.proxy(), &server, hidden, schema.as_deref()),
             Some(server) => rt.sessions.untrack(rt.proxy(), server.id),
             None => {
                 return Err(args.error("the client is linked to no server, so it has no session"));

@@ -145,9 +145,9 @@ impl Session {
         self.doubt_characteristics(why);
     }
 
-    /// A statement changes the schema. The server's spelling is not known if the name has
-    /// upper-case letters, or non-ASCII ones.
-    pub(super) fn set_schema(&mut self, name: &[u8]) {
+    /// The default schema is this one. The server's spelling is not known if the name has upper-case
+    /// letters, or non-ASCII ones.
+    pub fn set_schema(&mut self, name: &[u8]) {
         let is_certain = |byte: &u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
         self.schema = match name {
             b"" => Fact::Known(None),
