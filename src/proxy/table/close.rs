@@ -98,9 +98,11 @@ impl Proxy {
                 Survivor::Stays => {}
                 Survivor::Closes(why) => self.close_for(peer, why),
                 Survivor::IsTold => {
+                    // Not 2013: MariaDB's client library takes an ERR numbered 2000 to 2999, which
+                    // are the clients' own, for a malformed packet.
                     let message =
                         format!("Lost connection to MySQL server during query ({reason})");
-                    self.fail_pending(peer, &ErrPacket::new(2013, b"HY000", message), reason);
+                    self.fail_pending(peer, &ErrPacket::new(1105, b"08S01", message), reason);
                 }
             }
         }
