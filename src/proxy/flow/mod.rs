@@ -3,7 +3,7 @@
 //! - `run`: the loop; `pump`: reading a connection, and processing what was read
 //! - `advance`: the hot path, for packets without hooks; `transit`: packets that are forwarded
 //!   before they are complete; `watched_rows`: rows that a hook looks at
-//! - `packet`: any other packet that hooks look at: its session is stepped (`take`), and it is
+//! - `packet`: any other packet that hooks look at: its session is stepped (`receive`), and it is
 //!   forwarded to the peer (`put_through`)
 //! - `send`: packets that hooks send; `own_errors`: the proxy's own ERR packets
 //! - `deliver`: the only way out, for every packet
@@ -15,8 +15,8 @@ pub(super) mod own_errors;
 pub(super) mod packet;
 pub(super) mod pump;
 pub(super) mod put_through;
+pub(super) mod receive;
 pub(super) mod run;
 pub(super) mod send;
-pub(super) mod take;
 pub(super) mod transit;
 pub(super) mod watched_rows;

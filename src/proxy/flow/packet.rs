@@ -7,7 +7,7 @@ use crate::proxy::id::ConnId;
 use crate::proxy::info::ConnKind;
 use crate::proxy::login::follow::Handed;
 use crate::proxy::table::conn::Role;
-use crate::proxy::table::received::Taken;
+use crate::proxy::table::received::Received;
 use crate::session::{EventSet, Head, PacketKind};
 use crate::wire::{Com, Eof, ErrPacket, frame};
 
@@ -15,9 +15,9 @@ impl Proxy {
     /// Handles the packet that these frames hold.
     pub(crate) fn packet(&self, id: ConnId, frames: &[u8]) {
         let payload = frame::payload(frames);
-        let taken = self.core().take(id, frame::last_seq(frames), &payload);
-        let mut taken = match taken {
-            Ok(taken) => taken,
+        let received = self.core().receive(id, frame::last_seq(frames), &payload);
+        let mut received = match received {
+            Ok(received) => received,
             Err(refusal) => {
                 if let Some(err) = refusal.answer {
                     let client = self.core().peer(id).filter(|_| refusal.by_server);
@@ -30,8 +30,8 @@ impl Proxy {
                 return;
             }
         };
-        if taken.unknown {
-            let com = Com(taken.payload.first().copied().unwrap_or_default());
+        if received.unknown {
+            let com = Com(received.payload.first().copied().unwrap_or_default());
             log::info!("connection {}: unknown command 0x{:02x}", id.serial, com.0);
             self.put_error(
                 id,
@@ -39,10 +39,10 @@ impl Proxy {
             );
             return;
         }
-        let Some((mut hold, mut unlink)) = self.ask(&taken) else {
+        let Some((mut hold, mut unlink)) = self.ask(&received) else {
             return;
         };
-        if !hold && taken.expects_answer() && self.core().has_been_answered(id) {
+        if !hold && received.expects_answer() && self.core().has_been_answered(id) {
             // If it were forwarded, the server would execute it, and its answer would be taken for
             // that of the next command.
             log::error!(
@@ -55,25 +55,30 @@ impl Proxy {
         let receiver = self.core().peer(id);
         let mut events = EventSet::NONE;
         if !hold {
-            match self.hand_over(&mut taken, receiver) {
+            match self.hand_over(&mut received, receiver) {
                 Some(fired) => events = fired,
                 None => return,
             }
         }
-        if taken.unsolicited {
-            let reason = unsolicited_reason(&taken);
+        if received.unsolicited {
+            let reason = unsolicited_reason(&received);
             self.close_for(id, &reason);
-            if let Some(receiver) = receiver.filter(|_| taken.passthrough) {
+            if let Some(receiver) = receiver.filter(|_| received.passthrough) {
                 self.close_for(receiver, &reason);
             }
             return;
         }
-        if taken.discard && matches!(taken.step.kind, PacketKind::Infile | PacketKind::AuthData) {
+        if received.discard
+            && matches!(
+                received.step.kind,
+                PacketKind::Infile | PacketKind::AuthData
+            )
+        {
             self.close_for(id, "it asks for what its client, who is gone, cannot give");
             return;
         }
-        if !taken.step.synthesised.is_empty() {
-            let (unlinks, more) = self.synthesise(&taken, receiver);
+        if !received.step.synthesised.is_empty() {
+            let (unlinks, more) = self.synthesise(&received, receiver);
             unlink |= unlinks;
             events = events.with(more);
         }
@@ -85,30 +90,30 @@ impl Proxy {
             // In the middle of a response the rest is dropped.
             self.core().discard_responses(id, usize::MAX);
         }
-        if !hold && taken.is_quit() {
+        if !hold && received.is_quit() {
             self.close_for(id, "the client quit");
         }
     }
 
     /// Shows the packet to the hooks that are armed for it. Returns whether one holds it back, and
     /// whether one unlinks; `None`: the packet needs no further handling.
-    fn ask(&self, taken: &Taken<'_>) -> Option<(bool, bool)> {
-        let id = taken.info.id;
-        let mut hold = taken.discard || taken.unsolicited && !taken.passthrough;
+    fn ask(&self, received: &Received<'_>) -> Option<(bool, bool)> {
+        let id = received.info.id;
+        let mut hold = received.discard || received.unsolicited && !received.passthrough;
         let mut unlink = false;
-        for event in taken.step.events {
+        for event in received.step.events {
             if self.core().armed(id, event.set()).is_empty() {
-                taken.info.state.set(Some(event));
+                received.info.state.set(Some(event));
                 continue;
             }
             let packet = Incoming {
-                kind: taken.step.kind,
-                payload: &taken.payload,
-                capabilities: taken.capabilities,
-                answers: taken.answers,
-                statement: taken.statement,
+                kind: received.step.kind,
+                payload: &received.payload,
+                capabilities: received.capabilities,
+                answers: received.answers,
+                statement: received.statement,
             };
-            match self.fire(&taken.info, event, Some(packet)) {
+            match self.fire(&received.info, event, Some(packet)) {
                 Verdict::Forward => {}
                 Verdict::Hold => hold = true,
                 Verdict::FlushDisconnect => unlink = true,
@@ -124,16 +129,16 @@ impl Proxy {
 
     /// Forwards the packet over the link as it stands now. `None`: that was the end of the
     /// connection.
-    fn hand_over(&self, taken: &mut Taken<'_>, peer: Option<ConnId>) -> Option<EventSet> {
-        let id = taken.info.id;
+    fn hand_over(&self, received: &mut Received<'_>, peer: Option<ConnId>) -> Option<EventSet> {
+        let id = received.info.id;
         let Some(peer) = peer else {
-            if taken.step.kind == PacketKind::Command {
-                self.without_peer(id, &taken.payload);
+            if received.step.kind == PacketKind::Command {
+                self.without_peer(id, &received.payload);
             }
             return Some(EventSet::NONE);
         };
-        if taken.step.kind == PacketKind::Command
-            && let Some(statement) = self.unknown_statement(id, peer, Head::of(&taken.payload))
+        if received.step.kind == PacketKind::Command
+            && let Some(statement) = self.unknown_statement(id, peer, Head::of(&received.payload))
         {
             // The same error as a server's.
             let message = format!(
@@ -142,9 +147,9 @@ impl Proxy {
             self.put_error(id, &ErrPacket::new(1243, b"HY000", message));
             return Some(EventSet::NONE);
         }
-        let handed = self.core().relay(id, peer, taken);
+        let handed = self.core().relay(id, peer, received);
         let delivered = match handed {
-            Ok(Handed::On) => self.core().put_through(id, peer, taken),
+            Ok(Handed::On) => self.core().put_through(id, peer, received),
             Ok(Handed::Answered) => return Some(EventSet::NONE),
             Ok(Handed::Refused(why)) => {
                 self.refuse_login(id, peer, &why);
@@ -155,7 +160,7 @@ impl Proxy {
         match delivered {
             Ok(delivered) => {
                 if delivered.refused {
-                    self.close_for(peer, &refused_reason(&taken.payload));
+                    self.close_for(peer, &refused_reason(&received.payload));
                 }
                 Some(delivered.events)
             }
@@ -206,28 +211,28 @@ impl Proxy {
 
     /// Fires the events of an EOF that this server does not send, and sends the EOF to a client
     /// that needs it. Returns whether to unlink, and the events that then fire on the client.
-    fn synthesise(&self, taken: &Taken<'_>, receiver: Option<ConnId>) -> (bool, EventSet) {
-        let id = taken.info.id;
+    fn synthesise(&self, received: &Received<'_>, receiver: Option<ConnId>) -> (bool, EventSet) {
+        let id = received.info.id;
         let mut unlink = false;
         let mut events = EventSet::NONE;
-        for event in taken.step.synthesised {
+        for event in received.step.synthesised {
             let eof = Eof {
                 warnings: 0,
-                status: taken.status,
+                status: received.status,
             };
             let mut payload = Vec::new();
-            eof.encode(taken.capabilities, &mut payload);
+            eof.encode(received.capabilities, &mut payload);
             let armed = !self.core().armed(id, event.set()).is_empty();
-            taken.info.state.set(Some(event));
+            received.info.state.set(Some(event));
             if armed {
                 let packet = Incoming {
                     kind: PacketKind::Eof,
                     payload: &payload,
-                    capabilities: taken.capabilities,
-                    answers: taken.answers,
-                    statement: taken.statement,
+                    capabilities: received.capabilities,
+                    answers: received.answers,
+                    statement: received.statement,
                 };
-                match self.fire(&taken.info, event, Some(packet)) {
+                match self.fire(&received.info, event, Some(packet)) {
                     Verdict::FlushDisconnect => unlink = true,
                     Verdict::Failed => {
                         self.callback_failed(id);
@@ -238,8 +243,8 @@ impl Proxy {
             }
             // That a cursor is open is announced in the flags of the EOF that would be inserted
             // here. So it waits for the packet after the columns, which has these flags.
-            let may_open_cursor = taken.answers == Some(Com::STMT_EXECUTE);
-            if let Some(receiver) = receiver.filter(|_| !taken.discard && !may_open_cursor) {
+            let may_open_cursor = received.answers == Some(Com::STMT_EXECUTE);
+            if let Some(receiver) = receiver.filter(|_| !received.discard && !may_open_cursor) {
                 events = events.with(self.core().insert_eof(receiver, &eof));
             }
         }
@@ -251,9 +256,9 @@ fn refused_reason(payload: &[u8]) -> String {
     format!("the login was refused: {}", error_text(payload))
 }
 
-fn unsolicited_reason(taken: &Taken<'_>) -> String {
+fn unsolicited_reason(received: &Received<'_>) -> String {
     format!(
         "the server sent an error on its own: {}",
-        error_text(&taken.payload)
+        error_text(&received.payload)
     )
 }

@@ -8,7 +8,7 @@ use crate::proxy::login::negotiation;
 use crate::proxy::login::negotiation::ServerLeg;
 use crate::proxy::table::conn::{Conn, Origin, Role};
 use crate::proxy::table::core::Core;
-use crate::proxy::table::received::Taken;
+use crate::proxy::table::received::Received;
 use crate::proxy::translate::redirect;
 use crate::proxy::translate::translation;
 use crate::proxy::translate::translation::{Translated, cursor_eof, late_columns_eof};
@@ -21,11 +21,11 @@ impl Core {
         &mut self,
         id: ConnId,
         to: ConnId,
-        taken: &Taken<'_>,
+        received: &Received<'_>,
     ) -> Result<Delivered, String> {
         let delivered = match self.open(to).map(|receiver| &receiver.role) {
-            Some(Role::Server(_)) => self.put_on_server(id, to, taken)?,
-            Some(Role::Client(_)) => self.put_on_client(id, to, taken)?,
+            Some(Role::Server(_)) => self.put_on_server(id, to, received)?,
+            Some(Role::Client(_)) => self.put_on_client(id, to, received)?,
             Some(Role::Listener(_)) | None => return Ok(Delivered::default()),
         };
         self.throttle_if_flooded(id, to);
@@ -36,11 +36,11 @@ impl Core {
         &mut self,
         id: ConnId,
         to: ConnId,
-        taken: &Taken<'_>,
+        received: &Received<'_>,
     ) -> Result<Delivered, String> {
-        let kind = taken.step.kind;
+        let kind = received.step.kind;
         let mut part = Part::Forwarded(kind);
-        let mut payload = Cow::Borrowed(&*taken.payload);
+        let mut payload = Cow::Borrowed(&*received.payload);
         let Some((from, receiver)) = self.pair_mut(id, to) else {
             return Ok(Delivered::default());
         };
@@ -67,16 +67,16 @@ impl Core {
             _ => {}
         }
         let leaving = Leaving::new(part, &payload);
-        self.deliver(to, leaving.numbered(taken.numbering))
+        self.deliver(to, leaving.numbered(received.numbering))
     }
 
     fn put_on_client(
         &mut self,
         id: ConnId,
         to: ConnId,
-        taken: &Taken<'_>,
+        received: &Received<'_>,
     ) -> Result<Delivered, String> {
-        let step = taken.step;
+        let step = received.step;
         let Some((from, receiver)) = self.pair_mut(id, to) else {
             return Ok(Delivered::default());
         };
@@ -84,11 +84,11 @@ impl Core {
         let Role::Client(session) = &mut receiver.role else {
             return Ok(Delivered::default());
         };
-        if taken.unsolicited && session.authenticated() {
-            return self.deliver(to, Leaving::new(Part::Unasked, &taken.payload));
+        if received.unsolicited && session.authenticated() {
+            return self.deliver(to, Leaving::new(Part::Unasked, &received.payload));
         }
         if step.kind == PacketKind::Handshake {
-            let handshake = Handshake::decode(&taken.payload);
+            let handshake = Handshake::decode(&received.payload);
             let mut handshake = handshake.map_err(|error| error.to_string())?;
             negotiation::offer(&mut handshake, &receiver.options);
             let mut offer = Vec::new();
@@ -96,7 +96,8 @@ impl Core {
             let part = Part::Handshake(handshake.capabilities);
             return self.deliver(to, Leaving::new(part, &offer));
         }
-        if taken.is_behind_columns() && session.capabilities().contains(Capabilities::DEPRECATE_EOF)
+        if received.is_behind_columns()
+            && session.capabilities().contains(Capabilities::DEPRECATE_EOF)
         {
             session.swallow_eof();
             let opens_cursor = step.done && session.response().is_some_and(|r| r.in_rows());
@@ -109,18 +110,18 @@ impl Core {
                 return Ok(Delivered::default());
             }
         }
-        self.put_answer(to, taken, guarded)
+        self.put_answer(to, received, guarded)
     }
 
     /// Puts a server's answer on a client. `guarded`: without what would send it elsewhere.
     fn put_answer(
         &mut self,
         to: ConnId,
-        taken: &Taken<'_>,
+        received: &Received<'_>,
         guarded: bool,
     ) -> Result<Delivered, String> {
-        let kind = taken.step.kind;
-        let mut payload = Cow::Borrowed(&*taken.payload);
+        let kind = received.step.kind;
+        let mut payload = Cow::Borrowed(&*received.payload);
         let Some(session) = self.open_mut(to).and_then(Conn::client) else {
             return Ok(Delivered::default());
         };
@@ -135,21 +136,21 @@ impl Core {
                 PacketKind::Eof | PacketKind::Err | PacketKind::Progress
             );
         let columns_eof = match owes_eof {
-            true => late_columns_eof(session, &payload, taken)?,
+            true => late_columns_eof(session, &payload, received)?,
             false => None,
         };
         if owes_eof && columns_eof.is_none() {
             // Only this EOF is sent.
-            payload = Cow::Owned(cursor_eof(&payload, taken.capabilities)?);
+            payload = Cow::Owned(cursor_eof(&payload, received.capabilities)?);
         } else {
             if let Some(eof) = columns_eof {
                 let eof = Leaving::new(Part::Forwarded(PacketKind::Eof), &eof);
-                self.deliver(to, eof.numbered(taken.numbering))?;
+                self.deliver(to, eof.numbered(received.numbering))?;
             }
             let Some(session) = self.open_mut(to).and_then(Conn::client) else {
                 return Ok(Delivered::default());
             };
-            match translation::answer(session, &payload, taken)? {
+            match translation::answer(session, &payload, received)? {
                 Translated::Same => {}
                 Translated::Nothing => return Ok(Delivered::default()),
                 Translated::Other(other) => payload = Cow::Owned(other),
@@ -163,7 +164,9 @@ impl Core {
             payload = Cow::Owned(other);
         }
         let leaving = Leaving::new(Part::Forwarded(kind), &payload);
-        let leaving = leaving.numbered(taken.numbering).ends(taken.step.done);
+        let leaving = leaving
+            .numbered(received.numbering)
+            .ends(received.step.done);
         self.deliver(to, leaving)
     }
 

@@ -12,7 +12,7 @@ use crate::proxy::id::ConnId;
 use crate::proxy::outgoing::Packet;
 use crate::proxy::table::conn::{Conn, Role, Socket};
 use crate::proxy::table::core::Core;
-use crate::proxy::table::received::Taken;
+use crate::proxy::table::received::Received;
 use crate::proxy::table::sides::Numbering;
 use crate::session::PacketKind;
 use crate::wire::{Auth, ChangeUser, Com};
@@ -58,11 +58,11 @@ impl Core {
         &mut self,
         id: ConnId,
         to: ConnId,
-        taken: &mut Taken<'_>,
+        received: &mut Received<'_>,
     ) -> Result<Handed, String> {
-        let login = match taken.step.kind {
+        let login = match received.step.kind {
             PacketKind::Handshake | PacketKind::Auth | PacketKind::AuthData => true,
-            PacketKind::Command => taken.payload.first() == Some(&Com::CHANGE_USER.0),
+            PacketKind::Command => received.payload.first() == Some(&Com::CHANGE_USER.0),
             PacketKind::Ok | PacketKind::Err => false,
             _ => return Ok(Handed::On),
         };
@@ -83,24 +83,24 @@ impl Core {
             let ours = client.own_certificate();
             let theirs = server.info.tls();
             let theirs = theirs.as_ref().and_then(|session| session.peer.as_ref());
-            if taken.step.kind == PacketKind::Ok
-                && matches!(taken.answers, None | Some(Com::CHANGE_USER))
+            if received.step.kind == PacketKind::Ok
+                && matches!(received.answers, None | Some(Com::CHANGE_USER))
                 && ours.is_none_or(|ours| theirs.is_none_or(|peer| peer.fingerprint != ours))
             {
-                taken.payload = without_proof(&taken.payload, taken.capabilities);
+                received.payload = without_proof(&received.payload, received.capabilities);
             }
             return Ok(Handed::On);
         }
         let capabilities = client.capabilities();
         let relay = client.relay.get_or_insert_default();
         let served = server.relay.get_or_insert_default();
-        let relayed = match taken.step.kind {
+        let relayed = match received.step.kind {
             PacketKind::Handshake => {
-                **relay = LoginRelay::greeted(&taken.payload)?;
+                **relay = LoginRelay::greeted(&received.payload)?;
                 Relayed::Pass
             }
             PacketKind::Auth => {
-                let auth = Auth::decode(&taken.payload).map_err(|error| error.to_string())?;
+                let auth = Auth::decode(&received.payload).map_err(|error| error.to_string())?;
                 served.named(auth.auth_plugin.as_deref());
                 if matches!(relay.method(), Method::CachingSha2 | Method::Sha256)
                     && legs.server.takes_clear(relay.method())
@@ -112,28 +112,28 @@ impl Core {
                 relay.client_says(&answer, Carrier::Auth(Box::new(auth)), legs)
             }
             PacketKind::Command => {
-                let argument = taken.payload.get(1..).unwrap_or_default();
+                let argument = received.payload.get(1..).unwrap_or_default();
                 let command = ChangeUser::decode(argument).map_err(|error| error.to_string())?;
                 served.named(command.auth_plugin.as_deref());
                 let answer = command.auth_response.clone();
                 let carrier = Carrier::ChangeUser(Box::new(command), capabilities);
                 relay.client_says(&answer, carrier, legs)
             }
-            _ if matches!(taken.info.kind, crate::proxy::ConnKind::Server) => {
-                relay.server_says(&taken.payload, &served.nonce, legs)
+            _ if matches!(received.info.kind, crate::proxy::ConnKind::Server) => {
+                relay.server_says(&received.payload, &served.nonce, legs)
             }
-            _ => relay.client_says(&taken.payload, Carrier::Round, legs),
+            _ => relay.client_says(&received.payload, Carrier::Round, legs),
         };
         match relayed {
             Relayed::Pass => Ok(Handed::On),
             Relayed::Replace(kind, payload) => {
                 // What is sent later in place of COM_CHANGE_USER still begins a new exchange.
-                taken.numbering = match kind {
+                received.numbering = match kind {
                     PacketKind::Command => Numbering::Restarts,
                     _ => Numbering::GoesOn,
                 };
-                taken.step.kind = kind;
-                taken.payload = Cow::Owned(payload);
+                received.step.kind = kind;
+                received.payload = Cow::Owned(payload);
                 Ok(Handed::On)
             }
             Relayed::Answer(payload) => {

@@ -227,12 +227,12 @@ impl Channel {
         let Some(compression) = &mut self.compression else {
             return self.stream.write(bytes);
         };
-        let taken = match compression.writes {
+        let received = match compression.writes {
             true => compression.write(&mut self.stream, bytes)?,
             false => self.stream.write(bytes)?,
         };
-        compression.turns.written += taken as u64;
-        Ok(taken)
+        compression.turns.written += received as u64;
+        Ok(received)
     }
 
     /// Changes the numbering after this many queued bytes.
@@ -389,22 +389,22 @@ impl Compression {
 
     fn write(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
         self.push(stream)?;
-        let taken = if self.plain.is_empty() && bytes.len() >= FRAME {
+        let received = if self.plain.is_empty() && bytes.len() >= FRAME {
             let bytes = bytes.get(..FRAME).unwrap_or_default();
             self.frame(bytes)
         } else {
-            let taken = bytes.len().min(FRAME.saturating_sub(self.plain.len()));
+            let received = bytes.len().min(FRAME.saturating_sub(self.plain.len()));
             self.plain
-                .extend_from_slice(bytes.get(..taken).unwrap_or_default());
+                .extend_from_slice(bytes.get(..received).unwrap_or_default());
             if self.plain.len() >= FRAME {
                 self.seal();
             }
-            taken
+            received
         };
-        self.written.1 += taken;
+        self.written.1 += received;
         match self.push(stream) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(taken),
+            _ => Ok(received),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::session::{Event, PacketKind, Step};
 use crate::wire::{Capabilities, Com, ErrPacket, Status};
 
 /// A packet that its session has received.
-pub(crate) struct Taken<'a> {
+pub(crate) struct Received<'a> {
     pub info: Rc<ConnInfo>,
     pub step: Step,
     pub payload: Cow<'a, [u8]>,
@@ -35,7 +35,7 @@ pub(crate) struct Taken<'a> {
     pub unknown: bool,
 }
 
-impl Taken<'_> {
+impl Received<'_> {
     /// Whether it is the EOF after columns or parameters, which is not on the wire under
     /// CLIENT_DEPRECATE_EOF. (The EOF that ends COM_FIELD_LIST's answer is.)
     pub(crate) fn is_behind_columns(&self) -> bool {

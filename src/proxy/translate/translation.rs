@@ -16,7 +16,7 @@
 
 use super::ending;
 use super::ending::Ending;
-use crate::proxy::table::received::Taken;
+use crate::proxy::table::received::Received;
 use crate::session::{ClientSession, Event, Head, PacketKind, ServerSession};
 use crate::wire::{
     Capabilities, Column, Com, Command, DecodeError, Eof, Ok as OkPacket, PrepareOk,
@@ -125,18 +125,18 @@ pub(crate) fn command(
 pub(crate) fn answer(
     session: &mut ClientSession,
     payload: &[u8],
-    taken: &Taken<'_>,
+    received: &Received<'_>,
 ) -> Result<Translated, String> {
-    let from = taken.capabilities;
+    let from = received.capabilities;
     let to = session.capabilities();
-    let kind = taken.step.kind;
+    let kind = received.step.kind;
     if !changes(kind, false, from ^ to) {
         return Ok(Translated::Same);
     }
     let bad = |error: DecodeError| error.to_string();
     let mut other = Vec::new();
     match kind {
-        PacketKind::Ok | PacketKind::Eof => return ending(session, payload, taken),
+        PacketKind::Ok | PacketKind::Eof => return ending(session, payload, received),
         PacketKind::ResultsetHeader => {
             let header = ResultsetHeader::decode(payload, from).map_err(bad)?;
             check_definitions(header.definitions, to)?;
@@ -170,18 +170,18 @@ pub(crate) fn check_definitions(follow: bool, client: Capabilities) -> Result<()
 fn ending(
     session: &mut ClientSession,
     payload: &[u8],
-    taken: &Taken<'_>,
+    received: &Received<'_>,
 ) -> Result<Translated, String> {
-    let capabilities = taken.capabilities;
+    let capabilities = received.capabilities;
     let mut more = Status::empty();
-    if taken.step.events.has(Event::ServerSendingEof) {
+    if received.step.events.has(Event::ServerSendingEof) {
         // At the end of a procedure's OUT parameters the flags may lack that an OK follows, and
         // that these are OUT parameters: only the EOF after the columns has them, which not every
         // client gets.
         more.set(Status::MORE_RESULTS_EXISTS, true);
-        more.set(Status::PS_OUT_PARAMS, taken.out_params);
+        more.set(Status::PS_OUT_PARAMS, received.out_params);
     }
-    let encoded = if taken.step.kind == PacketKind::Ok {
+    let encoded = if received.step.kind == PacketKind::Ok {
         let mut ok = OkPacket::decode(payload, capabilities).map_err(|e| e.to_string())?;
         ok.status |= more;
         // The end of rows, and the answer to some commands, is an EOF for a client without
@@ -208,11 +208,11 @@ fn ending(
 pub(crate) fn late_columns_eof(
     session: &ClientSession,
     payload: &[u8],
-    taken: &Taken<'_>,
+    received: &Received<'_>,
 ) -> Result<Option<Vec<u8>>, String> {
-    let mut status = taken.status;
-    if taken.step.kind == PacketKind::Ok {
-        let ok = OkPacket::decode(payload, taken.capabilities).map_err(|e| e.to_string())?;
+    let mut status = received.status;
+    if received.step.kind == PacketKind::Ok {
+        let ok = OkPacket::decode(payload, received.capabilities).map_err(|e| e.to_string())?;
         if ok.status.contains(Status::CURSOR_EXISTS)
             && !ok.status.contains(Status::MORE_RESULTS_EXISTS)
         {

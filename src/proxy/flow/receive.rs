@@ -8,19 +8,19 @@ use crate::proxy::login::negotiation;
 use crate::proxy::login::tls;
 use crate::proxy::table::conn::{Conn, Course, Role};
 use crate::proxy::table::core::Core;
-use crate::proxy::table::received::{Refusal, Taken};
+use crate::proxy::table::received::{Received, Refusal};
 use crate::session::{Event, EventSet, Head, PacketKind, Response};
 use crate::wire::frame::MAX_PAYLOAD;
 use crate::wire::{Capabilities, Com, SslRequest, Status};
 
 impl Core {
     /// Steps the session with a complete packet.
-    pub(crate) fn take<'a>(
+    pub(crate) fn receive<'a>(
         &mut self,
         id: ConnId,
         seq: u8,
         payload: &'a [u8],
-    ) -> Result<Taken<'a>, Refusal> {
+    ) -> Result<Received<'a>, Refusal> {
         let head = Head {
             seq,
             ..Head::of(payload)
@@ -131,7 +131,7 @@ impl Core {
                 conn.course = Course::Followed;
             }
         }
-        Ok(Taken {
+        Ok(Received {
             info,
             numbering,
             answers,
