@@ -41,8 +41,8 @@ impl Core {
         {
             // The packet that a callback is to see follows these bytes, and leaves with them.
             match advance {
-                Advance::Packet(_) if span.len() <= COPIED => self.forward_later(to, span),
-                _ => self.forward(to, span),
+                Advance::Packet(_) if span.len() <= COPIED => self.forward_span_later(to, span),
+                _ => self.forward_span(to, span),
             }
             self.throttle_if_flooded(id, to);
         }

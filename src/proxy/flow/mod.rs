@@ -4,17 +4,17 @@
 //! - `advance`: the hot path, for packets without hooks; `transit`: packets that are forwarded
 //!   before they are complete; `watched_rows`: rows that a hook looks at
 //! - `packet`: any other packet that hooks look at: its session is stepped (`receive`), and it is
-//!   forwarded to the peer (`put_through`)
+//!   forwarded to the peer (`forward`)
 //! - `send`: packets that hooks send; `own_errors`: the proxy's own ERR packets
 //! - `deliver`: the only way out, for every packet
 
 pub(super) mod advance;
 pub(super) mod deliver;
+pub(super) mod forward;
 pub(super) mod outcome;
 pub(super) mod own_errors;
 pub(super) mod packet;
 pub(super) mod pump;
-pub(super) mod put_through;
 pub(super) mod receive;
 pub(super) mod run;
 pub(super) mod send;

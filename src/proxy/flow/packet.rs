@@ -149,7 +149,7 @@ impl Proxy {
         }
         let handed = self.core().relay(id, peer, received);
         let delivered = match handed {
-            Ok(Handed::On) => self.core().put_through(id, peer, received),
+            Ok(Handed::On) => self.core().forward(id, peer, received),
             Ok(Handed::Answered) => return Some(EventSet::NONE),
             Ok(Handed::Refused(why)) => {
                 self.refuse_login(id, peer, &why);

@@ -276,7 +276,7 @@ impl Core {
 
     /// Forwards bytes to a connection: to its socket if its queue is empty, and what the socket
     /// does not take to its queue.
-    pub fn forward(&mut self, to: ConnId, bytes: &[u8]) {
+    pub fn forward_span(&mut self, to: ConnId, bytes: &[u8]) {
         let pass = self.stats.ticks;
         let Some(conn) = self.get_mut(to) else {
             return;
@@ -318,7 +318,7 @@ impl Core {
     }
 
     /// Forwards bytes at the end of the tick.
-    pub fn forward_later(&mut self, to: ConnId, bytes: &[u8]) {
+    pub fn forward_span_later(&mut self, to: ConnId, bytes: &[u8]) {
         if let Some(conn) = self.get_mut(to) {
             conn.active = true;
             conn.write.output.extend_from_slice(bytes);

@@ -17,7 +17,7 @@ use crate::wire::{Auth, Capabilities, Eof, Handshake};
 
 impl Core {
     /// Forwards a packet to the linked peer, in the peer's form.
-    pub(crate) fn put_through(
+    pub(crate) fn forward(
         &mut self,
         id: ConnId,
         to: ConnId,
