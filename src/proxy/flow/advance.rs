@@ -27,12 +27,12 @@ impl Core {
             return (0, Advance::Gone);
         };
         // A packet in transit goes on to its original receiver, even if the link has changed since.
-        let to = match &conn.read.transit {
-            Some(transit) => transit.to,
+        let to = match &conn.read.streaming {
+            Some(streaming) => streaming.to,
             None if conn.read.discard > 0 => None,
             None => conn.peer,
         };
-        let linked = conn.read.transit.is_none() || to == conn.peer;
+        let linked = conn.read.streaming.is_none() || to == conn.peer;
         let to = to.filter(|to| self.open(*to).is_some());
         let mut at = 0;
         let advance = self.scan(id, to, linked, data, &mut at);
@@ -69,14 +69,14 @@ impl Core {
                 *at = data.len();
                 return Advance::Wait(0);
             }
-            if conn.read.transit.is_some() {
+            if conn.read.streaming.is_some() {
                 match self.carry(id, data, at) {
                     Carried::Partly(need) => return Advance::Wait(need),
-                    Carried::Done(transit) => {
-                        if let Some(advance) = self.arrive(&transit) {
+                    Carried::Done(streaming) => {
+                        if let Some(advance) = self.arrive(&streaming) {
                             return advance;
                         }
-                        if !linked || transit.to.is_none() {
+                        if !linked || streaming.to.is_none() {
                             return Advance::Again;
                         }
                     }

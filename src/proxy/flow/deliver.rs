@@ -10,7 +10,7 @@
 //! 3. **What follows is settled**: the receiver's state, the events that fire there, whether its
 //!    login is over, whether it may send again.
 //!
-//! A packet that is [streamed](super::transit) goes the same way, except for the second step: it is
+//! A packet that is [streamed](super::streaming) goes the same way, except for the second step: it is
 //! forwarded before it is complete, its bytes go from buffer to socket, and what follows is settled
 //! when the last of them has passed. The rows of a result are an exception: they change no
 //! session's state and have no effect on their receiver, so they are
@@ -181,8 +181,8 @@ impl Core {
             return Err("its link has become opaque: an unknown command went over it".into());
         }
         let source = conn.write.source().and_then(|source| self.get(source));
-        let inbound = source.and_then(|source| source.read.transit.as_ref());
-        if inbound.is_some_and(|transit| transit.done) {
+        let inbound = source.and_then(|source| source.read.streaming.as_ref());
+        if inbound.is_some_and(|streaming| streaming.done) {
             return Err("the last packet of its answer is on its way".into());
         }
         Ok(())
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use crate::proxy::info::{ConnInfo, ConnKind};
     use crate::proxy::table::conn::Socket;
-    use crate::proxy::table::sides::{Inbound, Transit};
+    use crate::proxy::table::sides::{Inbound, Streaming};
     use crate::session::{ClientSession, ServerSession};
     use crate::wire::ErrPacket;
     use std::rc::Rc;
@@ -293,7 +293,7 @@ mod tests {
         let client = asking(&mut core);
         let role = Role::Server(ServerSession::default());
         let server = insert(&mut core, ConnKind::Server, role);
-        core.get_mut(server.id).unwrap().read.transit = Some(Transit {
+        core.get_mut(server.id).unwrap().read.streaming = Some(Streaming {
             to: Some(client.id),
             left: 1,
             split: false,

@@ -1,7 +1,7 @@
 //! How packets pass.
 //!
 //! - `run`: the loop; `pump`: reading a connection, and processing what was read
-//! - `advance`: the hot path, for packets without hooks; `transit`: packets that are forwarded
+//! - `advance`: the hot path, for packets without hooks; `streaming`: packets that are forwarded
 //!   before they are complete; `watched_rows`: rows that a hook looks at
 //! - `packet`: any other packet that hooks look at: its session is stepped (`receive`), and it is
 //!   forwarded to the peer (`forward`)
@@ -18,5 +18,5 @@ pub(super) mod pump;
 pub(super) mod receive;
 pub(super) mod run;
 pub(super) mod send;
-pub(super) mod transit;
+pub(super) mod streaming;
 pub(super) mod watched_rows;

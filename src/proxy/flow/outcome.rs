@@ -1,7 +1,7 @@
 //! What comes of the bytes at the front of what was read.
 
 use crate::proxy::id::ConnId;
-use crate::proxy::table::sides::Transit;
+use crate::proxy::table::sides::Streaming;
 use crate::session::EventSet;
 
 /// What is to be done after the bytes that could be forwarded.
@@ -28,5 +28,5 @@ pub(crate) enum Carried {
     /// It is not complete yet.
     Partly(usize),
     /// It is complete.
-    Done(Transit),
+    Done(Streaming),
 }

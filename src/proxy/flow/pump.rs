@@ -385,13 +385,13 @@ impl Core {
 
     fn mid_packet(&self, id: ConnId) -> bool {
         self.open(id)
-            .is_some_and(|conn| conn.read.transit.is_some())
+            .is_some_and(|conn| conn.read.streaming.is_some())
     }
 
     fn ended_reason(&self, id: ConnId) -> String {
         let inside = self
             .open(id)
-            .is_some_and(|conn| conn.read.transit.is_some());
+            .is_some_and(|conn| conn.read.streaming.is_some());
         let who = match self.open(id).map(|conn| &conn.role) {
             Some(Role::Client(_)) => "the client",
             _ => "the server",

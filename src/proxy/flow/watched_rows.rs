@@ -136,7 +136,7 @@ impl Core {
     fn rows_pass(&self, conn: &Conn) -> bool {
         conn.armed.has(Event::ServerSendingRows)
             && conn.read.discard == 0
-            && conn.read.transit.is_none()
+            && conn.read.streaming.is_none()
             && !conn.read.stopped.contains(Stopped::PAUSED)
             && conn.in_rows()
             && match conn.peer.and_then(|peer| self.open(peer)) {

@@ -69,13 +69,16 @@ impl Proxy {
         // The link can still be read while these run.
         self.tell_closing(&info, collected);
 
-        let (peer, in_transit) = {
+        let (peer, is_streaming) = {
             let mut core = self.core();
             let mut source = None;
-            let in_transit = core.get_mut(id).and_then(|conn| {
+            let is_streaming = core.get_mut(id).and_then(|conn| {
                 conn.armed = crate::session::EventSet::NONE;
                 source = conn.write.inbound.take().map(|inbound| inbound.from);
-                conn.read.transit.take().and_then(|transit| transit.to)
+                conn.read
+                    .streaming
+                    .take()
+                    .and_then(|streaming| streaming.to)
             });
             if let Some(conn) = source.and_then(|source| core.open_mut(source)) {
                 // The rest of its packet is not wanted any more.
@@ -83,9 +86,9 @@ impl Proxy {
                 let source = conn.id();
                 core.schedule(source);
             }
-            (core.get(id).and_then(|conn| conn.peer), in_transit)
+            (core.get(id).and_then(|conn| conn.peer), is_streaming)
         };
-        if let Some(receiver) = in_transit {
+        if let Some(receiver) = is_streaming {
             self.close_for(receiver, "its source died inside a packet");
         }
         if let Some(peer) = peer {

@@ -385,7 +385,7 @@ impl Conn {
     /// What a client's next compressed frame begins.
     pub fn expected(&self) -> Expect {
         match &self.role {
-            Role::Client(session) if self.read.transit.is_some() || !session.authenticated() => {
+            Role::Client(session) if self.read.streaming.is_some() || !session.authenticated() => {
                 Expect::More
             }
             Role::Client(session) if session.idle() => Expect::Command,

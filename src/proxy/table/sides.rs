@@ -24,7 +24,7 @@ bitflags! {
 pub(crate) struct ReadSide {
     pub input: Input,
     /// The packet in transit from here.
-    pub transit: Option<Transit>,
+    pub streaming: Option<Streaming>,
     /// The socket may have something to read.
     pub readable: bool,
     /// The far end will send nothing more.
@@ -43,7 +43,7 @@ impl ReadSide {
     pub fn new() -> ReadSide {
         ReadSide {
             input: Input::default(),
-            transit: None,
+            streaming: None,
             readable: false,
             hung_up: false,
             stopped: Stopped::empty(),
@@ -114,7 +114,7 @@ impl Input {
 
 /// A packet that is being forwarded before it is complete.
 #[derive(Debug)]
-pub(crate) struct Transit {
+pub(crate) struct Streaming {
     /// Its receiver; `None`: it is dropped.
     pub to: Option<ConnId>,
     /// Bytes left of the present frame.

@@ -5,7 +5,7 @@ use super::outcome::{Advance, Carried};
 use crate::proxy::id::ConnId;
 use crate::proxy::table::conn::Role;
 use crate::proxy::table::core::Core;
-use crate::proxy::table::sides::{Inbound, Transit};
+use crate::proxy::table::sides::{Inbound, Streaming};
 use crate::session::{Event, EventSet, Head, PacketKind, Sent, Step};
 use crate::wire::Com;
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
@@ -23,7 +23,7 @@ impl Core {
         let broken = |why: String| Advance::Broken(why);
         self.stats.packets += 1;
         self.note_state(id, step.events);
-        let mut transit = Transit {
+        let mut streaming = Streaming {
             to: None,
             left: frame_len(head.len),
             split: head.len == MAX_PAYLOAD,
@@ -61,15 +61,15 @@ impl Core {
             if is_for_it {
                 let part = Part::Forwarded(step.kind);
                 let sent = receiver.step_out(part, head, step.done).map_err(broken)?;
-                transit.to = Some(to);
-                transit.state = sent.events.into_iter().last();
-                transit.done = sent.done;
+                streaming.to = Some(to);
+                streaming.state = sent.events.into_iter().last();
+                streaming.done = sent.done;
                 let first = receiver.first_number(numbering, head.first());
                 *receiver.seq() = first.wrapping_add(1);
                 seq = Some(first);
             }
         }
-        conn.read.transit = Some(transit);
+        conn.read.streaming = Some(streaming);
         if step.kind == PacketKind::Command {
             self.stats.commands += 1;
         }
@@ -82,19 +82,19 @@ impl Core {
             let Some(conn) = self.get_mut(id) else {
                 return Carried::Partly(0);
             };
-            let Some(transit) = &mut conn.read.transit else {
+            let Some(streaming) = &mut conn.read.streaming else {
                 return Carried::Partly(0);
             };
             let there = data.len().saturating_sub(*at);
-            let step = transit.left.min(u32::try_from(there).unwrap_or(u32::MAX));
-            transit.left -= step;
+            let step = streaming.left.min(u32::try_from(there).unwrap_or(u32::MAX));
+            streaming.left -= step;
             *at += step as usize;
-            if transit.left > 0 {
+            if streaming.left > 0 {
                 return Carried::Partly(0);
             }
-            if !transit.split {
-                return match conn.read.transit.take() {
-                    Some(transit) => Carried::Done(transit),
+            if !streaming.split {
+                return match conn.read.streaming.take() {
+                    Some(streaming) => Carried::Done(streaming),
                     None => Carried::Partly(0),
                 };
             }
@@ -102,14 +102,14 @@ impl Core {
             let Some(header) = data.get(*at..).and_then(Header::parse) else {
                 return Carried::Partly(HEADER);
             };
-            transit.left = frame_len(header.len);
-            transit.split = header.len == MAX_PAYLOAD;
-            transit.last_seq = header.seq;
+            streaming.left = frame_len(header.len);
+            streaming.split = header.len == MAX_PAYLOAD;
+            streaming.last_seq = header.seq;
             let last_seq = header.seq;
             conn.read.stream_seq = last_seq.wrapping_add(1);
-            let (to, kind) = (transit.to, transit.kind);
-            if !transit.split
-                && transit.answered
+            let (to, kind) = (streaming.to, streaming.kind);
+            if !streaming.split
+                && streaming.answered
                 && let Some(session) = conn.client()
             {
                 session.received_until(last_seq, kind);
@@ -126,22 +126,22 @@ impl Core {
     }
 
     /// A packet has been forwarded completely: returns what follows at its receiver.
-    pub(crate) fn arrive(&mut self, transit: &Transit) -> Option<Advance> {
-        let to = transit.to?;
+    pub(crate) fn arrive(&mut self, streaming: &Streaming) -> Option<Advance> {
+        let to = streaming.to?;
         let receiver = self.open_mut(to)?;
         let inbound = receiver.write.inbound.as_ref();
         let held_up = inbound.is_some_and(|inbound| !inbound.deferred.is_empty());
-        if !transit.done && !held_up && transit.state.is_none() {
+        if !streaming.done && !held_up && streaming.state.is_none() {
             return None;
         }
-        if transit.done
+        if streaming.done
             && let Some(session) = receiver.client()
         {
             session.finish_exchange();
         }
         let sent = Sent {
-            events: transit.state.map_or(EventSet::NONE, Event::set),
-            done: transit.done,
+            events: streaming.state.map_or(EventSet::NONE, Event::set),
+            done: streaming.done,
             refused: false,
         };
         let events = self.settle(to, sent).events;
@@ -161,20 +161,20 @@ impl Core {
     /// Notes that a packet is in transit to `to`, so that packets that are wired there wait until
     /// it is complete.
     pub(crate) fn mark_inbound(&mut self, id: ConnId, to: ConnId) {
-        let in_transit = self
+        let is_streaming = self
             .get(id)
-            .and_then(|conn| conn.read.transit.as_ref())
-            .is_some_and(|transit| transit.to == Some(to));
+            .and_then(|conn| conn.read.streaming.as_ref())
+            .is_some_and(|streaming| streaming.to == Some(to));
         let Some(receiver) = self.get_mut(to) else {
             return;
         };
         let source = receiver.write.source();
-        if in_transit && source != Some(id) {
+        if is_streaming && source != Some(id) {
             receiver.write.inbound = Some(Box::new(Inbound {
                 from: id,
                 deferred: Vec::new(),
             }));
-        } else if !in_transit && source == Some(id) {
+        } else if !is_streaming && source == Some(id) {
             self.release_deferred(to);
         }
     }
