@@ -1,4 +1,4 @@
 //! Recorded streams, whole and mutated, sent through a proxy.
 
-pub(super) mod noise;
-pub(super) mod replay;
+pub(super) mod mutated_streams;
+pub(super) mod recordings;

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::proxy::tests::replay::{RECORDINGS, Turns, feed, linked_pair, output, turns};
+use crate::proxy::tests::recordings::{RECORDINGS, Turns, feed, linked_pair, output, turns};
 use crate::proxy::{
     ConnId, ConnInfo, ConnKind, Hooks, Incoming, NoHooks, Observer, Packet, Proxy, Shown, Verdict,
 };

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::replay::{RECORDINGS, Turns, feed, linked_pair, output, said, turns};
+use super::recordings::{RECORDINGS, Turns, feed, linked_pair, output, said, turns};
 use crate::proxy::id::ConnId;
 use crate::proxy::info::ConnInfo;
 use crate::proxy::{Hooks, Incoming, NoHooks, Packet, Proxy, Verdict};
