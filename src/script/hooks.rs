@@ -50,7 +50,7 @@ impl Hooks for LuaHooks {
             if let Some(packet) = packet
                 && !matches!(packet.kind, PacketKind::TextRow | PacketKind::BinaryRow)
             {
-                runtime.burden.add(lua, packet.payload.len());
+                runtime.pressure.add(lua, packet.payload.len());
             }
             verdict
         })

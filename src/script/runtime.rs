@@ -11,12 +11,12 @@ use super::callbacks::registry::{Due, Entry, Registry};
 use super::callbacks::signals::SignalHandlers;
 use super::callbacks::timers::Timers;
 use super::connections::conn::ConnObject;
-use super::lua::burden::Burden;
 use super::lua::error::ScriptError;
 use super::lua::fast::Place;
 use super::lua::fast::{Arg, Fast, RowKind, Target, coarse_clock};
 use super::lua::function::Args;
 use super::lua::idle::Idle;
+use super::lua::pressure::Pressure;
 use super::lua::refs::Refs;
 use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
@@ -67,7 +67,7 @@ pub struct Runtime {
     /// Collects garbage while the proxy is idle.
     pub idle: Idle,
     /// Counts the bytes of packet objects.
-    pub burden: Burden,
+    pub pressure: Pressure,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -98,7 +98,7 @@ impl Runtime {
             errors: Cell::new(0),
             sessions: Rc::default(),
             idle: Idle::default(),
-            burden: Burden::default(),
+            pressure: Pressure::default(),
         });
         // In front of those that may send another command in the place of a client's.
         runtime.proxy.observe(runtime.sessions.clone());

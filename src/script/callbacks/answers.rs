@@ -84,7 +84,7 @@ fn tell(runtime: &Runtime, lua: &Lua, function: Place, answer: &Answer<'_>) {
     ];
     runtime.notify(lua, what, Target::Kept(function), &args);
     let size = answer.command.map_or(0, |command| command.payload.len());
-    runtime.burden.add(lua, size);
+    runtime.pressure.add(lua, size);
 }
 
 /// What a function does not want to be called for.

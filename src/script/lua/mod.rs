@@ -4,9 +4,8 @@
 //!   `fast` alone are `unsafe`
 //! - `function`, `convert`, `error`, `option_table`: arguments, results and errors, without silent losses
 //! - `refs`: what Rust holds of Lua, without a limit
-//! - `idle`: collects garbage while nothing happens; `burden`: when packets have piled up
+//! - `idle`: collects garbage while nothing happens; `pressure`: when packets have piled up
 
-pub(super) mod burden;
 pub(super) mod convert;
 pub(super) mod error;
 pub(super) mod fast;
@@ -14,5 +13,6 @@ pub(super) mod function;
 pub(super) mod idle;
 pub(super) mod loader;
 pub(super) mod option_table;
+pub(super) mod pressure;
 pub(super) mod refs;
 pub(super) mod state;

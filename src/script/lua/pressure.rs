@@ -21,11 +21,11 @@ const FAR: usize = 2;
 
 /// What was shown to callbacks since the last cycle of the collector ended.
 #[derive(Debug, Default)]
-pub struct Burden {
+pub struct Pressure {
     bytes: Cell<usize>,
 }
 
-impl Burden {
+impl Pressure {
     /// A callback was shown a packet of so many bytes.
     pub fn add(&self, lua: &Lua, bytes: usize) {
         let sum = self.bytes.get().saturating_add(bytes);
