@@ -6,12 +6,12 @@
 //! - [`CollectedRows`]: rows that are kept instead of forwarded
 //! - [`Sessions`]: what is known of servers' sessions
 
-mod answers;
 mod rows;
 mod sessions;
 mod statements;
+mod watched_commands;
 
-pub use answers::{Answer, Conditions, WatchId, WatchedCommands, Watcher};
 pub use rows::{CollectedRows, RowLimits, Rows};
 pub use sessions::Sessions;
 pub use statements::StatementMemory;
+pub use watched_commands::{Answer, Conditions, WatchId, WatchedCommands, Watcher};

@@ -50,7 +50,7 @@ pub struct Runtime {
     /// The statements of connections, and the columns of results.
     pub statements: Rc<StatementMemory>,
     /// `server:on_answer`.
-    pub answers: Rc<WatchedCommands>,
+    pub watched_commands: Rc<WatchedCommands>,
     /// `server:collect_rows`.
     pub rows: Rc<CollectedRows>,
     /// Scheduled timers.
@@ -89,7 +89,7 @@ impl Runtime {
             registry: RefCell::default(),
             collected: Rc::default(),
             statements: Rc::default(),
-            answers: Rc::default(),
+            watched_commands: Rc::default(),
             rows: Rc::default(),
             timers: Timers::default(),
             signals: SignalHandlers::default(),
@@ -103,7 +103,7 @@ impl Runtime {
         // In front of those that may send another command in the place of a client's.
         runtime.proxy.observe(runtime.sessions.clone());
         runtime.proxy.observe(runtime.statements.clone());
-        runtime.proxy.observe(runtime.answers.clone());
+        runtime.proxy.observe(runtime.watched_commands.clone());
         runtime.proxy.observe(runtime.rows.clone());
         lua.set_app_data(Rc::downgrade(&runtime));
         Ok(runtime)

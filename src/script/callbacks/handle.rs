@@ -47,7 +47,9 @@ impl HandleObject {
                 runtime.rearm(self.conn);
             }
             Some(Added::Watcher(watch)) => {
-                runtime.answers.unwatch(runtime.proxy(), self.conn, watch);
+                runtime
+                    .watched_commands
+                    .unwatch(runtime.proxy(), self.conn, watch);
             }
         }
     }

@@ -1,12 +1,12 @@
 //! The functions that scripts give connections.
 //!
 //! - `functions`: those of one connection, and the object that holds a library's; `registry`: all of them
-//! - `handle`: takes one away; `answers`: `on_answer`
+//! - `handle`: takes one away; `watched_commands`: `on_answer`
 
-pub(super) mod answers;
 pub(super) mod functions;
 pub(super) mod handle;
 pub(super) mod package;
 pub(super) mod registry;
 pub(super) mod signals;
 pub(super) mod timers;
+pub(super) mod watched_commands;

@@ -31,7 +31,7 @@ impl UserData for ConnObject {
             let methods = Methods::new(lua, &raiser, "conn")?;
             add_values(&methods)?;
             crate::script::statements::memory::add_methods(&methods, &runtime)?;
-            crate::script::callbacks::answers::add_methods(&methods, &runtime)?;
+            crate::script::callbacks::watched_commands::add_methods(&methods, &runtime)?;
             super::tracked_session::add_methods(&methods, &runtime)?;
             add_callbacks(&methods, &runtime)?;
             add_rows(&methods, &runtime)?;

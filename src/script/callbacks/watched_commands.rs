@@ -41,7 +41,7 @@ pub fn add_methods(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result
             }
         };
         let id = conn.id();
-        let watch = (rt.answers).watch(rt.proxy(), id, conditions, Rc::new(watcher));
+        let watch = (rt.watched_commands).watch(rt.proxy(), id, conditions, Rc::new(watcher));
         let Some(watch) = watch else {
             let (id, reason) = (id.serial(), conn.info().reason());
             return Err(args.error(format!("connection {id} is closed ({reason})")));
