@@ -52,7 +52,7 @@ mod startup;
 mod tasks;
 mod tls;
 mod translation;
-mod unasked;
+mod unsolicited_errors;
 
 /// Who waits for something by the clock waits too long, or not long enough: see `support`.
 #[test]
