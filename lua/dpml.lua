@@ -6,7 +6,7 @@
 -- it closes, whichever comes first.
 
 local autoexplain = require "dpml.autoexplain"
-local brokers = require "dpml.brokers"
+local proxied_clients = require "dpml.proxied_clients"
 local callbacks = require "dpml.callbacks"
 local chains = require "dpml.chains"
 local coalesce = require "dpml.coalesce"
@@ -43,7 +43,7 @@ dpml = {
     -- listeners
     passthrough_new_clients = passthrough.passthrough_new_clients,
     authenticate_new_clients = logins.authenticate_new_clients,
-    proxy_new_clients = brokers.proxy_new_clients,
+    proxy_new_clients = proxied_clients.proxy_new_clients,
     accept_clients = services.accept_clients,
     multiplex = multiplexer.serve,
     -- plug-ins

@@ -10,7 +10,7 @@ local servers = require "dpml.servers"
 local showing = require "dpml.showing"
 local words = require "dpml.words"
 
-local brokers = {}
+local proxied_clients = {}
 
 local NAME = "dpml.proxy_new_clients"
 local OPTIONS = checks.union({ backend = "a table or function" }, logins.OPTIONS)
@@ -52,7 +52,7 @@ end
 -- does, and gives each a connection to a server as `backend` says: a table of connect_mysql_server's
 -- options, a list of those, which are tried in turn, or a function (client, auth) that returns one or the
 -- other. Commands and results are shown to `plugin`.
-function brokers.proxy_new_clients(listener, plugin, options)
+function proxied_clients.proxy_new_clients(listener, plugin, options)
     checks.argument(NAME, "listener", listener, "a listener")
     plugins.check(NAME, plugin)
     checks.options(NAME, options, OPTIONS)
@@ -150,4 +150,4 @@ function brokers.proxy_new_clients(listener, plugin, options)
     }, options.users or options.authenticate)
 end
 
-return brokers
+return proxied_clients
