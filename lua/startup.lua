@@ -5,7 +5,7 @@
 
 local dpml = require "dpml"
 local session_select = require "dpml.session_select"
-local session_state = require "dpml.session_state"
+local client_probes = require "dpml.client_probes"
 
 local USER, PASSWORD, DATABASE = "dpm", "dpm", "dpm"
 
@@ -20,7 +20,7 @@ local function show_status(sql)
     for name, value in pairs(dpm.stats()) do
         values["dpm_" .. name] = value
     end
-    return session_state.name_value_result(values, sql)
+    return client_probes.name_value_result(values, sql)
 end
 
 -- Patterns for queries; the first match counts.
@@ -48,8 +48,8 @@ local function new_command(cmd)
     if cmd:command() ~= dpm.COM_QUERY then
         error(dpml.new_error("08S01", 1047, "dpm runs without a database and does not know this command"))
     end
-    local sql = session_state.trim(cmd:argument())
-    local simple = session_state.simplify(sql)
+    local sql = client_probes.trim(cmd:argument())
+    local simple = client_probes.simplify(sql)
     for _, answer in ipairs(answers) do
         local result = simple:find(answer[1]) and answer[2](sql)
         if result then

@@ -12,7 +12,7 @@ local merge = require "dpml.multiplexer.merge"
 local results = require "dpml.results"
 local rounds = require "dpml.multiplexer.rounds"
 local services = require "dpml.services"
-local session_state = require "dpml.session_state"
+local client_probes = require "dpml.client_probes"
 
 local multiplexer = {}
 
@@ -117,7 +117,7 @@ local function show_db_status(mux, full, pattern)
         fields[#fields + 1] = field
     end
     for _, server in ipairs(mux.fleet:all()) do
-        if session_state.like(server.label, pattern) then
+        if client_probes.like(server.label, pattern) then
             local row = { server.label, server.active and "1" or "0", #server.queue + server.in_flight,
                 server.disconnects, server.retries, server.queries }
             if full then
@@ -227,7 +227,7 @@ local function show_status(_, _, sql)
     for name, value in pairs(counters) do
         values["dpm_" .. name] = value
     end
-    return session_state.name_value_result(values, sql)
+    return client_probes.name_value_result(values, sql)
 end
 
 command("(SHOW%s+STATUS)", show_status)

@@ -5,7 +5,7 @@ local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
 local logins = require "dpml.logins"
 local results = require "dpml.results"
-local session_state = require "dpml.session_state"
+local client_probes = require "dpml.client_probes"
 local sessions = require "dpml.sessions"
 local tasks = require "dpml.tasks"
 
@@ -107,8 +107,8 @@ local commands = {
 
 -- Queries about the session only, and USE.
 local function answer_query(service, session, cmd)
-    local sql = session_state.trim(cmd:argument())
-    local result = session_state.answer(sql, session, service)
+    local sql = client_probes.trim(cmd:argument())
+    local result = client_probes.answer(sql, session, service)
     if result then
         results.send_resultset(session.client, result)
         return true

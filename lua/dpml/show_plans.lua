@@ -2,7 +2,7 @@
 
 local errors = require "dpml.errors"
 local services = require "dpml.services"
-local session_state = require "dpml.session_state"
+local client_probes = require "dpml.client_probes"
 
 local show_plans = {}
 
@@ -49,7 +49,7 @@ end
 local function plans_result(explain, findings, full, like)
     local rows = {}
     for _, shape in ipairs(explain:shapes_seen()) do
-        if session_state.like(shape.query, like) then
+        if client_probes.like(shape.query, like) then
             rows[#rows + 1] = row_of(shape, findings, full)
         end
     end
@@ -63,7 +63,7 @@ function show_plans.serve(explain, findings, listener, options)
         service[name] = value
     end
     function service.new_command(cmd)
-        local sql = cmd:command() == dpm.COM_QUERY and session_state.trim(cmd:argument()) or ""
+        local sql = cmd:command() == dpm.COM_QUERY and client_probes.trim(cmd:argument()) or ""
         local words = sql:upper()
         local full, like = words:match("^SHOW%s+(F?U?L?L?)%s*PLANS%s*(.*)$")
         if full == "" or full == "FULL" then
@@ -72,7 +72,7 @@ function show_plans.serve(explain, findings, listener, options)
                 return plans_result(explain, findings, full == "FULL", like)
             end
         elseif words:find("^SHOW%s+STATUS%f[%W]") then
-            return session_state.name_value_result(explain:status(), sql)
+            return client_probes.name_value_result(explain:status(), sql)
         elseif words:find("^RESET%s+PLANS$") then
             explain:reset()
             return {}

@@ -3,7 +3,7 @@
 
 local session_select = require "dpml.session_select"
 
-local session_state = {}
+local client_probes = {}
 
 local VARIABLES = {
     auto_increment_increment = 1,
@@ -64,7 +64,7 @@ end
 
 -- Whether a text is LIKE a pattern, ignoring case; true without a pattern. The match of the last % is extended
 -- until the rest fits.
-function session_state.like(text, pattern)
+function client_probes.like(text, pattern)
     if not pattern then
         return true
     end
@@ -97,10 +97,10 @@ local function like_of(sql)
 end
 
 -- The result of SHOW VARIABLES, SHOW STATUS and their like, of those names that `sql` asks for with LIKE.
-function session_state.name_value_result(values, sql)
+function client_probes.name_value_result(values, sql)
     local like, rows = like_of(sql), {}
     for name, value in pairs(values) do
-        if session_state.like(name, like) then
+        if client_probes.like(name, like) then
             rows[#rows + 1] = { name, tostring(value) }
         end
     end
@@ -113,7 +113,7 @@ local function show_variables(sql, _, service)
     for name, value in pairs(VARIABLES) do
         all[name] = value
     end
-    return session_state.name_value_result(all, sql)
+    return client_probes.name_value_result(all, sql)
 end
 
 local function succeed()
@@ -152,7 +152,7 @@ local answers = {
 }
 
 -- Without the leading comment of some clients and frameworks, and without the semicolon.
-function session_state.trim(sql)
+function client_probes.trim(sql)
     sql = sql:gsub("^%s*/%*[^!].-%*/", "")
     local _, last = sql:find("^.*[^%s;]")
     return last and sql:sub(sql:find("%S"), last) or ""
@@ -179,15 +179,15 @@ local scopes = { SESSION = true, LOCAL = true, GLOBAL = true }
 
 -- In upper case, with the contents of comments that only some servers execute, as in SHOW /*!50002 GLOBAL */
 -- STATUS.
-function session_state.simplify(sql)
+function client_probes.simplify(sql)
     return (open_comments(sql:upper()):gsub("^(SHOW%s+)(%a+)%s+", function(show, word)
         return scopes[word] and show or nil
     end))
 end
 
 -- The answer to a query about the session; nil for other queries.
-function session_state.answer(sql, session, service)
-    local simple = session_state.simplify(sql)
+function client_probes.answer(sql, session, service)
+    local simple = client_probes.simplify(sql)
     for _, answer in ipairs(answers) do
         if simple:find(answer[1]) then
             return answer[2](sql, session, service)
@@ -195,4 +195,4 @@ function session_state.answer(sql, session, service)
     end
 end
 
-return session_state
+return client_probes
