@@ -7,6 +7,7 @@
 //!   forwarded to the peer (`forward`)
 //! - `send`: packets that hooks send; `own_errors`: the proxy's own ERR packets
 //! - `deliver`: the only way out, for every packet
+//! - `outcome`: what comes of the bytes at the front of what was read
 
 pub(super) mod advance;
 pub(super) mod deliver;

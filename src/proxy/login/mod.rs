@@ -4,6 +4,7 @@
 //! - `tls`: starting TLS on a connection, and handling its failure
 //! - `login_relay`: logins that pass through between legs that are not equally safe; `exposure`:
 //!   which of their packets may be forwarded; `own_key`: the RSA key of the process
+//! - `compression`: where compression begins; `follow`: how `login_relay` is driven, packet by packet
 
 pub(super) mod compression;
 pub(super) mod exposure;

@@ -4,6 +4,8 @@
 //! - `conn`: one connection; `sides`: its two directions; `channel`: the layer between it and its
 //!   socket, nothing or compression; `login`: data that it needs until its login is over
 //! - `link`, `close`: linking two connections, and the end of one
+//! - `received`: what is said of a packet that was received; `admission`: whether there is room for another
+//!   client; `tls_clients`: TLS towards servers, by destination
 
 pub(super) mod admission;
 pub(super) mod channel;

@@ -2,6 +2,7 @@
 //!
 //! - `functions`: those of one connection, and the object that holds a library's; `registry`: all of them
 //! - `handle`: takes one away; `watched_commands`: `on_answer`
+//! - `package`: the object that holds a library's functions; `timers`, `signals`: what those call
 
 pub(super) mod functions;
 pub(super) mod handle;

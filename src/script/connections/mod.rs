@@ -1,4 +1,6 @@
 //! Connections as objects, and what can be done to them.
+//!
+//! - `conn`: the object; `methods`: what it can do; `send`: `wire_packet`
 
 pub(super) mod conn;
 pub(super) mod methods;

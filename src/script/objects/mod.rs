@@ -2,6 +2,7 @@
 //!
 //! - `object`: packets, by tables of accessors, which are in `packets`, `field` and the other files
 //! - `rset`, `row`: results and what is in their rows; `rowset`: many rows, sent again without Lua
+//! - `arrived`: the object of a packet that callbacks are shown
 
 pub(super) mod arrived;
 pub(super) mod attributes;
