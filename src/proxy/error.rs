@@ -4,6 +4,7 @@ use std::io;
 
 /// An error of a call; in a script, a Lua error.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProxyError {
     /// The connection has closed, and why.
     #[error("connection {id} is closed ({reason})")]
