@@ -33,6 +33,7 @@ Usage: benches/run.sh [OPTION]...
   --targets T,…      of direct, haproxy, dpm, router (all)
   --quick            little of everything, to see that it works
   --dpm FILE         measure this program instead of the one just built
+  --before FILE      measure this older dpm, too, in the same runs
   --help             this text
 ";
 
@@ -43,6 +44,7 @@ struct Options {
     size: Size,
     quick: bool,
     dpm: String,
+    before: Option<String>,
 }
 
 impl Options {
@@ -55,6 +57,7 @@ impl Options {
             size: Size::FULL,
             quick: false,
             dpm: env!("CARGO_BIN_EXE_dpm").into(),
+            before: None,
         };
         while let Some(option) = args.next() {
             let mut value = || args.next().ok_or(format!("{option} needs a value"));
@@ -67,6 +70,7 @@ impl Options {
                     options.quick = true;
                 }
                 "--dpm" => options.dpm = value()?,
+                "--before" => options.before = Some(value()?),
                 "--bench" => {} // from cargo
                 "--help" => return Ok(None),
                 _ => return Err(format!("unknown option {option}\n\n{HELP}")),
@@ -86,19 +90,24 @@ enum Kind {
     Haproxy,
     /// `dpm` with this script.
     Dpm(&'static str),
+    /// The older `dpm` with this script.
+    Before(&'static str),
     /// This and the next terminate the clients' TLS.
     Router,
     DpmTls,
 }
 
-const PLAIN: [(&str, Kind); 3] = [
+const PLAIN: [(&str, Kind); 4] = [
     ("direct", Kind::Direct),
     ("haproxy", Kind::Haproxy),
     ("dpm", Kind::Dpm("passthrough.lua")),
+    ("before", Kind::Before("passthrough.lua")),
 ];
-const ROWS: [(&str, Kind); 2] = [
+const ROWS: [(&str, Kind); 4] = [
     ("dpm no-op rows", Kind::Dpm("row-noop.lua")),
     ("dpm parsed rows", Kind::Dpm("row-parse.lua")),
+    ("before no-op rows", Kind::Before("row-noop.lua")),
+    ("before parsed rows", Kind::Before("row-parse.lua")),
 ];
 
 const TLS: [(&str, Kind); 2] = [("router", Kind::Router), ("dpm", Kind::DpmTls)];
@@ -118,7 +127,11 @@ fn jobs(options: &Options) -> Vec<Job> {
     let mut add = |scenario, targets: &[(&'static str, Kind)], measure: fn() -> Measure| {
         for &(target, kind) in targets {
             let family = target.split(' ').next().unwrap_or(target);
-            if options.targets.iter().any(|wanted| wanted == family) {
+            let wanted = match family {
+                "before" => options.before.is_some(),
+                _ => options.targets.iter().any(|wanted| wanted == family),
+            };
+            if wanted {
                 jobs.push(Job {
                     scenario,
                     target,
@@ -254,16 +267,20 @@ fn start(
 ) -> io::Result<Option<Proxy>> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
     let database = database.address;
-    let dpm = |script, certificate| {
+    let run = |program: &str, script, certificate| {
         let script = scripts.join(script);
-        Proxy::dpm(folder, cores, database, &options.dpm, &script, certificate)
+        Proxy::dpm(folder, cores, database, program, &script, certificate)
     };
     let proxy = match kind {
         Kind::Direct => return Ok(None),
         Kind::Haproxy => Proxy::haproxy(folder, cores, database)?,
         Kind::Router => Proxy::router(folder, cores, database, certificate)?,
-        Kind::Dpm(script) => dpm(script, None)?,
-        Kind::DpmTls => dpm("tls.lua", Some(certificate))?,
+        Kind::Dpm(script) => run(&options.dpm, script, None)?,
+        Kind::Before(script) => {
+            let before = options.before.as_deref();
+            run(before.unwrap_or(&options.dpm), script, None)?
+        }
+        Kind::DpmTls => run(&options.dpm, "tls.lua", Some(certificate))?,
     };
     Ok(Some(proxy))
 }
