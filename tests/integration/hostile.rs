@@ -359,7 +359,7 @@ fn a_server_that_is_full_before_any_handshake() {
 }
 
 #[test]
-fn an_error_that_a_server_sends_unasked_reaches_the_client_and_ends_the_pair() {
+fn an_unsolicited_error_of_a_server_reaches_the_client_and_ends_the_pair() {
     for startfile in STARTFILES {
         let server = MockServer::new();
         let dpm = Launch::script(startfile)

@@ -37,7 +37,7 @@ pub(crate) enum Part {
     /// A script's or the proxy's own packet, of this kind: the receiver must expect that kind.
     Own(PacketKind),
     /// An ERR that answers no command, and so is not part of an exchange.
-    Unasked,
+    Unsolicited,
 }
 
 impl Part {
@@ -46,14 +46,14 @@ impl Part {
             Part::Handshake(_) => PacketKind::Handshake,
             Part::Auth(_) => PacketKind::Auth,
             Part::Forwarded(kind) | Part::Own(kind) => kind,
-            Part::Unasked => PacketKind::Err,
+            Part::Unsolicited => PacketKind::Err,
         }
     }
 
     /// How its frames are numbered.
     fn numbering(self) -> Numbering {
         match self {
-            Part::Unasked => Numbering::From(0),
+            Part::Unsolicited => Numbering::From(0),
             _ if self.kind() == PacketKind::Command => Numbering::Restarts,
             _ => Numbering::GoesOn,
         }
@@ -113,7 +113,7 @@ impl Conn {
                     Part::Forwarded(_) => session.send(head, None)?,
                     Part::Own(kind) => session.send(head, Some(kind))?,
                     Part::Handshake(offered) => session.send_handshake(offered)?,
-                    Part::Unasked => return Ok(Sent::default()),
+                    Part::Unsolicited => return Ok(Sent::default()),
                     Part::Auth(_) => return Err("an auth packet goes to a server".into()),
                 };
                 if sent.done && !complete {

@@ -85,7 +85,7 @@ impl Core {
             return Ok(Delivered::default());
         };
         if received.unsolicited && session.authenticated() {
-            return self.deliver(to, Leaving::new(Part::Unasked, &received.payload));
+            return self.deliver(to, Leaving::new(Part::Unsolicited, &received.payload));
         }
         if step.kind == PacketKind::Handshake {
             let handshake = Handshake::decode(&received.payload);

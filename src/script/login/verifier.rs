@@ -152,13 +152,13 @@ impl VerifierObject {
         // Clients differ in which challenge they use for COM_CHANGE_USER: that of their first
         // login, or that of a later switch. A new challenge is unambiguous. The same goes for a
         // client whose plugin is not the handshake's, for which it had no challenge yet.
-        let unasked = auth.auth_response.is_empty()
+        let had_no_challenge = auth.auth_response.is_empty()
             && auth
                 .auth_plugin
                 .as_ref()
                 .is_some_and(|used| *used != self.greeting);
         let same = used.is_some_and(|used| used.name() == plugin.name());
-        if same && !(can_switch && (again || unasked)) {
+        if same && !(can_switch && (again || had_no_challenge)) {
             drop(progress);
             return self.judge(round, &auth.auth_response, secure);
         }
