@@ -20,7 +20,7 @@ use super::login::verifier::VerifierObject;
 use super::lua::error::Answer;
 use super::lua::fast::RowKind;
 use super::lua::function::{Args, Raiser, nothing, number, one};
-use super::objects::object::{Packet, PacketObject, StatsPacket};
+use super::objects::object::{Held, PacketObject, StatsPacket};
 use super::objects::rowset;
 use super::objects::rset::Rset;
 use super::options::connection as options;
@@ -53,7 +53,7 @@ impl Functions<'_> {
 
     fn add_packet<T: PacketObject + Default>(&self, path: &'static str) -> mlua::Result<()> {
         self.add(path, |lua, _, _| {
-            userdata(lua.create_userdata(Packet::new(T::default()))?)
+            userdata(lua.create_userdata(Held::new(T::default()))?)
         })
     }
 }
@@ -123,7 +123,7 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
             }
             handshake.server_version = version;
         }
-        userdata(lua.create_userdata(Packet::new(handshake))?)
+        userdata(lua.create_userdata(Held::new(handshake))?)
     })?;
     functions.add_packet::<Auth>("dpm.new_auth_pkt")?;
     functions.add_packet::<OkPacket>("dpm.new_ok_pkt")?;

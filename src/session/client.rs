@@ -10,7 +10,7 @@ use crate::wire::{Capabilities, Com};
 /// The state of a connection whose far end is a client.
 #[derive(Debug)]
 pub struct ClientSession {
-    phase: Phase,
+    phase: LoginPhase,
     /// What was agreed on; before that, what was offered.
     capabilities: Capabilities,
     exchanges: Exchanges,
@@ -27,7 +27,7 @@ pub struct ClientSession {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum LoginPhase {
     /// The handshake is still to be sent.
     Greeting,
     Auth,
@@ -42,7 +42,7 @@ enum Phase {
 impl Default for ClientSession {
     fn default() -> Self {
         ClientSession {
-            phase: Phase::Greeting,
+            phase: LoginPhase::Greeting,
             capabilities: Capabilities::empty(),
             exchanges: Exchanges::default(),
             eofs_due: 0,
@@ -67,17 +67,17 @@ pub struct Sent {
 impl ClientSession {
     /// Whether the login is complete.
     pub fn authenticated(&self) -> bool {
-        self.phase == Phase::Ready
+        self.phase == LoginPhase::Ready
     }
 
     /// Whether its handshake is still to be sent.
     pub fn awaits_handshake(&self) -> bool {
-        self.phase == Phase::Greeting
+        self.phase == LoginPhase::Greeting
     }
 
     /// Whether its auth packet, or its request for TLS, is still to come.
     pub fn awaits_auth(&self) -> bool {
-        self.phase == Phase::Auth
+        self.phase == LoginPhase::Auth
     }
 
     /// Its request for TLS had this sequence number: its auth packet has the next one.
@@ -87,7 +87,7 @@ impl ClientSession {
 
     /// Whether all its commands are answered.
     pub fn idle(&self) -> bool {
-        self.phase == Phase::Ready && self.exchanges.idle()
+        self.phase == LoginPhase::Ready && self.exchanges.idle()
     }
 
     /// Whether so many commands wait for answers that no more should be read.
@@ -99,10 +99,10 @@ impl ClientSession {
     /// wait.
     pub fn may_speak_now(&self) -> bool {
         match self.phase {
-            Phase::Greeting | Phase::Refused => false,
-            Phase::Auth => true,
-            Phase::AuthResult { may_speak } => may_speak,
-            Phase::Ready => match self.exchanges.current() {
+            LoginPhase::Greeting | LoginPhase::Refused => false,
+            LoginPhase::Auth => true,
+            LoginPhase::AuthResult { may_speak } => may_speak,
+            LoginPhase::Ready => match self.exchanges.current() {
                 None => true,
                 Some(response) => {
                     response.wants_file() || response.wants_auth() || response.is_binlog()
@@ -128,15 +128,15 @@ impl ClientSession {
     /// The packet is not allowed now: the connection cannot be used any more.
     pub fn peek(&self, head: Head<'_>) -> Result<Step, Violation> {
         let (kind, event) = match self.phase {
-            Phase::Greeting => {
+            LoginPhase::Greeting => {
                 return Err(Violation::by("nothing before the handshake", head));
             }
-            Phase::Refused => {
+            LoginPhase::Refused => {
                 return Err(Violation::by("nothing behind a refused login", head));
             }
-            Phase::Auth => (PacketKind::Auth, Event::ClientWaiting),
-            Phase::AuthResult { .. } => (PacketKind::AuthData, Event::ClientSentAuth),
-            Phase::Ready => match self.exchanges.current() {
+            LoginPhase::Auth => (PacketKind::Auth, Event::ClientWaiting),
+            LoginPhase::AuthResult { .. } => (PacketKind::AuthData, Event::ClientSentAuth),
+            LoginPhase::Ready => match self.exchanges.current() {
                 Some(response) if response.wants_file() && head.len == 0 => {
                     (PacketKind::Data, Event::ClientSentData)
                 }
@@ -180,13 +180,13 @@ impl ClientSession {
             }
             PacketKind::Auth => {
                 self.seq = seq;
-                self.phase = Phase::AuthResult { may_speak: false };
+                self.phase = LoginPhase::AuthResult { may_speak: false };
             }
             PacketKind::AuthData => {
                 self.seq = seq;
                 match self.exchanges.current_mut() {
                     Some(response) => response.auth_answered(),
-                    None => self.phase = Phase::AuthResult { may_speak: false },
+                    None => self.phase = LoginPhase::AuthResult { may_speak: false },
                 }
             }
             _ => {
@@ -244,11 +244,11 @@ impl ClientSession {
     /// # Errors
     /// It was sent before.
     pub fn send_handshake(&mut self, offered: Capabilities) -> Result<Sent, String> {
-        if self.phase != Phase::Greeting {
+        if self.phase != LoginPhase::Greeting {
             return Err(self.forbids("a handshake"));
         }
         self.capabilities = offered;
-        self.phase = Phase::Auth;
+        self.phase = LoginPhase::Auth;
         Ok(Sent {
             events: Event::ClientWaitAuth.set(),
             ..Sent::default()
@@ -262,22 +262,22 @@ impl ClientSession {
     pub fn send(&mut self, head: Head<'_>, kind: Option<PacketKind>) -> Result<Sent, String> {
         let what = kind.map_or("this packet", PacketKind::name);
         let nothing = Sent::default();
-        let login_over = |phase: &mut Phase| {
-            *phase = Phase::Refused;
+        let login_over = |phase: &mut LoginPhase| {
+            *phase = LoginPhase::Refused;
             Ok(Sent {
                 refused: true,
                 ..nothing
             })
         };
         match self.phase {
-            Phase::Greeting | Phase::Auth | Phase::AuthResult { .. }
+            LoginPhase::Greeting | LoginPhase::Auth | LoginPhase::AuthResult { .. }
                 if head.first() == Some(0xFF) && matches!(kind, None | Some(PacketKind::Err)) =>
             {
                 login_over(&mut self.phase)
             }
-            Phase::AuthResult { .. } => match head.first() {
+            LoginPhase::AuthResult { .. } => match head.first() {
                 Some(0x00) if matches!(kind, None | Some(PacketKind::Ok)) => {
-                    self.phase = Phase::Ready;
+                    self.phase = LoginPhase::Ready;
                     Ok(Sent {
                         events: Event::ClientWaiting.set(),
                         done: true,
@@ -285,14 +285,14 @@ impl ClientSession {
                     })
                 }
                 Some(0xFE | 0x01 | 0x02) if matches!(kind, None | Some(PacketKind::AuthData)) => {
-                    self.phase = Phase::AuthResult {
+                    self.phase = LoginPhase::AuthResult {
                         may_speak: wants_auth_answer(head),
                     };
                     Ok(nothing)
                 }
                 _ => Err(self.forbids(what)),
             },
-            Phase::Ready => {
+            LoginPhase::Ready => {
                 let Some(current) = self.exchanges.current() else {
                     return Err(self.forbids(what));
                 };
@@ -353,10 +353,10 @@ impl ClientSession {
 
     fn forbids(&self, what: &str) -> String {
         let state = match self.phase {
-            Phase::Greeting => "waits for a handshake",
-            Phase::Auth => "has not sent its auth packet yet",
-            Phase::AuthResult { .. } => "waits for OK, ERR or a round of authentication",
-            Phase::Ready => match self.exchanges.current() {
+            LoginPhase::Greeting => "waits for a handshake",
+            LoginPhase::Auth => "has not sent its auth packet yet",
+            LoginPhase::AuthResult { .. } => "waits for OK, ERR or a round of authentication",
+            LoginPhase::Ready => match self.exchanges.current() {
                 Some(response) => {
                     return format!(
                         "the client does not take {what} now: it waits for {}",
@@ -365,7 +365,7 @@ impl ClientSession {
                 }
                 None => "has asked for nothing",
             },
-            Phase::Refused => "has been refused",
+            LoginPhase::Refused => "has been refused",
         };
         format!("the client does not take {what} now: it {state}")
     }

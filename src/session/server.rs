@@ -11,7 +11,7 @@ use crate::wire::{Capabilities, Com, Status};
 /// The state of a connection whose far end is a server.
 #[derive(Debug)]
 pub struct ServerSession {
-    phase: Phase,
+    phase: LoginPhase,
     /// What both sides agreed on; before that, what the server offers, less what the proxy cannot
     /// follow.
     capabilities: Capabilities,
@@ -27,7 +27,7 @@ pub struct ServerSession {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum LoginPhase {
     Greeting,
     Auth,
     AuthResult { we_may_speak: bool },
@@ -38,7 +38,7 @@ enum Phase {
 impl Default for ServerSession {
     fn default() -> Self {
         ServerSession {
-            phase: Phase::Greeting,
+            phase: LoginPhase::Greeting,
             capabilities: Capabilities::empty(),
             really_offered: Capabilities::empty(),
             exchanges: Exchanges::default(),
@@ -52,17 +52,17 @@ impl Default for ServerSession {
 impl ServerSession {
     /// Whether the login is complete.
     pub fn authenticated(&self) -> bool {
-        self.phase == Phase::Ready
+        self.phase == LoginPhase::Ready
     }
 
     /// Whether the login has been answered with an error, after which the server closes.
     pub fn refused(&self) -> bool {
-        self.phase == Phase::Refused
+        self.phase == LoginPhase::Refused
     }
 
     /// Whether it has answered all commands.
     pub fn idle(&self) -> bool {
-        self.phase == Phase::Ready && self.exchanges.idle()
+        self.phase == LoginPhase::Ready && self.exchanges.idle()
     }
 
     /// How many responses are still to come.
@@ -106,12 +106,12 @@ impl ServerSession {
     /// The packet is not allowed now: the connection cannot be used any more.
     pub fn peek(&self, head: Head<'_>) -> Result<Step, Violation> {
         match self.phase {
-            Phase::Greeting => match head.first() {
+            LoginPhase::Greeting => match head.first() {
                 Some(0xFF) => Ok(step(PacketKind::Err, Event::ServerReceivedError)),
                 Some(10) => Ok(step(PacketKind::Handshake, Event::ServerWaitAuth)),
                 _ => Err(Violation::by("a handshake of protocol 10, or ERR", head)),
             },
-            Phase::AuthResult { .. } => match head.first() {
+            LoginPhase::AuthResult { .. } => match head.first() {
                 Some(0x00) => Ok(step(PacketKind::Ok, Event::ServerWaitCommand)),
                 Some(0xFF) => Ok(step(PacketKind::Err, Event::ServerReceivedError)),
                 // A switch, more data, or the next factor.
@@ -121,7 +121,7 @@ impl ServerSession {
                 }),
                 _ => Err(Violation::by("OK, ERR or a round of authentication", head)),
             },
-            Phase::Ready => match self.exchanges.current() {
+            LoginPhase::Ready => match self.exchanges.current() {
                 Some(response) => {
                     let mut probe = *response;
                     probe.step(head, self.capabilities)
@@ -134,17 +134,17 @@ impl ServerSession {
                     head,
                 )),
             },
-            Phase::Auth => match head.first() {
+            LoginPhase::Auth => match head.first() {
                 Some(0xFF) => Ok(step(PacketKind::Err, Event::ServerReceivedError)),
                 _ => Err(Violation::by("nothing until our auth packet", head)),
             },
-            Phase::Refused => Err(Violation::by("nothing behind a refused login", head)),
+            LoginPhase::Refused => Err(Violation::by("nothing behind a refused login", head)),
         }
     }
 
     /// Whether an ERR now would answer no command: then the server says why it closes.
     pub fn unsolicited(&self) -> bool {
-        self.phase == Phase::Auth || self.phase == Phase::Ready && self.exchanges.idle()
+        self.phase == LoginPhase::Auth || self.phase == LoginPhase::Ready && self.exchanges.idle()
     }
 
     /// Receives the packet that [`peek`](Self::peek) looked at.
@@ -161,18 +161,18 @@ impl ServerSession {
             self.seq = head.seq.wrapping_add(1);
         }
         match self.phase {
-            Phase::Greeting | Phase::Auth if step.kind == PacketKind::Err => {
-                self.phase = Phase::Refused;
+            LoginPhase::Greeting | LoginPhase::Auth if step.kind == PacketKind::Err => {
+                self.phase = LoginPhase::Refused;
             }
-            Phase::Greeting => self.phase = Phase::Auth,
-            Phase::AuthResult { .. } => {
+            LoginPhase::Greeting => self.phase = LoginPhase::Auth,
+            LoginPhase::AuthResult { .. } => {
                 self.phase = match step.kind {
                     PacketKind::Ok => {
                         self.status = ok_status(head).unwrap_or(self.status);
-                        Phase::Ready
+                        LoginPhase::Ready
                     }
-                    PacketKind::Err => Phase::Refused,
-                    _ => Phase::AuthResult {
+                    PacketKind::Err => LoginPhase::Refused,
+                    _ => LoginPhase::AuthResult {
                         we_may_speak: wants_auth_answer(head),
                     },
                 }
@@ -206,11 +206,11 @@ impl ServerSession {
     /// # Errors
     /// There has been no handshake, or the login is under way.
     pub fn send_auth(&mut self, asked: Capabilities) -> Result<EventSet, String> {
-        if self.phase != Phase::Auth {
+        if self.phase != LoginPhase::Auth {
             return Err(self.forbids("an auth packet"));
         }
         self.capabilities = asked & self.really_offered;
-        self.phase = Phase::AuthResult {
+        self.phase = LoginPhase::AuthResult {
             we_may_speak: false,
         };
         Ok(Event::ServerSendingOk.set())
@@ -222,13 +222,13 @@ impl ServerSession {
     /// The server did not ask for one.
     pub fn send_auth_data(&mut self) -> Result<EventSet, String> {
         match (self.phase, self.exchanges.current_mut()) {
-            (Phase::AuthResult { we_may_speak: true }, _) => {
-                self.phase = Phase::AuthResult {
+            (LoginPhase::AuthResult { we_may_speak: true }, _) => {
+                self.phase = LoginPhase::AuthResult {
                     we_may_speak: false,
                 };
                 Ok(EventSet::NONE)
             }
-            (Phase::Ready, Some(response)) if response.wants_auth() => {
+            (LoginPhase::Ready, Some(response)) if response.wants_auth() => {
                 response.auth_answered();
                 Ok(EventSet::NONE)
             }
@@ -250,7 +250,7 @@ impl ServerSession {
         let takes_it_for_data = self.exchanges.current().is_some_and(|response| {
             response.wants_file() || response.wants_auth() || response.is_binlog()
         });
-        if self.phase != Phase::Ready || takes_it_for_data {
+        if self.phase != LoginPhase::Ready || takes_it_for_data {
             return Err(self.forbids("a command"));
         }
         if let Some(statements) = &mut self.statements {
@@ -283,10 +283,10 @@ impl ServerSession {
 
     fn forbids(&self, what: &str) -> String {
         let state = match self.phase {
-            Phase::Greeting => "has not sent its handshake yet",
-            Phase::Auth => "waits for the auth packet",
-            Phase::AuthResult { .. } => "has not accepted the login yet",
-            Phase::Ready => match self.exchanges.current() {
+            LoginPhase::Greeting => "has not sent its handshake yet",
+            LoginPhase::Auth => "waits for the auth packet",
+            LoginPhase::AuthResult { .. } => "has not accepted the login yet",
+            LoginPhase::Ready => match self.exchanges.current() {
                 Some(response) => {
                     return format!(
                         "the server does not take {what} now: what is next is {}",
@@ -295,7 +295,7 @@ impl ServerSession {
                 }
                 None => "waits for a command",
             },
-            Phase::Refused => "has refused the login",
+            LoginPhase::Refused => "has refused the login",
         };
         format!("the server does not take {what} now: it {state}")
     }

@@ -88,30 +88,30 @@ impl Proxy {
             let Some(id) = next else {
                 return;
             };
-            enum Turn {
+            enum Work {
                 Accept,
                 Connect,
                 Header,
                 Pump,
                 None,
             }
-            let turn = match self
+            let work = match self
                 .core()
                 .open(id)
                 .map(|conn| (&conn.socket, conn.awaits_header()))
             {
-                Some((Socket::Listening(_), _)) => Turn::Accept,
-                Some((Socket::Connecting(_), _)) => Turn::Connect,
-                Some((Socket::Open(_), true)) => Turn::Header,
-                Some((Socket::Open(_), false)) => Turn::Pump,
-                _ => Turn::None,
+                Some((Socket::Listening(_), _)) => Work::Accept,
+                Some((Socket::Connecting(_), _)) => Work::Connect,
+                Some((Socket::Open(_), true)) => Work::Header,
+                Some((Socket::Open(_), false)) => Work::Pump,
+                _ => Work::None,
             };
-            match turn {
-                Turn::Accept => self.accept(id),
-                Turn::Connect => self.connected(id),
-                Turn::Header => self.read_header(id),
-                Turn::Pump => self.pump(id),
-                Turn::None => {}
+            match work {
+                Work::Accept => self.accept(id),
+                Work::Connect => self.connected(id),
+                Work::Header => self.read_header(id),
+                Work::Pump => self.pump(id),
+                Work::None => {}
             }
         }
     }

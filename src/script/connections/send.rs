@@ -58,21 +58,21 @@ fn send(
     };
     macro_rules! send {
         ($($type:ty => $variant:ident),* $(,)?) => {
-            $(if kind == TypeId::of::<object::Packet<$type>>() {
-                let copy = packet.borrow::<object::Packet<$type>>()?.0.borrow().clone();
+            $(if kind == TypeId::of::<object::Held<$type>>() {
+                let copy = packet.borrow::<object::Held<$type>>()?.0.borrow().clone();
                 return Ok(Some(proxy.send(id, Packet::$variant(&copy))));
             })*
         };
     }
     macro_rules! send_bytes {
         ($($type:ty => $variant:ident),* $(,)?) => {
-            $(if kind == TypeId::of::<object::Packet<$type>>() {
-                let copy = packet.borrow::<object::Packet<$type>>()?.0.borrow().clone();
+            $(if kind == TypeId::of::<object::Held<$type>>() {
+                let copy = packet.borrow::<object::Held<$type>>()?.0.borrow().clone();
                 return Ok(Some(proxy.send(id, Packet::$variant(&copy.0))));
             })*
         };
     }
-    if kind == TypeId::of::<object::Packet<Prepared>>() {
+    if kind == TypeId::of::<object::Held<Prepared>>() {
         return send_prepared(runtime, id, packet).map(Some);
     }
     send! {
@@ -113,7 +113,7 @@ fn send_prepared(
     packet: &AnyUserData,
 ) -> Result<Result<(), ProxyError>, ScriptError> {
     let copy = packet
-        .borrow::<object::Packet<Prepared>>()?
+        .borrow::<object::Held<Prepared>>()?
         .0
         .borrow()
         .clone();

@@ -14,7 +14,7 @@ use crate::script::lua::option_table::OptionTable;
 use crate::script::objects::attributes;
 use crate::script::objects::auth_data;
 use crate::script::objects::auth_data::AuthDataPacket;
-use crate::script::objects::object::Packet;
+use crate::script::objects::object::Held;
 use crate::wire::{Auth, AuthSwitch, Capabilities, ChangeUser, Handshake, NONCE};
 
 /// The longest name or password: more than servers accept.
@@ -25,7 +25,7 @@ const USUAL: &[u8] = b"mysql_native_password";
 /// The object of `dpm.new_login`: an account, and the progress of its login.
 pub struct LoginObject {
     account: RefCell<Account>,
-    progress: RefCell<Progress>,
+    progress: RefCell<LoginState>,
 }
 
 /// Whether others can read a connection.
@@ -62,7 +62,7 @@ struct Account {
 
 /// The progress of a login.
 #[derive(Clone, Default)]
-struct Progress {
+struct LoginState {
     capabilities: Capabilities,
     /// The method and the challenge of the greeting, for COM_CHANGE_USER.
     greeting: Vec<u8>,
@@ -105,11 +105,11 @@ impl LoginObject {
             };
             return Ok(Ok(Value::UserData(answer)));
         }
-        let greeting = args.object(0, "packet", WANTED, |p: &Packet<Handshake>| {
+        let greeting = args.object(0, "packet", WANTED, |p: &Held<Handshake>| {
             p.0.borrow().clone()
         })?;
         Ok(match self.begin(&greeting, secure) {
-            Ok(auth) => Ok(Value::UserData(lua.create_userdata(Packet::new(auth))?)),
+            Ok(auth) => Ok(Value::UserData(lua.create_userdata(Held::new(auth))?)),
             Err(error) => Err(error),
         })
     }
@@ -118,11 +118,11 @@ impl LoginObject {
         let account = self.account.borrow();
         let offered = greeting.capabilities;
         let mut progress = self.progress.borrow_mut();
-        *progress = Progress {
+        *progress = LoginState {
             capabilities: offered,
             greeting: greeting.auth_plugin.clone().unwrap_or(USUAL.to_vec()),
             nonce: greeting.scramble.clone(),
-            ..Progress::default()
+            ..LoginState::default()
         };
         let (name, nonce) = (progress.greeting.clone(), progress.nonce.clone());
         let (plugin, response) = progress.offer(&account, &name, &nonce, secure)?;
@@ -210,7 +210,7 @@ impl LoginObject {
     }
 }
 
-impl Progress {
+impl LoginState {
     /// A first answer, with its method's name: the server's method if it may be used, or else one
     /// from which the server will switch.
     fn offer(
@@ -394,7 +394,7 @@ impl UserData for LoginObject {
             methods.add::<LoginObject>("change_user", |lua, login, args| {
                 match login.change_user(args)? {
                     Ok(command) => {
-                        let packet = lua.create_userdata(Packet::new(command))?;
+                        let packet = lua.create_userdata(Held::new(command))?;
                         one(Value::UserData(packet))
                     }
                     Err(error) => told(lua, &error),

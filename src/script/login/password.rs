@@ -5,7 +5,7 @@ use mlua::{Lua, Value};
 use crate::auth::{Credential, PASSWORD_MAX, native};
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, nothing, number, string};
-use crate::script::objects::object::Packet;
+use crate::script::objects::object::Held;
 use crate::wire::{Auth, Handshake, NONCE};
 
 /// The only method for which a password's hash is enough.
@@ -16,7 +16,7 @@ fn nonce(args: &Args) -> Result<Vec<u8>, ScriptError> {
         1,
         "handshake",
         "a handshake packet",
-        |p: &Packet<Handshake>| p.0.borrow().scramble.clone(),
+        |p: &Held<Handshake>| p.0.borrow().scramble.clone(),
     )?;
     match scramble.get(..NONCE) {
         Some(nonce) => Ok(nonce.to_vec()),
@@ -28,7 +28,7 @@ fn nonce(args: &Args) -> Result<Vec<u8>, ScriptError> {
 
 /// 0 if the client knew the password, else 1.
 pub fn check_pass(args: &Args) -> Answer {
-    let (plugin, answer) = args.object(0, "auth", "an auth packet", |p: &Packet<Auth>| {
+    let (plugin, answer) = args.object(0, "auth", "an auth packet", |p: &Held<Auth>| {
         let auth = p.0.borrow();
         (auth.auth_plugin.clone(), auth.auth_response.clone())
     })?;
@@ -58,7 +58,7 @@ pub fn crypt_pass(args: &Args) -> Answer {
         true => Vec::new(),
         false => native::native_answer(&password, &nonce).to_vec(),
     };
-    args.object(0, "auth", "an auth packet", |p: &Packet<Auth>| {
+    args.object(0, "auth", "an auth packet", |p: &Held<Auth>| {
         let mut auth = p.0.borrow_mut();
         auth.auth_response = answer;
         auth.auth_plugin = Some(NATIVE.to_vec());

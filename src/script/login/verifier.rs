@@ -15,7 +15,7 @@ use crate::script::lua::function::{Args, Methods, Raiser, nothing, one, string};
 use crate::script::lua::option_table::OptionTable;
 use crate::script::objects::auth_data;
 use crate::script::objects::auth_data::AuthDataPacket;
-use crate::script::objects::object::Packet;
+use crate::script::objects::object::Held;
 use crate::wire::{Auth, Capabilities, ChangeUser, Com, Command, Handshake, nonce};
 
 /// The method of a client that names none.
@@ -26,10 +26,10 @@ pub struct VerifierObject {
     /// The method that the greeting named.
     greeting: Vec<u8>,
     key: Option<KeyPair>,
-    progress: RefCell<Progress>,
+    progress: RefCell<Verification>,
 }
 
-struct Progress {
+struct Verification {
     capabilities: Capabilities,
     /// The challenge that the client answers.
     nonce: Vec<u8>,
@@ -56,7 +56,7 @@ impl std::fmt::Debug for VerifierObject {
 }
 
 /// The result of a client's packet.
-enum Verdict {
+enum Judgement {
     Granted(Option<AuthDataPacket>),
     Refused,
     More(AuthDataPacket),
@@ -74,7 +74,7 @@ impl VerifierObject {
         let verifier = VerifierObject {
             greeting: greeting.auth_plugin.unwrap_or(USUAL.to_vec()),
             key,
-            progress: RefCell::new(Progress {
+            progress: RefCell::new(Verification {
                 capabilities: Capabilities::empty(),
                 nonce: greeting.scramble,
                 round: None,
@@ -84,7 +84,7 @@ impl VerifierObject {
         one(Value::UserData(lua.create_userdata(verifier)?))
     }
 
-    fn step(&self, lua: &Lua, args: &Args) -> Result<Verdict, ScriptError> {
+    fn step(&self, lua: &Lua, args: &Args) -> Result<Judgement, ScriptError> {
         const WANTED: &str = "an auth, authdata or COM_CHANGE_USER packet";
         let secure = connection(args, 1, "client")?.secure.get();
         if let Some(packet) = auth_data::argument(args, 0) {
@@ -95,11 +95,11 @@ impl VerifierObject {
         let Value::UserData(object) = args.get(0) else {
             return Err(args.expected(0, "packet", WANTED));
         };
-        if let Ok(auth) = object.borrow::<Packet<Auth>>() {
+        if let Ok(auth) = object.borrow::<Held<Auth>>() {
             let auth = auth.0.borrow().clone();
             return self.begin(&auth, false, credential, like, secure);
         }
-        let command = args.object(0, "packet", WANTED, |p: &Packet<Command>| {
+        let command = args.object(0, "packet", WANTED, |p: &Held<Command>| {
             p.0.borrow().clone()
         })?;
         if command.com != Com::CHANGE_USER {
@@ -112,7 +112,7 @@ impl VerifierObject {
             }
             Err(error) => {
                 log::debug!("a COM_CHANGE_USER that cannot be read: {error}");
-                Ok(Verdict::Refused)
+                Ok(Judgement::Refused)
             }
         }
     }
@@ -126,7 +126,7 @@ impl VerifierObject {
         credential: Option<Credential>,
         like: Option<Credential>,
         secure: bool,
-    ) -> Result<Verdict, ScriptError> {
+    ) -> Result<Judgement, ScriptError> {
         let genuine = credential.is_some();
         // An unknown user gets the same packets, and its answers take the same time.
         let credential = credential.unwrap_or_else(|| {
@@ -163,17 +163,17 @@ impl VerifierObject {
             return self.judge(round, &auth.auth_response, secure);
         }
         if !can_switch {
-            return Ok(Verdict::Refused);
+            return Ok(Judgement::Refused);
         }
         let nonce = nonce();
         progress.nonce = nonce.to_vec();
         progress.round = Some(round);
         let data = [&nonce[..], b"\0"].concat();
         let packet = AuthDataPacket::switch(plugin.name().as_bytes(), &data);
-        Ok(Verdict::More(packet))
+        Ok(Judgement::More(packet))
     }
 
-    fn go_on(&self, args: &Args, data: &[u8], secure: bool) -> Result<Verdict, ScriptError> {
+    fn go_on(&self, args: &Args, data: &[u8], secure: bool) -> Result<Judgement, ScriptError> {
         let round = self.progress.borrow_mut().round.take();
         match round {
             Some(round) => self.judge(round, data, secure),
@@ -181,7 +181,7 @@ impl VerifierObject {
         }
     }
 
-    fn judge(&self, mut round: Round, data: &[u8], secure: bool) -> Result<Verdict, ScriptError> {
+    fn judge(&self, mut round: Round, data: &[u8], secure: bool) -> Result<Judgement, ScriptError> {
         let mut progress = self.progress.borrow_mut();
         let claim = Claim {
             credential: &round.credential,
@@ -194,14 +194,14 @@ impl VerifierObject {
             Check::Granted(said) if round.genuine => {
                 let native = round.plugin.name().as_bytes() == USUAL;
                 progress.proven = native.then_some(round.credential);
-                Verdict::Granted(said.map(|data| AuthDataPacket::more(&data)))
+                Judgement::Granted(said.map(|data| AuthDataPacket::more(&data)))
             }
-            Check::Granted(_) | Check::Refused => Verdict::Refused,
+            Check::Granted(_) | Check::Refused => Judgement::Refused,
             Check::More(said) => {
                 let packet = AuthDataPacket::more(&said);
                 round.said = said;
                 progress.round = Some(round);
-                Verdict::More(packet)
+                Judgement::More(packet)
             }
         })
     }
@@ -219,7 +219,7 @@ fn greeting(args: &Args, index: usize) -> Result<Handshake, ScriptError> {
         index,
         "handshake",
         "a handshake packet",
-        |p: &Packet<Handshake>| p.0.borrow().clone(),
+        |p: &Held<Handshake>| p.0.borrow().clone(),
     )
 }
 
@@ -247,7 +247,7 @@ fn private_key(args: &Args) -> Result<Option<KeyPair>, ScriptError> {
 /// `dpm.verify_auth(auth, handshake, credential)`: the same for a login that needs only one packet.
 /// True or false; nil if the method needs more rounds, or another method is needed.
 pub fn verify_auth(lua: &Lua, args: &Args) -> Answer {
-    let auth = args.object(0, "auth", "an auth packet", |p: &Packet<Auth>| {
+    let auth = args.object(0, "auth", "an auth packet", |p: &Held<Auth>| {
         p.0.borrow().clone()
     })?;
     let greeting = greeting(args, 1)?;
@@ -307,9 +307,9 @@ impl UserData for VerifierObject {
             let methods = Methods::new(lua, &raiser, "verifier")?;
             methods.add::<VerifierObject>("step", |lua, verifier, args| {
                 let (verdict, packet) = match verifier.step(lua, args)? {
-                    Verdict::Granted(packet) => (Value::Boolean(true), packet),
-                    Verdict::Refused => (Value::Boolean(false), None),
-                    Verdict::More(packet) => (Value::Nil, Some(packet)),
+                    Judgement::Granted(packet) => (Value::Boolean(true), packet),
+                    Judgement::Refused => (Value::Boolean(false), None),
+                    Judgement::More(packet) => (Value::Nil, Some(packet)),
                 };
                 let mut values = one(verdict)?;
                 if let Some(packet) = packet {

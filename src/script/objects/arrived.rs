@@ -49,5 +49,5 @@ pub(crate) fn packet_object(
 }
 
 fn create<T: PacketObject>(lua: &Lua, packet: T) -> Result<AnyUserData, Problem> {
-    Ok(lua.create_userdata(object::Packet::new(packet))?)
+    Ok(lua.create_userdata(object::Held::new(packet))?)
 }

@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use super::object::{Packet, reading, writing};
+use super::object::{Held, reading, writing};
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, Methods, nothing, one};
 use crate::wire::{Auth, Capabilities, read_attributes, write_attributes};
@@ -32,7 +32,7 @@ pub fn from_table(args: &Args, table: &Table) -> Result<Vec<u8>, ScriptError> {
 
 /// `auth:attributes()` reads a table, `auth:attributes{ ... }` writes one, nil takes them away.
 pub fn add(methods: &Methods<'_>) -> mlua::Result<()> {
-    methods.add::<Packet<Auth>>("attributes", |lua, auth, args| {
+    methods.add::<Held<Auth>>("attributes", |lua, auth, args| {
         if args.is_empty() {
             let bytes = reading(&auth.0, args)?.attributes.clone();
             return match bytes {

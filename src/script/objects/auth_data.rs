@@ -2,7 +2,7 @@
 
 use mlua::{AnyUserData, Lua};
 
-use super::object::{Accessor, PAYLOAD, Packet, PacketObject};
+use super::object::{Accessor, Held, PAYLOAD, PacketObject};
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, Methods, nothing, string};
 use crate::wire::{AuthMoreData, AuthSwitch, Capabilities};
@@ -92,7 +92,7 @@ impl PacketObject for AuthDataPacket {
     }
 
     fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
-        type This = Packet<AuthDataPacket>;
+        type This = Held<AuthDataPacket>;
         methods.add::<This>("kind", |lua, this, _| string(lua, this.0.borrow().kind()))?;
         methods.add::<This>("plugin", |lua, this, _| {
             let named = this.0.borrow().named();
@@ -127,12 +127,12 @@ impl PacketObject for AuthDataPacket {
 
 /// A new packet as a result.
 pub fn object(lua: &Lua, packet: AuthDataPacket) -> Result<AnyUserData, ScriptError> {
-    Ok(lua.create_userdata(Packet::new(packet))?)
+    Ok(lua.create_userdata(Held::new(packet))?)
 }
 
 /// Such a packet at this place.
 pub fn argument(args: &Args, index: usize) -> Option<AuthDataPacket> {
-    let packet = args.object(index, "", "", |p: &Packet<AuthDataPacket>| {
+    let packet = args.object(index, "", "", |p: &Held<AuthDataPacket>| {
         p.0.borrow().clone()
     });
     packet.ok()

@@ -2,7 +2,7 @@
 
 use mlua::{Lua, MultiValue, Value};
 
-use super::object::{PAYLOAD, Packet, reading, writing};
+use super::object::{Held, PAYLOAD, reading, writing};
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, Methods, nothing, number, one};
 use crate::script::statements::execute_options::read_attributes;
@@ -14,7 +14,7 @@ const U32: u64 = u32::MAX as u64;
 
 /// Adds the methods.
 pub fn add_methods(methods: &Methods<'_>) -> mlua::Result<()> {
-    methods.add::<Packet<Command>>("statement_id", |_, cmd, args| {
+    methods.add::<Held<Command>>("statement_id", |_, cmd, args| {
         if args.is_empty() {
             return number_or_nil(reading(&cmd.0, args)?.statement_id().map(u64::from));
         }
@@ -24,8 +24,8 @@ pub fn add_methods(methods: &Methods<'_>) -> mlua::Result<()> {
         command.set_at(0, &id.to_le_bytes());
         nothing()
     })?;
-    methods.add::<Packet<Command>>("execute_flags", execute_flags)?;
-    methods.add::<Packet<Command>>("fetch_rows", |_, cmd, args| {
+    methods.add::<Held<Command>>("execute_flags", execute_flags)?;
+    methods.add::<Held<Command>>("fetch_rows", |_, cmd, args| {
         if args.is_empty() {
             return number_or_nil(reading(&cmd.0, args)?.fetch_rows().map(u64::from));
         }
@@ -35,7 +35,7 @@ pub fn add_methods(methods: &Methods<'_>) -> mlua::Result<()> {
         command.set_at(4, &rows.to_le_bytes());
         nothing()
     })?;
-    methods.add::<Packet<Command>>("long_data", |lua, cmd, args| {
+    methods.add::<Held<Command>>("long_data", |lua, cmd, args| {
         if args.is_empty() {
             let command = reading(&cmd.0, args)?.clone();
             if command.com != Com::STMT_SEND_LONG_DATA {
@@ -57,11 +57,11 @@ pub fn add_methods(methods: &Methods<'_>) -> mlua::Result<()> {
         command.argument = argument.into();
         nothing()
     })?;
-    methods.add::<Packet<Command>>("attributes", attributes)
+    methods.add::<Held<Command>>("attributes", attributes)
 }
 
 /// The attributes of a query by their names, nil if there are none; written likewise.
-fn attributes(lua: &Lua, cmd: &Packet<Command>, args: &Args) -> Answer {
+fn attributes(lua: &Lua, cmd: &Held<Command>, args: &Args) -> Answer {
     if args.is_empty() {
         let bytes = reading(&cmd.0, args)?.attributes.clone();
         if bytes.is_empty() {
@@ -98,7 +98,7 @@ fn attributes(lua: &Lua, cmd: &Packet<Command>, args: &Args) -> Answer {
 }
 
 /// A flag accessor: without an argument all of them, nil if the command has none.
-fn execute_flags(_: &Lua, cmd: &Packet<Command>, args: &Args) -> Answer {
+fn execute_flags(_: &Lua, cmd: &Held<Command>, args: &Args) -> Answer {
     let flags = reading(&cmd.0, args)?.execute_flags();
     if args.is_empty() {
         return number_or_nil(flags.map(u64::from));

@@ -2,7 +2,7 @@
 
 use mlua::{MultiValue, Value};
 
-use super::object::{Accessor, Packet, PacketObject, reading, writing};
+use super::object::{Accessor, Held, PacketObject, reading, writing};
 use crate::script::lua::error::ScriptError;
 use crate::script::lua::function::{Args, Methods, nothing, one};
 use crate::wire::{Column, ColumnType};
@@ -67,7 +67,7 @@ impl PacketObject for Column {
 
     fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
         // name() → name, type; name(name[, type]) writes.
-        methods.add::<Packet<Column>>("name", |lua, field, args| {
+        methods.add::<Held<Column>>("name", |lua, field, args| {
             if args.is_empty() {
                 let column = reading(&field.0, args)?;
                 let name = Value::String(lua.create_string(&column.name)?);
@@ -86,7 +86,7 @@ impl PacketObject for Column {
         })?;
 
         let attributes = attributes();
-        methods.add::<Packet<Column>>("full", move |lua, field, args| {
+        methods.add::<Held<Column>>("full", move |lua, field, args| {
             if args.is_empty() {
                 let table = lua.create_table()?;
                 for attribute in &attributes {

@@ -13,12 +13,12 @@ use crate::wire::Hidden;
 
 /// A packet that scripts can hold: shared, because a resultset shares its fields.
 #[derive(Debug, Clone)]
-pub struct Packet<T>(pub Rc<RefCell<T>>);
+pub struct Held<T>(pub Rc<RefCell<T>>);
 
-impl<T> Packet<T> {
+impl<T> Held<T> {
     /// Makes a packet object.
-    pub fn new(packet: T) -> Packet<T> {
-        Packet(Rc::new(RefCell::new(packet)))
+    pub fn new(packet: T) -> Held<T> {
+        Held(Rc::new(RefCell::new(packet)))
     }
 }
 
@@ -287,7 +287,7 @@ pub fn writing<'a, T>(
         .map_err(|_| args.error("the packet is being read"))
 }
 
-impl<T: PacketObject> UserData for Packet<T> {
+impl<T: PacketObject> UserData for Held<T> {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_meta_field("__name", T::NAME);
         // A table instead of mlua's own methods: a plain lookup, and our own errors.
@@ -295,7 +295,7 @@ impl<T: PacketObject> UserData for Packet<T> {
             let raiser = Raiser::of(lua)?;
             let methods = Methods::new(lua, &raiser, T::NAME)?;
             for accessor in T::accessors() {
-                methods.add::<Packet<T>>(accessor.name, move |lua, packet, args| {
+                methods.add::<Held<T>>(accessor.name, move |lua, packet, args| {
                     accessor.call(lua, &packet.0, args)
                 })?;
             }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use mlua::{AnyUserData, Lua, MultiValue, Table, UserData, UserDataFields, Value};
 
-use super::object::Packet;
+use super::object::Held;
 use super::row;
 use crate::script::lua::convert::{integer, is_null};
 use crate::script::lua::error::{Answer, ScriptError};
@@ -23,7 +23,7 @@ use crate::wire::{Column, ResultsetHeader};
 #[derive(Debug, Default)]
 pub struct Rset {
     header: RefCell<ResultsetHeader>,
-    given: RefCell<Vec<Packet<Column>>>,
+    given: RefCell<Vec<Held<Column>>>,
     arrived: Rc<Columns>,
     /// Whether rows are packed for the binary protocol; known once it came, or was wired, as part
     /// of an answer.
@@ -83,7 +83,7 @@ impl Rset {
 
 /// Adds a field. It raises the count, unless it is one of those announced.
 fn add_field(rset: &Rset, args: &Args) -> Answer {
-    let field = args.object(0, "field", "a field object", Packet::<Column>::clone)?;
+    let field = args.object(0, "field", "a field object", Held::<Column>::clone)?;
     let given = {
         let mut given = rset.given.borrow_mut();
         given.push(field);
@@ -99,7 +99,7 @@ fn remove_field(rset: &Rset, args: &Args) -> Answer {
     let index = match args.get(0) {
         Value::Nil => count.checked_sub(1),
         Value::UserData(_) => {
-            let same = |field: &Packet<Column>| {
+            let same = |field: &Held<Column>| {
                 let given = rset.given.borrow();
                 given.iter().position(|one| Rc::ptr_eq(&one.0, &field.0))
             };
@@ -268,7 +268,7 @@ impl UserData for Rset {
                 let mut columns = rset.columns_for(false, Column::clone).into_iter();
                 let column = number.checked_sub(1).and_then(|at| columns.nth(at));
                 match column {
-                    Some(column) => one(Value::UserData(lua.create_userdata(Packet::new(column))?)),
+                    Some(column) => one(Value::UserData(lua.create_userdata(Held::new(column))?)),
                     None => one(Value::Nil),
                 }
             })?;

@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use super::object::{Packet, reading, writing};
+use super::object::{Held, reading, writing};
 use crate::script::lua::convert::{integer, to_integer};
 use crate::script::lua::error::Answer;
 use crate::script::lua::function::{Args, Methods, nothing, one};
@@ -11,7 +11,7 @@ use crate::wire::{Eof, Ok as OkPacket, SessionChange, Status};
 
 /// Adds the method.
 pub fn add(methods: &Methods<'_>) -> mlua::Result<()> {
-    methods.add::<Packet<OkPacket>>("session_changes", |lua, ok, args| match args.is_empty() {
+    methods.add::<Held<OkPacket>>("session_changes", |lua, ok, args| match args.is_empty() {
         true => read(lua, ok, args),
         false => write(ok, args),
     })
@@ -20,14 +20,14 @@ pub fn add(methods: &Methods<'_>) -> mlua::Result<()> {
 /// Adds it to an eof, where it is always nil, so that scripts need not check whether a response
 /// ends with an eof or an ok, which depends on the client's capabilities.
 pub fn add_to_eof(methods: &Methods<'_>) -> mlua::Result<()> {
-    methods.add::<Packet<Eof>>("session_changes", |_, _, args| match args.is_empty() {
+    methods.add::<Held<Eof>>("session_changes", |_, _, args| match args.is_empty() {
         true => one(Value::Nil),
         false => Err(args.error("an eof cannot tell of changes")),
     })
 }
 
 /// An array of `{ type =, name =, value = }`; nil, if the OK tells nothing.
-fn read(lua: &Lua, ok: &Packet<OkPacket>, args: &Args) -> Answer {
+fn read(lua: &Lua, ok: &Held<OkPacket>, args: &Args) -> Answer {
     let blocks = reading(&ok.0, args)?.session_changes.clone();
     let Some(blocks) = blocks else {
         return one(Value::Nil);
@@ -48,7 +48,7 @@ fn read(lua: &Lua, ok: &Packet<OkPacket>, args: &Args) -> Answer {
 }
 
 /// Writes such an array, or nil, and the status flag that announces changes.
-fn write(ok: &Packet<OkPacket>, args: &Args) -> Answer {
+fn write(ok: &Held<OkPacket>, args: &Args) -> Answer {
     let changes = match args.get(0) {
         Value::Nil => None,
         _ => {

@@ -33,7 +33,7 @@ pub fn add_methods(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result
         };
         let head = known.head().clone();
         let prepared = Prepared::new(head, known, Some(conn.info().clone()));
-        let object = lua.create_userdata(object::Packet::new(prepared))?;
+        let object = lua.create_userdata(object::Held::new(prepared))?;
         one(Value::UserData(object))
     })?;
 

@@ -13,7 +13,7 @@ use crate::script::lua::convert::is_null;
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, Methods, Raiser, nothing, one};
 use crate::script::lua::refs::Owned;
-use crate::script::objects::object::{Accessor, Packet, PacketObject, reading, writing};
+use crate::script::objects::object::{Accessor, Held, PacketObject, reading, writing};
 use crate::script::runtime::Runtime;
 use crate::session::statements::Statement;
 use crate::wire::{
@@ -98,16 +98,15 @@ impl PacketObject for Prepared {
     }
 
     fn methods(methods: &Methods<'_>) -> mlua::Result<()> {
-        methods.add::<Packet<Prepared>>("param", |lua, object, args| {
+        methods.add::<Held<Prepared>>("param", |lua, object, args| {
             definition(lua, object, args, true)
         })?;
-        methods.add::<Packet<Prepared>>("column", |lua, object, args| {
+        methods.add::<Held<Prepared>>("column", |lua, object, args| {
             definition(lua, object, args, false)
         })?;
-        methods.add::<Packet<Prepared>>("add_param", |_, object, args| add(object, args, true))?;
-        methods
-            .add::<Packet<Prepared>>("add_column", |_, object, args| add(object, args, false))?;
-        methods.add::<Packet<Prepared>>("types", |lua, object, args| {
+        methods.add::<Held<Prepared>>("add_param", |_, object, args| add(object, args, true))?;
+        methods.add::<Held<Prepared>>("add_column", |_, object, args| add(object, args, false))?;
+        methods.add::<Held<Prepared>>("types", |lua, object, args| {
             let known = reading(&object.0, args)?.known.clone();
             if known.bound().is_empty() {
                 return one(Value::Nil);
@@ -119,30 +118,30 @@ impl PacketObject for Prepared {
             }
             one(Value::Table(table))
         })?;
-        methods.add::<Packet<Prepared>>("sql", |lua, object, args| {
+        methods.add::<Held<Prepared>>("sql", |lua, object, args| {
             let known = reading(&object.0, args)?.known.clone();
             one(match known.sql() {
                 Some(sql) => Value::String(lua.create_string(sql)?),
                 None => Value::Nil,
             })
         })?;
-        methods.add::<Packet<Prepared>>("notes", notes)?;
-        methods.add::<Packet<Prepared>>("may_open_cursor", |_, object, args| {
+        methods.add::<Held<Prepared>>("notes", notes)?;
+        methods.add::<Held<Prepared>>("may_open_cursor", |_, object, args| {
             one(Value::Boolean(
                 reading(&object.0, args)?.known.may_open_cursor(),
             ))
         })?;
-        methods.add::<Packet<Prepared>>("long_data", long_data)?;
-        methods.add::<Packet<Prepared>>("decode", decode)?;
-        methods.add::<Packet<Prepared>>("decode_bulk", decode_bulk)?;
-        methods.add::<Packet<Prepared>>("encode", encode)?;
-        methods.add::<Packet<Prepared>>("encode_bulk", encode_bulk)
+        methods.add::<Held<Prepared>>("long_data", long_data)?;
+        methods.add::<Held<Prepared>>("decode", decode)?;
+        methods.add::<Held<Prepared>>("decode_bulk", decode_bulk)?;
+        methods.add::<Held<Prepared>>("encode", encode)?;
+        methods.add::<Held<Prepared>>("encode_bulk", encode_bulk)
     }
 }
 
 /// `notes()`: a table of the script's own, which stays with the statement until that is closed; nil if
 /// no connection remembers the statement.
-fn notes(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
+fn notes(lua: &Lua, object: &Held<Prepared>, args: &Args) -> Answer {
     let known = reading(&object.0, args)?.known.clone();
     let runtime = Runtime::of(lua)?;
     let noted = known.note().and_then(|note| note.downcast::<Owned>().ok());
@@ -158,7 +157,7 @@ fn notes(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
 }
 
 /// `param(n)` and `column(n)`: a copy of the definition, nil if it is not known.
-fn definition(lua: &Lua, object: &Packet<Prepared>, args: &Args, is_param: bool) -> Answer {
+fn definition(lua: &Lua, object: &Held<Prepared>, args: &Args, is_param: bool) -> Answer {
     let index = args.integer(0, "", U16)? as usize;
     let known = reading(&object.0, args)?.known.clone();
     let column = {
@@ -171,7 +170,7 @@ fn definition(lua: &Lua, object: &Packet<Prepared>, args: &Args, is_param: bool)
     };
     match column {
         Some(column) => {
-            let field = Packet::new((*column).clone());
+            let field = Held::new((*column).clone());
             one(Value::UserData(lua.create_userdata(field)?))
         }
         None => one(Value::Nil),
@@ -180,8 +179,8 @@ fn definition(lua: &Lua, object: &Packet<Prepared>, args: &Args, is_param: bool)
 
 /// `add_param(field)` and `add_column(field)`: adds a definition, which raises the count unless it
 /// was announced.
-fn add(object: &Packet<Prepared>, args: &Args, is_param: bool) -> Answer {
-    let field = args.object(0, "", "a field object", Packet::<Column>::clone)?;
+fn add(object: &Held<Prepared>, args: &Args, is_param: bool) -> Answer {
+    let field = args.object(0, "", "a field object", Held::<Column>::clone)?;
     let column = reading(&field.0, args)?.clone();
     let mut statement = writing(&object.0, args)?;
     let count = u16::try_from(statement.known.add(column, is_param))
@@ -196,7 +195,7 @@ fn add(object: &Packet<Prepared>, args: &Args, is_param: bool) -> Answer {
 
 /// `long_data(n)`: how many bytes of the parameter were sent by COM_STMT_SEND_LONG_DATA, and the
 /// bytes, if they are kept.
-fn long_data(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
+fn long_data(lua: &Lua, object: &Held<Prepared>, args: &Args) -> Answer {
     let index = args.integer(0, "", U16)?;
     let known = reading(&object.0, args)?.known.clone();
     let Some(param) = index.checked_sub(1) else {
@@ -220,7 +219,7 @@ fn long_data(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
 
 /// The command in the first argument, and the value for NULL.
 fn command_argument(args: &Args) -> Result<(Command, Value), ScriptError> {
-    let command = args.object(0, "cmd", "a cmd object", |cmd: &Packet<Command>| {
+    let command = args.object(0, "cmd", "a cmd object", |cmd: &Held<Command>| {
         cmd.0.try_borrow().map(|cmd| cmd.clone())
     })?;
     let command = command.map_err(|_| args.error("the packet is being written to"))?;
@@ -232,7 +231,7 @@ fn command_argument(args: &Args) -> Result<(Command, Value), ScriptError> {
 }
 
 /// `decode(cmd [, dpm.NULL])`: values, how many, and the attributes by their names.
-fn decode(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
+fn decode(lua: &Lua, object: &Held<Prepared>, args: &Args) -> Answer {
     let (command, null) = command_argument(args)?;
     let statement = reading(&object.0, args)?.clone();
     let execute = statement
@@ -264,7 +263,7 @@ fn decode(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
 }
 
 /// `for values, n in decode_bulk(cmd [, dpm.NULL])`: the rows of a COM_STMT_BULK_EXECUTE.
-fn decode_bulk(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
+fn decode_bulk(lua: &Lua, object: &Held<Prepared>, args: &Args) -> Answer {
     let (command, null) = command_argument(args)?;
     if command.com != Com::STMT_BULK_EXECUTE {
         let name = command.com.name();
@@ -297,7 +296,7 @@ fn decode_bulk(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
 }
 
 /// `encode(values [, options])`: a command that executes the statement.
-fn encode(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
+fn encode(lua: &Lua, object: &Held<Prepared>, args: &Args) -> Answer {
     let statement = reading(&object.0, args)?.clone();
     let params = statement.ok.params;
     let mut values = match args.get(0) {
@@ -336,7 +335,7 @@ fn encode(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
 }
 
 /// `encode_bulk(rows [, options])`: a command that executes it for each row.
-fn encode_bulk(lua: &Lua, object: &Packet<Prepared>, args: &Args) -> Answer {
+fn encode_bulk(lua: &Lua, object: &Held<Prepared>, args: &Args) -> Answer {
     let statement = reading(&object.0, args)?.clone();
     let params = statement.ok.params;
     let options = EncodeOptions::read(args, params, &["types", "unit_results"])?;
@@ -396,7 +395,7 @@ fn bulk_types(
 
 fn command(lua: &Lua, com: Com, argument: Vec<u8>) -> Answer {
     let argument = Bytes::from(argument);
-    let command = Packet::new(Command {
+    let command = Held::new(Command {
         com,
         argument,
         ..Command::default()

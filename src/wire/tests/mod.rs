@@ -14,7 +14,7 @@ const AGREED: Capabilities =
 const TRACKED: Capabilities = Capabilities::USUAL;
 
 /// Gives packets with and without capabilities one shape.
-trait Packet: Sized + PartialEq + std::fmt::Debug {
+trait Coded: Sized + PartialEq + std::fmt::Debug {
     fn from_bytes(payload: &[u8], capabilities: Capabilities) -> Result<Self, DecodeError>;
     fn append(&self, capabilities: Capabilities, out: &mut Vec<u8>);
 
@@ -27,7 +27,7 @@ trait Packet: Sized + PartialEq + std::fmt::Debug {
 
 macro_rules! packets {
     (agreed: $($packet:ident)*) => {
-        $(impl Packet for $packet {
+        $(impl Coded for $packet {
             fn from_bytes(payload: &[u8], c: Capabilities) -> Result<Self, DecodeError> {
                 Self::decode(payload, c)
             }
@@ -37,7 +37,7 @@ macro_rules! packets {
         })*
     };
     (negotiating: $($packet:ident)*) => {
-        $(impl Packet for $packet {
+        $(impl Coded for $packet {
             fn from_bytes(payload: &[u8], _: Capabilities) -> Result<Self, DecodeError> {
                 Self::decode(payload)
             }
@@ -52,7 +52,7 @@ packets! { agreed: Ok Eof ErrPacket Command ResultsetHeader Column Stats AuthSwi
 packets! { negotiating: Handshake Auth SslRequest }
 
 /// Decodes what a real peer sent, and makes sure that it goes out as it came in.
-fn captured<P: Packet>(payload: &[u8], capabilities: Capabilities) -> P {
+fn captured<P: Coded>(payload: &[u8], capabilities: Capabilities) -> P {
     let packet = P::from_bytes(payload, capabilities).unwrap();
     let again = packet.to_bytes(capabilities);
     assert_eq!(

@@ -52,7 +52,7 @@ fn payload(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Decoding never panics, and what decodes is encoded to the bytes it came from.
-fn check_bytes<P: Packet>(payload: &[u8], capabilities: Capabilities) -> Result<(), TestCaseError> {
+fn check_bytes<P: Coded>(payload: &[u8], capabilities: Capabilities) -> Result<(), TestCaseError> {
     if let Ok(packet) = P::from_bytes(payload, capabilities) {
         prop_assert_eq!(packet.to_bytes(capabilities), payload);
         // For other capabilities it must not panic either.
@@ -62,7 +62,7 @@ fn check_bytes<P: Packet>(payload: &[u8], capabilities: Capabilities) -> Result<
 }
 
 /// What is encoded decodes to the same values.
-fn check_values<P: Packet>(packet: &P, capabilities: Capabilities) -> Result<(), TestCaseError> {
+fn check_values<P: Coded>(packet: &P, capabilities: Capabilities) -> Result<(), TestCaseError> {
     let payload = packet.to_bytes(capabilities);
     let again = P::from_bytes(&payload, capabilities);
     prop_assert_eq!(again.as_ref(), Ok(packet));
