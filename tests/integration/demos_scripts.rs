@@ -270,8 +270,7 @@ both! {
 #[test]
 fn a_lone_binary_runs_every_demo() {
     let folder = process::folder("bare");
-    let program = folder.join("dpm");
-    std::fs::copy(env!("CARGO_BIN_EXE_dpm"), &program).unwrap();
+    process::copy_program(&folder);
     for (demo, text) in each_demo() {
         std::fs::write(folder.join(demo.file_name().unwrap()), text).unwrap();
     }

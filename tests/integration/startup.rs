@@ -280,7 +280,7 @@ fn a_taken_port_is_told() {
 #[test]
 fn a_bare_machine_will_do() {
     let folder = process::folder("bare");
-    std::fs::copy(env!("CARGO_BIN_EXE_dpm"), folder.join("dpm")).unwrap();
+    process::copy_program(&folder);
     let mut command = process::command("env");
     command
         .args([

@@ -184,6 +184,18 @@ pub fn run(mut command: Command, input: Vec<u8>, patience: Duration) -> Finished
     }
 }
 
+/// A copy of the program alone in a folder, as `dpm`.
+///
+/// A process of its own writes the copy: a test in another thread that starts a program just then would
+/// hand the open file on to its child, and as long as a program is open for writing it cannot be run
+/// (ETXTBSY).
+pub fn copy_program(folder: &Path) {
+    let mut copy = command("cp");
+    copy.arg(env!("CARGO_BIN_EXE_dpm")).arg(folder.join("dpm"));
+    let done = run(copy, Vec::new(), Duration::from_secs(60));
+    assert_eq!(done.code, 0, "{}", done.err());
+}
+
 fn collect(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut all = Vec::new();
