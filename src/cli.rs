@@ -1,12 +1,12 @@
 //! The command line.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Parser;
 use log::LevelFilter;
 
 use crate::logging;
+use crate::output;
 use crate::proxy::{Proxy, raise_descriptor_limit};
 use crate::script::{Script, ScriptError};
 
@@ -59,17 +59,33 @@ impl Arguments {
 pub fn main() -> i32 {
     let arguments = Arguments::parse();
     logging::begin(arguments.level());
-    match serve(&arguments) {
-        Ok(code) => code,
+    logging::log_panics();
+    let code = match serve(&arguments) {
+        Ok(End::Natural(code)) => {
+            // As any other program, it waits for whoever reads what it has printed.
+            output::stdout().flush_patiently();
+            code
+        }
+        Ok(End::Signal(code)) => code,
         Err(ScriptError(message)) => {
-            // To stderr rather than to the log, whose level must not hide why the program ends.
-            let _ = writeln!(std::io::stderr(), "dpm: {message}");
+            // Not as a line of the log, whose level must not hide why the program ends.
+            output::stderr().write(format!("dpm: {message}\n").as_bytes());
             1
         }
-    }
+    };
+    output::flush_before_the_end();
+    code
 }
 
-fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
+/// Why the program ends, and with which code.
+enum End {
+    /// There is nothing left to wait for, or the script has said so.
+    Natural(i32),
+    /// A signal told it to.
+    Signal(i32),
+}
+
+fn serve(arguments: &Arguments) -> Result<End, ScriptError> {
     let startfile = arguments.startfile.as_deref();
     // Before the proxy is made, which counts its clients against the limit.
     match raise_descriptor_limit() {
@@ -80,12 +96,16 @@ fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
     let script = Script::new(proxy.clone(), startfile)?;
     let chunk = script.load(startfile)?;
     if arguments.check {
-        return Ok(0);
+        return Ok(End::Natural(0));
     }
     let name = startfile.map_or("startup.lua".into(), |file| file.display().to_string());
     script.set_arguments(&name, &arguments.script_arguments)?;
     script.run(&chunk)?;
-    proxy.run().map_err(ScriptError::new)
+    let code = proxy.run().map_err(ScriptError::new)?;
+    Ok(match proxy.told_to_stop() {
+        true => End::Signal(code),
+        false => End::Natural(code),
+    })
 }
 
 #[cfg(test)]

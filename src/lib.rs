@@ -59,7 +59,7 @@
 //! `doc/EMBEDDING.md` says more.
 //!
 //! The layers, each of which knows only those to its right:
-//! `script` → {`observe` → `proxy` → {`session` → `wire`, `auth` → `wire`, `net`}, `sql`}.
+//! `script` → {`observe` → `proxy` → {`session` → `wire`, `auth` → `wire`, `net` → `output`}, `sql`}.
 
 pub mod auth;
 #[cfg(feature = "lua")]
@@ -68,6 +68,7 @@ pub mod cli;
 mod logging;
 pub mod net;
 pub mod observe;
+pub mod output;
 pub mod proxy;
 #[cfg(feature = "lua")]
 pub mod script;

@@ -1,16 +1,58 @@
 //! The program's log.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::output;
+
+/// How many bytes of a message are logged: the first of them and the last, where an error has its
+/// text and its traceback. Peers and scripts decide what is in a message.
+const HEAD: usize = 3000;
+const TAIL: usize = 1000;
 
 /// Starts logging to stderr, filtered by `RUST_LOG`, or by this level without it.
 pub fn begin(level: LevelFilter) {
     let environment = env_logger::Env::default().default_filter_or(level.as_str());
-    let logger = env_logger::Builder::from_env(environment).build();
+    let mut builder = env_logger::Builder::from_env(environment);
+    builder.target(env_logger::Target::Pipe(Box::new(ToStderr)));
+    let said = std::env::var("RUST_LOG_STYLE").is_ok_and(|style| style != "auto");
+    if !said && std::env::var_os("NO_COLOR").is_none() && io::stderr().is_terminal() {
+        builder.write_style(env_logger::WriteStyle::Always);
+    }
+    let logger = builder.build();
     let level = logger.filter();
     // It fails if a program that embeds this library has installed its own logger, which is used
     // then.
     if log::set_boxed_logger(Box::new(Discreet(logger))).is_ok() {
         log::set_max_level(level);
+    }
+}
+
+/// Has panics logged: the standard hook writes to stderr itself, and would wait for its reader.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        match backtrace.status() {
+            std::backtrace::BacktraceStatus::Captured => log::error!("{panic}\n{backtrace}"),
+            _ => log::error!("{panic}"),
+        }
+    }));
+}
+
+/// Hands the lines over to the thread that writes them.
+struct ToStderr;
+
+impl Write for ToStderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        output::stderr().write(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -32,14 +74,61 @@ impl Log for Discreet {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.admits(record.metadata()) {
-            self.0.log(record);
+        if !self.admits(record.metadata()) || !self.0.matches(record) {
+            return;
         }
+        let text = tidy(record.args());
+        self.0.log(
+            &Record::builder()
+                .metadata(record.metadata().clone())
+                .module_path(record.module_path())
+                .file(record.file())
+                .line(record.line())
+                .args(format_args!("{text}"))
+                .build(),
+        );
     }
 
     fn flush(&self) {
-        self.0.flush();
+        output::stderr().flush(output::LAST_FLUSH);
     }
+}
+
+/// A message as it is logged: not longer than is useful, and without control characters, which a
+/// terminal would obey. Line ends stay, as a traceback has them: the logger indents what follows one, so
+/// that it does not look like a message of its own.
+fn tidy<'a>(message: &fmt::Arguments<'a>) -> Cow<'a, str> {
+    let mut text = message
+        .as_str()
+        .map_or_else(|| Cow::Owned(message.to_string()), Cow::Borrowed);
+    if text.len() > HEAD + TAIL {
+        let boundary = |at: &usize| text.is_char_boundary(*at);
+        let head = (0..=HEAD).rev().find(boundary).unwrap_or_default();
+        let tail = (text.len() - TAIL..text.len())
+            .find(boundary)
+            .unwrap_or(text.len());
+        let left_out = tail - head;
+        text = Cow::Owned(format!(
+            "{} [… {left_out} bytes …] {}",
+            &text[..head],
+            &text[tail..]
+        ));
+    }
+    if text.contains(obeyed) {
+        let mut escaped = String::with_capacity(text.len());
+        for character in text.chars() {
+            match obeyed(character) {
+                true => escaped.extend(character.escape_default()),
+                false => escaped.push(character),
+            }
+        }
+        text = Cow::Owned(escaped);
+    }
+    text
+}
+
+fn obeyed(character: char) -> bool {
+    character.is_control() && !matches!(character, '\n' | '\t')
 }
 
 #[cfg(test)]
@@ -58,5 +147,19 @@ mod tests {
         assert!(enabled("rustls::client", Level::Debug));
         assert!(!enabled("rustls::client", Level::Trace));
         assert!(!enabled("dpmx", Level::Trace));
+    }
+
+    #[test]
+    fn messages_are_short_and_harmless() {
+        let tidied = |text: &str| tidy(&format_args!("{text}")).into_owned();
+        for plain in ["", "x", "two\n\tlines", "ä 語", &"x".repeat(HEAD + TAIL)] {
+            assert_eq!(tidied(plain), plain);
+        }
+        assert_eq!(tidied("\x1b[2J\r\0\u{9b}x"), "\\u{1b}[2J\\r\\u{0}\\u{9b}x");
+        let long = format!("begin{}end", "語".repeat(100_000));
+        let short = tidied(&long);
+        assert!(short.len() < HEAD + TAIL + 50, "{}", short.len());
+        assert!(short.starts_with("begin語") && short.ends_with("語end"));
+        assert!(short.contains("bytes …] "));
     }
 }

@@ -38,6 +38,7 @@ use connections::conn::ConnObject;
 use hooks::LuaHooks;
 pub use lua::error::ScriptError;
 use lua::fast::Target;
+use lua::standard_streams::Starting;
 /// The crate of [`Script::lua`]'s type.
 pub use mlua;
 use runtime::Runtime;
@@ -49,6 +50,7 @@ use crate::proxy::{ConnId, Proxy};
 pub struct Script {
     lua: Lua,
     runtime: Rc<Runtime>,
+    starting: Starting,
 }
 
 impl Script {
@@ -64,9 +66,12 @@ impl Script {
         lua.globals().set("dpm", api::dpm_table(&lua, &runtime)?)?;
         objects::rset::install_fast_path(&lua, runtime.fast())?;
         lua::loader::install(&lua, startfile)?;
-        // Line-buffered, so that output appears at once also in a pipe.
-        lua.load("io.stdout:setvbuf('line')").exec()?;
-        Ok(Script { lua, runtime })
+        let starting = lua::standard_streams::install(&lua)?;
+        Ok(Script {
+            lua,
+            runtime,
+            starting,
+        })
     }
 
     /// The Lua state, for adding functions for scripts.
@@ -113,7 +118,8 @@ impl Script {
     /// Its Lua error, with a traceback.
     pub fn run(&self, startfile: &Function) -> Result<(), ScriptError> {
         let target = Target::Function(startfile);
-        let result = self.runtime.fast().call(&self.lua, target, &[]);
+        let call = || self.runtime.fast().call(&self.lua, target, &[]);
+        let result = self.starting.during(call);
         let runtime = &self.runtime;
         (runtime.idle).note_activity(runtime.proxy(), runtime.has_connections());
         result.map(|_| ()).map_err(ScriptError)

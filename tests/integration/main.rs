@@ -48,6 +48,7 @@ mod session;
 mod soak;
 mod sockets;
 mod sql;
+mod standard_streams;
 mod startup;
 mod tasks;
 mod tls;

@@ -1,6 +1,6 @@
 //! Which layer may depend on which, enforced from the source text.
 //!
-//! `script` → `observe` → {`proxy` → {`session` → `wire`, `auth` → `wire`, `net`}, `sql`}: dependencies point down
+//! `script` → `observe` → {`proxy` → {`session` → `wire`, `auth` → `wire`, `net` → `output`}, `sql`}: dependencies point down
 //! only, `wire` and `net` never meet, and the Lua binding, the reactor and `unsafe` are used in one
 //! place each. `doc/ARCHITECTURE.md` says why.
 
@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
         name: "script",
         // Not `net`: `proxy` re-exports what scripts need of it (such as `TimerId`).
         knows: &[
-            "observe", "proxy", "auth", "session", "track", "wire", "sql",
+            "observe", "proxy", "auth", "session", "track", "wire", "sql", "output",
         ],
         avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
@@ -52,7 +52,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "proxy",
-        knows: &["auth", "session", "wire", "net"],
+        knows: &["auth", "session", "wire", "net", "output"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
@@ -85,8 +85,14 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "net",
-        knows: &[],
+        knows: &["output"],
         avoids: &[LUA],
+    },
+    Layer {
+        // The standard streams, whoever writes to them.
+        name: "output",
+        knows: &[],
+        avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS, SOCKETS],
     },
 ];
 

@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::net::{Ready, Signal};
+use crate::output;
 use crate::proxy::Proxy;
 use crate::proxy::id::ConnId;
 use crate::proxy::table::conn::{Listed, Role, Socket};
@@ -26,6 +27,18 @@ impl Proxy {
     /// # Errors
     /// The system's poller fails.
     pub fn run(&self) -> io::Result<i32> {
+        let code = self.turn();
+        // The program may end as soon as it has the code.
+        output::flush_before_the_end();
+        code
+    }
+
+    /// Whether a signal (SIGTERM or SIGINT) has told the program to end.
+    pub fn told_to_stop(&self) -> bool {
+        self.core().told_to_stop
+    }
+
+    fn turn(&self) -> io::Result<i32> {
         let mut ready = Vec::new();
         loop {
             self.finish_tick();
@@ -260,7 +273,10 @@ impl Proxy {
         let signals = self.core().signals.take();
         for signal in signals {
             match signal {
-                Signal::Term | Signal::Int => self.stop(),
+                Signal::Term | Signal::Int => {
+                    self.core().told_to_stop = true;
+                    self.stop();
+                }
                 other => self.hooks().signal(other.name()),
             }
         }

@@ -82,6 +82,8 @@ pub(crate) struct Core {
     /// Decides whether another client is accepted.
     pub admission: Admission,
     pub stopping: bool,
+    /// A signal told the program to end.
+    pub told_to_stop: bool,
     /// The exit code once everything has ended in order.
     pub exit_code: i32,
     /// The loop ends at the end of the tick, with this exit code.
@@ -114,6 +116,7 @@ impl Core {
             stats: Stats::default(),
             admission: Admission::new(),
             stopping: false,
+            told_to_stop: false,
             exit_code: 0,
             exit: None,
         })

@@ -3,6 +3,7 @@
 //! - `state`: the Lua state; `loader`: `require`; `fast`: rows and calls on the raw C API. `state` and
 //!   `fast` alone are `unsafe`
 //! - `function`, `convert`, `error`, `option_table`: arguments, results and errors, without silent losses
+//! - `standard_streams`: `print`, and what `io` writes to the program's own streams
 //! - `refs`: what Rust holds of Lua, without a limit
 //! - `idle`: collects garbage while nothing happens; `pressure`: when packets have piled up
 
@@ -15,4 +16,5 @@ pub(super) mod loader;
 pub(super) mod option_table;
 pub(super) mod pressure;
 pub(super) mod refs;
+pub(super) mod standard_streams;
 pub(super) mod state;
