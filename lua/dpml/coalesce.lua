@@ -49,12 +49,8 @@ local function is_for_all(cmd)
     if kind ~= "SELECT" or not info.read_only or info.multi > 1 or cmd:attributes() then
         return false
     end
-    for _, token in ipairs(dpm.tokenize(cmd:argument())) do
-        if token.kind == "variable" or PERSONAL[token.text:gsub("`", ""):upper()] then
-            return false
-        end
-    end
-    return true
+    local variables = dpm.tokenize(cmd:argument(), { kind = "variable", limit = 1 })
+    return #variables == 0 and not dpm.find_word(cmd:argument(), PERSONAL)
 end
 
 local beginnings, count = {}, 0 -- the variables that sessions began with -> a number

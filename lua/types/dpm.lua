@@ -102,6 +102,10 @@ dpm = dpm
 ---@field ansi_quotes boolean?
 ---@field charset string?
 
+---@class dpm.TokenizeOptions: dpm.SqlOptions
+---@field kind string?
+---@field limit integer?
+
 ---@class dpm.DigestOptions: dpm.SqlOptions
 ---@field max_length integer?
 
@@ -1037,9 +1041,16 @@ function M.new_callback() end
 function M.new_timer() end
 
 ---@param sql string
----@param options dpm.SqlOptions?
+---@param options dpm.TokenizeOptions?
 ---@return dpm.Token[]
 function M.tokenize(sql, options) end
+
+---The first word or name of a text that is a key of `words`, in upper case; nil if it has none.
+---@param sql string
+---@param words table<string, any>
+---@param options dpm.SqlOptions?
+---@return string?
+function M.find_word(sql, words, options) end
 
 ---What statements have in common that differ in their values: its text, its hash, and whether the server may have read another statement.
 ---@param sql string

@@ -159,6 +159,9 @@ fn add_sql(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.tokenize", |lua, _, args| {
         sql_helpers::tokenize(lua, args)
     })?;
+    functions.add("dpm.find_word", |lua, _, args| {
+        sql_helpers::find_word(lua, args)
+    })?;
     functions.add("dpm.digest", |lua, _, args| sql_helpers::digest(lua, args))?;
     functions.add("dpm.statement_kind", |lua, _, args| {
         sql_helpers::statement_kind(lua, args)

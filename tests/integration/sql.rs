@@ -54,6 +54,37 @@ fn scripts_take_sql_apart() {
     );
 }
 
+/// A table of each token of a large text would be hundreds of megabytes.
+#[test]
+fn texts_with_too_many_tokens_are_refused_whole() {
+    stage().lua(
+        r#"local most = 'select ' .. (','):rep(99999)
+           equal(#dpm.tokenize(most), 100000)
+           fails('dpm.tokenize: the text has more than 100000 tokens', dpm.tokenize, most .. ',')
+           fails('more than 100000 tokens', dpm.tokenize, 'select ' .. (','):rep(24000000))
+           fails('more than 100000 tokens', dpm.tokenize, ('?'):rep(100001), { kind = 'placeholder' })
+           equal(#dpm.tokenize(most .. ',', { limit = 100000 }), 100000)
+           equal(#dpm.tokenize(most .. ',', { kind = 'word' }), 1)
+           fails('limit: expected an integer', dpm.tokenize, 'x', { limit = 100001 })"#,
+    );
+}
+
+#[test]
+fn scripts_look_for_words() {
+    stage().lua(
+        r#"local words = { UUID = true, RAND = 1 }
+           equal(dpm.find_word('select uuid()', words), 'UUID')
+           equal(dpm.find_word("select 'uuid', 5 /* rand */", words), nil)
+           equal(dpm.find_word('select a.`Rand`', words), 'RAND')
+           equal(dpm.find_word('select "rand"', words), 'RAND')
+           equal(dpm.find_word('select "rand"', words, { ansi_quotes = false }), nil)
+           equal(dpm.find_word('select /*!99999 rand() */', words), 'RAND')
+           equal(dpm.find_word((','):rep(1000000) .. 'rand', words), 'RAND')
+           fails('dpm.find_word: words: expected a table', dpm.find_word, 'x')
+           fails('words: expected a table whose keys are words', dpm.find_word, 'x', { 'UUID' })"#,
+    );
+}
+
 #[test]
 fn scripts_get_digests() {
     stage().lua(

@@ -1,16 +1,22 @@
-//! SQL helpers: `dpm.tokenize`, `dpm.digest` and `dpm.statement_kind`.
+//! SQL helpers: `dpm.tokenize`, `dpm.find_word`, `dpm.digest` and `dpm.statement_kind`.
+
+use std::collections::HashSet;
 
 use mlua::{Lua, MultiValue, Value};
 
 use crate::script::lua::error::{Answer, ScriptError};
-use crate::script::lua::function::{Args, nothing, one};
+use crate::script::lua::function::{Args, nothing, one, string};
 use crate::script::lua::option_table::OptionTable;
-use crate::sql::{self, Mode, Tokens, is_plain_charset};
+use crate::sql::{self, Kind, Mode, Tokens, is_plain_charset};
 
 /// The default limit on the length of a digest's text.
 const MAX_LENGTH: usize = 4096;
 
-/// The options of all three functions.
+/// The most tokens that become Lua tables. Each takes a quarter of a kilobyte, and a client's text may
+/// have one in every byte.
+const MOST_TOKENS: usize = 100_000;
+
+/// The options of all these functions.
 struct Options {
     mode: Mode,
     max_length: usize,
@@ -35,14 +41,14 @@ const DIGEST: &[&str] = &[
     "max_length",
 ];
 
-fn options(args: &Args, known: &[&str]) -> Result<Options, ScriptError> {
+fn options(args: &Args, index: usize, known: &[&str]) -> Result<Options, ScriptError> {
     let mut options = Options {
         mode: Mode::default(),
         max_length: MAX_LENGTH,
         kind: None,
-        limit: usize::MAX,
+        limit: MOST_TOKENS + 1,
     };
-    let Some(table) = OptionTable::argument(args, 1, known)? else {
+    let Some(table) = OptionTable::argument(args, index, known)? else {
         return Ok(options);
     };
     options.mode.no_backslash_escapes = table.boolean("no_backslash_escapes")?;
@@ -53,7 +59,8 @@ fn options(args: &Args, known: &[&str]) -> Result<Options, ScriptError> {
     })?;
     options.mode.plain_charset = charset.unwrap_or(options.mode.plain_charset);
     options.kind = table.text("kind")?;
-    options.limit = table.positive("limit", 1 << 30)?.unwrap_or(options.limit);
+    let limit = table.positive("limit", MOST_TOKENS as u64)?;
+    options.limit = limit.unwrap_or(options.limit);
     let max_length = table.positive("max_length", 1 << 30)?;
     options.max_length = max_length.unwrap_or(options.max_length);
     Ok(options)
@@ -68,10 +75,11 @@ fn place(at: usize) -> Value {
     Value::Number((at + 1) as f64)
 }
 
-/// An array of tokens.
+/// An array of tokens. Those of a text that has too many are refused, rather than given in part: who
+/// judges a text by its tokens must see all of them.
 pub fn tokenize(lua: &Lua, args: &Args) -> Answer {
     let sql = args.string(0, "sql")?.as_bytes();
-    let options = options(args, TOKENS)?;
+    let options = options(args, 1, TOKENS)?;
     let names = ["kind", "text", "from", "to", "unterminated"];
     let [kind, text, from, to, unterminated] = names.map(|name| lua.create_string(name));
     let (kind, text, from, to, unterminated) = (kind?, text?, from?, to?, unterminated?);
@@ -88,6 +96,9 @@ pub fn tokenize(lua: &Lua, args: &Args) -> Answer {
             break;
         }
         left -= 1;
+        if left == 0 && options.limit > MOST_TOKENS {
+            return Err(args.error(format_args!("the text has more than {MOST_TOKENS} tokens")));
+        }
         let entry = lua.create_table_with_capacity(0, 4)?;
         entry.raw_set(&kind, token.kind.name())?;
         entry.raw_set(&text, lua.create_string(&sql[token.from..token.to])?)?;
@@ -97,7 +108,7 @@ pub fn tokenize(lua: &Lua, args: &Args) -> Answer {
             entry.raw_set(&unterminated, true)?;
         }
         result.raw_push(&entry)?;
-        if token.kind == sql::Kind::VersionComment {
+        if token.kind == Kind::VersionComment {
             opener = tokens.in_version_comment().then_some(entry);
         }
     }
@@ -107,9 +118,41 @@ pub fn tokenize(lua: &Lua, args: &Args) -> Answer {
     one(Value::Table(result))
 }
 
+/// The first word or name of a text that is among those given, in upper case and without its quotes.
+pub fn find_word(lua: &Lua, args: &Args) -> Answer {
+    let sql = args.string(0, "sql")?.as_bytes();
+    let mut wanted = HashSet::new();
+    for pair in args.table(1, "words")?.pairs::<Value, Value>() {
+        let (Value::String(word), _) = pair? else {
+            return Err(args.expected(1, "words", "a table whose keys are words in upper case"));
+        };
+        wanted.insert(word.as_bytes().to_vec());
+    }
+    let options = options(args, 2, MODES)?;
+    let mut word = Vec::new();
+    for token in Tokens::new(&sql, options.mode) {
+        let text = sql.get(token.from..token.to).unwrap_or_default();
+        let is_name = match token.kind {
+            Kind::Word | Kind::Quoted => true,
+            Kind::String => options.mode.ansi_quotes.is_none() && text.starts_with(b"\""),
+            _ => false,
+        };
+        if !is_name {
+            continue;
+        }
+        word.clear();
+        word.extend(text.iter().filter(|byte| !matches!(byte, b'`' | b'"')));
+        word.make_ascii_uppercase();
+        if wanted.contains(&word) {
+            return string(lua, &word);
+        }
+    }
+    nothing()
+}
+
 /// The normalised text, its hash, and whether the server may read another statement.
 pub fn digest(lua: &Lua, args: &Args) -> Answer {
-    let options = options(args, DIGEST)?;
+    let options = options(args, 1, DIGEST)?;
     let digest = sql::digest(&args.string(0, "sql")?.as_bytes(), options.mode);
     let text = cut(&digest.text, options.max_length);
     let half = |half: u8| b"0123456789abcdef"[usize::from(half)];
@@ -138,7 +181,7 @@ fn cut(text: &[u8], max: usize) -> &[u8] {
 
 /// The verb, and a table of what is known of the text; nothing if it has no statement.
 pub fn statement_kind(lua: &Lua, args: &Args) -> Answer {
-    let options = options(args, MODES)?;
+    let options = options(args, 1, MODES)?;
     let statement = sql::statement(&args.string(0, "sql")?.as_bytes(), options.mode);
     let Some(statement) = statement else {
         return nothing();
