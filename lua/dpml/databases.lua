@@ -267,7 +267,7 @@ function databases.connect(options)
     local timeout_ms = login.timeout_ms
     login.timeout_ms = nil
     local db = setmetatable({ options = login, busy = false, waiting = {} }, Database)
-    tasks.within(timeout_ms, tasks.await, "dpml.connect", function(resume)
+    local connected, problem = pcall(tasks.within, timeout_ms, tasks.await, "dpml.connect", function(resume)
         local attempt = {}
         for name, value in pairs(login) do
             attempt[name] = value
@@ -283,6 +283,10 @@ function databases.connect(options)
             dpm.close(server)
         end
     end)
+    if not connected then
+        local is_late = errors.is_error(problem) and problem.timed_out
+        error(is_late and errors.of_connecting(problem, "failed") or problem, 0)
+    end
     return db
 end
 

@@ -35,6 +35,13 @@ function errors.from_packet(packet)
     return errors.new(packet:errnum(), packet:sqlstate(), packet:message())
 end
 
+-- Why there is no connection to a server: "failed", or "refused" if the server has said so. Then its message may name
+-- the account by which the proxy logs in.
+function errors.of_connecting(err, how)
+    err.connecting = how
+    return err
+end
+
 -- Any raised value as text for the log, even if its __tostring fails.
 function errors.text(err)
     local shown, text = pcall(tostring, err)
@@ -54,6 +61,16 @@ end
 
 function errors.is_error(err)
     return getmetatable(err) == error_meta
+end
+
+-- Whether it tells that a server could not be connected to, or logged in at.
+function errors.is_of_connecting(err)
+    return errors.is_error(err) and err.connecting ~= nil
+end
+
+-- Whether it is a server's refusal of a login.
+function errors.is_refused_login(err)
+    return errors.is_error(err) and err.connecting == "refused"
 end
 
 -- The servers' own numbers for interruptions, which clients know.

@@ -5,6 +5,7 @@ local after_login = require "dpml.after_login"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local held = require "dpml.held"
+local identities = require "dpml.identities"
 local tasks = require "dpml.tasks"
 
 local logins = {}
@@ -31,12 +32,13 @@ local MAX_FAILURES = 3 -- as in MariaDB, against guessing passwords with COM_CHA
 
 local clients = {}   -- client id -> client: so that scripts need not hold it
 local verifiers = {} -- client id -> what judges its login, and those that it asks for later
-local logging_in = {} -- client id -> the login that is under way: { user =, auth =, again = it was logged in before }
+local logging_in = {} -- client id -> the login that is under way: { auth =, identity =, again = it was logged in before }
 local failures = {}  -- client id -> how many of its logins have failed
 
 local function client_closed(client_id)
     clients[client_id], verifiers[client_id], logging_in[client_id], failures[client_id] = nil, nil, nil, nil
     after_login.forget(client_id)
+    identities.forget(client_id)
 end
 
 local function new_handshake(callbacks, is_proven)
@@ -54,12 +56,17 @@ local function new_handshake(callbacks, is_proven)
     return handshake
 end
 
+-- Whether a client's answer to a challenge is one with a password, as servers tell it.
+local function shows_password(answer)
+    return answer ~= "" and answer ~= "\0"
+end
+
 local function refuse(client)
     local client_id = client:id()
     local login = logging_in[client_id]
     logging_in[client_id] = nil
-    local message = ("Access denied for user '%s'@'%s'"):format(login.user, client:socket_address())
-    errors.send_error(client, "28000", 1045, message)
+    local err = identities.access_denied(login.identity)
+    errors.send_error(client, err.sqlstate, err.errnum, err.message)
     failures[client_id] = (failures[client_id] or 0) + 1
     if login.again and failures[client_id] >= MAX_FAILURES then
         dpm.close(client)
@@ -79,6 +86,7 @@ local function new_logins(lookup, callbacks, certificate)
         local client_id = client:id()
         local login = logging_in[client_id]
         logging_in[client_id] = nil
+        identities.set(client_id, login.identity)
         if not login.again then
             client:register(dpm.MYC_WAITING, nil)
             client:register(dpm.MYC_SENT_CMD, handle_command)
@@ -116,9 +124,9 @@ local function new_logins(lookup, callbacks, certificate)
 
     -- A task, since finding the credential may have to wait.
     local function begin(packet, auth, client, again)
-        local user = auth:user()
-        logging_in[client:id()] = { user = user, auth = auth, again = again }
-        local task = tasks.spawn(lookup, user, client)
+        local identity = identities.new(client, auth, shows_password(auth:auth_response()))
+        logging_in[client:id()] = { auth = auth, identity = identity, again = again }
+        local task = tasks.spawn(lookup, identity.user, client)
         if task:is_over() then
             return step(packet, client, task:wait())
         end
@@ -137,7 +145,8 @@ local function new_logins(lookup, callbacks, certificate)
         return dpm.DPM_NOPROXY
     end
 
-    local function go_on(packet, _, client)
+    local function go_on(packet, client_id, client)
+        logging_in[client_id].identity.used_password = shows_password(packet:data())
         return step(packet, client)
     end
 

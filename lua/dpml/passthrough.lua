@@ -10,6 +10,7 @@ local plugins = require "dpml.plugins"
 local servers = require "dpml.servers"
 local showing = require "dpml.showing"
 local takeover = require "dpml.takeover"
+local warnings = require "dpml.warnings"
 
 local register_callbacks = require("dpml.callbacks").register_callbacks
 
@@ -36,7 +37,7 @@ end
 -- error in place of the handshake would have none.
 local function refuse(client, err)
     held.hold(client)
-    dpm.log("warn", ("client %d: no server: %s"):format(client:id(), tostring(err)))
+    warnings.warn(NAME, ("client %d: no server: %s"):format(client:id(), tostring(err)))
     client:register(dpm.MYC_WAITING, function()
         errors.send_error(client, err.sqlstate, err.errnum, err.message)
         return dpm.DPM_NOPROXY
@@ -52,6 +53,9 @@ local function give_up(server_id, err)
     attempts[server_id], attempt.server = nil, nil
     attempt.takeover:give_back()
     attempt.err = err
+    if attempt.addresses[attempt.at + 1] then
+        warnings.warn(NAME, ("client %d: %s; trying the next server"):format(attempt.client:id(), tostring(err)))
+    end
     try_next(attempt)
 end
 

@@ -2,12 +2,14 @@
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local identities = require "dpml.identities"
 local linked = require "dpml.linked"
 local logins = require "dpml.logins"
 local plugins = require "dpml.plugins"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
 local showing = require "dpml.showing"
+local warnings = require "dpml.warnings"
 local words = require "dpml.words"
 
 local proxied_clients = {}
@@ -38,7 +40,7 @@ local function connect_in_turn(list, at, common, done)
         if server or not list[at + 1] then
             return done(server, err)
         end
-        dpm.log("warn", ("%s; trying the next server"):format(tostring(err)))
+        warnings.warn(NAME, ("%s; trying the next server"):format(tostring(err)))
         connect_in_turn(list, at + 1, common, done)
     end
     local begun, problem = pcall(servers.connect_mysql_server, options)
@@ -46,6 +48,20 @@ local function connect_in_turn(list, at, common, done)
         dpm.log("error", ("login %d cannot be tried: %s"):format(at, errors.text(problem)))
         options.callback(nil, errors.presentable(problem))
     end
+end
+
+-- Errors of the server's that name the proxy's account there.
+local function hide_account(packet, server_id)
+    local client = linked.client_of(server_id)
+    local message = client and identities.message_in_own_name(packet, client:id())
+    if not message or message == packet:message() then
+        return
+    end
+    if packet:errnum() == 1184 then
+        warnings.warn(NAME, ("client %d: %s"):format(client:id(), tostring(errors.from_packet(packet))))
+    end
+    errors.send_error(client, packet:sqlstate(), packet:errnum(), message)
+    return dpm.DPM_NOPROXY
 end
 
 -- Logs the clients of `listener` in against `users` or authenticate(user, client), as accept_clients
@@ -90,6 +106,7 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         dpm.wire_packet(client, ok)
         dpm.proxy_connect(client, server)
         show:watch_results(callbacks, server)
+        server:listen(dpm.MYS_RECV_ERR, hide_account) -- last, so that plug-ins see the server's words
         if callbacks.new_client then
             callbacks.new_client(client, server, auth)
         end
@@ -121,6 +138,7 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
             end
             connecting[client_id] = nil
             if err then
+                warnings.warn(NAME, ("client %d: there is no server for it: %s"):format(client_id, tostring(err)))
                 return results.end_answer(client, err)
             end
             link(client, server, auth, ok)

@@ -3,6 +3,7 @@
 local bit = require "bit"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local identities = require "dpml.identities"
 local takeover = require "dpml.takeover"
 local tasks = require "dpml.tasks"
 
@@ -257,7 +258,7 @@ end
 
 -- An answer cannot be completed: the client gets the error, which is also allowed between rows.
 function results.end_answer(conn, err)
-    local shown = errors.presentable(err)
+    local shown = errors.presentable(identities.in_own_name(err, conn:id()))
     local sent, problem = pcall(errors.send_error, conn, shown.sqlstate, shown.errnum, shown.message)
     if not sent then
         dpm.log("warn", ("client %d cannot be told of %s, and is closed: %s"):format(

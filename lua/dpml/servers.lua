@@ -97,7 +97,8 @@ local function answer_server(packet, server_id, server)
         login.like = nil -- later rounds have no auth packet
     end
     if problem then
-        return finish_login(server_id, errors.new(2059, "HY000", (problem:gsub("^a", "A"))))
+        local err = errors.new(2059, "HY000", (problem:gsub("^a", "A")))
+        return finish_login(server_id, errors.of_connecting(err, "failed"))
     end
     if answer then
         dpm.wire_packet(server, answer)
@@ -110,7 +111,7 @@ local function login_accepted(_, server_id)
 end
 
 local function login_refused(packet, server_id)
-    return finish_login(server_id, errors.from_packet(packet))
+    return finish_login(server_id, errors.of_connecting(errors.from_packet(packet), "refused"))
 end
 
 local login_callbacks = dpm.new_callback()
@@ -125,7 +126,7 @@ local function fail_login(server_id, server)
     local login = logins[server_id]
     local reason = server and server:close_reason() or "closed"
     local message = ("Can't connect to server on '%s' (%s)"):format(login.address, reason)
-    finish_login(server_id, errors.new(2003, "HY000", message))
+    finish_login(server_id, errors.of_connecting(errors.new(2003, "HY000", message), "failed"))
 end
 
 -- Connects and logs in: connect_mysql_server{ host =, port =, user =, password =, database =, callback = } calls

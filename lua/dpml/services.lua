@@ -3,6 +3,7 @@
 local checks = require "dpml.checks"
 local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
+local failures = require "dpml.failures"
 local logins = require "dpml.logins"
 local results = require "dpml.results"
 local client_probes = require "dpml.client_probes"
@@ -43,9 +44,7 @@ local function answer_by(new_command, cmd, client, session)
         if ok or client:close_reason() then
             return
         end
-        if not errors.is_error(problem) then
-            dpm.log("error", ("client %d: its command has failed: %s"):format(client:id(), errors.text(problem)))
-        end
+        failures.log(client, "its command", problem)
         results.end_answer(client, problem)
     end)
     -- Commands without an answer run no tasks: a client could start any number of them.
@@ -164,8 +163,8 @@ function services.accept_clients(listener, options)
         session.auth, session.user, session.database = auth, auth:user(), database ~= "" and database or nil
         local decided, refusal = pcall(admit, client, session)
         if refusal or not decided then
-            if not decided and not errors.is_error(refusal) then
-                dpm.log("error", ("client %d: new_client has failed: %s"):format(client:id(), errors.text(refusal)))
+            if not decided then
+                failures.log(client, "new_client", refusal)
             end
             results.end_answer(client, refusal)
             if known then

@@ -2,6 +2,7 @@
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local failures = require "dpml.failures"
 local results = require "dpml.results"
 local takeover = require "dpml.takeover"
 local tasks = require "dpml.tasks"
@@ -18,8 +19,8 @@ function sessions.start(session, handler)
     session.queue = {}
     tasks.spawn(function()
         local ok, problem = pcall(handler, session)
-        if not ok and not errors.is_error(problem) then
-            dpm.log("error", ("client %d: its handler has failed: %s"):format(client:id(), errors.text(problem)))
+        if not ok then
+            failures.log(client, "its handler", problem)
         end
         if client:close_reason() then
             return

@@ -360,8 +360,9 @@ fn clients_of_every_kind_log_in() {
                 assert_eq!(said, format!("{user}\n"), "{flavour:?}");
             }
             let refused = as_user(flavour, port, user, "Secret").run();
-            let expected =
-                format!("ERROR 1045 (28000): Access denied for user '{user}'@'127.0.0.1'");
+            let expected = format!(
+                "ERROR 1045 (28000): Access denied for user '{user}'@'127.0.0.1' (using password: YES)"
+            );
             assert!(
                 refused.err().contains(&expected),
                 "{flavour:?}: {}",
@@ -482,7 +483,7 @@ fn who_does_not_exist_is_refused_alike() {
             known
                 .last()
                 .unwrap()
-                .ends_with(b"Access denied for user 'USER'@'127.0.0.1'")
+                .ends_with(b"Access denied for user 'USER'@'127.0.0.1' (using password: YES)")
         );
 
         // The shortest of several times is that of the work itself; on a busy machine it takes

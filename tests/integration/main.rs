@@ -37,6 +37,7 @@ mod passthrough;
 mod pipelining;
 mod plugins;
 mod prepared;
+mod proxied_logins;
 mod proxy_protocol;
 mod r5;
 mod reentrancy;

@@ -3,6 +3,7 @@
 local databases = require "dpml.databases"
 local errors = require "dpml.errors"
 local tasks = require "dpml.tasks"
+local warnings = require "dpml.warnings"
 
 local member = {}
 
@@ -134,6 +135,9 @@ local function keep_up(self)
     while not self.removed do
         local connected, db = pcall(connect, self)
         if connected then
+            if failures > 0 then
+                dpm.log("info", ("multiplexer: %s: connected"):format(self.label))
+            end
             failures = 0
             self.db, self.version, self.active = db, db.version, true
             db.server:on_close(function()
@@ -150,6 +154,9 @@ local function keep_up(self)
         else
             failures = failures + 1
             note_error(self, as_error(db))
+            if failures == 1 then -- the attempts that follow are not worth a line each
+                warnings.warn("multiplexer", ("multiplexer: %s: %s"):format(self.label, tostring(self.last_error)))
+            end
         end
         if not self.removed then
             -- Waiting queries fail at once, so that a server that is down delays no answer.
