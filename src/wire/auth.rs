@@ -12,7 +12,8 @@ const NAME: &str = "auth";
 const FILLER: usize = 19;
 
 /// The client's answer to the greeting (HandshakeResponse41). Its optional fields travel if their
-/// flags are set in `capabilities`; one that is missing nevertheless is sent empty.
+/// flags are set in `capabilities`; one that is missing nevertheless is sent empty, but for a
+/// plugin's name at the end of the packet.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_handshake_response.html>
 #[derive(Clone, PartialEq, Eq)]
@@ -166,6 +167,15 @@ impl Auth {
         Ok(packet)
     }
 
+    /// Whether the packet ends where a plugin's name was announced, as some clients' do. MariaDB
+    /// takes that for `mysql_native_password`, and an empty name for an unknown plugin.
+    fn ends_without_plugin(&self) -> bool {
+        self.capabilities.contains(Capabilities::PLUGIN_AUTH)
+            && self.auth_plugin.is_none()
+            && self.attributes.is_none()
+            && !self.capabilities.contains(Capabilities::ZSTD_COMPRESSION)
+    }
+
     fn encode_usual(&self, out: &mut Vec<u8>) {
         out.put_u32_le(self.capabilities.low());
         out.put_u32_le(self.max_packet_size);
@@ -187,6 +197,9 @@ impl Auth {
         }
         if self.capabilities.contains(Capabilities::CONNECT_WITH_DB) {
             out.put_nul_terminated(self.database.as_deref().unwrap_or_default());
+        }
+        if self.ends_without_plugin() {
+            return;
         }
         if self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
             out.put_nul_terminated(self.auth_plugin.as_deref().unwrap_or_default());

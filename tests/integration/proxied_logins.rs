@@ -1,7 +1,7 @@
 //! Clients that log in at the proxy: what they are told when there is no server for them, and what the log is told.
 
 use crate::support::dpm::Launch;
-use crate::support::wire::{Answer, Greeting, Wire, caps, error};
+use crate::support::wire::{Answer, Greeting, Wire, auth_packet, caps, error, native_answer};
 use crate::support::{Dpm, Server, both, mariadb, process};
 
 /// A proxy at which "ann" logs in with the password "p", and which logs in at the server as `account`.
@@ -94,7 +94,7 @@ both! {
         let dpm = proxy(server.port, "user = 'happy', password = 'wheefun'");
         let mut wire = Wire::connect(dpm.port());
         let greeting = Greeting::parse(&wire.read());
-        let mut packet = crate::support::wire::auth_packet(&greeting.nonce, "ann", "p", caps::BASE | caps::CONNECT_WITH_DB);
+        let mut packet = auth_packet(&greeting.nonce, "ann", "p", caps::BASE | caps::CONNECT_WITH_DB);
         packet.truncate(packet.len() - 5);
         packet.extend_from_slice(b"nowhere\0mysql_native_password\0");
         wire.write(&packet);
@@ -207,4 +207,48 @@ fn a_member_of_the_fleet_that_cannot_be_reached_is_one_warning() {
         line.contains("WARN") && line.contains(&dead.to_string()),
         "{line}"
     );
+}
+
+/// The packet of a client that may name its method, and does not: either there is nothing where the name
+/// would be, or an empty name.
+fn without_a_method(port: u16, user: &str, answer: &[u8], tail: &[u8]) -> (Wire, Vec<u8>) {
+    let mut wire = Wire::connect(port);
+    let greeting = Greeting::parse(&wire.read());
+    wire.capabilities = caps::BASE & greeting.capabilities;
+    let mut packet = auth_packet(&greeting.nonce, user, "", caps::BASE);
+    packet.pop();
+    packet.push(answer.len() as u8);
+    packet.extend_from_slice(answer);
+    packet.extend_from_slice(tail);
+    wire.write(&packet);
+    let first = wire.read();
+    (wire, first)
+}
+
+#[test]
+fn a_client_that_names_no_method_is_asked_to_switch() {
+    let dpm = service("user = 'nobody'", "new_command = function() end");
+    for tail in [&b""[..], b"\0", b"unheard_of\0"] {
+        let (mut wire, switch) = without_a_method(dpm.port(), "ann", &[7; 20], tail);
+        let asked = switch.strip_prefix(b"\xFEmysql_native_password\0");
+        let asked = asked.or(switch.strip_prefix(b"\xFEcaching_sha2_password\0"));
+        let nonce = asked.unwrap_or_else(|| panic!("{tail:?}: {}", switch.escape_ascii()));
+        if switch.starts_with(b"\xFEmysql") {
+            wire.write(&native_answer("p", &nonce[..20]));
+            assert_eq!(wire.read()[0], 0, "{tail:?}");
+        }
+    }
+}
+
+/// What a client leaves out stays out: MariaDB takes an empty name for an unknown method.
+#[test]
+fn a_client_that_names_no_method_logs_in_through_the_proxy_as_it_does_directly() {
+    let direct = mariadb().port;
+    let dpm = Dpm::passthrough(mariadb());
+    for port in [direct, dpm.port()] {
+        let (_, ok) = without_a_method(port, "empty", b"", b"");
+        assert_eq!(ok[0], 0, "{}", ok.escape_ascii());
+        let (_, switch) = without_a_method(port, "empty", b"", b"\0");
+        assert_eq!(switch[0], 0xFE, "{}", switch.escape_ascii());
+    }
 }

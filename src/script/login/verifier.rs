@@ -18,7 +18,7 @@ use crate::script::objects::auth_data::AuthDataPacket;
 use crate::script::objects::object::Held;
 use crate::wire::{Auth, Capabilities, ChangeUser, Com, Command, Handshake, nonce};
 
-/// The method of a client that names none.
+/// The method of clients that cannot name one.
 const USUAL: &[u8] = b"mysql_native_password";
 
 /// The object of `dpm.new_verifier`: one client's login, and its later COM_CHANGE_USERs.
@@ -133,8 +133,7 @@ impl VerifierObject {
             let like = like.unwrap_or_else(|| Credential::password(b"password"));
             like.decoy()
         });
-        let used = auth.auth_plugin.as_deref().unwrap_or(USUAL);
-        let used = auth::plugin(used).ok().filter(|plugin| plugin.verifies());
+        let used = named_plugin(auth);
         let plugin = match (credential.plugin(), used) {
             (Some(needed), _) => needed,
             (None, Some(used)) => used,
@@ -207,6 +206,17 @@ impl VerifierObject {
     }
 }
 
+/// The method of a client's answer, if it is known and can be verified here. Clients of before such
+/// names existed use the usual one; one that may name its method and does not is asked to switch.
+fn named_plugin(auth: &Auth) -> Option<&'static dyn Plugin> {
+    let can_name = auth.capabilities.contains(Capabilities::PLUGIN_AUTH);
+    let name = match &auth.auth_plugin {
+        None if can_name => return None,
+        name => name.as_deref().unwrap_or(USUAL),
+    };
+    auth::plugin(name).ok().filter(|plugin| plugin.verifies())
+}
+
 fn default_plugin(greeting: &[u8]) -> &'static dyn Plugin {
     match auth::plugin(greeting) {
         Ok(plugin) if plugin.verifies() => plugin,
@@ -254,8 +264,7 @@ pub fn verify_auth(lua: &Lua, args: &Args) -> Answer {
     let credential = credential::argument(lua, args, 2, "credential")?;
     let genuine = credential.is_some();
     let credential = credential.unwrap_or_else(|| Credential::password(b"password").decoy());
-    let used = auth.auth_plugin.as_deref().unwrap_or(USUAL);
-    let used = auth::plugin(used).ok().filter(|plugin| plugin.verifies());
+    let used = named_plugin(&auth);
     let Some(plugin) = used else {
         return one(Value::Nil);
     };
