@@ -38,7 +38,6 @@ local function handler(session)
             local ok, err = pcall(mirror.query, mirror, cmd:argument())
             print(("mirror of client %d: %s"):format(session:id(), ok and "done" or tostring(err)))
         end
-        if session.client:close_reason() then break end
         session:forward(cmd, server)
     end
     close(server, mirror)

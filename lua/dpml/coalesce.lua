@@ -143,9 +143,7 @@ function coalesce.coalesce(options)
                     result, err = ask_together(db, cmd:argument(), likeness .. "\0" .. cmd:argument())
                 end
             end
-            if session.client:close_reason() then
-                break
-            elseif result then
+            if result then
                 session:send_resultset(result)
             elseif err then
                 session:send_error(err.sqlstate, err.errnum, err.message)

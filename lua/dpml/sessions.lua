@@ -12,23 +12,50 @@ local sessions = {}
 local Session = {}
 Session.__index = Session
 
+local ENDED = errors.new(1105, "08S01", "The service has ended this session")
+
+-- Commands without an answer: others may arrive before the handler reads them.
+local silent = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
+sessions.silent = silent
+
+-- Whether a command that has been received waits for an answer.
+local function owes_answer(session)
+    for _, cmd in ipairs(session.queue) do
+        if not silent[cmd:command()] then
+            return true
+        end
+    end
+    return session.unanswered
+end
+
+-- The handler has returned, or has failed with `problem`: nobody executes what is left. A client that waits for an
+-- answer is told and closed. One that does not, after a failure, is told when it sends its next command: an error
+-- that comes unasked is not expected by most clients.
+local function handler_ended(session, ok, problem)
+    local client, why = session.client, ok and ENDED or problem
+    if not ok then
+        failures.log(client, "its handler", problem)
+    end
+    if client:close_reason() then
+        if session.queue[1] then
+            dpm.log("warn", ("client %d has left, and %d commands that it had sent were not executed"):format(
+                client:id(), #session.queue))
+        end
+    elseif owes_answer(session) then
+        results.end_answer(client, why)
+        dpm.close(client)
+    elseif ok then
+        dpm.close(client)
+    end
+    session.over, session.queue = why, {}
+end
+
 -- Runs the handler of a client that has logged in.
 function sessions.start(session, handler)
     setmetatable(session, Session)
-    local client = session.client
     session.queue = {}
     tasks.spawn(function()
-        local ok, problem = pcall(handler, session)
-        if not ok then
-            failures.log(client, "its handler", problem)
-        end
-        if client:close_reason() then
-            return
-        end
-        if not ok and (session.unanswered or session.queue[1]) then
-            results.end_answer(client, problem)
-        end
-        dpm.close(client)
+        handler_ended(session, pcall(handler, session))
     end)
 end
 
@@ -40,14 +67,18 @@ local function wake(session)
     end
 end
 
--- Commands without an answer: others may arrive before the handler reads them.
-local silent = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
-sessions.silent = silent
-local MANY = 64 -- of these; beyond it the client is paused until the handler has read them
+local MANY = 64 -- commands without an answer; beyond it the client is paused until the handler has read them
 local MUCH = 1024 * 1024 -- bytes of theirs; then likewise
 
 -- A command has come. After one with an answer the next is not read before the answer.
 function sessions.deliver(session, cmd)
+    if session.over then
+        if not silent[cmd:command()] then
+            results.end_answer(session.client, session.over)
+            dpm.close(session.client)
+        end
+        return
+    end
     local queue = session.queue
     queue[#queue + 1] = cmd
     session.queued = (queue[2] and session.queued or 0) + (silent[cmd:command()] and #cmd:argument() or 0)
@@ -60,7 +91,7 @@ end
 
 local function take(session)
     local cmd = table.remove(session.queue, 1)
-    session.unanswered = not silent[cmd:command()]
+    session.unanswered = not session.gone and not silent[cmd:command()]
     if session.paused and not session.queue[1] then
         session.paused = false
         session.client:resume()
@@ -78,9 +109,9 @@ function sessions.finished(session)
     end
 end
 
--- The client has left.
+-- The client has left. What it had sent is executed nevertheless.
 function sessions.closed(session)
-    session.unanswered, session.gone, session.paused, session.queue = false, true, false, {}
+    session.unanswered, session.gone, session.paused = false, true, false
     wake(session)
     local when_finished = session.when_finished
     session.when_finished = nil
@@ -89,8 +120,8 @@ function sessions.closed(session)
     end
 end
 
--- An iterator over the client's commands, which ends when the client leaves. Each has to be answered before the
--- next is read; otherwise the client gets an error.
+-- An iterator over the client's commands, which ends when the client has left and has no more of them. Each has to be
+-- answered before the next is read; otherwise the client gets an error.
 function Session:commands()
     return function()
         if self.unanswered then
@@ -112,17 +143,22 @@ function Session:id()
     return self.client:id()
 end
 
-function Session:send_ok(result)
-    results.send_ok(self.client, result)
+-- Answers to a client that has left go nowhere.
+local function answer(send)
+    return function(self, ...)
+        if self.client:close_reason() then
+            return
+        end
+        local ok, problem = pcall(send, self.client, ...)
+        if not ok and (errors.is_error(problem) or not self.client:close_reason()) then
+            error(problem, 0)
+        end
+    end
 end
 
-function Session:send_error(sqlstate, errnum, message)
-    errors.send_error(self.client, sqlstate, errnum, message)
-end
-
-function Session:send_resultset(result)
-    results.send_resultset(self.client, result)
-end
+Session.send_ok = answer(results.send_ok)
+Session.send_error = answer(errors.send_error)
+Session.send_resultset = answer(results.send_resultset)
 
 local drained = {} -- server id -> what is called when the rest of an answer has been discarded, or it has closed
 
@@ -133,6 +169,10 @@ local function tell_drained(server_id)
 end
 
 local draining = dpm.new_callback()
+draining:register(dpm.MYS_SENT_INFILE, function(_, _, server)
+    dpm.close(server) -- it would wait for a file that nobody has any more
+    return dpm.DPM_NOPROXY
+end)
 for _, state in ipairs { dpm.MYS_WAIT_CMD, dpm.MYS_RECV_ERR } do
     draining:register(state, function(_, server_id)
         tell_drained(server_id)
@@ -156,6 +196,13 @@ function Session:forward(cmd, db)
     db:lend("session:forward", function(server, resume)
         if server:close_reason() then
             error(errors.new(2006, "HY000", "Server has gone away"), 0)
+        end
+        if self.gone then
+            if not silent[cmd:command()] then
+                when_drained(server, resume)
+            end
+            dpm.wire_packet(server, cmd)
+            return silent[cmd:command()] and resume(true)
         end
         dpm.proxy_connect(self.client, server)
         if silent[cmd:command()] then

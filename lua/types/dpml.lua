@@ -283,7 +283,7 @@ function M.accept_clients(listener, options) end
 ---@field [string] any
 local Session = {}
 
----An iterator over the client's commands, which ends when the client leaves.
+---An iterator over the client's commands, which ends when the client has left and has no more of them.
 ---@return fun(): dpm.Cmd?
 function Session:commands() end
 

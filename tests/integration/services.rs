@@ -5,7 +5,8 @@ use mysql::prelude::Queryable as _;
 use crate::support::dpm::Launch;
 use crate::support::wire::{Answer, Wire, caps, com};
 use crate::support::{
-    Cli, Dpm, Flavour, PASSWORD, USER, connect, connect_as, eventually, mariadb, options, python,
+    Cli, Dpm, Flavour, PASSWORD, Server, USER, both, connect, connect_as, eventually, mariadb,
+    options, python,
 };
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
@@ -477,4 +478,85 @@ fn what_a_service_must_be_told() {
         assert!(line.contains(part), "{line}");
     }
     assert_eq!(lines.len(), 5);
+}
+
+/// A handler that forwards to the server whose port is an argument, and takes a while to begin.
+const SLOW_TO_CONNECT: &str = "handler = function(session)
+   dpml.sleep_ms(20)
+   local db = dpml.connect { host = arg[1], port = tonumber(arg[2]), user = 'happy', password = 'wheefun', like = session.auth }
+   for cmd in session:commands() do
+     session:forward(cmd, db)
+   end
+   db:close()
+ end";
+
+/// A service with these options, in front of this server.
+fn serve_before(server: &Server, more: &str) -> Dpm {
+    Launch::script(&format!(
+        "local dpml = require 'dpml'
+         local listener = require('harness').listen(function() end, {{ tls = true }})
+         dpml.accept_clients(listener, {{ users = {{ {USER} = {{ password = '{PASSWORD}' }} }}, {more} }})"
+    ))
+    .server(server)
+    .start()
+}
+
+both! {
+    fn what_was_received_is_executed_though_its_client_has_left(server) {
+        let base = server.database();
+        server.sql(&format!("CREATE TABLE {base}.t (n INT)"));
+        for all_commands in [false, true] {
+            let dpm = serve_before(server, &format!("all_commands = {all_commands}, {SLOW_TO_CONNECT}"));
+            for n in 0..20 {
+                let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+                wire.command(com::QUERY, format!("INSERT INTO {base}.t VALUES ({n})").as_bytes());
+                if n % 2 == 1 {
+                    wire.command(com::QUIT, b"");
+                }
+            }
+            eventually("all of them are executed", || {
+                server.sql(&format!("SELECT COUNT(*) FROM {base}.t")).contains("20")
+            });
+            server.sql(&format!("DELETE FROM {base}.t"));
+            dpm.wait_until_idle();
+            dpm.assert_no_errors();
+        }
+    }
+}
+
+#[test]
+fn a_handler_that_has_failed_is_told_of_whenever_a_command_comes() {
+    let dpm = serve(
+        "handler = function(session)
+           if session.user == 'happy' then
+             dpml.connect { host = '127.0.0.1', port = 1, user = 'u' }
+           end
+         end",
+    );
+    let says = |answer: Answer| match answer {
+        Answer::Err(1105, state, message) => {
+            assert_eq!(state, "08S01");
+            assert!(message.contains("Can't connect to server"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    };
+    // The handler has failed before the command comes.
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    dpm.line(
+        "its handler has failed: ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:1'",
+    );
+    says(wire.query("SELECT 7"));
+    assert!(wire.closed());
+    // A driver hears of it, too.
+    for _ in 0..5 {
+        let mut conn = connect(dpm.port());
+        let err = conn.query_drop("SELECT 7").unwrap_err().to_string();
+        assert!(err.contains("Can't connect to server"), "{err}");
+    }
+    // What nobody could be told of is in the log.
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    wire.command(com::QUERY, b"INSERT INTO t VALUES (1)");
+    drop(wire);
+    dpm.wait_until_idle();
+    dpm.assert_no_errors();
 }
