@@ -240,8 +240,10 @@ function Connection:socket_port() end
 ---@return boolean
 function Connection:secure() end
 
+---Gives a listener new certificates: what the table does not name stays as it was, and all files are read again.
+---@param options? dpm.ListenerTls
 ---@return dpm.TlsState?
-function Connection:tls() end
+function Connection:tls(options) end
 
 ---@return "zlib"|"zstd"|nil
 function Connection:compression() end

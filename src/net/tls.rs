@@ -3,7 +3,7 @@
 //! - [`TlsServer`] is the configuration of a listener, [`TlsClient`] that of a connect; either
 //!   makes [`TlsSession`]s;
 //! - `certificate`: reading, describing and making certificates;
-//! - `verify`: which certificates are accepted;
+//! - `verify`: which certificates are accepted; `lifetime`: until when our own are;
 //! - [`TlsInfo`]: what scripts can learn about a session.
 //!
 //! rustls implements the protocol, TLS 1.2 and 1.3 only. Where it refuses a certificate (one of
@@ -12,6 +12,7 @@
 mod certificate;
 mod client;
 mod info;
+mod lifetime;
 mod server;
 mod verify;
 

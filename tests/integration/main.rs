@@ -8,6 +8,7 @@ mod auth;
 mod autoexplain;
 mod callbacks;
 mod capabilities;
+mod certificates;
 mod command_line;
 mod commands;
 mod compression;

@@ -1108,49 +1108,144 @@ fn connections_without_tls_stay_as_they_are_beside_those_with() {
     assert!(plain.silent(Duration::from_millis(20)));
 }
 
+/// The startfiles of doc/TLS.md, for a server at this port.
+fn recipes(port: u16) -> Vec<String> {
+    let text = std::fs::read_to_string("doc/TLS.md").unwrap();
+    let recipes = text.split("```lua\n-- startfile\n").skip(1);
+    let recipes = recipes.filter_map(|rest| rest.split("```").next());
+    let pki = pki::shared().folder().display().to_string();
+    recipes
+        .map(|recipe| {
+            let script = recipe
+                .replace("nil, 3306", "'127.0.0.1', 0")
+                .replace("\"127.0.0.1\", 3306", "'127.0.0.1', 0")
+                .replace("\"db1.example.com\", 3306", &format!("'127.0.0.1', {port}"))
+                .replace("/etc/dpm", &pki);
+            format!("{script}\nprint('port ' .. listener:socket_port())")
+        })
+        .collect()
+}
+
+/// For each of these whether its server has TLS, and how clients can connect.
+const RECIPES: [(bool, &[&str]); 5] = [
+    (false, &["--ssl"]),
+    (false, &["--ssl"]),
+    (true, &["--skip-ssl"]),
+    (false, &["--ssl", "CERTIFICATE"]),
+    (true, &["--ssl"]),
+];
+
+/// "CERTIFICATE" stands for that of a client.
+fn with_certificate(options: &[&str]) -> Vec<String> {
+    let pki = pki::shared();
+    let option = |option: &&str| match *option {
+        "CERTIFICATE" => vec![
+            format!("--ssl-cert={}", pki.file("client.pem")),
+            format!("--ssl-key={}", pki.file("client.key")),
+        ],
+        other => vec![other.to_string()],
+    };
+    options.iter().flat_map(option).collect()
+}
+
 /// Each startfile of doc/TLS.md does what its heading says.
 #[test]
 fn the_recipes_work() {
-    let pki = pki::shared();
-    let text = std::fs::read_to_string("doc/TLS.md").unwrap();
-    let recipes: Vec<&str> = text
-        .split("```lua\n-- startfile\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next())
-        .collect();
-    let cert = format!("--ssl-cert={}", pki.file("client.pem"));
-    let key = format!("--ssl-key={}", pki.file("client.key"));
-    let cases: [(bool, &[&str], &[&str]); 4] = [
-        (false, &["--ssl"], &["--skip-ssl"]),
-        (true, &["--skip-ssl"], &[]),
-        (false, &["--ssl", &cert, &key], &["--ssl"]),
-        (true, &["--ssl"], &[]),
-    ];
-    assert_eq!(recipes.len(), cases.len());
-    for (recipe, (secure, good, bad)) in recipes.iter().zip(cases) {
+    let bad: [&[&str]; 5] = [&["--skip-ssl"], &["--skip-ssl"], &[], &["--ssl"], &[]];
+    for (n, ((secure, good), bad)) in RECIPES.iter().zip(bad).enumerate() {
         let server = match secure {
             true => secured(Flavour::MariaDb),
             false => mariadb(),
         };
-        let script = recipe
-            .replace("nil, 3306", "'127.0.0.1', 0")
-            .replace("\"127.0.0.1\", 3306", "'127.0.0.1', 0")
-            .replace(
-                "\"db1.example.com\", 3306",
-                &format!("'127.0.0.1', {}", server.port),
-            )
-            .replace("/etc/dpm", &pki.folder().display().to_string());
-        let dpm = Launch::script(&format!(
-            "{script}\nprint('port ' .. listener:socket_port())"
-        ))
-        .start();
-        let done = cli(Flavour::MariaDb, dpm.port(), good);
+        let recipes = recipes(server.port);
+        assert_eq!(recipes.len(), RECIPES.len());
+        let recipe = &recipes[n];
+        let dpm = Launch::script(recipe).start();
+        let good = with_certificate(good);
+        let good: Vec<&str> = good.iter().map(String::as_str).collect();
+        let done = cli(Flavour::MariaDb, dpm.port(), &good);
         assert_eq!(done.code, 0, "{recipe}\n{}", done.err());
         if !bad.is_empty() {
             assert_ne!(cli(Flavour::MariaDb, dpm.port(), bad).code, 0, "{recipe}");
         }
         dpm.wait_until_idle();
     }
+}
+
+/// A client that can only reach one server, which is gone, sees that at once: its socket closes.
+#[test]
+fn the_recipes_leave_no_client_without_a_server() {
+    let servers = [false, true].map(|secure| {
+        let options = match secure {
+            true => pki::shared().server_options("server"),
+            false => Vec::new(),
+        };
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        Server::start_own(Flavour::MariaDb, &options)
+    });
+    let proof = include_str!("../../doc/AUTHENTICATION.md");
+    let proof = proof
+        .split("```lua\n")
+        .find(|it| it.starts_with("-- proof.lua"));
+    let proof = proof.unwrap().split("```").next().unwrap();
+    let mut proxies: Vec<(Dpm, u16, Vec<String>)> = Vec::new();
+    for (n, (secure, options)) in RECIPES.iter().enumerate() {
+        let recipe = &recipes(servers[usize::from(*secure)].port)[n];
+        let dpm = Launch::script(recipe).start();
+        let port = dpm.port();
+        proxies.push((dpm, port, with_certificate(options)));
+    }
+    for demo in ["direct", "tls"] {
+        let dpm = Launch::demo(demo, &servers[0]).start();
+        let port = dpm.listening();
+        proxies.push((dpm, port, with_certificate(&["--skip-ssl"])));
+    }
+    let launch = Launch::script(proof).server(&servers[0]).arg(0);
+    let dpm = launch.arg(USER).arg(PASSWORD).start();
+    let port = dpm.listening();
+    proxies.push((dpm, port, with_certificate(&["--ssl"])));
+    let before: Vec<usize> = proxies.iter().map(|(dpm, ..)| dpm.open_files()).collect();
+    let mut clients = Vec::new();
+    for (_, port, options) in &proxies {
+        let client = Cli::client(Flavour::MariaDb, *port).args(options);
+        let mut client = client.session();
+        assert_eq!(client.ask("SELECT 7"), "7");
+        clients.push(client);
+    }
+    for server in &servers {
+        server.kill();
+    }
+    for ((dpm, ..), files) in proxies.iter().zip(before) {
+        dpm.wait_for_open_files(files);
+    }
+}
+
+/// The handler of doc/TLS.md that renews a certificate.
+#[test]
+fn a_signal_renews_the_certificate() {
+    let pki = Pki::new("Renewed");
+    pki.server("server", &["localhost", "127.0.0.1"]);
+    let recipe = recipes(mariadb().port).swap_remove(0);
+    assert!(recipe.contains("on_signal(\"HUP\""), "{recipe}");
+    let shared = pki::shared().folder().display().to_string();
+    let recipe = recipe.replace(&shared, &pki.folder().display().to_string());
+    let dpm = Launch::script(&recipe).start();
+    let works = |authority: &str| {
+        let authority = format!("--ssl-ca={authority}");
+        let options = ["--ssl", "--ssl-verify-server-cert", &authority];
+        cli(Flavour::MariaDb, dpm.port(), &options).code == 0
+    };
+    let other = Pki::new("Next");
+    other.server("server", &["localhost", "127.0.0.1"]);
+    assert!(works(&pki.file("ca.pem")) && !works(&other.file("ca.pem")));
+    std::fs::copy(other.path("server.pem"), pki.path("server.pem")).unwrap();
+    dpm.signal("HUP");
+    dpm.line("tls.cert: ");
+    assert!(works(&pki.file("ca.pem")), "half a renewal is none");
+    std::fs::copy(other.path("server.key"), pki.path("server.key")).unwrap();
+    dpm.signal("HUP");
+    dpm.line("new certificate: ");
+    assert!(!works(&pki.file("ca.pem")) && works(&other.file("ca.pem")));
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection};
 
+use super::lifetime::Lifetime;
 use super::verify::ServerVerifier;
-use super::{TlsError, TlsSession, TlsVersion, certificate, provider};
+use super::{TlsError, TlsSession, TlsVersion, certificate, lifetime, provider};
 
 /// Whether a connection to a server uses TLS, and what is verified: the modes of MySQL's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,6 +82,7 @@ pub struct TlsClient {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     mode: TlsMode,
+    lifetimes: Vec<Lifetime>,
 }
 
 impl TlsClient {
@@ -107,11 +109,13 @@ impl TlsClient {
             .map_err(|error| TlsError(error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut lifetimes = Vec::new();
         let mut config = match &options.identity {
             None => builder.with_no_client_auth(),
             Some((file, key)) => {
                 let identity = certificate::load(file, key)?;
                 let name = identity.chain.first().map(certificate::subject);
+                lifetimes = Lifetime::of_chain(file, &identity.chain);
                 builder
                     .with_client_auth_cert(identity.chain, identity.key)
                     .map_err(|error| {
@@ -138,12 +142,18 @@ impl TlsClient {
             config: Arc::new(config),
             name,
             mode: options.mode,
+            lifetimes,
         })
     }
 
     /// How much TLS.
     pub fn mode(&self) -> TlsMode {
         self.mode
+    }
+
+    /// What is wrong with the time in which our certificates are valid, one sentence for each.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        lifetime::warnings(&self.lifetimes)
     }
 
     /// A session with a server.

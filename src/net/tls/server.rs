@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{Connection, ServerConfig, ServerConnection};
 
+use super::lifetime::Lifetime;
 use super::verify::ClientVerifier;
-use super::{TlsError, TlsSession, TlsVersion, certificate, provider};
+use super::{TlsError, TlsSession, TlsVersion, certificate, lifetime, provider};
 
 /// Whether clients are asked for a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +42,7 @@ pub struct TlsServerOptions {
 pub struct TlsServer {
     config: Arc<ServerConfig>,
     certificate: Arc<Certificate>,
-    required: bool,
+    options: Arc<TlsServerOptions>,
 }
 
 /// Information about our own certificate.
@@ -50,6 +51,7 @@ struct Certificate {
     pem: String,
     fingerprint: [u8; 32],
     subject: String,
+    lifetimes: Vec<Lifetime>,
 }
 
 impl PartialEq for TlsServer {
@@ -97,6 +99,7 @@ impl TlsServer {
             return Err(TlsError(format!("cert: {file} holds no certificate")));
         };
         let subject = certificate::subject(&first);
+        let lifetimes = Lifetime::of_chain(file, &identity.chain);
         let pem = identity.pem;
         let mut config = builder
             .with_single_cert(identity.chain, identity.key)
@@ -111,8 +114,9 @@ impl TlsServer {
                 pem,
                 fingerprint: certificate::fingerprint(&first),
                 subject,
+                lifetimes,
             }),
-            required: options.required,
+            options: Arc::new(options.clone()),
         })
     }
 
@@ -125,7 +129,17 @@ impl TlsServer {
 
     /// Whether a client without TLS is refused.
     pub fn required(&self) -> bool {
-        self.required
+        self.options.required
+    }
+
+    /// The options that it was made with.
+    pub fn options(&self) -> &TlsServerOptions {
+        &self.options
+    }
+
+    /// What is wrong with the time in which our certificates are valid, one sentence for each.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        lifetime::warnings(&self.certificate.lifetimes)
     }
 
     /// The SHA-256 of the certificate.

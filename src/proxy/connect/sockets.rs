@@ -178,6 +178,7 @@ impl Core {
                 String::new()
             }
         );
+        self.warn_of_listener(info.id);
         // A client may have connected before the registration.
         self.schedule(info.id);
         Ok(info)

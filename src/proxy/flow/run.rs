@@ -40,6 +40,7 @@ impl Proxy {
 
     fn turn(&self) -> io::Result<i32> {
         let mut ready = Vec::new();
+        self.core().check_certificates_later();
         loop {
             self.finish_tick();
             {
@@ -205,6 +206,7 @@ impl Proxy {
                 }
                 TimerKey::Refusals => self.core().report_refusals(),
                 TimerKey::RetryUnix(id) => self.core().try_unix(id),
+                TimerKey::Certificates => self.core().check_certificates(),
                 TimerKey::Drain => {
                     log::warn!("exchanges are still in flight: closing them");
                     let mut core = self.core();

@@ -12,6 +12,7 @@ use crate::proxy::options::Options;
 use crate::proxy::table::conn::{Conn, Role, Socket};
 use crate::proxy::table::core::Core;
 use crate::proxy::table::received::Refusal;
+use crate::proxy::table::tls_clients::Found;
 use crate::wire::frame::{self, HEADER};
 use crate::wire::{Capabilities, ErrPacket, Ok as OkPacket, SslRequest};
 
@@ -50,7 +51,16 @@ impl Core {
             return Ok(None);
         }
         let (host, port) = to.unwrap_or(("localhost", 0));
-        self.tls_clients.get(&tls, host, port).map(Some)
+        let client = match self.tls_clients.get(&tls, host, port)? {
+            Found::Known(client) => client,
+            Found::Read(client) => {
+                for warning in client.warnings() {
+                    self.certificates.add(warning);
+                }
+                client
+            }
+        };
+        Ok(Some(client))
     }
 
     /// Begins TLS with a client, if this packet requests TLS and it was offered. Bytes that were

@@ -50,7 +50,13 @@ impl Proxy {
             conn.info.closed.set(true);
             conn.info.set_reason(reason);
             conn.info.state.set(Some(Event::Closing));
-            conn.info.clone()
+            let info = conn.info.clone();
+            if info.kind.is_listener() {
+                // At once, not at the end of the tick as for others: whoever is told of the end
+                // can listen on the same address. The slot stays taken until then.
+                core.drop_socket(id);
+            }
+            info
         };
         // Logged more prominently: a script that drops a reference by mistake would otherwise not
         // find out why the connection closed.

@@ -11,6 +11,7 @@ use bytes::{Buf, BytesMut};
 use slab::Slab;
 
 use super::admission::Admission;
+use super::certificate_log::CertificateLog;
 use super::channel::{Channel, Workshop};
 use super::conn::{Conn, HIGH_WATER, LOW_WATER, Listed, Role, Socket};
 use super::sides::Stopped;
@@ -37,6 +38,8 @@ pub(crate) enum TimerKey {
     Refusals,
     /// A unix socket whose queue was full is tried again.
     RetryUnix(ConnId),
+    /// Time to look for certificates of our own that expire soon.
+    Certificates,
     /// The time for exchanges in flight is over.
     Drain,
 }
@@ -70,6 +73,8 @@ pub(crate) struct Core {
     pub resolving: HashMap<u32, ConnId>,
     /// TLS configurations for servers, cached.
     pub tls_clients: TlsClients,
+    /// What has been logged about our own certificates.
+    pub certificates: CertificateLog,
     /// Connections that failed when they were made. They are closed soon, but not before their
     /// creator has seen them.
     pub close_soon: Vec<(ConnId, String)>,
@@ -109,6 +114,7 @@ impl Core {
             finished: Vec::new(),
             resolving: HashMap::new(),
             tls_clients: TlsClients::default(),
+            certificates: CertificateLog::default(),
             close_soon: Vec::new(),
             defaults: Rc::new(Options::default()),
             known_options: VecDeque::new(),

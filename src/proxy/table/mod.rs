@@ -5,9 +5,11 @@
 //!   socket, nothing or compression; `login`: data that it needs until its login is over
 //! - `link`, `close`: linking two connections, and the end of one
 //! - `received`: what is said of a packet that was received; `admission`: whether there is room for another
-//!   client; `tls_clients`: TLS towards servers, by destination
+//!   client; `tls_clients`: TLS towards servers, by destination; `certificate_log`: warnings about
+//!   certificates of our own
 
 pub(super) mod admission;
+pub(super) mod certificate_log;
 pub(super) mod channel;
 pub(super) mod close;
 pub(super) mod conn;

@@ -33,6 +33,7 @@ impl UserData for ConnObject {
             crate::script::statements::memory::add_methods(&methods, &runtime)?;
             crate::script::callbacks::watched_commands::add_methods(&methods, &runtime)?;
             super::tracked_session::add_methods(&methods, &runtime)?;
+            super::tls::add_methods(&methods, &runtime)?;
             add_callbacks(&methods, &runtime)?;
             add_rows(&methods, &runtime)?;
             add_flow(&methods, &runtime)?;
@@ -103,7 +104,6 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
     add_value(methods, "secure", |_, info| {
         one(Value::Boolean(info.secure.get()))
     })?;
-    add_value(methods, "tls", tls)?;
     add_value(methods, "state", |_, info| match info.state.get() {
         Some(event) => number(f64::from(event as u8)),
         None => one(Value::Nil),
@@ -114,35 +114,6 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
             false => one(Value::Nil),
         }
     })
-}
-
-/// Information about its TLS session; nil without TLS.
-fn tls(lua: &mlua::Lua, info: &ConnInfo) -> Answer {
-    if let Some(tls) = info.tls_server() {
-        let table = lua.create_table()?;
-        table.raw_set("certificate", tls.certificate())?;
-        table.raw_set("subject", tls.subject())?;
-        table.raw_set("fingerprint", in_hex(&tls.fingerprint()))?;
-        return one(Value::Table(table));
-    }
-    let Some(session) = info.tls() else {
-        return one(Value::Nil);
-    };
-    let table = lua.create_table()?;
-    table.raw_set("version", session.version)?;
-    table.raw_set("cipher", session.cipher.as_str())?;
-    table.raw_set("resumed", session.resumed)?;
-    table.raw_set("server_name", session.server_name.as_deref())?;
-    if let Some(peer) = &session.peer {
-        table.raw_set("peer_subject", peer.subject.as_str())?;
-        table.raw_set("peer_issuer", peer.issuer.as_str())?;
-        table.raw_set("peer_fingerprint", in_hex(&peer.fingerprint))?;
-    }
-    one(Value::Table(table))
-}
-
-fn in_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 fn add_callbacks(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {

@@ -1,6 +1,6 @@
 //! The option `tls` of listeners and connects.
 
-use mlua::Value;
+use mlua::{Table, Value};
 
 use crate::proxy::{TlsClientOptions, TlsMode, TlsServer, TlsServerOptions, TlsVerify, TlsVersion};
 use crate::script::lua::convert::describe;
@@ -40,42 +40,68 @@ pub fn of_listener(args: &Args, value: &Value) -> Result<Option<TlsServer>, Scri
     let options = match value {
         Value::Boolean(false) => return Ok(None),
         Value::Boolean(true) => TlsServerOptions::default(),
-        Value::Table(table) => {
-            let options = OptionTable::of(args, table, "tls.", &LISTENER)?;
-            let identity = identity(&options)?;
-            match (options.boolean("self_signed")?.unwrap_or(false), &identity) {
-                (false, None) => {
-                    let wanted = "cert and key, or self_signed = true";
-                    return Err(args.error(format!("tls: expected {wanted}")));
-                }
-                (true, Some(_)) => {
-                    let why = "tls: self_signed makes a certificate, so there can be no cert";
-                    return Err(args.error(why));
-                }
-                _ => {}
-            }
-            let ca = options.text("ca")?;
-            let usual = match ca {
-                Some(_) => TlsVerify::Optional,
-                None => TlsVerify::None,
-            };
-            TlsServerOptions {
-                identity,
-                ca,
-                verify: options.one_of("verify", &VERIFY)?.unwrap_or(usual),
-                min_version: options
-                    .one_of("min_version", &VERSIONS)?
-                    .unwrap_or_default(),
-                required: options.boolean("required")?.unwrap_or(false),
-            }
-        }
+        Value::Table(table) => listener_table(args, table, None)?,
         other => {
             let got = describe(other);
             return Err(args.error(format!("tls: expected true, false or a table, got {got}")));
         }
     };
-    let tls = TlsServer::new(&options).map_err(|error| args.error(format!("tls.{error}")))?;
-    Ok(Some(tls))
+    read(args, &options).map(Some)
+}
+
+/// The new TLS configuration of a listener that has this one, if any: what the table does not name
+/// stays as it is, and the files are read again.
+pub fn renewed(
+    args: &Args,
+    table: &Table,
+    before: Option<&TlsServer>,
+) -> Result<TlsServer, ScriptError> {
+    let options = listener_table(args, table, before.map(TlsServer::options))?;
+    read(args, &options)
+}
+
+fn read(args: &Args, options: &TlsServerOptions) -> Result<TlsServer, ScriptError> {
+    TlsServer::new(options).map_err(|error| args.error(format!("tls.{error}")))
+}
+
+fn listener_table(
+    args: &Args,
+    table: &Table,
+    before: Option<&TlsServerOptions>,
+) -> Result<TlsServerOptions, ScriptError> {
+    let options = OptionTable::of(args, table, "tls.", &LISTENER)?;
+    let identity = match (options.boolean("self_signed")?, identity(&options)?) {
+        (Some(true), Some(_)) => {
+            let why = "tls: self_signed makes a certificate, so there can be no cert";
+            return Err(args.error(why));
+        }
+        (Some(true), None) => None,
+        (_, Some(identity)) => Some(identity),
+        (said, None) => match before {
+            Some(before) if said.is_none() => before.identity.clone(),
+            _ => {
+                let wanted = "cert and key, or self_signed = true";
+                return Err(args.error(format!("tls: expected {wanted}")));
+            }
+        },
+    };
+    let ca = options.text("ca")?;
+    let verify = options.one_of("verify", &VERIFY)?;
+    let usual = match (&ca, before) {
+        (Some(_), None | Some(TlsServerOptions { ca: None, .. })) => TlsVerify::Optional,
+        (_, Some(before)) => before.verify,
+        (None, None) => TlsVerify::None,
+    };
+    let min_version = options.one_of("min_version", &VERSIONS)?;
+    let required = options.boolean("required")?;
+    let before = before.cloned().unwrap_or_default();
+    Ok(TlsServerOptions {
+        identity,
+        ca: ca.or(before.ca),
+        verify: verify.unwrap_or(usual),
+        min_version: min_version.unwrap_or(before.min_version),
+        required: required.unwrap_or(before.required),
+    })
 }
 
 /// The TLS options of a connect.
