@@ -41,8 +41,10 @@ impl Hooks for Printer {
         *self.links.borrow_mut() += 1;
     }
 
-    fn unlinked(&self, _: ConnId, _: ConnId) {
+    /// A client without its server can do nothing here: it is to see that, and to connect again.
+    fn unlinked(&self, client: ConnId, _: ConnId) {
         *self.links.borrow_mut() -= 1;
+        self.proxy.close(client, "its server is gone");
     }
 
     fn closing(&self, conn: &Rc<ConnInfo>, _: bool) {

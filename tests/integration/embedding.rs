@@ -1,8 +1,11 @@
 //! Programs in Rust that embed the proxy.
 
-use crate::support::dpm::Launch;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use crate::support::dpm::{Launch, example};
 use crate::support::wire::{Wire, caps};
-use crate::support::{both, eventually};
+use crate::support::{Flavour, Server, both, eventually, process};
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 
@@ -31,4 +34,22 @@ both! {
         drop(wire);
         eventually("the busiest has left", || other.rows("SHOW BUSIEST CLIENT").is_empty());
     }
+}
+
+#[test]
+fn a_client_is_not_left_without_its_server() {
+    let server = Server::start_own(Flavour::MariaDb, &[]);
+    let mut command = process::command(example("embed"));
+    command.args([server.host(), &server.port.to_string(), "0"]);
+    let mut program = process::spawn({
+        command.stdout(Stdio::piped());
+        command
+    });
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    let port = line.rsplit_once(':').unwrap().1.parse().unwrap();
+    let mut wire = Wire::login_empty(port, caps::BASE);
+    assert_eq!(wire.rows("SELECT 7"), [["7"]]);
+    server.kill();
+    assert!(wire.closed());
 }

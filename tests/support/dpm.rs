@@ -190,7 +190,7 @@ fn program() -> OsString {
 }
 
 /// The program of an example, which cargo does not build for the tests by itself.
-fn example(name: &str) -> OsString {
+pub fn example(name: &str) -> OsString {
     let built = std::process::Command::new(env!("CARGO"))
         .args(["build", "--example", name])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
