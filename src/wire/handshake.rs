@@ -156,7 +156,9 @@ impl Handshake {
         out.put_u8(self.character_set);
         out.put_u16_le(self.status.bits());
         out.put_u16_le((low >> 16) as u16);
-        out.put_u8(if named { (8 + part_2_len) as u8 } else { 0 });
+        // Without a plugin's name there is no length, unless the challenge is longer than clients assume.
+        let counted = named || part_2_len > PART_2_MIN;
+        out.put_u8(if counted { (8 + part_2_len) as u8 } else { 0 });
         out.put_bytes(0, 6);
         out.put_u32_le(self.capabilities.sendable_extended());
         out.put_slice(part_2);

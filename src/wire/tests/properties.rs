@@ -137,8 +137,6 @@ proptest! {
             capabilities = Capabilities::from_bits_retain(u64::from(capabilities.low()));
         }
         let named = capabilities.contains(Capabilities::PLUGIN_AUTH);
-        // Without plugins there is no length.
-        let scramble = if named { scramble } else { scramble[..20].to_vec() };
         check_values(&Handshake {
             server_version,
             thread_id,
