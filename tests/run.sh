@@ -72,6 +72,7 @@ if [ $# -gt 0 ]; then
     run integration cargo test --test integration -- --test-threads=4 "$@"
 else
     run fmt cargo fmt --all --check
+    run fmt-of-fuzz cargo fmt --manifest-path fuzz/Cargo.toml --check
     run clippy cargo clippy --all-targets -- -D warnings
     # The proxy without Lua, for programs in Rust.
     run without-lua cargo clippy --no-default-features --lib --example embed -- -D warnings
@@ -82,6 +83,7 @@ else
     need_matrix
     run matrix cargo test --test matrix
     run doc cargo test --doc
+    run fuzz bash tests/fuzz.sh 60
 fi
 
 say "summary"

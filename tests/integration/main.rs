@@ -32,6 +32,7 @@ mod links;
 mod listen;
 mod login_relay;
 mod multiplexer;
+mod mutated_sessions;
 mod objects;
 mod ownership;
 mod passthrough;
