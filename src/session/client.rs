@@ -111,6 +111,14 @@ impl ClientSession {
         }
     }
 
+    /// Whether an answer is on its way that needs nothing more of the client.
+    pub fn awaits_answer(&self) -> bool {
+        match self.phase {
+            LoginPhase::AuthResult { .. } | LoginPhase::Ready => !self.may_speak_now(),
+            LoginPhase::Greeting | LoginPhase::Auth | LoginPhase::Refused => false,
+        }
+    }
+
     /// What was agreed on at login; until that is [negotiated](Self::negotiate), what the handshake
     /// offered.
     pub fn capabilities(&self) -> Capabilities {

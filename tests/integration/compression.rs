@@ -356,6 +356,28 @@ both! {
 }
 
 both! {
+    fn half_closed_clients_are_answered(server) {
+        for kind in server_kinds(server) {
+            for more in watched(kind) {
+                let dpm = passthrough(server, "", &towards(kind), more);
+                let mut client = Framed::login(dpm.port(), Algorithm::Zlib);
+                for _ in 0..3 {
+                    client.wire.raw(&stored(0, &command(com::QUERY, b"DO SLEEP(0.02)")));
+                }
+                // What is cut short comes too late for those before it.
+                client.wire.raw(&stored(0, &command(com::PING, b""))[..9]);
+                client.wire.half_close();
+                for _ in 0..3 {
+                    assert_eq!(client.numbers(), [1]);
+                }
+                assert!(client.wire.closed());
+                dpm.wait_until_idle();
+            }
+        }
+    }
+}
+
+both! {
     /// A client without compression does not wait for answers, and its server is compressed.
     fn pipelined_towards_a_compressed_server(server) {
         for kind in &server_kinds(server)[1..] {

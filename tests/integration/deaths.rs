@@ -1,10 +1,11 @@
 //! One end dies, in every state: the other end is closed or usable, and nothing leaks.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use crate::support::dpm::Launch;
 use crate::support::wire::{
-    Answer, Greeting, MockServer, Wire, caps, column, com, eof, greeting, ok,
+    Answer, Greeting, MockServer, Wire, caps, column, com, eof, err, frames, greeting, ok,
 };
 use crate::support::{Cli, Dpm, Flavour, PASSWORD, Server, USER, both, connect, eventually};
 use mysql::prelude::Queryable;
@@ -40,6 +41,21 @@ fn serve(server: &MockServer, steps: usize) -> Wire {
         step(&mut wire);
     }
     wire
+}
+
+/// Ends the answer that a server has begun with the steps so far, if anybody still takes it.
+fn end_answer(wire: &mut Wire, steps: usize) {
+    let rest = match steps {
+        2 => frames(&ok(), &mut wire.seq),
+        4..9 => frames(&err(1317, "70100", "interrupted"), &mut wire.seq),
+        9.. => {
+            let mut rest = b"xxxxxxx".to_vec();
+            rest.extend(frames(&err(1317, "70100", "interrupted"), &mut 6));
+            rest
+        }
+        _ => Vec::new(),
+    };
+    let _ = wire.stream().write_all(&rest);
 }
 
 /// Plays a client as far as possible. Returns what it saw last.
@@ -133,6 +149,11 @@ fn a_client_dies_in_every_state() {
                     scope.spawn(|| {
                         let mut peer = serve(&server, steps);
                         let _ = to.send(());
+                        if !hard {
+                            // A client that has ended in order may still wait for its answer.
+                            dpm.settle();
+                            end_answer(&mut peer, steps);
+                        }
                         assert!(peer.closed(), "step {steps}: the server is let go");
                     });
                     // The client takes part as far as the server does.

@@ -24,6 +24,7 @@ mod embedding;
 mod errors;
 mod flow;
 mod guide;
+mod half_closed;
 mod hostile;
 mod hostile_logins;
 mod large;

@@ -195,6 +195,19 @@ fn idle_timeout_counts_from_the_last_byte_and_spares_the_busy() {
     );
 }
 
+/// Not after up to twice the time, whenever the last byte came.
+#[test]
+fn idle_timeout_is_as_long_as_it_says() {
+    let mut stage = Stage::with("h.serve(nil, { idle_timeout = 2 })", mariadb().port);
+    let mut wire = stage.client(PLAIN);
+    let_time_pass(Duration::from_millis(300));
+    assert!(matches!(wire.query("x"), Answer::Err(1105, ..)));
+    let begun = Instant::now();
+    assert!(wire.closed());
+    let took = begun.elapsed().as_secs_f64();
+    assert!((1.9..3.2).contains(&took), "{took} s");
+}
+
 #[test]
 fn unix_sockets_both_ways() {
     let folder = crate::support::process::folder("sock");

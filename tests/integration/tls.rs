@@ -605,6 +605,46 @@ fn the_end_is_told_both_ways() {
     dpm.wait_until_idle();
 }
 
+/// With a close_notify, without, and with an end of TLS alone.
+#[test]
+fn half_closed_clients_are_answered() {
+    for callbacks in ["", "client:register(dpm.MYC_SENT_CMD, function() end)"] {
+        let dpm = Launch::script(&format!(
+            "require('harness').listen(function(client)
+               local server = dpm.connect(arg[1], tonumber(arg[2]), {{ tls = false }})
+               {callbacks}
+               dpm.proxy_connect(client, server)
+             end, {{ tls = true }})"
+        ))
+        .server(mariadb())
+        .start();
+        let said = by_hand(
+            dpm.port(),
+            "import os\n\
+             def half(s):\n\
+             \x20   socket.socket(fileno=os.dup(s.fileno())).shutdown(socket.SHUT_WR)\n\
+             def notify(s):\n\
+             \x20   s.settimeout(0)\n\
+             \x20   try: s._sslobj.shutdown()\n\
+             \x20   except ssl.SSLWantReadError: pass\n\
+             \x20   s.settimeout(20)\n\
+             def end(s):\n\
+             \x20   try:\n\
+             \x20       while s.recv(100): pass\n\
+             \x20   except ssl.SSLZeroReturnError: pass\n\
+             for ends in [half], [notify, half], [notify]:\n\
+             \x20   s = tls()\n\
+             \x20   login(s)\n\
+             \x20   query(s, 'DO SLEEP(0.2)')\n\
+             \x20   query(s, 'DO 1')\n\
+             \x20   for how in ends: how(s)\n\
+             \x20   print(packet(s)[0], packet(s)[0], end(s))\n",
+        );
+        assert_eq!(said, "0 0 None\n".repeat(3));
+        dpm.wait_until_idle();
+    }
+}
+
 #[test]
 fn half_a_packet_is_not_a_packet_whatever_ends_it() {
     let dpm = proxy(mariadb(), "true", "false");

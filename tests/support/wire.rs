@@ -215,6 +215,13 @@ impl Wire {
         bytes
     }
 
+    /// Closes the sending side only.
+    #[track_caller]
+    pub fn half_close(&mut self) {
+        let half = std::net::Shutdown::Write;
+        self.stream.shutdown(half).expect("a shutdown");
+    }
+
     /// Whether the far end has closed, after reading all that it still sent.
     #[track_caller]
     pub fn closed(&mut self) -> bool {

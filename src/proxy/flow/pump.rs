@@ -1,6 +1,7 @@
 //! Reading, and processing what was read.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
@@ -11,6 +12,7 @@ use crate::proxy::login::tls::CLEAR_BEFORE_TLS;
 use crate::proxy::table::channel::Expect;
 use crate::proxy::table::conn::{Conn, Listed, Role, Socket};
 use crate::proxy::table::core::Core;
+use crate::proxy::table::sides::FarEnd;
 use crate::wire::ErrPacket;
 
 /// More waiting bytes than this are processed in place rather than copied.
@@ -18,6 +20,9 @@ const IN_PLACE: usize = 4 << 10;
 
 /// How many times a connection is read before others are.
 const MAX_READS: usize = 8;
+
+/// How long a client that has closed its sending side may take to read the last of its answer.
+const LAST_BYTES: Duration = Duration::from_secs(60);
 
 /// What is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +178,7 @@ impl Core {
         let need = conn.read.input.need();
         // The waiting bytes may be processed now without any more: the exchange before them is
         // over.
-        let worth_a_look = waiting > 0 && waiting >= need;
+        let worth_a_look = conn.read.input.suffices();
         if waiting + need > buffer.len() / 2 && !worth_a_look {
             return self.gather(id, buffer);
         }
@@ -193,10 +198,8 @@ impl Core {
             None => Ok(None),
         };
         match read {
-            Ok(Some(0)) if waiting == 0 => Fill::Ended(self.ended_reason(id)),
-            Ok(Some(n)) if n > 0 => Fill::Bytes(waiting + n),
-            Ok(_) if worth_a_look => Fill::Bytes(waiting),
-            Ok(Some(_)) => Fill::Ended("closed in the middle of a packet".to_string()),
+            Ok(Some(n)) => Fill::Bytes(waiting + n),
+            Ok(None) if worth_a_look => Fill::Bytes(waiting),
             Ok(None) => {
                 let Some(conn) = self.open_mut(id) else {
                     return Fill::Nothing;
@@ -210,32 +213,20 @@ impl Core {
 
     /// A client that has to wait is not read, but its end is noticed.
     fn fill_while_busy(&mut self, id: ConnId) -> Fill {
-        let Some(conn) = self.open_mut(id) else {
-            return Fill::Nothing;
-        };
-        if !conn.read.hung_up
-            || !conn.read.readable
-            || conn.read.input.len() > crate::proxy::READ_BUFFER
-        {
-            return Fill::Nothing;
-        }
         let mut space = [0; 4096];
         loop {
+            let Some(conn) = self.open_mut(id) else {
+                return Fill::Nothing;
+            };
+            if conn.read.far_end == FarEnd::Open
+                || conn.read.input.len() > crate::proxy::READ_BUFFER
+            {
+                return Fill::Nothing;
+            }
             match self.read(id, &mut space, Reading::Ahead) {
-                Ok(Some(0)) => {
-                    let nothing_left = self.open(id).is_some_and(|conn| conn.read.input.is_empty());
-                    if nothing_left {
-                        return Fill::Ended(self.ended_reason(id));
-                    }
-                    return Fill::Nothing;
-                }
                 Ok(Some(n)) => {
-                    let Some(conn) = self.open_mut(id) else {
-                        return Fill::Nothing;
-                    };
-                    conn.read.input.push(space.get(..n).unwrap_or_default());
-                    if conn.read.input.len() > crate::proxy::READ_BUFFER {
-                        return Fill::Nothing;
+                    if let Some(conn) = self.open_mut(id) {
+                        conn.read.input.push(space.get(..n).unwrap_or_default());
                     }
                 }
                 Ok(None) => return self.exhausted(id),
@@ -248,7 +239,6 @@ impl Core {
     /// have arrived, not for the announced length.
     fn gather(&mut self, id: ConnId, buffer: &mut [u8]) -> Fill {
         match self.read(id, buffer, Reading::GoesOn) {
-            Ok(Some(0)) => Fill::Ended("closed in the middle of a packet".to_string()),
             Ok(Some(n)) => {
                 let Some(conn) = self.open_mut(id) else {
                     return Fill::Nothing;
@@ -265,14 +255,49 @@ impl Core {
         }
     }
 
-    /// There is nothing to read now: that is the end, if writing has failed already.
+    /// There is nothing to read now. That is the end if writing has failed, or if the far end sends
+    /// nothing more; but what a client is owed it gets first.
     fn exhausted(&mut self, id: ConnId) -> Fill {
         let conn = self
             .open_mut(id)
             .filter(|conn| !conn.listed.contains(Listed::TO_PUMP));
-        match conn.and_then(|conn| conn.write.broken.take()) {
-            Some(error) => Fill::Ended(format!("write: {error}")),
-            None => Fill::Nothing,
+        let Some(conn) = conn else {
+            return Fill::Nothing;
+        };
+        if let Some(error) = conn.write.broken.take() {
+            return Fill::Ended(format!("write: {error}"));
+        }
+        match conn.read.far_end {
+            FarEnd::Open | FarEnd::HungUp => Fill::Nothing,
+            FarEnd::Ended if conn.is_owed() => {
+                if conn.idle() && !conn.has_deadline() {
+                    self.set_deadline(id, LAST_BYTES);
+                } else {
+                    self.pass_on_the_end(id);
+                }
+                Fill::Nothing
+            }
+            FarEnd::Ended | FarEnd::Gone => Fill::Ended(self.ended_reason(id)),
+        }
+    }
+
+    /// A server that is this client's alone, and that nobody else writes to, learns that nothing
+    /// more will come, as it would without a proxy: then it can give up what only makes a client
+    /// wait, such as SLEEP, if the client is gone altogether.
+    fn pass_on_the_end(&mut self, id: ConnId) {
+        let Some(client) = self.open(id) else {
+            return;
+        };
+        let more = client.read.streaming.is_some() || !client.read.input.is_empty();
+        if more || !client.authenticated() || self.attended(client) {
+            return;
+        }
+        let server = client.peer.and_then(|peer| self.open_mut(peer));
+        if let Some(server) = server
+            && server.passthrough() == Some(id)
+            && !server.unsent()
+        {
+            server.end_writing();
         }
     }
 
@@ -285,13 +310,15 @@ impl Core {
         Fill::Ended(format!("read: {error}"))
     }
 
-    /// Reads once. `None`: there is nothing now.
+    /// Reads once, into `space`, which is not empty. `None`: there is nothing now, or nothing any
+    /// more.
     fn read(
         &mut self,
         id: ConnId,
         space: &mut [u8],
         reading: Reading,
     ) -> io::Result<Option<usize>> {
+        let now = self.now;
         let Some(conn) = self.open_mut(id) else {
             return Ok(None);
         };
@@ -314,14 +341,20 @@ impl Core {
             conn.established(news);
         }
         let result = match read {
+            Ok(0) => {
+                conn.read.readable = false;
+                conn.read.far_end_is(FarEnd::Ended);
+                Ok(None)
+            }
             Ok(n) => {
                 // The socket returned less than there was room for: it is empty, and the next byte
                 // causes an event. There is only one event for the end of the stream, so after that
                 // the socket is read again.
-                if n < space.len() && !conn.read.hung_up && short_read_is_all {
+                let open = conn.read.far_end == FarEnd::Open;
+                if n < space.len() && open && short_read_is_all {
                     conn.read.readable = false;
                 }
-                conn.active = true;
+                conn.is_active(now);
                 self.stats.bytes_in += n as u64;
                 Ok(Some(n))
             }
@@ -333,6 +366,15 @@ impl Core {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.schedule(id);
                 Ok(None)
+            }
+            // An end in the middle of a compressed frame.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                conn.read.readable = false;
+                conn.read.far_end_is(FarEnd::Ended);
+                match conn.is_owed() {
+                    true => Ok(None),
+                    false => Err(error),
+                }
             }
             Err(error) => Err(error),
         };
@@ -355,7 +397,7 @@ impl Core {
             return conn.may_read();
         }
         conn.read.input.push_front(rest, need);
-        conn.may_read()
+        conn.may_read() || conn.read.exhausted()
     }
 
     /// The same for gathered bytes, which may be many and are not copied.
@@ -363,7 +405,7 @@ impl Core {
         match self.open_mut(id) {
             Some(conn) if conn.read.input.is_empty() && !conn.read.just_compressed => {
                 conn.read.input.put(rest, need);
-                conn.may_read()
+                conn.may_read() || conn.read.exhausted()
             }
             _ => self.keep(id, &rest, need),
         }
@@ -391,7 +433,7 @@ impl Core {
     fn ended_reason(&self, id: ConnId) -> String {
         let inside = self
             .open(id)
-            .is_some_and(|conn| conn.read.streaming.is_some());
+            .is_some_and(|conn| conn.read.streaming.is_some() || !conn.read.input.is_empty());
         let who = match self.open(id).map(|conn| &conn.role) {
             Some(Role::Client(_)) => "the client",
             _ => "the server",

@@ -9,7 +9,7 @@ use crate::proxy::Proxy;
 use crate::proxy::id::ConnId;
 use crate::proxy::table::conn::{Listed, Role, Socket};
 use crate::proxy::table::core::{Core, SIGNALS, TimerKey};
-use crate::proxy::table::sides::Stopped;
+use crate::proxy::table::sides::{FarEnd, Stopped};
 
 /// The longest wait, which limits the effect of a clock that jumps.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -56,6 +56,7 @@ impl Proxy {
             let timeout = self.core().timeout();
             self.core().poller.wait(Some(timeout), &mut ready)?;
             let began = Instant::now();
+            self.core().now = began;
             for event in ready.drain(..) {
                 if event.token == SIGNALS {
                     self.signals();
@@ -177,6 +178,7 @@ impl Proxy {
 
     fn timers_due(&self) {
         let now = Instant::now();
+        self.core().now = now;
         loop {
             let due = self.core().timers.pop_due(now);
             let Some((_, key)) = due else {
@@ -233,6 +235,9 @@ impl Proxy {
                 return;
             }
             let what = match (&conn.socket, &conn.role) {
+                _ if conn.read.far_end == FarEnd::Ended && conn.idle() => {
+                    "it has closed its sending side, and did not take its last answer in time"
+                }
                 _ if conn.awaits_header() => "its PROXY header took longer than handshake_timeout",
                 _ if conn.logged_in() => {
                     "the change of its user took longer than handshake_timeout"
@@ -355,7 +360,13 @@ impl Core {
             return;
         };
         conn.read.readable |= ready.readable || ready.read_closed || ready.error;
-        conn.read.hung_up |= ready.read_closed || ready.error;
+        conn.read.far_end_is(match ready {
+            Ready { error: true, .. } => FarEnd::Gone,
+            Ready {
+                read_closed: true, ..
+            } => FarEnd::HungUp,
+            _ => FarEnd::Open,
+        });
         conn.write.writable |= ready.writable || ready.error;
         let id = conn.id();
         if ready.writable && conn.unsent() {
@@ -390,7 +401,7 @@ impl Core {
             conn.write.broken = Some(error);
             conn.write.writable = false;
             conn.read.readable = true;
-            conn.read.hung_up = true;
+            conn.read.far_end_is(FarEnd::Gone);
             conn.read.stopped = Stopped::empty();
             self.schedule(id);
         }
@@ -424,18 +435,6 @@ impl Core {
                 self.conns.remove(id.slot());
             }
         }
-    }
-
-    fn idle_expired(&mut self, id: ConnId) -> bool {
-        let Some(conn) = self.open_mut(id) else {
-            return false;
-        };
-        if std::mem::take(&mut conn.active) || !conn.idle() {
-            self.watch_idle(id);
-            return false;
-        }
-        self.stats.timeouts += 1;
-        true
     }
 
     fn idle_clients(&self) -> Vec<ConnId> {

@@ -5,7 +5,7 @@ use super::outcome::{Advance, Carried};
 use crate::proxy::id::ConnId;
 use crate::proxy::table::conn::Role;
 use crate::proxy::table::core::Core;
-use crate::proxy::table::sides::{Inbound, Streaming};
+use crate::proxy::table::sides::{FarEnd, Inbound, Streaming};
 use crate::session::{Event, EventSet, Head, PacketKind, Sent, Step};
 use crate::wire::Com;
 use crate::wire::frame::{HEADER, Header, MAX_PAYLOAD};
@@ -152,7 +152,7 @@ impl Core {
     pub fn resume_client(&mut self, id: ConnId) {
         self.check_change(id);
         if self.open(id).is_some_and(|conn| {
-            !conn.read.input.is_empty() || conn.read.readable || conn.read.hung_up
+            !conn.read.input.is_empty() || conn.read.readable || conn.read.far_end != FarEnd::Open
         }) {
             self.schedule(id);
         }

@@ -199,7 +199,7 @@ impl Core {
         let Some(conn) = self.get_mut(id) else {
             return;
         };
-        let idle_timer = conn.set_idle_timer(None);
+        let idle_timer = conn.set_idle(None);
         if std::mem::replace(&mut conn.life, Life::Over) != Life::Over {
             self.finished.push(id);
         }

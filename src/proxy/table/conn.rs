@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bitflags::bitflags;
 
@@ -109,8 +110,16 @@ pub(crate) enum Origin {
 struct Limits {
     /// For the connect, the login, a change of user, the last flush.
     deadline: Option<TimerId>,
-    /// The timer of the idle time-out.
-    idle: Option<TimerId>,
+    /// The idle time-out.
+    idle: Option<Idle>,
+}
+
+/// An idle time-out that runs.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    pub timer: TimerId,
+    /// When bytes last moved, in either direction.
+    pub last_active: Instant,
 }
 
 pub(crate) struct Conn {
@@ -132,8 +141,6 @@ pub(crate) struct Conn {
     pub course: Course,
     pub life: Life,
     pub listed: Listed,
-    /// Whether bytes moved, in either direction, since the idle time-out was last checked.
-    pub active: bool,
 }
 
 // Idle connections should cost little memory, and there may be 100,000. Rarely needed data belongs
@@ -172,7 +179,6 @@ impl Conn {
             course: Course::Followed,
             life: Life::Open,
             listed: Listed::empty(),
-            active: false,
         }
     }
 
@@ -222,21 +228,36 @@ impl Conn {
         self.limits.as_ref().is_some_and(|it| it.deadline.is_some())
     }
 
-    /// Sets or removes the timer of the idle time-out. Returns the previous one.
-    pub fn set_idle_timer(&mut self, timer: Option<TimerId>) -> Option<TimerId> {
-        self.set_limit(timer, |limits| &mut limits.idle)
+    /// Sets or removes the idle time-out. Returns the previous one's timer.
+    pub fn set_idle(&mut self, idle: Option<Idle>) -> Option<TimerId> {
+        self.set_limit(idle, |limits| &mut limits.idle)
+            .map(|idle| idle.timer)
     }
 
-    fn set_limit(
+    /// When bytes last moved, if it has an idle time-out.
+    pub fn last_active(&self) -> Option<Instant> {
+        Some(self.limits.as_ref()?.idle.as_ref()?.last_active)
+    }
+
+    /// Bytes move now.
+    pub fn is_active(&mut self, now: Instant) {
+        if let Some(limits) = &mut self.limits
+            && let Some(idle) = &mut limits.idle
+        {
+            idle.last_active = now;
+        }
+    }
+
+    fn set_limit<T>(
         &mut self,
-        timer: Option<TimerId>,
-        which: impl Fn(&mut Limits) -> &mut Option<TimerId>,
-    ) -> Option<TimerId> {
-        if timer.is_none() && self.limits.is_none() {
+        limit: Option<T>,
+        which: impl Fn(&mut Limits) -> &mut Option<T>,
+    ) -> Option<T> {
+        if limit.is_none() && self.limits.is_none() {
             return None;
         }
         let limits = self.limits.get_or_insert_default();
-        let before = std::mem::replace(which(limits), timer);
+        let before = std::mem::replace(which(limits), limit);
         if limits.deadline.is_none() && limits.idle.is_none() {
             self.limits = None;
         }
@@ -485,6 +506,17 @@ impl Conn {
         }
     }
 
+    /// Tells the far end that nothing more will be sent, while reading goes on. With TLS there is no
+    /// close_notify: servers take its bytes for a command that waits, and so for a client that is
+    /// still there.
+    pub fn end_writing(&mut self) {
+        if let Socket::Open(pipe) = &self.socket
+            && let Err(error) = pipe.stream.shutdown_write()
+        {
+            log::debug!("connection {}: shutdown: {error}", self.id().serial);
+        }
+    }
+
     /// Starts TLS on the connection: queued bytes are sent before it in clear, and bytes that were
     /// `read` already are part of it.
     pub fn start_tls(&mut self, session: TlsSession, read: &[u8]) {
@@ -503,6 +535,19 @@ impl Conn {
     /// Whether it uses TLS.
     pub fn is_tls(&self) -> bool {
         matches!(&self.socket, Socket::Open(channel) if channel.stream.is_tls())
+    }
+
+    /// Whether it is a client that is to get something of what it has asked for, although it sends
+    /// nothing more.
+    pub fn is_owed(&self) -> bool {
+        let Role::Client(session) = &self.role else {
+            return false;
+        };
+        // The last of its commands is not complete, and never will be.
+        let cut_short = self.read.streaming.is_some() && session.outstanding() == 1;
+        // Of an opaque link nobody knows what is owed.
+        let followed = self.course != Course::Opaque;
+        followed && session.awaits_answer() && !cut_short || session.idle() && self.unsent()
     }
 
     /// Whether its socket may have bytes, and they are wanted.

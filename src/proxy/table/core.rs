@@ -13,8 +13,8 @@ use slab::Slab;
 use super::admission::Admission;
 use super::certificate_log::CertificateLog;
 use super::channel::{Channel, Workshop};
-use super::conn::{Conn, HIGH_WATER, LOW_WATER, Listed, Role, Socket};
-use super::sides::Stopped;
+use super::conn::{Conn, HIGH_WATER, Idle, LOW_WATER, Listed, Role, Socket};
+use super::sides::{FarEnd, Stopped};
 use super::tls_clients::TlsClients;
 use crate::net::{Poller, Resolver, Signals, Stream, TimerId, Timers};
 use crate::proxy::id::{ConnId, Serials};
@@ -60,6 +60,8 @@ pub(crate) struct Core {
     pub resolver: Resolver,
     pub signals: Signals,
     pub timers: Timers<TimerKey>,
+    /// The time at which this pass of the loop began: exact enough for time-outs.
+    pub now: Instant,
     pub script_timers: usize,
     /// Connections queued for reading.
     pub work: VecDeque<ConnId>,
@@ -107,6 +109,7 @@ impl Core {
             poller,
             signals,
             timers: Timers::new(),
+            now: Instant::now(),
             script_timers: 0,
             work: VecDeque::new(),
             dirty: Vec::new(),
@@ -246,15 +249,40 @@ impl Core {
 
     /// Starts the idle time-out, if the options have one.
     pub fn watch_idle(&mut self, id: ConnId) {
-        if let Some(conn) = self.open(id)
-            && !conn.options.idle_timeout.is_zero()
-        {
-            let due = Instant::now() + conn.options.idle_timeout;
-            let timer = self.timers.insert(due, TimerKey::Idle(id));
-            if let Some(conn) = self.open_mut(id) {
-                conn.set_idle_timer(Some(timer));
-            }
+        self.idle_since(id, self.now);
+    }
+
+    /// Sets the timer of the idle time-out, if the options have one, for a connection on which
+    /// nothing has happened since then.
+    fn idle_since(&mut self, id: ConnId, last_active: Instant) {
+        let Some(conn) = self.conns.get_mut(id.slot()).filter(|c| c.id() == id) else {
+            return;
+        };
+        if conn.closing() || conn.options.idle_timeout.is_zero() {
+            return;
         }
+        let due = last_active + conn.options.idle_timeout;
+        let timer = self.timers.insert(due, TimerKey::Idle(id));
+        conn.set_idle(Some(Idle { timer, last_active }));
+    }
+
+    /// The timer of the idle time-out is due. Returns whether the connection has been idle for that
+    /// long; if not, the timer is set for when it will have been.
+    pub fn idle_expired(&mut self, id: ConnId) -> bool {
+        let now = self.now;
+        let Some(conn) = self.open(id) else {
+            return false;
+        };
+        let since = match conn.last_active() {
+            Some(last_active) if conn.idle() => last_active,
+            _ => now,
+        };
+        if since + conn.options.idle_timeout > now {
+            self.idle_since(id, since);
+            return false;
+        }
+        self.stats.timeouts += 1;
+        true
     }
 
     /// Adds a timer of a script's.
@@ -286,7 +314,7 @@ impl Core {
     /// Forwards bytes to a connection: to its socket if its queue is empty, and what the socket
     /// does not take to its queue.
     pub fn forward_span(&mut self, to: ConnId, bytes: &[u8]) {
-        let pass = self.stats.ticks;
+        let (pass, now) = (self.stats.ticks, self.now);
         let Some(conn) = self.get_mut(to) else {
             return;
         };
@@ -313,7 +341,7 @@ impl Core {
             }
             inside = channel.compressed() && channel.wants_write();
         }
-        conn.active = true;
+        conn.is_active(now);
         let rest = bytes.get(written..).unwrap_or_default();
         if !rest.is_empty() {
             conn.write.output.extend_from_slice(rest);
@@ -328,8 +356,9 @@ impl Core {
 
     /// Forwards bytes at the end of the tick.
     pub fn forward_span_later(&mut self, to: ConnId, bytes: &[u8]) {
+        let now = self.now;
         if let Some(conn) = self.get_mut(to) {
-            conn.active = true;
+            conn.is_active(now);
             conn.write.output.extend_from_slice(bytes);
             self.after_queueing(to);
         }
@@ -337,7 +366,7 @@ impl Core {
 
     /// Writes what the socket takes of the queue.
     pub fn flush(&mut self, id: ConnId) -> Flushed {
-        let pass = self.stats.ticks;
+        let (pass, now) = (self.stats.ticks, self.now);
         let mut flushed = Flushed::default();
         let Some(conn) = self.get_mut(id) else {
             return flushed;
@@ -366,7 +395,7 @@ impl Core {
                 Ok(n) => {
                     written += n;
                     conn.write.output.advance(n);
-                    conn.active = true;
+                    conn.is_active(now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     conn.write.writable = false
@@ -388,6 +417,7 @@ impl Core {
                 conn.finish_writing();
             }
         }
+        let may_end = conn.read.far_end == FarEnd::Ended && conn.write.output.is_empty();
         if conn.write.flooded && conn.write.output.len() < LOW_WATER {
             conn.write.flooded = false;
             flushed.drained = true;
@@ -395,6 +425,9 @@ impl Core {
         if postponed && conn.write.writable && flushed.error.is_none() {
             conn.listed.insert(Listed::TO_FLUSH);
             self.postponed.push(id);
+        }
+        if may_end {
+            self.schedule(id);
         }
         self.stats.bytes_out += written as u64;
         flushed

@@ -19,6 +19,19 @@ bitflags! {
     }
 }
 
+/// What is known of the far end, in the order in which it can only get worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FarEnd {
+    /// It may send more.
+    Open,
+    /// It will send nothing more, but what it has sent has not all been read.
+    HungUp,
+    /// The same, and all has been read. It may still be there to read what is sent to it.
+    Ended,
+    /// Its socket failed: it takes nothing any more.
+    Gone,
+}
+
 /// The reading side.
 #[derive(Debug)]
 pub(crate) struct ReadSide {
@@ -27,8 +40,7 @@ pub(crate) struct ReadSide {
     pub streaming: Option<Streaming>,
     /// The socket may have something to read.
     pub readable: bool,
-    /// The far end will send nothing more.
-    pub hung_up: bool,
+    pub far_end: FarEnd,
     pub stopped: Stopped,
     /// Compression has just begun: bytes that were read before and are in the loop's buffer are
     /// compressed, too.
@@ -45,12 +57,23 @@ impl ReadSide {
             input: Input::default(),
             streaming: None,
             readable: false,
-            hung_up: false,
+            far_end: FarEnd::Open,
             stopped: Stopped::empty(),
             just_compressed: false,
             discard: 0,
             stream_seq: 0,
         }
+    }
+
+    /// Notes what has become of the far end.
+    pub fn far_end_is(&mut self, far_end: FarEnd) {
+        self.far_end = self.far_end.max(far_end);
+    }
+
+    /// Whether the far end sends nothing more, and what it has sent is not enough for another
+    /// packet.
+    pub fn exhausted(&self) -> bool {
+        self.far_end >= FarEnd::Ended && !self.input.suffices()
     }
 }
 
@@ -80,6 +103,11 @@ impl Input {
     /// How many bytes are needed to process the packet at the front.
     pub fn need(&self) -> usize {
         self.0.as_ref().map_or(0, |gathered| gathered.need)
+    }
+
+    /// Whether there are bytes, and as many as are needed.
+    pub fn suffices(&self) -> bool {
+        !self.is_empty() && self.len() >= self.need()
     }
 
     /// Takes all of it out.
