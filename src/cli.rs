@@ -61,31 +61,18 @@ pub fn main() -> i32 {
     logging::begin(arguments.level());
     logging::log_panics();
     let code = match serve(&arguments) {
-        Ok(End::Natural(code)) => {
-            // As any other program, it waits for whoever reads what it has printed.
-            output::stdout().flush_patiently();
-            code
-        }
-        Ok(End::Signal(code)) => code,
+        Ok(code) => code,
         Err(ScriptError(message)) => {
             // Not as a line of the log, whose level must not hide why the program ends.
             output::stderr().write(format!("dpm: {message}\n").as_bytes());
             1
         }
     };
-    output::flush_before_the_end();
+    output::flush();
     code
 }
 
-/// Why the program ends, and with which code.
-enum End {
-    /// There is nothing left to wait for, or the script has said so.
-    Natural(i32),
-    /// A signal told it to.
-    Signal(i32),
-}
-
-fn serve(arguments: &Arguments) -> Result<End, ScriptError> {
+fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
     let startfile = arguments.startfile.as_deref();
     // Before the proxy is made, which counts its clients against the limit.
     match raise_descriptor_limit() {
@@ -93,19 +80,22 @@ fn serve(arguments: &Arguments) -> Result<End, ScriptError> {
         Err(error) => log::warn!("the limit on open files stays as it is: {error}"),
     }
     let proxy = Proxy::new().map_err(ScriptError::new)?;
+    proxy.end_with_signals().map_err(ScriptError::new)?;
     let script = Script::new(proxy.clone(), startfile)?;
     let chunk = script.load(startfile)?;
     if arguments.check {
-        return Ok(End::Natural(0));
+        return Ok(0);
     }
     let name = startfile.map_or("startup.lua".into(), |file| file.display().to_string());
     script.set_arguments(&name, &arguments.script_arguments)?;
-    script.run(&chunk)?;
-    let code = proxy.run().map_err(ScriptError::new)?;
-    Ok(match proxy.told_to_stop() {
-        true => End::Signal(code),
-        false => End::Natural(code),
-    })
+    let result = script
+        .run(&chunk)
+        .and_then(|()| proxy.run().map_err(ScriptError::new));
+    if !proxy.told_to_stop() {
+        // As any other program, it waits for whoever reads what it has printed.
+        output::stdout().flush_patiently();
+    }
+    result
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //! - [`TlsServer`] and [`TlsClient`] make the sessions that put TLS on a stream.
 //! - [`Timers`] orders deadlines; the loop asks it how long it may sleep.
 //! - [`Resolver`] looks names up on a thread of its own, because that blocks.
-//! - [`Signals`] turns the process's signals into one more readable source.
+//! - [`Signals`] turns the process's signals into one more readable source; [`LastResort`] ends the
+//!   program when the loop never comes to see them.
 //! - [`ProxyHeader`] is the header in which a load balancer says whose connection it passes on.
 //! - [`descriptor_limit`], [`raise_descriptor_limit`] and [`is_out_of_descriptors`] deal with file
 //!   descriptors, the resource that a proxy runs out of first.
@@ -20,6 +21,7 @@
 //! remember that there may be more.
 
 mod descriptors;
+mod last_resort;
 mod listener;
 mod poller;
 mod proxy_header;
@@ -31,6 +33,7 @@ mod tls;
 mod unix_socket;
 
 pub use descriptors::{descriptor_limit, is_out_of_descriptors, raise_descriptor_limit};
+pub use last_resort::LastResort;
 pub use listener::Listener;
 pub use poller::{Poller, Ready, WAKE_TOKEN, WakeHandle};
 pub use proxy_header::{ProxyHeader, ProxyVersion};

@@ -58,7 +58,7 @@ pub fn stdout() -> &'static OutputStream {
 }
 
 /// Waits until everything is written that is queued for either stream, for [`LAST_FLUSH`] at most.
-pub fn flush_before_the_end() {
+pub fn flush() {
     let began = Instant::now();
     for stream in [&STDOUT, &STDERR] {
         if let Some(stream) = stream.get() {

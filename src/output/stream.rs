@@ -1,6 +1,7 @@
 //! A stream with its queue and its thread.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub enum Dropped {
 pub struct OutputStream {
     shared: Arc<Shared>,
     capacity: usize,
+    /// Whether a write that does not fit waits for its reader.
+    waits: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -76,11 +79,27 @@ impl OutputStream {
         let _ = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || serve(&own, sink, tell));
-        OutputStream { shared, capacity }
+        OutputStream {
+            shared,
+            capacity,
+            waits: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets writes wait for their reader while `f` runs, in which there is nobody else to wait: a script
+    /// before the loop. So nothing of what it writes is lost.
+    pub fn waiting<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.waits.store(true, Ordering::Relaxed);
+        let result = f();
+        self.waits.store(false, Ordering::Relaxed);
+        result
     }
 
     /// Queues the bytes, all or none: what does not fit is dropped.
     pub fn write(&self, bytes: &[u8]) {
+        if self.waits.load(Ordering::Relaxed) {
+            return self.write_patiently(bytes);
+        }
         let mut queue = self.shared.queue();
         if queue.len() + bytes.len() > self.capacity {
             queue.dropped += 1;
@@ -90,9 +109,7 @@ impl OutputStream {
         self.shared.filled.notify_one();
     }
 
-    /// Queues the bytes, and waits for room as long as that takes. For a script that runs before the
-    /// loop, when there is nobody else to wait: nothing of its output is lost.
-    pub fn write_patiently(&self, bytes: &[u8]) {
+    fn write_patiently(&self, bytes: &[u8]) {
         for part in bytes.chunks(self.capacity) {
             let mut queue = self.shared.queue();
             while queue.len() + part.len() > self.capacity {
@@ -111,8 +128,11 @@ impl OutputStream {
         }
     }
 
-    /// Waits until everything is written, but not longer than this. Returns whether it is.
+    /// Waits until everything is written, but not longer than this, unless writes wait, too.
     pub fn flush(&self, patience: Duration) -> bool {
+        if self.waits.load(Ordering::Relaxed) {
+            self.flush_patiently();
+        }
         let began = Instant::now();
         let mut queue = self.shared.queue();
         while !queue.is_empty() {
@@ -244,9 +264,11 @@ mod tests {
             }
             all
         });
-        stream.write_patiently(b"abcdefghijklm");
-        stream.write_patiently(b"nopqrstuvwxyz");
-        stream.flush_patiently();
+        stream.waiting(|| {
+            stream.write(b"abcdefghijklm");
+            stream.write(b"nopqrstuvwxyz");
+            stream.flush(Duration::ZERO);
+        });
         assert_eq!(reader.join().unwrap(), (b'a'..=b'z').collect::<Vec<_>>());
     }
 
@@ -255,7 +277,7 @@ mod tests {
         let (stream, permit, _written) = slow(4);
         drop(permit);
         for _ in 0..3 {
-            stream.write_patiently(b"more than four");
+            stream.waiting(|| stream.write(b"more than four"));
             assert!(stream.flush(PATIENCE));
         }
     }

@@ -164,7 +164,11 @@ impl Proxy {
 
     /// Sets the options of connections that are made from now on.
     pub fn set_defaults(&self, options: Options) {
-        self.core().defaults = Rc::new(options);
+        let core = &mut *self.core();
+        if let Some(last_resort) = &core.last_resort {
+            last_resort.set_drain(options.drain);
+        }
+        core.defaults = Rc::new(options);
     }
 
     /// The counters.

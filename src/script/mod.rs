@@ -38,11 +38,11 @@ use connections::conn::ConnObject;
 use hooks::LuaHooks;
 pub use lua::error::ScriptError;
 use lua::fast::Target;
-use lua::standard_streams::Starting;
 /// The crate of [`Script::lua`]'s type.
 pub use mlua;
 use runtime::Runtime;
 
+use crate::output;
 use crate::proxy::{ConnId, Proxy};
 
 /// A Lua state whose scripts control a proxy.
@@ -50,7 +50,6 @@ use crate::proxy::{ConnId, Proxy};
 pub struct Script {
     lua: Lua,
     runtime: Rc<Runtime>,
-    starting: Starting,
 }
 
 impl Script {
@@ -66,12 +65,8 @@ impl Script {
         lua.globals().set("dpm", api::dpm_table(&lua, &runtime)?)?;
         objects::rset::install_fast_path(&lua, runtime.fast())?;
         lua::loader::install(&lua, startfile)?;
-        let starting = lua::standard_streams::install(&lua)?;
-        Ok(Script {
-            lua,
-            runtime,
-            starting,
-        })
+        lua::standard_streams::install(&lua)?;
+        Ok(Script { lua, runtime })
     }
 
     /// The Lua state, for adding functions for scripts.
@@ -119,7 +114,8 @@ impl Script {
     pub fn run(&self, startfile: &Function) -> Result<(), ScriptError> {
         let target = Target::Function(startfile);
         let call = || self.runtime.fast().call(&self.lua, target, &[]);
-        let result = self.starting.during(call);
+        // Nobody but the script waits now.
+        let result = output::stdout().waiting(call);
         let runtime = &self.runtime;
         (runtime.idle).note_activity(runtime.proxy(), runtime.has_connections());
         result.map(|_| ()).map_err(ScriptError)

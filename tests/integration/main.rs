@@ -49,6 +49,7 @@ mod secrets;
 mod servers;
 mod services;
 mod session;
+mod signals;
 mod soak;
 mod sockets;
 mod sql;

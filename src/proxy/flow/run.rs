@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::net::{Ready, Signal};
+use crate::net::{LastResort, Ready, Signal};
 use crate::output;
 use crate::proxy::Proxy;
 use crate::proxy::id::ConnId;
@@ -29,8 +29,21 @@ impl Proxy {
     pub fn run(&self) -> io::Result<i32> {
         let code = self.turn();
         // The program may end as soon as it has the code.
-        output::flush_before_the_end();
+        output::flush();
         code
+    }
+
+    /// From now on SIGTERM and SIGINT end the whole process even if a callback, or whatever else runs on
+    /// this thread, never returns: when it has not returned within [`Options::drain`](crate::proxy::Options) (or
+    /// what follows has not ended soon after), or at once at a second signal. The program `dpm` does
+    /// this; a program that embeds the proxy may have reasons of its own to live on.
+    ///
+    /// # Errors
+    /// The system allows no more descriptors or threads.
+    pub fn end_with_signals(&self) -> io::Result<()> {
+        let core = &mut *self.core();
+        core.last_resort = Some(LastResort::new(core.defaults.drain)?);
+        Ok(())
     }
 
     /// Whether a signal (SIGTERM or SIGINT) has told the program to end.
@@ -80,6 +93,9 @@ impl Proxy {
         let stopping = {
             let mut core = self.core();
             core.exit_code = code;
+            if let Some(last_resort) = &core.last_resort {
+                last_resort.set_exit_code(code);
+            }
             core.stopping
         };
         if !stopping {
@@ -281,7 +297,7 @@ impl Proxy {
         for signal in signals {
             match signal {
                 Signal::Term | Signal::Int => {
-                    self.core().told_to_stop = true;
+                    self.core().note_told_to_stop();
                     self.stop();
                 }
                 other => self.hooks().signal(other.name()),
@@ -340,6 +356,13 @@ impl Proxy {
 }
 
 impl Core {
+    fn note_told_to_stop(&mut self) {
+        self.told_to_stop = true;
+        if let Some(last_resort) = &self.last_resort {
+            last_resort.note_seen();
+        }
+    }
+
     fn timeout(&self) -> Duration {
         let idle = self.work.is_empty()
             && self.dirty.is_empty()

@@ -16,7 +16,7 @@ use super::channel::{Channel, Workshop};
 use super::conn::{Conn, HIGH_WATER, Idle, LOW_WATER, Listed, Role, Socket};
 use super::sides::{FarEnd, Stopped};
 use super::tls_clients::TlsClients;
-use crate::net::{Poller, Resolver, Signals, Stream, TimerId, Timers};
+use crate::net::{LastResort, Poller, Resolver, Signals, Stream, TimerId, Timers};
 use crate::proxy::id::{ConnId, Serials};
 use crate::proxy::info::{Address, ConnInfo, ConnKind};
 use crate::proxy::options::Options;
@@ -59,6 +59,8 @@ pub(crate) struct Core {
     pub poller: Poller,
     pub resolver: Resolver,
     pub signals: Signals,
+    /// Ends the program if the loop does not, where that is wanted.
+    pub last_resort: Option<LastResort>,
     pub timers: Timers<TimerKey>,
     /// The time at which this pass of the loop began: exact enough for time-outs.
     pub now: Instant,
@@ -108,6 +110,7 @@ impl Core {
             resolver: Resolver::new(poller.wake_handle()),
             poller,
             signals,
+            last_resort: None,
             timers: Timers::new(),
             now: Instant::now(),
             script_timers: 0,
