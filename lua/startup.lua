@@ -48,7 +48,7 @@ local function new_command(cmd)
     if cmd:command() ~= dpm.COM_QUERY then
         error(dpml.new_error("08S01", 1047, "dpm runs without a database and does not know this command"))
     end
-    local sql = client_probes.trim(cmd:argument())
+    local sql = dpm.trim_sql(cmd:argument())
     local simple = client_probes.simplify(sql)
     for _, answer in ipairs(answers) do
         local result = simple:find(answer[1]) and answer[2](sql)

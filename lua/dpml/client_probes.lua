@@ -1,6 +1,7 @@
 -- Answers to queries that clients send by themselves, about their session and the server's variables, for
 -- services without a database.
 
+local like = require "dpml.like"
 local session_select = require "dpml.session_select"
 
 local client_probes = {}
@@ -62,34 +63,6 @@ end
 -- not if two of its repetitions can match the same characters, or if a repetition that is tried at every
 -- position runs to the end of the text.
 
--- Whether a text is LIKE a pattern, ignoring case; true without a pattern. The match of the last % is extended
--- until the rest fits.
-function client_probes.like(text, pattern)
-    if not pattern then
-        return true
-    end
-    text, pattern = text:lower(), pattern:lower()
-    local at, place, retry_at, retry_place = 1, 1, nil, nil
-    while at <= #text do
-        local wanted, behind = pattern:sub(place, place), place + 1
-        local escaped = wanted == "\\" and behind <= #pattern
-        if escaped then
-            wanted, behind = pattern:sub(behind, behind), behind + 1
-        end
-        if wanted == "%" and not escaped then
-            place, retry_at, retry_place = behind, at, behind
-        elseif wanted == text:sub(at, at) or wanted == "_" and not escaped then
-            at, place = at + 1, behind
-        elseif retry_at then
-            retry_at = retry_at + 1
-            at, place = retry_at, retry_place
-        else
-            return false
-        end
-    end
-    return pattern:find("^%%*$", place) ~= nil
-end
-
 -- The quoted pattern of the LIKE at the end of a query.
 local function like_of(sql)
     local _, quote = sql:find("[Ll][Ii][Kk][Ee]%s+['\"]")
@@ -98,9 +71,9 @@ end
 
 -- The result of SHOW VARIABLES, SHOW STATUS and their like, of those names that `sql` asks for with LIKE.
 function client_probes.name_value_result(values, sql)
-    local like, rows = like_of(sql), {}
+    local is_wanted, rows = like.matcher(like_of(sql)), {}
     for name, value in pairs(values) do
-        if client_probes.like(name, like) then
+        if is_wanted(name) then
             rows[#rows + 1] = { name, tostring(value) }
         end
     end
@@ -150,13 +123,6 @@ local answers = {
         return is_sessions and result or nil
     end },
 }
-
--- Without the leading comment of some clients and frameworks, and without the semicolon.
-function client_probes.trim(sql)
-    sql = sql:gsub("^%s*/%*[^!].-%*/", "")
-    local _, last = sql:find("^.*[^%s;]")
-    return last and sql:sub(sql:find("%S"), last) or ""
-end
 
 -- The contents of comments that only some servers execute.
 local function open_comments(sql)

@@ -13,6 +13,8 @@ local results = require "dpml.results"
 local rounds = require "dpml.multiplexer.rounds"
 local services = require "dpml.services"
 local client_probes = require "dpml.client_probes"
+local like = require "dpml.like"
+local scanner = require "dpml.scanner"
 
 local multiplexer = {}
 
@@ -28,17 +30,6 @@ local function number_column(name)
 end
 
 -- Statements --------------------------------------------------------------------------------------
-
--- The text without the comments, semicolons and blanks around it.
-local function bare(sql)
-    local from, to
-    for _, token in ipairs(dpm.tokenize(sql)) do
-        if token.kind ~= "comment" and token.text ~= ";" then
-            from, to = from or token.from, token.to
-        end
-    end
-    return from and sql:sub(from, to) or ""
-end
 
 -- Refuses statements that may change data, unless allow_writes is set.
 local function check_statement(mux, sql)
@@ -69,11 +60,11 @@ local function servers_of(mux, group)
     return servers
 end
 
--- The ROUND n at the end of FETCH, which no query ends with.
+-- The ROUND n at the end of FETCH, which no query ends with. It is read from the end on.
 local function split_round(sql)
-    local query, number = sql:match("^(.-)%s+[Rr][Oo][Uu][Nn][Dd]%s+(%d+)$")
-    if query then
-        return query, tonumber(number)
+    local digits, rest = sql:reverse():match("^(%d+)%s+[Dd][Nn][Uu][Oo][Rr]%s+()%S")
+    if digits then
+        return sql:sub(1, #sql - rest + 1), tonumber(digits:reverse())
     end
     return sql
 end
@@ -116,8 +107,9 @@ local function show_db_status(mux, full, pattern)
     for _, field in ipairs(full and FULL_DB_STATUS or {}) do
         fields[#fields + 1] = field
     end
+    local is_wanted = like.matcher(pattern)
     for _, server in ipairs(mux.fleet:all()) do
-        if client_probes.like(server.label, pattern) then
+        if is_wanted(server.label) then
             local row = { server.label, server.active and "1" or "0", #server.queue + server.in_flight,
                 server.disconnects, server.retries, server.queries }
             if full then
@@ -169,15 +161,20 @@ local function show_polls(mux)
     }
 end
 
--- Each has a pattern, matched regardless of case, and a function of its captures.
+-- Each has its first words, and a function of what follows them, which a scanner reads.
 local commands = {}
 
-local function command(pattern, fn)
-    commands[#commands + 1] = { pattern = "^" .. pattern .. "$", fn = fn }
+local function command(words, fn)
+    commands[#commands + 1] = { words = words, fn = fn }
 end
 
-command("ADD%s+DB%s+(.+)", function(mux, _, text)
-    local entry, err = dsn.parse(text)
+-- What a command needs to have; without it, it is not understood.
+local function needed(value)
+    return value or error(not_understood())
+end
+
+command({ "ADD", "DB" }, function(mux, _, args)
+    local entry, err = dsn.parse(needed(args:rest()))
     local label
     if entry then
         label, err = mux.fleet:add(entry)
@@ -188,17 +185,20 @@ command("ADD%s+DB%s+(.+)", function(mux, _, text)
     return { affected_rows = 1 }
 end)
 
-command("REMOVE%s+DB%s+(%S+)", function(mux, _, label)
-    label = label:match("^['\"`](.*)['\"`]$") or label
+command({ "REMOVE", "DB" }, function(mux, _, args)
+    local label = needed(args:word())
+    needed(args:is_over())
+    label = scanner.unquoted(label) or label
     if not mux.fleet:remove(label) then
         error(dsn.problem("REMOVE DB: there is no server '%s'", label))
     end
     return { affected_rows = 1 }
 end)
 
-command("ADD%s+GROUP%s+([^%s,]+)%s+(.+)", function(mux, _, name, list)
-    local labels = {}
-    for label in list:gmatch("[^,%s]+") do
+command({ "ADD", "GROUP" }, function(mux, _, args)
+    local name, labels = needed(args:word()), {}
+    needed(not name:find(",", 1, true))
+    for label in needed(args:rest()):gmatch("[^,%s]+") do
         labels[#labels + 1] = label
     end
     local count, err = mux.fleet:add_group(name, labels)
@@ -208,17 +208,20 @@ command("ADD%s+GROUP%s+([^%s,]+)%s+(.+)", function(mux, _, name, list)
     return { affected_rows = count }
 end)
 
-for _, full in ipairs { "", "FULL%s+" } do
-    command("SHOW%s+" .. full .. "DB%s+STATUS", function(mux)
-        return show_db_status(mux, full ~= "")
-    end)
-    command("SHOW%s+" .. full .. "DB%s+STATUS%s+LIKE%s+['\"](.-)['\"]", function(mux, _, pattern)
-        return show_db_status(mux, full ~= "", pattern)
-    end)
+local function db_status(full)
+    return function(mux, _, args)
+        local pattern = args:take("LIKE") and needed(args:quoted())
+        needed(pattern or args:is_over())
+        return show_db_status(mux, full, pattern)
+    end
 end
 
+command({ "SHOW", "DB", "STATUS" }, db_status(false))
+command({ "SHOW", "FULL", "DB", "STATUS" }, db_status(true))
+
 -- The multiplexer's own status. innotop first asks for the uptime.
-local function show_status(_, _, sql)
+local function show_status(_, _, args)
+    needed(args:is_over() or args:take("LIKE"))
     local counters = dpm.stats()
     local values = {
         Uptime = math.floor((dpm.monotonic() - STARTED) / 1000), Questions = counters.commands,
@@ -227,22 +230,27 @@ local function show_status(_, _, sql)
     for name, value in pairs(counters) do
         values["dpm_" .. name] = value
     end
-    return client_probes.name_value_result(values, sql)
+    return client_probes.name_value_result(values, args.text)
 end
 
-command("(SHOW%s+STATUS)", show_status)
-command("(SHOW%s+STATUS%s+LIKE%s.*)", show_status)
-for _, scope in ipairs { "GLOBAL", "SESSION" } do
-    command("(SHOW%s+" .. scope .. "%s+STATUS)", show_status)
-    command("(SHOW%s+" .. scope .. "%s+STATUS%s+LIKE%s.*)", show_status)
+command({ "SHOW", "STATUS" }, show_status)
+command({ "SHOW", "GLOBAL", "STATUS" }, show_status)
+command({ "SHOW", "SESSION", "STATUS" }, show_status)
+
+local function without_arguments(show)
+    return function(mux, _, args)
+        needed(args:is_over())
+        return show(mux)
+    end
 end
 
-command("SHOW%s+GROUPS", show_groups)
-command("SHOW%s+POLLS", show_polls)
+command({ "SHOW", "GROUPS" }, without_arguments(show_groups))
+command({ "SHOW", "POLLS" }, without_arguments(show_polls))
 
-command("POLL%s+(%S+)%s+([%d%.]+)%s+EVERY%s+([%d%.]+)%s+(.+)", function(mux, _, group, timeout, every, sql)
+local function poll_every(mux, group, timeout, args)
+    local period = seconds(needed(args:number()))
+    local sql = needed(args:rest())
     check_statement(mux, sql)
-    local period = seconds(every)
     if period < 0.01 then
         error(dsn.problem("EVERY: expected at least 0.01 seconds"))
     end
@@ -253,15 +261,29 @@ command("POLL%s+(%S+)%s+([%d%.]+)%s+EVERY%s+([%d%.]+)%s+(.+)", function(mux, _, 
         error(err)
     end
     return { affected_rows = #poll.rounds[#poll.rounds].answers }
-end)
+end
 
-command("POLL%s+(%S+)%s+([%d%.]+)%s+(.+)", function(mux, _, group, timeout, sql)
+-- Starts a round of the query that the arguments name.
+local function start_round(mux, group, timeout, args)
+    local sql = needed(args:rest())
     check_statement(mux, sql)
-    local round = mux.rounds:start(group, servers_of(mux, group), seconds(timeout), sql)
-    return { affected_rows = #round.answers }
+    return mux.rounds:start(group, servers_of(mux, group), seconds(timeout), sql)
+end
+
+command({ "POLL" }, function(mux, _, args)
+    local group, timeout = needed(args:word()), needed(args:number())
+    if args:take("EVERY") then
+        return poll_every(mux, group, timeout, args)
+    end
+    return { affected_rows = #start_round(mux, group, timeout, args).answers }
 end)
 
-command("FETCH%s+(%S+)%s+(.+)", function(mux, session, group, sql)
+command({ "QUERY" }, function(mux, session, args)
+    send_round(mux, session, start_round(mux, needed(args:word()), needed(args:number()), args))
+end)
+
+command({ "FETCH" }, function(mux, session, args)
+    local group, sql = needed(args:word()), needed(args:rest())
     local round = mux.rounds:find(group, sql)
     if not round then
         local query, number = split_round(sql)
@@ -276,22 +298,16 @@ command("FETCH%s+(%S+)%s+(.+)", function(mux, session, group, sql)
     send_round(mux, session, round)
 end)
 
-command("QUERY%s+(%S+)%s+([%d%.]+)%s+(.+)", function(mux, session, group, timeout, sql)
-    check_statement(mux, sql)
-    local round = mux.rounds:start(group, servers_of(mux, group), seconds(timeout), sql)
-    send_round(mux, session, round)
-end)
-
-command("FORGET%s+ALL", function(mux)
-    local count = #mux.rounds.order
-    while mux.rounds.order[1] do
-        mux.rounds:forget(mux.rounds.order[1])
+command({ "FORGET" }, function(mux, _, args)
+    local group = needed(args:word())
+    if group:upper() == "ALL" and args:is_over() then
+        local count = #mux.rounds.order
+        while mux.rounds.order[1] do
+            mux.rounds:forget(mux.rounds.order[1])
+        end
+        return { affected_rows = count }
     end
-    return { affected_rows = count }
-end)
-
-command("FORGET%s+(%S+)%s+(.+)", function(mux, _, group, sql)
-    local poll = mux.rounds:poll(group, sql)
+    local poll = mux.rounds:poll(group, needed(args:rest()))
     if not poll then
         error(dsn.problem("FORGET: this was not polled"))
     end
@@ -299,28 +315,15 @@ command("FORGET%s+(%S+)%s+(.+)", function(mux, _, group, sql)
     return { affected_rows = 1 }
 end)
 
-command("HELP", function() return help.answer() end)
-command("HELP%s+(.+)", function(_, _, topic) return help.answer(topic) end)
-
--- Makes a pattern's words match in any case, but not its classes (%s).
-local function any_case(pattern)
-    return (pattern:gsub("%%?%a", function(letter)
-        return #letter == 1 and ("[%s%s]"):format(letter:upper(), letter:lower()) or letter
-    end))
-end
-
-for _, each in ipairs(commands) do
-    each.pattern = any_case(each.pattern)
-end
+command({ "HELP" }, function(_, _, args) return help.answer(args:rest()) end)
 
 -- Runs a client's statement; returns the result, or nothing if it has been sent.
 local function run(mux, session, sql)
-    sql = bare(sql)
     session.warnings = nil
+    local args = scanner.new(dpm.trim_sql(sql))
     for _, each in ipairs(commands) do
-        local captures = { sql:match(each.pattern) }
-        if captures[1] then
-            return each.fn(mux, session, unpack(captures))
+        if args:take(unpack(each.words)) then
+            return each.fn(mux, session, args)
         end
     end
     error(not_understood())

@@ -162,8 +162,11 @@ end
 -- The plan of MySQL's FORMAT=TREE; nil and the reason if the text is not one.
 function plans.of_tree(text)
     local plan, lines = { steps = {} }, {}
-    for indent, operation in text:gmatch("( *)%-> ([^\n]*)") do
-        lines[#lines + 1] = { depth = #indent, text = operation }
+    for each in text:gmatch("[^\n]+") do
+        local indent, operation = each:match("^( *)%-> (.*)")
+        if indent then
+            lines[#lines + 1] = { depth = #indent, text = operation }
+        end
     end
     if #lines == 0 then
         return nil, "a line of a tree expected"

@@ -106,7 +106,7 @@ local commands = {
 
 -- Queries about the session only, and USE.
 local function answer_query(service, session, cmd)
-    local sql = client_probes.trim(cmd:argument())
+    local sql = dpm.trim_sql(cmd:argument())
     local result = client_probes.answer(sql, session, service)
     if result then
         results.send_resultset(session.client, result)

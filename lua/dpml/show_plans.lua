@@ -1,8 +1,10 @@
 -- The service that answers SHOW PLANS.
 
-local errors = require "dpml.errors"
-local services = require "dpml.services"
 local client_probes = require "dpml.client_probes"
+local errors = require "dpml.errors"
+local like = require "dpml.like"
+local scanner = require "dpml.scanner"
+local services = require "dpml.services"
 
 local show_plans = {}
 
@@ -46,10 +48,10 @@ local function row_of(shape, findings, full)
     }
 end
 
-local function plans_result(explain, findings, full, like)
-    local rows = {}
+local function plans_result(explain, findings, full, pattern)
+    local is_wanted, rows = like.matcher(pattern), {}
     for _, shape in ipairs(explain:shapes_seen()) do
-        if client_probes.like(shape.query, like) then
+        if is_wanted(shape.query) then
             rows[#rows + 1] = row_of(shape, findings, full)
         end
     end
@@ -63,17 +65,17 @@ function show_plans.serve(explain, findings, listener, options)
         service[name] = value
     end
     function service.new_command(cmd)
-        local sql = cmd:command() == dpm.COM_QUERY and client_probes.trim(cmd:argument()) or ""
-        local words = sql:upper()
-        local full, like = words:match("^SHOW%s+(F?U?L?L?)%s*PLANS%s*(.*)$")
-        if full == "" or full == "FULL" then
-            like = like ~= "" and sql:match("[Ll][Ii][Kk][Ee]%s+['\"](.*)['\"]$") or nil
-            if like or words:find("PLANS$") then
-                return plans_result(explain, findings, full == "FULL", like)
+        local sql = cmd:command() == dpm.COM_QUERY and dpm.trim_sql(cmd:argument()) or ""
+        local words = scanner.new(sql)
+        local full = words:take("SHOW", "FULL", "PLANS")
+        if full or words:take("SHOW", "PLANS") then
+            local is_over, pattern = words:is_over(), words:take("LIKE") and words:quoted()
+            if is_over or pattern then
+                return plans_result(explain, findings, full, pattern)
             end
-        elseif words:find("^SHOW%s+STATUS%f[%W]") then
+        elseif words:take("SHOW", "STATUS") then
             return client_probes.name_value_result(explain:status(), sql)
-        elseif words:find("^RESET%s+PLANS$") then
+        elseif words:take("RESET", "PLANS") and words:is_over() then
             explain:reset()
             return {}
         end

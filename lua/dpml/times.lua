@@ -53,11 +53,12 @@ function times.milliseconds(text)
     local total, at, found = 0, 1, false
     text = tostring(text)
     while at <= #text do
-        local from, to, number, unit = text:find("^%s*(%d+%.?%d*)%s*([%aµ]+)%s*", at)
-        if not from or not UNITS[unit] then
+        -- tonumber() decides what of digits and dots is a number.
+        local number, unit, behind = text:match("^%s*(%d[%d.]*)%s*([%aµ]+)%s*()", at)
+        if not tonumber(number) or not UNITS[unit] then
             return nil
         end
-        total, at, found = total + number * UNITS[unit], to + 1, true
+        total, at, found = total + number * UNITS[unit], behind, true
     end
     return found and total or nil
 end

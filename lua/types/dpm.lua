@@ -1054,6 +1054,12 @@ function M.tokenize(sql, options) end
 ---@return string?
 function M.find_word(sql, words, options) end
 
+---The text without the whitespace, comments and semicolons around it.
+---@param sql string
+---@param options dpm.SqlOptions?
+---@return string
+function M.trim_sql(sql, options) end
+
 ---What statements have in common that differ in their values: its text, its hash, and whether the server may have read another statement.
 ---@param sql string
 ---@param options dpm.DigestOptions?

@@ -162,6 +162,7 @@ fn add_sql(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.find_word", |lua, _, args| {
         sql_helpers::find_word(lua, args)
     })?;
+    functions.add("dpm.trim_sql", |lua, _, args| sql_helpers::trim(lua, args))?;
     functions.add("dpm.digest", |lua, _, args| sql_helpers::digest(lua, args))?;
     functions.add("dpm.statement_kind", |lua, _, args| {
         sql_helpers::statement_kind(lua, args)

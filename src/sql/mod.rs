@@ -8,6 +8,7 @@
 //!
 //! - [`Tokens`]: the tokens as the servers' own lexers read them, with [`Doubts`] where lexers
 //!   would differ
+//! - [`trim`]: a text without what is around its statements
 //! - [`digest`]: the common form of statements that differ only in their values
 //! - [`statement`]: what a statement does, and what can be proven about it
 //! - [`effects`]: what it does to its session
@@ -24,7 +25,7 @@ mod properties;
 
 pub use digest::{Digest, digest};
 pub use statement::{Changes, Statement, statement};
-pub use tokens::{Doubts, Kind, Token, Tokens};
+pub use tokens::{Doubts, Kind, Token, Tokens, trim};
 
 /// What is known of the session that the text is sent in. It decides where strings end.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]

@@ -472,6 +472,18 @@ impl Iterator for Tokens<'_> {
     }
 }
 
+/// The text without the whitespace, comments and semicolons around it.
+pub fn trim(sql: &[u8], mode: Mode) -> &[u8] {
+    let is_around =
+        |token: &Token| token.kind == Kind::Comment || &sql[token.from..token.to] == b";";
+    let mut inside = Tokens::new(sql, mode).filter(|token| !is_around(token));
+    let Some(first) = inside.next() else {
+        return &[];
+    };
+    let end = inside.last().unwrap_or(first).to;
+    &sql[first.from..end]
+}
+
 const SPACE: u8 = 1;
 const NAME: u8 = 2;
 const DIGIT: u8 = 4;

@@ -23,6 +23,7 @@ mod dpml_hostile;
 mod embedding;
 mod errors;
 mod flow;
+mod growth;
 mod guide;
 mod half_closed;
 mod hostile;

@@ -428,6 +428,11 @@ impl Dpm {
         process::memory_kib(self.pid(), field)
     }
 
+    /// How long its loop has been on a processor.
+    pub fn cpu_time(&self) -> Duration {
+        process::cpu_time(self.pid())
+    }
+
     /// Its open file descriptors.
     pub fn open_files(&self) -> usize {
         process::open_files(self.pid())

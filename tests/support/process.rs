@@ -227,6 +227,17 @@ pub fn memory_kib(pid: u32, field: &str) -> u64 {
         .expect("a figure in KiB")
 }
 
+/// How long the process's first thread has been on a processor.
+pub fn cpu_time(pid: u32) -> Duration {
+    let path = format!("/proc/{pid}/task/{pid}/schedstat");
+    let text = std::fs::read_to_string(path).expect("it runs");
+    let nanoseconds = text
+        .split_whitespace()
+        .next()
+        .and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a figure in nanoseconds"))
+}
+
 /// Whether a process sleeps, and how often it has run so far.
 pub fn activity(pid: u32) -> (bool, Vec<String>) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");

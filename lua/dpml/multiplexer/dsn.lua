@@ -2,6 +2,7 @@
 
 local addresses = require "dpml.addresses"
 local errors = require "dpml.errors"
+local scanner = require "dpml.scanner"
 
 local dsn = {}
 
@@ -10,10 +11,17 @@ local KEYS = {
     tls = true,
 }
 local LIST = "host, port, path, user, password, database, name, group and tls"
+local SHOWN = 80 -- bytes of a text of a client's that errors show
+local LONGEST_NAME = 255
 local TODAYS = { pass = "password", db = "database" } -- R6's words
 
+-- Of the client's texts it shows the beginning.
 function dsn.problem(message, ...)
-    return errors.new(1064, "42000", message:format(...))
+    local shown = { ... }
+    for i, each in ipairs(shown) do
+        shown[i] = type(each) == "string" and each:sub(1, SHOWN) or each
+    end
+    return errors.new(1064, "42000", message:format(unpack(shown)))
 end
 
 -- One value, quoted or up to the next comma; nil if its quote is not closed.
@@ -21,7 +29,7 @@ local function take_value(text, at)
     local quote = text:match("^['\"]", at)
     if not quote then
         local value, stop = text:match("^([^,]*)()", at)
-        return value:match("^(.-)%s*$"), stop
+        return scanner.trimmed(value), stop
     end
     local parts, from = {}, at + 1
     while true do
@@ -49,7 +57,7 @@ function dsn.pairs_of(text)
         local given = key:lower()
         key = TODAYS[given] or given
         if not KEYS[key] then
-            return nil, dsn.problem("ADD DB: there is no key '%s', only %s", given, LIST)
+            return nil, dsn.problem("ADD DB: there is no key '%s', only " .. LIST, given)
         elseif found[key] then
             return nil, dsn.problem("ADD DB: '%s' is given twice", given)
         end
@@ -90,7 +98,7 @@ function dsn.of_table(entry)
     end
     for key in pairs(entry) do
         if not KEYS[key] then
-            return nil, dsn.problem("there is no key '%s', only %s", tostring(key), LIST)
+            return nil, dsn.problem("there is no key '%s', only " .. LIST, tostring(key))
         end
     end
     if not entry.host and not entry.path then
@@ -101,9 +109,14 @@ function dsn.of_table(entry)
         return nil, dsn.problem("ADD DB: port: expected a number from 1 to 65535, got '%s'", tostring(entry.port))
     end
     local groups = groups_of(entry.group)
-    for _, name in ipairs { entry.name or entry.host or entry.path, unpack(groups) } do
-        if name == "" or name:find("[%s,;]") then
-            return nil, dsn.problem("ADD DB: '%s': names have no blanks, commas or semicolons", name)
+    local names = { entry.name or entry.host or entry.path }
+    for _, name in ipairs(groups) do
+        names[#names + 1] = name
+    end
+    for _, name in ipairs(names) do
+        if name == "" or name:find("[%s,;]") or #name > LONGEST_NAME then
+            return nil, dsn.problem("ADD DB: '%s': names have no blanks, commas or semicolons, and at most %d bytes",
+                name, LONGEST_NAME)
         end
     end
     return {

@@ -88,22 +88,17 @@ end
 -- The servers of ALL, a group, a label or a list of these, in the order in which they were added; nil and an
 -- error if one is unknown.
 function Fleet:resolve(text)
-    local wanted = {}
+    local wanted, seen = {}, {}
     for name in text:gmatch("[^,%s]+") do
-        local group = self.groups[name]
-        if name:upper() == "ALL" then
-            for label in pairs(self.members) do
-                wanted[label] = true
-            end
-        elseif group then
-            for label in pairs(group) do
-                wanted[label] = true
-            end
-        elseif self.members[name] then
-            wanted[name] = true
-        else
+        local labels = name:upper() == "ALL" and self.members or self.groups[name] or self.members[name] and { [name] = true }
+        if not labels then
             return nil, dsn_of.problem("There is no group and no server '%s'", name)
         end
+        -- A group may be named any number of times.
+        for label in pairs(seen[name] and {} or labels) do
+            wanted[label] = true
+        end
+        seen[name] = true
     end
     local found = {}
     for _, label in ipairs(self.order) do

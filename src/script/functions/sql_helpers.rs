@@ -1,4 +1,4 @@
-//! SQL helpers: `dpm.tokenize`, `dpm.find_word`, `dpm.digest` and `dpm.statement_kind`.
+//! SQL helpers: `dpm.tokenize`, `dpm.find_word`, `dpm.trim_sql`, `dpm.digest` and `dpm.statement_kind`.
 
 use std::collections::HashSet;
 
@@ -148,6 +148,15 @@ pub fn find_word(lua: &Lua, args: &Args) -> Answer {
         }
     }
     nothing()
+}
+
+/// The text without what is around its statements.
+pub fn trim(lua: &Lua, args: &Args) -> Answer {
+    let sql = args.string(0, "sql")?.as_bytes();
+    let options = options(args, 1, MODES)?;
+    one(Value::String(
+        lua.create_string(sql::trim(&sql, options.mode))?,
+    ))
 }
 
 /// The normalised text, its hash, and whether the server may read another statement.

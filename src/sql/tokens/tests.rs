@@ -263,3 +263,22 @@ fn hostile_texts_take_linear_time() {
         assert!(begun.elapsed().as_secs() < 10, "{piece}");
     }
 }
+
+#[test]
+fn texts_are_trimmed_to_their_statements() {
+    for (sql, wanted) in [
+        ("", ""),
+        (" -- nothing", ""),
+        (";; /* a */ ;", ""),
+        (" SELECT 1 ;\n", "SELECT 1"),
+        ("/* a */ -- b\n# c\nCOMMIT /* d */; -- e", "COMMIT"),
+        (
+            "SELECT 1; /* a */ SELECT ';' -- b",
+            "SELECT 1; /* a */ SELECT ';'",
+        ),
+        ("/*!40101 SET NAMES utf8 */;", "/*!40101 SET NAMES utf8 */"),
+        ("SELECT '-- a", "SELECT '-- a"),
+    ] {
+        assert_eq!(trim(sql.as_bytes(), ESCAPES), wanted.as_bytes(), "{sql}");
+    }
+}
