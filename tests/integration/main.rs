@@ -51,6 +51,7 @@ mod servers;
 mod services;
 mod session;
 mod signals;
+mod slices;
 mod soak;
 mod sockets;
 mod sql;

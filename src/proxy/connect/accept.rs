@@ -89,6 +89,9 @@ impl Proxy {
                 Accepted::Another => {}
                 Accepted::NoMore => return,
             }
+            if self.core().slice.is_over() {
+                break;
+            }
         }
         self.core().schedule(listener);
     }

@@ -92,6 +92,9 @@ impl Core {
             if self.skim(id, to, data, at) {
                 continue;
             }
+            if self.slice.is_over() {
+                return Advance::Later;
+            }
             if let Some(stop) = self.begin(id, to, data, *at) {
                 return stop;
             }

@@ -13,6 +13,8 @@ pub(crate) enum Advance {
     Arrived { to: ConnId, events: EventSet },
     /// A packet of this many bytes, including frame headers, is to be handled as a whole.
     Packet(usize),
+    /// The connection has had its share of this pass of the loop.
+    Later,
     /// Nothing can be done until there are this many bytes (0: until something else happens).
     Wait(usize),
     /// The far end broke the protocol.

@@ -59,8 +59,7 @@ impl Proxy {
         let mut buffer = self.take_buffer();
         let mut turns = MAX_READS;
         loop {
-            if turns == 0 {
-                self.core().schedule(id);
+            if turns == 0 || self.core().slice.is_spent() {
                 break;
             }
             turns -= 1;
@@ -96,6 +95,11 @@ impl Proxy {
                 }
             }
         }
+        let mut core = self.core();
+        if turns == 0 || core.slice.is_spent() {
+            core.schedule(id);
+        }
+        drop(core);
         self.give_buffer(buffer);
     }
 
@@ -140,6 +144,7 @@ impl Proxy {
                     }
                 }
                 Advance::Wait(need) => return (at, need),
+                Advance::Later => return (at, 0),
                 Advance::Broken(reason) => {
                     self.broken(id, &reason);
                     return (data.len(), 0);

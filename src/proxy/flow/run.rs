@@ -10,6 +10,7 @@ use crate::proxy::id::ConnId;
 use crate::proxy::table::conn::{Listed, Role, Socket};
 use crate::proxy::table::core::{Core, SIGNALS, TimerKey};
 use crate::proxy::table::sides::{FarEnd, Stopped};
+use crate::proxy::table::slice::Slice;
 
 /// The longest wait, which limits the effect of a clock that jumps.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -110,6 +111,7 @@ impl Proxy {
         for _ in 0..count {
             let next = {
                 let mut core = self.core();
+                core.slice = Slice::of(count);
                 let next = core.work.pop_front();
                 if let Some(conn) = next.and_then(|id| core.get_mut(id)) {
                     conn.listed.remove(Listed::TO_PUMP);

@@ -129,7 +129,7 @@ impl Core {
             receiver.write.output.extend_from_slice(&header);
             receiver.write.output.extend_from_slice(payload);
         }
-        self.open(id).is_some_and(|conn| self.rows_pass(conn))
+        !self.slice.is_over() && self.open(id).is_some_and(|conn| self.rows_pass(conn))
     }
 
     /// Whether rows of this server are watched and can be forwarded.

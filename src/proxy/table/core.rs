@@ -15,6 +15,7 @@ use super::certificate_log::CertificateLog;
 use super::channel::{Channel, Workshop};
 use super::conn::{Conn, HIGH_WATER, Idle, LOW_WATER, Listed, Role, Socket};
 use super::sides::{FarEnd, Stopped};
+use super::slice::Slice;
 use super::tls_clients::TlsClients;
 use crate::net::{LastResort, Poller, Resolver, Signals, Stream, TimerId, Timers};
 use crate::proxy::id::{ConnId, Serials};
@@ -22,6 +23,9 @@ use crate::proxy::info::{Address, ConnInfo, ConnKind};
 use crate::proxy::options::Options;
 use crate::proxy::stats::Stats;
 use crate::session::{Event, EventSet};
+
+/// How much of a connection's queue is written in one pass of the loop.
+const FLUSHED: usize = 4 << 20;
 
 /// What a timer is for.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +69,8 @@ pub(crate) struct Core {
     /// The time at which this pass of the loop began: exact enough for time-outs.
     pub now: Instant,
     pub script_timers: usize,
+    /// The present connection's share of this pass.
+    pub slice: Slice,
     /// Connections queued for reading.
     pub work: VecDeque<ConnId>,
     /// Connections with bytes to be written.
@@ -114,6 +120,7 @@ impl Core {
             timers: Timers::new(),
             now: Instant::now(),
             script_timers: 0,
+            slice: Slice::of(1),
             work: VecDeque::new(),
             dirty: Vec::new(),
             postponed: Vec::new(),
@@ -387,7 +394,8 @@ impl Core {
             let Socket::Open(channel) = &mut conn.socket else {
                 return flushed;
             };
-            let len = len.min(channel.allowance(pass));
+            let share = FLUSHED.saturating_sub(written);
+            let len = len.min(channel.allowance(pass)).min(share);
             if len == 0 {
                 postponed = true;
                 break;

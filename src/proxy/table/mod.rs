@@ -4,6 +4,7 @@
 //! - `conn`: one connection; `sides`: its two directions; `channel`: the layer between it and its
 //!   socket, nothing or compression; `login`: data that it needs until its login is over
 //! - `link`, `close`: linking two connections, and the end of one
+//! - `slice`: how much of a pass of the loop one connection gets
 //! - `received`: what is said of a packet that was received; `admission`: whether there is room for another
 //!   client; `tls_clients`: TLS towards servers, by destination; `certificate_log`: warnings about
 //!   certificates of our own
@@ -18,4 +19,5 @@ pub(super) mod link;
 pub(super) mod login;
 pub(super) mod received;
 pub(super) mod sides;
+pub(super) mod slice;
 pub(super) mod tls_clients;

@@ -11,6 +11,7 @@ use crate::proxy::id::ConnId;
 use crate::proxy::info::{ConnInfo, ConnKind};
 use crate::proxy::options::{Compression, Options};
 use crate::proxy::table::conn::{Role, Socket};
+use crate::proxy::table::slice::Slice;
 use crate::proxy::{Hooks, Incoming, Proxy, Verdict};
 use crate::session::{ClientSession, Event, EventSet, ServerSession};
 
@@ -121,21 +122,26 @@ pub(crate) fn linked_pair(proxy: &Proxy, armed: EventSet) -> (ConnId, ConnId) {
     (client, server)
 }
 
-/// Does what [`Proxy::pump`] does, without a socket.
-pub(crate) fn feed(proxy: &Proxy, id: ConnId, bytes: &[u8]) {
-    let mut data = {
-        let mut core = proxy.core();
-        let Some(conn) = core.open_mut(id) else {
-            return;
+/// Does what [`Proxy::pump`] does, without a socket, for as many turns as the connection needs.
+pub(crate) fn feed(proxy: &Proxy, id: ConnId, mut bytes: &[u8]) {
+    loop {
+        let mut data = {
+            let mut core = proxy.core();
+            core.slice = Slice::of(1);
+            let Some(conn) = core.open_mut(id) else {
+                return;
+            };
+            let mut data = conn.read.input.take().to_vec();
+            data.extend_from_slice(std::mem::take(&mut bytes));
+            data
         };
-        let mut data = conn.read.input.take().to_vec();
-        data.extend_from_slice(bytes);
-        data
-    };
-    let (used, need) = proxy.process(id, &mut data);
-    proxy
-        .core()
-        .keep(id, data.get(used..).unwrap_or_default(), need);
+        let (used, need) = proxy.process(id, &mut data);
+        let mut core = proxy.core();
+        core.keep(id, data.get(used..).unwrap_or_default(), need);
+        if !core.slice.is_spent() {
+            return;
+        }
+    }
 }
 
 /// What is queued on a connection.
