@@ -3,6 +3,7 @@
 local accounts_of = require "dpml.accounts"
 local after_login = require "dpml.after_login"
 local checks = require "dpml.checks"
+local collations = require "dpml.collations"
 local errors = require "dpml.errors"
 local held = require "dpml.held"
 local identities = require "dpml.identities"
@@ -13,13 +14,26 @@ local logins = {}
 -- The options for logging in clients, which several functions have.
 logins.OPTIONS = {
     users = "a table or function", authenticate = "a function",
-    server_version = "a string", auth_plugin = "a string", capabilities = "a table", rsa_key = "a string",
 }
+local OF_HANDSHAKE = {
+    server_version = "a string", collation = "a string or integer", auth_plugin = "a string", capabilities = "a table",
+    rsa_key = "a string",
+}
+for name, wanted in pairs(OF_HANDSHAKE) do
+    logins.OPTIONS[name] = wanted
+end
 
-local CALLBACKS = {
+local CALLBACKS = checks.union({
     new_client = "a function", new_command = "a function", finished_command = "a function or boolean", closing = "a function",
-    server_version = "a string", auth_plugin = "a string", capabilities = "a table", rsa_key = "a string",
-}
+}, OF_HANDSHAKE)
+
+-- Gives `callbacks` the options of the handshake.
+function logins.with_handshake(callbacks, options)
+    for name in pairs(OF_HANDSHAKE) do
+        callbacks[name] = options[name]
+    end
+    return callbacks
+end
 
 -- Exactly one of the two is needed.
 function logins.check_accounts(what, options)
@@ -33,16 +47,46 @@ local MAX_FAILURES = 3 -- as in MariaDB, against guessing passwords with COM_CHA
 local clients = {}   -- client id -> client: so that scripts need not hold it
 local verifiers = {} -- client id -> what judges its login, and those that it asks for later
 local logging_in = {} -- client id -> the login that is under way: { auth =, identity =, again = it was logged in before }
+local flags = {}     -- client id -> the capabilities that it has logged in with
 local failures = {}  -- client id -> how many of its logins have failed
 
 local function client_closed(client_id)
-    clients[client_id], verifiers[client_id], logging_in[client_id], failures[client_id] = nil, nil, nil, nil
+    clients[client_id], verifiers[client_id], logging_in[client_id] = nil, nil, nil
+    flags[client_id], failures[client_id] = nil, nil
     after_login.forget(client_id)
     identities.forget(client_id)
 end
 
-local function new_handshake(callbacks, is_proven)
-    local handshake = dpm.new_handshake_pkt(callbacks.server_version)
+local LONGEST_VERSION = 255
+
+-- What the proxy does itself when clients log in, whatever the servers can do.
+local OWN = {
+    [dpm.CLIENT_CONNECT_WITH_DB] = true, [dpm.CLIENT_PROTOCOL_41] = true, [dpm.CLIENT_SECURE_CONNECTION] = true,
+    [dpm.CLIENT_PLUGIN_AUTH] = true, [dpm.CLIENT_CONNECT_ATTRS] = true,
+    [dpm.CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA] = true, [dpm.MULTI_FACTOR_AUTHENTICATION] = false,
+}
+
+-- A handshake as of the server behind the proxy, if there is one and what it greets with is known.
+local function handshake_like(greeting, version)
+    if not greeting then
+        return dpm.new_handshake_pkt(version)
+    end
+    local handshake = dpm.new_handshake_pkt(version or greeting.version:sub(1, LONGEST_VERSION))
+    handshake:server_capabilities(handshake:server_capabilities(), false)
+    handshake:server_capabilities(greeting.capabilities, true)
+    for flag, has in pairs(OWN) do
+        handshake:server_capabilities(flag, has)
+    end
+    handshake:server_language(greeting.collation)
+    handshake:server_status(dpm.SERVER_STATUS_AUTOCOMMIT, greeting.autocommit)
+    return handshake
+end
+
+local function new_handshake(callbacks, greeting, is_proven)
+    local handshake = handshake_like(greeting, callbacks.server_version)
+    if callbacks.collation then
+        handshake:server_language(callbacks.collation)
+    end
     for flag, offered in pairs(callbacks.capabilities or {}) do
         handshake:server_capabilities(flag, offered)
     end
@@ -75,7 +119,7 @@ end
 
 -- How clients of a listener log in, as functions that all of them share: returns the one that a new client is
 -- given to. What is kept of one of them is in the tables above.
-local function new_logins(lookup, callbacks, certificate)
+local function new_logins(lookup, callbacks, certificate, greet)
     local key = callbacks.rsa_key and { rsa_key = callbacks.rsa_key }
     local watch_answers = callbacks.finished_command and after_login.callback(function(_, client)
         client:listen(dpm.MYC_WAITING, callbacks.finished_command)
@@ -88,6 +132,7 @@ local function new_logins(lookup, callbacks, certificate)
         logging_in[client_id] = nil
         identities.set(client_id, login.identity)
         if not login.again then
+            flags[client_id] = login.auth:client_flags()
             client:register(dpm.MYC_WAITING, nil)
             client:register(dpm.MYC_SENT_CMD, handle_command)
             if watch_answers then
@@ -160,6 +205,10 @@ local function new_logins(lookup, callbacks, certificate)
             errors.send_error(client, "08S01", 1047, "Malformed packet")
             return dpm.DPM_NOPROXY
         end
+        -- The command does not repeat the capabilities.
+        auth:client_flags(auth:client_flags(), false)
+        auth:client_flags(flags[client_id], true)
+        auth:client_flags(dpm.CLIENT_CONNECT_WITH_DB, auth:databasename() ~= "")
         return begin(cmd, auth, client, true)
     end
 
@@ -167,13 +216,25 @@ local function new_logins(lookup, callbacks, certificate)
         return begin(auth, auth, client, false)
     end
 
-    return function(client)
-        local client_id, handshake = client:id(), new_handshake(callbacks, certificate)
-        clients[client_id], verifiers[client_id] = client, dpm.new_verifier(handshake, key)
-        client:on_close(client_closed)
+    local function send_handshake(client, greeting)
+        local client_id, handshake = client:id(), new_handshake(callbacks, greeting, certificate)
+        verifiers[client_id] = dpm.new_verifier(handshake, key)
         client:register(dpm.MYC_WAITING, first_packet)
         client:register(dpm.MYC_SENT_AUTH, go_on)
         dpm.wire_packet(client, handshake)
+    end
+
+    return function(client)
+        clients[client:id()] = client
+        client:on_close(client_closed)
+        if not greet then
+            return send_handshake(client)
+        end
+        greet(function(greeting)
+            if not client:close_reason() then
+                send_handshake(client, greeting)
+            end
+        end)
     end
 end
 
@@ -186,13 +247,20 @@ end
 -- Clients see a server of version callbacks.server_version, whose usual method is callbacks.auth_plugin;
 -- some go by them. callbacks.capabilities is what it offers beyond or short of the usual: { flag = boolean }.
 function logins.authenticate_new_clients(listener, callbacks, accounts)
-    checks.argument("dpml.authenticate_new_clients", "listener", listener, "a listener")
-    checks.options("dpml.authenticate_new_clients", callbacks, CALLBACKS, "callback")
-    checks.argument("dpml.authenticate_new_clients", "accounts", accounts, "a table or function")
+    logins.begin("dpml.authenticate_new_clients", listener, callbacks, accounts)
+end
+
+-- The same for the function `what`. greet(tell), if given, has tell(greeting) called with what the servers behind the
+-- proxy greet with, or nil, at once or later.
+function logins.begin(what, listener, callbacks, accounts, greet)
+    checks.argument(what, "listener", listener, "a listener")
+    checks.options(what, callbacks, CALLBACKS, "callback")
+    checks.argument(what, "accounts", accounts, "a table or function")
+    callbacks = setmetatable({ collation = collations.id(what, callbacks.collation) }, { __index = callbacks })
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- makes the RSA key in advance
     held.hold(listener)
-    listener:register(dpm.MYC_CONNECT, new_logins(lookup, callbacks, listener:tls()))
+    listener:register(dpm.MYC_CONNECT, new_logins(lookup, callbacks, listener:tls(), greet))
 end
 
 return logins

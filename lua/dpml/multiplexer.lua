@@ -339,7 +339,7 @@ local DEFAULT_LIMITS = {
 local NAME = "dpml.multiplex"
 local OPTIONS = {
     users = "a table", authenticate = "a function", fleet = "a table or string", allow_writes = "a boolean",
-    limits = "a table",
+    limits = "a table", server_version = "a string", collation = "a string or integer", capabilities = "a table",
 }
 local LIMITS = {}
 for name in pairs(DEFAULT_LIMITS) do
@@ -419,6 +419,9 @@ function multiplexer.serve(listener, options)
             return mux.users[user], select(2, next(mux.users))
         end,
         version_comment = "dpm multiplexer",
+        server_version = options.server_version,
+        collation = options.collation,
+        capabilities = options.capabilities,
         new_command = function(cmd, _, session)
             if cmd:command() ~= dpm.COM_QUERY then
                 error(errors.new(1047, "08S01", "Unknown command"))

@@ -2,6 +2,8 @@
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local greeters = require "dpml.greeter"
+local greetings = require "dpml.greetings"
 local identities = require "dpml.identities"
 local linked = require "dpml.linked"
 local logins = require "dpml.logins"
@@ -27,7 +29,33 @@ local function check_backends(backends)
     return list
 end
 
--- Tries one login after the other; done(server) or done(nil, err).
+local address_of = {} -- server id -> its address
+
+-- The server closes while it has a client: nobody has closed it here.
+local function server_closed(server_id)
+    if linked.client_of(server_id) then
+        greetings.doubt(address_of[server_id])
+    end
+    address_of[server_id] = nil
+    linked.server_closed(server_id)
+end
+
+-- Makes a login's OK tell what the server's has told, but for what is about the server's own leg: its proof of a
+-- certificate, and the address at which it would rather see the client.
+local function tell_as(ok, servers_ok)
+    ok:server_status(ok:server_status(), false)
+    ok:server_status(servers_ok:server_status(), true)
+    ok:warning_count(servers_ok:warning_count())
+    local changes = {}
+    for _, change in ipairs(servers_ok:session_changes() or {}) do
+        if change.name ~= "redirect_url" then
+            changes[#changes + 1] = change
+        end
+    end
+    ok:session_changes(changes[1] and changes or nil)
+end
+
+-- Tries one login after the other; done(server, nil, ok, options) or done(nil, err).
 local function connect_in_turn(list, at, common, done)
     local options = {}
     local backend = words.read(NAME, list[at])
@@ -36,9 +64,9 @@ local function connect_in_turn(list, at, common, done)
             options[name] = value
         end
     end
-    function options.callback(server, err)
+    function options.callback(server, err, _, ok)
         if server or not list[at + 1] then
-            return done(server, err)
+            return done(server, err, ok, options)
         end
         warnings.warn(NAME, ("%s; trying the next server"):format(tostring(err)))
         connect_in_turn(list, at + 1, common, done)
@@ -79,6 +107,7 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         backend = check_backends(backend)
     end
     local show = showing.new(plugin)
+    local greeter = greeters.new(type(backend) == "table" and backend or {})
     local connecting = {} -- client id -> the attempt to get a server
 
     -- Closes a pair, which may be incomplete.
@@ -95,13 +124,14 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         end
     end
 
-    local function link(client, server, auth, ok)
+    local function link(client, server, auth, ok, address)
         local client_id = client:id()
         -- If the script fails from here on, the server is closed, and so is the client, which would wait for
         -- it.
         linked.join(client, server:id())
         linked.keep_server(client_id, server)
-        server:on_close(linked.server_closed)
+        address_of[server:id()] = address
+        server:on_close(server_closed)
         local callbacks = show:begin(client, server, auth)
         dpm.wire_packet(client, ok)
         dpm.proxy_connect(client, server)
@@ -132,7 +162,11 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         connecting[client_id] = attempt
         local common = { database = auth:databasename(), like = auth, charset = auth:charset_number(),
             attributes = { proxied_user = auth:user() } }
-        connect_in_turn(check_backends(choice), 1, common, function(server, err)
+        local list = check_backends(choice)
+        for _, each in ipairs(choice ~= backend and list or {}) do
+            greeter:add(each)
+        end
+        connect_in_turn(list, 1, common, function(server, err, servers_ok, login)
             if connecting[client_id] ~= attempt then
                 return server and dpm.close(server)
             end
@@ -141,12 +175,13 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
                 warnings.warn(NAME, ("client %d: there is no server for it: %s"):format(client_id, tostring(err)))
                 return results.end_answer(client, err)
             end
-            link(client, server, auth, ok)
+            tell_as(ok, servers_ok)
+            link(client, server, auth, ok, greeters.key_of(login))
         end)
         return dpm.DPM_NOPROXY
     end
 
-    logins.authenticate_new_clients(listener, {
+    logins.begin(NAME, listener, logins.with_handshake({
         new_client = new_client,
         new_command = function(cmd, client_id, client)
             if not linked.server_of(client_id) then
@@ -161,11 +196,9 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
             end
         end,
         closing = part,
-        server_version = options.server_version,
-        auth_plugin = options.auth_plugin,
-        capabilities = options.capabilities,
-        rsa_key = options.rsa_key,
-    }, options.users or options.authenticate)
+    }, options), options.users or options.authenticate, function(tell)
+        greeter:greet(tell)
+    end)
 end
 
 return proxied_clients

@@ -4,6 +4,7 @@ local addresses = require "dpml.addresses"
 local callbacks = require "dpml.callbacks"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local greetings = require "dpml.greetings"
 local takeover = require "dpml.takeover"
 local words = require "dpml.words"
 
@@ -32,30 +33,25 @@ end
 
 local OPTIONS = checks.union(servers.LOGIN_OPTIONS, { callback = "a function" })
 
--- Capabilities that concern client and server, not a single leg.
-local SHARED_CAPABILITIES = {
-    "CLIENT_FOUND_ROWS", "CLIENT_LOCAL_FILES", "CLIENT_IGNORE_SPACE", "CLIENT_INTERACTIVE", "CLIENT_MULTI_STATEMENTS",
-    "CLIENT_MULTI_RESULTS", "CLIENT_PS_MULTI_RESULTS", "CLIENT_CAN_HANDLE_EXPIRED_PASSWORDS",
-    "CLIENT_SESSION_TRACK", "CLIENT_DEPRECATE_EOF", "CLIENT_QUERY_ATTRIBUTES",
+-- Capabilities of a client that its server is asked for: all but those that say how the proxy itself logs in.
+local OF_LOGIN = {
+    CLIENT_CONNECT_WITH_DB = true, CLIENT_PROTOCOL_41 = true, CLIENT_SECURE_CONNECTION = true, CLIENT_PLUGIN_AUTH = true,
+    CLIENT_CONNECT_ATTRS = true, CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA = true, MULTI_FACTOR_AUTHENTICATION = true,
+    CLIENT_SSL = true, CLIENT_COMPRESS = true, CLIENT_ZSTD_COMPRESSION_ALGORITHM = true, CLIENT_LONG_PASSWORD = true,
 }
-local MARIADB_CAPABILITIES = {
-    "MARIADB_CLIENT_PROGRESS", "MARIADB_CLIENT_STMT_BULK_OPERATIONS", "MARIADB_CLIENT_EXTENDED_METADATA",
-    "MARIADB_CLIENT_BULK_UNIT_RESULTS",
-}
+local SHARED = {}
+for name, flag in pairs(dpm) do
+    if (name:match("^CLIENT_") or name:match("^MARIADB_CLIENT_")) and not OF_LOGIN[name] then
+        SHARED[#SHARED + 1] = flag
+    end
+end
 
 -- Makes `auth` ask for the capabilities that both the client of `like` and the server of `handshake` have.
 local function ask_as(auth, like, handshake)
-    for _, name in ipairs(SHARED_CAPABILITIES) do
-        local flag = dpm[name]
+    -- MariaDB's own are sent only without CLIENT_LONG_PASSWORD, which says "a MySQL" there.
+    auth:client_flags(dpm.CLIENT_LONG_PASSWORD, like:client_flags(dpm.CLIENT_LONG_PASSWORD))
+    for _, flag in ipairs(SHARED) do
         auth:client_flags(flag, like:client_flags(flag) and handshake:server_capabilities(flag))
-    end
-    for _, name in ipairs(MARIADB_CAPABILITIES) do
-        local flag = dpm[name]
-        if like:client_flags(flag) and handshake:server_capabilities(flag) then
-            -- They are sent only without CLIENT_LONG_PASSWORD.
-            auth:client_flags(dpm.CLIENT_LONG_PASSWORD, false)
-            auth:client_flags(flag, true)
-        end
     end
 end
 
@@ -74,7 +70,7 @@ end
 
 local logins = {} -- server id -> the options of connect_mysql_server, until the login is over
 
-local function finish_login(server_id, err)
+local function finish_login(server_id, err, ok)
     local login = logins[server_id]
     logins[server_id] = nil
     login.takeover:give_back()
@@ -82,7 +78,7 @@ local function finish_login(server_id, err)
         dpm.close(login.server)
         login.callback(nil, err)
     else
-        login.callback(login.server, nil, login.handshake)
+        login.callback(login.server, nil, login.handshake, ok)
     end
     return dpm.DPM_NOPROXY
 end
@@ -90,7 +86,10 @@ end
 -- The handshake, or a later round: an auth switch, or more data for the plugin.
 local function answer_server(packet, server_id, server)
     local login = logins[server_id]
-    login.handshake = login.handshake or packet
+    if not login.handshake then
+        login.handshake = packet
+        greetings.keep(login.address, packet)
+    end
     local answer, problem = login.login:answer(packet, server)
     if answer and login.like then
         ask_as(answer, login.like, packet)
@@ -106,8 +105,8 @@ local function answer_server(packet, server_id, server)
     return dpm.DPM_NOPROXY
 end
 
-local function login_accepted(_, server_id)
-    return finish_login(server_id)
+local function login_accepted(ok, server_id)
+    return finish_login(server_id, nil, ok)
 end
 
 local function login_refused(packet, server_id)
@@ -125,12 +124,13 @@ callbacks.register_callbacks(login_callbacks, {
 local function fail_login(server_id, server)
     local login = logins[server_id]
     local reason = server and server:close_reason() or "closed"
+    greetings.doubt(login.address)
     local message = ("Can't connect to server on '%s' (%s)"):format(login.address, reason)
     finish_login(server_id, errors.of_connecting(errors.new(2003, "HY000", message), "failed"))
 end
 
 -- Connects and logs in: connect_mysql_server{ host =, port =, user =, password =, database =, callback = } calls
--- callback(server, nil, handshake) or, if that fails, callback(nil, err). The address may be written in any way that
+-- callback(server, nil, handshake, ok) or, if that fails, callback(nil, err). The address may be written in any way that
 -- there is. Options of dpm.new_login and of dpm.connect can stand beside these. `like` is the auth packet of a client
 -- that the connection is for: the server is asked for the capabilities that this client has. With `track_session`, a
 -- table of track_session's options, its session is followed from the login on. Hold on to the server from then on, or

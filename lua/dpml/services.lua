@@ -223,16 +223,12 @@ function services.accept_clients(listener, options)
         end
     end
 
-    logins.authenticate_new_clients(listener, {
+    logins.begin(NAME, listener, logins.with_handshake({
         new_client = new_client,
         new_command = new_command,
         finished_command = (service.handler or service.finished_command) and finished_command,
         closing = closing,
-        server_version = options.server_version,
-        auth_plugin = options.auth_plugin,
-        capabilities = options.capabilities,
-        rsa_key = options.rsa_key,
-    }, options.users or options.authenticate)
+    }, options), options.users or options.authenticate)
 end
 
 return services

@@ -217,6 +217,9 @@ function M.passthrough_new_clients(listener, plugin, backends, port) end
 ---@field fleet string|dpml.FleetServer[]?
 ---@field allow_writes boolean?
 ---@field limits table<string, number>?
+---@field server_version string?
+---@field collation (string|integer)?
+---@field capabilities table<integer, boolean>?
 
 ---Serves the query multiplexer: doc/MULTIPLEXER.md.
 ---@param listener dpm.Connection
@@ -228,6 +231,7 @@ function M.multiplex(listener, options) end
 ---@field users dpml.Users?
 ---@field authenticate (fun(user: string, client: dpm.Connection): dpm.Credential?, dpm.Credential?)?
 ---@field server_version string?
+---@field collation (string|integer)?
 ---@field auth_plugin string?
 ---@field capabilities table<integer, boolean>?
 ---@field rsa_key string?
@@ -247,6 +251,7 @@ function M.proxy_new_clients(listener, plugin, options) end
 ---@field finished_command (fun(client_id: integer, client: dpm.Connection): any)?
 ---@field closing (fun(client_id: integer, client: dpm.Connection): any)?
 ---@field server_version string?
+---@field collation (string|integer)?
 ---@field auth_plugin string?
 ---@field capabilities table<integer, boolean>?
 ---@field rsa_key string?
@@ -386,7 +391,7 @@ function M.execute_prepared(server, query, params, callback, options) end
 ---@field like dpm.Auth?
 
 ---@class dpml.ConnectMysqlServerOptions: dpml.LoginOptions
----@field callback fun(server: dpm.Connection?, err: dpml.Error?, handshake: dpm.Handshake?): any
+---@field callback fun(server: dpm.Connection?, err: dpml.Error?, handshake: dpm.Handshake?, ok: dpm.Ok?): any
 
 ---Connects, logs in and calls callback(server), or callback(nil, err).
 ---@param options dpml.ConnectMysqlServerOptions

@@ -24,6 +24,7 @@ mod embedding;
 mod errors;
 mod flow;
 mod growth;
+mod greetings;
 mod guide;
 mod half_closed;
 mod hostile;

@@ -133,7 +133,7 @@ impl VerifierObject {
             let like = like.unwrap_or_else(|| Credential::password(b"password"));
             like.decoy()
         });
-        let used = named_plugin(auth);
+        let used = named_plugin(auth, again);
         let plugin = match (credential.plugin(), used) {
             (Some(needed), _) => needed,
             (None, Some(used)) => used,
@@ -207,11 +207,12 @@ impl VerifierObject {
 }
 
 /// The method of a client's answer, if it is known and can be verified here. Clients of before such
-/// names existed use the usual one; one that may name its method and does not is asked to switch.
-fn named_plugin(auth: &Auth) -> Option<&'static dyn Plugin> {
+/// names existed use the usual one; one that may name its method and does not is asked to switch
+/// (which COM_CHANGE_USER, `again`, asks for in any case).
+fn named_plugin(auth: &Auth, again: bool) -> Option<&'static dyn Plugin> {
     let can_name = auth.capabilities.contains(Capabilities::PLUGIN_AUTH);
     let name = match &auth.auth_plugin {
-        None if can_name => return None,
+        None if can_name && !again => return None,
         name => name.as_deref().unwrap_or(USUAL),
     };
     auth::plugin(name).ok().filter(|plugin| plugin.verifies())
@@ -264,7 +265,7 @@ pub fn verify_auth(lua: &Lua, args: &Args) -> Answer {
     let credential = credential::argument(lua, args, 2, "credential")?;
     let genuine = credential.is_some();
     let credential = credential.unwrap_or_else(|| Credential::password(b"password").decoy());
-    let used = named_plugin(&auth);
+    let used = named_plugin(&auth, false);
     let Some(plugin) = used else {
         return one(Value::Nil);
     };
