@@ -6,6 +6,7 @@
 local dpml = require "dpml"
 local session_select = require "dpml.session_select"
 local client_probes = require "dpml.client_probes"
+local token_reader = require "dpml.token_reader"
 
 local USER, PASSWORD, DATABASE = "dpm", "dpm", "dpm"
 
@@ -15,7 +16,7 @@ local greeting = {
     { "Until then: SELECT VERSION(); SHOW STATUS LIKE 'dpm%'; SELECT USER(); \\s" },
 }
 
-local function show_status(sql)
+local function show_status(_, sql)
     local values = {}
     for name, value in pairs(dpm.stats()) do
         values["dpm_" .. name] = value
@@ -23,22 +24,28 @@ local function show_status(sql)
     return client_probes.name_value_result(values, sql)
 end
 
--- Patterns for queries; the first match counts.
-local answers = {
-    { "^HELLO$", function()
-        return { fields = { "Hello" }, rows = greeting }
-    end },
-    { "^SHOW%s+STATUS%f[%W]", show_status },
-    { "^SHOW%s+DATABASES%f[%W]", function()
+local function show(reader, sql)
+    client_probes.take_scope(reader)
+    if reader:take("STATUS") then
+        return show_status(reader, sql)
+    elseif reader:take("DATABASES") then
         return { fields = { "Database" }, rows = { { DATABASE } } }
-    end },
-    { "^SHOW%s+TABLES%f[%W]", function()
+    elseif reader:take("TABLES") then
         return { fields = { "Tables_in_" .. DATABASE }, rows = {} }
-    end },
+    end
+end
+
+-- Functions of a statement, by its first word.
+local answers = {
+    HELLO = function(reader)
+        return reader:at_end() and { fields = { "Hello" }, rows = greeting } or nil
+    end,
+    SHOW = show,
     -- Queries about the session have been answered before.
-    { "^SELECT%f[%W]", function(sql)
-        return session_select.answer(sql, {}, {})
-    end },
+    SELECT = function(reader)
+        reader.at = 1
+        return (session_select.answer(reader, {}, {}))
+    end,
 }
 
 local NOT_UNDERSTOOD = "dpm runs without a database and answers HELLO, SELECT of numbers, variables and functions "
@@ -48,15 +55,15 @@ local function new_command(cmd)
     if cmd:command() ~= dpm.COM_QUERY then
         error(dpml.new_error("08S01", 1047, "dpm runs without a database and does not know this command"))
     end
-    local sql = dpm.trim_sql(cmd:argument())
-    local simple = client_probes.simplify(sql)
-    for _, answer in ipairs(answers) do
-        local result = simple:find(answer[1]) and answer[2](sql)
-        if result then
-            return result
-        end
+    local sql = cmd:argument()
+    local reader = token_reader.statement(sql)
+    local word = reader and reader:take_kind("word")
+    local answer = word and answers[word.text:upper()]
+    local result = answer and answer(reader, sql)
+    if result then
+        return result
     end
-    error(dpml.new_error("42000", 1064, NOT_UNDERSTOOD:format(sql:sub(1, 80))))
+    error(dpml.new_error("42000", 1064, NOT_UNDERSTOOD:format(sql:match("^%s*(.*)"):sub(1, 80))))
 end
 
 local function use_database(name)

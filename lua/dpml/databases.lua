@@ -250,12 +250,20 @@ end
 
 -- Closes the connection. Other tasks that wait for it get an error.
 function Database:close()
+    self.given_up = true
     if self:is_open() then
         if not self.busy then
             pcall(dpm.wire_packet, self.server, queries.new_command(dpm.COM_QUIT))
         end
         dpm.close(self.server)
     end
+end
+
+local made_for = setmetatable({}, { __mode = "kv" }) -- a client's auth packet -> the database that is like it
+
+-- The database that was connected last for the client with this auth packet.
+function databases.made_for(auth)
+    return made_for[auth]
 end
 
 databases.CONNECT_OPTIONS = checks.union(servers.LOGIN_OPTIONS, { timeout_ms = "a number", timeout = "a number" })
@@ -286,6 +294,9 @@ function databases.connect(options)
     if not connected then
         local is_late = errors.is_error(problem) and problem.timed_out
         error(is_late and errors.of_connecting(problem, "failed") or problem, 0)
+    end
+    if login.like then
+        made_for[login.like] = db
     end
     return db
 end

@@ -1,5 +1,5 @@
 -- Prepared statements for clients of a service that only handles queries: the text is kept, and run as a query
--- with the values inserted.
+-- with the values inserted. Where a server answers, each is prepared there, too.
 
 local errors = require "dpml.errors"
 local queries = require "dpml.queries"
@@ -52,12 +52,16 @@ local function pieces_of(session, id)
     return session.statements and session.statements.by_id[id]
 end
 
+-- What was executed, for those who execute it at a server: query -> { pieces =, values =, types = }.
+local executes = setmetatable({}, { __mode = "k" })
+
 -- The client has no statements any more.
 function emulated_statements.forget(session)
     session.statements = nil
 end
 
-function emulated_statements.prepare(session, sql)
+-- `on_server`, if there is one, is the same as db:prepare has prepared it.
+function emulated_statements.prepare(session, sql, on_server)
     local statements = statements_of(session)
     if statements.count >= MOST then
         return errors.send_error(session.client, "42000", 1461,
@@ -74,9 +78,14 @@ function emulated_statements.prepare(session, sql)
     local id = statements.last + 1
     statements.last, statements.count, statements.text = id, statements.count + 1, statements.text + #sql
     statements.by_id[id] = pieces
+    pieces.on_server = on_server
     prepared:statement_id(id)
-    for _ = 2, #pieces do
-        prepared:add_param(dpm.new_field_pkt())
+    local known = on_server and on_server.statement
+    for n = 1, #pieces - 1 do
+        prepared:add_param(known and known:param(n) or dpm.new_field_pkt())
+    end
+    for n = 1, known and known:columns() or 0 do
+        prepared:add_column(known:column(n) or dpm.new_field_pkt())
     end
     results.send_prepared(session.client, prepared)
 end
@@ -95,6 +104,14 @@ end
 local function unknown(session, id)
     errors.send_error(session.client, "HY000", 1243,
         ("Unknown prepared statement handler (%d) given to EXECUTE"):format(id))
+end
+
+-- No cursors are opened, so there is nothing to fetch.
+function emulated_statements.fetch(session, id)
+    if not id then
+        return malformed(session)
+    end
+    unknown(session, id)
 end
 
 -- The query for an execute; nil if the client was sent an error instead.
@@ -119,11 +136,30 @@ function emulated_statements.query_of(session, cmd)
             if not value then
                 return errors.send_error(session.client, "HY000", 1105, "The values of this statement are too long")
             end
+            values[n] = value
         end
         text[#text + 1] = literal(value)
         text[#text + 1] = pieces[n + 1]
     end
-    return queries.new_command(dpm.COM_QUERY, table.concat(text))
+    local query = queries.new_command(dpm.COM_QUERY, table.concat(text))
+    executes[query] = { pieces = pieces, values = values, types = statement:types() }
+    return query
+end
+
+-- What was executed, if this is a query of query_of: { pieces =, values =, types = }.
+function emulated_statements.execute_of(query)
+    return executes[query]
+end
+
+-- Whether values are inserted in a query.
+function emulated_statements.has_values(query)
+    local execute = executes[query]
+    return execute ~= nil and #execute.pieces > 1
+end
+
+-- A statement's text.
+function emulated_statements.text_of(pieces)
+    return table.concat(pieces, "?")
 end
 
 function emulated_statements.reset(session, id)
@@ -142,6 +178,9 @@ function emulated_statements.close(session, id)
         local statements = session.statements
         statements.by_id[id] = nil
         statements.count, statements.text = statements.count - 1, statements.text - pieces.size
+        if pieces.on_server then
+            pieces.on_server:close()
+        end
     end
 end
 

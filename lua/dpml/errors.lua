@@ -48,13 +48,17 @@ function errors.text(err)
     return shown and type(text) == "string" and text or ("an error that cannot be shown, a " .. type(err))
 end
 
+-- Numbers from 2000 to 2999 are the clients' own: MariaDB's clients do not accept them from a server, and report a
+-- malformed packet.
+local function is_clients_own(errnum)
+    return errnum >= 2000 and errnum < 3000
+end
+
 -- Any raised value as an error that can be sent to a client. Errors that are not ours may contain script lines
--- and other internals, so clients get a general text instead. Numbers from 2000 to 2999 are the clients' own:
--- MariaDB's clients do not accept them from a server, and report a malformed packet.
+-- and other internals, so clients get a general text instead.
 function errors.presentable(err)
     if getmetatable(err) == error_meta and type(err.errnum) == "number" then
-        local is_clients = err.errnum >= 2000 and err.errnum < 3000
-        return is_clients and errors.new(1105, "08S01", err.message) or err
+        return is_clients_own(err.errnum) and errors.new(1105, "08S01", err.message) or err
     end
     return errors.new(1105, "HY000", "The proxy's script has failed; its log says why")
 end
@@ -89,6 +93,9 @@ end
 function errors.send_error(conn, sqlstate, errnum, message)
     checks.argument("dpml.send_error", "conn", conn, "a connection")
     check("dpml.send_error", sqlstate, errnum, message)
+    if is_clients_own(errnum) then
+        sqlstate, errnum = "08S01", 1105
+    end
     local packet = dpm.new_err_pkt()
     packet:errnum(errnum)
     packet:sqlstate(sqlstate)

@@ -139,14 +139,19 @@ callbacks.register_callbacks(query_callbacks, {
     [dpm.MYS_SENT_INFILE] = refuse_file,
 })
 
-local function lost_connection(reason)
+function queries.lost_connection(reason)
     return errors.new(2013, "HY000", "Lost connection to server during query (" .. reason .. ")")
+end
+
+-- The error of whoever uses a connection that has closed.
+function queries.gone()
+    return errors.new(2006, "HY000", "Server has gone away")
 end
 
 local function fail_commands(server_id, server)
     local queue = jobs[server_id]
     jobs[server_id] = nil
-    local err = lost_connection(server and server:close_reason() or "closed")
+    local err = queries.lost_connection(server and server:close_reason() or "closed")
     for _, job in ipairs(queue) do
         if job.reader.finish then
             job.reader:finish(err)
@@ -167,7 +172,7 @@ function queries.run(server, command, reader)
     -- The job keeps the server, which must not be collected before its answer.
     local id, job = server:id(), { server = server, reader = reader }
     if server:close_reason() then
-        reader:finish(errors.new(2006, "HY000", "Server has gone away"))
+        reader:finish(queries.gone())
         return job
     end
     local queue = jobs[id]

@@ -46,6 +46,16 @@ for name, flag in pairs(dpm) do
     end
 end
 
+-- The client's collation, unless it is one that this kind of server does not have: then it is the usual one.
+local function charset_as(auth, like, handshake)
+    local number = like:charset_number()
+    local is_mysqls, is_mariadbs = number >= 255 and number < 576, number >= 576
+    local is_mariadb = handshake:server_version():find("MariaDB", 1, true) ~= nil
+    if number > 0 and not (is_mariadb and is_mysqls) and not (not is_mariadb and is_mariadbs) then
+        auth:charset_number(number)
+    end
+end
+
 -- Makes `auth` ask for the capabilities that both the client of `like` and the server of `handshake` have.
 local function ask_as(auth, like, handshake)
     -- MariaDB's own are sent only without CLIENT_LONG_PASSWORD, which says "a MySQL" there.
@@ -93,6 +103,9 @@ local function answer_server(packet, server_id, server)
     local answer, problem = login.login:answer(packet, server)
     if answer and login.like then
         ask_as(answer, login.like, packet)
+        if not login.charset then
+            charset_as(answer, login.like, packet)
+        end
         login.like = nil -- later rounds have no auth packet
     end
     if problem then
@@ -154,6 +167,7 @@ function servers.connect_mysql_server(options)
         address = addresses.show(options),
         login = login,
         like = options.like,
+        charset = options.charset,
         callback = options.callback,
     }
     logins[server:id()].takeover = takeover.begin(server, login_callbacks, fail_login)

@@ -6,13 +6,11 @@ local errors = require "dpml.errors"
 local failures = require "dpml.failures"
 local logins = require "dpml.logins"
 local results = require "dpml.results"
-local client_probes = require "dpml.client_probes"
+local own_answers = require "dpml.own_answers"
 local sessions = require "dpml.sessions"
 local tasks = require "dpml.tasks"
 
 local services = {}
-
-local STARTED = dpm.monotonic()
 
 local NAME = "dpml.accept_clients"
 local OPTIONS = checks.union({
@@ -20,16 +18,6 @@ local OPTIONS = checks.union({
     finished_command = "a function", closing = "a function", use_database = "a function",
     all_commands = "a boolean", version_comment = "a string",
 }, logins.OPTIONS)
-
--- Changes the session's database, unless the service refuses.
-local function use_database(service, session, name)
-    local refusal = service.use_database and service.use_database(name, session.client, session)
-    if refusal then
-        return results.end_answer(session.client, refusal)
-    end
-    session.database = name
-    results.send_ok(session.client)
-end
 
 -- Runs a service's function for a command as a task. Its result, if any, is the answer; an error that it raises
 -- is sent as an error.
@@ -59,67 +47,6 @@ local function answer_by(new_command, cmd, client, session)
     end
 end
 
-local function statistics(client)
-    local counters, packet = dpm.stats(), dpm.new_stats_pkt()
-    -- In the form of a server's, from which clients parse the uptime.
-    packet:message(("Uptime: %d  Threads: %d  Questions: %d"):format(
-        math.floor((dpm.monotonic() - STARTED) / 1000), counters.clients, counters.commands))
-    dpm.wire_packet(client, packet)
-end
-
-local commands = {
-    [dpm.COM_PING] = function(_, session)
-        results.send_ok(session.client)
-    end,
-    [dpm.COM_RESET_CONNECTION] = function(_, session)
-        emulated_statements.forget(session)
-        results.send_ok(session.client)
-    end,
-    [dpm.COM_INIT_DB] = function(service, session, cmd)
-        use_database(service, session, cmd:argument())
-    end,
-    [dpm.COM_SET_OPTION] = function(_, session)
-        dpm.wire_packet(session.client, dpm.new_eof_pkt())
-    end,
-    [dpm.COM_STATISTICS] = function(_, session)
-        statistics(session.client)
-    end,
-    [dpm.COM_FIELD_LIST] = function(_, session, cmd)
-        local message = ("Table '%s' doesn't exist"):format(cmd:argument():match("^%Z*"))
-        errors.send_error(session.client, "42S02", 1146, message)
-    end,
-    [dpm.COM_QUIT] = function(_, session)
-        dpm.close(session.client)
-    end,
-    [dpm.COM_STMT_PREPARE] = function(_, session, cmd)
-        emulated_statements.prepare(session, cmd:argument())
-    end,
-    [dpm.COM_STMT_RESET] = function(_, session, cmd)
-        emulated_statements.reset(session, emulated_statements.id_of(cmd))
-    end,
-    -- These two expect no answer.
-    [dpm.COM_STMT_CLOSE] = function(_, session, cmd)
-        emulated_statements.close(session, emulated_statements.id_of(cmd))
-    end,
-    [dpm.COM_STMT_SEND_LONG_DATA] = function() end,
-}
-
--- Queries about the session only, and USE.
-local function answer_query(service, session, cmd)
-    local sql = dpm.trim_sql(cmd:argument())
-    local result = client_probes.answer(sql, session, service)
-    if result then
-        results.send_resultset(session.client, result)
-        return true
-    end
-    local name = sql:match("^[Uu][Ss][Ee]%s+(%S.*)$")
-    local database = name and (name:match("^`([^`]+)`$") or name:match("^[^`]+$"))
-    if database then
-        use_database(service, session, database)
-        return true
-    end
-end
-
 -- Serves the clients of `listener` without a database. `users` are accounts as authenticate_new_clients
 -- takes them; or authenticate(user, client) returns a user's credential, for which it may wait.
 --
@@ -145,6 +72,9 @@ function services.accept_clients(listener, options)
         version_comment = options.version_comment or "dpm",
         server_version = options.server_version or dpm.new_handshake_pkt():server_version(),
     }, { __index = options })
+    function service.change_database(session, name)
+        return own_answers.change_database(service, session, name)
+    end
     local by_client = {} -- client id -> its session
 
     local function admit(client, session)
@@ -176,26 +106,24 @@ function services.accept_clients(listener, options)
         emulated_statements.forget(session)
         dpm.wire_packet(client, ok)
         if service.handler and not known then
-            sessions.start(session, service.handler)
+            sessions.start(session, service)
+        elseif service.handler then
+            sessions.changed_user(session)
         end
         return dpm.DPM_NOPROXY
     end
 
     local function new_command(cmd, client_id, client)
         local session = by_client[client_id]
-        if cmd:command() == dpm.COM_STMT_EXECUTE and not service.all_commands then
-            cmd = emulated_statements.query_of(session, cmd)
-            if not cmd then
-                return dpm.DPM_NOPROXY
+        if cmd:command() == dpm.COM_QUIT then
+            dpm.close(client)
+        elseif service.handler then
+            sessions.receive(session, cmd)
+        else
+            if cmd:command() == dpm.COM_STMT_EXECUTE and not service.all_commands then
+                cmd = emulated_statements.query_of(session, cmd)
             end
-        end
-        local command = commands[cmd:command()]
-        if command and (not service.all_commands or cmd:command() == dpm.COM_QUIT) then
-            command(service, session, cmd)
-        elseif service.all_commands or cmd:command() ~= dpm.COM_QUERY or not answer_query(service, session, cmd) then
-            if service.handler then
-                sessions.deliver(session, cmd)
-            else
+            if cmd and (service.all_commands or not own_answers.give(service, session, cmd)) then
                 answer_by(service.new_command, cmd, client, session)
             end
         end

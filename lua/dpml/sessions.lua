@@ -1,10 +1,11 @@
 -- A client of a service, whose handler is one task: for cmd in session:commands() do … end.
 
-local checks = require "dpml.checks"
+local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
 local failures = require "dpml.failures"
+local forwarding = require "dpml.forwarding"
+local own_answers = require "dpml.own_answers"
 local results = require "dpml.results"
-local takeover = require "dpml.takeover"
 local tasks = require "dpml.tasks"
 
 local sessions = {}
@@ -14,8 +15,8 @@ Session.__index = Session
 
 local ENDED = errors.new(1105, "08S01", "The service has ended this session")
 
--- Commands without an answer: others may arrive before the handler reads them.
-local silent = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
+-- Of commands without an answer others may arrive before the handler reads them.
+local silent = forwarding.silent
 sessions.silent = silent
 
 -- Whether a command that has been received waits for an answer.
@@ -51,12 +52,17 @@ local function handler_ended(session, ok, problem)
 end
 
 -- Runs the handler of a client that has logged in.
-function sessions.start(session, handler)
+function sessions.start(session, service)
     setmetatable(session, Session)
-    session.queue = {}
+    session.queue, session.service = {}, service
     tasks.spawn(function()
-        handler_ended(session, pcall(handler, session))
+        handler_ended(session, pcall(service.handler, session))
     end)
+end
+
+-- The client has logged in as another user.
+function sessions.changed_user(session)
+    forwarding.forget(session)
 end
 
 local function wake(session)
@@ -71,13 +77,22 @@ local MANY = 64 -- commands without an answer; beyond it the client is paused un
 local MUCH = 1024 * 1024 -- bytes of theirs; then likewise
 
 -- A command has come. After one with an answer the next is not read before the answer.
-function sessions.deliver(session, cmd)
+function sessions.receive(session, cmd)
     if session.over then
         if not silent[cmd:command()] then
             results.end_answer(session.client, session.over)
             dpm.close(session.client)
         end
         return
+    elseif not session.service.all_commands then
+        if cmd:command() == dpm.COM_STMT_SEND_LONG_DATA then
+            return -- it is remembered with the statement
+        elseif cmd:command() == dpm.COM_STMT_EXECUTE then
+            cmd = emulated_statements.query_of(session, cmd)
+            if not cmd then
+                return
+            end
+        end
     end
     local queue = session.queue
     queue[#queue + 1] = cmd
@@ -120,6 +135,36 @@ function sessions.closed(session)
     end
 end
 
+-- Answers a command that is none of the handler's. What is about the session is about the one at the server, if there is
+-- one.
+local function answer_here(session, cmd)
+    local service = session.service
+    if service.all_commands then
+        return false
+    end
+    local db = forwarding.connection_of(session)
+    if db then
+        return forwarding.answer(session, cmd, db)
+    end
+    local answered, word = own_answers.give(service, session, cmd)
+    if answered then
+        forwarding.note(session, cmd, word)
+    end
+    return answered
+end
+
+local function wait_for_command(session)
+    while not session.queue[1] do
+        if session.gone then
+            return nil
+        end
+        tasks.await("session:commands", function(resume)
+            session.resume = resume
+        end)
+    end
+    return take(session)
+end
+
 -- An iterator over the client's commands, which ends when the client has left and has no more of them. Each has to be
 -- answered before the next is read; otherwise the client gets an error.
 function Session:commands()
@@ -127,15 +172,11 @@ function Session:commands()
         if self.unanswered then
             self:send_error("HY000", 1105, "The proxy's script has no answer to this command")
         end
-        while not self.queue[1] do
-            if self.gone then
-                return nil
-            end
-            tasks.await("session:commands", function(resume)
-                self.resume = resume
-            end)
-        end
-        return take(self)
+        local cmd
+        repeat
+            cmd = wait_for_command(self)
+        until not cmd or not answer_here(self, cmd)
+        return cmd
     end
 end
 
@@ -160,73 +201,7 @@ Session.send_ok = answer(results.send_ok)
 Session.send_error = answer(errors.send_error)
 Session.send_resultset = answer(results.send_resultset)
 
-local drained = {} -- server id -> what is called when the rest of an answer has been discarded, or it has closed
-
-local function tell_drained(server_id)
-    local tell = drained[server_id]
-    drained[server_id] = nil
-    tell()
-end
-
-local draining = dpm.new_callback()
-draining:register(dpm.MYS_SENT_INFILE, function(_, _, server)
-    dpm.close(server) -- it would wait for a file that nobody has any more
-    return dpm.DPM_NOPROXY
-end)
-for _, state in ipairs { dpm.MYS_WAIT_CMD, dpm.MYS_RECV_ERR } do
-    draining:register(state, function(_, server_id)
-        tell_drained(server_id)
-    end)
-end
-
--- Discards the rest of an answer whose client has left, and then calls done(true).
-local function when_drained(server, done)
-    local taken = takeover.begin(server, draining, tell_drained)
-    drained[server:id()] = function()
-        taken:give_back()
-        done(true)
-    end
-end
-
--- Lets the database `db` (dpml.connect) answer a command, without entering Lua, and returns when the answer is
--- complete. Connect it with like = session.auth, so that its answers are in a form for this client.
-function Session:forward(cmd, db)
-    checks.argument("session:forward", "cmd", cmd, "userdata")
-    checks.argument("session:forward", "db", db, "a table")
-    db:lend("session:forward", function(server, resume)
-        if server:close_reason() then
-            error(errors.new(2006, "HY000", "Server has gone away"), 0)
-        end
-        if self.gone then
-            if not silent[cmd:command()] then
-                when_drained(server, resume)
-            end
-            dpm.wire_packet(server, cmd)
-            return silent[cmd:command()] and resume(true)
-        end
-        dpm.proxy_connect(self.client, server)
-        if silent[cmd:command()] then
-            dpm.wire_packet(server, cmd)
-            dpm.proxy_disconnect(server)
-            return resume(true)
-        end
-        self.when_finished = function(answered)
-            if server:close_reason() then
-                resume(true)
-            elseif answered then
-                dpm.proxy_disconnect(server)
-                resume(true)
-            else
-                when_drained(server, resume)
-            end
-        end
-        dpm.wire_packet(server, cmd)
-        return function()
-            -- An incomplete answer cannot be completed, so the client is closed.
-            dpm.close(self.client)
-        end
-    end)
-end
+Session.forward = forwarding.forward
 
 -- Closes the client.
 function Session:close()

@@ -2,9 +2,8 @@
 
 local client_probes = require "dpml.client_probes"
 local errors = require "dpml.errors"
-local like = require "dpml.like"
-local scanner = require "dpml.scanner"
 local services = require "dpml.services"
+local token_reader = require "dpml.token_reader"
 
 local show_plans = {}
 
@@ -58,6 +57,30 @@ local function plans_result(explain, findings, full, pattern)
     return { fields = full and FULL_FIELDS or FIELDS, rows = rows }
 end
 
+-- Answers one of the statements; nil if it is none of them.
+local function answer(explain, findings, sql)
+    local reader = token_reader.statement(sql)
+    if not reader then
+        return nil
+    elseif reader:take_all("RESET", "PLANS") and reader:at_end() then
+        explain:reset()
+        return {}
+    elseif not reader:take("SHOW") then
+        return nil
+    end
+    client_probes.take_scope(reader)
+    if reader:take("STATUS") then
+        return client_probes.name_value_result(explain:status(), sql)
+    end
+    local full = reader:take("FULL") ~= nil
+    if not reader:take("PLANS") then
+        return nil
+    end
+    local has_pattern = reader:take("LIKE") ~= nil
+    local pattern = has_pattern and reader:text() or nil
+    return reader:at_end() and has_pattern == (pattern ~= nil) and plans_result(explain, findings, full, pattern) or nil
+end
+
 -- Answers SHOW [FULL] PLANS [LIKE '…'], SHOW STATUS [LIKE '…'] and RESET PLANS on `listener`.
 function show_plans.serve(explain, findings, listener, options)
     local service = {}
@@ -65,21 +88,9 @@ function show_plans.serve(explain, findings, listener, options)
         service[name] = value
     end
     function service.new_command(cmd)
-        local sql = cmd:command() == dpm.COM_QUERY and dpm.trim_sql(cmd:argument()) or ""
-        local words = scanner.new(sql)
-        local full = words:take("SHOW", "FULL", "PLANS")
-        if full or words:take("SHOW", "PLANS") then
-            local is_over, pattern = words:is_over(), words:take("LIKE") and words:quoted()
-            if is_over or pattern then
-                return plans_result(explain, findings, full, pattern)
-            end
-        elseif words:take("SHOW", "STATUS") then
-            return client_probes.name_value_result(explain:status(), sql)
-        elseif words:take("RESET", "PLANS") and words:is_over() then
-            explain:reset()
-            return {}
-        end
-        error(errors.new(1064, "42000", "What is known here: SHOW [FULL] PLANS [LIKE '...'], SHOW STATUS, RESET PLANS"), 0)
+        local result = cmd:command() == dpm.COM_QUERY and answer(explain, findings, cmd:argument())
+        return result
+            or error(errors.new(1064, "42000", "What is known here: SHOW [FULL] PLANS [LIKE '...'], SHOW STATUS, RESET PLANS"), 0)
     end
     services.accept_clients(listener, service)
 end

@@ -306,9 +306,21 @@ function Session:send_error(sqlstate, errnum, message) end
 ---@param result dpml.Result
 function Session:send_resultset(result) end
 
----Has a database answer a command, past Lua, and returns when it has.
+---How an answer has ended. An OK has affected_rows, insert_id and message, too.
+---@class dpml.Status
+---@field server_status integer?
+---@field in_transaction boolean?
+---@field autocommit boolean?
+---@field warning_count integer?
+---@field affected_rows dpm.Integer?
+---@field insert_id dpm.Integer?
+---@field message string?
+
+---Has a database answer a command, past Lua, and returns when it has: the answer's status, or nil and the error.
 ---@param cmd dpm.Cmd
 ---@param db dpml.Database
+---@return dpml.Status?
+---@return dpml.Error?
 function Session:forward(cmd, db) end
 
 ---Sends the client away.

@@ -188,7 +188,7 @@ fn commands_are_tolerant_and_errors_say_which() {
         ("FETCH ALL SELECT 'never polled'", "this was not polled"),
         ("FORGET ALL SELECT 'never polled'", "this was not polled"),
         ("ADD GROUP g one,two", "there is no server 'two'"),
-        ("SELECT 1", "666"),
+        ("SELECT 1, 2", "666"),
         ("", "666"),
         ("SHOW", "66666"),
     ] {
@@ -206,6 +206,44 @@ fn commands_are_tolerant_and_errors_say_which() {
             .iter()
             .any(|row| row[0].as_ref().unwrap().starts_with("POLL group timeout"))
     );
+    for (sql, said) in [
+        ("SELECT 1", "1"),
+        ("/* ping */ select current_user;", "happy@%"),
+        ("SHOW STATUS LIKE 'Uptime'", "Uptime"),
+    ] {
+        assert_eq!(rows(&mut conn, sql)[0][0].as_deref(), Some(said), "{sql}");
+    }
+    conn.query_drop("COMMIT /* a */").unwrap();
+}
+
+#[test]
+fn the_clients_show_help() {
+    let dpm = multiplexer(&[]);
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        if !flavour.available() {
+            continue;
+        }
+        let ask = |topic: &str| {
+            Cli::interactive(flavour, dpm.listening())
+                .stdin(format!("help {topic}\n"))
+                .ok()
+        };
+        let poll = ask("POLL");
+        for part in [
+            "Name: 'POLL'",
+            "Syntax:\nPOLL group timeout",
+            "Sends a query to ALL",
+        ] {
+            assert!(poll.contains(part), "{flavour:?}: {poll}");
+        }
+        let show = ask("show");
+        for part in ["SHOW DB STATUS", "SHOW POLLS"] {
+            assert!(show.contains(part), "{flavour:?}: {show}");
+        }
+        assert!(ask("contents").contains("FORGET"));
+        let nothing = ask("nothing of that kind");
+        assert!(!nothing.contains("POLL"), "{nothing}");
+    }
 }
 
 #[test]

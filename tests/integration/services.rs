@@ -221,7 +221,6 @@ fn what_clients_ask_by_themselves_is_answered() {
     }
     // What is not about the session is the script's.
     for sql in [
-        "SELECT 1",
         "SELECT @@nothing",
         "SELECT DATABASE() FROM t",
         "SHOW TABLES",
@@ -480,6 +479,233 @@ fn what_a_service_must_be_told() {
     assert_eq!(lines.len(), 5);
 }
 
+/// What clients and frameworks send by themselves, in the forms in which they do; and the first value of the answer,
+/// "OK" for an OK, a number for an error.
+const PROBES: &[(&str, &str)] = &[
+    // MySQL's and MariaDB's command-line clients
+    ("select @@version_comment limit 1", "dpm"),
+    ("select $$", "1054"),
+    ("select DATABASE(), USER() limit 1", "NULL"),
+    ("SELECT CURRENT_USER", "happy@%"),
+    ("SELECT CURRENT_USER()", "happy@%"),
+    ("select current_user ;", "happy@%"),
+    // Connections are checked
+    ("SELECT 1", "1"),
+    ("select 1;", "1"),
+    ("/* ping */ SELECT 1", "1"),
+    ("SELECT 1 FROM DUAL", "1"),
+    ("SELECT 1 AS ok /* a */ LIMIT 1 -- b", "1"),
+    ("SELECT\n\t1\n;\n;", "1"),
+    ("SELECT TRUE", "1"),
+    // Connector/J, with and without its comment
+    (
+        "/* mysql-connector-j-9.1.0 (Revision: x) */SELECT  @@session.auto_increment_increment AS auto_increment_increment, \
+      @@character_set_client AS character_set_client, @@collation_connection AS collation_connection, \
+      @@init_connect AS init_connect, @@license AS license, @@lower_case_table_names AS lower_case_table_names, \
+      @@max_allowed_packet AS max_allowed_packet, @@net_write_timeout AS net_write_timeout, \
+      @@performance_schema AS performance_schema, @@sql_mode AS sql_mode, @@system_time_zone AS system_time_zone, \
+      @@time_zone AS time_zone, @@transaction_isolation AS transaction_isolation, @@wait_timeout AS wait_timeout",
+        "1",
+    ),
+    ("SET character_set_results = NULL", "OK"),
+    ("SELECT @@session.transaction_read_only", "0"),
+    ("select @@session.tx_read_only", "0"),
+    (
+        "SHOW VARIABLES WHERE Variable_name ='license' OR Variable_name = 'wait_timeout'",
+        "license",
+    ),
+    (
+        "SHOW VARIABLES WHERE Variable_name in ('version')",
+        "version",
+    ),
+    ("SHOW COLLATION", "binary"),
+    (
+        "SHOW COLLATION WHERE Charset = 'utf8mb4' and Id = 45",
+        "utf8mb4_general_ci",
+    ),
+    ("SHOW CHARACTER SET WHERE Charset = 'utf8mb4'", "utf8mb4"),
+    (
+        "set autocommit=1, session_track_schema=1, sql_mode = concat(@@sql_mode,',STRICT_TRANS_TABLES')",
+        "OK",
+    ),
+    ("SELECT @@max_allowed_packet , @@wait_timeout", "16777216"),
+    // .NET
+    (
+        "SELECT @@max_allowed_packet, @@character_set_client, @@character_set_connection, @@license, @@sql_mode, \
+      @@lower_case_table_names, @@autocommit;",
+        "16777216",
+    ),
+    ("SELECT VERSION(), CONNECTION_ID();", "8.0.0-dpm"),
+    // Python: SQLAlchemy, Django, mysqlclient
+    ("SELECT VERSION()", "8.0.0-dpm"),
+    ("SELECT @@transaction_isolation", "REPEATABLE-READ"),
+    ("SELECT @@sql_mode", ""),
+    ("SET SQL_AUTO_IS_NULL = 0", "OK"),
+    ("SELECT @@SQL_AUTO_IS_NULL", "0"),
+    (
+        "SELECT VERSION(), @@sql_mode, @@default_storage_engine, @@sql_auto_is_null, @@lower_case_table_names",
+        "8.0.0-dpm",
+    ),
+    ("SAVEPOINT `s1_x2`", "OK"),
+    ("RELEASE SAVEPOINT `s1_x2`", "OK"),
+    ("ROLLBACK TO SAVEPOINT `s1_x2`", "OK"),
+    (
+        "set session transaction isolation level read committed",
+        "OK",
+    ),
+    // PHP, Ruby, Go, tools
+    ("SET NAMES 'utf8mb4' COLLATE 'utf8mb4_unicode_ci'", "OK"),
+    (
+        "SET  @@SESSION.sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), @@SESSION.wait_timeout = 2147483",
+        "OK",
+    ),
+    ("/*!40101 SET NAMES utf8 */;", "OK"),
+    ("/*!40103 SET TIME_ZONE='+00:00' */", "OK"),
+    ("SELECT /*!40001 SQL_NO_CACHE */ @@version_comment", "dpm"),
+    ("SHOW VARIABLES LIKE 'gtid\\_mode'", "gtid_mode"),
+    (
+        "SHOW /*!50002 GLOBAL */ VARIABLES LIKE 'gtid_mode'",
+        "gtid_mode",
+    ),
+    (
+        "SHOW SESSION VARIABLES LIKE \"lower_case_table_names\"",
+        "lower_case_table_names",
+    ),
+    (
+        "SELECT @@GLOBAL.`character_set_server`, @@GLOBAL.collation_server",
+        "utf8mb4",
+    ),
+    ("SHOW WARNINGS LIMIT 10", ""),
+    ("SHOW COUNT(*) WARNINGS", "0"),
+    // Comments of all kinds, in front, behind, within, and several
+    ("COMMIT /* a */", "OK"),
+    ("COMMIT AND NO CHAIN", "OK"),
+    ("BEGIN -- a", "OK"),
+    ("BEGIN WORK # a", "OK"),
+    ("-- a\nROLLBACK", "OK"),
+    ("# a\nROLLBACK", "OK"),
+    ("--\tcomment\n-- another\n  SET autocommit = 0", "OK"),
+    ("/* a */ /* b */ START /* c */ TRANSACTION READ ONLY", "OK"),
+    ("/* a; b */ commit;", "OK"),
+    ("SHOW VARIABLES LIKE 'version' /* a */", "version"),
+    (
+        "SHOW VARIABLES /* a */ WHERE `Variable_name` = 'version'",
+        "version",
+    ),
+    (
+        "show variables where (variable_name like 'vers%' and value = 'dpm')",
+        "version_comment",
+    ),
+    ("SHOW VARIABLES WHERE NOT 1", "script"),
+    ("USE `te``st` /* a */", "OK"),
+    ("SELECT DATABASE()", "te`st"),
+    ("use\n/* a */ test ;", "OK"),
+    ("SELECT schema() AS `a` FROM dual LIMIT 0, 1", "test"),
+    ("SELECT DATABASE() LIMIT 0", ""),
+    // Several at once
+    ("SET NAMES utf8mb4; SELECT @@autocommit;", "OK"),
+    // What is not about the session is the script's
+    ("SELECT DATABASE() FROM t", "script"),
+    ("SELECT 1 FROM t", "script"),
+    ("SELECT 1, 2", "script"),
+    ("SELECT 1 + 1", "script"),
+    ("SELECT @@nothing", "script"),
+    ("SELECT VERSION(1)", "script"),
+    ("SELECT 1 UNION SELECT 2", "script"),
+    ("SET NAMES utf8mb4; DELETE FROM t", "script"),
+    ("SET x = 'unfinished", "script"),
+    ("BEGIN NOT ATOMIC SELECT 1; END", "script"),
+    ("START SLAVE", "script"),
+    ("USE", "script"),
+    ("USE a b", "script"),
+    ("SHOW TABLES", "script"),
+    ("USER()", "script"),
+    ("/* only a comment */", "script"),
+    ("", "script"),
+];
+
+#[test]
+fn what_clients_send_by_themselves_is_recognised_by_its_tokens() {
+    let dpm = serve(
+        "new_command = function() return { columns = { 'by' }, rows = { { 'script' } } } end",
+    );
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    for (sql, expected) in PROBES {
+        let mut answer = wire.query(sql);
+        let mut said = Vec::new();
+        loop {
+            let status = match &answer {
+                Answer::Ok(packet) => {
+                    said.push("OK".to_owned());
+                    u16::from_le_bytes([packet[3], packet[4]])
+                }
+                Answer::Err(number, ..) => {
+                    said.push(number.to_string());
+                    0
+                }
+                Answer::Rows { rows, status, .. } => {
+                    let first = rows.first().map(|row| row[0].clone());
+                    let shown = |value: Option<Vec<u8>>| {
+                        value.map_or("NULL".to_owned(), |v| String::from_utf8(v).unwrap())
+                    };
+                    said.push(first.map_or(String::new(), shown));
+                    *status
+                }
+            };
+            if status & 8 == 0 {
+                break;
+            }
+            answer = wire.answer();
+        }
+        assert_eq!(said[0], *expected, "{sql}");
+        assert_eq!(
+            said.len(),
+            if sql.contains("; SELECT @@") { 2 } else { 1 },
+            "{sql}"
+        );
+    }
+    assert_eq!(
+        wire.rows("SELECT TIMEDIFF(NOW(), UTC_TIMESTAMP())")[0][0].len(),
+        8
+    );
+    // Prepared, they are answered as well, but a parameter's value is the script's business.
+    let mut conn = connect(dpm.port());
+    assert_eq!(conn.exec_first("SELECT 1", ()).unwrap(), Some(1));
+    assert_eq!(
+        conn.exec_first("SELECT ?", (1,)).unwrap(),
+        Some("script".to_owned())
+    );
+    dpm.assert_no_errors();
+}
+
+#[test]
+fn the_time_that_a_probe_takes_grows_with_its_length_at_most() {
+    let dpm = serve(
+        "new_command = function() return { columns = { 'by' }, rows = { { 'script' } } } end",
+    );
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    for (head, piece, tail) in [
+        ("SELECT 1", " ", "x"),
+        ("USE a", " ", "b"),
+        ("SHOW VARIABLES LIKE '", "%", "'"),
+        ("SHOW VARIABLES LIKE '", "\\", "'"),
+        ("", "/* a */", "COMMIT nothing of that kind (1)"),
+        ("SELECT ", "(", "1"),
+        ("SHOW VARIABLES WHERE ", "(", "Value = 1"),
+        ("SELECT '", "''", "' FROM t"),
+        ("SHOW WARNINGS", "-- \n", "LIKE"),
+        ("help '", "a ", "'"),
+    ] {
+        let sql = format!("{head}{}{tail}", piece.repeat(200_000 / piece.len()));
+        let begun = std::time::Instant::now();
+        wire.command(com::QUERY, sql.as_bytes());
+        let _ = wire.answer();
+        let took = begun.elapsed();
+        assert!(took.as_secs() < 5, "{head}{piece}…{tail} took {took:?}");
+    }
+    dpm.assert_no_errors();
+}
+
 /// A handler that forwards to the server whose port is an argument, and takes a while to begin.
 const SLOW_TO_CONNECT: &str = "handler = function(session)
    dpml.sleep_ms(20)
@@ -559,4 +785,260 @@ fn a_handler_that_has_failed_is_told_of_whenever_a_command_comes() {
     drop(wire);
     dpm.wait_until_idle();
     dpm.assert_no_errors();
+}
+
+/// The example of doc/DPML.md: a service that answers one query, and forwards all else. `{like}` stands for how its
+/// connection is made.
+const FORWARDS: &str = "handler = function(session)
+   local db = dpml.connect { host = arg[1], port = tonumber(arg[2]), user = 'happy', password = 'wheefun' {like} }
+   for cmd in session:commands() do
+     if cmd:argument():lower() == 'hello' then
+       session:send_resultset { columns = { 'hello' }, rows = { { session.user } } }
+     else
+       local status, err = session:forward(cmd, db)
+       print('outcome', status and status.server_status, status and status.in_transaction, status and status.affected_rows,
+         status and status.insert_id, status and status.warning_count, err and err.errnum)
+     end
+   end
+   db:close()
+ end";
+
+/// The same, on this server, with or without `like`.
+fn forward_to(server: &Server, like: bool) -> Dpm {
+    let like = if like { ", like = session.auth" } else { "" };
+    serve_before(server, &FORWARDS.replace("{like}", like))
+}
+
+/// The server's status flags in an OK or at the end of rows.
+fn status_of(answer: &Answer) -> u16 {
+    match answer {
+        Answer::Ok(packet) => {
+            assert!(packet[1] < 251 && packet[2] < 251);
+            u16::from_le_bytes([packet[3], packet[4]])
+        }
+        Answer::Rows { status, .. } => *status,
+        Answer::Err(..) => panic!("{answer:?}"),
+    }
+}
+
+const IN_TRANSACTION: u16 = 1;
+const AUTOCOMMIT: u16 = 2;
+
+both! {
+    fn a_session_that_is_forwarded_is_that_of_the_server(server) {
+        let base = server.database();
+        server.sql(&format!("CREATE TABLE {base}.t (id INT AUTO_INCREMENT PRIMARY KEY, n INT) ENGINE = InnoDB"));
+        for like in [true, false] {
+            let dpm = forward_to(server, like);
+            let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+            // Before anything has been forwarded, and behind it.
+            for _ in 0..2 {
+                wire.query("SET NAMES latin1 /* a */, @x = 5");
+                assert!(matches!(wire.query(&format!("USE `{base}` -- here")), Answer::Ok(_)));
+                wire.query("START /* a */ TRANSACTION");
+                wire.query("INSERT INTO t (n) VALUES (1)");
+                let counted = wire.query("SELECT COUNT(*), @x, @@character_set_client FROM t");
+                assert_eq!(status_of(&counted) & (IN_TRANSACTION | AUTOCOMMIT), IN_TRANSACTION | AUTOCOMMIT);
+                let Answer::Rows { rows, .. } = counted else { unreachable!() };
+                let values: Vec<_> = rows[0].iter().map(|v| String::from_utf8(v.clone().unwrap()).unwrap()).collect();
+                assert_eq!(values, ["1", "5", "latin1"]);
+                let ended = wire.query("ROLLBACK /* a */");
+                assert_eq!(status_of(&ended) & (IN_TRANSACTION | AUTOCOMMIT), AUTOCOMMIT);
+                assert_eq!(wire.rows("SELECT COUNT(*) FROM t"), [["0"]]);
+            }
+            assert_eq!(status_of(&wire.query("SET autocommit = 0")) & AUTOCOMMIT, 0);
+            assert_eq!(wire.rows("SELECT @@autocommit, DATABASE()"), [["0", base.as_str()]]);
+            wire.query("SET autocommit = 1");
+            assert_eq!(wire.rows("hello"), [[USER]]);
+            // What is not there is not there, whoever asks.
+            assert!(matches!(wire.query("USE nowhere"), Answer::Err(1049, ..)));
+            assert!(matches!(wire.query("SET nonsense = 1"), Answer::Err(1193, ..)));
+            assert_eq!(wire.rows("SELECT DATABASE()"), [[base.as_str()]]);
+            let version = wire.rows("SELECT VERSION()");
+            assert_eq!(format!("{}\n", version[0][0]), server.sql("SELECT VERSION()"));
+            // Commands other than queries.
+            assert!(matches!(crate::support::wire::error(&wire.exchange(com::INIT_DB, b"nowhere")[0]), Answer::Err(1049, ..)));
+            assert_eq!(wire.exchange(com::INIT_DB, b"mysql")[0][0], 0);
+            assert_eq!(wire.rows("SELECT DATABASE()"), [["mysql"]]);
+            assert_eq!(wire.exchange(com::PING, b"")[0][0], 0);
+            assert!(String::from_utf8_lossy(&wire.exchange(com::STATISTICS, b"")[0]).contains("Queries per second"));
+            wire.query("SET @x = 6");
+            assert_eq!(wire.exchange(com::RESET_CONNECTION, b"")[0][0], 0);
+            assert_eq!(wire.rows("SELECT @x"), [["NULL"]]);
+            // The caller is told how an answer has ended.
+            wire.query(&format!("INSERT INTO {base}.t (n) VALUES (1), (2)"));
+            wire.query("SELECT 1 / 0, UNHEX('FFFF') = 'x'");
+            assert!(matches!(wire.query("SELEKT"), Answer::Err(1064, ..)));
+            drop(wire);
+            dpm.wait_until_idle();
+            let said = dpm.lines("outcome");
+            assert!(said.iter().any(|line| line.contains("\tfalse\t2\t")), "{said:?}");
+            assert!(said.last().unwrap().contains("1064"), "{said:?}");
+            server.sql(&format!("TRUNCATE TABLE {base}.t"));
+            dpm.assert_no_errors();
+        }
+    }
+}
+
+both! {
+    fn the_logins_database_is_that_of_the_session_which_is_forwarded(server) {
+        let base = server.database();
+        for like in [true, false] {
+            let dpm = forward_to(server, like);
+            let login = |name: &str| mysql::Conn::new(options(dpm.port()).user(Some(USER)).pass(Some(PASSWORD)).db_name(Some(name))).unwrap();
+            let mut conn = login(&base);
+            for _ in 0..2 {
+                assert_eq!(conn.query_first("SELECT CONCAT(DATABASE())").unwrap(), Some(base.clone()));
+            }
+            // One that does not exist is an error of the first command, until there is another one.
+            let mut conn = login("nowhere");
+            for _ in 0..2 {
+                let err = conn.query_first::<String, _>("SELECT CONCAT(DATABASE())").unwrap_err().to_string();
+                assert!(err.contains("1049"), "{err}");
+            }
+            conn.query_drop(format!("USE {base}")).unwrap();
+            assert_eq!(conn.query_first("SELECT CONCAT(DATABASE())").unwrap(), Some(base.clone()));
+            // Another user's session is another one.
+            conn.query_drop("SET @x = 1").unwrap();
+            conn.change_user(mysql::ChangeUserOpts::new().with_user(Some(USER.into())).with_pass(Some(PASSWORD.into()))
+                .with_db_name(Some("mysql".into()))).unwrap();
+            let row: Option<(Option<i64>, String)> = conn.query_first("SELECT @x, CONCAT(DATABASE())").unwrap();
+            assert_eq!(row, Some((None, "mysql".to_owned())));
+            dpm.assert_no_errors();
+        }
+    }
+}
+
+both! {
+    fn prepared_statements_that_are_forwarded_are_answered_by_what_the_server_prepares(server) {
+        let base = server.database();
+        server.sql(&format!("CREATE TABLE {base}.t (id INT PRIMARY KEY, d DECIMAL(5,2), b BLOB, at DATETIME(3), f DOUBLE)"));
+        for like in [true, false] {
+            let dpm = forward_to(server, like);
+            let mut conn = connect(dpm.port());
+            let insert = conn.prep(format!("INSERT INTO {base}.t VALUES (?, ?, ?, ?, ?)")).unwrap();
+            let blob = vec![0u8, 255, 39, 92, 10];
+            for id in 0..3 {
+                conn.exec_drop(&insert, (id, "1.50", &blob, "2024-02-03 04:05:06.789", 0.1)).unwrap();
+                assert_eq!(conn.affected_rows(), 1);
+            }
+            conn.close(insert).unwrap();
+            let select = conn.prep(format!("SELECT id, d, b, at, f, NULL AS n FROM {base}.t WHERE id >= ? ORDER BY id")).unwrap();
+            if like {
+                let names: Vec<_> = select.columns().iter().map(|column| column.name_str().into_owned()).collect();
+                assert_eq!(names, ["id", "d", "b", "at", "f", "n"]);
+            }
+            for from in [1, 2] {
+                let rows: Vec<mysql::Row> = conn.exec(&select, (from,)).unwrap();
+                assert_eq!(rows.len(), 3 - from);
+                let row = rows.into_iter().next().unwrap();
+                use mysql::Value;
+                assert_eq!(row.columns_ref()[1].column_type(), mysql::consts::ColumnType::MYSQL_TYPE_NEWDECIMAL);
+                assert_eq!(row.unwrap(), [
+                    Value::Int(from as i64), Value::Bytes(b"1.50".to_vec()), Value::Bytes(blob.clone()),
+                    Value::Date(2024, 2, 3, 4, 5, 6, 789_000), Value::Double(0.1), Value::NULL,
+                ]);
+            }
+            // The service's own answer, and an error.
+            assert_eq!(conn.exec_first("hello", ()).unwrap(), Some(USER.to_owned()));
+            let err = conn.exec_drop("SELECT * FROM nowhere.at_all", ()).unwrap_err();
+            assert!(matches!(&err, mysql::Error::MySqlError(err) if [1049, 1146].contains(&err.code)), "{err}");
+            let long = "x".repeat(3_000_000);
+            assert_eq!(conn.exec_first("SELECT LENGTH(?), ? IS NULL", (&long, Option::<i32>::None)).unwrap(), Some((long.len(), 1)));
+            drop(conn);
+            dpm.wait_until_idle();
+            server.sql(&format!("TRUNCATE TABLE {base}.t"));
+            dpm.assert_no_errors();
+        }
+    }
+}
+
+both! {
+    fn what_one_client_sets_is_not_anothers(server) {
+        let dpm = serve_before(server, "handler = function(session)
+           shared = shared or dpml.connect { host = arg[1], port = tonumber(arg[2]), user = 'happy', password = 'wheefun' }
+           for cmd in session:commands() do
+             session:forward(cmd, shared)
+           end
+         end");
+        let mut first = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+        first.query("SET @secret = 42");
+        assert_eq!(first.rows("SELECT @secret"), [["42"]]);
+        let mut second = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+        match second.query("SELECT @secret") {
+            Answer::Err(1105, _, message) => assert!(message.contains("connect one for each client"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(first.rows("SELECT @secret"), [["42"]]);
+        drop(first);
+        assert!(matches!(second.query("SELECT @secret"), Answer::Err(1105, ..)));
+        dpm.assert_no_errors();
+    }
+}
+
+#[test]
+fn several_results_files_and_large_packets_are_forwarded() {
+    let server = mariadb();
+    let dpm = forward_to(server, true);
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    let first = wire.query("SELECT 1 + 1; DO 1; SELECT 2 + 1");
+    assert_eq!(status_of(&first) & 8, 8);
+    assert!(matches!(wire.answer(), Answer::Ok(_)));
+    assert!(matches!(wire.answer(), Answer::Rows { .. }));
+    let large = "x".repeat(17_000_000);
+    assert_eq!(
+        wire.rows(&format!("SELECT '{large}'"))[0][0].len(),
+        large.len()
+    );
+    // A file: from a client that sends files, and from one that does not.
+    let base = server.database();
+    server.sql(&format!("CREATE TABLE {base}.t (n INT)"));
+    let load = format!("LOAD DATA LOCAL INFILE 'x' INTO TABLE {base}.t");
+    assert!(matches!(wire.query(&load), Answer::Err(..)));
+    assert_eq!(wire.rows("SELECT 1 + 1"), [["2"]], "and it goes on");
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN | caps::LOCAL_FILES);
+    wire.command(com::QUERY, load.as_bytes());
+    assert_eq!(wire.read(), b"\xFBx");
+    wire.write(b"1\n2\n3\n");
+    wire.write(b"");
+    assert!(matches!(wire.answer(), Answer::Ok(_)));
+    assert_eq!(
+        wire.rows(&format!("SELECT COUNT(*) FROM {base}.t")),
+        [["3"]]
+    );
+    dpm.assert_no_errors();
+}
+
+#[test]
+fn the_death_of_the_server_behind_a_session_is_told_and_ends_it() {
+    let server = Server::start_own(Flavour::MariaDb, &[]);
+    let dpm = forward_to(&server, true);
+    let gone = |answer: Answer| match answer {
+        Answer::Err(number, state, message) => {
+            assert_eq!((number, state.as_str()), (1105, "08S01"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    };
+    let mut waiting = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    let mut idle = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    let mut fresh = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    assert_eq!(idle.rows("SELECT 1 + 1"), [["2"]]);
+    let latch = server.latch();
+    waiting.command(com::QUERY, latch.query.as_bytes());
+    eventually("it waits at the server", || {
+        server.running(&latch.query) == 1
+    });
+    server.kill();
+    gone(waiting.answer());
+    assert!(waiting.closed());
+    gone(idle.query("SELECT 1 + 1"));
+    assert!(idle.closed());
+    gone(fresh.query("SET NAMES latin1"));
+    assert!(fresh.closed());
+    // Nor does a script send one of the numbers that are the clients' own.
+    let dpm = serve(
+        "new_command = function(cmd, client) dpml.send_error(client, 'HY000', 2013, 'Lost it') end",
+    );
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    gone(wire.query("anything"));
 }

@@ -21,15 +21,52 @@ local TOPICS = {
     { "HELP", "HELP [command];", "This." },
 }
 
--- The commands, or those that begin like the topic.
-function help.answer(topic)
+local function described(entries)
     local rows = {}
-    for _, entry in ipairs(TOPICS) do
-        if not topic or entry[1]:find(topic:upper():gsub("%s+", " "), 1, true) then
-            rows[#rows + 1] = { entry[2], entry[3] }
-        end
+    for i, entry in ipairs(entries) do
+        rows[i] = { entry[2], entry[3] }
     end
     return { fields = { "command", "what it does" }, rows = rows }
+end
+
+-- The form of a server's HELP, which clients show in their own way: the one topic that was found, or their names.
+local function as_server(entries)
+    if #entries == 1 then
+        local name, syntax, description = unpack(entries[1])
+        return { fields = { "name", "description", "example" },
+            rows = { { name, ("Syntax:\n%s\n\n%s\n"):format(syntax, description), "" } } }
+    end
+    local rows = {}
+    for i, entry in ipairs(entries) do
+        rows[i] = { entry[1], "N" }
+    end
+    return { fields = { "name", "is_it_category" }, rows = rows }
+end
+
+-- The commands whose names have the topic in them; one that is called so is meant alone.
+local function found(topic)
+    local entries = {}
+    for _, entry in ipairs(TOPICS) do
+        if entry[1] == topic then
+            return { entry }
+        elseif entry[1]:find(topic, 1, true) then
+            entries[#entries + 1] = entry
+        end
+    end
+    return entries
+end
+
+-- Answers HELP and HELP <topic>. MySQL's and MariaDB's clients send the topic as a string.
+function help.answer(topic)
+    if not topic then
+        return described(TOPICS)
+    end
+    local quote, bare = topic:match("^(['\"])(.*)['\"]$")
+    local name = (bare or topic):upper():gsub("%s+", " "):gsub("^ ", ""):gsub("[ ;]+$", "")
+    if not quote then
+        return described(found(name))
+    end
+    return as_server((name == "CONTENTS" or name == "HELP") and TOPICS or found(name))
 end
 
 return help
