@@ -202,14 +202,28 @@ pub fn effects(sql: &[u8], mode: Mode) -> Vec<Effects> {
         return found;
     }
     let readings = other_modes(mode).map(|other| read(sql, other).0);
-    readings.fold(found, |found, reading| match found.len() == reading.len() {
+    let found = readings.fold(found, |found, reading| match found.len() == reading.len() {
         true => found
             .into_iter()
             .zip(reading)
             .map(|(one, two)| one.either(two))
             .collect(),
         false => vec![Effects::opaque()],
-    })
+    });
+    // What is unclear between the readings may have several results, too.
+    up_to_several_results(found)
+}
+
+/// Ends the list with a statement that may have several results.
+fn up_to_several_results(mut found: Vec<Effects>) -> Vec<Effects> {
+    let has_several = |one: &Effects| one.action.may_be_anything();
+    if let Some(last) = found.iter().position(has_several)
+        && last + 1 < found.len()
+    {
+        found.truncate(last);
+        found.push(Effects::opaque());
+    }
+    found
 }
 
 /// The text parsed in one mode.
@@ -253,14 +267,7 @@ fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
         Some(whole) if whole.multi != found.len() => return (vec![Effects::opaque()], doubts),
         _ => {}
     }
-    let has_several = |one: &Effects| one.action.may_be_anything();
-    if let Some(last) = found.iter().position(has_several)
-        && last + 1 < found.len()
-    {
-        found.truncate(last);
-        found.push(Effects::opaque());
-    }
-    (found, doubts)
+    (up_to_several_results(found), doubts)
 }
 
 /// The effects of a single statement.

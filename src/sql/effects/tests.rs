@@ -329,6 +329,10 @@ fn a_mode_that_is_not_known_makes_a_difference_where_it_does() {
     assert_eq!(action("SELECT \"a\""), Action::Plain);
     assert_eq!(action("SELECT 'it\\'s'"), Action::Opaque);
     assert_eq!(assigned("SET time_zone = \"x\"")[0].2, Value::Expression);
+    // A string, or a function: whatever follows, its results are not known to be its own.
+    let unclear = effects(b"SELECT \"f\"(1); USE b", Mode::default());
+    let actions: Vec<_> = unclear.into_iter().map(|one| one.action).collect();
+    assert_eq!(actions, [Action::Opaque]);
     let known = Mode {
         no_backslash_escapes: Some(false),
         ansi_quotes: Some(false),
