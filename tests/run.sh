@@ -84,6 +84,7 @@ else
     run matrix cargo test --test matrix
     run doc cargo test --doc
     run fuzz bash tests/fuzz.sh 60
+    run soak bash tests/soak.sh 2
 fi
 
 say "summary"

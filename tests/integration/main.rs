@@ -53,7 +53,6 @@ mod services;
 mod session;
 mod signals;
 mod slices;
-mod soak;
 mod sockets;
 mod sql;
 mod standard_streams;

@@ -87,6 +87,23 @@ impl Over {
     pub fn at_end(&self) -> OverAtEnd<'_> {
         OverAtEnd(self)
     }
+
+    /// Ends the loops when the result is dropped because its thread panics.
+    #[must_use]
+    pub fn at_end_of_panic(&self) -> OverAtPanic<'_> {
+        OverAtPanic(self)
+    }
+}
+
+/// Sets [`Over`] when dropped by a panic, so that a thread that fails ends the others.
+pub struct OverAtPanic<'a>(&'a Over);
+
+impl Drop for OverAtPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.declare();
+        }
+    }
 }
 
 impl Drop for OverAtEnd<'_> {
