@@ -769,7 +769,7 @@ fn a_handler_that_has_failed_is_told_of_whenever_a_command_comes() {
     // The handler has failed before the command comes.
     let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
     dpm.line(
-        "its handler has failed: ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:1'",
+        "its handler has no server: ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:1'",
     );
     says(wire.query("SELECT 7"));
     assert!(wire.closed());
