@@ -53,6 +53,7 @@ mod services;
 mod session;
 mod signals;
 mod slices;
+mod soak;
 mod sockets;
 mod sql;
 mod standard_streams;
