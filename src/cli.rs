@@ -8,7 +8,7 @@ use log::LevelFilter;
 use crate::logging;
 use crate::output;
 use crate::proxy::{Proxy, raise_descriptor_limit};
-use crate::script::{Script, ScriptError};
+use crate::script::{Script, ScriptError, with_large_stack};
 
 /// A Lua-scriptable proxy that speaks the MySQL wire protocol.
 #[derive(Debug, Parser)]
@@ -60,7 +60,7 @@ pub fn main() -> i32 {
     let arguments = Arguments::parse();
     logging::begin(arguments.level());
     logging::log_panics();
-    let code = match serve(&arguments) {
+    let code = match with_large_stack(|| serve(&arguments)) {
         Ok(code) => code,
         Err(ScriptError(message)) => {
             // Not as a line of the log, whose level must not hide why the program ends.

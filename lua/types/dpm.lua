@@ -86,6 +86,7 @@ dpm = dpm
 ---@field drain number?
 ---@field idle_timeout number?
 ---@field max_clients_per_address integer?
+---@field max_lua_memory integer?
 
 ---@class dpm.LoginOptions
 ---@field user string?

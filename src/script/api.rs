@@ -20,6 +20,7 @@ use super::login::verifier::VerifierObject;
 use super::lua::error::Answer;
 use super::lua::fast::RowKind;
 use super::lua::function::{Args, Raiser, nothing, number, one};
+use super::lua::option_table::OptionTable;
 use super::objects::object::{Held, PacketObject, StatsPacket};
 use super::objects::rowset;
 use super::objects::rset::Rset;
@@ -28,6 +29,9 @@ use super::runtime::Runtime;
 use super::statements::statement::Prepared;
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
 use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket, Progress};
+
+/// The largest `max_lua_memory`.
+const MAX_LUA_MEMORY: u64 = 1 << 40;
 
 /// The functions while they are being made.
 struct Functions<'a> {
@@ -184,6 +188,10 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.config", |_, runtime, args| {
         let table = args.table(0, "")?;
         let options = options::read(args, table, runtime.proxy().defaults(), options::PROCESS)?;
+        let table = OptionTable::of(args, table, "", options::PROCESS)?;
+        if let Some(bytes) = table.positive("max_lua_memory", MAX_LUA_MEMORY)? {
+            runtime.fast().limit_memory(bytes);
+        }
         runtime.proxy().set_defaults(options);
         nothing()
     })?;

@@ -38,6 +38,7 @@ use connections::conn::ConnObject;
 use hooks::LuaHooks;
 pub use lua::error::ScriptError;
 use lua::fast::Target;
+pub use lua::stack::with_large_stack;
 /// The crate of [`Script::lua`]'s type.
 pub use mlua;
 use runtime::Runtime;
@@ -65,7 +66,7 @@ impl Script {
         lua.globals().set("dpm", api::dpm_table(&lua, &runtime)?)?;
         objects::rset::install_fast_path(&lua, runtime.fast())?;
         lua::loader::install(&lua, startfile)?;
-        lua::standard_streams::install(&lua)?;
+        lua::lua_library::install(&lua)?;
         Ok(Script { lua, runtime })
     }
 

@@ -47,6 +47,7 @@ mod proxy_protocol;
 mod r5;
 mod reentrancy;
 mod replication;
+mod runaways;
 mod secrets;
 mod servers;
 mod services;

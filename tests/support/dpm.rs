@@ -34,8 +34,8 @@ pub struct Launch {
     args: Vec<String>,
     options: Vec<String>,
     env: Vec<(String, String)>,
-    /// The soft and the hard limit.
-    open_files: Option<(u32, u32)>,
+    /// Options of `prlimit`.
+    limits: Vec<String>,
 }
 
 /// A running `dpm`. Killed when dropped; when that happens because a test fails, it first shows what
@@ -73,7 +73,7 @@ impl Launch {
             args: Vec::new(),
             options: vec!["--verbose".to_owned()],
             env: Vec::new(),
-            open_files: None,
+            limits: Vec::new(),
         }
     }
 
@@ -139,7 +139,13 @@ impl Launch {
 
     /// Limits the number of open files, with a hard limit that the program may go up to.
     pub fn open_files_between(mut self, soft: u32, hard: u32) -> Launch {
-        self.open_files = Some((soft, hard));
+        self.limits.push(format!("--nofile={soft}:{hard}"));
+        self
+    }
+
+    /// Limits the address space, in MiB.
+    pub fn address_space(mut self, limit: u64) -> Launch {
+        self.limits.push(format!("--as={}", limit << 20));
         self
     }
 
@@ -147,12 +153,11 @@ impl Launch {
     pub fn start(self) -> Dpm {
         let program = self.program;
         let startfile = self.startfile.as_deref();
-        let mut command = match self.open_files {
-            None => process::command(program),
-            Some((soft, hard)) => {
+        let mut command = match self.limits.is_empty() {
+            true => process::command(program),
+            false => {
                 let mut command = process::command("prlimit");
-                command.arg(format!("--nofile={soft}:{hard}"));
-                command.arg(program);
+                command.args(self.limits).arg(program);
                 command
             }
         };

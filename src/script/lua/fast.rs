@@ -18,8 +18,8 @@
 //! - Every stack is restored, and room on it is requested before it is used.
 //! - What may raise a Lua error runs in a protected call, or in a C function that Lua called; no
 //!   value with a destructor is alive where that could happen. Outside protected calls only
-//!   functions are used that raise for lack of memory alone, at which mlua's allocator aborts
-//!   (finalizers' errors do not leave LuaJIT's collector).
+//!   functions are used that raise for lack of memory alone. Lua's memory is only [limited](memory) inside
+//!   them, and otherwise mlua's allocator aborts (finalizers' errors do not leave LuaJIT's collector).
 //! - A pointer into a Lua object is only used while that object is on the stack, and no Rust
 //!   reference into one is alive while Lua code could run, collector and finalizers included.
 //! - A row is recognised by its metatable, which scripts can reach only through `debug`, and with
@@ -28,11 +28,14 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::rc::Rc;
 use std::slice;
 use std::time::Duration;
 
 use mlua::state::RawLua;
 use mlua::{AnyUserData, Function, Lua, Table, UserData, Value, ffi, lua_State};
+
+use super::memory;
 
 mod rows;
 
@@ -118,15 +121,39 @@ pub(crate) struct Fast {
     unlinked: c_int,
     /// Where mlua keeps the values of its handles.
     handles: *mut lua_State,
+    /// How much memory Lua may take.
+    memory_limit: Rc<Cell<usize>>,
 }
 
 /// Turns an error into its message with a traceback. Errors of the binding have one already.
 const HANDLER: &str = "
-local traceback, tostring, type, find = debug.traceback, tostring, type, string.find
-return function(error)
-    local text = tostring(error)
-    if type(error) ~= 'string' and find(text, 'stack traceback:', 1, true) then
+local traceback, tostring, type, find, pcall = debug.traceback, tostring, type, string.find, pcall
+local gethook, sethook, error, jit = debug.gethook, debug.sethook, error, jit
+local MOST_INSTRUCTIONS = 1000000
+
+-- An object shows itself (__tostring), which may fail, or never end.
+local function shown(object)
+    local hook, mask, count = gethook()
+    local compiles = jit.status()
+    -- Compiled code calls no hooks.
+    jit.off()
+    sethook(function() error('it takes too long', 0) end, '', MOST_INSTRUCTIONS)
+    local well, text = pcall(tostring, object)
+    sethook(hook, mask, count)
+    if compiles then jit.on() end
+    if well and type(text) == 'string' then
         return text
+    end
+    return 'an error that cannot be shown, a ' .. type(object)
+end
+
+return function(error)
+    local text = error
+    if type(error) ~= 'string' then
+        text = shown(error)
+        if find(text, 'stack traceback:', 1, true) then
+            return text
+        end
     end
     -- Not a tail call, which would take the place of level 1.
     local with_traceback = traceback(text, 2)
@@ -162,7 +189,13 @@ impl Fast {
             refs: register(lua, &refs)?,
             unlinked: register(lua, &unlinked)?,
             handles: handles_thread(lua)?,
+            memory_limit: Rc::new(Cell::new(memory::default_limit())),
         })
+    }
+
+    /// How much memory Lua may take from now on.
+    pub fn limit_memory(&self, bytes: usize) {
+        self.memory_limit.set(bytes);
     }
 
     /// The objects of open connections by their places, without keeping them.
@@ -302,7 +335,14 @@ impl Fast {
                         return Err(error.to_string());
                     }
                 }
-                let status = ffi::lua_pcall(state, args.len() as c_int, 1, top + 1);
+                let call = || ffi::lua_pcall(state, args.len() as c_int, 1, top + 1);
+                let status = memory::limited(lua, self.memory_limit.get(), call);
+                if status == ffi::LUA_ERRMEM {
+                    // What filled the memory is probably garbage now, and the next callback needs the memory.
+                    // (Objects with finalizers are only freed in the cycle after the one that finds them.)
+                    ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0);
+                    ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0);
+                }
                 let result = if status != ffi::LUA_OK {
                     Err(message(state))
                 } else if ffi::lua_type(state, -1) == ffi::LUA_TNUMBER {

@@ -11,6 +11,7 @@ use mlua::{AnyUserData, Function, LightUserData, Lua, MultiValue, Table, Value};
 
 use super::convert::{describe, integer_wanted, to_integer};
 use super::error::{Answer, ScriptError};
+use super::memory;
 
 /// Its address is the mark that distinguishes an error from a result.
 static FAILED: u8 = 0;
@@ -65,7 +66,9 @@ impl Raiser {
                 values: values.into_vec(),
                 first: 0,
             };
-            f(lua, &args).or_else(|error| failure(lua, &error))
+            memory::limited(lua, 0, || {
+                f(lua, &args).or_else(|error| failure(lua, &error))
+            })
         })?;
         self.0.call(inner)
     }
@@ -134,11 +137,13 @@ impl<'a> Methods<'a> {
                 values: values.into_vec(),
                 first: 1,
             };
-            let answer = match args.values.first() {
-                Some(Value::UserData(this)) => f(lua, this, &args),
-                _ => Err(args.not_self()),
-            };
-            answer.or_else(|error| failure(lua, &error))
+            memory::limited(lua, 0, || {
+                let answer = match args.values.first() {
+                    Some(Value::UserData(this)) => f(lua, this, &args),
+                    _ => Err(args.not_self()),
+                };
+                answer.or_else(|error| failure(lua, &error))
+            })
         })?;
         let method: Function = self.raiser.0.call(inner)?;
         self.table.raw_set(name, method)

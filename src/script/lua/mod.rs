@@ -3,7 +3,8 @@
 //! - `state`: the Lua state; `loader`: `require`; `fast`: rows and calls on the raw C API. `state` and
 //!   `fast` alone are `unsafe`
 //! - `function`, `convert`, `error`, `option_table`: arguments, results and errors, without silent losses
-//! - `standard_streams`: `print`, and what `io` writes to the program's own streams
+//! - `stack`: the C stack below Lua's own; `memory`: how much of it Lua may take; `lua_library`: what
+//!   takes the place of functions of Lua's own
 //! - `refs`: what Rust holds of Lua, without a limit
 //! - `idle`: collects garbage while nothing happens; `pressure`: when packets have piled up
 
@@ -13,8 +14,10 @@ pub(super) mod fast;
 pub(super) mod function;
 pub(super) mod idle;
 pub(super) mod loader;
+pub(super) mod lua_library;
+pub(super) mod memory;
 pub(super) mod option_table;
 pub(super) mod pressure;
 pub(super) mod refs;
-pub(super) mod standard_streams;
+pub(super) mod stack;
 pub(super) mod state;

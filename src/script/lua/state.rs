@@ -1,6 +1,6 @@
 //! Makes the Lua state.
 //!
-//! This module is allowed `unsafe` for two things.
+//! This module is allowed `unsafe` for the state, and for a few C functions in it.
 //!
 //! [`Lua::unsafe_new_with`]: mlua's safe constructors leave out what scripts of this program are
 //! promised: native modules (`package`'s C loaders), `ffi` and `debug`. With these a script can break
@@ -9,7 +9,8 @@
 //! ever run as Lua.
 //!
 //! The functions that write to the standard streams are C functions: finalizers call them (`print`) while
-//! the state is being closed, when mlua's own functions no longer work.
+//! the state is being closed, when mlua's own functions no longer work. The one that looks at
+//! the C stack is called often.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -17,6 +18,7 @@ use std::slice;
 
 use mlua::{Function, Lua, LuaOptions, StdLib, ffi, lua_State};
 
+use super::stack;
 use crate::output::{self, OutputStream};
 
 /// A state with all of LuaJIT's libraries.
@@ -26,7 +28,7 @@ pub(crate) fn new_state() -> Lua {
     unsafe { Lua::unsafe_new_with(StdLib::ALL, LuaOptions::default()) }
 }
 
-/// What writes to the standard streams, see [`standard_streams`](super::standard_streams).
+/// What writes to the standard streams, see `standard_streams.lua`.
 pub(crate) struct StreamFunctions {
     /// `function(text)`: to standard output.
     pub to_stdout: Function,
@@ -74,4 +76,16 @@ unsafe fn write(state: *mut lua_State, stream: &OutputStream) -> c_int {
 unsafe extern "C-unwind" fn flush(_: *mut lua_State) -> c_int {
     output::flush();
     0
+}
+
+/// `function() -> boolean`: [`stack::may_nest`].
+pub(crate) fn nesting_check(lua: &Lua) -> mlua::Result<Function> {
+    // SAFETY: it is called by Lua alone, and keeps to its rules.
+    unsafe { lua.create_c_function(may_nest) }
+}
+
+unsafe extern "C-unwind" fn may_nest(state: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls this with room on its stack.
+    unsafe { ffi::lua_pushboolean(state, stack::may_nest().into()) };
+    1
 }

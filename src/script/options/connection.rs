@@ -33,6 +33,7 @@ pub const PROCESS: &[&str] = &[
     "drain",
     "idle_timeout",
     "max_clients_per_address",
+    "max_lua_memory",
 ];
 /// The options of `dpm.listener`.
 pub const LISTENER: &[&str] = &[
