@@ -1,10 +1,8 @@
 -- A plug-in that learns statements, and then lets no others through.
---
--- It assumes that sessions begin without NO_BACKSLASH_ESCAPES and ANSI_QUOTES, and in a character set in which
--- the byte of a quote is always a quote (not GBK, Big5 or SJIS).
 
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local sessions = require "dpml.firewall.sessions"
 
 local firewall = {}
 
@@ -12,41 +10,78 @@ local NAME = "dpml.firewall"
 local OPTIONS = { file = "a string", learn = "a boolean", max_entries = "an integer", on_refused = "a function" }
 
 local MAX_ENTRIES = 10000
-local SHOWN = 1000 -- bytes of a refused statement that are logged
+local SHOWN = 1000 -- bytes of a statement's digest that are in the file, and in the log
 
 -- Only in these are values mere data. In all others (SET, PREPARE, LOAD DATA, several statements) values decide
--- what the statement does, so they are learnt with their values.
-local BY_DIGEST = { SELECT = true, INSERT = true, REPLACE = true, UPDATE = true, DELETE = true }
-
--- The initial modes of sessions. Only a SET changes them, which is learnt with its values.
-local MODE = { no_backslash_escapes = false, ansi_quotes = false, charset = "utf8mb4" }
+-- what the statement does, so they are learnt with their values. USE has none.
+local BY_DIGEST = { SELECT = true, INSERT = true, REPLACE = true, UPDATE = true, DELETE = true, USE = true }
 
 -- Commands without SQL. An executed statement was checked when it was prepared.
 local HARMLESS = {}
-for name in ([[PING QUIT CHANGE_USER RESET_CONNECTION STATISTICS SET_OPTION STMT_EXECUTE STMT_BULK_EXECUTE
+for name in ([[PING QUIT STATISTICS SET_OPTION STMT_EXECUTE STMT_BULK_EXECUTE
     STMT_FETCH STMT_RESET STMT_CLOSE STMT_SEND_LONG_DATA]]):gmatch("%S+") do
     HARMLESS[dpm["COM_" .. name]] = true
+end
+
+local function use(database)
+    return "USE `" .. database:gsub("`", "``") .. "`"
 end
 
 -- The SQL of a command; nil if it has none.
 local function sql_of(cmd)
     local command = cmd:command()
     if command == dpm.COM_INIT_DB then
-        return "USE `" .. cmd:argument():gsub("`", "``") .. "`"
+        return use(cmd:argument())
     elseif command == dpm.COM_QUERY or command == dpm.COM_STMT_PREPARE then
         return cmd:argument()
     end
 end
 
--- A statement's line in the file.
-local function entry_of(sql)
-    local kind, info = dpm.statement_kind(sql, MODE)
-    local text, hash, ambiguous = dpm.digest(sql, MODE)
-    local by_digest = BY_DIGEST[kind] and info.multi == 1 and not info.into and not ambiguous
-    local entry = by_digest and hash .. " " .. text or "exactly " .. sql
-    return (entry:gsub("[%c\\]", function(c)
+-- Modes -> the options of dpm.digest: without values, and with them.
+local options_in = setmetatable({}, { __mode = "k" })
+
+local function options_of(mode)
+    local options = options_in[mode]
+    if not options then
+        options = {}
+        for i, exact in ipairs { false, true } do
+            options[i] = { no_backslash_escapes = mode.no_backslash_escapes, ansi_quotes = mode.ansi_quotes,
+                charset = mode.charset, hints = true, exact = exact, max_length = SHOWN }
+        end
+        options_in[mode] = options
+    end
+    return options
+end
+
+-- A statement as it is learnt: a key, and a text to read, which has no values: they may be secret.
+local function entry_of(sql, mode)
+    local kind, info = dpm.statement_kind(sql, mode)
+    local options = options_of(mode)
+    local text, hash, ambiguous = dpm.digest(sql, options[1])
+    local by_digest = BY_DIGEST[kind] and info.multi == 1 and not (info.selects_into or info.assigns or ambiguous)
+    if not by_digest then
+        local _, exact_hash = dpm.digest(sql, options[2])
+        hash = "exactly " .. exact_hash
+    end
+    local shown = text:gsub("[%c\\]", function(c)
         return ("\\x%02x"):format(c:byte())
-    end))
+    end)
+    return {
+        key = hash, line = hash .. " " .. shown, shown = (by_digest and hash or "exactly") .. " " .. shown,
+        by_digest = by_digest, uses = by_digest and kind == "USE",
+    }
+end
+
+-- The key in a line of the file. Earlier versions wrote whole statements, with their values.
+local function key_of(line, mode)
+    local key = line:match("^exactly %x+ ") or line:match("^%x+ ")
+    if key and #key:match("%x+ $") == 33 then
+        return key:sub(1, -2)
+    end
+    local statement = line:match("^exactly (.*)$")
+    return statement and entry_of(statement:gsub("\\x(%x%x)", function(digits)
+        return string.char(tonumber(digits, 16))
+    end), mode).key
 end
 
 local function log_refusal(what, client_id)
@@ -60,22 +95,26 @@ function firewall.firewall(options)
     checks.argument(NAME, "file", options.file, "a string")
     local learn, max_entries = options.learn, options.max_entries or MAX_ENTRIES
     local on_refused = options.on_refused or log_refusal
+    local clients = sessions.new()
 
     local file, problem = io.open(options.file, learn and "a+" or "r")
     if not file then
         checks.fail(NAME, "file: " .. problem)
     end
     local learnt, count = {}, 0
-    for entry in file:lines() do
-        learnt[entry], count = true, count + 1
+    for line in file:lines() do
+        local key = key_of(line, clients:mode(0))
+        if key and not learnt[key] then
+            learnt[key], count = true, count + 1
+        end
     end
     if not learn then
         file:close()
     end
 
     local function add(entry)
-        learnt[entry], count = true, count + 1
-        local _, failure = file:write(entry, "\n")
+        learnt[entry.key], count = true, count + 1
+        local _, failure = file:write(entry.line, "\n")
         if not failure then
             _, failure = file:flush()
         end
@@ -84,21 +123,76 @@ function firewall.firewall(options)
         end
     end
 
+    local function refuse(what, client_id, client)
+        errors.send_error(client, "42000", 1142, "This statement is not among those that the firewall has learnt")
+        on_refused(what, client_id, client)
+        return dpm.DPM_NOPROXY
+    end
+
+    -- Whether a statement passes.
+    local function passes(entry)
+        if not learnt[entry.key] and learn and count < max_entries then
+            add(entry)
+        end
+        return learnt[entry.key] ~= nil
+    end
+
+    -- The entry of USE, if a login's database is not allowed.
+    local function is_outside(database, client_id)
+        local entry = database and database ~= "" and entry_of(use(database), clients:mode(client_id))
+        return entry and not passes(entry) and entry or nil
+    end
+
+    local function change_user(cmd, client_id, client)
+        local read, auth = pcall(cmd.change_user, cmd)
+        if not read or not auth then
+            errors.send_error(client, "08S01", 1047, "Malformed packet")
+            return dpm.DPM_NOPROXY
+        end
+        local refused = is_outside(auth:databasename(), client_id)
+        if refused then
+            return refuse(refused.shown, client_id, client)
+        end
+        clients:change_user(client_id, auth:charset_number())
+    end
+
     return {
+        -- The login chooses a database, too: in one that is not allowed, nothing but USE is.
+        logged_in = function(auth, client_id, client)
+            local refused = is_outside(auth:databasename(), client_id)
+            clients:begin(client_id, auth:charset_number(), refused ~= nil)
+            if refused then
+                on_refused(refused.shown, client_id, client)
+            end
+        end,
         new_command = function(cmd, client_id, client)
-            if HARMLESS[cmd:command()] then
+            local command, session = cmd:command(), clients:of(client_id)
+            if HARMLESS[command] then
                 return
+            elseif command == dpm.COM_CHANGE_USER then
+                return change_user(cmd, client_id, client)
+            elseif command == dpm.COM_RESET_CONNECTION then
+                return clients:reset(client_id)
             end
             local sql = sql_of(cmd)
-            local entry = sql and entry_of(sql)
-            if entry and learnt[entry] then
-                return
-            elseif entry and learn and count < max_entries then
-                return add(entry)
+            if not sql then
+                return refuse("command " .. command, client_id, client)
             end
-            errors.send_error(client, "42000", 1142, "This statement is not among those that the firewall has learnt")
-            on_refused(entry and entry:sub(1, SHOWN) or "command " .. cmd:command(), client_id, client)
-            return dpm.DPM_NOPROXY
+            local entry = entry_of(sql, clients:mode(client_id))
+            local is_prepared = command == dpm.COM_STMT_PREPARE
+            if session.outside and (is_prepared or not entry.uses) or not passes(entry) then
+                return refuse(entry.shown, client_id, client)
+            elseif entry.uses and not is_prepared then
+                clients:use(client_id)
+            elseif not entry.by_digest then
+                clients:run(client_id, sql, is_prepared)
+            end
+        end,
+        failed_command = function(_, client_id)
+            clients:failed(client_id)
+        end,
+        closing = function(client_id)
+            clients:forget(client_id)
         end,
     }
 end

@@ -109,6 +109,8 @@ dpm = dpm
 
 ---@class dpm.DigestOptions: dpm.SqlOptions
 ---@field max_length integer?
+---@field hints boolean?
+---@field exact boolean?
 
 ---@class dpm.Token
 ---@field kind string
@@ -121,6 +123,8 @@ dpm = dpm
 ---@field read_only boolean
 ---@field locking boolean
 ---@field into boolean
+---@field selects_into boolean
+---@field assigns boolean
 ---@field has_select boolean
 ---@field multi integer
 ---@field explainable boolean
@@ -1075,6 +1079,12 @@ function M.digest(sql, options) end
 ---@return string? kind
 ---@return dpm.StatementInfo? info
 function M.statement_kind(sql, options) end
+
+---What is known of how a session's texts are read once this one has succeeded, if it was as the options say before.
+---@param sql string
+---@param options dpm.SqlOptions?
+---@return dpm.SqlOptions
+function M.mode_after(sql, options) end
 
 ---@param value any
 ---@return string text

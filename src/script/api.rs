@@ -171,6 +171,9 @@ fn add_sql(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.statement_kind", |lua, _, args| {
         sql_helpers::statement_kind(lua, args)
     })?;
+    functions.add("dpm.mode_after", |lua, _, args| {
+        sql_helpers::mode_after(lua, args)
+    })?;
     functions.add("dpm.json_encode", |lua, _, args| json::encode(lua, args))?;
     functions.add("dpm.json_decode", |lua, _, args| json::decode(lua, args))
 }

@@ -20,12 +20,38 @@ pub struct Digest {
 
 /// The digest of a text.
 pub fn digest(sql: &[u8], mode: Mode) -> Digest {
+    normalise(sql, mode, Purpose::Statistics)
+}
+
+/// The digest by which a statement is let through: it also has what decides what the statement does
+/// without being part of its grammar, namely optimizer hints, as they are written, and the names of
+/// variables, however they are quoted.
+pub fn guard_digest(sql: &[u8], mode: Mode) -> Digest {
+    normalise(sql, mode, Purpose::Guard)
+}
+
+/// The first half of a text's SHA-256.
+pub fn hash(text: &[u8]) -> [u8; 16] {
+    let whole = Sha256::digest(text);
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&whole[..16]);
+    hash
+}
+
+/// What a digest is for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Purpose {
+    Statistics,
+    Guard,
+}
+
+fn normalise(sql: &[u8], mode: Mode, purpose: Purpose) -> Digest {
     let mut tokens = Tokens::new(sql, mode);
-    let mut writer = Writer::new(sql);
+    let mut writer = Writer::new(sql, purpose);
     let mut waiting = None;
     // What a word is depends on the next token.
     for token in tokens.by_ref() {
-        if token.kind == Kind::Comment || writer.is_plain_marker(&token) {
+        if writer.is_plain_comment(&token) || writer.is_plain_marker(&token) {
             continue;
         }
         if let Some(before) = waiting.replace(token) {
@@ -36,12 +62,9 @@ pub fn digest(sql: &[u8], mode: Mode) -> Digest {
         writer.write(&last, None);
     }
     let text = writer.out;
-    let whole = Sha256::digest(&text);
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&whole[..16]);
     Digest {
+        hash: hash(&text),
         text,
-        hash,
         ambiguous: mode.is_in_doubt(tokens.doubts()),
     }
 }
@@ -134,6 +157,7 @@ const KEPT: usize = 16;
 
 struct Writer<'a> {
     sql: &'a [u8],
+    purpose: Purpose,
     out: Vec<u8>,
     /// The last items, and where each begins in the output.
     items: [(Item, usize); KEPT],
@@ -151,9 +175,10 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(sql: &'a [u8]) -> Writer<'a> {
+    fn new(sql: &'a [u8], purpose: Purpose) -> Writer<'a> {
         Writer {
             sql,
+            purpose,
             out: Vec::with_capacity(sql.len().min(1024)),
             items: [(Item::Start, 0); KEPT],
             count: 0,
@@ -209,6 +234,12 @@ impl<'a> Writer<'a> {
         &self.sql[token.from..token.to]
     }
 
+    /// Whether it is a comment that is no part of the digest.
+    fn is_plain_comment(&self, token: &Token) -> bool {
+        let is_hint = || self.purpose == Purpose::Guard && self.text(token).starts_with(b"/*+");
+        token.kind == Kind::Comment && !is_hint()
+    }
+
     /// Whether it is a marker of a comment that every server executes, whose contents are ordinary
     /// code. The markers of a comment that only some servers execute are part of the digest:
     /// otherwise a statement with conditions in such a comment would have the digest of one that
@@ -252,7 +283,10 @@ impl<'a> Writer<'a> {
             Kind::Quoted => self.quoted(token, next, names_tables),
             Kind::Variable => self.variable(token),
             Kind::Operator => self.operator(text, next),
-            Kind::Comment => {}
+            Kind::Comment => {
+                self.put(Item::Start, text);
+                self.names_tables = names_tables;
+            }
             Kind::VersionComment => self.put(Item::Start, text),
         }
     }
@@ -459,7 +493,7 @@ impl<'a> Writer<'a> {
     /// account instead.
     fn variable(&mut self, token: &Token) {
         let text = self.text(token);
-        if matches!(text.get(1), Some(b'\'' | b'"')) {
+        if self.purpose == Purpose::Statistics && matches!(text.get(1), Some(b'\'' | b'"')) {
             self.put(Item::Operator, b"@");
             return self.value();
         }

@@ -6,6 +6,7 @@
 
 mod head;
 mod inserted;
+mod modes;
 mod set;
 
 use bitflags::bitflags;
@@ -15,6 +16,7 @@ use super::tokens::{Doubts, Kind, Tokens};
 use super::{Mode, tokens::Token};
 use head::Head;
 pub use inserted::Inserted;
+pub use modes::mode_after;
 pub use set::{Assignment, Charset, Scope, Setting, Value};
 
 /// The most statements in one text that are examined.

@@ -23,7 +23,7 @@ mod words;
 #[cfg(test)]
 mod properties;
 
-pub use digest::{Digest, digest};
+pub use digest::{Digest, digest, guard_digest, hash};
 pub use statement::{Changes, Statement, statement};
 pub use tokens::{Doubts, Kind, Token, Tokens, trim};
 
@@ -36,6 +36,18 @@ pub struct Mode {
     pub ansi_quotes: Option<bool>,
     /// Whether the character set has no character whose second byte is ASCII.
     pub plain_charset: bool,
+}
+
+impl Mode {
+    /// What is known of a session that has either this mode or the other.
+    pub fn common(self, other: Mode) -> Mode {
+        let both = |one: Option<bool>, two| one.filter(|_| one == two);
+        Mode {
+            no_backslash_escapes: both(self.no_backslash_escapes, other.no_backslash_escapes),
+            ansi_quotes: both(self.ansi_quotes, other.ansi_quotes),
+            plain_charset: self.plain_charset && other.plain_charset,
+        }
+    }
 }
 
 /// Whether a character set, by its name, has no character whose second byte is ASCII; `None` if

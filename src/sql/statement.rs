@@ -45,6 +45,9 @@ pub struct Statement {
     pub locking: bool,
     /// Whether it has an INTO: of a SELECT, the result goes into variables or a file.
     pub into: bool,
+    /// Whether the result of a SELECT goes into variables or a file: it has an INTO other than that
+    /// of INSERT and REPLACE.
+    pub selects_into: bool,
     /// Whether it is not a SELECT, but contains one.
     pub has_select: bool,
     /// By what it may change something beside what its verb says.

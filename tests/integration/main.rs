@@ -22,6 +22,7 @@ mod dpml;
 mod dpml_hostile;
 mod embedding;
 mod errors;
+mod firewall;
 mod flow;
 mod greetings;
 mod growth;

@@ -86,6 +86,29 @@ fn scripts_look_for_words() {
 }
 
 #[test]
+fn scripts_follow_how_texts_are_read() {
+    stage().lua(
+        r#"equal(dpm.trim_sql(' /* a */ -- b\nSELECT 1 /* c */ ;; '), 'SELECT 1')
+           equal(dpm.trim_sql('/* a */'), '')
+           local mode = { no_backslash_escapes = false, ansi_quotes = false, charset = 'latin1' }
+           local after = dpm.mode_after("SET NAMES gbk, sql_mode = 'ANSI'", mode)
+           equal(after.charset, nil)
+           equal(after.ansi_quotes, true)
+           equal(after.no_backslash_escapes, false)
+           equal(dpm.mode_after('SET NAMES utf8', after).charset, 'utf8mb4')
+           equal(next(dpm.mode_after('EXECUTE p', mode)), nil)
+           local _, one = dpm.digest('SELECT /*+ a */ 1', { hints = true })
+           local _, other = dpm.digest('SELECT 1', { hints = true })
+           local _, plain = dpm.digest('SELECT /*+ a */ 1')
+           equal(other, plain)
+           if one == other then error('no hints') end
+           local text, exact = dpm.digest("SELECT 'a'", { exact = true })
+           equal(text, 'SELECT ?')
+           if exact == select(2, dpm.digest("SELECT 'b'", { exact = true })) then error('not exact') end"#,
+    );
+}
+
+#[test]
 fn scripts_get_digests() {
     stage().lua(
         r#"local text, hash, ambiguous = dpm.digest("select * from t where id = 5")
@@ -114,7 +137,7 @@ fn scripts_learn_what_a_statement_is() {
     stage().lua(
         r#"local kind, info = dpm.statement_kind(' SELECT 1')
            equal(kind, 'SELECT')
-           local wanted = { read_only = true, locking = false, into = false, has_select = false, multi = 1,
+           local wanted = { read_only = true, locking = false, into = false, selects_into = false, assigns = false, has_select = false, multi = 1,
              explainable = true, main_from = 2, ambiguous = false }
            for key, value in pairs(wanted) do equal(info[key], value) end
            for key in pairs(info) do assert(wanted[key] ~= nil, key) end

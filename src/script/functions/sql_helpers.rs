@@ -1,4 +1,5 @@
-//! SQL helpers: `dpm.tokenize`, `dpm.find_word`, `dpm.trim_sql`, `dpm.digest` and `dpm.statement_kind`.
+//! SQL helpers: `dpm.tokenize`, `dpm.find_word`, `dpm.trim_sql`, `dpm.digest`, `dpm.statement_kind`
+//! and `dpm.mode_after`.
 
 use std::collections::HashSet;
 
@@ -7,10 +8,13 @@ use mlua::{Lua, MultiValue, Value};
 use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, nothing, one, string};
 use crate::script::lua::option_table::OptionTable;
-use crate::sql::{self, Kind, Mode, Tokens, is_plain_charset};
+use crate::sql::{self, Changes, Kind, Mode, Tokens, effects, is_plain_charset};
 
 /// The default limit on the length of a digest's text.
 const MAX_LENGTH: usize = 4096;
+
+/// A character set for those in which texts are read alike, as half of no character is ASCII.
+const PLAIN: &str = "utf8mb4";
 
 /// The most tokens that become Lua tables. Each takes a quarter of a kilobyte, and a client's text may
 /// have one in every byte.
@@ -24,6 +28,10 @@ struct Options {
     kind: Option<String>,
     /// The most tokens that are returned.
     limit: usize,
+    /// Whether hints are part of a digest.
+    hints: bool,
+    /// Whether a digest's hash is that of the text itself.
+    exact: bool,
 }
 
 const MODES: &[&str] = &["no_backslash_escapes", "ansi_quotes", "charset"];
@@ -39,6 +47,8 @@ const DIGEST: &[&str] = &[
     "ansi_quotes",
     "charset",
     "max_length",
+    "hints",
+    "exact",
 ];
 
 fn options(args: &Args, index: usize, known: &[&str]) -> Result<Options, ScriptError> {
@@ -47,6 +57,8 @@ fn options(args: &Args, index: usize, known: &[&str]) -> Result<Options, ScriptE
         max_length: MAX_LENGTH,
         kind: None,
         limit: MOST_TOKENS + 1,
+        hints: false,
+        exact: false,
     };
     let Some(table) = OptionTable::argument(args, index, known)? else {
         return Ok(options);
@@ -61,6 +73,8 @@ fn options(args: &Args, index: usize, known: &[&str]) -> Result<Options, ScriptE
     options.kind = table.text("kind")?;
     let limit = table.positive("limit", MOST_TOKENS as u64)?;
     options.limit = limit.unwrap_or(options.limit);
+    options.hints = table.boolean("hints")?.unwrap_or(false);
+    options.exact = table.boolean("exact")?.unwrap_or(false);
     let max_length = table.positive("max_length", 1 << 30)?;
     options.max_length = max_length.unwrap_or(options.max_length);
     Ok(options)
@@ -162,7 +176,14 @@ pub fn trim(lua: &Lua, args: &Args) -> Answer {
 /// The normalised text, its hash, and whether the server may read another statement.
 pub fn digest(lua: &Lua, args: &Args) -> Answer {
     let options = options(args, 1, DIGEST)?;
-    let digest = sql::digest(&args.string(0, "sql")?.as_bytes(), options.mode);
+    let sql = args.string(0, "sql")?.as_bytes();
+    let mut digest = match options.hints {
+        true => sql::guard_digest(&sql, options.mode),
+        false => sql::digest(&sql, options.mode),
+    };
+    if options.exact {
+        digest.hash = sql::hash(&sql);
+    }
     let text = cut(&digest.text, options.max_length);
     let half = |half: u8| b"0123456789abcdef"[usize::from(half)];
     let mut hash = [0; 32];
@@ -199,6 +220,8 @@ pub fn statement_kind(lua: &Lua, args: &Args) -> Answer {
     info.raw_set("read_only", statement.read_only)?;
     info.raw_set("locking", statement.locking)?;
     info.raw_set("into", statement.into)?;
+    info.raw_set("selects_into", statement.selects_into)?;
+    info.raw_set("assigns", statement.changes.contains(Changes::ASSIGNMENT))?;
     info.raw_set("has_select", statement.has_select)?;
     info.raw_set("multi", statement.multi as f64)?;
     info.raw_set("explainable", statement.explainable)?;
@@ -208,6 +231,18 @@ pub fn statement_kind(lua: &Lua, args: &Args) -> Answer {
         Value::String(lua.create_string(statement.kind)?),
         Value::Table(info),
     ]))
+}
+
+/// What is known of a session's mode once a text has succeeded, in the form of these functions'
+/// options.
+pub fn mode_after(lua: &Lua, args: &Args) -> Answer {
+    let before = options(args, 1, MODES)?.mode;
+    let mode = effects::mode_after(&args.string(0, "sql")?.as_bytes(), before);
+    let table = lua.create_table_with_capacity(0, 3)?;
+    table.raw_set("no_backslash_escapes", mode.no_backslash_escapes)?;
+    table.raw_set("ansi_quotes", mode.ansi_quotes)?;
+    table.raw_set("charset", mode.plain_charset.then_some(PLAIN))?;
+    one(Value::Table(table))
 }
 
 #[cfg(test)]

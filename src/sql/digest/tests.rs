@@ -173,3 +173,28 @@ fn the_quotes_of_names_are_backquotes() {
         "SELECT a, `a b`, `a\"b`, `a``b`"
     );
 }
+
+#[test]
+fn a_guards_digest_has_hints_and_variables() {
+    for (sql, wanted) in [
+        (
+            "select /*+ SET_VAR(a=1) */ 5 /* c */",
+            "SELECT /*+ SET_VAR(a=1) */ ?",
+        ),
+        ("select/*+ b */1, 2", "SELECT /*+ b */ ?, ..."),
+        (
+            "insert /*+ a */ into t values (1), /*+ b */ (2)",
+            "INSERT /*+ a */ INTO t VALUES (?), /*+ b */ (?)",
+        ),
+        ("delete /*! /*+ a */ */ from t", "DELETE /*+ a */ FROM t"),
+        ("select @'A', @\"b c\"", "SELECT @'a', @\"b c\""),
+        ("select @A, @`b`", "SELECT @a, @b"),
+        ("select 'a' -- b", "SELECT ?"),
+    ] {
+        let guard = guard_digest(sql.as_bytes(), Mode::default());
+        assert_eq!(String::from_utf8(guard.text).unwrap(), wanted, "{sql}");
+        if !sql.contains("/*+") && !sql.contains('@') {
+            assert_eq!(guard.hash, digest(sql.as_bytes(), Mode::default()).hash);
+        }
+    }
+}

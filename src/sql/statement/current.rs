@@ -40,6 +40,7 @@ pub(super) struct Current {
     pub(super) selects: bool,
     pub(super) locking: bool,
     pub(super) into: bool,
+    pub(super) selects_into: bool,
     pub(super) explain_into: bool,
     pub(super) analyzes: bool,
     /// By what it changes something, whatever its verb.
@@ -59,6 +60,7 @@ pub(super) const FRESH: Current = Current {
     selects: false,
     locking: false,
     into: false,
+    selects_into: false,
     explain_into: false,
     analyzes: false,
     changes: Changes::empty(),

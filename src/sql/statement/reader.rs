@@ -111,6 +111,7 @@ impl<'a> Reader<'a> {
                 statement.multi += 1;
                 statement.locking |= current.locking;
                 statement.into |= current.into;
+                statement.selects_into |= current.selects_into;
                 statement.changes |= current.changes;
             }
             none => {
@@ -121,6 +122,7 @@ impl<'a> Reader<'a> {
                     read_only: false,
                     locking: current.locking,
                     into: current.into,
+                    selects_into: current.selects_into,
                     has_select: current.selects && kind != "SELECT",
                     changes: current.changes,
                     multi: 1,
@@ -206,6 +208,9 @@ impl<'a> Reader<'a> {
             "" => {}
             "SELECT" => current.selects = true,
             "INTO" => {
+                // The first one of INSERT and REPLACE names their table.
+                let inserts = matches!(current.verb, Some("INSERT" | "REPLACE"));
+                current.selects_into |= !inserts || current.into || current.selects;
                 current.into = true;
                 current.explain_into |= current.stage == Stage::Explain;
             }

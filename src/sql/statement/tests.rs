@@ -337,3 +337,22 @@ fn what_explain_may_be_put_in_front_of() {
         );
     }
 }
+
+#[test]
+fn where_the_result_of_a_select_goes() {
+    for (sql, wanted) in [
+        ("SELECT 1", false),
+        ("SELECT 1 INTO @a", true),
+        ("SELECT 1 FROM t INTO OUTFILE 'x'", true),
+        ("SELECT 1 /*! INTO DUMPFILE 'x' */", true),
+        ("INSERT INTO t VALUES (1)", false),
+        ("INSERT LOW_PRIORITY INTO t SELECT 1", false),
+        ("REPLACE INTO t SET a = 1", false),
+        ("INSERT t SELECT 1 INTO @a", true),
+        ("INSERT INTO t SELECT 1 INTO OUTFILE 'x'", true),
+        ("SELECT 1; SELECT 2 INTO @a", true),
+    ] {
+        let found = statement(sql.as_bytes(), Mode::default()).unwrap();
+        assert_eq!(found.selects_into, wanted, "{sql}");
+    }
+}
