@@ -10,6 +10,7 @@ local client_probes = require "dpml.client_probes"
 local databases = require "dpml.databases"
 local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
+local kills = require "dpml.kills"
 local own_answers = require "dpml.own_answers"
 local queries = require "dpml.queries"
 local results = require "dpml.results"
@@ -141,6 +142,14 @@ local function run(db, cmd)
     end)
 end
 
+-- At the server the numbers that clients know mean others.
+local function refuse_kills(cmd)
+    local refusal = kills.refusal(cmd)
+    if refusal then
+        error(refusal, 0)
+    end
+end
+
 local function refuse(message)
     error(errors.new(1105, "HY000", message), 0)
 end
@@ -268,6 +277,7 @@ function forwarding.forward(session, cmd, db)
     checks.argument("session:forward", "cmd", cmd, "userdata")
     checks.argument("session:forward", "db", db, "a table")
     local ok, ending = pcall(function()
+        refuse_kills(cmd)
         if not db:is_open() then
             error(queries.gone(), 0)
         end
@@ -318,6 +328,7 @@ end
 -- Has the server prepare the statement. What it cannot parse may be the handler's.
 local function prepare(session, cmd, db)
     local ok, statement = pcall(function()
+        refuse_kills(cmd)
         adopt(session, db)
         return db:prepare(cmd:argument())
     end)

@@ -7,6 +7,7 @@ local checks = require "dpml.checks"
 local dsn = require "dpml.multiplexer.dsn"
 local errors = require "dpml.errors"
 local fleet = require "dpml.multiplexer.fleet"
+local kills = require "dpml.kills"
 local help = require "dpml.multiplexer.help"
 local merge = require "dpml.multiplexer.merge"
 local results = require "dpml.results"
@@ -426,7 +427,11 @@ function multiplexer.serve(listener, options)
             if cmd:command() ~= dpm.COM_QUERY then
                 error(errors.new(1047, "08S01", "Unknown command"))
             end
-            return run(mux, session, cmd:argument())
+            local sql = cmd:argument()
+            if dpm.statement_kind(sql) == "KILL" then
+                error(kills.refusal(cmd) or not_understood())
+            end
+            return run(mux, session, sql)
         end,
     })
     return mux

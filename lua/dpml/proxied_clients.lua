@@ -5,10 +5,12 @@ local errors = require "dpml.errors"
 local greeters = require "dpml.greeter"
 local greetings = require "dpml.greetings"
 local identities = require "dpml.identities"
+local kills = require "dpml.kills"
 local linked = require "dpml.linked"
 local logins = require "dpml.logins"
 local plugins = require "dpml.plugins"
 local results = require "dpml.results"
+local server_kills = require "dpml.server_kills"
 local servers = require "dpml.servers"
 local showing = require "dpml.showing"
 local warnings = require "dpml.warnings"
@@ -55,7 +57,7 @@ local function tell_as(ok, servers_ok)
     ok:session_changes(changes[1] and changes or nil)
 end
 
--- Tries one login after the other; done(server, nil, ok, options) or done(nil, err).
+-- Tries one login after the other; done(server, nil, handshake, ok, options) or done(nil, err).
 local function connect_in_turn(list, at, common, done)
     local options = {}
     local backend = words.read(NAME, list[at])
@@ -64,9 +66,9 @@ local function connect_in_turn(list, at, common, done)
             options[name] = value
         end
     end
-    function options.callback(server, err, _, ok)
+    function options.callback(server, err, handshake, ok)
         if server or not list[at + 1] then
-            return done(server, err, ok, options)
+            return done(server, err, handshake, ok, options)
         end
         warnings.warn(NAME, ("%s; trying the next server"):format(tostring(err)))
         connect_in_turn(list, at + 1, common, done)
@@ -108,11 +110,13 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
     end
     local show = showing.new(plugin)
     local greeter = greeters.new(type(backend) == "table" and backend or {})
+    local realm = kills.new()
     local connecting = {} -- client id -> the attempt to get a server
 
     -- Closes a pair, which may be incomplete.
     local function part(client_id, client)
         connecting[client_id] = nil
+        realm:set(client_id, nil)
         local server, callbacks = linked.server_of(client_id), show:callbacks_of(client_id)
         if server then
             linked.part(server:id())
@@ -124,13 +128,12 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         end
     end
 
-    local function link(client, server, auth, ok, address)
+    local function link(client, server, auth, ok)
         local client_id = client:id()
         -- If the script fails from here on, the server is closed, and so is the client, which would wait for
         -- it.
         linked.join(client, server:id())
         linked.keep_server(client_id, server)
-        address_of[server:id()] = address
         server:on_close(server_closed)
         local callbacks = show:begin(client, server, auth)
         dpm.wire_packet(client, ok)
@@ -166,7 +169,7 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         for _, each in ipairs(choice ~= backend and list or {}) do
             greeter:add(each)
         end
-        connect_in_turn(list, 1, common, function(server, err, servers_ok, login)
+        connect_in_turn(list, 1, common, function(server, err, handshake, servers_ok, login)
             if connecting[client_id] ~= attempt then
                 return server and dpm.close(server)
             end
@@ -176,7 +179,10 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
                 return results.end_answer(client, err)
             end
             tell_as(ok, servers_ok)
-            link(client, server, auth, ok, greeters.key_of(login))
+            local address = greeters.key_of(login)
+            address_of[server:id()] = address
+            realm:set(client_id, server_kills.target(handshake, address, login))
+            link(client, server, auth, ok)
         end)
         return dpm.DPM_NOPROXY
     end
@@ -188,7 +194,16 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
                 errors.send_error(client, "HY000", 1105, "There is no server for this user")
                 return dpm.DPM_NOPROXY
             end
-            return show.functions.command(cmd, client_id, client)
+            local kill = server_kills.translate(realm, cmd, client)
+            if kill == "done" then
+                return dpm.DPM_NOPROXY
+            end
+            local verdict = show.functions.command(cmd, client_id, client)
+            if kill and verdict ~= dpm.DPM_NOPROXY and verdict ~= dpm.DPM_FLUSH_DISCONNECT then
+                dpm.wire_packet(linked.server_of(client_id), cmd)
+                return dpm.DPM_NOPROXY
+            end
+            return verdict
         end,
         finished_command = show:may_have("finished_command") and function(client_id, client)
             if linked.server_of(client_id) then

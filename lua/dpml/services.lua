@@ -4,9 +4,11 @@ local checks = require "dpml.checks"
 local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
 local failures = require "dpml.failures"
+local kills = require "dpml.kills"
 local logins = require "dpml.logins"
 local results = require "dpml.results"
 local own_answers = require "dpml.own_answers"
+local session_kills = require "dpml.session_kills"
 local sessions = require "dpml.sessions"
 local tasks = require "dpml.tasks"
 
@@ -35,6 +37,7 @@ local function answer_by(new_command, cmd, client, session)
         failures.log(client, "its command", problem)
         results.end_answer(client, problem)
     end)
+    session.task = task
     -- Commands without an answer run no tasks: a client could start any number of them.
     if sessions.silent[cmd:command()] and not task:is_over() then
         client:pause()
@@ -76,6 +79,7 @@ function services.accept_clients(listener, options)
         return own_answers.change_database(service, session, name)
     end
     local by_client = {} -- client id -> its session
+    local realm = kills.new()
 
     local function admit(client, session)
         local refusal = service.new_client and service.new_client(client, session)
@@ -103,6 +107,7 @@ function services.accept_clients(listener, options)
             return dpm.DPM_NOPROXY
         end
         by_client[client:id()] = session
+        realm:set(client:id(), session)
         emulated_statements.forget(session)
         dpm.wire_packet(client, ok)
         if service.handler and not known then
@@ -113,19 +118,26 @@ function services.accept_clients(listener, options)
         return dpm.DPM_NOPROXY
     end
 
+    -- A command that is none of the script's.
+    local function answer(session, cmd)
+        return session_kills.answer(realm, cmd, session.client)
+            or not service.handler and own_answers.give(service, session, cmd)
+    end
+
     local function new_command(cmd, client_id, client)
         local session = by_client[client_id]
         if cmd:command() == dpm.COM_QUIT then
             dpm.close(client)
+            return dpm.DPM_NOPROXY
+        elseif cmd:command() == dpm.COM_STMT_EXECUTE and not (service.all_commands or service.handler) then
+            cmd = emulated_statements.query_of(session, cmd)
+        end
+        if not cmd or not service.all_commands and answer(session, cmd) then
+            return dpm.DPM_NOPROXY
         elseif service.handler then
             sessions.receive(session, cmd)
         else
-            if cmd:command() == dpm.COM_STMT_EXECUTE and not service.all_commands then
-                cmd = emulated_statements.query_of(session, cmd)
-            end
-            if cmd and (service.all_commands or not own_answers.give(service, session, cmd)) then
-                answer_by(service.new_command, cmd, client, session)
-            end
+            answer_by(service.new_command, cmd, client, session)
         end
         return dpm.DPM_NOPROXY
     end
@@ -143,6 +155,7 @@ function services.accept_clients(listener, options)
     local function closing(client_id, client)
         local session = by_client[client_id]
         by_client[client_id] = nil
+        realm:set(client_id, nil)
         if session and service.handler then
             sessions.closed(session)
         end

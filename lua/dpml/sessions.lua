@@ -55,7 +55,7 @@ end
 function sessions.start(session, service)
     setmetatable(session, Session)
     session.queue, session.service = {}, service
-    tasks.spawn(function()
+    session.task = tasks.spawn(function()
         handler_ended(session, pcall(service.handler, session))
     end)
 end

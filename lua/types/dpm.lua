@@ -487,6 +487,10 @@ function Cmd:fetch_rows(value) end
 ---@param data string
 function Cmd:long_data(parameter, data) end
 
+---The connections that a command is to kill, and where in its argument they are named; nil if there are none.
+---@return { id: number?, computed: boolean?, query_only: boolean, from: integer, to: integer }[]?
+function Cmd:kills() end
+
 ---@overload fun(self): table<string, dpm.Value>?
 ---@param value table<string, dpm.Value>?
 function Cmd:attributes(value) end

@@ -12,10 +12,12 @@
 //! - [`digest`]: the common form of statements that differ only in their values
 //! - [`statement`]: what a statement does, and what can be proven about it
 //! - [`effects`]: what it does to its session
+//! - [`kills`]: whom its KILLs are for
 //! - `words`: keywords and built-in functions
 
 mod digest;
 pub mod effects;
+mod kills;
 mod statement;
 mod tokens;
 mod words;
@@ -24,6 +26,7 @@ mod words;
 mod properties;
 
 pub use digest::{Digest, digest, guard_digest, hash};
+pub use kills::{Kill, Target, kills};
 pub use statement::{Changes, Statement, statement};
 pub use tokens::{Doubts, Kind, Token, Tokens, trim};
 

@@ -30,6 +30,7 @@ mod guide;
 mod half_closed;
 mod hostile;
 mod hostile_logins;
+mod kills;
 mod large;
 mod limits;
 mod links;

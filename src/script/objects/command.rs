@@ -7,6 +7,7 @@ use crate::script::lua::error::{Answer, ScriptError};
 use crate::script::lua::function::{Args, Methods, nothing, number, one};
 use crate::script::statements::execute_options::read_attributes;
 use crate::script::statements::param::{to_lua, type_for};
+use crate::sql::{self, Kill, Target};
 use crate::wire::{Attribute, Com, Command, query_attributes};
 
 const U16: u64 = u16::MAX as u64;
@@ -57,7 +58,49 @@ pub fn add_methods(methods: &Methods<'_>) -> mlua::Result<()> {
         command.argument = argument.into();
         nothing()
     })?;
-    methods.add::<Held<Command>>("attributes", attributes)
+    methods.add::<Held<Command>>("attributes", attributes)?;
+    methods.add::<Held<Command>>("kills", kills)
+}
+
+/// The connections that the command is to kill, `{ { id =, query_only =, computed =, from =, to = } }`;
+/// nil if there are none.
+fn kills(lua: &Lua, cmd: &Held<Command>, args: &Args) -> Answer {
+    let command = reading(&cmd.0, args)?;
+    let argument = command.argument.clone();
+    let found = match command.com {
+        Com::QUERY | Com::STMT_PREPARE => sql::kills(&argument, sql::Mode::default()),
+        Com::PROCESS_KILL => vec![process_kill(&argument)],
+        _ => Vec::new(),
+    };
+    drop(command);
+    if found.is_empty() {
+        return nothing();
+    }
+    let list = lua.create_table_with_capacity(found.len(), 0)?;
+    for kill in found {
+        let entry = lua.create_table_with_capacity(0, 5)?;
+        match kill.target {
+            Target::Number(id) => entry.raw_set("id", id as f64)?,
+            Target::Computed => entry.raw_set("computed", true)?,
+            Target::Unclear => {}
+        }
+        entry.raw_set("query_only", kill.query_only)?;
+        entry.raw_set("from", kill.from as f64 + 1.0)?;
+        entry.raw_set("to", kill.to as f64)?;
+        list.raw_push(entry)?;
+    }
+    one(Value::Table(list))
+}
+
+/// COM_PROCESS_KILL, whose argument is a number of four bytes.
+fn process_kill(argument: &[u8]) -> Kill {
+    let id = argument.first_chunk().copied().map(u32::from_le_bytes);
+    Kill {
+        query_only: false,
+        target: id.map_or(Target::Unclear, |id| Target::Number(id.into())),
+        from: 0,
+        to: argument.len(),
+    }
 }
 
 /// The attributes of a query by their names, nil if there are none; written likewise.

@@ -1,0 +1,105 @@
+-- KILL of clients that have a server connection each: it becomes a KILL of that connection, and goes to the server as the
+-- killer's own command, so that the server judges whether it may.
+
+local databases = require "dpml.databases"
+local kills = require "dpml.kills"
+local results = require "dpml.results"
+local servers = require "dpml.servers"
+local tasks = require "dpml.tasks"
+
+local server_kills = {}
+
+-- The target of a client: its thread at the server of this address, where the proxy has logged in with `login`.
+function server_kills.target(handshake, address, login)
+    return { thread_id = handshake:thread_id(), address = address, login = login }
+end
+
+-- The account at the server does not tell two users of the proxy apart.
+local function is_hidden_from_server(own, target)
+    return own.login.user == target.login.user
+end
+
+local function little_endian(number)
+    local bytes = {}
+    for i = 1, 4 do
+        bytes[i] = string.char(math.floor(number / 256 ^ (i - 1)) % 256)
+    end
+    return table.concat(bytes)
+end
+
+local function rewrite(cmd, list, threads)
+    if cmd:command() == dpm.COM_PROCESS_KILL then
+        return cmd:argument(little_endian(threads[1]))
+    end
+    local sql, parts, at = cmd:argument(), {}, 1
+    for i, kill in ipairs(list) do
+        if threads[i] then
+            parts[#parts + 1] = sql:sub(at, kill.from - 1)
+            parts[#parts + 1] = ("%.0f"):format(threads[i])
+            at = kill.to + 1
+        end
+    end
+    parts[#parts + 1] = sql:sub(at)
+    cmd:argument(table.concat(parts))
+end
+
+local function login_without_client(login)
+    local options = {}
+    for name in pairs(servers.LOGIN_OPTIONS) do
+        options[name] = login[name]
+    end
+    options.like, options.charset, options.attributes, options.database = nil, nil, nil, nil
+    return options
+end
+
+-- At another server than the killer's own, with the login of the target, whose user the killer is.
+local function kill_elsewhere(client, target, query_only)
+    tasks.spawn(function()
+        local ok, problem = pcall(function()
+            local db = databases.connect(login_without_client(target.login))
+            local killed, refusal = pcall(db.query, db, ("KILL %s%d"):format(query_only and "QUERY " or "", target.thread_id))
+            db:close()
+            if not killed then
+                error(refusal, 0)
+            end
+        end)
+        if client:close_reason() then
+            return
+        elseif ok then
+            results.send_ok(client)
+        else
+            results.end_answer(client, problem)
+        end
+    end)
+end
+
+-- Translates the KILLs of a command, in place. Returns "changed" if it is to be sent to the client's own server, "done"
+-- if it is or will be answered, nil if there is none in it.
+function server_kills.translate(realm, cmd, client)
+    local list = cmd:kills()
+    if not list then
+        return nil
+    end
+    local client_id = client:id()
+    local own, threads = realm.targets[client_id], {}
+    for i, kill in ipairs(list) do
+        if not kill.computed then
+            local target, is_own_user, err = realm:find(kill, client_id)
+            if target and not is_own_user and (is_hidden_from_server(own, target) or own.address ~= target.address) then
+                err = kills.not_owner(kill)
+            end
+            if err then
+                results.end_answer(client, err)
+                return "done"
+            elseif own.address ~= target.address then
+                kill_elsewhere(client, target, kill.query_only)
+                return "done"
+            end
+            threads[i] = target.thread_id
+        end
+    end
+    rewrite(cmd, list, threads)
+    return "changed"
+end
+
+return server_kills
