@@ -36,7 +36,7 @@ local function comparison(reader, columns)
     local negated = reader:take("NOT") ~= nil
     local judge
     if reader:take("LIKE") then
-        local pattern = reader:text()
+        local pattern = reader:pattern()
         judge = pattern and like.matcher(pattern)
     elseif reader:take("IN") then
         local values = list_of_constants(reader)
@@ -85,7 +85,7 @@ end
 function name_filters.read(reader, names)
     local judge = function() return true end
     if reader:take("LIKE") then
-        local pattern = reader:text()
+        local pattern = reader:pattern()
         local matches = pattern and like.matcher(pattern)
         judge = matches and function(row) return matches(row[1]) end
     elseif reader:take("WHERE") then

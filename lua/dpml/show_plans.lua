@@ -77,7 +77,7 @@ local function answer(explain, findings, sql)
         return nil
     end
     local has_pattern = reader:take("LIKE") ~= nil
-    local pattern = has_pattern and reader:text() or nil
+    local pattern = has_pattern and reader:pattern() or nil
     return reader:at_end() and has_pattern == (pattern ~= nil) and plans_result(explain, findings, full, pattern) or nil
 end
 

@@ -117,22 +117,25 @@ function Reader:name()
     return quoted and quoted.text:sub(2, -2):gsub("``", "`") or nil
 end
 
-local ESCAPED = { ["0"] = "\0", b = "\b", n = "\n", r = "\r", t = "\t", Z = "\26", ["%"] = "\\%", _ = "\\_" }
-
--- Takes a string, and returns its value. nil if it is longer than any that clients send by themselves.
-function Reader:text()
+-- Takes a string that is a pattern of LIKE, and returns it as it is written: to LIKE a backslash means the same as in a
+-- string. nil if it is longer than any that clients send by themselves.
+function Reader:pattern()
     local token = self:take_kind("string")
-    if token and #token.text > LONGEST_STRING then
+    if not token or #token.text > LONGEST_STRING then
         return nil
     end
-    local quote, body = (token and token.text or ""):match("^(['\"])(.*)['\"]$")
-    if not quote then
-        return nil
-    end
-    body = body:gsub(quote .. quote, quote)
-    return (body:gsub("\\(.)", function(letter)
+    local quote, body = token.text:match("^(['\"])(.*)['\"]$")
+    return quote and body:gsub(quote .. quote, quote) or nil
+end
+
+local ESCAPED = { ["0"] = "\0", b = "\b", n = "\n", r = "\r", t = "\t", Z = "\26" }
+
+-- Takes a string, and returns its value; nil as above.
+function Reader:text()
+    local written = self:pattern()
+    return written and written:gsub("\\(.)", function(letter)
         return ESCAPED[letter] or letter
-    end))
+    end) or nil
 end
 
 -- The text from one token to the one before the current.
