@@ -2,6 +2,7 @@
 
 local errors = require "dpml.errors"
 local queries = require "dpml.queries"
+local typed_values = require "dpml.typed_values"
 
 local buffers = {}
 
@@ -90,6 +91,23 @@ function buffers.new(resume, abandon, options)
         if self.open or not self.last or fits(FURTHER_COLUMN) then
             queries.Buffer.ending(self, ending)
         end
+    end
+    return buffer
+end
+
+-- The same, but that numbers are Lua's numbers.
+function buffers.typed(resume, abandon, options)
+    local buffer, convert = buffers.new(resume, abandon, options), nil
+    local columns, row = buffer.columns, buffer.row
+    function buffer:columns(fields)
+        convert = typed_values.converter(fields)
+        columns(self, fields)
+    end
+    function buffer:row(values)
+        if convert then
+            convert(values)
+        end
+        row(self, values)
     end
     return buffer
 end

@@ -7,6 +7,7 @@ local queries = require "dpml.queries"
 local servers = require "dpml.servers"
 local streamed_rows = require "dpml.streamed_rows"
 local tasks = require "dpml.tasks"
+local transactions = require "dpml.transactions"
 local turns = require "dpml.turns"
 local words = require "dpml.words"
 
@@ -58,7 +59,7 @@ Statement.__index = Statement
 function Statement:execute(params, options)
     check_values("statement:execute", params, options)
     return turns.exchange(self.db, "statement:execute", options, function(resume, abandon)
-        return queries.execute(self.db.server, self.statement, params or {}, nil, buffers.new(resume, abandon, options))
+        return queries.execute(self.db.server, self.statement, params or {}, nil, buffers.typed(resume, abandon, options))
     end)
 end
 
@@ -71,7 +72,7 @@ end
 -- The rows, one by one, as with db:each.
 function Statement:each(params, options)
     check_values("statement:each", params, options)
-    return streamed_rows.each(self.db, options, function(rows)
+    return streamed_rows.each_typed(self.db, options, function(rows)
         return queries.execute(self.db.server, self.statement, params or {}, nil, rows)
     end)
 end
@@ -113,6 +114,7 @@ Database.lend = turns.lend
 -- result is an error.
 function Database:query(sql, params, options)
     check_query("db:query", sql, params, options)
+    transactions.guard(self, sql)
     if not params then
         return turns.exchange(self, "db:query", options, function(resume, abandon)
             return queries.run(self.server, queries.new_command(dpm.COM_QUERY, sql), buffers.new(resume, abandon, options))
@@ -121,7 +123,7 @@ function Database:query(sql, params, options)
     return tasks.within(words.timeout_ms(options), function()
         return with_statement(self, sql, nil, function(statement)
             return turns.exchange(self, "db:query", nil, function(resume, abandon)
-                return execute_once(statement, params, buffers.new(resume, abandon, options))
+                return execute_once(statement, params, buffers.typed(resume, abandon, options))
             end)
         end)
     end)
@@ -137,9 +139,10 @@ end
 -- only of the first. The timeout is for each row.
 function Database:each(sql, params, options)
     check_query("db:each", sql, params, options)
+    transactions.guard(self, sql)
     if params then
         return with_statement(self, sql, options, function(statement)
-            return streamed_rows.each(self, options, function(rows)
+            return streamed_rows.each_typed(self, options, function(rows)
                 return execute_once(statement, params, rows)
             end)
         end)
@@ -152,6 +155,7 @@ end
 -- Runs `sql` and collects its rows in `rowset` (dpm.new_rowset), without entering Lua. Returns what query does,
 -- without the rows; of several results only the first.
 function Database:collect(sql, rowset, options)
+    transactions.guard(self, sql)
     return turns.exchange(self, "db:collect", options, function(resume)
         local result, job
         local reader = { rowset = rowset }
@@ -219,28 +223,11 @@ function Database:rollback(options)
     self:query("ROLLBACK", nil, options)
 end
 
-local function commit_behind(db, ...)
-    db:commit()
-    return ...
-end
-
--- Returns what fn(db) returns, within a transaction: committed, or rolled back if fn fails, or if BEGIN or
--- COMMIT was interrupted. If the rollback fails, the connection is closed, so that the next user does not
--- continue the transaction unknowingly.
+-- Returns what fn(db) returns, within a transaction: committed, or rolled back if fn fails. Within another one it is a
+-- savepoint.
 function Database:transaction(fn)
     checks.argument("db:transaction", "fn", fn, "a function")
-    tasks.current("db:transaction")
-    local result = { pcall(function()
-        self:begin()
-        return commit_behind(self, fn(self))
-    end) }
-    if result[1] then
-        return unpack(result, 2, table.maxn(result))
-    end
-    if self:is_open() and not pcall(self.rollback, self, { timeout_ms = turns.RECOVERY_SECONDS * 1000 }) then
-        self:close()
-    end
-    error(result[2], 0)
+    return transactions.run(self, fn, turns.RECOVERY_SECONDS)
 end
 
 -- Whether the connection is still open.

@@ -3,7 +3,9 @@
 local buffers = require "dpml.buffers"
 local errors = require "dpml.errors"
 local tasks = require "dpml.tasks"
+local transactions = require "dpml.transactions"
 local turns = require "dpml.turns"
+local typed_values = require "dpml.typed_values"
 local words = require "dpml.words"
 
 local streamed_rows = {}
@@ -17,12 +19,16 @@ function Rows:columns(fields)
     self.results = (self.results or 0) + 1
     if self.results == 1 then
         self.meta = buffers.row_meta(fields)
+        self.convert = self.is_typed and typed_values.converter(fields)
     end
 end
 
 function Rows:row(values)
     if self.results > 1 then
         return -- it belongs to another result
+    end
+    if self.convert then
+        self.convert(values)
     end
     self.last = self.last + 1
     self[self.last] = setmetatable(values, self.meta)
@@ -40,8 +46,15 @@ function Rows:detach()
     tasks.at_end(self.task, self, nil)
 end
 
+function Rows:ending(ending)
+    self.server_status = ending.server_status
+end
+
 function Rows:finish(err)
-    self.over, self.err = true, err
+    if err then
+        transactions.failed(self.db, err)
+    end
+    self.over, self.err = true, err or transactions.note(self.db, self.server_status)
     self:detach()
     turns.hand_over(self.db, self.resume or function() end, true)
 end
@@ -96,11 +109,12 @@ function Rows:let_go()
     self.db.server:resume()
 end
 
--- An iterator; begin(rows) sends something and returns its job.
-function streamed_rows.each(db, options, begin)
+local function each(db, options, begin, is_typed)
+    transactions.check(db)
     local timeout_ms = words.timeout_ms(options)
     tasks.within(timeout_ms, turns.acquire, db, "db:each")
-    local rows = { db = db, task = tasks.current("db:each"), first = 1, last = 0, timeout_ms = timeout_ms }
+    local rows = { db = db, task = tasks.current("db:each"), first = 1, last = 0, timeout_ms = timeout_ms,
+        is_typed = is_typed }
     setmetatable(rows, Rows)
     db.rows = rows
     tasks.at_end(rows.task, rows, function()
@@ -116,6 +130,16 @@ function streamed_rows.each(db, options, begin)
     return function()
         return rows:next()
     end
+end
+
+-- An iterator; begin(rows) sends something and returns its job.
+function streamed_rows.each(db, options, begin)
+    return each(db, options, begin, false)
+end
+
+-- The same, but that numbers are Lua's numbers.
+function streamed_rows.each_typed(db, options, begin)
+    return each(db, options, begin, true)
 end
 
 return streamed_rows

@@ -11,6 +11,7 @@ local errors = require "dpml.errors"
 local queries = require "dpml.queries"
 local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"
+local transactions = require "dpml.transactions"
 local words = require "dpml.words"
 
 local turns = {}
@@ -128,10 +129,22 @@ function turns.recover(db, job)
     end
 end
 
+-- The status flags at the end of an answer; nil if they are not known.
+local function flags_of(value)
+    if type(value) ~= "table" then
+        return nil
+    end
+    while value.next do
+        value = value.next
+    end
+    return value.server_status
+end
+
 -- Runs one exchange: begin(resume, abandon) sends something and returns its job; abandon(err) raises the error,
 -- and drops the rest of the answer.
 function turns.exchange(db, what, options, begin)
     return tasks.within(words.timeout_ms(options), function()
+        transactions.check(db)
         turns.acquire(db, what)
         local begun = false
         local ok, value = pcall(tasks.await, what, function(resume)
@@ -148,11 +161,13 @@ function turns.exchange(db, what, options, begin)
             end
         end)
         if ok then
-            return value
+            local lost = transactions.note(db, flags_of(value))
+            return lost and error(lost, 0) or value
         end
         if not begun then
             turns.release(db)
         end
+        transactions.failed(db, value)
         error(value, 0)
     end)
 end
@@ -175,6 +190,7 @@ function turns.lend(db, what, start)
         end
         error(value, 0)
     end
+    transactions.note(db, flags_of(value))
     return value
 end
 

@@ -540,7 +540,8 @@ function Database:commit(options) end
 ---@param options dpml.QueryOptions?
 function Database:rollback(options) end
 
----Returns what fn(db) returns, within a transaction: committed, or rolled back if it fails.
+---Returns what fn(db) returns, within a transaction: committed, or rolled back if it fails. Within another one it is a
+---savepoint.
 ---@param fn fun(db: dpml.Database): ...
 ---@return any ...
 function Database:transaction(fn) end

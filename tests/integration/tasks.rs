@@ -439,3 +439,187 @@ fn a_server_that_dies_is_an_error() {
         "{lines:?}"
     );
 }
+
+both! {
+    fn a_transaction_within_a_transaction_is_a_savepoint(server) {
+        let base = server.database();
+        server.sql(&format!("USE {base}; CREATE TABLE t (n INT PRIMARY KEY) ENGINE=InnoDB"));
+        let lines = run_task(server, &format!(
+            "local db, other = db {{ db = '{base}' }}, db {{ db = '{base}' }}
+             local function rows(on)
+               local all = {{}}
+               for i, row in ipairs(on:query('SELECT n FROM t ORDER BY n').rows) do all[i] = row.n end
+               return table.concat(all, ' ')
+             end
+             local function insert(n) db:query('INSERT INTO t VALUES (' .. n .. ')') end
+             -- The inner one fails, and the outer one goes on; and deeper.
+             print(db:transaction(function()
+               insert(1)
+               local ok, err = pcall(db.transaction, db, function()
+                 insert(2)
+                 db:transaction(function() insert(3) end)
+                 error('inner', 0)
+               end)
+               print(ok, err)
+               print(db:transaction(function() insert(4) return 'kept', nil, 7 end))
+               print('others see', rows(other))
+               return 'outer'
+             end))
+             print(rows(other))
+             -- The outer one fails: the inner one is undone, too.
+             print(pcall(db.transaction, db, function()
+               db:transaction(function() insert(5) end)
+               error('outer', 0)
+             end))
+             print(rows(other))
+             -- An error of the server, in the inner one.
+             db:transaction(function()
+               insert(6)
+               local ok, err = pcall(db.transaction, db, function() insert(7) insert(1) end)
+               print(ok, err.errnum)
+             end)
+             print(rows(other))
+             -- Within a transaction of the script's own, which it ends itself.
+             db:begin()
+             insert(8)
+             db:transaction(function() insert(9) end)
+             print(rows(other))
+             db:rollback()
+             print(rows(other))
+             db:query('BEGIN')
+             db:transaction(function() insert(10) end)
+             db:query('COMMIT')
+             print(rows(other))
+             -- Without autocommit each statement begins one, which db:transaction does not take for the script's.
+             db:query('SET autocommit = 0')
+             rows(db)
+             db:transaction(function() insert(11) end)
+             print(rows(other))
+             db:query('SET autocommit = 1')
+             -- By hand within it.
+             db:transaction(function() insert(12) db:rollback() end)
+             db:transaction(function() insert(13) db:query('COMMIT /* a */') end)
+             print(rows(other))
+             db:transaction(function()
+               insert(14)
+               db:query('SAVEPOINT a') insert(15) db:query('ROLLBACK TO a')
+             end)
+             print(rows(other), db:is_open())"));
+        assert_eq!(lines, [
+            "false\tinner", "kept\tnil\t7", "others see\t", "outer", "1 4",
+            "false\touter", "1 4",
+            "false\t1062", "1 4 6",
+            "1 4 6", "1 4 6", "1 4 6 10", "1 4 6 10 11", "1 4 6 10 11 13", "1 4 6 10 11 13 14\ttrue",
+        ]);
+    }
+}
+
+both! {
+    fn what_ends_a_transaction_unnoticed_is_an_error(server) {
+        let base = server.database();
+        server.sql(&format!("USE {base}; CREATE TABLE t (n INT PRIMARY KEY) ENGINE=InnoDB; INSERT INTO t VALUES (100), (200)"));
+        let lines = run_task(server, &format!(
+            "local db, other = db {{ db = '{base}' }}, db {{ db = '{base}' }}
+             local function count() return other:query('SELECT COUNT(*) FROM t WHERE n < 100').rows[1][1] end
+             local function insert(n) db:query('INSERT INTO t VALUES (' .. n .. ')') end
+             local function told(fn)
+               local ok, err = pcall(db.transaction, db, fn)
+               print(ok, ok and '' or err.errnum, count())
+             end
+             for _, begin in ipairs {{ 'BEGIN', '/* a */ begin work', 'START TRANSACTION READ ONLY' }} do
+               told(function() insert(1) db:query(begin) end)
+             end
+             told(function() insert(1) db:begin() end)
+             told(function() insert(1) db:transaction(function() db:commit() end) end)
+             told(function() insert(1) db:transaction(function() db:query('ROLLBACK -- a') end) end)
+             -- DDL commits what was done before; what comes behind it is not executed, even if the error is caught.
+             told(function() insert(1) db:query('CREATE TABLE u (n INT)') insert(2) end)
+             told(function() insert(3) pcall(db.query, db, 'CREATE TABLE v (n INT)') pcall(insert, 4) end)
+             told(function()
+               insert(5)
+               db:transaction(function() db:query('DROP TABLE v') end)
+             end)
+             for _ in db:each('SELECT 1') do end
+             told(function() db:query('CREATE TEMPORARY TABLE w (n INT)') insert(6) end)
+             -- A deadlock: nothing is executed behind it.
+             local task
+             told(function()
+               insert(7)
+               db:query('UPDATE t SET n = 101 WHERE n = 100')
+               other:begin()
+               other:query('UPDATE t SET n = 201 WHERE n = 200')
+               for n = 1000, 1020 do other:query('INSERT INTO t VALUES (' .. n .. ')') end
+               task = dpml.spawn(function() return pcall(other.query, other, 'UPDATE t SET n = 102 WHERE n = 100') end)
+               dpml.sleep_ms(300)
+               local ok, err = pcall(db.query, db, 'UPDATE t SET n = 202 WHERE n = 200')
+               print(ok, err.errnum)
+               print(pcall(insert, 8))
+             end)
+             task:wait()
+             other:rollback()
+             print(count())
+             -- Another task's transaction.
+             local waiting = dpml.spawn(function() db:transaction(function() insert(9) dpml.sleep_ms(50) end) end)
+             dpml.sleep_ms(20)
+             local ok, err = pcall(db.transaction, db, function() insert(10) end)
+             waiting:wait()
+             print(ok, err.errnum, count())
+             -- A task that is cancelled within one.
+             local cancelled = dpml.spawn(function() db:transaction(function() insert(11) dpml.sleep_ms(5000) end) end)
+             dpml.sleep_ms(30)
+             cancelled:cancel()
+             pcall(cancelled.wait, cancelled)
+             told(function() insert(12) end)"));
+        let deadlock = lines.iter().position(|line| line.ends_with("1213")).unwrap_or_else(|| panic!("{lines:?}"));
+        assert_eq!(lines[..deadlock], [
+            "false\t1179\t0", "false\t1179\t0", "false\t1179\t0", "false\t1179\t0", "false\t1179\t0", "false\t1179\t0",
+            "false\t1179\t1", "false\t1179\t2", "false\t1179\t3", "true\t\t4",
+        ]);
+        assert_eq!(lines[deadlock], "false\t1213");
+        assert!(lines[deadlock + 1].starts_with("false\tERROR 1213"), "{lines:?}");
+        let rest: Vec<&str> = lines[deadlock + 2..].iter().map(String::as_str).collect();
+        assert_eq!(rest, ["false\t1213\t4", "4", "false\t1179\t5", "true\t\t6"]);
+    }
+}
+
+both! {
+    fn values_of_queries_with_parameters_have_types(server) {
+        let base = server.database();
+        server.sql(&format!(
+            "USE {base}; CREATE TABLE t (ti TINYINT, tu TINYINT UNSIGNED, s SMALLINT, m MEDIUMINT, i INT UNSIGNED, b BIGINT,
+               bu BIGINT UNSIGNED, z INT(8) ZEROFILL, y YEAR, f FLOAT, d DOUBLE, dec_ DECIMAL(30, 10), dt DATETIME(2), tm TIME,
+               v VARCHAR(10), bl BLOB, j JSON, bi BIT(8), e ENUM('x', '7'), n INT);
+             INSERT INTO t VALUES (-128, 255, -32768, -8388608, 4294967295, -9223372036854775808, 18446744073709551615, 42,
+               2024, 1.5, 1e300, 12345678901234567890.0123456789, '2024-01-02 03:04:05.67', '-12:00:00', '007', '8', '[1]',
+               b'00110001', '7', NULL)"));
+        let lines = run_task(server, &format!(
+            "local db = db {{ db = '{base}' }}
+             local function show(row)
+               local parts = {{}}
+               for i = 1, 20 do parts[i] = type(row[i]):sub(1, 1) .. ':' .. tostring(row[i]) end
+               print(table.concat(parts, ' '))
+             end
+             local sql = 'SELECT * FROM t WHERE ? = 1'
+             show(db:query(sql, {{ 1 }}).rows[1])
+             local statement = db:prepare(sql)
+             show(statement:execute({{ 1 }}).rows[1])
+             show(statement:try_execute({{ 1 }}, {{ max_bytes = 100000 }}).rows[1])
+             for row in statement:each {{ 1 }} do show(row) end
+             for row in db:each(sql, {{ 1 }}) do show(row) end
+             show(db:try_query(sql, {{ 1 }}).rows[1])
+             print(db:query('SELECT ti FROM t WHERE ? = 1', {{ 1 }}).rows[1].ti + 1)
+             local plain = db:query('SELECT ti, z, dec_, n FROM t').rows[1]
+             print(type(plain.ti), plain.z, plain.dec_, plain.n)
+             local at_limit = db:query('SELECT ? + 0 AS a, ? + 0 AS b', {{ '9007199254740992', '1' }}).rows[1]
+             print(type(at_limit.a), type(at_limit.b))"));
+        let expected = "n:-128 n:255 n:-32768 n:-8388608 n:4294967295 s:-9223372036854775808 s:18446744073709551615 n:42 \
+            n:2024 n:1.5 n:1e+300 s:12345678901234567890.0123456789 s:2024-01-02 03:04:05.67 s:-12:00:00 s:007 s:8 s:[1] \
+            s:1 s:7 n:nil";
+        for line in &lines[..6] {
+            assert_eq!(line, expected);
+        }
+        assert_eq!(lines[6], "-127");
+        assert_eq!(lines[7], "string\t00000042\t12345678901234567890.0123456789\tnil");
+        assert_eq!(lines[8], "number\tnumber");
+    }
+}
