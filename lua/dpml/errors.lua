@@ -99,7 +99,7 @@ function errors.send_error(conn, sqlstate, errnum, message)
     local packet = dpm.new_err_pkt()
     packet:errnum(errnum)
     packet:sqlstate(sqlstate)
-    packet:message(message)
+    packet:message(dpm.to_utf8(message))
     checks.relay(dpm.wire_packet, conn, packet)
 end
 

@@ -4,6 +4,7 @@
 -- transaction) is changed there. So it is that of one client, and what the client has said before there was one is
 -- repeated on it.
 
+local answer_forms = require "dpml.answer_forms"
 local bit = require "bit"
 local checks = require "dpml.checks"
 local client_probes = require "dpml.client_probes"
@@ -18,10 +19,6 @@ local takeover = require "dpml.takeover"
 local turns = require "dpml.turns"
 
 local forwarding = {}
-
--- Commands without an answer.
-local silent = { [dpm.COM_STMT_CLOSE] = true, [dpm.COM_STMT_SEND_LONG_DATA] = true }
-forwarding.silent = silent
 
 -- How answers end ----------------------------------------------------------------------------------
 
@@ -227,7 +224,7 @@ end
 local function relay(session, cmd, db)
     local client = session.client
     return db:lend("session:forward", function(server, resume)
-        local has_answer, was_gone = not silent[cmd:command()], session.gone
+        local has_answer, was_gone = answer_forms.has_answer(cmd), session.gone
         endings[server:id()] = nil
         session.when_finished = has_answer and not was_gone and when_finished(client, server, resume) or nil
         local sent, problem = pcall(send, session, server, cmd)

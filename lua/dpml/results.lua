@@ -61,7 +61,7 @@ function results.send_ok(conn, result)
     local ok = fill_ending(dpm.new_ok_pkt(), result)
     ok:affected_rows(result.affected_rows or 0)
     ok:insert_id(result.insert_id or 0)
-    ok:message(result.message or "")
+    ok:message(dpm.to_utf8(result.message or ""))
     dpm.wire_packet(conn, ok)
 end
 
@@ -74,6 +74,8 @@ local TINY = { rank = 1, type = dpm.MYSQL_TYPE_TINY, charset_number = BINARY, le
 local LONGLONG = { rank = 2, type = dpm.MYSQL_TYPE_LONGLONG, charset_number = BINARY, length = 20 }
 local DOUBLE = { rank = 3, type = dpm.MYSQL_TYPE_DOUBLE, charset_number = BINARY, length = 22, decimals = 31 }
 local VAR_STRING = { rank = 4, type = dpm.MYSQL_TYPE_VAR_STRING, charset_number = TEXT }
+-- What is no UTF-8 would be malformed text to drivers.
+local VAR_BINARY = { rank = 5, type = dpm.MYSQL_TYPE_VAR_STRING, charset_number = BINARY, flags = dpm.BINARY_FLAG }
 
 -- The type of a value; nil for NULL, which fits any type.
 local function type_of(value)
@@ -82,6 +84,8 @@ local function type_of(value)
         return nil
     elseif kind == "boolean" then
         return TINY
+    elseif kind == "string" and value:find("[\128-\255]") and dpm.to_utf8(value) ~= value then
+        return VAR_BINARY
     elseif kind ~= "number" then
         return VAR_STRING
     end
@@ -95,7 +99,7 @@ local function infer_type(rows, column)
         if its_type and (not widest or its_type.rank > widest.rank) then
             widest = its_type
         end
-        if widest == VAR_STRING then
+        if widest == VAR_BINARY then
             break
         end
     end
@@ -108,13 +112,29 @@ local function new_field(column, number, rows)
     if type(column) == "string" then
         column = { name = column }
     end
-    if not column.type then
-        local inferred = infer_type(rows, number)
-        field:full { type = inferred.type, charset_number = inferred.charset_number,
-            length = inferred.length, decimals = inferred.decimals }
+    if column.type then
+        field:full(column)
+        return field
     end
+    local inferred = infer_type(rows, number)
+    field:full { type = inferred.type, charset_number = inferred.charset_number,
+        length = inferred.length, decimals = inferred.decimals, flags = inferred.flags }
     field:full(column)
+    if column.name then
+        field:name(dpm.to_utf8(column.name))
+    end
     return field
+end
+
+-- Raises an error if a row that comes later has what is no text in a column whose type is that of an earlier row's.
+local function check_later(columns, first, row)
+    for i, column in ipairs(columns) do
+        local is_inferred = type(column) == "string" or not column.type
+        if is_inferred and type_of(row[i]) == VAR_BINARY and infer_type({ first }, i) ~= VAR_BINARY then
+            error(errors.new(1105, "HY000", ("Column %d has a value that is no UTF-8, and began as one of texts or numbers: "
+                .. "its type has to be said"):format(i)), 0)
+        end
+    end
 end
 
 -- Back-pressure ------------------------------------------------------------------------------------
@@ -184,11 +204,13 @@ end
 -- The first row determines the types. It is read before anything is sent, so that an error of the iterator
 -- becomes an error of the query.
 local function send_stream(conn, result)
-    local next_row = result.rows
+    local next_row, columns = result.rows, columns_of(result)
     local values = next_row()
-    local rset = results.send_columns(conn, columns_of(result), { values })
+    local first = values
+    local rset = results.send_columns(conn, columns, { values })
     local row = dpm.new_row_pkt()
     while values do
+        check_later(columns, first, values)
         rset:pack_row(row, values)
         dpm.wire_packet(conn, row)
         results.wait_until_drained(conn)

@@ -1,5 +1,6 @@
 -- Services that speak MySQL: clients log in at the proxy, and a script answers them.
 
+local answer_forms = require "dpml.answer_forms"
 local checks = require "dpml.checks"
 local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
@@ -21,25 +22,38 @@ local OPTIONS = checks.union({
     all_commands = "a boolean", version_comment = "a string",
 }, logins.OPTIONS)
 
+-- Sends what a service's function has returned, in the form that the command's answer has.
+local function send_returned(client, cmd, result)
+    local refusal = answer_forms.refusal_of(cmd, result)
+    if refusal then
+        results.end_answer(client, refusal)
+    else
+        results.send_resultset(client, result)
+    end
+end
+
 -- Runs a service's function for a command as a task. Its result, if any, is the answer; an error that it raises
 -- is sent as an error.
 local function answer_by(new_command, cmd, client, session)
+    local has_answer = answer_forms.has_answer(cmd)
     local task = tasks.spawn(function()
         local ok, problem = pcall(function()
             local result = new_command(cmd, client, session)
-            if type(result) == "table" then
-                results.send_resultset(client, result)
+            if type(result) == "table" and has_answer then
+                send_returned(client, cmd, result)
             end
         end)
         if ok or client:close_reason() then
             return
         end
         failures.log(client, "its command", problem)
-        results.end_answer(client, problem)
+        if has_answer then
+            results.end_answer(client, problem)
+        end
     end)
     session.task = task
     -- Commands without an answer run no tasks: a client could start any number of them.
-    if sessions.silent[cmd:command()] and not task:is_over() then
+    if not has_answer and not task:is_over() then
         client:pause()
         tasks.spawn(function()
             task:wait()

@@ -1,5 +1,6 @@
 -- A client of a service, whose handler is one task: for cmd in session:commands() do … end.
 
+local answer_forms = require "dpml.answer_forms"
 local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
 local failures = require "dpml.failures"
@@ -15,14 +16,10 @@ Session.__index = Session
 
 local ENDED = errors.new(1105, "08S01", "The service has ended this session")
 
--- Of commands without an answer others may arrive before the handler reads them.
-local silent = forwarding.silent
-sessions.silent = silent
-
 -- Whether a command that has been received waits for an answer.
 local function owes_answer(session)
     for _, cmd in ipairs(session.queue) do
-        if not silent[cmd:command()] then
+        if answer_forms.has_answer(cmd) then
             return true
         end
     end
@@ -79,7 +76,7 @@ local MUCH = 1024 * 1024 -- bytes of theirs; then likewise
 -- A command has come. After one with an answer the next is not read before the answer.
 function sessions.receive(session, cmd)
     if session.over then
-        if not silent[cmd:command()] then
+        if answer_forms.has_answer(cmd) then
             results.end_answer(session.client, session.over)
             dpm.close(session.client)
         end
@@ -96,7 +93,7 @@ function sessions.receive(session, cmd)
     end
     local queue = session.queue
     queue[#queue + 1] = cmd
-    session.queued = (queue[2] and session.queued or 0) + (silent[cmd:command()] and #cmd:argument() or 0)
+    session.queued = (queue[2] and session.queued or 0) + (not answer_forms.has_answer(cmd) and #cmd:argument() or 0)
     if not session.paused and (#queue >= MANY or session.queued > MUCH) then
         session.paused = true
         session.client:pause()
@@ -106,7 +103,8 @@ end
 
 local function take(session)
     local cmd = table.remove(session.queue, 1)
-    session.unanswered = not session.gone and not silent[cmd:command()]
+    session.current = cmd
+    session.unanswered = not session.gone and answer_forms.has_answer(cmd)
     if session.paused and not session.queue[1] then
         session.paused = false
         session.client:resume()
@@ -184,22 +182,37 @@ function Session:id()
     return self.client:id()
 end
 
--- Answers to a client that has left go nowhere.
-local function answer(send)
-    return function(self, ...)
-        if self.client:close_reason() then
-            return
-        end
-        local ok, problem = pcall(send, self.client, ...)
-        if not ok and (errors.is_error(problem) or not self.client:close_reason()) then
-            error(problem, 0)
-        end
+-- Sends an answer. Those to a client that has left go nowhere, and so do those to commands that have none.
+local function send(session, how, ...)
+    local current = session.current
+    if session.client:close_reason() or current and not answer_forms.has_answer(current) then
+        return
+    end
+    local ok, problem = pcall(how, session.client, ...)
+    if not ok and (errors.is_error(problem) or not session.client:close_reason()) then
+        error(problem, 0)
     end
 end
 
-Session.send_ok = answer(results.send_ok)
-Session.send_error = answer(errors.send_error)
-Session.send_resultset = answer(results.send_resultset)
+local function send_result(session, how, result)
+    local refusal = session.unanswered and type(result) == "table" and answer_forms.refusal_of(session.current, result)
+    if refusal then
+        return results.end_answer(session.client, refusal)
+    end
+    send(session, how, result)
+end
+
+function Session:send_ok(result)
+    send_result(self, results.send_ok, result or {})
+end
+
+function Session:send_resultset(result)
+    send_result(self, results.send_resultset, result)
+end
+
+function Session:send_error(sqlstate, errnum, message)
+    send(self, errors.send_error, sqlstate, errnum, message)
+end
 
 Session.forward = forwarding.forward
 

@@ -1090,6 +1090,11 @@ function M.statement_kind(sql, options) end
 ---@return dpm.SqlOptions
 function M.mode_after(sql, options) end
 
+---The text itself if it is UTF-8; else bytes that are not are written \xFF.
+---@param text string
+---@return string
+function M.to_utf8(text) end
+
 ---@param value any
 ---@return string text
 function M.json_encode(value) end

@@ -1042,3 +1042,147 @@ fn the_death_of_the_server_behind_a_session_is_told_and_ends_it() {
     let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
     gone(wire.query("anything"));
 }
+
+#[test]
+fn each_command_is_answered_in_its_form_whatever_the_script_answers() {
+    let rows = "{ columns = { 'by' }, rows = { { 'script' } } }";
+    for script in [
+        format!("new_command = function() return {rows} end"),
+        format!("all_commands = true, new_command = function() return {rows} end"),
+        format!("handler = function(session) for _ in session:commands() do session:send_resultset {rows} end end"),
+        format!("all_commands = true, handler = function(session) for _ in session:commands() do session:send_resultset {rows} end end"),
+        "all_commands = true, new_command = function() return {} end".to_owned(),
+        "all_commands = true, handler = function(session) for _ in session:commands() do session:send_ok() end end".to_owned(),
+    ] {
+        let dpm = serve(&script);
+        let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+        for (command, argument) in [
+            (com::QUERY, &b"select $$"[..]),
+            (com::FIELD_LIST, b"t\0%"),
+            (com::STATISTICS, b""),
+            (com::PING, b""),
+            (com::INIT_DB, b"d"),
+            (com::SET_OPTION, b"\0\0"),
+            (com::RESET_CONNECTION, b""),
+            (com::STMT_PREPARE, b"SELECT ?"),
+            (com::STMT_RESET, b"\x01\0\0\0"),
+            (com::STMT_EXECUTE, b"\x01\0\0\0\0\x01\0\0\0\0\x01\x08\0\x07\0\0\0\0\0\0\0"),
+            (com::STMT_FETCH, b"\x01\0\0\0\x01\0\0\0"),
+            (com::STMT_CLOSE, b"\x01\0\0\0"),
+            (com::STMT_SEND_LONG_DATA, b"\x01\0\0\0\0\0xyz"),
+            (com::PROCESS_INFO, b""),
+            (com::PROCESS_KILL, b"\x01\0\0\0"),
+            (com::DEBUG, b""),
+            (com::REFRESH, b"\x01"),
+            (com::CREATE_DB, b"d"),
+            (com::DROP_DB, b"d"),
+            (com::REGISTER_SLAVE, b"\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+            (com::QUERY, b"anything"),
+        ] {
+            if [com::STMT_CLOSE, com::STMT_SEND_LONG_DATA].contains(&command) {
+                wire.command(command, argument);
+                continue;
+            }
+            let answer = wire.exchange(command, argument);
+            let head = answer[0][0];
+            let all_rows = script.contains("'script'");
+            let emulates = !script.contains("all_commands");
+            let what = format!("{script}: {command}: {}", answer[0].escape_ascii());
+            match command {
+                com::QUERY if emulates && argument.starts_with(b"select") => assert_eq!(head, 0xFF, "{what}"),
+                com::QUERY | com::STMT_EXECUTE => assert_eq!(head, u8::from(all_rows), "{what}"),
+                com::STATISTICS if emulates => assert_eq!(head, b'U', "{what}"),
+                com::FIELD_LIST | com::STATISTICS | com::STMT_FETCH => assert_eq!(head, 0xFF, "{what}"),
+                com::STMT_PREPARE => assert_eq!(head, if emulates { 0 } else { 0xFF }, "{what}"),
+                com::PROCESS_INFO => assert!(head < 2, "{what}"),
+                com::SET_OPTION if emulates => assert_eq!(head, 0xFE, "{what}"),
+                com::PING | com::INIT_DB | com::RESET_CONNECTION | com::STMT_RESET if emulates => assert_eq!(head, 0, "{what}"),
+                _ => assert_eq!(head, if all_rows { 0xFF } else { 0 }, "{what}"),
+            }
+        }
+        assert_eq!(wire.exchange(com::QUERY, b"last")[0][0], u8::from(script.contains("'script'")), "{script}");
+        dpm.assert_no_errors();
+        assert!(!dpm.wrote("has failed"), "{script}");
+    }
+}
+
+#[test]
+fn the_clients_stay_in_step_with_a_service_that_answers_rows_only() {
+    let dpm = serve(
+        "new_command = function(cmd) return { columns = { 'query' }, rows = { { 'got ' .. cmd:argument() } } } end",
+    );
+    for flavour in [Flavour::MariaDb, Flavour::MySql, Flavour::MariaDb11] {
+        if flavour.available() {
+            let said = Cli::interactive(flavour, dpm.port())
+                .stdin("first;\nuse somewhere;\nsecond;\n\\s\nthird;\n")
+                .ok();
+            for part in [
+                "got first",
+                "got second",
+                "got third",
+                "somewhere",
+                "Uptime",
+            ] {
+                assert!(said.contains(part), "{flavour:?} {part}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_utf8_is_not_sent_as_text() {
+    let dpm = serve(
+        "new_command = function(cmd, client)
+           local what = cmd:argument()
+           if what == 'rows' then
+             return { columns = { 'n\\233me', 'text', 'bytes', 'mixed', 'late' },
+               rows = { { 'a', 'é', 'caf\\233', 1, 'a' }, { 'b', 'ü', nil, '\\255\\254', '\\200' } } }
+           elseif what == 'stream' or what == 'late' then
+             local n = 0
+             return { columns = { 'bytes', 'text' }, rows = function()
+               n = n + 1
+               if n <= 3 then return { '\\233', what == 'late' and n == 3 and '\\233' or 'é' } end
+             end }
+           elseif what == 'ok' then
+             return { message = 'caf\\233' }
+           elseif what == 'error' then
+             error(dpml.new_error('42000', 1064, 'near caf\\233'))
+           end
+           dpml.send_error(client, '42000', 1064, 'near caf\\233 é')
+         end",
+    );
+    let mut conn = connect(dpm.port());
+    let rows: Vec<mysql::Row> = conn.query("rows").unwrap();
+    let columns = rows[0].columns_ref();
+    assert_eq!(columns[0].name_ref(), br"n\xE9me");
+    let charsets: Vec<u16> = columns.iter().map(mysql::Column::character_set).collect();
+    assert_eq!(charsets, [45, 45, 63, 63, 63]);
+    assert_eq!(rows[0].get::<Vec<u8>, _>(2).unwrap(), b"caf\xE9");
+    assert_eq!(rows[1].get::<Vec<u8>, _>(3).unwrap(), b"\xFF\xFE");
+    let rows: Vec<mysql::Row> = conn.exec("rows", ()).unwrap();
+    assert_eq!(rows[1].get::<Vec<u8>, _>(4).unwrap(), b"\xC8");
+    assert_eq!(
+        conn.query::<(Vec<u8>, String), _>("stream").unwrap().len(),
+        3
+    );
+    let err = conn
+        .query::<(Vec<u8>, String), _>("late")
+        .unwrap_err()
+        .to_string();
+    assert!(err.contains("no UTF-8"), "{err}");
+    conn.query_drop("ok").unwrap();
+    assert_eq!(conn.info_str(), r"caf\xE9");
+    for (what, message) in [("error", r"near caf\xE9"), ("else", r"near caf\xE9 é")] {
+        match conn.query_drop(what).unwrap_err() {
+            mysql::Error::MySqlError(err) => assert_eq!(err.message, message),
+            other => panic!("{other}"),
+        }
+    }
+    // Drivers that decode strictly read it, too.
+    let said = python(
+        dpm.port(),
+        "with connect() as conn, conn.cursor() as cursor:\n\
+         \x20   cursor.execute('rows'); print(ascii(cursor.fetchall()[0]))\n",
+    );
+    assert_eq!(said, "('a', '\\xe9', b'caf\\xe9', b'1', b'a')\n");
+}

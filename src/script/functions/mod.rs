@@ -5,4 +5,5 @@ pub(super) mod constants;
 pub(super) mod json;
 pub(super) mod signals;
 pub(super) mod sql_helpers;
+pub(super) mod text;
 pub(super) mod timer;
