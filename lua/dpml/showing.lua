@@ -44,9 +44,14 @@ for _, name in ipairs { "PREPARE", "EXECUTE", "FETCH", "CLOSE", "RESET", "BULK_E
     ABOUT_STATEMENTS[dpm["COM_STMT_" .. name]] = true
 end
 
+-- Whether a plug-in may have to find the resultset of a row.
+local function wants_rows(callbacks)
+    return callbacks.new_row ~= nil or callbacks.new_result ~= nil
+end
+
 -- Whether a plug-in needs commands: also to find the resultset of rows.
 function showing.wants_commands(callbacks)
-    return callbacks.new_command ~= nil or callbacks.new_row ~= nil
+    return callbacks.new_command ~= nil or wants_rows(callbacks)
 end
 
 -- Whether it wants to see any part of answers.
@@ -80,6 +85,18 @@ local function reading_of(server_id)
     return reading
 end
 
+-- The same for a packet that is not the server's as it came: unless it is replaced or held back, it is sent.
+local function apply_or_send(conn, packet, ...)
+    local verdict = apply(conn, ...)
+    if verdict ~= dpm.DPM_NOPROXY then
+        dpm.wire_packet(conn, packet)
+    end
+    if verdict == dpm.DPM_FLUSH_DISCONNECT then
+        dpm.proxy_disconnect(conn)
+    end
+    return dpm.DPM_NOPROXY
+end
+
 -- Follows the cursors that a command opens and reads. Returns true if it had to be changed: a statement that may have
 -- no cursor, as more columns would have to be kept than there is room for, has its rows sent at once.
 local function follow_cursors(server, cmd)
@@ -111,7 +128,7 @@ end
 local function show_command(callbacks, cmd, client_id, client)
     local verdict = callbacks.new_command and callbacks.new_command(cmd, client_id, client)
     local server = linked.server_of(client_id)
-    if callbacks.new_row and server then
+    if server and wants_rows(callbacks) then
         local sent = type(verdict) == "userdata" and verdict or cmd
         local changed = follow_cursors(server, sent)
         if changed and verdict ~= dpm.DPM_NOPROXY and verdict ~= dpm.DPM_FLUSH_DISCONNECT then
@@ -119,6 +136,41 @@ local function show_command(callbacks, cmd, client_id, client)
         end
     end
     return apply(server, verdict)
+end
+
+-- All columns of a result are known, or none are: the plug-in may change them, then head and columns are sent. Columns
+-- that were left out, as the client knows them, are sent, too: it may know others.
+local function begin_result(callbacks, reading, show_row)
+    local rset, client, client_id = reading.rset, reading.client, reading.client_id
+    local columns, follow = rset:field_count(), rset:fields_follow()
+    local known = rset:take_fields()
+    local verdict = apply(client, callbacks.new_result(rset, client_id, client))
+    if not known then
+        if follow or rset:field(1) or rset:field_count() ~= columns then
+            error("the columns of this result are not known, and so cannot be changed", 0)
+        end
+        return verdict
+    end
+    local holds, unlinks = verdict == dpm.DPM_NOPROXY, verdict == dpm.DPM_FLUSH_DISCONNECT
+    if not holds then
+        rset:fields_follow(true)
+        dpm.wire_packet(client, rset)
+    end
+    for n = 1, rset:field_count() do
+        local field = rset:field(n)
+        local its_verdict = callbacks.new_field and apply(client, callbacks.new_field(field, client_id, client))
+        if its_verdict ~= dpm.DPM_NOPROXY and not holds then
+            dpm.wire_packet(client, field)
+        end
+    end
+    if unlinks then
+        dpm.proxy_disconnect(client)
+    elseif not callbacks.new_row and not reading.watches_rows and rset:fit_row() then
+        -- From now on: rows of a cursor may be fetched at any time.
+        reading.watches_rows = true
+        linked.server_of(client_id):listen(dpm.MYS_SENDING_ROWS, show_row)
+    end
+    return dpm.DPM_NOPROXY
 end
 
 -- The functions that are registered; find(id) has the callbacks for the client or server of this id.
@@ -141,32 +193,45 @@ local function new_functions(find)
         end
     end
 
-    -- A row is parsed by its resultset, which has to know the columns. A column that belongs to no resultset
-    -- (of a statement that is prepared, or of COM_FIELD_LIST) is not shown to plug-ins.
+    -- A row is parsed by its resultset, which has to know the columns. If the plug-in may change them in new_result,
+    -- the head of the result waits until all columns are here.
     function functions.resultset(rset, server_id)
-        local reading, callback = reading_of(server_id), find(server_id).new_result
+        local reading = reading_of(server_id)
         reading.rset, reading.columns_due = rset, rset:fields_follow() and rset:field_count() or 0
         local notes = reading.opening and reading.opening:notes()
         if notes then
             notes[RESULTSET] = rset
         end
-        return callback and apply(reading.client, callback(rset, reading.client_id, reading.client))
+        if find(server_id).new_result then
+            return reading.columns_due > 0 and dpm.DPM_NOPROXY or begin_result(find(server_id), reading, functions.row)
+        end
     end
 
+    -- A column that belongs to no resultset (of a statement that is prepared, or of COM_FIELD_LIST) is not shown to
+    -- plug-ins.
     function functions.column(field, server_id)
-        local reading = reading_of(server_id)
+        local reading, callbacks = reading_of(server_id), find(server_id)
         if reading.columns_due == 0 then
             return
         end
         reading.columns_due = reading.columns_due - 1
+        if callbacks.new_result then
+            return reading.columns_due > 0 and dpm.DPM_NOPROXY or begin_result(callbacks, reading, functions.row)
+        end
         reading.rset:add_field(field)
-        local callback = find(server_id).new_field
-        return callback and apply(reading.client, callback(field, reading.client_id, reading.client))
+        return callbacks.new_field and apply(reading.client, callbacks.new_field(field, reading.client_id, reading.client))
     end
 
     function functions.row(row, server_id)
-        local reading, callback = reading_of(server_id), find(server_id).new_row
-        return callback and apply(reading.client, callback(row, reading.client_id, reading.client, reading.rset))
+        local reading, callbacks = reading_of(server_id), find(server_id)
+        local client, rset = reading.client, reading.rset
+        local fitted = rset and callbacks.new_result and rset:fit_row(row)
+        if not callbacks.new_row then
+            return fitted and apply(client, row)
+        elseif not fitted then
+            return apply(client, callbacks.new_row(row, reading.client_id, client, rset))
+        end
+        return apply_or_send(client, row, callbacks.new_row(row, reading.client_id, client, rset))
     end
 
     return functions
@@ -212,7 +277,7 @@ end
 -- function costs nothing.
 function Show:watch_results(callbacks, server)
     local functions = self.functions
-    local reads_rows = callbacks.new_field or callbacks.new_row
+    local reads_rows = callbacks.new_result or callbacks.new_field or callbacks.new_row
     if reads_rows then
         server:listen(dpm.MYS_SENT_RSET, functions.resultset)
         server:listen(dpm.MYS_SENDING_FIELDS, functions.column)

@@ -607,6 +607,15 @@ function Rset:add_field(field) end
 ---@param which (dpm.Field|integer)?
 function Rset:remove_field(which) end
 
+---From now on `field`, `add_field` and `remove_field` are about the columns that came from the server, and change them.
+---@return boolean all whether they are all known
+function Rset:take_fields() end
+
+---Brings a server's row into the shape of the columns that were taken and changed.
+---@param row dpm.Row?
+---@return boolean changed
+function Rset:fit_row(row) end
+
 ---@param row dpm.Row
 ---@param values table<integer, dpm.Value>
 function Rset:pack_row(row, values) end

@@ -142,6 +142,11 @@ impl Proxy {
         self.core().open(id)?.answering()
     }
 
+    /// How many values each row has, if rows stream over the connection now and that is known.
+    pub fn row_values(&self, id: ConnId) -> Option<u16> {
+        self.core().open(id)?.row_values()
+    }
+
     /// Calls [`Hooks::timer`] once, with this key, after the delay.
     pub fn schedule(&self, delay: Duration, key: u64) -> TimerId {
         self.core().add_script_timer(delay, key)

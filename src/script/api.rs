@@ -147,7 +147,7 @@ fn add_objects(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.new_row_pkt", |lua, runtime, _| {
         let kind = RowKind {
             binary: false,
-            packed: true,
+            packed: Some(0),
         };
         userdata(runtime.fast().row(lua, kind, &[])?)
     })?;

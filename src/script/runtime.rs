@@ -272,7 +272,7 @@ impl Runtime {
         // All see the same object.
         let row = match packet {
             Some(Arg::Row { binary, payload }) => {
-                let packed = false;
+                let packed = None;
                 match self.fast.row(lua, RowKind { binary, packed }, payload) {
                     Ok(row) => Some(row),
                     Err(error) => {

@@ -3,6 +3,8 @@
 //! The same machine runs on both legs: over what a server sends, and over what is sent to a
 //! client. <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>
 
+use std::num::NonZeroU16;
+
 use super::event::{Event, EventSet};
 use super::step::{Head, PacketKind, Step, Violation};
 use crate::wire::frame::MAX_PAYLOAD;
@@ -36,9 +38,15 @@ enum Phase {
     /// (No server allows more than 4,096, and the counts of a statement have 16 bits.)
     Columns {
         left: u16,
+        columns: u16,
     },
-    ColumnsEof,
-    Rows,
+    ColumnsEof {
+        columns: u16,
+    },
+    /// Of how many columns, unless that is unknown: the answer to COM_STMT_FETCH has no head.
+    Rows {
+        columns: Option<NonZeroU16>,
+    },
     /// The client is to send the file.
     InfileData,
     InfileResult,
@@ -65,6 +73,12 @@ enum Phase {
     Binlog,
 }
 
+fn rows(columns: u16) -> Phase {
+    Phase::Rows {
+        columns: NonZeroU16::new(columns),
+    }
+}
+
 impl Response {
     /// The response to come for a command that has one.
     pub fn new(com: Com) -> Response {
@@ -72,7 +86,7 @@ impl Response {
             Com::QUERY | Com::PROCESS_INFO | Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE => {
                 Phase::Result
             }
-            Com::STMT_FETCH => Phase::Rows,
+            Com::STMT_FETCH => Phase::Rows { columns: None },
             Com::STMT_PREPARE => Phase::Prepare,
             Com::STATISTICS => Phase::Statistics,
             Com::FIELD_LIST => Phase::FieldList,
@@ -116,7 +130,15 @@ impl Response {
 
     /// Whether rows (text or binary) stream now, so that whole spans can be skimmed.
     pub fn in_rows(&self) -> bool {
-        self.phase == Phase::Rows
+        matches!(self.phase, Phase::Rows { .. })
+    }
+
+    /// How many values each row has, if rows stream now and that is known.
+    pub fn row_values(&self) -> Option<u16> {
+        match self.phase {
+            Phase::Rows { columns } => columns.map(NonZeroU16::get),
+            _ => None,
+        }
     }
 
     /// Whether the server waits for the client's file.
@@ -142,7 +164,7 @@ impl Response {
     pub fn owes_columns_eof(&self) -> bool {
         matches!(
             self.phase,
-            Phase::ColumnsEof | Phase::ParamsEof { .. } | Phase::StatementColumnsEof
+            Phase::ColumnsEof { .. } | Phase::ParamsEof { .. } | Phase::StatementColumnsEof
         )
     }
 
@@ -172,7 +194,10 @@ impl Response {
     /// Whether an OK or EOF now would end rows (or definitions), and so has to have the form for
     /// that.
     pub fn awaits_terminator(&self) -> bool {
-        matches!(self.phase, Phase::Rows | Phase::FieldList | Phase::Binlog)
+        matches!(
+            self.phase,
+            Phase::Rows { .. } | Phase::FieldList | Phase::Binlog
+        )
     }
 
     /// What the response waits for, in words.
@@ -180,8 +205,8 @@ impl Response {
         match self.phase {
             Phase::Result => "OK, ERR, a file request or a column count",
             Phase::Columns { .. } => "a column definition",
-            Phase::ColumnsEof => "the EOF behind the columns",
-            Phase::Rows => "a row or the end of the rows",
+            Phase::ColumnsEof { .. } => "the EOF behind the columns",
+            Phase::Rows { .. } => "a row or the end of the rows",
             Phase::InfileData => "the client's file",
             Phase::InfileResult | Phase::Simple => "OK or ERR",
             Phase::Statistics => "the statistics text",
@@ -248,22 +273,30 @@ impl Response {
                     if capabilities.intersects(Capabilities::BARE_RESULTS)
                         && head.bytes.get(size) == Some(&0)
                     {
-                        self.columns_end(deprecate_eof, &mut step);
+                        self.columns_end(left, deprecate_eof, &mut step);
                     } else {
-                        self.phase = Phase::Columns { left };
+                        self.phase = Phase::Columns {
+                            left,
+                            columns: left,
+                        };
                     }
                     Ok(step)
                 }
             },
-            Phase::Columns { left } => {
+            Phase::Columns { left, columns } => {
                 let mut step = next(PacketKind::Column, Event::ServerSendingFields);
                 match left {
-                    2.. => self.phase = Phase::Columns { left: left - 1 },
-                    _ => self.columns_end(deprecate_eof, &mut step),
+                    2.. => {
+                        self.phase = Phase::Columns {
+                            left: left - 1,
+                            columns,
+                        };
+                    }
+                    _ => self.columns_end(columns, deprecate_eof, &mut step),
                 }
                 Ok(step)
             }
-            Phase::ColumnsEof => {
+            Phase::ColumnsEof { columns } => {
                 let status = self.noted(eof_status(head)).ok_or_else(violation)?;
                 let mut step = next(PacketKind::Eof, Event::ServerSentFields);
                 // A cursor was opened: its rows come by COM_STMT_FETCH. (A prepared CALL with OUT
@@ -275,10 +308,10 @@ impl Response {
                     step.done = true;
                 }
                 self.out_params = status.contains(Status::PS_OUT_PARAMS);
-                self.phase = Phase::Rows;
+                self.phase = rows(columns);
                 Ok(step)
             }
-            Phase::Rows => match terminator(head, deprecate_eof) {
+            Phase::Rows { .. } => match terminator(head, deprecate_eof) {
                 None => {
                     self.eofs_due = 0;
                     Ok(next(self.row_kind(), Event::ServerSendingRows))
@@ -441,13 +474,13 @@ impl Response {
     }
 
     /// A result's columns are complete, or were left out.
-    fn columns_end(&mut self, deprecate_eof: bool, step: &mut Step) {
+    fn columns_end(&mut self, columns: u16, deprecate_eof: bool, step: &mut Step) {
         if deprecate_eof {
             self.eofs_due = 1;
             step.synthesised = Event::ServerSentFields.set();
-            self.phase = Phase::Rows;
+            self.phase = rows(columns);
         } else {
-            self.phase = Phase::ColumnsEof;
+            self.phase = Phase::ColumnsEof { columns };
         }
     }
 

@@ -9,6 +9,7 @@ mod autoexplain;
 mod callbacks;
 mod capabilities;
 mod certificates;
+mod columns;
 mod command_line;
 mod commands;
 mod compression;

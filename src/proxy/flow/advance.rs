@@ -137,10 +137,14 @@ impl Core {
         let skimmed = match to {
             None => rows::skim(rest, &mut 0),
             Some(to) => {
-                let Some(receiver) = self.open_mut(to) else {
+                let Some((source, receiver)) = self.pair_mut(id, to) else {
                     return false;
                 };
-                if !receiver.in_rows() || receiver.write.is_taken_from(id) {
+                if receiver.closing()
+                    || !receiver.in_rows()
+                    || !receiver.fits_rows_of(source)
+                    || receiver.write.is_taken_from(id)
+                {
                     return false;
                 }
                 let skimmed = rows::skim(rest, receiver.seq());
@@ -286,11 +290,12 @@ impl Core {
             }
             PacketKind::Infile if conn.read.discard > 0 => true,
             _ if conn.read.discard > 0 => step.done,
-            // The EOF after the columns has to be sent before it.
+            // The EOF after the columns has to be sent before it, or it cannot be forwarded.
             PacketKind::TextRow | PacketKind::BinaryRow => {
                 receiver.is_some_and(|receiver| match &receiver.role {
                     Role::Client(session) => {
                         session.response().is_some_and(|r| r.owes_columns_eof())
+                            || !receiver.fits_rows_of(conn)
                     }
                     _ => false,
                 })

@@ -147,6 +147,13 @@ impl Proxy {
             self.put_error(id, &ErrPacket::new(1243, b"HY000", message));
             return Some(EventSet::NONE);
         }
+        let is_row = matches!(
+            received.step.kind,
+            PacketKind::TextRow | PacketKind::BinaryRow
+        );
+        if is_row && self.refuse_row(id, peer) {
+            return Some(EventSet::NONE);
+        }
         let handed = self.core().relay(id, peer, received);
         let delivered = match handed {
             Ok(Handed::On) => self.core().forward(id, peer, received),
@@ -170,6 +177,27 @@ impl Proxy {
                 None
             }
         }
+    }
+
+    /// Whether a server's row has another number of values than its client expects: a script has
+    /// told the client of other columns. The client gets an error instead of rows that it would
+    /// misread, and the rest of the answer is dropped.
+    fn refuse_row(&self, server: ConnId, client: ConnId) -> bool {
+        {
+            let mut core = self.core();
+            let fits = match (core.open(client), core.open(server)) {
+                (Some(client), Some(server)) => !client.in_rows() || client.fits_rows_of(server),
+                _ => true,
+            };
+            if fits {
+                return false;
+            }
+            core.discard_responses(server, 1);
+        }
+        let message = "The rows do not fit the columns that the proxy's script has sent";
+        log::warn!("connection {}: {message}", client.serial);
+        self.put_error(client, &ErrPacket::new(1105, b"HY000", message.into()));
+        true
     }
 
     fn unknown_statement(&self, id: ConnId, peer: ConnId, command: Head<'_>) -> Option<u32> {

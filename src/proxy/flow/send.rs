@@ -15,6 +15,7 @@ use crate::proxy::translate::ending::Ending;
 use crate::proxy::translate::{redirect, translation};
 use crate::session::{ClientSession, PacketKind, ServerSession};
 use crate::wire::Capabilities;
+use crate::wire::row::TextRow;
 
 impl Proxy {
     /// Queues a packet on a connection, steps its session, and fires the resulting events there
@@ -158,14 +159,48 @@ fn to_client(
             return Ok(None);
         }
         Packet::Progress(progress) => progress.encode(capabilities, payload),
-        Packet::Row(bytes)
-        | Packet::Stats(bytes)
-        | Packet::AuthData(bytes)
-        | Packet::Data(bytes) => payload.extend_from_slice(bytes),
+        Packet::Row(bytes) => {
+            check_row(session, bytes)?;
+            payload.extend_from_slice(bytes);
+        }
+        Packet::Stats(bytes) | Packet::AuthData(bytes) | Packet::Data(bytes) => {
+            payload.extend_from_slice(bytes)
+        }
         Packet::Auth(_) => return Err("an auth packet goes to a server".into()),
         Packet::Command(_) => return Err("a command goes to a server".into()),
     }
     Ok(Some(Part::Own(packet.kind())))
+}
+
+/// A row needs as many values as the client was told of columns. (Of a row in the binary protocol
+/// only the start tells.)
+fn check_row(session: &ClientSession, row: &[u8]) -> Result<(), String> {
+    let Some(response) = session.response() else {
+        return Ok(());
+    };
+    let Some(columns) = response.row_values().map(usize::from) else {
+        return Ok(());
+    };
+    if response.com().has_binary_rows() {
+        let start = 1 + (columns + 9) / 8;
+        if row.first() != Some(&0) || row.len() < start {
+            return Err(format!(
+                "its result has rows of {columns} values in the binary protocol"
+            ));
+        }
+        return Ok(());
+    }
+    let mut values = 0;
+    for value in TextRow::new(row) {
+        value.map_err(|error| error.to_string())?;
+        values += 1;
+    }
+    match values == columns {
+        true => Ok(()),
+        false => Err(format!(
+            "the row has {values} values, the result {columns} columns"
+        )),
+    }
 }
 
 /// Encodes a packet for a server.

@@ -118,9 +118,10 @@ impl Core {
     fn end_row(&mut self, id: ConnId, frame: Option<&[u8]>) -> bool {
         if let Some(frame) = frame
             && let Some(peer) = self.peer(id)
-            && let Some(receiver) = self.open_mut(peer)
+            && let Some((source, receiver)) = self.pair_mut(id, peer)
             // The hook may have ended the receiver's answer.
             && receiver.in_rows()
+            && receiver.fits_rows_of(source)
             && let Some([l0, l1, l2, _, payload @ ..]) = frame.get(..)
         {
             let seq = receiver.seq();
@@ -141,7 +142,11 @@ impl Core {
             && conn.in_rows()
             && match conn.peer.and_then(|peer| self.open(peer)) {
                 None => true,
-                Some(receiver) => receiver.in_rows() && receiver.write.inbound.is_none(),
+                Some(receiver) => {
+                    receiver.in_rows()
+                        && receiver.fits_rows_of(conn)
+                        && receiver.write.inbound.is_none()
+                }
             }
     }
 }

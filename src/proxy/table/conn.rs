@@ -335,6 +335,20 @@ impl Conn {
         self.response().is_some_and(Response::in_rows)
     }
 
+    /// Whether rows of this server have as many values as it expects of each, as far as is known.
+    /// They differ if a script has sent another head of the result.
+    pub fn fits_rows_of(&self, server: &Conn) -> bool {
+        match (self.row_values(), server.row_values()) {
+            (Some(own), Some(its)) => own == its,
+            _ => true,
+        }
+    }
+
+    /// How many values each row has, if rows stream over it and that is known.
+    pub fn row_values(&self) -> Option<u16> {
+        self.response().and_then(Response::row_values)
+    }
+
     /// Whether a binlog streams over it.
     pub fn in_binlog(&self) -> bool {
         self.response().is_some_and(Response::is_binlog)

@@ -50,7 +50,15 @@ fn send(
     packet: &AnyUserData,
 ) -> Result<Option<Result<(), ProxyError>>, ScriptError> {
     let proxy = runtime.proxy();
-    if let Some((_, payload)) = runtime.fast().read_row(lua, packet) {
+    if let Some((kind, payload)) = runtime.fast().read_row(lua, packet) {
+        let columns = proxy.row_values(id).map(u32::from);
+        if let (Some(values), Some(columns)) = (kind.packed, columns)
+            && values != columns
+        {
+            let why = format!("the row has {values} values, the result {columns} columns");
+            let id = id.serial();
+            return Ok(Some(Err(ProxyError::Forbidden { id, why })));
+        }
         return Ok(Some(proxy.send(id, Packet::Row(&payload))));
     }
     let Some(kind) = packet.type_id() else {

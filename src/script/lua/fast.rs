@@ -403,7 +403,7 @@ impl Fast {
                     Arg::Row { binary, payload } => {
                         let kind = RowKind {
                             binary: *binary,
-                            packed: false,
+                            packed: None,
                         };
                         new_row(state, kind, payload);
                         push_registered(state, self.row_metatable);

@@ -2,7 +2,9 @@
 //!
 //! It has two lists of columns. Those that *arrived*, noted while a server sends them, decode the
 //! server's rows. Those that the script *gave* it (`add_field`) encode the rows that the script
-//! packs, and decode them again. If one list is empty, the other is used in its place.
+//! packs, and decode them again. If one list is empty, the other is used in its place. A script that
+//! changes columns begins with those that arrived (`take_fields`); then it is known where each is
+//! from, so that the server's rows can be brought into the same shape (`fit_row`).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,11 +25,21 @@ use crate::wire::{Column, ResultsetHeader};
 #[derive(Debug, Default)]
 pub struct Rset {
     header: RefCell<ResultsetHeader>,
-    given: RefCell<Vec<Held<Column>>>,
+    given: RefCell<Vec<Given>>,
     arrived: Rc<Columns>,
+    /// Whether the given columns began as those that arrived.
+    taken: Cell<bool>,
     /// Whether rows are packed for the binary protocol; known once it came, or was wired, as part
     /// of an answer.
     binary: Cell<Option<bool>>,
+}
+
+/// A column that a script gave it.
+#[derive(Debug)]
+struct Given {
+    field: Held<Column>,
+    /// Its place among those that arrived, from 0 on, if it is one of them.
+    from: Option<usize>,
 }
 
 impl Rset {
@@ -61,6 +73,21 @@ impl Rset {
         self.columns_for(true, |column| column.into())
     }
 
+    /// Whether a server's rows have another shape than the columns that the script gave it. (As
+    /// text all types look alike.)
+    fn is_changed(&self) -> bool {
+        if !self.taken.get() {
+            return false;
+        }
+        let given = self.given.borrow();
+        let arrived = self.arrived.known();
+        let same = |(at, (one, column)): (usize, (&Given, &Column))| {
+            let now: BinaryColumn = (&*one.field.0.borrow()).into();
+            one.from == Some(at) && (!self.is_binary() || now == column.into())
+        };
+        given.len() != arrived.len() || !given.iter().zip(arrived.iter()).enumerate().all(same)
+    }
+
     fn field_count(&self) -> u64 {
         self.header.borrow().columns
     }
@@ -69,12 +96,21 @@ impl Rset {
         self.header.borrow_mut().columns = count;
     }
 
+    /// The field of a column, from 0 on: the script's own, which it can change, or else a copy.
+    fn field(&self, at: usize) -> Option<Held<Column>> {
+        if self.taken.get() {
+            return self.given.borrow().get(at).map(|one| one.field.clone());
+        }
+        let columns = self.columns_for(false, Column::clone);
+        columns.into_iter().nth(at).map(Held::new)
+    }
+
     /// Maps the columns for reading a row (or packing one) through `f`.
     fn columns_for<R>(&self, use_given: bool, f: impl Fn(&Column) -> R) -> Vec<R> {
         let arrived = self.arrived.known();
         let given = self.given.borrow();
         if (use_given && !given.is_empty()) || arrived.is_empty() {
-            given.iter().map(|field| f(&field.0.borrow())).collect()
+            given.iter().map(|one| f(&one.field.0.borrow())).collect()
         } else {
             arrived.iter().map(f).collect()
         }
@@ -86,7 +122,7 @@ fn add_field(rset: &Rset, args: &Args) -> Answer {
     let field = args.object(0, "field", "a field object", Held::<Column>::clone)?;
     let given = {
         let mut given = rset.given.borrow_mut();
-        given.push(field);
+        given.push(Given { field, from: None });
         given.len() as u64
     };
     rset.set_field_count(rset.field_count().max(given));
@@ -101,7 +137,9 @@ fn remove_field(rset: &Rset, args: &Args) -> Answer {
         Value::UserData(_) => {
             let same = |field: &Held<Column>| {
                 let given = rset.given.borrow();
-                given.iter().position(|one| Rc::ptr_eq(&one.0, &field.0))
+                given
+                    .iter()
+                    .position(|one| Rc::ptr_eq(&one.field.0, &field.0))
             };
             args.object(0, "field", "a field object or its number", same)?
         }
@@ -163,10 +201,7 @@ fn pack_row(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
         false => Ok(row::encode_text(&values)),
     }
     .map_err(|problem| args.error(problem))?;
-    let kind = RowKind {
-        binary,
-        packed: true,
-    };
+    let kind = packed(binary, values.len());
     let Some(object) = object else {
         return one(Value::UserData(fast.row(lua, kind, &payload)?));
     };
@@ -174,6 +209,69 @@ fn pack_row(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
         return Err(args.error(format!("a row of {} bytes is too long", payload.len())));
     }
     one(Value::UserData(object.clone()))
+}
+
+fn packed(binary: bool, values: usize) -> RowKind {
+    RowKind {
+        binary,
+        packed: Some(values as u32),
+    }
+}
+
+/// `take_fields()`: from now on `field`, `add_field` and `remove_field` are about the columns that
+/// arrived, and change them. False if they are not known.
+fn take_fields(rset: &Rset, args: &Args) -> Answer {
+    if rset.taken.get() {
+        return one(Value::Boolean(true));
+    }
+    let arrived = rset.arrived.known();
+    let all = !arrived.is_empty() && arrived.len() as u64 == rset.field_count();
+    if all {
+        if !rset.given.borrow().is_empty() {
+            return Err(args.error("the resultset has fields of the script's own already"));
+        }
+        let given = arrived.iter().enumerate().map(|(at, column)| Given {
+            field: Held::new(column.clone()),
+            from: Some(at),
+        });
+        *rset.given.borrow_mut() = given.collect();
+        rset.taken.set(true);
+    }
+    one(Value::Boolean(all))
+}
+
+/// `fit_row(row)`: brings a server's row into the shape that the script gave the resultset. False
+/// if it has that shape already. `fit_row()`: whether rows have to be brought into another shape.
+fn fit_row(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
+    let is_changed = rset.is_changed();
+    if !is_changed || args.is_empty() {
+        return one(Value::Boolean(is_changed));
+    }
+    let object = row_argument(lua, fast, args)?;
+    let Some((kind, payload)) = fast.read_row(lua, object) else {
+        return Err(args.expected(0, "row", "a row object"));
+    };
+    if kind.packed.is_some() {
+        return one(Value::Boolean(false));
+    }
+    let decoded = match kind.binary {
+        true => row::decode_binary(&payload, &rset.columns_for(false, |column| column.into())),
+        false => row::decode_text(&payload),
+    };
+    let mut arrived = decoded.map_err(|problem| args.error(problem))?;
+    let given = rset.given.borrow();
+    let value = |one: &Given| arrived.get_mut(one.from?).and_then(Option::take);
+    let values: Vec<row::Value> = given.iter().map(value).collect();
+    drop(given);
+    let payload = match kind.binary {
+        true => row::encode_binary(&values, &rset.binary_columns()),
+        false => Ok(row::encode_text(&values)),
+    }
+    .map_err(|problem| args.error(problem))?;
+    if !fast.write_row(lua, object, packed(kind.binary, values.len()), &payload) {
+        return Err(args.error(format!("a row of {} bytes is too long", payload.len())));
+    }
+    one(Value::Boolean(true))
 }
 
 /// The row, how it reads, and what stands for NULL.
@@ -194,7 +292,7 @@ fn parsed(
     let values = match kind.binary {
         true => row::decode_binary(
             &payload,
-            &rset.columns_for(kind.packed, |column| column.into()),
+            &rset.columns_for(kind.packed.is_some(), |column| column.into()),
         ),
         false => row::decode_text(&payload),
     }
@@ -219,7 +317,7 @@ fn parse_row_array(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
 
 fn parse_row_table(lua: &Lua, fast: &Fast, rset: &Rset, args: &Args) -> Answer {
     let (values, kind, null) = parsed(lua, fast, rset, args)?;
-    let columns = rset.columns_for(kind.packed, |column| column.name.clone());
+    let columns = rset.columns_for(kind.packed.is_some(), |column| column.name.clone());
     if columns.len() != values.len() {
         let (columns, values) = (columns.len(), values.len());
         let problem = format!("the row has {values} values, but {columns} fields are known");
@@ -265,12 +363,15 @@ impl UserData for Rset {
             methods.add::<Rset>("fields_follow", |_, rset, args| fields_follow(rset, args))?;
             methods.add::<Rset>("field", |lua, rset, args| {
                 let number = args.integer(0, "", u16::MAX.into())? as usize;
-                let mut columns = rset.columns_for(false, Column::clone).into_iter();
-                let column = number.checked_sub(1).and_then(|at| columns.nth(at));
-                match column {
-                    Some(column) => one(Value::UserData(lua.create_userdata(Held::new(column))?)),
+                match number.checked_sub(1).and_then(|at| rset.field(at)) {
+                    Some(field) => one(Value::UserData(lua.create_userdata(field)?)),
                     None => one(Value::Nil),
                 }
+            })?;
+            methods.add::<Rset>("take_fields", |_, rset, args| take_fields(rset, args))?;
+            let own = fast.clone();
+            methods.add::<Rset>("fit_row", move |lua, rset, args| {
+                fit_row(lua, &own, rset, args)
             })?;
             methods.add::<Rset>("add_field", |_, rset, args| add_field(rset, args))?;
             methods.add::<Rset>("remove_field", |_, rset, args| remove_field(rset, args))?;

@@ -21,8 +21,9 @@ pub(super) const MAX_ROW: usize = 1 << 30;
 pub struct RowKind {
     /// In the binary protocol's encoding.
     pub binary: bool,
-    /// Whether a script packed it: then its columns are those that the script gave the resultset.
-    pub packed: bool,
+    /// How many values a script packed, if one did: then its columns are those that the script
+    /// gave the resultset.
+    pub packed: Option<u32>,
 }
 
 /// The start of a row's Lua object; `capacity` bytes follow.
@@ -31,7 +32,7 @@ struct RowHeader {
     capacity: usize,
     len: usize,
     binary: bool,
-    packed: bool,
+    packed: Option<u32>,
     /// Whether the bytes did not fit into the object any more, and are a Lua string in its
     /// environment.
     moved: bool,
