@@ -9,6 +9,7 @@
 local bit = require "bit"
 local checks = require "dpml.checks"
 local explainer = require "dpml.explainer"
+local locking_clauses = require "dpml.locking_clauses"
 local lru = require "dpml.lru"
 local show_plans = require "dpml.show_plans"
 local words = require "dpml.words"
@@ -90,9 +91,23 @@ end
 local AutoExplain = {}
 AutoExplain.__index = AutoExplain
 
+-- SQL modes in which double quotes quote names, also those that include ANSI_QUOTES.
+local QUOTING = { ANSI_QUOTES = true, ANSI = true, ORACLE = true, MSSQL = true, DB2 = true, POSTGRESQL = true, MAXDB = true }
+
+-- How the text of a session is read. `sql_mode` is nil if it is not known.
+local function mode_of(self, sql_mode, status)
+    local ansi_quotes = self.options.ansi_quotes
+    if sql_mode then
+        ansi_quotes = false
+        for word in sql_mode:upper():gmatch("[%w_]+") do
+            ansi_quotes = ansi_quotes or QUOTING[word] == true
+        end
+    end
+    return self.modes[band(status, NO_ESCAPES) ~= 0][ansi_quotes]
+end
+
 -- The shape of a statement that can be explained; nil for all others.
-local function find_shape(self, sql, database, status)
-    local mode = self.modes[band(status, NO_ESCAPES) ~= 0]
+local function find_shape(self, sql, database, mode)
     local kind, info = dpm.statement_kind(sql, mode)
     if not kind or not info.explainable or (kind == "INSERT" or kind == "REPLACE") and not info.has_select then
         return nil
@@ -112,19 +127,19 @@ local function find_shape(self, sql, database, status)
 end
 
 -- The same with a cache for recent texts.
-local function shape_of(self, sql, database, status)
+local function shape_of(self, sql, database, mode)
     if #sql > MAX_TEXT then
-        return find_shape(self, sql, database, status)
+        return find_shape(self, sql, database, mode)
     end
     local known = self.texts:get(sql)
-    if known and known.database == database and not (known.shape and known.shape.forgotten) then
+    if known and known.database == database and known.mode == mode and not (known.shape and known.shape.forgotten) then
         if known.shape then
             self.shapes:get(known.shape.digest .. (database or "")) -- marks it as used
         end
         return known.shape
     end
-    local shape = find_shape(self, sql, database, status)
-    self.texts:put(sql, { database = database, shape = shape })
+    local shape = find_shape(self, sql, database, mode)
+    self.texts:put(sql, { database = database, mode = mode, shape = shape })
     return shape
 end
 
@@ -208,9 +223,16 @@ local function record(self, shape, cause, found, problem, raw)
     end
 end
 
+-- A system variable's value, if it is known.
+local function known_variable(session, name)
+    local value = session:variable(name)
+    return type(value) == "string" and value or nil
+end
+
 -- A statement that may be explained has ended.
 local function consider(self, sql, database, cause, params_of)
-    local shape = #sql <= MAX_SQL and shape_of(self, sql, database, cause.status)
+    local mode = mode_of(self, cause.sql_mode, cause.status)
+    local shape = #sql <= MAX_SQL and shape_of(self, sql, database, mode)
     if not shape then
         return
     end
@@ -219,8 +241,11 @@ local function consider(self, sql, database, cause, params_of)
     if shape.waits or monotonic() < shape.due then
         return
     end
+    sql = sql:sub(shape.from)
     shape.waits = self.explainer:submit {
-        sql = sql:sub(shape.from), params = params_of and params_of(), kind = shape.kind, database = database,
+        sql = shape.kind == "SELECT" and locking_clauses.remove(sql, mode) or sql,
+        params = params_of and params_of(), kind = shape.kind, database = database,
+        mode = mode, sql_mode = cause.sql_mode, charset = cause.charset,
         done = function(...)
             record(self, shape, cause, ...)
         end,
@@ -251,6 +276,19 @@ function AutoExplain:for_client(client, server, auth)
     -- Where the proxy has logged the client in, so it has the server: what came of that is known.
     server:track_session(true, { schema = auth and (auth:databasename() or "") })
     local user = auth and auth:user()
+    -- As they were when last known: whether a view or a trigger has changed them since then does not matter here.
+    local sql_mode, charset
+
+    local function note_session(command, failed)
+        if not failed and (command == dpm.COM_CHANGE_USER or command == dpm.COM_RESET_CONNECTION) then
+            sql_mode, charset = nil, nil
+        end
+        local session = server:session()
+        if session then
+            sql_mode = known_variable(session, "sql_mode") or sql_mode
+            charset = known_variable(session, "character_set_client") or charset
+        end
+    end
 
     local function look_into(cmd, cause, its_client)
         local session = server:session()
@@ -279,6 +317,7 @@ function AutoExplain:for_client(client, server, auth)
         if cmd:command() == dpm.COM_CHANGE_USER and not failed then
             user = cmd:change_user():user()
         end
+        note_session(cmd:command(), failed)
         if not explained[cmd:command()] then
             return
         end
@@ -286,7 +325,9 @@ function AutoExplain:for_client(client, server, auth)
             or not failed and band(status, wanted_flags) ~= 0 and "server"
             or not failed and sample > 0 and random() < sample and "sample"
         if reason then
-            look_into(cmd, { duration = duration, reason = reason, status = status, user = user }, its_client)
+            look_into(cmd, {
+                duration = duration, reason = reason, status = status, user = user, sql_mode = sql_mode, charset = charset,
+            }, its_client)
         end
     end
     -- Callbacks are only set where they are needed.
@@ -341,7 +382,7 @@ end
 --   max_shapes = 1000        how many are remembered
 --   format = "traditional"   or "json" or "tree", the format of EXPLAIN
 --   timeout_ms = 5000        for an EXPLAIN
---   ansi_quotes = false      whether sessions have the SQL mode of this name
+--   ansi_quotes = false      whether sessions have the SQL mode of this name, where theirs is not known
 --   report(plan, raw)        called with each plan, and with EXPLAIN's own words, in which there may be values
 function autoexplain.autoexplain(options)
     options = check_options(options)
@@ -354,7 +395,10 @@ function autoexplain.autoexplain(options)
     self.texts = lru.new(MAX_TEXTS)
     self.modes = {}
     for _, no_escapes in ipairs { true, false } do
-        self.modes[no_escapes] = { no_backslash_escapes = no_escapes, ansi_quotes = options.ansi_quotes }
+        self.modes[no_escapes] = {}
+        for _, ansi_quotes in ipairs { true, false } do
+            self.modes[no_escapes][ansi_quotes] = { no_backslash_escapes = no_escapes, ansi_quotes = ansi_quotes }
+        end
     end
     return self
 end

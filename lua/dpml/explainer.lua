@@ -55,6 +55,31 @@ local function connect(self)
     for _, setting in ipairs(settings(self.is_mariadb, self.timeout_ms)) do
         db:query(setting, nil, { timeout_ms = self.timeout_ms })
     end
+    local own = "SELECT @@SESSION.sql_mode, @@SESSION.character_set_client"
+    local result = db:query(own, nil, { timeout_ms = self.timeout_ms })
+    self.own_mode, self.own_charset = tostring(result.rows[1][1]), tostring(result.rows[1][2])
+    self.mode, self.charset = self.own_mode, self.own_charset
+end
+
+-- Has the text read as the client's session has read it. What is not known of that session is as the side connection
+-- found it at its login, but for what the text cannot be read without.
+local function adopt(self, job)
+    local mode, charset = job.sql_mode, job.charset or self.own_charset
+    if not mode then
+        mode = self.own_mode
+        for _, needed in ipairs { job.mode.ansi_quotes and "ANSI_QUOTES", job.mode.no_backslash_escapes and "NO_BACKSLASH_ESCAPES" } do
+            mode = needed and mode .. "," .. needed or mode
+        end
+    end
+    local options = { timeout_ms = self.timeout_ms }
+    if mode ~= self.mode then
+        self.db:query("SET SESSION sql_mode = ?", { mode }, options)
+        self.mode = mode
+    end
+    if charset ~= self.charset then
+        self.db:query("SET SESSION character_set_client = ?, SESSION character_set_connection = ?", { charset, charset }, options)
+        self.charset = charset
+    end
 end
 
 -- Connects if necessary; returns whether there is a connection. A failure is logged once, and retried after
@@ -113,6 +138,7 @@ local function explain(self, job)
         self.db:use(job.database, { timeout_ms = self.timeout_ms })
         self.database = job.database
     end
+    adopt(self, job)
     local format = self.format
     if format == "tree" and self.is_mariadb then
         format = "traditional"
@@ -163,8 +189,9 @@ local function run(self)
     self.task = nil
 end
 
--- Queues { sql =, params =, kind =, database =, done = fn(plan, problem, raw) } for being explained. False if
--- too many wait already.
+-- Queues { sql =, params =, kind =, database =, mode =, sql_mode =, charset =, done = fn(plan, problem, raw) } for being
+-- explained: `mode` is how dpm.tokenize reads it, the two after it are its session's, if known. False if too many wait
+-- already.
 function Explainer:submit(job)
     if #self.queue >= MAX_JOBS then
         self.dropped = self.dropped + 1

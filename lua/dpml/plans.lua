@@ -32,7 +32,9 @@ function plans.of_rows(rows)
         local extra = present(row.Extra) or ""
         plan.filesort = plan.filesort or extra:find("Using filesort", 1, true) ~= nil
         plan.temporary = plan.temporary or extra:find("Using temporary", 1, true) ~= nil
-        if is_table(row.table) and present(row.type) and not INTO[row.select_type] then
+        -- "Recursive": what a CTE has found so far, under its name.
+        local is_read = not INTO[row.select_type] and not extra:find("^Recursive")
+        if is_table(row.table) and present(row.type) and is_read then
             local condition = extra:find("Using where", 1, true) or extra:find("join buffer", 1, true)
             plan.steps[#plan.steps + 1] = {
                 table = row.table, access = row.type, key = present(row.key), rows = tonumber(row.rows),
@@ -68,11 +70,43 @@ local function names_of(object)
     return names
 end
 
+-- The members of a query block, in MySQL's first format, that contain its tables.
+local AROUND_TABLES = {
+    "nested_loop", "table", "ordering_operation", "grouping_operation", "duplicates_removal", "buffer_result", "windowing",
+}
+
+-- What the recursive part of a CTE reads of itself, under its name: MySQL reads it first, but for constant tables.
+local function recursive_table(node)
+    if type(node) ~= "table" then
+        return nil
+    elseif type(node.table_name) == "string" then
+        return node.access_type ~= "const" and node.access_type ~= "system" and node or nil
+    end
+    for _, child in ipairs(node) do
+        local found = recursive_table(child)
+        if found then
+            return found
+        end
+    end
+    for _, name in ipairs(AROUND_TABLES) do
+        local found = recursive_table(node[name])
+        if found then
+            return found
+        end
+    end
+end
+
 local function walk_blocks(plan, node, joined_by_buffer)
     if type(node) ~= "table" then
         return
     end
-    if type(node.table_name) == "string" and type(node.access_type) == "string" then
+    if node.recursive == true then
+        local found = recursive_table(node)
+        if found then
+            plan.not_read[found] = true
+        end
+    end
+    if type(node.table_name) == "string" and type(node.access_type) == "string" and not plan.not_read[node] then
         add_block_table(plan, node, joined_by_buffer)
     end
     plan.filesort = plan.filesort or node.using_filesort == true or node.filesort ~= nil
@@ -95,8 +129,8 @@ local function walk_operations(plan, node, filtered)
     plan.temporary = plan.temporary or kind == "temp_table_aggregate" or node.temp_table == true
         or type(name) == "string" and name:find("temporary>", 1, true) ~= nil
     local inputs = type(node.inputs) == "table" and node.inputs or {}
-    -- An operation with inputs is their result, under its alias.
-    if is_table(name) and #inputs == 0 then
+    -- An operation with inputs is their result, under its alias; new records are those of a CTE's own.
+    if is_table(name) and #inputs == 0 and kind ~= "scan_new_records" then
         local operation = tostring(node.operation)
         local access = kind == "table" and "ALL" or INDEX_ACCESSES[node.index_access_type] or "index"
         if operation:find("^Single%-row") then
@@ -108,7 +142,18 @@ local function walk_operations(plan, node, filtered)
         }
     end
     for _, input in ipairs(inputs) do
-        walk_operations(plan, input, kind == "filter" or kind == "join" and node.join_algorithm == "hash")
+        local filters = kind == "filter" or kind == "join" and node.join_algorithm == "hash"
+        walk_operations(plan, input, filters and not input.subquery)
+    end
+    -- Subqueries that are no condition have lists of their own: those in the select list and in ORDER BY are in
+    -- "inputs_from_select_list", and later servers may have others.
+    for _, member in ipairs(names_of(node)) do
+        local others = member ~= "inputs" and node[member]
+        for _, other in ipairs(type(others) == "table" and others or {}) do
+            if type(other) == "table" and other.operation then
+                walk_operations(plan, other, false)
+            end
+        end
     end
 end
 
@@ -118,7 +163,7 @@ function plans.of_json(text)
     if type(document) ~= "table" then
         return nil, problem or "an object expected"
     end
-    local plan = { steps = {} }
+    local plan = { steps = {}, not_read = {} }
     if type(document.query_plan) == "table" then
         if tostring(document.query_plan.operation):find("^<not executable") then
             return nil, "the server has no plan of it in this format"
@@ -127,6 +172,7 @@ function plans.of_json(text)
     else
         walk_blocks(plan, document, false)
     end
+    plan.not_read = nil
     return plan
 end
 

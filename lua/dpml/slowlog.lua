@@ -66,11 +66,33 @@ local function noted(self, client, cmd)
     return notes and notes[self]
 end
 
-function Slowlog:for_client()
+function Slowlog:for_client(client, server)
     local coming -- the digest of the statement that is being prepared
     local running, elapsed -- the current command's digest, and its clock
+
+    local function finished(client_id)
+        local digest = running
+        if not digest then
+            return
+        end
+        running = nil
+        local milliseconds = elapsed()
+        add(self, digest, milliseconds)
+        if milliseconds >= self.threshold_ms then
+            self.report(digest, milliseconds, client_id)
+        end
+    end
+
+    -- One that is not answered any more, since its connection was killed or its server has died, has ended, too. (Of one
+    -- whose client has left it is not known how long it takes.)
+    server:listen(dpm.MY_CLOSING, function()
+        if not client:close_reason() then
+            finished(client:id())
+        end
+    end)
+
     return {
-        new_command = function(cmd, _, client)
+        new_command = function(cmd)
             local command = cmd:command()
             running = nil
             if command == dpm.COM_QUERY then
@@ -91,18 +113,7 @@ function Slowlog:for_client()
                 notes[self] = coming
             end
         end,
-        finished_command = function(client_id)
-            local digest = running
-            if not digest then
-                return
-            end
-            running = nil
-            local milliseconds = elapsed()
-            add(self, digest, milliseconds)
-            if milliseconds >= self.threshold_ms then
-                self.report(digest, milliseconds, client_id)
-            end
-        end,
+        finished_command = finished,
     }
 end
 

@@ -15,9 +15,9 @@ const PLAIN: u32 = caps::BASE | caps::MULTI;
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 
 /// A passthrough with auto-explain, and its admin listener.
-struct Explained {
-    dpm: Dpm,
-    port: u16,
+pub struct Explained {
+    pub dpm: Dpm,
+    pub port: u16,
     admin: u16,
 }
 
@@ -27,7 +27,7 @@ const PASSTHROUGH: &str =
 
 impl Explained {
     /// The side connection is to the server itself.
-    fn start(server: &Server, options: &str) -> Explained {
+    pub fn start(server: &Server, options: &str) -> Explained {
         Explained::beside(server, server.port, options)
     }
 
@@ -59,14 +59,14 @@ impl Explained {
 
     /// Runs statements with the server's own command-line client.
     #[track_caller]
-    fn sql(&self, server: &Server, database: &str, statements: &str) -> String {
+    pub fn sql(&self, server: &Server, database: &str, statements: &str) -> String {
         Cli::client(server.flavour, self.port)
             .args([database, "-e", statements])
             .ok()
     }
 
     /// The lines of the log that are about plans, and contain this.
-    fn lines(&self, needle: &str) -> Vec<String> {
+    pub fn lines(&self, needle: &str) -> Vec<String> {
         let lines = self.dpm.lines("").into_iter();
         lines
             .filter(|line| line.contains("autoexplain: digest=") && line.contains(needle))
@@ -75,7 +75,7 @@ impl Explained {
 
     /// The one line about this statement.
     #[track_caller]
-    fn line(&self, query: &str) -> String {
+    pub fn line(&self, query: &str) -> String {
         let query = format!("query={query:?}");
         self.dpm.line(&query);
         let lines = self.lines(&query);
@@ -104,7 +104,7 @@ impl Explained {
 }
 
 /// A table without an index on `b`, and a second one.
-fn tables(server: &Server) -> String {
+pub fn tables(server: &Server) -> String {
     let base = server.database();
     server.sql(&format!(
         "USE {base}; CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, a INT, b VARCHAR(50), KEY (a));
@@ -116,7 +116,7 @@ fn tables(server: &Server) -> String {
 }
 
 /// Explains everything.
-const ALL: &str = "threshold = 0";
+pub const ALL: &str = "threshold = 0";
 
 both! {
     fn whole_statements_are_explained(server) {
@@ -265,7 +265,7 @@ both! {
 }
 
 /// Reads plans, and prints what is made of them.
-fn judged(kind: &str, plans: &[(&str, &str)]) -> Vec<String> {
+pub fn judged(kind: &str, plans: &[(&str, &str)]) -> Vec<String> {
     let mut script = String::from(
         "local plans = require 'dpml.plans'
          local function show(plan, problem)

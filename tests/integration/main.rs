@@ -6,6 +6,7 @@ mod support;
 
 mod auth;
 mod autoexplain;
+mod autoexplain_plans;
 mod callbacks;
 mod capabilities;
 mod certificates;
@@ -57,6 +58,7 @@ mod services;
 mod session;
 mod signals;
 mod slices;
+mod slowlog;
 mod soak;
 mod sockets;
 mod sql;
