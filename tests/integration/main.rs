@@ -59,7 +59,6 @@ mod session;
 mod signals;
 mod slices;
 mod slowlog;
-mod soak;
 mod sockets;
 mod sql;
 mod standard_streams;
