@@ -111,6 +111,14 @@ impl ClientSession {
         }
     }
 
+    /// Whether its next packet is a command.
+    pub fn awaits_command(&self) -> bool {
+        self.phase == LoginPhase::Ready
+            && !self.exchanges.current().is_some_and(|response| {
+                response.wants_file() || response.wants_auth() || response.is_binlog()
+            })
+    }
+
     /// Whether an answer is on its way that needs nothing more of the client.
     pub fn awaits_answer(&self) -> bool {
         match self.phase {
@@ -154,7 +162,6 @@ impl ClientSession {
                 Some(response) if response.wants_auth() => {
                     (PacketKind::AuthData, Event::ClientSentAuth)
                 }
-                _ if head.len == 0 => return Err(Violation::by("a command", head)),
                 _ => (PacketKind::Command, Event::ClientSentCommand),
             },
         };

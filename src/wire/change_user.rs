@@ -55,7 +55,8 @@ impl ChangeUser {
             packet.auth_plugin = Some(reader.nul_or_end_terminated().to_vec());
         }
         if !reader.is_empty() {
-            packet.attributes = Some(reader.lenenc_bytes("attributes")?.to_vec());
+            // MySQL ignores what else there may be.
+            packet.attributes = reader.lenenc_bytes("attributes").ok().map(<[u8]>::to_vec);
         }
         Ok(packet)
     }

@@ -38,6 +38,7 @@ mod limits;
 mod links;
 mod listen;
 mod login_relay;
+mod malformed;
 mod multiplexer;
 mod mutated_sessions;
 mod objects;

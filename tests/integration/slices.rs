@@ -81,6 +81,15 @@ fn one_byte_queries_at_a_service() {
 }
 
 #[test]
+fn empty_packets() {
+    const COUNT: usize = 350_000;
+    let (dpm, port) = service();
+    let mut wire = Wire::login_empty(port, PLAIN);
+    let error = 4 + 9 + "Unknown command".len();
+    flood(&dpm, port, &mut wire, &vec![0; 4 * COUNT], COUNT * error);
+}
+
+#[test]
 fn commands_without_answers() {
     const COUNT: usize = 300_000;
     for callback in ["", "[dpm.MYC_SENT_CMD] = function() end"] {

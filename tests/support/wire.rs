@@ -205,6 +205,11 @@ impl Wire {
             .unwrap_or_else(|error| panic!("cannot write: {error}"));
     }
 
+    /// Writes raw bytes, if the far end still takes them.
+    pub fn try_write_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     /// Reads this many raw bytes.
     #[track_caller]
     pub fn exact(&mut self, count: usize) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! The hot path: finds the packets in the bytes that were read, and forwards those that no hook
 //! looks at, in whole spans and before they are complete.
 
+use super::flaws;
 use super::outcome::{Advance, Carried};
 use crate::proxy::id::ConnId;
 use crate::proxy::login::exposure::Leg;
@@ -200,8 +201,8 @@ impl Core {
                 header.seq
             )));
         }
-        // Commands that were pipelined before COM_QUIT are still answered.
-        if step.kind == PacketKind::Command && head.first() == Some(Com::QUIT.0) && !conn.idle() {
+        // Commands that were pipelined before it are still answered.
+        if step.kind == PacketKind::Command && flaws::waits_for_answers(head) && !conn.idle() {
             return Some(Advance::Wait(0));
         }
         // MariaDB's connectors execute what they have prepared before they know its id.
@@ -285,6 +286,7 @@ impl Core {
                             && com != Com::QUIT
                             // COM_CHANGE_USER may have to be translated between unequal legs.
                             && com != Com::CHANGE_USER
+                            && !flaws::is_cut_short(head)
                             && !translation::changes_command(com, difference(conn, receiver))
                     })
             }

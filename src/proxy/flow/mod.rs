@@ -11,6 +11,7 @@
 
 pub(super) mod advance;
 pub(super) mod deliver;
+pub(super) mod flaws;
 pub(super) mod forward;
 pub(super) mod outcome;
 pub(super) mod own_errors;

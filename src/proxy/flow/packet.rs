@@ -30,13 +30,17 @@ impl Proxy {
                 return;
             }
         };
-        if received.unknown {
+        if let Some(flaw) = received.flaw {
             let com = Com(received.payload.first().copied().unwrap_or_default());
-            log::info!("connection {}: unknown command 0x{:02x}", id.serial, com.0);
-            self.put_error(
-                id,
-                &ErrPacket::new(1047, b"08S01", "Unknown command".into()),
+            log::info!(
+                "connection {}: {flaw:?} command 0x{:02x} of {} bytes",
+                id.serial,
+                com.0,
+                received.payload.len()
             );
+            if let Some(err) = flaw.answer() {
+                self.put_error(id, &err);
+            }
             return;
         }
         let Some((mut hold, mut unlink)) = self.ask(&received) else {

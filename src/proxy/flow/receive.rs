@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::flaws::Flaw;
 use crate::proxy::id::ConnId;
 use crate::proxy::login::login_relay::LoginRelay;
 use crate::proxy::login::negotiation;
@@ -26,6 +27,21 @@ impl Core {
             ..Head::of(payload)
         };
         self.stats.packets += 1;
+        let Some(conn) = self.open(id) else {
+            return Err("closed".to_string().into());
+        };
+        let flaw = match &conn.role {
+            Role::Client(session) if session.awaits_command() => self.flaw(id, payload),
+            _ => None,
+        };
+        // Servers answer it although it would otherwise have no answer.
+        let head = match flaw {
+            Some(Flaw::Malformed) => Head {
+                bytes: &[Com::SLEEP.0],
+                ..head
+            },
+            _ => head,
+        };
         let Some(conn) = self.open_mut(id) else {
             return Err("closed".to_string().into());
         };
@@ -39,7 +55,6 @@ impl Core {
         let mut statement = None;
         let mut status = Status::AUTOCOMMIT;
         let mut out_params = false;
-        let mut unknown = false;
         let mut payload = Cow::Borrowed(payload);
         let step = match &mut conn.role {
             Role::Client(session) => session.receive(head),
@@ -96,12 +111,9 @@ impl Core {
             (PacketKind::AuthData, Role::Server(_)) => {
                 conn.relay.get_or_insert_default().told(&payload);
             }
-            (PacketKind::Command, _) => {
-                if head.first() == Some(Com::CHANGE_USER.0) {
-                    let relay = conn.relay.get_or_insert_default();
-                    relay.changes_user(payload.get(1..).unwrap_or_default());
-                }
-                unknown = !head.first().is_some_and(|first| Com(first).is_known());
+            (PacketKind::Command, _) if head.first() == Some(Com::CHANGE_USER.0) => {
+                let relay = conn.relay.get_or_insert_default();
+                relay.changes_user(payload.get(1..).unwrap_or_default());
             }
             _ => {}
         }
@@ -144,7 +156,7 @@ impl Core {
             unsolicited: unsolicited && step.kind == PacketKind::Err,
             passthrough,
             discard,
-            unknown,
+            flaw,
         })
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::sides::Numbering;
+use crate::proxy::flow::flaws::Flaw;
 use crate::proxy::info::ConnInfo;
 use crate::session::{Event, PacketKind, Step};
 use crate::wire::{Capabilities, Com, ErrPacket, Status};
@@ -31,8 +32,8 @@ pub(crate) struct Received<'a> {
     pub answers: Option<Com>,
     /// The prepared statement that the command is about.
     pub statement: Option<u32>,
-    /// An unknown command, which is answered with an error and not shown to hooks.
-    pub unknown: bool,
+    /// What is wrong with a client's command, if anything is.
+    pub flaw: Option<Flaw>,
 }
 
 impl Received<'_> {
