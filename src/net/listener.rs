@@ -1,7 +1,7 @@
 //! Sockets that accept connections.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use mio::event::Source;
@@ -10,6 +10,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
 
 use super::BACKLOG;
+use super::resolver::numeric_address;
 use super::unix_socket::{self, SocketFile};
 use super::{Peer, Stream};
 
@@ -38,15 +39,16 @@ impl Listener {
     /// choose one: see [`local_port`](Listener::local_port).
     pub fn bind_tcp(ip: Option<&str>, port: u16) -> io::Result<Listener> {
         if let Some(text) = ip {
-            let ip: IpAddr = text.parse().map_err(|_| {
+            let address = numeric_address(text, port).filter(|_| !text.starts_with('['));
+            let address = address.ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::InvalidInput,
                     format!("'{text}' is not an IP address to listen on"),
                 )
             })?;
-            return bind_tcp(ip, port);
+            return bind_tcp(address);
         }
-        match bind_tcp(Ipv6Addr::UNSPECIFIED.into(), port) {
+        match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into()) {
             // Not after these two errors: IPv4 would fail in the same way, or hide the problem.
             Err(error)
                 if !matches!(
@@ -55,7 +57,7 @@ impl Listener {
                 ) =>
             {
                 log::debug!("IPv6 is not available ({error}), listening on IPv4 only");
-                bind_tcp(Ipv4Addr::UNSPECIFIED.into(), port)
+                bind_tcp((Ipv4Addr::UNSPECIFIED, port).into())
             }
             result => result,
         }
@@ -130,10 +132,9 @@ impl Source for Listener {
     }
 }
 
-fn bind_tcp(ip: IpAddr, port: u16) -> io::Result<Listener> {
-    let address = SocketAddr::new(ip, port);
+fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    if ip.is_ipv6() {
+    if address.is_ipv6() {
         // The system's default differs from machine to machine. It matters for [::] only, where
         // everybody expects IPv4 to be included.
         socket.set_only_v6(false)?;
@@ -196,7 +197,7 @@ mod tests {
         assert_eq!(
             peer,
             Peer {
-                ip: Some(IpAddr::from([127, 0, 0, 1])),
+                ip: Some(std::net::IpAddr::from([127, 0, 0, 1])),
                 port
             }
         );

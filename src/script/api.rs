@@ -250,14 +250,12 @@ fn listener_unix(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
     let mode = match args.get(1) {
         Value::Nil => 0o700,
         _ => {
-            let wanted = "an octal string such as \"0700\"";
-            let mode = args
-                .text(1, "mode")
-                .map_err(|_| args.expected(1, "mode", wanted))?;
-            let mode = u32::from_str_radix(&mode, 8)
-                .ok()
-                .filter(|mode| *mode <= 0o777);
-            mode.ok_or_else(|| args.expected(1, "mode", wanted))?
+            let wanted = "an octal string such as \"0700\" (digits from 0 to 7, at most \"0777\")";
+            let mode = args.text(1, "mode").ok();
+            let digits = mode.filter(|mode| mode.bytes().all(|byte| byte.is_ascii_digit()));
+            let mode = digits.and_then(|digits| u32::from_str_radix(&digits, 8).ok());
+            mode.filter(|mode| *mode <= 0o777)
+                .ok_or_else(|| args.no_such_word(1, "mode", wanted))?
         }
     };
     let options = options::argument(args, 2, runtime, options::LISTENER)?;
@@ -320,14 +318,14 @@ fn log_message(args: &Args) -> Answer {
     let wanted = "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
     let level = args
         .text(0, "level")
-        .map_err(|_| args.expected(0, "level", wanted))?;
+        .map_err(|_| args.no_such_word(0, "level", wanted))?;
     let level = match level.as_str() {
         "error" => log::Level::Error,
         "warn" => log::Level::Warn,
         "info" => log::Level::Info,
         "debug" => log::Level::Debug,
         "trace" => log::Level::Trace,
-        _ => return Err(args.expected(0, "level", wanted)),
+        _ => return Err(args.no_such_word(0, "level", wanted)),
     };
     let message = args.bytes(1, "message", 1 << 20)?;
     log::log!(target: "lua", level, "{}", String::from_utf8_lossy(&message));

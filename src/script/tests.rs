@@ -420,7 +420,13 @@ fn constants_and_functions_are_there() {
         fails('dpm.config: there is no option max_pocket', dpm.config, { max_pocket = 1 })
         fails('max_packet: expected an integer from 1 to 1073741824, got 0', dpm.config, { max_packet = 0 })
         dpm.on_signal('HUP', print)
-        fails('dpm.on_signal: name: expected', dpm.on_signal, 'KILL', print)
+        fails('name: expected \"HUP\", \"USR1\" or \"USR2\", got \"KILL\"', dpm.on_signal, 'KILL', print)
+        fails('level: expected \"error\", \"warn\", \"info\", \"debug\" or \"trace\", got \"fatal\"', dpm.log, 'fatal', '')
+        fails('cleartext: expected \"refuse\", \"rsa\", \"allow\", got \"maybe\"', dpm.connect, 'x', 1, { cleartext = 'maybe' })
+        for _, mode in ipairs { '0999', '08', '1777', '+7', '', 'rwx' } do
+            fails('(digits from 0 to 7, at most \"0777\"), got \"' .. mode .. '\"', dpm.listener_unix, '/x', mode)
+        end
+        fails('(digits from 0 to 7, at most \"0777\"), got 700', dpm.listener_unix, '/x', 700)
         for _, f in ipairs{ module, setfenv, unpack, table.maxn, require('ffi').new, debug.traceback, jit.on } do
             equal(type(f), 'function')
         end

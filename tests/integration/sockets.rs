@@ -78,6 +78,44 @@ fn a_name_is_resolved() {
     assert_eq!(stage.lua("return servers[1]:socket_address()"), "127.0.0.1");
 }
 
+/// Addresses that are only one together with their interface.
+#[test]
+fn addresses_have_scopes() {
+    let mut stage = Stage::with("h.serve()", 1);
+    // The first link-local address of this machine, if it has one.
+    let interfaces = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let link_local = interfaces.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [address, _, _, "20", _, name] = fields[..] else {
+            return None;
+        };
+        let bits = u128::from_str_radix(address, 16).ok()?;
+        Some(format!("{}%{name}", std::net::Ipv6Addr::from_bits(bits)))
+    });
+    for address in ["::1%1".to_owned()].into_iter().chain(link_local) {
+        stage.lua(&format!(
+            "from = nil
+             scoped = dpm.listener('{address}', 0)
+             scoped:register(dpm.MYC_CONNECT, function(c) from = c:socket_address() end)
+             server = dpm.connect('{address}', scoped:socket_port())
+             bracketed = dpm.connect('[{address}]', scoped:socket_port())"
+        ));
+        stage.until("from ~= nil");
+        let (ip, _) = address.split_once('%').unwrap();
+        assert_eq!(stage.lua("return from"), ip);
+        stage.lua("dpm.close(server) dpm.close(bracketed) dpm.close(scoped)");
+    }
+    // It is known where this is to be, though not that there is nothing.
+    let reason = failure(&mut stage, "dpm.connect('fe80::1234%lo', 1)");
+    assert!(
+        reason.starts_with("cannot connect to fe80::1234%lo:1"),
+        "{reason}"
+    );
+    assert!(!reason.contains("lookup"), "{reason}");
+    let reason = failure(&mut stage, "dpm.connect('fe80::1%no-such-interface', 1)");
+    assert!(reason.starts_with("cannot connect"), "{reason}");
+}
+
 #[test]
 fn why_a_connect_failed() {
     let mut stage = Stage::before(1);

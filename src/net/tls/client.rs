@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection};
 
+use super::super::resolver::numeric_address;
 use super::lifetime::Lifetime;
 use super::verify::ServerVerifier;
 use super::{TlsError, TlsSession, TlsVersion, certificate, lifetime, provider};
@@ -125,6 +126,9 @@ impl TlsClient {
         };
         // MySQL servers hardly use the name, so it is sent only if the script sets one.
         config.enable_sni = options.server_name.is_some();
+        // Certificates are for addresses without brackets and scopes.
+        let bare = numeric_address(host, 0).map(|address| address.ip().to_string());
+        let host = bare.as_deref().unwrap_or(host);
         let name = options.server_name.as_deref().unwrap_or(host);
         let name = match ServerName::try_from(name.to_string()) {
             Ok(name) => name,

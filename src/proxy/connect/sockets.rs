@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::net::{Listener, Peer, Stream, TlsClient, numeric_address};
 use crate::proxy::Proxy;
@@ -19,6 +19,9 @@ use crate::session::{Event, ServerSession};
 
 /// How many sets of options are remembered, so that connections can share them.
 const KNOWN_OPTIONS: usize = 16;
+
+/// The least time that an address of a server is given, even if its name took long to be found.
+const LEAST_SHARE: Duration = Duration::from_millis(50);
 
 /// The delay before a unix socket whose queue is full is tried again.
 const UNIX_RETRY: Duration = Duration::from_millis(20);
@@ -208,6 +211,7 @@ impl Core {
         if let Some(conn) = self.get_mut(info.id) {
             if let Some(login) = &mut conn.login {
                 login.tls = tls;
+                login.connect_until = (!limit.is_zero()).then(|| Instant::now() + limit);
             }
             conn.write.output.extend_from_slice(&header);
         }
@@ -252,7 +256,7 @@ impl Core {
                 if let Some(login) = self.get_mut(id).and_then(|conn| conn.login.as_mut()) {
                     login.unix_path = Some(path);
                 }
-                let due = std::time::Instant::now() + UNIX_RETRY;
+                let due = Instant::now() + UNIX_RETRY;
                 self.timers.insert(due, TimerKey::RetryUnix(id));
             }
             Err(error) => {
@@ -262,7 +266,8 @@ impl Core {
         }
     }
 
-    /// Tries the next of these addresses, and keeps the others for when it fails.
+    /// Tries the next of these addresses, and keeps the others for when it fails. Each has its share of the
+    /// time that is left, so that one that answers nothing does not take it from the others.
     pub fn connect_next(
         &mut self,
         id: ConnId,
@@ -273,8 +278,16 @@ impl Core {
             let address = addresses.remove(0);
             match Stream::connect_tcp(address).and_then(|stream| self.attach(id, stream)) {
                 Ok(()) => {
-                    if let Some(login) = self.get_mut(id).and_then(|conn| conn.login.as_mut()) {
+                    let shares =
+                        u32::try_from(addresses.len()).map_or(u32::MAX, |others| others + 1);
+                    let login = self.get_mut(id).and_then(|conn| conn.login.as_mut());
+                    let until = login.and_then(|login| {
                         login.candidates = addresses;
+                        login.connect_until
+                    });
+                    if let Some(until) = until {
+                        let left = until.saturating_duration_since(Instant::now());
+                        self.set_deadline(id, (left / shares).max(LEAST_SHARE));
                     }
                     return Ok(());
                 }
@@ -282,6 +295,25 @@ impl Core {
             }
         }
         Err(last)
+    }
+
+    /// Goes on to the next address of a server where the one that is being tried has had its time. False if
+    /// there is none.
+    pub fn give_up_address(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.open_mut(id) else {
+            return false;
+        };
+        let (Socket::Connecting(_), Some(login)) = (&conn.socket, &mut conn.login) else {
+            return false;
+        };
+        let candidates = std::mem::take(&mut login.candidates);
+        if candidates.is_empty() {
+            return false;
+        }
+        // The timer has gone off.
+        conn.set_deadline(None);
+        self.drop_socket(id);
+        self.connect_next(id, candidates).is_ok()
     }
 
     fn check_connected(&mut self, id: ConnId) -> Result<Option<Rc<ConnInfo>>, String> {
@@ -324,5 +356,56 @@ impl Core {
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    /// A listener that answers nothing any more, as a host that is dead: its queue is full.
+    fn dead() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let patience = Duration::from_millis(300);
+        let queued = std::iter::from_fn(|| TcpStream::connect_timeout(&address, patience).ok());
+        let queued = queued.collect();
+        (listener, queued, address)
+    }
+
+    #[test]
+    fn each_address_of_a_name_has_its_share_of_the_time() {
+        let (_listener, _queued, dead) = dead();
+        let refused = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let alive = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = alive.local_addr().unwrap();
+        std::thread::spawn(move || drop(alive.accept()));
+
+        let proxy = Proxy::new().unwrap();
+        let options = Options {
+            connect_timeout: Duration::from_secs(4),
+            ..Options::default()
+        };
+        let info = {
+            let core = &mut *proxy.core();
+            let info = core.new_server(options, None, ("name", 1)).unwrap();
+            core.connect_next(info.id, vec![dead, refused, dead, server])
+                .unwrap();
+            info
+        };
+        let began = Instant::now();
+        // Until the server has closed the connection.
+        assert_eq!(proxy.run().unwrap(), 0);
+        assert_eq!(info.port.get(), server.port(), "{:?}", info.reason());
+        // A quarter, and half of the rest.
+        assert!(
+            began.elapsed() >= Duration::from_millis(2400),
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

@@ -239,6 +239,9 @@ impl Proxy {
     fn deadline(&self, id: ConnId) {
         let what = {
             let mut core = self.core();
+            if core.give_up_address(id) {
+                return;
+            }
             let Some(conn) = core.get_mut(id) else {
                 return;
             };
@@ -275,7 +278,7 @@ impl Proxy {
 
     /// Continues the connections whose server's name has been resolved.
     fn resolved(&self) {
-        let replies: Vec<_> = self.core().resolver.poll_replies().collect();
+        let replies = self.core().resolver.poll_replies();
         for (serial, result) in replies {
             let failed = {
                 let mut core = self.core();
@@ -455,7 +458,9 @@ impl Core {
     fn reap(&mut self) {
         for id in std::mem::take(&mut self.finished) {
             self.drop_socket(id);
-            self.resolving.remove(&id.serial());
+            if self.resolving.remove(&id.serial()).is_some() {
+                self.resolver.cancel(id.serial());
+            }
             if self.get(id).is_some() {
                 self.conns.remove(id.slot());
             }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::net::TlsClient;
 
@@ -13,6 +14,8 @@ pub(crate) struct Login {
     pub tls: Option<Rc<TlsClient>>,
     /// Addresses of a server that are still to be tried.
     pub candidates: Vec<SocketAddr>,
+    /// When connecting has taken too long, whichever address it has come to.
+    pub connect_until: Option<Instant>,
     /// The path of a server's unix socket, whose queue is full.
     pub unix_path: Option<Box<str>>,
     /// What has come of the PROXY header that a client's connection is to begin with.

@@ -18,10 +18,10 @@ pub fn on_signal(runtime: &Runtime, args: &Args) -> Answer {
     let wanted = "\"HUP\", \"USR1\" or \"USR2\"";
     let name = args
         .bytes(0, "name", 8)
-        .map_err(|_| args.expected(0, "name", wanted))?;
+        .map_err(|_| args.no_such_word(0, "name", wanted))?;
     let known = NAMES.iter().find(|known| known.as_bytes() == name);
     let Some(name) = known else {
-        return Err(args.expected(0, "name", wanted));
+        return Err(args.no_such_word(0, "name", wanted));
     };
     let mut handlers = runtime.signals.0.borrow_mut();
     if args.len() == 1 {

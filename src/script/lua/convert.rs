@@ -56,6 +56,16 @@ pub fn describe(value: &Value) -> String {
     }
 }
 
+/// A value for the message that it is not one of certain words: a word itself says most.
+pub fn describe_word(value: &Value) -> String {
+    match value {
+        Value::String(word) if word.as_bytes().len() <= 40 => {
+            format!("{:?}", word.to_string_lossy())
+        }
+        other => describe(other),
+    }
+}
+
 /// Whether a value is `dpm.NULL`.
 pub fn is_null(value: &Value) -> bool {
     matches!(value, Value::LightUserData(pointer) if pointer.0.is_null())

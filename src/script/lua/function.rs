@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use mlua::{AnyUserData, Function, LightUserData, Lua, MultiValue, Table, Value};
 
-use super::convert::{describe, integer_wanted, to_integer};
+use super::convert::{describe, describe_word, integer_wanted, to_integer};
 use super::error::{Answer, ScriptError};
 use super::memory;
 
@@ -192,6 +192,12 @@ impl Args {
         let got = describe(self.get(index));
         let colon = if what.is_empty() { "" } else { ": " };
         self.error(format!("{what}{colon}expected {wanted}, got {got}"))
+    }
+
+    /// An error about an argument that is not one of certain words.
+    pub fn no_such_word(&self, index: usize, what: &str, wanted: &str) -> ScriptError {
+        let got = describe_word(self.get(index));
+        self.error(format!("{what}: expected {wanted}, got {got}"))
     }
 
     fn not_self(&self) -> ScriptError {

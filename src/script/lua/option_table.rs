@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mlua::{Table, Value};
 
-use super::convert::{describe, integer_wanted, to_integer};
+use super::convert::{describe, describe_word, integer_wanted, to_integer};
 use super::error::ScriptError;
 use super::function::Args;
 
@@ -75,6 +75,12 @@ impl<'a> OptionTable<'a> {
     /// The error of an option whose value is of the wrong kind.
     pub fn wrong(&self, key: &str, wanted: impl std::fmt::Display, value: &Value) -> ScriptError {
         self.error(key, format!("expected {wanted}, got {}", describe(value)))
+    }
+
+    /// The error of an option whose value is none of certain words.
+    fn wrong_word(&self, key: &str, wanted: impl std::fmt::Display, value: &Value) -> ScriptError {
+        let got = describe_word(value);
+        self.error(key, format!("expected {wanted}, got {got}"))
     }
 
     /// The result of `read` for the value, if that is not nil; `None` from `read` means the wrong
@@ -170,11 +176,16 @@ impl<'a> OptionTable<'a> {
             .iter()
             .map(|(word, _)| format!("\"{word}\""))
             .collect();
-        self.read(key, quoted.join(", "), |value| {
-            let word = value.as_string()?.to_string_lossy();
-            let found = words.iter().find(|(name, _)| *name == word)?;
-            Some(found.1)
-        })
+        let value = self.value(key)?;
+        if value.is_nil() {
+            return Ok(None);
+        }
+        let word = value.as_string().map(mlua::LuaString::to_string_lossy);
+        let found = words
+            .iter()
+            .find(|(name, _)| word.as_deref() == Some(*name));
+        let found = found.ok_or_else(|| self.wrong_word(key, quoted.join(", "), &value))?;
+        Ok(Some(found.1))
     }
 }
 
