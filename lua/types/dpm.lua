@@ -119,6 +119,38 @@ dpm = dpm
 ---@field to integer
 ---@field unterminated boolean?
 
+---@class dpm.NamedTable
+---@field schema string?
+---@field name string
+---@field read boolean
+---@field write boolean
+
+---@class dpm.Named
+---@field schema string?
+---@field name string
+
+---@class dpm.Tables
+---@field [integer] dpm.NamedTable
+---@field routines dpm.Named[]
+---@field variables { name: string, is: "read"|"may be set"|"set" }[]
+---@field copies { from: string, to: string }[]
+---@field prepares { name: string, sql: string }?
+---@field executes string?
+---@field statements integer
+---@field unknown string?
+---@field anything boolean
+---@field stores boolean
+---@field defines boolean
+---@field alters boolean
+---@field temporary boolean
+---@field derives boolean
+---@field sets_system boolean
+---@field sets_insert_id boolean
+---@field writes_file boolean
+---@field diagnostics boolean
+---@field calls boolean
+---@field chooses_schema boolean
+
 ---@class dpm.StatementInfo
 ---@field read_only boolean
 ---@field locking boolean
@@ -1103,6 +1135,12 @@ function M.mode_after(sql, options) end
 ---@param text string
 ---@return string
 function M.to_utf8(text) end
+
+---The tables that a text reads and writes, and the other ways that values take.
+---@param sql string
+---@param options dpm.SqlOptions?
+---@return dpm.Tables
+function M.tables(sql, options) end
 
 ---@param value any
 ---@return string text

@@ -12,6 +12,7 @@ use super::functions::constants;
 use super::functions::json;
 use super::functions::signals;
 use super::functions::sql_helpers;
+use super::functions::sql_tables;
 use super::functions::text;
 use super::functions::timer::TimerObject;
 use super::login::login_object::LoginObject;
@@ -176,6 +177,7 @@ fn add_sql(functions: &Functions<'_>) -> mlua::Result<()> {
         sql_helpers::mode_after(lua, args)
     })?;
     functions.add("dpm.to_utf8", |lua, _, args| text::to_utf8(lua, args))?;
+    functions.add("dpm.tables", |lua, _, args| sql_tables::tables(lua, args))?;
     functions.add("dpm.json_encode", |lua, _, args| json::encode(lua, args))?;
     functions.add("dpm.json_decode", |lua, _, args| json::decode(lua, args))
 }

@@ -13,12 +13,14 @@
 //! - [`statement`]: what a statement does, and what can be proven about it
 //! - [`effects`]: what it does to its session
 //! - [`kills`]: whom its KILLs are for
+//! - [`tables`]: the tables that it reads and writes
 //! - `words`: keywords and built-in functions
 
 mod digest;
 pub mod effects;
 mod kills;
 mod statement;
+mod tables;
 mod tokens;
 mod words;
 
@@ -28,6 +30,7 @@ mod properties;
 pub use digest::{Digest, digest, guard_digest, hash};
 pub use kills::{Kill, Target, kills};
 pub use statement::{Changes, Statement, statement};
+pub use tables::{Access, Name, Tables, Use, Ways, tables};
 pub use tokens::{Doubts, Kind, Token, Tokens, trim};
 
 /// What is known of the session that the text is sent in. It decides where strings end.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Mode, Tokens, digest, statement};
+use super::{Mode, Tokens, digest, statement, tables};
 
 /// Pieces that mean something to some server, in any order.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
@@ -237,6 +237,29 @@ proptest! {
         let sql = [before, b"\n;\nDELETE FROM t ".to_vec(), after].concat();
         if let Some(found) = statement(&sql, mode) {
             prop_assert!(!found.read_only);
+        }
+    }
+
+    #[test]
+    fn a_table_is_never_missing(before in text(), inside in text(), after in text(), mode in mode()) {
+        // Whatever is before and behind: the server may get to the statement between.
+        let tokens: Vec<_> = Tokens::new(&before, mode).collect();
+        if tokens.last().is_some_and(|token| token.unterminated || token.kind == super::Kind::Comment) {
+            return Ok(());
+        }
+        let names_it = |sql: &[u8]| {
+            let found = tables(sql, mode);
+            found.unknown.is_some() || found.tables.iter().any(|(name, _)| name.name == b"secret")
+        };
+        let sql = [before.as_slice(), b"\n;\nSELECT * FROM a, secret AS s ", &after].concat();
+        prop_assert!(names_it(&sql), "{}", sql.escape_ascii());
+        // In parentheses, behind anything that is complete.
+        let is_complete = Tokens::new(&inside, mode).all(|token| {
+            !token.unterminated && !matches!(inside[token.from..token.to], [b'(' | b')' | b';'] | [b'-' | b'#', ..])
+        });
+        if is_complete {
+            let sql = [b"SELECT * FROM t WHERE ".as_slice(), &inside, b" = (SELECT 1 FROM secret)"].concat();
+            prop_assert!(names_it(&sql), "{}", sql.escape_ascii());
         }
     }
 }

@@ -12,6 +12,7 @@ use bitflags::bitflags;
 
 use super::Mode;
 use super::tokens::{Doubts, Tokens};
+pub(super) use reader::FUNCTION_KEYWORDS;
 use reader::Reader;
 
 bitflags! {

@@ -374,7 +374,7 @@ impl<'a> Tokens<'a> {
                 let (_, terminated) = self.double_quoted();
                 (Kind::Variable, terminated)
             }
-            next if next.is_ascii_alphanumeric() || matches!(next, b'_' | b'$' | b'.') => {
+            next if is(next, VARIABLE) => {
                 self.at += 1;
                 self.skip_while(VARIABLE);
                 (Kind::Variable, true)
@@ -503,7 +503,7 @@ static CLASS: [u8; 256] = {
             class[byte] |= NAME | VARIABLE;
         }
         if b >= 0x80 {
-            class[byte] |= NAME;
+            class[byte] |= NAME | VARIABLE;
         }
         if b == b'.' {
             class[byte] |= VARIABLE;

@@ -54,6 +54,30 @@ fn scripts_take_sql_apart() {
     );
 }
 
+#[test]
+fn scripts_learn_which_tables_are_used() {
+    stage().lua(
+        r#"local info = dpm.tables('insert into a (x) select f(y), @v from b.c as d where z = (select 1 from `e e`)')
+           equal(#info, 3)
+           equal(info[1].name, 'a') equal(info[1].schema, nil) equal(info[1].read, false) equal(info[1].write, true)
+           equal(info[2].name, 'c') equal(info[2].schema, 'b') equal(info[2].read, true) equal(info[2].write, false)
+           equal(info[3].name, 'e e')
+           equal(info.routines[1].name, 'f') equal(#info.routines, 1)
+           equal(info.variables[1].name, 'v') equal(info.variables[1].is, 'read')
+           equal(info.unknown, nil) equal(info.stores, true) equal(info.anything, false) equal(info.statements, 1)
+           info = dpm.tables("update t set a = b; select 1")
+           equal(info.copies[1].from, 'b') equal(info.copies[1].to, 'a') equal(info.statements, 2)
+           info = dpm.tables("prepare s from 'select 1'")
+           equal(info.prepares.name, 's') equal(info.prepares.sql, 'select 1')
+           equal(dpm.tables('execute s').executes, 's')
+           info = dpm.tables('begin not atomic select 1; end')
+           equal(type(info.unknown), 'string') equal(info.anything, true)
+           equal(dpm.tables('select * from "t"')[1].name, 't')
+           equal(#dpm.tables('select "t" from dual', { ansi_quotes = false }), 0)
+           equal(#dpm.tables(''), 0)"#,
+    );
+}
+
 /// A table of each token of a large text would be hundreds of megabytes.
 #[test]
 fn texts_with_too_many_tokens_are_refused_whole() {
@@ -162,7 +186,7 @@ fn scripts_learn_what_a_statement_is() {
 #[test]
 fn arguments_are_checked() {
     stage().lua(
-        "for _, name in ipairs { 'tokenize', 'digest', 'statement_kind' } do
+        "for _, name in ipairs { 'tokenize', 'digest', 'statement_kind', 'tables' } do
            local f, path = dpm[name], 'dpm.' .. name
            for _, wrong in ipairs { 5, true, {}, dpm.NULL } do fails(path .. ': sql: expected a string', f, wrong) end
            fails(path .. ': sql: expected a string, got nil', f)

@@ -5,5 +5,6 @@ pub(super) mod constants;
 pub(super) mod json;
 pub(super) mod signals;
 pub(super) mod sql_helpers;
+pub(super) mod sql_tables;
 pub(super) mod text;
 pub(super) mod timer;

@@ -21,8 +21,8 @@ const PLAIN: &str = "utf8mb4";
 const MOST_TOKENS: usize = 100_000;
 
 /// The options of all these functions.
-struct Options {
-    mode: Mode,
+pub(super) struct Options {
+    pub(super) mode: Mode,
     max_length: usize,
     /// Only tokens of this kind are returned.
     kind: Option<String>,
@@ -34,7 +34,7 @@ struct Options {
     exact: bool,
 }
 
-const MODES: &[&str] = &["no_backslash_escapes", "ansi_quotes", "charset"];
+pub(super) const MODES: &[&str] = &["no_backslash_escapes", "ansi_quotes", "charset"];
 const TOKENS: &[&str] = &[
     "no_backslash_escapes",
     "ansi_quotes",
@@ -51,7 +51,7 @@ const DIGEST: &[&str] = &[
     "exact",
 ];
 
-fn options(args: &Args, index: usize, known: &[&str]) -> Result<Options, ScriptError> {
+pub(super) fn options(args: &Args, index: usize, known: &[&str]) -> Result<Options, ScriptError> {
     let mut options = Options {
         mode: Mode::default(),
         max_length: MAX_LENGTH,

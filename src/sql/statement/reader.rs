@@ -29,7 +29,7 @@ impl Before<'_> {
 const NAMED_LOCKS: &[&str] = &["GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS"];
 
 /// Functions that are keywords if a parenthesis follows directly, and names otherwise.
-const FUNCTION_KEYWORDS: &[&str] = &[
+pub(in crate::sql) const FUNCTION_KEYWORDS: &[&str] = &[
     "ADDDATE",
     "BIT_AND",
     "BIT_OR",
