@@ -1,6 +1,6 @@
 -- mask.lua: hides the values of some columns, by the table column they come from, whatever a query calls them.
 -- Run: dpm --startfile demos/mask.lua -- [backend host] [port] [listen port] [ignored] [ignored] [table.column,…]
--- Look: SELECT email AS harmless FROM customers; CONCAT(email), or a column of unknown origin, is masked, too.
+-- Look: SELECT email AS harmless FROM customers; CONCAT(email), or whatever else may come from it, is masked, too.
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500

@@ -13,20 +13,45 @@ local function links_with(links, name)
     return #having > 0 and having or nil
 end
 
+local commands_from
+
+-- The verdict of a plug-in that is to be known later, and of those behind it.
+local function later(verdict, callbacks, place, cmd, changed, client_id, client)
+    return function(go_on)
+        verdict(function(settled)
+            if type(settled) == "userdata" then
+                cmd, changed = settled, true
+            elseif settled == dpm.DPM_NOPROXY or settled == dpm.DPM_FLUSH_DISCONNECT then
+                return go_on(settled)
+            end
+            local rest = commands_from(callbacks, place + 1, cmd, changed, client_id, client)
+            if type(rest) == "function" then
+                return rest(go_on)
+            end
+            return go_on(rest)
+        end)
+    end
+end
+
 -- A command goes from one plug-in to the next until one holds it back; each sees the command as the one before
 -- has changed it.
+function commands_from(callbacks, first, cmd, changed, client_id, client)
+    for place = first, #callbacks do
+        local verdict = callbacks[place](cmd, client_id, client)
+        if type(verdict) == "function" then
+            return later(verdict, callbacks, place, cmd, changed, client_id, client)
+        elseif type(verdict) == "userdata" then
+            cmd, changed = verdict, true
+        elseif verdict == dpm.DPM_NOPROXY or verdict == dpm.DPM_FLUSH_DISCONNECT then
+            return verdict
+        end
+    end
+    return changed and cmd or dpm.DPM_OK
+end
+
 local function chain_commands(callbacks)
     return function(cmd, client_id, client)
-        local changed = false
-        for _, callback in ipairs(callbacks) do
-            local verdict = callback(cmd, client_id, client)
-            if type(verdict) == "userdata" then
-                cmd, changed = verdict, true
-            elseif verdict == dpm.DPM_NOPROXY or verdict == dpm.DPM_FLUSH_DISCONNECT then
-                return verdict
-            end
-        end
-        return changed and cmd or dpm.DPM_OK
+        return commands_from(callbacks, 1, cmd, false, client_id, client)
     end
 end
 

@@ -124,10 +124,8 @@ local function follow_cursors(server, cmd)
     return false
 end
 
--- Shows a command, and returns the verdict. A command that the plug-in returns is sent instead of the client's own.
-local function show_command(callbacks, cmd, client_id, client)
-    local verdict = callbacks.new_command and callbacks.new_command(cmd, client_id, client)
-    local server = linked.server_of(client_id)
+-- Applies the verdict on a command. A command that the plug-in returns is sent instead of the client's own.
+local function settle(callbacks, cmd, server, verdict)
     if server and wants_rows(callbacks) then
         local sent = type(verdict) == "userdata" and verdict or cmd
         local changed = follow_cursors(server, sent)
@@ -136,6 +134,26 @@ local function show_command(callbacks, cmd, client_id, client)
         end
     end
     return apply(server, verdict)
+end
+
+-- Shows a command, and returns the verdict. A plug-in that has to ask somebody first returns a function: the command
+-- waits until it calls what it is given with the verdict, and so does the client.
+local function show_command(callbacks, cmd, client_id, client)
+    local verdict = callbacks.new_command and callbacks.new_command(cmd, client_id, client)
+    if type(verdict) ~= "function" then
+        return settle(callbacks, cmd, linked.server_of(client_id), verdict)
+    end
+    verdict(function(settled)
+        local server = linked.server_of(client_id)
+        if client:close_reason() or not server or server:close_reason() then
+            return
+        end
+        settled = settle(callbacks, cmd, server, settled)
+        if settled ~= dpm.DPM_NOPROXY then
+            dpm.wire_packet(server, cmd)
+        end
+    end)
+    return dpm.DPM_NOPROXY
 end
 
 -- All columns of a result are known, or none are: the plug-in may change them, then head and columns are sent. Columns

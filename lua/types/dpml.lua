@@ -131,6 +131,8 @@ function M.autoexplain(options) end
 
 ---@class dpml.MaskOptions
 ---@field columns string[]
+---@field views string[]?
+---@field routines string[]?
 
 ---A plug-in that hides the values of columns, { "table.column", … }, whatever a query calls them.
 ---@param options dpml.MaskOptions

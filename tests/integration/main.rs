@@ -39,6 +39,7 @@ mod links;
 mod listen;
 mod login_relay;
 mod malformed;
+mod mask;
 mod multiplexer;
 mod mutated_sessions;
 mod objects;
