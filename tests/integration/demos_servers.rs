@@ -222,9 +222,8 @@ both! {
             assert_eq!(rows, [[Some(b"0".to_vec()), Some(b"y".to_vec())]]);
         }
 
-        // All clients get an error of the query; if a connection dies, only its own client is
-        // affected, and none hangs.
-        for (how, seconds) in [("KILL QUERY", 60), ("KILL", 5)] {
+        // If the query is killed, or its connection, only its own client is affected, and none hangs.
+        for (how, seconds) in [("KILL QUERY", 5), ("KILL", 5)] {
             let doomed = format!("SELECT '{how}' FROM {base}.t WHERE SLEEP({seconds}) = 5");
             wires[0].command(com::QUERY, doomed.as_bytes());
             eventually("it runs", || sleeps(&doomed) == 1);
@@ -235,15 +234,14 @@ both! {
                 "SELECT id FROM information_schema.processlist WHERE info = '{}'", doomed.replace('\'', "''")));
             server.sql(&format!("{how} {}", id.trim()));
             let answers = [wires[0].answer(), wires[1].answer()];
+            let Answer::Rows { rows, .. } = &answers[1] else { panic!("{answers:?}") };
+            assert!(rows.is_empty(), "it has asked for itself");
             if how == "KILL" {
                 let Answer::Err(1105, state, message) = &answers[0] else { panic!("{answers:?}") };
                 assert_eq!((&**state, &**message), ("08S01", "Server has gone away"));
-                let Answer::Rows { rows, .. } = &answers[1] else { panic!("{answers:?}") };
-                assert!(rows.is_empty(), "it has asked for itself");
                 assert!(wires[0].closed());
             } else {
                 // A killed SLEEP may return without an error.
-                assert_eq!(answers[0], answers[1]);
                 assert!(matches!(&answers[0], Answer::Err(1317, ..) | Answer::Rows { .. }), "{answers:?}");
             }
         }

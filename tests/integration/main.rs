@@ -11,6 +11,7 @@ mod callbacks;
 mod capabilities;
 mod certificates;
 mod columns;
+mod coalesce;
 mod command_line;
 mod commands;
 mod compression;
