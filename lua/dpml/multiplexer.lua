@@ -21,6 +21,7 @@ local multiplexer = {}
 
 local STARTED = dpm.monotonic()
 local LONGLONG = dpm.MYSQL_TYPE_LONGLONG
+local LONGEST_QUERY = 1024 * 1024
 
 local function not_understood()
     return errors.new(666, "66666", "Multiplexer does not understand.")
@@ -37,6 +38,8 @@ local function check_statement(mux, sql)
     local kind, info = dpm.statement_kind(sql)
     if not kind then
         error(dsn.problem("There is no statement to send"))
+    elseif #sql > LONGEST_QUERY then
+        error(dsn.problem("A query has at most %d bytes", LONGEST_QUERY)) -- it is kept as long as its rounds
     elseif info.multi > 1 then
         error(dsn.problem("One statement at a time"))
     elseif not info.read_only and not mux.allow_writes then
@@ -176,8 +179,9 @@ end
 
 command({ "ADD", "DB" }, function(mux, _, args)
     local entry, err = dsn.parse(needed(args:rest()))
+    err = err or mux.fleet:check_room(mux.limits, 1, #entry.groups)
     local label
-    if entry then
+    if not err then
         label, err = mux.fleet:add(entry)
     end
     if not label then
@@ -202,7 +206,10 @@ command({ "ADD", "GROUP" }, function(mux, _, args)
     for label in needed(args:rest()):gmatch("[^,%s]+") do
         labels[#labels + 1] = label
     end
-    local count, err = mux.fleet:add_group(name, labels)
+    local err, count = mux.fleet:check_room(mux.limits, 0, #labels), nil
+    if not err then
+        count, err = mux.fleet:add_group(name, labels)
+    end
     if not count then
         error(err)
     end
@@ -335,6 +342,7 @@ end
 local DEFAULT_LIMITS = {
     server_rows = 1000000, server_bytes = 16 * 1024 * 1024, round_bytes = 128 * 1024 * 1024,
     memory = 512 * 1024 * 1024, rounds = 3, polls = 100,
+    members = 10000, memberships = 100000,
 }
 
 local NAME = "dpml.multiplex"
@@ -395,12 +403,14 @@ end
 -- Serves the clients of `listener`. `users` or `authenticate` say who may log in, as with accept_clients; a
 -- fleet's file may have `users`, too. `fleet` is a list of servers, { { host =, user =, … }, …, users = { … }
 -- }, or the path of a Lua file that returns one, which is read again on HUP. `allow_writes`: statements that
--- change data are sent, too. `limits`: server_rows, server_bytes, round_bytes, memory, rounds, polls.
+-- change data are sent, too. `limits`: server_rows, server_bytes, round_bytes, memory, rounds, polls,
+-- members, memberships.
 function multiplexer.serve(listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
     checks.options(NAME, options, OPTIONS)
+    local limits = limits_of(options.limits)
     local mux = {
-        fleet = fleet.new(), rounds = rounds.new(limits_of(options.limits)), allow_writes = options.allow_writes,
+        fleet = fleet.new(), rounds = rounds.new(limits), limits = limits, allow_writes = options.allow_writes,
         users = options.users,
     }
     if options.fleet then

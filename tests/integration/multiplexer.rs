@@ -926,3 +926,48 @@ fn rows_are_of_the_right_server_and_round_whatever_happens() {
     );
     dpm.assert_no_errors();
 }
+
+#[test]
+fn what_clients_add_to_the_fleet_is_bounded() {
+    let dpm = Launch::script(&format!(
+        "local dpml = require 'dpml'
+         listener = dpm.listener('127.0.0.1', 0)
+         dpml.multiplex(listener, {{ users = {{ {USER} = {{ password = '{PASSWORD}' }} }},
+           limits = {{ members = 3, memberships = 5 }} }})
+         print('port ' .. listener:socket_port())"
+    ))
+    .start();
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, caps::BASE | caps::MULTI);
+    let mut add = |sql: &str| match wire.query(sql) {
+        Answer::Ok(_) => None,
+        Answer::Err(number, _, message) => Some((number, message)),
+        other => panic!("{sql}: {other:?}"),
+    };
+    let server = |name: &str, groups: &str| {
+        format!("ADD DB host=127.0.0.1,port=1,name={name},group={groups}")
+    };
+    assert_eq!(add(&server("a", "g")), None);
+    assert_eq!(add(&server("b", "g+h")), None);
+    let (number, message) = add(&server("c", "g+h+i")).expect("too many in groups");
+    assert_eq!(number, 1064);
+    assert!(message.contains("memberships"), "{message}");
+    assert_eq!(add(&server("c", "g+h")), None);
+    assert!(add("ADD GROUP j a").is_some());
+    let (_, message) = add(&server("d", "")).expect("too many servers");
+    assert!(
+        message.contains("there are 3 servers") && message.contains("members"),
+        "{message}"
+    );
+    // What is removed makes room.
+    assert_eq!(add("REMOVE DB c"), None);
+    assert_eq!(add(&server("d", "")), None);
+    assert_eq!(add("ADD GROUP j a,b"), None);
+    assert!(add("ADD GROUP j d").is_some());
+    assert_eq!(add("REMOVE DB d"), None);
+    // Nor is any of it as long as a client likes.
+    let long = "x".repeat(10_000);
+    assert!(add(&server("e", &long)).is_some());
+    assert!(add(&server(&long[..256], "")).is_some());
+    assert!(add(&format!("ADD DB host=127.0.0.1,name=e,password={long}")).is_some());
+    assert!(add(&format!("POLL ALL 1 SELECT '{}'", "x".repeat(1 << 20))).is_some());
+}

@@ -13,6 +13,7 @@ local KEYS = {
 local LIST = "host, port, path, user, password, database, name, group and tls"
 local SHOWN = 80 -- bytes of a text of a client's that errors show
 local LONGEST_NAME = 255
+local LONGEST = 8192 -- bytes of what ADD DB says of a server
 local TODAYS = { pass = "password", db = "database" } -- R6's words
 
 -- Of the client's texts it shows the beginning.
@@ -128,6 +129,9 @@ end
 
 -- The same from the text of ADD DB.
 function dsn.parse(text)
+    if #text > LONGEST then
+        return nil, dsn.problem("ADD DB: it has at most %d bytes", LONGEST)
+    end
     local found, err = dsn.pairs_of(text)
     if not found then
         return nil, err

@@ -9,7 +9,24 @@ local Fleet = {}
 Fleet.__index = Fleet
 
 function fleet.new()
-    return setmetatable({ members = {}, order = {}, groups = {} }, Fleet)
+    return setmetatable({ members = {}, order = {}, groups = {}, memberships = 0 }, Fleet)
+end
+
+local function join(self, name, label)
+    local labels = self.groups[name] or {}
+    self.groups[name] = labels
+    self.memberships = self.memberships + (labels[label] and 0 or 1)
+    labels[label] = true
+end
+
+-- Whether there is room for so many more servers, and servers in groups; else the error. Clients may ask for any number.
+function Fleet:check_room(limits, servers, memberships)
+    if #self.order + servers > limits.members then
+        return dsn_of.problem("ADD DB: there are %d servers, and may be no more: members, of the limits", #self.order)
+    elseif self.memberships + memberships > limits.memberships then
+        return dsn_of.problem("There are %d servers in groups, and may be no more than %d: memberships, of the limits",
+            self.memberships, limits.memberships)
+    end
 end
 
 -- The label: the name, or the host, or host:port if another server has the host as its label.
@@ -39,8 +56,7 @@ function Fleet:add(dsn)
     self.members[label] = member.new(label, dsn)
     self.order[#self.order + 1] = label
     for _, name in ipairs(dsn.groups) do
-        self.groups[name] = self.groups[name] or {}
-        self.groups[name][label] = true
+        join(self, name, label)
     end
     return label
 end
@@ -59,6 +75,7 @@ function Fleet:remove(label)
         end
     end
     for name, labels in pairs(self.groups) do
+        self.memberships = self.memberships - (labels[label] and 1 or 0)
         labels[label] = nil
         if next(labels) == nil then
             self.groups[name] = nil
@@ -78,9 +95,8 @@ function Fleet:add_group(name, labels)
             return nil, dsn_of.problem("ADD GROUP: there is no server '%s'", label)
         end
     end
-    self.groups[name] = self.groups[name] or {}
     for _, label in ipairs(labels) do
-        self.groups[name][label] = true
+        join(self, name, label)
     end
     return #labels
 end
