@@ -37,31 +37,32 @@ local function sql_of(cmd)
     end
 end
 
--- Modes -> the options of dpm.digest: without values, and with them.
-local options_in = setmetatable({}, { __mode = "k" })
+-- The options of dpm.digest for those who let statements through, in a session of this mode.
+local function digest_options(mode)
+    return {
+        no_backslash_escapes = mode.no_backslash_escapes, ansi_quotes = mode.ansi_quotes, charset = mode.charset,
+        hints = true, max_length = SHOWN,
+    }
+end
 
-local function options_of(mode)
-    local options = options_in[mode]
-    if not options then
-        options = {}
-        for i, exact in ipairs { false, true } do
-            options[i] = { no_backslash_escapes = mode.no_backslash_escapes, ansi_quotes = mode.ansi_quotes,
-                charset = mode.charset, hints = true, exact = exact, max_length = SHOWN }
-        end
-        options_in[mode] = options
-    end
-    return options
+local EXACT = { exact = true }
+local SAFE = { ansi_quotes = false, charset = "utf8mb4", max_length = SHOWN }
+
+-- What people read of a statement that is learnt with its values, without any of them: where it is not certain where
+-- strings end, what is before the first of them.
+local function without_values(sql)
+    local text, _, ambiguous = dpm.digest(sql, SAFE)
+    return ambiguous and dpm.digest(sql:match("^[^'\"]*"), SAFE) or text
 end
 
 -- A statement as it is learnt: a key, and a text to read, which has no values: they may be secret.
 local function entry_of(sql, mode)
     local kind, info = dpm.statement_kind(sql, mode)
-    local options = options_of(mode)
-    local text, hash, ambiguous = dpm.digest(sql, options[1])
+    local text, hash, ambiguous = dpm.digest(sql, digest_options(mode))
     local by_digest = BY_DIGEST[kind] and info.multi == 1 and not (info.selects_into or info.assigns or ambiguous)
     if not by_digest then
-        local _, exact_hash = dpm.digest(sql, options[2])
-        hash = "exactly " .. exact_hash
+        local _, exact_hash = dpm.digest(sql, EXACT)
+        text, hash = without_values(sql), "exactly " .. exact_hash
     end
     local shown = text:gsub("[%c\\]", function(c)
         return ("\\x%02x"):format(c:byte())

@@ -148,6 +148,11 @@ both! {
             "DO SLEEP(0), 's3cret'",
             "CREATE USER IF NOT EXISTS nobody_here IDENTIFIED BY 's3cret-1A'",
             "DROP USER nobody_here",
+            "SET @b = 'it\\'s s3cret'",
+            "SET @c = \"it\\\"s s3cret\", @d = 's3cret'",
+            "SET @e = 's3cret' /*!99999 , @f = 's3cret' */",
+            "SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'",
+            "SET @f = 's3cret', @g = '\\', @h = 's3cret'",
         ]);
         let learnt = firewall.learnt();
         assert!(!learnt.contains("s3cret") && learnt.contains("INSERT INTO t VALUES"), "{learnt}");
@@ -470,6 +475,21 @@ both! {
         refused(&mut wire, "BEGIN");
         assert_eq!(change_user(&mut wire, "", 45), 0);
         passes(&mut wire, "BEGIN");
+        // What fails changes nothing, if the server goes on at all.
+        let mut wire = login(&dpm, &other, 45);
+        wire.command(com::CHANGE_USER, b"nobody\0\0\0\x2d\0mysql_native_password\0");
+        let mut answer = wire.read();
+        if answer[0] == 0xFE {
+            wire.write(b"");
+            answer = wire.read();
+        }
+        assert_eq!(answer[0], 0xFF);
+        wire.seq = 0;
+        if wire.try_write(&[&[com::QUERY], &b"BEGIN"[..]].concat()).is_ok()
+            && let Ok(answer) = wire.try_read()
+        {
+            assert_eq!(answer[..3], [0xFF, 0x76, 0x04], "{answer:?}");
+        }
 
         // And where the proxy logs in.
         let dpm = Launch::script(&format!(

@@ -346,3 +346,42 @@ fn of_texts_that_are_taken_apart() {
         }
     }
 }
+
+#[test]
+fn of_texts_that_the_library_reads() {
+    let dpm = Launch::script(&format!(
+        "local looks = {{
+           tree = require('dpml.plans').of_tree,
+           json = require('dpml.plans').of_json,
+           duration = require('dpml.times').milliseconds,
+           like = function(text) return require('dpml.like').matcher('%a%b_%1%')(text) end,
+           pattern = function(text) return pcall(require('dpml.like').matcher, text) end,
+           words = function(text) return require('dpml.scanner').new(text):take('A', 'B', 'C') end,
+         }}
+         local function took(look, text)
+           local before = os.clock()
+           look(text)
+           return os.clock() - before
+         end
+         for name, look in pairs(looks) do
+           for _, beginning in ipairs {{ '', '-> ', '1', 'A', '%' }} do
+             for filler in ([[{}]]):gmatch('[^|]+') do
+               local function measure(size) return took(look, beginning .. filler:rep(size / #filler) .. 'x') end
+               local short = measure({short})
+               local long = math.min(measure({long}), measure({long}))
+               if long > short * {MOST} + 0.015 then
+                 print(('too long: %s of %q and %q: %g s, and %g s'):format(name, beginning, filler, short, long))
+               end
+             end
+           end
+         end
+         print('the end')
+         require('harness').listen(function() end)",
+        FILLERS.join("|").replace('\n', " "),
+        short = 16 << 10,
+        long = 64 << 10,
+    ))
+    .start();
+    dpm.line("the end");
+    assert!(!dpm.wrote("too long"));
+}
