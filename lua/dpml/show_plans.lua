@@ -2,6 +2,7 @@
 
 local client_probes = require "dpml.client_probes"
 local errors = require "dpml.errors"
+local like = require "dpml.like"
 local services = require "dpml.services"
 local token_reader = require "dpml.token_reader"
 
