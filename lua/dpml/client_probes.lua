@@ -199,6 +199,16 @@ function client_probes.take_scope(reader)
     return reader:take("SESSION") or reader:take("LOCAL") or reader:take("GLOBAL")
 end
 
+-- Whether a statement is SHOW STATUS, which services answer in their own way.
+function client_probes.asks_for_status(sql)
+    local reader = token_reader.first_word(sql) == "SHOW" and token_reader.statement(sql)
+    if not reader or not reader:take("SHOW") then
+        return false
+    end
+    client_probes.take_scope(reader)
+    return reader:take("STATUS") ~= nil
+end
+
 local function show(reader, session, service)
     client_probes.take_scope(reader)
     for _, each in ipairs(shows) do

@@ -165,11 +165,13 @@ local function adopt(session, db)
         db.server:listen(dpm.MYS_RECV_ERR, note_error)
         db.owner, db.owner_auth, db.database = session, session.auth, db.options.database
     elseif db.owner_auth ~= session.auth then
-        if not session.database then
+        run(db, queries.new_command(dpm.COM_RESET_CONNECTION))
+        -- The database is all that is left of the user before.
+        db.database = db:query("SELECT DATABASE()").rows[1][1]
+        if db.database and not session.database then
             refuse("session:forward: the client has logged in again, without a database: connect again")
         end
-        run(db, queries.new_command(dpm.COM_RESET_CONNECTION))
-        db.owner_auth, db.database = session.auth, nil
+        db.owner_auth = session.auth
     end
     session.db = db
     if session.database and session.database ~= db.database then
@@ -231,7 +233,8 @@ local function relay(session, cmd, db)
         if not sent then
             session.when_finished = nil
             dpm.proxy_disconnect(server)
-            error(errors.new(1105, "HY000", "This command cannot be forwarded: " .. errors.text(problem)), 0)
+            error(errors.new(1105, "HY000", ("This command cannot be forwarded (is the connection made with "
+                .. "like = session.auth?): %s"):format(errors.text(problem))), 0)
         elseif not has_answer then
             dpm.proxy_disconnect(server)
             return resume(true, {})

@@ -228,8 +228,7 @@ command({ "SHOW", "DB", "STATUS" }, db_status(false))
 command({ "SHOW", "FULL", "DB", "STATUS" }, db_status(true))
 
 -- The multiplexer's own status. innotop first asks for the uptime.
-local function show_status(_, _, args)
-    needed(args:is_over() or args:take("LIKE"))
+local function show_status(sql)
     local counters = dpm.stats()
     local values = {
         Uptime = math.floor((dpm.monotonic() - STARTED) / 1000), Questions = counters.commands,
@@ -238,12 +237,8 @@ local function show_status(_, _, args)
     for name, value in pairs(counters) do
         values["dpm_" .. name] = value
     end
-    return client_probes.name_value_result(values, args.text)
+    return client_probes.name_value_result(values, sql)
 end
-
-command({ "SHOW", "STATUS" }, show_status)
-command({ "SHOW", "GLOBAL", "STATUS" }, show_status)
-command({ "SHOW", "SESSION", "STATUS" }, show_status)
 
 local function without_arguments(show)
     return function(mux, _, args)
@@ -328,6 +323,9 @@ command({ "HELP" }, function(_, _, args) return help.answer(args:rest()) end)
 -- Runs a client's statement; returns the result, or nothing if it has been sent.
 local function run(mux, session, sql)
     session.warnings = nil
+    if client_probes.asks_for_status(sql) then
+        return show_status(sql)
+    end
     local args = scanner.new(dpm.trim_sql(sql))
     for _, each in ipairs(commands) do
         if args:take(unpack(each.words)) then

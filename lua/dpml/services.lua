@@ -3,7 +3,6 @@
 local answer_forms = require "dpml.answer_forms"
 local checks = require "dpml.checks"
 local emulated_statements = require "dpml.emulated_statements"
-local errors = require "dpml.errors"
 local failures = require "dpml.failures"
 local kills = require "dpml.kills"
 local logins = require "dpml.logins"

@@ -209,7 +209,10 @@ fn commands_are_tolerant_and_errors_say_which() {
     for (sql, said) in [
         ("SELECT 1", "1"),
         ("/* ping */ select current_user;", "happy@%"),
-        ("SHOW STATUS LIKE 'Uptime'", "Uptime"),
+        (
+            "-- a\nSHOW /*!50002 GLOBAL */ STATUS WHERE Variable_name = 'Uptime' # b",
+            "Uptime",
+        ),
     ] {
         assert_eq!(rows(&mut conn, sql)[0][0].as_deref(), Some(said), "{sql}");
     }

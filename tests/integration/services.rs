@@ -1186,3 +1186,47 @@ fn what_is_no_utf8_is_not_sent_as_text() {
     );
     assert_eq!(said, "('a', '\\xe9', b'caf\\xe9', b'1', b'a')\n");
 }
+
+both! {
+    fn clients_of_any_form_and_character_set_are_forwarded(server) {
+        let base = server.database();
+        server.sql(&format!("CREATE TABLE {base}.t (v VARCHAR(10) CHARACTER SET utf8mb4)"));
+        for like in [true, false] {
+            let dpm = forward_to(server, like);
+            for capabilities in [caps::BASE, caps::BASE | caps::DEPRECATE_EOF, MODERN, MODERN | caps::SESSION_TRACK | caps::QUERY_ATTRIBUTES] {
+                let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, capabilities);
+                if !like && capabilities & caps::MULTI == 0 {
+                    let Answer::Err(1105, _, message) = wire.query("SELECT 1 + 1") else { panic!("no error") };
+                    assert!(message.contains("like = session.auth"), "{message}");
+                    continue;
+                }
+                assert_eq!(wire.rows("SELECT 1 + 1"), [["2"]]);
+                assert!(matches!(wire.query("BEGIN"), Answer::Ok(_)));
+                assert_eq!(status_of(&wire.query("SELECT 2")) & IN_TRANSACTION, IN_TRANSACTION);
+                assert!(matches!(wire.query("SELEKT"), Answer::Err(1064, ..)));
+                assert!(matches!(wire.query("ROLLBACK"), Answer::Ok(_)));
+            }
+            // Another user, with no database as before; and then with one that would be left.
+            let mut conn = connect(dpm.port());
+            let again = || mysql::ChangeUserOpts::new().with_user(Some(USER.into())).with_pass(Some(PASSWORD.into())).with_db_name(None);
+            conn.query_drop("SET @x = 1").unwrap();
+            conn.change_user(again()).unwrap();
+            let row: Option<(Option<i64>, Option<String>)> = conn.query_first("SELECT @x, CONCAT(DATABASE())").unwrap();
+            assert_eq!(row, Some((None, None)));
+            conn.query_drop(format!("USE {base}")).unwrap();
+            conn.change_user(again()).unwrap();
+            let err = conn.query_first::<String, _>("SELECT CONCAT(DATABASE())").unwrap_err().to_string();
+            assert!(err.contains("connect again"), "{err}");
+            dpm.assert_no_errors();
+        }
+        // A client that logged in with latin1 writes and reads latin1.
+        let dpm = forward_to(server, true);
+        let mut wire = Wire::login_in(dpm.port(), USER, PASSWORD, MODERN, 8);
+        wire.query(&format!("USE {base}"));
+        wire.command(com::QUERY, b"INSERT INTO t VALUES ('caf\xE9')");
+        assert!(matches!(wire.answer(), Answer::Ok(_)));
+        assert_eq!(server.sql(&format!("SELECT HEX(v) FROM {base}.t")), "636166C3A9\n");
+        let Answer::Rows { rows, .. } = wire.query("SELECT v FROM t") else { panic!("no rows") };
+        assert_eq!(rows[0][0].as_deref(), Some(&b"caf\xE9"[..]));
+    }
+}

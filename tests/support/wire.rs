@@ -96,6 +96,8 @@ pub struct Wire {
     pub statements: HashMap<u32, u16>,
     /// Whether any sequence number is accepted.
     pub lenient: bool,
+    /// The number of the collation that it logs in with.
+    pub charset: u8,
 }
 
 /// The answer to a command.
@@ -125,6 +127,7 @@ impl Wire {
             extended: 0,
             statements: HashMap::new(),
             lenient: false,
+            charset: 45,
         };
         wire.timeout(Duration::from_secs(20));
         wire
@@ -289,7 +292,14 @@ impl Wire {
     /// Reads a greeting and logs in.
     #[track_caller]
     pub fn login_as(port: u16, user: &str, password: &str, capabilities: u32) -> Wire {
+        Wire::login_in(port, user, password, capabilities, 45)
+    }
+
+    /// The same with a collation.
+    #[track_caller]
+    pub fn login_in(port: u16, user: &str, password: &str, capabilities: u32, charset: u8) -> Wire {
         let mut wire = Wire::connect(port);
+        wire.charset = charset;
         let greeting = Greeting::parse(&wire.read());
         wire.authenticate(&greeting, user, password, capabilities);
         let answer = wire.read();
@@ -307,6 +317,7 @@ impl Wire {
     pub fn authenticate(&mut self, greeting: &Greeting, user: &str, password: &str, wanted: u32) {
         self.capabilities = wanted & greeting.capabilities;
         let mut packet = auth_packet(&greeting.nonce, user, password, self.capabilities);
+        packet[8] = self.charset;
         packet[28..32].copy_from_slice(&self.extended.to_le_bytes());
         if self.capabilities & caps::PLUGIN_AUTH != 0 {
             // Without a password the answer is empty with any plugin.
