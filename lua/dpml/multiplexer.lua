@@ -149,7 +149,7 @@ local function show_polls(mux)
     local rows = {}
     for _, poll in ipairs(mux.rounds.order) do
         local latest = poll.rounds[#poll.rounds]
-        local missing = latest and #rounds.warnings(latest)
+        local missing = latest and rounds.missing(latest)
         rows[#rows + 1] = {
             poll.group, poll.sql, poll.every or dpm.NULL, poll.rounds[1] and poll.rounds[1].of_poll or dpm.NULL,
             latest and latest.of_poll or dpm.NULL, latest and #latest.answers - latest.left or 0,
@@ -376,7 +376,7 @@ end
 
 local function load_fleet(mux, source)
     local ok, list = pcall(read_fleet, source)
-    local problem = not ok and list or mux.fleet:load(list)
+    local problem = not ok and list or mux.fleet:load(list) -- all of it, or nothing
     if not problem and list.users then
         mux.users = list.users
     end

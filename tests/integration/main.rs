@@ -42,6 +42,7 @@ mod login_relay;
 mod malformed;
 mod mask;
 mod multiplexer;
+mod multiplexer_answers;
 mod mutated_sessions;
 mod objects;
 mod ownership;

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// The demo, with this fleet.
-fn multiplexer(fleet: &[&str]) -> Dpm {
+pub fn multiplexer(fleet: &[&str]) -> Dpm {
     let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demos/multiplexer.lua");
     let mut launch = Launch::file(demo)
         .arg('-')
@@ -27,7 +27,7 @@ fn multiplexer(fleet: &[&str]) -> Dpm {
 }
 
 /// The arguments of ADD DB for a server.
-fn dsn(server: &Server, more: &str) -> String {
+pub fn dsn(server: &Server, more: &str) -> String {
     format!(
         "host=127.0.0.1,port={},user={USER},pass={PASSWORD}{more}",
         server.port
@@ -45,7 +45,7 @@ fn session(port: u16, statements: &str) -> String {
 
 /// Waits until these servers are connected.
 #[track_caller]
-fn wait_for_active(port: u16, count: usize) {
+pub fn wait_for_active(port: u16, count: usize) {
     let mut conn = connect(port);
     eventually("the fleet is connected", || {
         let rows: Vec<mysql::Row> = conn.query("SHOW DB STATUS").unwrap();
@@ -57,7 +57,7 @@ fn wait_for_active(port: u16, count: usize) {
 }
 
 /// Rows as texts.
-fn rows(conn: &mut mysql::Conn, sql: &str) -> Vec<Vec<Option<String>>> {
+pub fn rows(conn: &mut mysql::Conn, sql: &str) -> Vec<Vec<Option<String>>> {
     let rows: Vec<mysql::Row> = conn.query(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     rows.into_iter()
         .map(|row| {
@@ -70,7 +70,7 @@ fn rows(conn: &mut mysql::Conn, sql: &str) -> Vec<Vec<Option<String>>> {
 }
 
 /// The first column of an answer.
-fn first(conn: &mut mysql::Conn, sql: &str) -> Vec<String> {
+pub fn first(conn: &mut mysql::Conn, sql: &str) -> Vec<String> {
     rows(conn, sql)
         .into_iter()
         .map(|row| row[0].clone().unwrap())
@@ -78,7 +78,7 @@ fn first(conn: &mut mysql::Conn, sql: &str) -> Vec<String> {
 }
 
 /// SHOW WARNINGS, as texts.
-fn warnings(conn: &mut mysql::Conn) -> Vec<String> {
+pub fn warnings(conn: &mut mysql::Conn) -> Vec<String> {
     rows(conn, "SHOW WARNINGS")
         .into_iter()
         .map(|row| {

@@ -80,7 +80,16 @@ end
 -- "a+b" or { "a", "b" } as a list.
 local function groups_of(group)
     if type(group) == "table" then
-        return group
+        local groups = {}
+        for i = 1, table.maxn(group) do
+            if type(group[i]) ~= "string" then
+                return nil, dsn.problem("group: expected names, got %s", type(group[i]))
+            end
+            groups[i] = group[i]
+        end
+        return groups
+    elseif group ~= nil and type(group) ~= "string" then
+        return nil, dsn.problem("group: expected a name or a list of names, got %s", type(group))
     end
     local groups = {}
     for name in (group or ""):gmatch("[^+%s]+") do
@@ -102,6 +111,11 @@ function dsn.of_table(entry)
             return nil, dsn.problem("there is no key '%s', only " .. LIST, tostring(key))
         end
     end
+    for _, key in ipairs { "host", "path", "user", "password", "database", "name" } do
+        if entry[key] ~= nil and type(entry[key]) ~= "string" then
+            return nil, dsn.problem("%s: expected a string, got %s", key, type(entry[key]))
+        end
+    end
     if not entry.host and not entry.path then
         return nil, dsn.problem("ADD DB: neither host nor path is given")
     end
@@ -109,7 +123,10 @@ function dsn.of_table(entry)
     if not port or port ~= math.floor(port) or port < 1 or port > 65535 then
         return nil, dsn.problem("ADD DB: port: expected a number from 1 to 65535, got '%s'", tostring(entry.port))
     end
-    local groups = groups_of(entry.group)
+    local groups, problem = groups_of(entry.group)
+    if not groups then
+        return nil, problem
+    end
     local names = { entry.name or entry.host or entry.path }
     for _, name in ipairs(groups) do
         names[#names + 1] = name

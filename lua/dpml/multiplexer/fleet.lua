@@ -29,6 +29,25 @@ function Fleet:check_room(limits, servers, memberships)
     end
 end
 
+-- A fleet's names alone, without the servers: for trying what would become of it.
+local function names_of(self, keeps)
+    local names = { members = {}, groups = {} }
+    for label, server in pairs(self.members) do
+        if keeps(server) then
+            names.members[label] = true
+            for _, name in ipairs(server.dsn.groups) do
+                names.groups[name] = true
+            end
+        end
+    end
+    for name, labels in pairs(self.groups) do -- ADD GROUP puts servers into further groups
+        for label in pairs(labels) do
+            names.groups[name] = names.groups[name] or names.members[label]
+        end
+    end
+    return names
+end
+
 -- The label: the name, or the host, or host:port if another server has the host as its label.
 local function label_for(self, dsn)
     local label = dsn.name or (dsn.path and dsn.path) or dsn.host
@@ -40,18 +59,27 @@ end
 
 local RESERVED = { ALL = true }
 
--- Adds a server, as dpml.multiplexer.dsn has made it; nil and an error if there is one of that name.
-function Fleet:add(dsn)
-    local label = label_for(self, dsn)
-    if self.members[label] then
+-- The label for a server; nil and an error if its names are taken. `names` is a fleet, or its names.
+local function free_label(names, dsn)
+    local label = label_for(names, dsn)
+    if names.members[label] then
         return nil, dsn_of.problem("ADD DB: there is a server '%s' already", label)
-    elseif self.groups[label] or RESERVED[label:upper()] then
+    elseif names.groups[label] or RESERVED[label:upper()] then
         return nil, dsn_of.problem("ADD DB: '%s' is the name of a group", label)
     end
     for _, name in ipairs(dsn.groups) do
-        if self.members[name] or RESERVED[name:upper()] then
+        if names.members[name] or name == label or RESERVED[name:upper()] then
             return nil, dsn_of.problem("ADD DB: group: '%s' is no name for a group", name)
         end
+    end
+    return label
+end
+
+-- Adds a server, as dpml.multiplexer.dsn has made it; nil and an error if there is one of that name.
+function Fleet:add(dsn)
+    local label, problem = free_label(self, dsn)
+    if not label then
+        return nil, problem
     end
     self.members[label] = member.new(label, dsn)
     self.order[#self.order + 1] = label
@@ -139,43 +167,78 @@ local function same(a, b)
     return table.concat(a.groups, "+") == table.concat(b.groups, "+")
 end
 
--- Makes the fleet match a list of tables, { { host =, … }, … }. Unchanged servers keep their connections, and
--- servers that ADD DB has added stay. Returns nil, or the first error.
-function Fleet:load(list)
-    local wanted, problem = {}, nil
-    for _, entry in ipairs(list) do
-        local dsn, err = dsn_of.of_table(entry)
-        if dsn then
-            wanted[#wanted + 1] = dsn
-        else
-            problem = problem or err
+-- The servers of a list; nil and the first error.
+local function read_list(list)
+    local wanted, count = {}, table.maxn(list)
+    for key in pairs(list) do
+        if key ~= "users" and not (type(key) == "number" and key >= 1 and key == math.floor(key)) then
+            return nil, dsn_of.problem("there is no key '%s' in a fleet, only servers and users", tostring(key))
         end
     end
-    if problem then
-        return problem
+    if list.users ~= nil and type(list.users) ~= "table" then
+        return nil, dsn_of.problem("users: expected a table, got %s", type(list.users))
     end
-    local kept = {}
-    for _, label in ipairs({ unpack(self.order) }) do
-        local dsn = self.members[label].dsn
-        local still = not dsn.from_file
-        for i, each in ipairs(wanted) do
-            if dsn.from_file and not kept[i] and same(dsn, each) then
-                still, kept[i] = true, true
-                break
+    for i = 1, count do -- a hole is a server whose variable was misspelt
+        if type(list[i]) ~= "table" then
+            return nil, dsn_of.problem("server %d of %d: expected a table, got %s", i, count, type(list[i]))
+        end
+        local dsn, problem = dsn_of.of_table(list[i])
+        if not dsn then
+            return nil, problem
+        end
+        dsn.from_file = true
+        wanted[i] = dsn
+    end
+    return wanted
+end
+
+-- Which of the servers in this fleet are still wanted, as a set, and which of the wanted ones are new, as a list.
+local function compare(self, wanted)
+    local kept, taken, new = {}, {}, {}
+    for _, label in ipairs(self.order) do
+        local server = self.members[label]
+        kept[server] = not server.dsn.from_file
+        for i, dsn in ipairs(wanted) do
+            if not kept[server] and not taken[i] and same(server.dsn, dsn) then
+                kept[server], taken[i] = true, true
             end
-        end
-        if not still then
-            self:remove(label)
         end
     end
     for i, dsn in ipairs(wanted) do
-        if not kept[i] then
-            dsn.from_file = true
-            local label, err = self:add(dsn)
-            problem = problem or (not label and err or nil)
+        if not taken[i] then
+            new[#new + 1] = dsn
         end
     end
-    return problem
+    return kept, new
+end
+
+-- Makes the fleet match a list of tables, { { host =, … }, … }. Unchanged servers keep their connections, and
+-- servers that ADD DB has added stay. Returns nil; or the first error, and nothing has changed.
+function Fleet:load(list)
+    local wanted, problem = read_list(list)
+    if not wanted then
+        return problem
+    end
+    local kept, new = compare(self, wanted)
+    local names = names_of(self, function(server) return kept[server] end)
+    for _, dsn in ipairs(new) do
+        local label, taken = free_label(names, dsn)
+        if not label then
+            return taken
+        end
+        names.members[label] = true
+        for _, name in ipairs(dsn.groups) do
+            names.groups[name] = true
+        end
+    end
+    for _, label in ipairs({ unpack(self.order) }) do
+        if not kept[self.members[label]] then
+            self:remove(label)
+        end
+    end
+    for _, dsn in ipairs(new) do
+        self:add(dsn)
+    end
 end
 
 return fleet

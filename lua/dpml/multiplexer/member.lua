@@ -68,6 +68,8 @@ local function too_late(job)
     return job.deadline and dpm.monotonic() >= job.deadline
 end
 
+local REMOVED = errors.new(1105, "HY000", "The server was removed")
+
 -- Runs one query; its result is reported once.
 local function run(self, job)
     if job.over then
@@ -87,7 +89,7 @@ local function run(self, job)
     if ok then
         return job:done(nil, result)
     end
-    local err = as_error(result)
+    local err = self.removed and REMOVED or as_error(result)
     note_error(self, err)
     job:done(err.timed_out and errors.timed_out(job.timeout) or err)
 end
@@ -101,8 +103,6 @@ local function refuse_all(self, err)
         end
     end
 end
-
-local REMOVED = errors.new(1105, "HY000", "The server was removed")
 
 local function connect(self)
     local dsn = self.dsn

@@ -2,33 +2,12 @@
 
 local bit = require "bit"
 local results = require "dpml.results"
+local widen = require("dpml.multiplexer.widen").widen
 
 local merge = {}
 
 local SLICE = 2000 -- rows that are sent in one go
-
--- Integer types from narrow to wide.
-local INTEGERS = {
-    [dpm.MYSQL_TYPE_TINY] = 1, [dpm.MYSQL_TYPE_SHORT] = 2, [dpm.MYSQL_TYPE_INT24] = 3, [dpm.MYSQL_TYPE_LONG] = 4,
-    [dpm.MYSQL_TYPE_LONGLONG] = 5,
-}
 local TEXT = 45 -- utf8mb4_general_ci, in which the connections are
-
--- A column that holds the values of both.
-local function widen(column, other)
-    column.length = math.max(column.length or 0, other.length or 0)
-    column.decimals = math.max(column.decimals or 0, other.decimals or 0)
-    column.flags = bit.band(column.flags or 0, other.flags or 0)
-    if column.type == other.type and column.charset_number == other.charset_number then
-        return
-    end
-    local a, b = INTEGERS[column.type], INTEGERS[other.type]
-    if a and b then
-        column.type = a > b and column.type or other.type
-        return
-    end
-    column.type, column.charset_number, column.flags, column.decimals = dpm.MYSQL_TYPE_VAR_STRING, TEXT, 0, 0
-end
 
 -- A server may have several columns with the same name: the second is merged with the other servers' second.
 local function key_of(name, seen)

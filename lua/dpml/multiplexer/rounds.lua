@@ -246,7 +246,8 @@ function Rounds:poll(group, sql)
     return self.polls[key_of(group, sql)]
 end
 
--- The warnings of a round: { level, code, message }, one for each server whose rows are missing or incomplete.
+-- The warnings of a round: { level, code, message }, one for each server whose rows are missing or incomplete, and a
+-- note for each that has answered without rows: so every server is in the rows, or here.
 function rounds.warnings(round)
     local warnings = {}
     for _, answer in ipairs(round.answers) do
@@ -259,9 +260,20 @@ function rounds.warnings(round)
         elseif cut > 0 then
             warnings[#warnings + 1] = { "Warning", 1105, ("%s: %d rows were cut off: %d rows and %d bytes are kept"):format(
                 answer.label, cut, answer.rowset:count(), answer.rowset:bytes()) }
+        elseif answer.result.fields and answer.rowset:count() == 0 then
+            warnings[#warnings + 1] = { "Note", 1105, answer.label .. ": it has answered, without rows" }
         end
     end
     return warnings
+end
+
+-- How many servers' rows are missing or incomplete.
+function rounds.missing(round)
+    local missing = 0
+    for _, warning in ipairs(rounds.warnings(round)) do
+        missing = missing + (warning[1] == "Note" and 0 or 1)
+    end
+    return missing
 end
 
 return rounds
