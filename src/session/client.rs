@@ -307,6 +307,9 @@ impl ClientSession {
                 }
                 _ => Err(self.forbids(what)),
             },
+            // What comes from the server instead of the EOF is not for this client, which would take it for
+            // the answer to its next command.
+            LoginPhase::Ready if self.end_withheld => Err(self.forbids(what)),
             LoginPhase::Ready => {
                 let Some(current) = self.exchanges.current() else {
                     return Err(self.forbids(what));
@@ -371,6 +374,7 @@ impl ClientSession {
             LoginPhase::Greeting => "waits for a handshake",
             LoginPhase::Auth => "has not sent its auth packet yet",
             LoginPhase::AuthResult { .. } => "waits for OK, ERR or a round of authentication",
+            LoginPhase::Ready if self.end_withheld => "has its whole answer",
             LoginPhase::Ready => match self.exchanges.current() {
                 Some(response) => {
                     return format!(

@@ -312,6 +312,7 @@ impl Response {
                 Ok(step)
             }
             Phase::Rows { .. } => match terminator(head, deprecate_eof) {
+                None if is_neither(head) => Err(violation()),
                 None => {
                     self.eofs_due = 0;
                     Ok(next(self.row_kind(), Event::ServerSendingRows))
@@ -352,6 +353,7 @@ impl Response {
                 Ok(step)
             }
             Phase::FieldList => match terminator(head, deprecate_eof) {
+                None if is_neither(head) => Err(violation()),
                 None => Ok(next(PacketKind::Column, Event::ServerSendingFields)),
                 Some((kind, _)) => {
                     let mut step = last(kind, Event::ServerWaitCommand);
@@ -448,6 +450,7 @@ impl Response {
             // CLIENT_DEPRECATE_EOF or not, both servers end a dump with an EOF
             // (Protocol_classic::send_eof() of MySQL, net_send_eof()'s caller in MariaDB).
             Phase::Binlog => match terminator(head, false) {
+                None if is_neither(head) => Err(violation()),
                 None => Ok(next(PacketKind::Data, Event::ServerSendingBinlog)),
                 Some((kind, _)) => Ok(last(kind, Event::ServerWaitCommand)),
             },
@@ -569,6 +572,12 @@ fn terminator(head: Head<'_>, deprecate_eof: bool) -> Option<(PacketKind, Option
     None
 }
 
+/// Whether it is neither an end nor, as it is shorter than 16 MB, a value so long. Peers that negotiated
+/// otherwise would take it for an end.
+fn is_neither(head: Head<'_>) -> bool {
+    head.first() == Some(0xFE) && head.len < MAX_PAYLOAD
+}
+
 /// The status flags of an EOF: header(1) warnings(2) status(2).
 fn eof_status(head: Head<'_>) -> Option<Status> {
     match head.bytes {
@@ -588,3 +597,6 @@ pub fn ok_status(head: Head<'_>) -> Option<Status> {
     let [low, high] = *rest.get(size..)?.first_chunk::<2>()?;
     Some(Status::from_bits_retain(u16::from_le_bytes([low, high])))
 }
+
+#[cfg(test)]
+mod tests;

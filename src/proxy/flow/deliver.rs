@@ -330,6 +330,9 @@ mod tests {
         let delivered = core.deliver(client.id, ok).unwrap();
         assert_eq!(delivered.events, EventSet::NONE);
         assert!(!core.has_been_answered(client.id));
+        // An ERR in the place of that end would be the client's second answer.
+        let err = Leaving::new(Part::Forwarded(PacketKind::Err), b"\xff\x15\x04#HY000no");
+        assert!(core.deliver(client.id, err).is_err());
         assert!(core.end_withheld(client.id).is_some());
         assert!(core.has_been_answered(client.id));
         assert_eq!(client.state.get(), Some(Event::ClientWaiting));
