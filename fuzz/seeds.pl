@@ -38,11 +38,14 @@ my @agreed = (pack('Q<', 0x00ffffdf), pack('Q<', 0x00be_a285), pack('Q<', 0x1d *
 
 for my $path (sort glob "$FindBin::Bin/../tests/sessions/*.txt") {
     open my $file, '<', $path or die "$path: $!";
-    my ($session, $login) = ('', 0);
+    my ($session, $commands, $login) = ('', '', 0);
     while (<$file>) {
         my ($who, $hex) = split;
         my $turn = pack 'H*', $hex;
-        $session .= $who . pack('v', length $turn) . $turn;
+        my $recorded = $who . pack('v', length $turn) . $turn;
+        $session .= $recorded;
+        # What follows the login.
+        $commands .= $recorded if $login > 1;
         while (length $turn >= 4) {
             my $payload = substr $turn, 4, unpack('V', $turn) & 0xffffff;
             substr $turn, 0, 4 + length $payload, '';
@@ -59,6 +62,12 @@ for my $path (sort glob "$FindBin::Bin/../tests/sessions/*.txt") {
                 seed('sql', "\0$1");
                 seed('linear', pack('C C/a C/a', 0, substr($1, 0, 40), substr($1, 0, 20)));
             }
+        }
+    }
+    # Between equal ends, and between a client and a server of which only one has a capability.
+    for my $pair ([0, 0], [0, 1], [1, 0], [1, 2], [2, 1]) {
+        for my $armed (0, ~0) {
+            seed('translated', $agreed[$$pair[0]] . $agreed[$$pair[1]] . pack('Q<', $armed) . $commands);
         }
     }
     seed('lockstep', $session);

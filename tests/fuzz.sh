@@ -4,7 +4,7 @@
 # A minute if not said. Each target begins with the seeds that fuzz/seeds.pl makes from the recorded sessions
 # and from fuzz/corpus. What it finds new is kept in fuzz/target/found, and the best of that is added to
 # fuzz/corpus by
-#     tests/fuzz.sh --minimise
+#     tests/fuzz.sh --minimise [TARGET…]
 # An input that fails is kept, too, and the command that runs it alone is shown. doc/TESTING.md says more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 # Where the compiler's coverage pass is switched on. With --target it is on for the library and its
 # dependencies, and not for what runs while they are built.
 triple=$(rustc -vV | sed -n 's/^host: //p')
-pass="-Cpasses=sancov-module"
+pass="--cfg fuzzing -Cpasses=sancov-module"
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     pass+=" -Cllvm-args=-sanitizer-coverage-$option"
 done
@@ -78,6 +78,8 @@ minimise() {
 }
 
 if [ "${1:-}" = --minimise ]; then
+    shift
+    [ $# -eq 0 ] || targets=("$@")
     mkdir -p fuzz/corpus
     for target in "${targets[@]}"; do minimise "$target"; done
     exit

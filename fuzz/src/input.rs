@@ -51,8 +51,12 @@ impl<'a> Input<'a> {
         u16::from_le_bytes(self.array())
     }
 
+    pub fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
     pub fn capabilities(&mut self) -> Capabilities {
-        Capabilities::from_bits_retain(u64::from_le_bytes(self.array()))
+        Capabilities::from_bits_retain(self.u64())
     }
 
     /// What is known of the session that a text of SQL is sent in.

@@ -27,6 +27,8 @@ mod error;
 mod flow;
 mod hooks;
 mod id;
+#[cfg(any(test, fuzzing))]
+pub mod in_process;
 mod info;
 mod login;
 mod observers;

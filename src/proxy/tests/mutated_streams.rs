@@ -8,8 +8,9 @@ use std::rc::Rc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::recordings::{RECORDINGS, Turns, feed, linked_pair, output, said, turns};
+use super::recordings::{RECORDINGS, Turns, said, turns};
 use crate::proxy::id::ConnId;
+use crate::proxy::in_process::{feed, linked_pair, output};
 use crate::proxy::info::ConnInfo;
 use crate::proxy::{Hooks, Incoming, NoHooks, Packet, Proxy, Verdict};
 use crate::session::{Event, EventSet};

@@ -8,12 +8,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::proxy::id::ConnId;
+use crate::proxy::in_process::{feed, linked_pair, output};
 use crate::proxy::info::{ConnInfo, ConnKind};
-use crate::proxy::options::{Compression, Options};
-use crate::proxy::table::conn::{Role, Socket};
-use crate::proxy::table::slice::Slice;
 use crate::proxy::{Hooks, Incoming, Proxy, Verdict};
-use crate::session::{ClientSession, Event, EventSet, ServerSession};
+use crate::session::{Event, EventSet};
 
 pub(crate) const RECORDINGS: [(&str, &str); 7] = [
     (
@@ -98,56 +96,6 @@ impl Pair {
     fn output(&self, id: ConnId) -> Vec<u8> {
         output(&self.proxy, id)
     }
-}
-
-/// A client and a server that are linked and have no sockets.
-pub(crate) fn linked_pair(proxy: &Proxy, armed: EventSet) -> (ConnId, ConnId) {
-    let insert = |kind, role| {
-        let mut core = proxy.core();
-        // Without TLS and compression, which are not in the recordings.
-        let options = Rc::new(Options {
-            compression: Some(Compression::default()),
-            ..Options::default()
-        });
-        let info = core
-            .insert(kind, role, Socket::None, options, ("recording".into(), 0))
-            .expect("a slot");
-        info.id
-    };
-    let client = insert(ConnKind::Client, Role::Client(ClientSession::default()));
-    let server = insert(ConnKind::Server, Role::Server(ServerSession::default()));
-    proxy.link(client, server).expect("a link");
-    proxy.arm(client, armed);
-    proxy.arm(server, armed);
-    (client, server)
-}
-
-/// Does what [`Proxy::pump`] does, without a socket, for as many turns as the connection needs.
-pub(crate) fn feed(proxy: &Proxy, id: ConnId, mut bytes: &[u8]) {
-    loop {
-        let mut data = {
-            let mut core = proxy.core();
-            core.slice = Slice::of(1);
-            let Some(conn) = core.open_mut(id) else {
-                return;
-            };
-            let mut data = conn.read.input.take().to_vec();
-            data.extend_from_slice(std::mem::take(&mut bytes));
-            data
-        };
-        let (used, need) = proxy.process(id, &mut data);
-        let mut core = proxy.core();
-        core.keep(id, data.get(used..).unwrap_or_default(), need);
-        if !core.slice.is_spent() {
-            return;
-        }
-    }
-}
-
-/// What is queued on a connection.
-pub(crate) fn output(proxy: &Proxy, id: ConnId) -> Vec<u8> {
-    let core = proxy.core();
-    core.get(id).expect("a connection").write.output.to_vec()
 }
 
 /// The sender (whether it is the client) and the bytes, in order.

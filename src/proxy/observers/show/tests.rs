@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::proxy::tests::recordings::{RECORDINGS, Turns, feed, linked_pair, output, turns};
+use crate::proxy::in_process::{feed, linked_pair, output};
+use crate::proxy::tests::recordings::{RECORDINGS, Turns, turns};
 use crate::proxy::{
     ConnId, ConnInfo, ConnKind, Hooks, Incoming, NoHooks, Observer, Packet, Proxy, Shown, Verdict,
 };
