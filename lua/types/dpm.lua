@@ -81,6 +81,7 @@ dpm = dpm
 ---@class dpm.Config
 ---@field max_packet integer?
 ---@field max_queue integer?
+---@field max_buffered integer?
 ---@field connect_timeout number?
 ---@field handshake_timeout number?
 ---@field drain number?

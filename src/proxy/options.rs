@@ -16,6 +16,9 @@ pub struct Options {
     pub max_packet: usize,
     /// How many bytes may be queued on a connection before it is closed.
     pub max_queue: usize,
+    /// How many bytes all connections of the process may hold together, in packets that are not
+    /// complete and in queues, before the one that holds most is closed.
+    pub max_buffered: usize,
     /// How long a connection to a server may take to be made. Zero: no limit.
     pub connect_timeout: Duration,
     /// How long a login may take, on either side. Zero: no limit.
@@ -104,6 +107,7 @@ impl Default for Options {
         Options {
             max_packet: 64 << 20,
             max_queue: 64 << 20,
+            max_buffered: 1 << 30,
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(10),

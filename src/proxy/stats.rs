@@ -31,6 +31,10 @@ pub struct Stats {
     pub protocol_errors: u64,
     /// Connections closed because they took too long.
     pub timeouts: u64,
+    /// Bytes that connections hold now, in packets that are not complete and in queues.
+    pub buffered: u64,
+    /// Connections closed because all together held too much.
+    pub closed_for_memory: u64,
     /// Passes of the loop.
     pub ticks: u64,
     /// The longest time that one pass of the loop has taken, in microseconds, which delays all
@@ -58,6 +62,8 @@ impl Stats {
             ("callback_errors", self.callback_errors),
             ("protocol_errors", self.protocol_errors),
             ("timeouts", self.timeouts),
+            ("buffered", self.buffered),
+            ("closed_for_memory", self.closed_for_memory),
             ("ticks", self.ticks),
             ("loop_lag_max_us", self.loop_lag_max_us),
             ("loop_lag_us", self.loop_lag_us),

@@ -7,6 +7,7 @@ mod support;
 mod auth;
 mod autoexplain;
 mod autoexplain_plans;
+mod buffered;
 mod callbacks;
 mod capabilities;
 mod certificates;

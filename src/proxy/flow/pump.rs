@@ -275,7 +275,7 @@ impl Core {
         match conn.read.far_end {
             FarEnd::Open | FarEnd::HungUp => Fill::Nothing,
             FarEnd::Ended if conn.is_owed() => {
-                if conn.idle() && !conn.has_deadline() {
+                if conn.idle() && !conn.limits.has_deadline() {
                     self.set_deadline(id, LAST_BYTES);
                 } else {
                     self.pass_on_the_end(id);
@@ -359,7 +359,7 @@ impl Core {
                 if n < space.len() && open && short_read_is_all {
                     conn.read.readable = false;
                 }
-                conn.is_active(now);
+                conn.limits.has_read(now, n);
                 self.stats.bytes_in += n as u64;
                 Ok(Some(n))
             }

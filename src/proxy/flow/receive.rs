@@ -198,7 +198,7 @@ impl Core {
             return;
         };
         let changes = conn.changes_user();
-        if conn.has_deadline() != changes {
+        if conn.limits.has_deadline() != changes {
             let limit = match changes {
                 true => conn.options.handshake_timeout,
                 false => std::time::Duration::ZERO,

@@ -121,6 +121,7 @@ impl Proxy {
             let Some(id) = next else {
                 return;
             };
+            let packets = self.core().stats.packets;
             enum Work {
                 Accept,
                 Connect,
@@ -146,6 +147,8 @@ impl Proxy {
                 Work::Pump => self.pump(id),
                 Work::None => {}
             }
+            self.core().end_turn(id, packets);
+            self.relieve();
         }
     }
 
@@ -161,6 +164,7 @@ impl Proxy {
             for id in &dirty {
                 self.flush(*id);
             }
+            self.relieve();
             self.core().reap();
             if dirty.is_empty() {
                 break;
@@ -217,6 +221,14 @@ impl Proxy {
                         self.close_for(id, "silent for longer than idle_timeout");
                     }
                 }
+                TimerKey::Pace(id) => {
+                    let too_slow = self.core().is_too_slow(id);
+                    if too_slow {
+                        let reason = "it sends the rest of a packet too slowly";
+                        log::warn!("connection {}: {reason}", id.serial);
+                        self.close_for(id, reason);
+                    }
+                }
                 TimerKey::Accept(id) => {
                     let mut core = self.core();
                     if let Some(conn) = core.open_mut(id) {
@@ -245,7 +257,7 @@ impl Proxy {
             let Some(conn) = core.get_mut(id) else {
                 return;
             };
-            conn.set_deadline(None);
+            conn.limits.set_deadline(None);
             if conn.closing() {
                 log::debug!(
                     "connection {}: {} bytes could not be flushed",
@@ -458,6 +470,10 @@ impl Core {
     fn reap(&mut self) {
         for id in std::mem::take(&mut self.finished) {
             self.drop_socket(id);
+           if let Some(conn) = self.get_mut(id) {
+                conn.drop_buffers();
+                self.account(id);
+            }
             if self.resolving.remove(&id.serial()).is_some() {
                 self.resolver.cancel(id.serial());
             }

@@ -287,6 +287,13 @@ impl Channel {
         }
     }
 
+    /// How many bytes compression has buffered, on the way in and out.
+    pub fn buffered(&self) -> usize {
+        self.compression.as_ref().map_or(0, |compression| {
+            compression.raw.len() + compression.plain.len() + compression.frames.len()
+        })
+    }
+
     /// Whether it has buffered bytes that the socket has not taken.
     pub fn wants_write(&self) -> bool {
         let inside = |compression: &Compression| {

@@ -199,11 +199,14 @@ impl Core {
         let Some(conn) = self.get_mut(id) else {
             return;
         };
-        let idle_timer = conn.set_idle(None);
+        let timers = [
+            conn.limits.set_idle(None),
+            conn.limits.set_pace(None).map(|pace| pace.timer),
+        ];
         if std::mem::replace(&mut conn.life, Life::Over) != Life::Over {
             self.finished.push(id);
         }
-        if let Some(timer) = idle_timer {
+        for timer in timers.into_iter().flatten() {
             self.timers.remove(timer);
         }
     }

@@ -5,14 +5,14 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
 
 use bitflags::bitflags;
 
 use super::channel::{Channel, Expect, Turn};
+use super::limits::Limits;
 use super::login::Login;
 use super::sides::{Deferred, Numbering, ReadSide, WriteSide};
-use crate::net::{Listener, Stream, TimerId, TlsClient, TlsSession};
+use crate::net::{Listener, Stream, TlsClient, TlsSession};
 use crate::proxy::id::ConnId;
 use crate::proxy::info::ConnInfo;
 use crate::proxy::login::login_relay::LoginRelay;
@@ -105,23 +105,6 @@ pub(crate) enum Origin {
     Client(ConnId),
 }
 
-/// The current time limits of a connection.
-#[derive(Debug, Default)]
-struct Limits {
-    /// For the connect, the login, a change of user, the last flush.
-    deadline: Option<TimerId>,
-    /// The idle time-out.
-    idle: Option<Idle>,
-}
-
-/// An idle time-out that runs.
-#[derive(Debug)]
-pub(crate) struct Idle {
-    pub timer: TimerId,
-    /// When bytes last moved, in either direction.
-    pub last_active: Instant,
-}
-
 pub(crate) struct Conn {
     pub info: Rc<ConnInfo>,
     pub options: Rc<Options>,
@@ -136,7 +119,7 @@ pub(crate) struct Conn {
     pub login: Option<Box<Login>>,
     /// The login that passes through to a server; afterwards, what a COM_CHANGE_USER needs of it.
     pub relay: Option<Box<LoginRelay>>,
-    limits: Option<Box<Limits>>,
+    pub limits: Limits,
     pub origin: Origin,
     pub course: Course,
     pub life: Life,
@@ -174,7 +157,7 @@ impl Conn {
             armed: EventSet::NONE,
             login,
             relay: None,
-            limits: None,
+            limits: Limits::default(),
             origin: Origin::Unknown,
             course: Course::Followed,
             life: Life::Open,
@@ -216,52 +199,6 @@ impl Conn {
             Origin::Listener(listener) => Some(listener),
             Origin::Client(_) | Origin::Unknown => None,
         }
-    }
-
-    /// Sets or removes its time limit. Returns the previous timer.
-    pub fn set_deadline(&mut self, timer: Option<TimerId>) -> Option<TimerId> {
-        self.set_limit(timer, |limits| &mut limits.deadline)
-    }
-
-    /// Whether it has a time limit now.
-    pub fn has_deadline(&self) -> bool {
-        self.limits.as_ref().is_some_and(|it| it.deadline.is_some())
-    }
-
-    /// Sets or removes the idle time-out. Returns the previous one's timer.
-    pub fn set_idle(&mut self, idle: Option<Idle>) -> Option<TimerId> {
-        self.set_limit(idle, |limits| &mut limits.idle)
-            .map(|idle| idle.timer)
-    }
-
-    /// When bytes last moved, if it has an idle time-out.
-    pub fn last_active(&self) -> Option<Instant> {
-        Some(self.limits.as_ref()?.idle.as_ref()?.last_active)
-    }
-
-    /// Bytes move now.
-    pub fn is_active(&mut self, now: Instant) {
-        if let Some(limits) = &mut self.limits
-            && let Some(idle) = &mut limits.idle
-        {
-            idle.last_active = now;
-        }
-    }
-
-    fn set_limit<T>(
-        &mut self,
-        limit: Option<T>,
-        which: impl Fn(&mut Limits) -> &mut Option<T>,
-    ) -> Option<T> {
-        if limit.is_none() && self.limits.is_none() {
-            return None;
-        }
-        let limits = self.limits.get_or_insert_default();
-        let before = std::mem::replace(which(limits), limit);
-        if limits.deadline.is_none() && limits.idle.is_none() {
-            self.limits = None;
-        }
-        before
     }
 
     pub fn id(&self) -> ConnId {
@@ -479,6 +416,14 @@ impl Conn {
         let deferred = self.write.inbound.iter().flat_map(|it| &it.deferred);
         let deferred = deferred.map(|packet| packet.payload.len());
         self.write.output.len() + deferred.sum::<usize>()
+    }
+
+    /// Drops all that waits to be processed or written.
+    pub fn drop_buffers(&mut self) {
+        self.read.input.take();
+        self.write.output = bytes::BytesMut::new();
+        self.write.inbound = None;
+        self.login = None;
     }
 
     /// Whether bytes wait to be written, in the queue or in the channel.

@@ -13,7 +13,8 @@ use slab::Slab;
 use super::admission::Admission;
 use super::certificate_log::CertificateLog;
 use super::channel::{Channel, Workshop};
-use super::conn::{Conn, HIGH_WATER, Idle, LOW_WATER, Listed, Role, Socket};
+use super::conn::{Conn, HIGH_WATER, LOW_WATER, Listed, Role, Socket};
+use super::limits::Idle;
 use super::sides::{FarEnd, Stopped};
 use super::slice::Slice;
 use super::tls_clients::TlsClients;
@@ -36,6 +37,8 @@ pub(crate) enum TimerKey {
     Deadline(ConnId),
     /// Time to check whether a connection has been idle.
     Idle(ConnId),
+    /// Time to check how fast a client sends a packet.
+    Pace(ConnId),
     /// Accepting was paused because there were no descriptors left.
     Accept(ConnId),
     /// Time to log the clients that were refused since the last log line.
@@ -252,7 +255,7 @@ impl Core {
             let due = Instant::now() + limit;
             self.timers.insert(due, TimerKey::Deadline(id))
         });
-        if let Some(before) = conn.set_deadline(timer) {
+        if let Some(before) = conn.limits.set_deadline(timer) {
             self.timers.remove(before);
         }
     }
@@ -273,7 +276,7 @@ impl Core {
         }
         let due = last_active + conn.options.idle_timeout;
         let timer = self.timers.insert(due, TimerKey::Idle(id));
-        conn.set_idle(Some(Idle { timer, last_active }));
+        conn.limits.set_idle(Some(Idle { timer, last_active }));
     }
 
     /// The timer of the idle time-out is due. Returns whether the connection has been idle for that
@@ -283,7 +286,7 @@ impl Core {
         let Some(conn) = self.open(id) else {
             return false;
         };
-        let since = match conn.last_active() {
+        let since = match conn.limits.last_active() {
             Some(last_active) if conn.idle() => last_active,
             _ => now,
         };
@@ -351,7 +354,7 @@ impl Core {
             }
             inside = channel.compressed() && channel.wants_write();
         }
-        conn.is_active(now);
+        conn.limits.is_active(now);
         let rest = bytes.get(written..).unwrap_or_default();
         if !rest.is_empty() {
             conn.write.output.extend_from_slice(rest);
@@ -368,7 +371,7 @@ impl Core {
     pub fn forward_span_later(&mut self, to: ConnId, bytes: &[u8]) {
         let now = self.now;
         if let Some(conn) = self.get_mut(to) {
-            conn.is_active(now);
+            conn.limits.is_active(now);
             conn.write.output.extend_from_slice(bytes);
             self.after_queueing(to);
         }
@@ -406,7 +409,7 @@ impl Core {
                 Ok(n) => {
                     written += n;
                     conn.write.output.advance(n);
-                    conn.is_active(now);
+                    conn.limits.is_active(now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     conn.write.writable = false
@@ -441,6 +444,7 @@ impl Core {
             self.schedule(id);
         }
         self.stats.bytes_out += written as u64;
+        self.account(id);
         flushed
     }
 

@@ -173,6 +173,9 @@ pub(crate) struct WriteSide {
     pub writable: bool,
     /// Above the high-water mark, and not yet below the low one again.
     pub flooded: bool,
+    /// How many bytes the connection held, in both directions, when that was last counted. (It is
+    /// here because there is room.)
+    pub accounted: u32,
 }
 
 impl WriteSide {
@@ -183,6 +186,7 @@ impl WriteSide {
             broken: None,
             writable: false,
             flooded: false,
+            accounted: 0,
         }
     }
 

@@ -28,6 +28,7 @@ const CLEARTEXT: [(&str, Cleartext); 3] = [
 pub const PROCESS: &[&str] = &[
     "max_packet",
     "max_queue",
+    "max_buffered",
     "connect_timeout",
     "handshake_timeout",
     "drain",
@@ -92,6 +93,10 @@ pub fn read(
     set(
         &mut options.max_queue,
         table.positive("max_queue", MAX_QUEUE)?,
+    );
+    set(
+        &mut options.max_buffered,
+        table.positive("max_buffered", MAX_QUEUE)?,
     );
     set(
         &mut options.connect_timeout,
