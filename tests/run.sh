@@ -77,6 +77,7 @@ else
     # The proxy without Lua, for programs in Rust.
     run without-lua cargo clippy --no-default-features --lib --example embed -- -D warnings
     run units cargo test --lib --bins --examples
+    run checked cargo test --profile checked --lib
     run_integration
     run scale cargo test --test scale -- --test-threads=1
     run layers cargo test --test layers

@@ -35,6 +35,8 @@ pub struct Stats {
     pub buffered: u64,
     /// Connections closed because all together held too much.
     pub closed_for_memory: u64,
+    /// Panics caught, each of which is a bug.
+    pub panics: u64,
     /// Passes of the loop.
     pub ticks: u64,
     /// The longest time that one pass of the loop has taken, in microseconds, which delays all
@@ -64,6 +66,7 @@ impl Stats {
             ("timeouts", self.timeouts),
             ("buffered", self.buffered),
             ("closed_for_memory", self.closed_for_memory),
+            ("panics", self.panics),
             ("ticks", self.ticks),
             ("loop_lag_max_us", self.loop_lag_max_us),
             ("loop_lag_us", self.loop_lag_us),

@@ -70,6 +70,15 @@ pub struct Runtime {
     pub pressure: Pressure,
 }
 
+/// A call is one level deeper, until this is dropped: also by a panic.
+struct Deeper<'a>(&'a Cell<u32>);
+
+impl Drop for Deeper<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Runtime")
@@ -360,8 +369,9 @@ impl Runtime {
             _ => coarse_clock(),
         };
         self.depth.set(depth + 1);
+        let deeper = Deeper(&self.depth);
         let result = self.fast.call(lua, target, args);
-        self.depth.set(depth);
+        drop(deeper);
         let now = coarse_clock();
         self.last_return.set(Some(now));
         let took = now.saturating_sub(began);

@@ -85,7 +85,10 @@ impl Proxy {
         for _ in 0..ACCEPT_BATCH {
             let accepted = self.core().accept_one(listener);
             match accepted {
-                Accepted::Client { listener, client } => self.introduce(&listener, &client),
+                Accepted::Client { listener, client } => {
+                    // A panic ends this client, and not the listener.
+                    self.guarded(Some(client.id), || self.introduce(&listener, &client));
+                }
                 Accepted::Another => {}
                 Accepted::NoMore => return,
             }

@@ -7,12 +7,15 @@
 //!   forwarded to the peer (`forward`)
 //! - `send`: packets that hooks send; `own_errors`: the proxy's own ERR packets
 //! - `deliver`: the only way out, for every packet
+//! - `guarded`: what a panic ends; `due`: time limits that are over; `flaws`: commands that no server can execute
 //! - `outcome`: what comes of the bytes at the front of what was read
 
 pub(super) mod advance;
 pub(super) mod deliver;
+pub(super) mod due;
 pub(super) mod flaws;
 pub(super) mod forward;
+pub(super) mod guarded;
 pub(super) mod outcome;
 pub(super) mod own_errors;
 pub(super) mod packet;

@@ -73,12 +73,12 @@ impl Proxy {
             self.core().now = began;
             for event in ready.drain(..) {
                 if event.token == SIGNALS {
-                    self.signals();
+                    self.guarded(None, || self.signals());
                 } else {
                     self.core().note_ready(event);
                 }
             }
-            self.resolved();
+            self.guarded(None, || self.resolved());
             self.work();
             self.timers_due();
             let took = began.elapsed();
@@ -140,15 +140,15 @@ impl Proxy {
                 Some((Socket::Open(_), false)) => Work::Pump,
                 _ => Work::None,
             };
-            match work {
+            self.guarded(Some(id), || match work {
                 Work::Accept => self.accept(id),
                 Work::Connect => self.connected(id),
                 Work::Header => self.read_header(id),
                 Work::Pump => self.pump(id),
                 Work::None => {}
-            }
+            });
             self.core().end_turn(id, packets);
-            self.relieve();
+            self.guarded(None, || self.relieve());
         }
     }
 
@@ -157,14 +157,14 @@ impl Proxy {
         for _ in 0..FINISHING_PASSES {
             let close_soon = std::mem::take(&mut self.core().close_soon);
             for (id, reason) in &close_soon {
-                self.close_for(*id, reason);
+                self.guarded(Some(*id), || self.close_for(*id, reason));
             }
-            self.hooks().end_of_tick();
+            self.guarded(None, || self.hooks().end_of_tick());
             let dirty = std::mem::take(&mut self.core().dirty);
             for id in &dirty {
-                self.flush(*id);
+                self.guarded(Some(*id), || self.flush(*id));
             }
-            self.relieve();
+            self.guarded(None, || self.relieve());
             self.core().reap();
             if dirty.is_empty() {
                 break;
@@ -196,96 +196,6 @@ impl Proxy {
             self.core().unthrottle(id);
             self.fire_all(id, crate::session::Event::Drained.set());
         }
-    }
-
-    fn timers_due(&self) {
-        let now = Instant::now();
-        self.core().now = now;
-        loop {
-            let due = self.core().timers.pop_due(now);
-            let Some((_, key)) = due else {
-                return;
-            };
-            match key {
-                TimerKey::Script(key) => {
-                    {
-                        let mut core = self.core();
-                        core.script_timers = core.script_timers.saturating_sub(1);
-                    }
-                    self.hooks().timer(key);
-                }
-                TimerKey::Deadline(id) => self.deadline(id),
-                TimerKey::Idle(id) => {
-                    let expired = self.core().idle_expired(id);
-                    if expired {
-                        self.close_for(id, "silent for longer than idle_timeout");
-                    }
-                }
-                TimerKey::Pace(id) => {
-                    let too_slow = self.core().is_too_slow(id);
-                    if too_slow {
-                        let reason = "it sends the rest of a packet too slowly";
-                        log::warn!("connection {}: {reason}", id.serial);
-                        self.close_for(id, reason);
-                    }
-                }
-                TimerKey::Accept(id) => {
-                    let mut core = self.core();
-                    if let Some(conn) = core.open_mut(id) {
-                        conn.read.readable = true;
-                    }
-                    core.schedule(id);
-                }
-                TimerKey::Refusals => self.core().report_refusals(),
-                TimerKey::RetryUnix(id) => self.core().try_unix(id),
-                TimerKey::Certificates => self.core().check_certificates(),
-                TimerKey::Drain => {
-                    log::warn!("exchanges are still in flight: closing them");
-                    let mut core = self.core();
-                    core.exit = Some(core.exit_code);
-                }
-            }
-        }
-    }
-
-    fn deadline(&self, id: ConnId) {
-        let what = {
-            let mut core = self.core();
-            if core.give_up_address(id) {
-                return;
-            }
-            let Some(conn) = core.get_mut(id) else {
-                return;
-            };
-            conn.limits.set_deadline(None);
-            if conn.closing() {
-                log::debug!(
-                    "connection {}: {} bytes could not be flushed",
-                    id.serial,
-                    conn.write.output.len()
-                );
-                core.finish(id);
-                return;
-            }
-            let what = match (&conn.socket, &conn.role) {
-                _ if conn.read.far_end == FarEnd::Ended && conn.idle() => {
-                    "it has closed its sending side, and did not take its last answer in time"
-                }
-                _ if conn.awaits_header() => "its PROXY header took longer than handshake_timeout",
-                _ if conn.logged_in() => {
-                    "the change of its user took longer than handshake_timeout"
-                }
-                (Socket::Open(_), Role::Client(_)) => {
-                    "the login took longer than handshake_timeout"
-                }
-                (Socket::Open(_), _) => "the server's login took longer than handshake_timeout",
-                _ => "connecting took longer than connect_timeout",
-            };
-            core.stats.timeouts += 1;
-            what
-        };
-        log::warn!("connection {}: {what}", id.serial);
-        self.close_for(id, what);
     }
 
     /// Continues the connections whose server's name has been resolved.

@@ -73,7 +73,7 @@ impl Proxy {
             info.address()
         );
         // The link can still be read while these run.
-        self.tell_closing(&info, collected);
+        self.telling(id, || self.tell_closing(&info, collected));
 
         let (peer, is_streaming) = {
             let mut core = self.core();
@@ -101,7 +101,7 @@ impl Proxy {
             let survivor = self.core().survivor(id, peer);
             let ends = self.core().dissolve(id, peer);
             if let Some((client, server)) = ends {
-                self.tell_unlinked(client, server);
+                self.telling(id, || self.tell_unlinked(client, server));
             }
             match survivor {
                 Survivor::Stays => {}
