@@ -117,6 +117,21 @@ local function refuse(client)
     end
 end
 
+-- Finds the credential while the client has time left to be told that there is none.
+local RESERVE = 0.05
+local function look_up_in_time(lookup, user, client)
+    local left = client:time_left()
+    return tasks.within(left and left * (1 - RESERVE) * 1000, lookup, user, client)
+end
+
+-- It is not known whether the client may log in. (The reason, which is in the log, is none of its business.)
+local function give_up_login(client)
+    if not client:close_reason() then
+        errors.send_error(client, "HY000", 1105, "The login could not be checked")
+        dpm.close(client)
+    end
+end
+
 -- How clients of a listener log in, as functions that all of them share: returns the one that a new client is
 -- given to. What is kept of one of them is in the tables above.
 local function new_logins(lookup, callbacks, certificate, greet)
@@ -171,7 +186,7 @@ local function new_logins(lookup, callbacks, certificate, greet)
     local function begin(packet, auth, client, again)
         local identity = identities.new(client, auth, shows_password(auth:auth_response()))
         logging_in[client:id()] = { auth = auth, identity = identity, again = again }
-        local task = tasks.spawn(lookup, identity.user, client)
+        local task = tasks.spawn(look_up_in_time, lookup, identity.user, client)
         if task:is_over() then
             return step(packet, client, task:wait())
         end
@@ -184,7 +199,7 @@ local function new_logins(lookup, callbacks, certificate, greet)
             end)
             if not ok then
                 dpm.log("error", ("client %d: its login has failed: %s"):format(client:id(), errors.text(problem)))
-                dpm.close(client)
+                give_up_login(client)
             end
         end)
         return dpm.DPM_NOPROXY

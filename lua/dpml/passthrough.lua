@@ -154,6 +154,7 @@ function try_next(attempt)
         attempt.err = errors.presentable(server)
         return try_next(attempt)
     end
+    servers.share_time(server, client, #attempt.addresses - attempt.at + 1)
     attempt.address = addresses.show(address)
     attempt.server = server
     attempts[server:id()] = attempt
@@ -161,7 +162,8 @@ function try_next(attempt)
 end
 
 -- Gives each client of `listener` a connection of its own to a server, where it logs in by itself.
--- `backends` is an address, a list of addresses, which are tried in turn, or a function of the client that returns one
+-- `backends` is an address, a list of addresses, which are tried in turn, each for its
+-- share of the time that the client has, or a function of the client that returns one
 -- or the other. Options of dpm.connect can stand beside an address, such as proxy_protocol = 2, which then is about
 -- that client. If all fail, the client gets the last one's error.
 function passthrough.passthrough_new_clients(listener, plugin, backends, port)

@@ -57,8 +57,9 @@ local function tell_as(ok, servers_ok)
     ok:session_changes(changes[1] and changes or nil)
 end
 
--- Tries one login after the other; done(server, nil, handshake, ok, options) or done(nil, err).
-local function connect_in_turn(list, at, common, done)
+-- Tries one login after the other, each for its share of the time that the client has; done(server, nil, handshake,
+-- ok, options) or done(nil, err).
+local function connect_in_turn(client, list, at, common, done)
     local options = {}
     local backend = words.read(NAME, list[at])
     for _, from in ipairs { common, backend } do
@@ -71,12 +72,14 @@ local function connect_in_turn(list, at, common, done)
             return done(server, err, handshake, ok, options)
         end
         warnings.warn(NAME, ("%s; trying the next server"):format(tostring(err)))
-        connect_in_turn(list, at + 1, common, done)
+        connect_in_turn(client, list, at + 1, common, done)
     end
-    local begun, problem = pcall(servers.connect_mysql_server, options)
-    if not begun then
-        dpm.log("error", ("login %d cannot be tried: %s"):format(at, errors.text(problem)))
-        options.callback(nil, errors.presentable(problem))
+    local begun, result = pcall(servers.connect_mysql_server, options)
+    if begun then
+        servers.share_time(result, client, #list - at + 1)
+    else
+        dpm.log("error", ("login %d cannot be tried: %s"):format(at, errors.text(result)))
+        options.callback(nil, errors.presentable(result))
     end
 end
 
@@ -169,7 +172,7 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         for _, each in ipairs(choice ~= backend and list or {}) do
             greeter:add(each)
         end
-        connect_in_turn(list, 1, common, function(server, err, handshake, servers_ok, login)
+        connect_in_turn(client, list, 1, common, function(server, err, handshake, servers_ok, login)
             if connecting[client_id] ~= attempt then
                 return server and dpm.close(server)
             end

@@ -78,6 +78,17 @@ function servers.connect(address, client)
     return addresses.connect(address, options)
 end
 
+-- What a server gets of the time that `client` has left for its login, if it is one of so many that are still to be
+-- tried: then the last one's failure comes in time to be told. Returns the server.
+local RESERVE = 0.05
+function servers.share_time(server, client, count)
+    local left = client:time_left()
+    if left then
+        server:limit_login(left * (1 - RESERVE) / count)
+    end
+    return server
+end
+
 local logins = {} -- server id -> the options of connect_mysql_server, until the login is over
 
 local function finish_login(server_id, err, ok)

@@ -286,6 +286,15 @@ function Connection:tls(options) end
 ---@return "zlib"|"zstd"|nil
 function Connection:compression() end
 
+---Seconds that it still has to connect and log in, to change its user, or to take what is queued when it closes.
+---@return number?
+function Connection:time_left() end
+
+---Gives it at most so many seconds from now to connect and log in. False if it is logged in, or closed.
+---@param seconds number
+---@return boolean
+function Connection:limit_login(seconds) end
+
 ---Bytes that are queued and not yet sent.
 ---@return integer
 function Connection:pending() end

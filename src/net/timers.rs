@@ -11,6 +11,13 @@ pub struct TimerId {
     serial: u64,
 }
 
+impl TimerId {
+    /// When it is due.
+    pub fn deadline(self) -> Instant {
+        self.deadline
+    }
+}
+
 /// A set of one-shot deadlines, each with a key that says what is due.
 ///
 /// A tree rather than a heap, because most timers of a proxy (handshake, connect, drain) are

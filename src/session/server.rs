@@ -55,6 +55,11 @@ impl ServerSession {
         self.phase == LoginPhase::Ready
     }
 
+    /// Whether its greeting has come.
+    pub fn greeted(&self) -> bool {
+        self.phase != LoginPhase::Greeting
+    }
+
     /// Whether the login has been answered with an error, after which the server closes.
     pub fn refused(&self) -> bool {
         self.phase == LoginPhase::Refused

@@ -48,6 +48,7 @@ mod mutated_sessions;
 mod objects;
 mod ownership;
 mod passthrough;
+mod patience;
 mod pipelining;
 mod plugins;
 mod prepared;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use crate::support::wire::{Answer, Wire, caps};
+use crate::support::wire::{Answer, DeadServer, Wire, caps};
 use crate::support::{Stage, eventually, let_time_pass, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
@@ -159,26 +159,12 @@ fn why_a_connect_failed() {
 
 #[test]
 fn connect_timeout_where_nobody_answers() {
-    // A listener whose queue is full does not answer.
-    let listener =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener
-        .bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
-    listener.listen(0).unwrap();
-    let address = listener.local_addr().unwrap().as_socket().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(stream) =
-        std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200))
-    {
-        queue.push(stream);
-        assert!(queue.len() < 50);
-    }
+    let dead = DeadServer::new();
     let mut stage = Stage::before(1);
     let begun = Instant::now();
     let connect = format!(
         "dpm.connect('127.0.0.1', {}, {{ connect_timeout = 0.3 }})",
-        address.port()
+        dead.port
     );
     let why = failure(&mut stage, &connect);
     assert!(why.contains("connect_timeout"), "{why}");

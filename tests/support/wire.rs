@@ -586,6 +586,36 @@ pub struct MockServer {
     pub port: u16,
 }
 
+/// A port at which nobody answers, as that of a host that is dead: the queue of its listener is full.
+pub struct DeadServer {
+    _listener: socket2::Socket,
+    _queue: Vec<TcpStream>,
+    /// The port.
+    pub port: u16,
+}
+
+impl DeadServer {
+    /// On a free port.
+    pub fn new() -> DeadServer {
+        use socket2::{Domain, Socket, Type};
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        listener.bind(&any.into()).expect("a free port");
+        listener.listen(0).expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let address = address.as_socket().expect("an address of IP");
+        let patience = Duration::from_millis(200);
+        let connect = || TcpStream::connect_timeout(&address, patience).ok();
+        let queue: Vec<_> = std::iter::from_fn(connect).take(50).collect();
+        assert!(queue.len() < 50, "its queue is small");
+        DeadServer {
+            _listener: listener,
+            _queue: queue,
+            port: address.port(),
+        }
+    }
+}
+
 /// The nonce of a [`MockServer`]'s greeting.
 pub const NONCE: &[u8; 20] = b"abcdefghijklmnopqrst";
 

@@ -283,11 +283,14 @@ impl Core {
                     let login = self.get_mut(id).and_then(|conn| conn.login.as_mut());
                     let until = login.and_then(|login| {
                         login.candidates = addresses;
-                        login.connect_until
+                        [login.connect_until, login.until]
+                            .into_iter()
+                            .flatten()
+                            .min()
                     });
                     if let Some(until) = until {
                         let left = until.saturating_duration_since(Instant::now());
-                        self.set_deadline(id, (left / shares).max(LEAST_SHARE));
+                        self.set_login_deadline(id, (left / shares).max(LEAST_SHARE));
                     }
                     return Ok(());
                 }
@@ -311,7 +314,7 @@ impl Core {
             return false;
         }
         // The timer has gone off.
-        conn.set_deadline(None);
+        conn.limits.set_deadline(None);
         self.drop_socket(id);
         self.connect_next(id, candidates).is_ok()
     }
@@ -334,7 +337,7 @@ impl Core {
                 }
                 let info = conn.info.clone();
                 let limit = conn.options.handshake_timeout;
-                self.set_deadline(id, limit);
+                self.set_login_deadline(id, limit);
                 if self.get(id).is_some_and(Conn::unsent) {
                     self.touch(id);
                 }

@@ -83,6 +83,8 @@ impl Proxy {
                 core.finish(id);
                 return;
             }
+            let whole = conn.login.as_ref().and_then(|login| login.until);
+            let shared = whole.is_some_and(|until| until <= Instant::now());
             let what = match (&conn.socket, &conn.role) {
                 _ if conn.read.far_end == FarEnd::Ended && conn.idle() => {
                     "it has closed its sending side, and did not take its last answer in time"
@@ -94,6 +96,10 @@ impl Proxy {
                 (Socket::Open(_), Role::Client(_)) => {
                     "the login took longer than handshake_timeout"
                 }
+                (Socket::Open(_), _) if shared => {
+                    "the server's login took longer than the time that was left for it"
+                }
+                _ if shared => "connecting took longer than the time that was left for it",
                 (Socket::Open(_), _) => "the server's login took longer than handshake_timeout",
                 _ => "connecting took longer than connect_timeout",
             };

@@ -120,6 +120,9 @@ impl Core {
         let numbering = conn.numbering(step.kind, seq.wrapping_sub(frames), seq);
         let capabilities = conn.capabilities();
         info.capabilities.set(capabilities);
+        if step.kind == PacketKind::Handshake && self.peer(id).is_some() {
+            self.login_passes_through(id);
+        }
         self.check_login(id);
         if step.kind == PacketKind::Command {
             self.stats.commands += 1;

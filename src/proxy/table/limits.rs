@@ -43,6 +43,11 @@ impl Limits {
         self.set_limit(timer, |limits| &mut limits.deadline)
     }
 
+    /// When its deadline is, if it has one.
+    pub fn deadline(&self) -> Option<Instant> {
+        Some(self.0.as_ref()?.deadline?.deadline())
+    }
+
     /// Whether it has a deadline now.
     pub fn has_deadline(&self) -> bool {
         self.0.as_ref().is_some_and(|it| it.deadline.is_some())

@@ -30,6 +30,7 @@ impl Proxy {
         }
         {
             let mut core = self.core();
+            core.fit_in(client, server);
             for (id, peer) in [(client, server), (server, client)] {
                 if let Some(conn) = core.open_mut(id) {
                     conn.peer = Some(peer);

@@ -16,6 +16,8 @@ pub(crate) struct Login {
     pub candidates: Vec<SocketAddr>,
     /// When connecting has taken too long, whichever address it has come to.
     pub connect_until: Option<Instant>,
+    /// When the whole login, connecting included, has taken too long for whoever waits for it.
+    pub until: Option<Instant>,
     /// The path of a server's unix socket, whose queue is full.
     pub unix_path: Option<Box<str>>,
     /// What has come of the PROXY header that a client's connection is to begin with.

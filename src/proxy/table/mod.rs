@@ -7,6 +7,7 @@
 //! - `limits`: the timers of a connection; `pace`: how slowly a client may send a packet; `buffered`: what all
 //!   connections hold together
 //! - `slice`: how much of a pass of the loop one connection gets
+//! - `patience`: how a server's login fits into the time of the client that waits for it
 //! - `received`: what is said of a packet that was received; `admission`: whether there is room for another
 //!   client; `tls_clients`: TLS towards servers, by destination; `certificate_log`: warnings about
 //!   certificates of our own
@@ -22,6 +23,7 @@ pub(super) mod limits;
 pub(super) mod link;
 pub(super) mod login;
 pub(super) mod pace;
+pub(super) mod patience;
 pub(super) mod received;
 pub(super) mod sides;
 pub(super) mod slice;

@@ -220,6 +220,16 @@ fn add_flow(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
         number(rt.proxy().pending(conn.id()) as f64)
     })?;
     let rt = runtime.clone();
+    methods.add::<ConnObject>("time_left", move |_, conn, _| {
+        let left = rt.proxy().time_left(conn.id());
+        one(left.map_or(Value::Nil, |left| Value::Number(left.as_secs_f64())))
+    })?;
+    let rt = runtime.clone();
+    methods.add::<ConnObject>("limit_login", move |_, conn, args| {
+        let seconds = args.seconds(0, "seconds")?;
+        one(Value::Boolean(rt.proxy().limit_login(conn.id(), seconds)))
+    })?;
+    let rt = runtime.clone();
     methods.add::<ConnObject>("pause", move |_, conn, _| {
         rt.proxy().pause(conn.id());
         nothing()

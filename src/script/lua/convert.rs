@@ -1,5 +1,7 @@
 //! Conversion between Lua's values and ours. Values that do not fit are errors.
 
+use std::time::Duration;
+
 use mlua::{Lua, Value};
 
 /// Above this a Lua number does not hold every integer.
@@ -54,6 +56,29 @@ pub fn describe(value: &Value) -> String {
             .map_or_else(|_| "userdata".to_string(), |name| name.to_string_lossy()),
         other => other.type_name().to_string(),
     }
+}
+
+/// A longer time-out is probably a mistake.
+const MAX_SECONDS: f64 = 86_400.0 * 365.0;
+
+/// A number, of either kind.
+pub fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// Seconds, with fractions.
+pub fn to_seconds(value: &Value) -> Option<Duration> {
+    let seconds = number(value).filter(|n| (0.0..=MAX_SECONDS).contains(n))?;
+    Some(Duration::from_secs_f64(seconds))
+}
+
+/// What [`to_seconds`] takes, for messages.
+pub fn seconds_wanted() -> String {
+    format!("seconds from 0 to {MAX_SECONDS}")
 }
 
 /// A value for the message that it is not one of certain words: a word itself says most.

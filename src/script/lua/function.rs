@@ -6,10 +6,13 @@
 
 use std::ffi::c_void;
 use std::rc::Rc;
+use std::time::Duration;
 
 use mlua::{AnyUserData, Function, LightUserData, Lua, MultiValue, Table, Value};
 
-use super::convert::{describe, describe_word, integer_wanted, to_integer};
+use super::convert::{
+    describe, describe_word, integer_wanted, seconds_wanted, to_integer, to_seconds,
+};
 use super::error::{Answer, ScriptError};
 use super::memory;
 
@@ -244,6 +247,11 @@ impl Args {
     pub fn text(&self, index: usize, what: &str) -> Result<String, ScriptError> {
         let bytes = self.bytes(index, what, 4096)?;
         String::from_utf8(bytes).map_err(|_| self.expected(index, what, "text in UTF-8"))
+    }
+
+    /// Seconds, with fractions.
+    pub fn seconds(&self, index: usize, what: &str) -> Result<Duration, ScriptError> {
+        to_seconds(self.get(index)).ok_or_else(|| self.expected(index, what, seconds_wanted()))
     }
 
     /// True or false.

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use mlua::{Table, Value};
 
-use super::convert::{describe, describe_word, integer_wanted, to_integer};
+use super::convert::{
+    describe, describe_word, integer_wanted, number, seconds_wanted, to_integer, to_seconds,
+};
 use super::error::ScriptError;
 use super::function::Args;
-
-/// A longer time-out is probably a mistake.
-const MAX_SECONDS: f64 = 86_400.0 * 365.0;
 
 /// A table of options while it is read.
 #[derive(Debug)]
@@ -146,11 +145,7 @@ impl<'a> OptionTable<'a> {
 
     /// Seconds, with fractions; 0 is no limit.
     pub fn seconds(&self, key: &str) -> Result<Option<Duration>, ScriptError> {
-        let wanted = format!("seconds from 0 to {MAX_SECONDS}");
-        self.read(key, wanted, |value| {
-            let seconds = number(value).filter(|n| (0.0..=MAX_SECONDS).contains(n))?;
-            Some(Duration::from_secs_f64(seconds))
-        })
+        self.read(key, seconds_wanted(), to_seconds)
     }
 
     /// Milliseconds, with fractions.
@@ -186,13 +181,5 @@ impl<'a> OptionTable<'a> {
             .find(|(name, _)| word.as_deref() == Some(*name));
         let found = found.ok_or_else(|| self.wrong_word(key, quoted.join(", "), &value))?;
         Ok(Some(found.1))
-    }
-}
-
-fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Integer(number) => Some(*number as f64),
-        Value::Number(number) => Some(*number),
-        _ => None,
     }
 }
