@@ -1,6 +1,6 @@
 //! What must hold for each text of SQL.
 
-use dpm::sql::{Kind, Mode, Tokens, digest, effects::effects, statement};
+use dpm::sql::{Kind, Mode, Tokens, digest, effects::effects, statement, tables};
 
 /// The tokens cover the text, one after the other, with nothing but white space between them.
 pub fn tokens(sql: &[u8], mode: Mode) {
@@ -52,10 +52,21 @@ pub fn effect(sql: &[u8], mode: Mode) {
     assert!(found.iter().map(|one| one.size()).sum::<usize>() <= 4096 + 512 * sql.len());
 }
 
+/// No table is missing: that of a statement behind the text is found, or it is said why it may not be.
+pub fn found_tables(sql: &[u8], mode: Mode) {
+    let last = Tokens::new(sql, mode).last();
+    let is_open = last.is_some_and(|last| last.unterminated || last.kind == Kind::Comment);
+    let sql = [sql, b"\n;\nSELECT * FROM a, (b JOIN secret)"].concat();
+    let found = tables(&sql, mode);
+    let names = found.tables.iter().any(|(name, _)| name.name == b"secret");
+    assert!(is_open || names || found.unknown.is_some());
+}
+
 /// All of it.
 pub fn all(sql: &[u8], mode: Mode) {
     tokens(sql, mode);
     digests(sql, mode);
     proofs(sql, mode);
     effect(sql, mode);
+    found_tables(sql, mode);
 }

@@ -169,9 +169,51 @@ fn paragraphs(text: &'static str) -> Vec<Vec<&'static str>> {
 /// understand.
 fn least(flavour: Flavour) -> usize {
     match flavour {
-        Flavour::MySql => 150,
-        _ => 170,
+        Flavour::MySql => 250,
+        _ => 250,
     }
+}
+
+/// Masked values by the names of columns that are not masked, in all the ways that results are made: servers then
+/// may say that they come from those columns.
+fn renamed() -> Vec<String> {
+    const VALUES: &[&str] = &[
+        "email",
+        "(email)",
+        "CONCAT(email)",
+        "MAX(email)",
+        "card",
+        "card + 0",
+        "MIN(email) OVER ()",
+    ];
+    const TAILS: &[&str] = &[
+        "customers",
+        "customers ORDER BY 1 DESC",
+        "customers GROUP BY id, email, card",
+        "customers GROUP BY email, card WITH ROLLUP",
+        "customers GROUP BY 1 ORDER BY NULL",
+        "customers c JOIN other o ON o.id = c.id GROUP BY c.id, c.email, card ORDER BY COUNT(*)",
+        "customers HAVING 1 LIMIT 5",
+        "(SELECT * FROM customers) AS customers",
+        "(SELECT DISTINCT email, card FROM customers) AS other",
+        "contacts AS c JOIN customers USING (id) ORDER BY RAND()",
+    ];
+    let mut all = Vec::new();
+    for value in VALUES {
+        let value = value.to_string();
+        for tail in TAILS {
+            let value = match tail.contains(" JOIN other") {
+                true => value.replace("email", "c.email"),
+                false => value.clone(),
+            };
+            for head in ["", "DISTINCT ", "SQL_BUFFER_RESULT "] {
+                for alias in ["id", "name", "customers"] {
+                    all.push(format!("SELECT {head}{value} AS {alias} FROM {tail}"));
+                }
+            }
+        }
+    }
+    all
 }
 
 fn no_trick_works(flavour: Flavour) {
@@ -197,6 +239,16 @@ fn no_trick_works(flavour: Flavour) {
                 failed.push(format!("{lines:?} (prepared: {prepares}): {text:#?}"));
             }
             ground.restore(&lines);
+        }
+    }
+    for prepares in [false, true] {
+        let mut wire = Wire::login_empty(port, MODERN);
+        wire.exchange(com::INIT_DB, ground.base.as_bytes());
+        for line in renamed() {
+            let received = one(&mut wire, &line, prepares);
+            if shows(&received.concat()) {
+                failed.push(format!("{line} (prepared: {prepares}): {received:?}"));
+            }
         }
     }
     assert!(

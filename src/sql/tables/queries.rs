@@ -153,13 +153,7 @@ impl Reader<'_> {
     /// The rows that were written are read.
     fn returning(&mut self) {
         self.end_of_tables();
-        let written: Vec<_> = self
-            .found
-            .tables
-            .iter()
-            .filter(|(_, access)| access.contains(Access::WRITE))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let written = std::mem::take(&mut self.written);
         for name in written {
             self.add_table(name, Access::READ | Access::WRITE);
         }
@@ -251,7 +245,7 @@ impl Reader<'_> {
         self.advance();
         self.set_place(Place::WithNext { recursive });
         if recursive {
-            self.ctes.push(name);
+            self.add_cte(name);
             self.push(Place::Start(Within::Expression));
         } else {
             self.push(Place::Start(Within::Expression));

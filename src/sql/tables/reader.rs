@@ -109,6 +109,8 @@ pub(super) struct Reader<'a> {
     tables: HashSet<(Name, Access)>,
     routines: HashSet<Name>,
     copies: HashSet<(Vec<u8>, Vec<u8>)>,
+    /// The tables that the current statement writes.
+    pub written: Vec<Name>,
     variables: HashSet<(Vec<u8>, Use)>,
     /// Whether user variables are set, as they follow INTO.
     pub into_variables: bool,
@@ -134,6 +136,7 @@ impl<'a> Reader<'a> {
             tables: HashSet::new(),
             routines: HashSet::new(),
             copies: HashSet::new(),
+            written: Vec::new(),
             variables: HashSet::new(),
             into_variables: false,
             begun: false,
@@ -266,7 +269,13 @@ impl<'a> Reader<'a> {
             true => Access::READ,
             false => access,
         };
-        if !self.is_full() && self.tables.insert((name.clone(), access)) {
+        if self.is_full() {
+            return;
+        }
+        if access.contains(Access::WRITE) {
+            self.written.push(name.clone());
+        }
+        if self.tables.insert((name.clone(), access)) {
             self.found.tables.push((name, access));
         }
     }
@@ -274,6 +283,15 @@ impl<'a> Reader<'a> {
     pub(super) fn add_routine(&mut self, name: Name) {
         if !self.is_full() && self.routines.insert(name.clone()) {
             self.found.routines.push(name);
+        }
+    }
+
+    /// A common table expression can be used from here on.
+    pub(super) fn add_cte(&mut self, name: Vec<u8>) {
+        if self.ctes.len() >= MAX_NAMES {
+            self.give_up("it names too many tables");
+        } else {
+            self.ctes.push(name);
         }
     }
 
@@ -305,6 +323,7 @@ impl<'a> Reader<'a> {
         self.assignment = None;
         self.into_variables = false;
         self.explains = false;
+        self.written.clear();
         self.begun = false;
     }
 
@@ -429,7 +448,9 @@ impl<'a> Reader<'a> {
         }
         if let Some(frame) = self.frames.pop() {
             self.ctes.truncate(frame.visible);
-            self.ctes.extend(frame.defines);
+            if let Some(name) = frame.defines {
+                self.add_cte(name);
+            }
         }
     }
 }

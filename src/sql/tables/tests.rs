@@ -515,3 +515,30 @@ fn quotes_are_read_in_each_mode() {
     assert_eq!(list(r"select 'a\' from t -- ', b from u"), "t u");
     assert_eq!(list(r"select 'it\'s' from t"), "t");
 }
+
+/// What is hostile takes a time that grows with its length, not with the square of it: these would take hours.
+#[test]
+fn hostile_texts_take_linear_time() {
+    let with: String = (0..5000).map(|n| format!("a{n} AS (SELECT 1), ")).collect();
+    let ctes = format!(
+        "WITH {with} b AS (SELECT 1) SELECT * FROM {}b",
+        "b, ".repeat(200_000)
+    );
+    let written: String = (0..900)
+        .map(|n| format!("INSERT INTO t{n} VALUES (1);"))
+        .collect();
+    for text in [
+        ctes,
+        written + &"INSERT INTO t VALUES (1) RETURNING a;".repeat(100_000),
+        "SET @a = 1, ".repeat(100_000),
+        "SET names utf8;".repeat(100_000),
+        "CREATE ".repeat(300_000),
+        "DELETE ".repeat(300_000),
+        "(".repeat(1_000_000),
+        "SELECT (SELECT 1 FROM a) UNION ".repeat(50_000),
+        "a.".repeat(500_000),
+        "'\\''\"".repeat(300_000),
+    ] {
+        of(&text);
+    }
+}
