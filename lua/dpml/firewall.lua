@@ -16,6 +16,9 @@ local SHOWN = 1000 -- bytes of a statement's digest that are in the file, and in
 -- what the statement does, so they are learnt with their values. USE has none.
 local BY_DIGEST = { SELECT = true, INSERT = true, REPLACE = true, UPDATE = true, DELETE = true, USE = true }
 
+-- A function whose argument is not mere data, either: it says which file is read.
+local READS_FILE = { LOAD_FILE = true }
+
 -- Commands without SQL. An executed statement was checked when it was prepared.
 local HARMLESS = {}
 for name in ([[PING QUIT STATISTICS SET_OPTION STMT_EXECUTE STMT_BULK_EXECUTE
@@ -60,6 +63,7 @@ local function entry_of(sql, mode)
     local kind, info = dpm.statement_kind(sql, mode)
     local text, hash, ambiguous = dpm.digest(sql, digest_options(mode))
     local by_digest = BY_DIGEST[kind] and info.multi == 1 and not (info.selects_into or info.assigns or ambiguous)
+        and not dpm.find_word(sql, READS_FILE, mode)
     if not by_digest then
         local _, exact_hash = dpm.digest(sql, EXACT)
         text, hash = without_values(sql), "exactly " .. exact_hash

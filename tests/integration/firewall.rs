@@ -145,6 +145,7 @@ both! {
             "PREPARE p FROM \"SELECT 's3cret'\"",
             "SELECT 's3cret' INTO @mine",
             "SELECT @mine := 's3cret'",
+            "SELECT LENGTH(LOAD_FILE('/no/s3cret'))",
             "DO SLEEP(0), 's3cret'",
             "CREATE USER IF NOT EXISTS nobody_here IDENTIFIED BY 's3cret-1A'",
             "DROP USER nobody_here",
@@ -174,6 +175,7 @@ both! {
             "SET @mine = 's3cret'",
             "PREPARE p FROM \"SELECT 's3cret'\"",
             "SELECT 's3cret' INTO @mine",
+            "SELECT LENGTH(LOAD_FILE('/no/s3cret'))",
         ] {
             passes(&mut wire, sql);
         }
@@ -183,6 +185,7 @@ both! {
             "SELECT 'other' INTO @mine",
             "SELECT 's3cret' INTO @other",
             "SELECT @mine := 'other'",
+            "SELECT LENGTH(LOAD_FILE('/etc/passwd'))",
             "INSERT INTO t VALUES (30, 'x', (SELECT 1))",
             "INSERT INTO t (id, note) SELECT 31, 's3cret' INTO OUTFILE '/tmp/x'",
             "SELECT 's3cret' INTO OUTFILE '/tmp/x'",
