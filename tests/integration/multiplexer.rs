@@ -974,3 +974,31 @@ fn what_clients_add_to_the_fleet_is_bounded() {
     assert!(add(&format!("ADD DB host=127.0.0.1,name=e,password={long}")).is_some());
     assert!(add(&format!("POLL ALL 1 SELECT '{}'", "x".repeat(1 << 20))).is_some());
 }
+
+#[test]
+fn a_large_fleet_is_replaced_in_little_time() {
+    let dpm = Launch::script(
+        "package.loaded['dpml.multiplexer.member'] = {
+           new = function(label, dsn) return { label = label, dsn = dsn, remove = function() end } end,
+         }
+         local fleet = require('dpml.multiplexer.fleet').new()
+         local function list(from, to)
+           local servers = {}
+           for n = from, to do
+             servers[#servers + 1] = { host = 'h', port = n, name = 'n' .. n, group = { 'g' } }
+           end
+           return servers
+         end
+         local before = os.clock()
+         assert(not fleet:load(list(1, 20000)))
+         local kept = fleet.members.n20000
+         assert(not fleet:load(list(9001, 29000)))
+         assert(fleet.members.n20000 == kept and not fleet.members.n9000 and fleet.members.n29000)
+         assert(#fleet.order == 20000 and fleet.memberships == 20000)
+         assert(os.clock() - before < 20, os.clock() - before)
+         print('the end')
+         require('harness').listen(function() end)",
+    )
+    .start();
+    dpm.line("the end");
+}

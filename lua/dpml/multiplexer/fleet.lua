@@ -158,13 +158,14 @@ function Fleet:all()
     return self:resolve("ALL")
 end
 
-local function same(a, b)
+-- What two servers have in common if they are the same: a fleet may have thousands.
+local function signature(dsn)
+    local parts = { table.concat(dsn.groups, "+") }
     for _, key in ipairs { "host", "port", "path", "user", "password", "database", "tls", "name" } do
-        if a[key] ~= b[key] then
-            return false
-        end
+        local value = tostring(dsn[key] or "")
+        parts[#parts + 1] = #value .. ":" .. value
     end
-    return table.concat(a.groups, "+") == table.concat(b.groups, "+")
+    return table.concat(parts, ",")
 end
 
 -- The servers of a list; nil and the first error.
@@ -194,15 +195,18 @@ end
 
 -- Which of the servers in this fleet are still wanted, as a set, and which of the wanted ones are new, as a list.
 local function compare(self, wanted)
-    local kept, taken, new = {}, {}, {}
+    local kept, taken, new, by_signature = {}, {}, {}, {}
+    for i = #wanted, 1, -1 do
+        local key = signature(wanted[i])
+        by_signature[key] = by_signature[key] or {}
+        table.insert(by_signature[key], i)
+    end
     for _, label in ipairs(self.order) do
         local server = self.members[label]
-        kept[server] = not server.dsn.from_file
-        for i, dsn in ipairs(wanted) do
-            if not kept[server] and not taken[i] and same(server.dsn, dsn) then
-                kept[server], taken[i] = true, true
-            end
-        end
+        local same = server.dsn.from_file and by_signature[signature(server.dsn)]
+        local i = same and table.remove(same)
+        kept[server] = i ~= nil or not server.dsn.from_file
+        taken[i or 0] = true
     end
     for i, dsn in ipairs(wanted) do
         if not taken[i] then
@@ -231,7 +235,8 @@ function Fleet:load(list)
             names.groups[name] = true
         end
     end
-    for _, label in ipairs({ unpack(self.order) }) do
+    for i = #self.order, 1, -1 do
+        local label = self.order[i]
         if not kept[self.members[label]] then
             self:remove(label)
         end
