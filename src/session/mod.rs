@@ -23,5 +23,5 @@ pub mod step;
 pub use client::{ClientSession, Sent};
 pub use event::{Event, EventSet};
 pub use response::{Response, ok_status};
-pub use server::ServerSession;
+pub use server::{LoginWaits, ServerSession};
 pub use step::{HEAD, Head, PacketKind, Step, Violation};

@@ -35,6 +35,19 @@ enum LoginPhase {
     Refused,
 }
 
+/// What a login that is not over waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginWaits {
+    /// The server's greeting.
+    Greeting,
+    /// Our auth packet.
+    Auth,
+    /// Our answer to a round of authentication.
+    Answer,
+    /// The server's judgement.
+    Judgement,
+}
+
 impl Default for ServerSession {
     fn default() -> Self {
         ServerSession {
@@ -58,6 +71,17 @@ impl ServerSession {
     /// Whether its greeting has come.
     pub fn greeted(&self) -> bool {
         self.phase != LoginPhase::Greeting
+    }
+
+    /// What the login waits for; `None` if it is over.
+    pub fn login_waits(&self) -> Option<LoginWaits> {
+        match self.phase {
+            LoginPhase::Greeting => Some(LoginWaits::Greeting),
+            LoginPhase::Auth => Some(LoginWaits::Auth),
+            LoginPhase::AuthResult { we_may_speak: true } => Some(LoginWaits::Answer),
+            LoginPhase::AuthResult { .. } => Some(LoginWaits::Judgement),
+            LoginPhase::Ready | LoginPhase::Refused => None,
+        }
     }
 
     /// Whether the login has been answered with an error, after which the server closes.

@@ -447,8 +447,11 @@ fn a_greeting_of_sha256_gets_no_password_in_a_copied_login() {
         });
         let mut wire = mock.accept();
         wire.write(&greeting_of("sha256_password"));
-        let told = wire.try_read();
-        assert!(told.is_err(), "{copied}: {}", told.unwrap().escape_ascii());
+        // All that may come is the login of nobody, which the proxy finishes.
+        if let Ok(told) = wire.try_read() {
+            let nobody = b"client-left-before-its-login\0\0mysql_native_password\0";
+            assert!(told.ends_with(nobody), "{copied}: {}", told.escape_ascii());
+        }
         client.join().unwrap();
         dpm.wait_until_idle();
     }

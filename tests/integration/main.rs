@@ -72,6 +72,7 @@ mod startup;
 mod tasks;
 mod tls;
 mod translation;
+mod unfinished_logins;
 mod unsolicited_errors;
 
 /// Who waits for something by the clock waits too long, or not long enough: see `support`.

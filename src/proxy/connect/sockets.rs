@@ -336,7 +336,7 @@ impl Core {
                     conn.socket = Socket::Open(Channel::new(stream));
                 }
                 let info = conn.info.clone();
-                let limit = conn.options.handshake_timeout;
+                let limit = conn.limit_login();
                 self.set_login_deadline(id, limit);
                 if self.get(id).is_some_and(Conn::unsent) {
                     self.touch(id);

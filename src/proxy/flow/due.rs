@@ -83,6 +83,10 @@ impl Proxy {
                 core.finish(id);
                 return;
             }
+            if let Some(rest) = conn.go_on_with_login() {
+                core.set_login_deadline(id, rest);
+                return;
+            }
             let whole = conn.login.as_ref().and_then(|login| login.until);
             let shared = whole.is_some_and(|until| until <= Instant::now());
             let what = match (&conn.socket, &conn.role) {

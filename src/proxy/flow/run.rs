@@ -7,7 +7,7 @@ use crate::net::{LastResort, Ready, Signal};
 use crate::output;
 use crate::proxy::Proxy;
 use crate::proxy::id::ConnId;
-use crate::proxy::table::conn::{Listed, Role, Socket};
+use crate::proxy::table::conn::{Life, Listed, Role, Socket};
 use crate::proxy::table::core::{Core, SIGNALS, TimerKey};
 use crate::proxy::table::sides::{FarEnd, Stopped};
 use crate::proxy::table::slice::Slice;
@@ -127,17 +127,19 @@ impl Proxy {
                 Connect,
                 Header,
                 Pump,
+                Part,
                 None,
             }
             let work = match self
                 .core()
-                .open(id)
-                .map(|conn| (&conn.socket, conn.awaits_header()))
+                .get(id)
+                .map(|conn| (conn.life, &conn.socket, conn.awaits_header()))
             {
-                Some((Socket::Listening(_), _)) => Work::Accept,
-                Some((Socket::Connecting(_), _)) => Work::Connect,
-                Some((Socket::Open(_), true)) => Work::Header,
-                Some((Socket::Open(_), false)) => Work::Pump,
+                Some((Life::Closing, ..)) => Work::Part,
+                Some((Life::Open, Socket::Listening(_), _)) => Work::Accept,
+                Some((Life::Open, Socket::Connecting(_), _)) => Work::Connect,
+                Some((Life::Open, Socket::Open(_), true)) => Work::Header,
+                Some((Life::Open, Socket::Open(_), false)) => Work::Pump,
                 _ => Work::None,
             };
             self.guarded(Some(id), || match work {
@@ -145,6 +147,7 @@ impl Proxy {
                 Work::Connect => self.connected(id),
                 Work::Header => self.read_header(id),
                 Work::Pump => self.pump(id),
+                Work::Part => self.core().part(id),
                 Work::None => {}
             });
             self.core().end_turn(id, packets);
@@ -272,10 +275,9 @@ impl Proxy {
             self.close_for(id, "the proxy is stopping");
         }
         let mut core = self.core();
-        let busy = core
-            .conns
-            .iter()
-            .any(|(_, conn)| matches!(conn.role, Role::Client(_)) || conn.unsent());
+        let busy = core.conns.iter().any(|(_, conn)| {
+            matches!(conn.role, Role::Client(_)) || conn.unsent() || conn.is_parting()
+        });
         if !busy {
             core.exit = Some(core.exit_code);
         }
@@ -362,7 +364,7 @@ impl Core {
         let Some(conn) = self.get(id).filter(|conn| conn.closing()) else {
             return false;
         };
-        if !conn.unsent() {
+        if !conn.unsent() && !conn.is_parting() {
             self.finish(id);
         }
         true

@@ -13,6 +13,9 @@ use crate::wire::ErrPacket;
 /// How long a closing connection may take to flush its queue.
 const FLUSH: Duration = Duration::from_secs(5);
 
+/// How long a server may take to answer a login that nobody goes on with.
+const PARTING: Duration = Duration::from_secs(2);
+
 /// What happens to the other end.
 enum Survivor {
     /// It stays open.
@@ -164,13 +167,9 @@ impl Core {
         let Some(conn) = self.get_mut(id) else {
             return;
         };
-        conn.read.input.take();
+        let input = conn.read.input.take();
         let listener = conn.listener();
         let ip = conn.counted_address();
-        if conn.write.output.is_empty() {
-            conn.finish_writing();
-        }
-        let flushable = conn.unsent();
         let is_client = matches!(conn.role, Role::Client(_));
         let is_server = matches!(conn.role, Role::Server(_));
         if is_client {
@@ -185,6 +184,16 @@ impl Core {
             listener.leave(ip);
         }
         // No packet may be in transit from or to it any more.
+        if self.begin_parting(id, input) {
+            self.set_deadline(id, PARTING);
+            return;
+        }
+        let flushable = self.get_mut(id).is_some_and(|conn| {
+            if conn.write.output.is_empty() {
+                conn.finish_writing();
+            }
+            conn.unsent()
+        });
         if flushable {
             self.set_deadline(id, FLUSH);
             self.touch(id);

@@ -185,6 +185,11 @@ impl Conn {
         self.login.as_ref().is_some_and(|it| it.header.is_some())
     }
 
+    /// Whether it is a server whose login is being finished, since its client has left.
+    pub fn is_parting(&self) -> bool {
+        self.login.as_ref().is_some_and(|it| it.parting.is_some())
+    }
+
     /// The client whose login passed through to it, if any.
     pub fn passthrough(&self) -> Option<ConnId> {
         match self.origin {

@@ -228,7 +228,8 @@ impl Core {
 
     /// Queues the connection for reading.
     pub fn schedule(&mut self, id: ConnId) {
-        if let Some(conn) = self.open_mut(id)
+        if let Some(conn) = self.get_mut(id)
+            && (!conn.closing() || conn.is_parting())
             && !conn.listed.contains(Listed::TO_PUMP)
         {
             conn.listed.insert(Listed::TO_PUMP);
@@ -427,7 +428,7 @@ impl Core {
         if conn.write.output.is_empty() {
             // Frees the memory: an idle connection is to hold no buffer.
             conn.write.output = BytesMut::new();
-            if conn.closing() && flushed.error.is_none() {
+            if conn.closing() && flushed.error.is_none() && !conn.is_parting() {
                 conn.finish_writing();
             }
         }

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::net::TlsClient;
+use crate::proxy::login::parting::Parting;
 
 /// A login under way. It goes when that is over, so that the many connections that are idle do not
 /// carry it along.
@@ -24,6 +25,10 @@ pub(crate) struct Login {
     pub header: Option<Vec<u8>>,
     /// The level of compression that a client asked for.
     pub zstd_level: Option<u8>,
+    /// What finishes it at a server whose client has left.
+    pub parting: Option<Box<Parting>>,
+    /// How much longer a server may take that is not waiting for us.
+    pub patience: Option<Duration>,
     /// It counts among the [arrivals](crate::proxy::connect::accept::Arrivals).
     pub arriving: bool,
 }

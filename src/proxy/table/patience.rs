@@ -88,10 +88,9 @@ impl Core {
         let Some(conn) = self.open_mut(server) else {
             return;
         };
-        let limit = conn.options.handshake_timeout;
-        if let Some(login) = &mut conn.login
-            && login.until.take().is_some()
-        {
+        let shared = conn.login.as_mut().and_then(|login| login.until.take());
+        if shared.is_some() {
+            let limit = conn.limit_login();
             self.set_deadline(server, limit);
         }
     }
