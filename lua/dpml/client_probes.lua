@@ -3,6 +3,7 @@
 
 local errors = require "dpml.errors"
 local name_filters = require "dpml.name_filters"
+local own_status = require "dpml.own_status"
 local session_select = require "dpml.session_select"
 local token_reader = require "dpml.token_reader"
 
@@ -57,7 +58,7 @@ local VARIABLES = {
 -- The variables of a session. `service` has server_version and version_comment.
 local function variables_of(session, service)
     local its = { version = service.server_version, version_comment = service.version_comment,
-        warning_count = #(session.warnings or {}) }
+        warning_count = #(session.warnings or {}), autocommit = own_status.has_autocommit(session) and 1 or 0 }
     return setmetatable(its, { __index = VARIABLES })
 end
 
@@ -119,8 +120,11 @@ end
 
 local function show_variables(reader, session, service)
     local rows, its = {}, variables_of(session, service)
-    for _, variables in ipairs { VARIABLES, its } do
-        for name, value in pairs(variables) do
+    for name, value in pairs(its) do
+        rows[#rows + 1] = { name, tostring(value) }
+    end
+    for name, value in pairs(VARIABLES) do
+        if rawget(its, name) == nil then
             rows[#rows + 1] = { name, tostring(value) }
         end
     end

@@ -52,7 +52,7 @@ local function pieces_of(session, id)
     return session.statements and session.statements.by_id[id]
 end
 
--- What was executed, for those who execute it at a server: query -> { pieces =, values =, types = }.
+-- What was executed, for those who execute it at a server: query -> { sql =, pieces =, values =, types = }.
 local executes = setmetatable({}, { __mode = "k" })
 
 -- The client has no statements any more.
@@ -141,12 +141,13 @@ function emulated_statements.query_of(session, cmd)
         text[#text + 1] = literal(value)
         text[#text + 1] = pieces[n + 1]
     end
-    local query = queries.new_command(dpm.COM_QUERY, table.concat(text))
-    executes[query] = { pieces = pieces, values = values, types = statement:types() }
+    local sql = table.concat(text)
+    local query = queries.new_command(dpm.COM_QUERY, sql)
+    executes[query] = { sql = sql, pieces = pieces, values = values, types = statement:types() }
     return query
 end
 
--- What was executed, if this is a query of query_of: { pieces =, values =, types = }.
+-- What was executed, if this is a query of query_of: { sql = the query, pieces =, values =, types = }.
 function emulated_statements.execute_of(query)
     return executes[query]
 end

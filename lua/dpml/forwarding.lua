@@ -17,6 +17,7 @@ local queries = require "dpml.queries"
 local results = require "dpml.results"
 local takeover = require "dpml.takeover"
 local turns = require "dpml.turns"
+local warnings = require "dpml.warnings"
 
 local forwarding = {}
 
@@ -147,7 +148,9 @@ local function refuse_kills(cmd)
     end
 end
 
-local function refuse(message)
+-- Raises an error that is the script's mistake, and is shown to the client as well.
+local function refuse(session, message)
+    warnings.warn("forwarding", ("client %d: %s"):format(session.client:id(), message))
     error(errors.new(1105, "HY000", message), 0)
 end
 
@@ -158,7 +161,7 @@ local function adopt(session, db)
         return
     end
     if owner and owner ~= session then
-        refuse(("session:forward: this connection is that of client %d, and what one client sets would be another's: "
+        refuse(session, ("session:forward: this connection is that of client %d, and what one client sets would be another's: "
             .. "connect one for each client"):format(owner.client:id()))
     elseif not owner then
         db.server:listen(dpm.MYS_WAIT_CMD, note_ending)
@@ -169,7 +172,7 @@ local function adopt(session, db)
         -- The database is all that is left of the user before.
         db.database = db:query("SELECT DATABASE()").rows[1][1]
         if db.database and not session.database then
-            refuse("session:forward: the client has logged in again, without a database: connect again")
+            refuse(session, "session:forward: the client has logged in again, without a database: connect again")
         end
         db.owner_auth = session.auth
     end
@@ -180,7 +183,7 @@ local function adopt(session, db)
     end
     local said = session.said
     if said and said.too_many then
-        refuse("session:forward: this client has set too much before its first command that is forwarded")
+        refuse(session, "session:forward: this client has set too much before its first command that is forwarded")
     end
     while said and said[1] do
         run(db, table.remove(said, 1).cmd)
@@ -259,6 +262,21 @@ local function at_server(execute, db)
     return fits and cmd or statement:encode(execute.values)
 end
 
+-- Has the server answer what the handler gives for the client's command. A client that has executed a statement waits for
+-- binary rows, also if the handler has written another query instead.
+local function answer_by_server(session, cmd, db)
+    local execute = emulated_statements.execute_of(session.current)
+    if not execute or cmd:command() ~= dpm.COM_QUERY then
+        return relay(session, cmd, db)
+    elseif cmd == session.current and cmd:argument() == execute.sql then
+        return relay(session, at_server(execute, db), db)
+    end
+    local statement = db:prepare(cmd:argument())
+    local ending = relay(session, statement.statement:encode {}, db)
+    statement:close()
+    return ending
+end
+
 -- Tells the client of an error instead of an answer. Without its connection it has no session any more.
 local function tell(session, err, db)
     local client = session.client
@@ -282,8 +300,7 @@ function forwarding.forward(session, cmd, db)
             error(queries.gone(), 0)
         end
         adopt(session, db)
-        local execute = emulated_statements.execute_of(cmd)
-        return relay(session, execute and at_server(execute, db) or cmd, db)
+        return answer_by_server(session, cmd, db)
     end)
     if not ok then
         if not errors.is_error(ending) or ending.cancelled or ending.timed_out then
@@ -293,6 +310,9 @@ function forwarding.forward(session, cmd, db)
     end
     if errors.is_error(ending) then
         return nil, ending
+    end
+    if ending.server_status and not session.gone then
+        results.set_status(session.client:id(), ending.server_status) -- for what the handler answers itself
     end
     return ending
 end
@@ -311,6 +331,8 @@ local function probe(session, cmd)
     local has_values = emulated_statements.has_values(cmd)
     return client_probes.answer(cmd:argument(), session, service, has_values) ~= nil, wanted
 end
+
+local PARSE_ERROR = 1064
 
 local function change_database(session, cmd, db, name)
     local refusal, before = own_answers.refusal_of(session.service, session, name), session.database
@@ -332,7 +354,7 @@ local function prepare(session, cmd, db)
         adopt(session, db)
         return db:prepare(cmd:argument())
     end)
-    local is_handlers = not ok and errors.is_error(statement) and (statement.errnum == 1064 or statement.errnum == 1295)
+    local is_handlers = not ok and errors.is_error(statement) and statement.errnum == PARSE_ERROR
     if ok or is_handlers then
         if not session.client:close_reason() then
             emulated_statements.prepare(session, cmd:argument(), ok and statement or nil)

@@ -4,9 +4,12 @@
 local client_probes = require "dpml.client_probes"
 local emulated_statements = require "dpml.emulated_statements"
 local errors = require "dpml.errors"
+local own_status = require "dpml.own_status"
 local results = require "dpml.results"
 
 local own_answers = {}
+
+local CHANGES_STATUS = { SET = true, BEGIN = true, START = true, COMMIT = true, ROLLBACK = true, SEVERAL = true }
 
 local STARTED = dpm.monotonic()
 
@@ -51,6 +54,7 @@ local commands = {
     end,
     [dpm.COM_RESET_CONNECTION] = function(_, session)
         emulated_statements.forget(session)
+        own_status.reset(session)
         results.send_ok(session.client)
     end,
     [dpm.COM_INIT_DB] = function(service, session, cmd)
@@ -98,6 +102,9 @@ function own_answers.give(service, session, cmd)
     end
     local answer, word = client_probes.answer(cmd:argument(), session, service, emulated_statements.has_values(cmd))
     if answer then
+        if CHANGES_STATUS[word] then
+            own_status.note(session, cmd:argument())
+        end
         answer_with(session.client, answer)
     end
     return answer ~= nil, word

@@ -17,12 +17,20 @@ local carried_status = {
     dpm.SERVER_STATUS_IN_TRANS_READONLY,
 }
 
+local statuses = {} -- client id -> the status flags of its session, where they are not the usual ones
+
+-- Sets the status flags that results without any are sent with to this client; nil for the usual ones.
+function results.set_status(client_id, flags)
+    statuses[client_id] = flags
+end
+
 -- The part that an OK and an EOF have in common.
-local function fill_ending(packet, result)
+local function fill_ending(packet, result, conn)
     packet:warning_count(result.warning_count or 0)
-    if result.server_status then
+    local flags = result.server_status or statuses[conn:id()]
+    if flags then
         for _, flag in ipairs(carried_status) do
-            packet:server_status(flag, bit.band(result.server_status, flag) ~= 0)
+            packet:server_status(flag, bit.band(flags, flag) ~= 0)
         end
     end
     packet:server_status(dpm.SERVER_MORE_RESULTS_EXISTS, result.next ~= nil)
@@ -58,7 +66,7 @@ end
 function results.send_ok(conn, result)
     result = result or {}
     check("dpml.send_ok", conn, result)
-    local ok = fill_ending(dpm.new_ok_pkt(), result)
+    local ok = fill_ending(dpm.new_ok_pkt(), result, conn)
     ok:affected_rows(result.affected_rows or 0)
     ok:insert_id(result.insert_id or 0)
     ok:message(dpm.to_utf8(result.message or ""))
@@ -198,7 +206,7 @@ local function send_array(conn, result)
         rset:pack_row(row, values)
         dpm.wire_packet(conn, row)
     end
-    dpm.wire_packet(conn, fill_ending(dpm.new_eof_pkt(), result))
+    dpm.wire_packet(conn, fill_ending(dpm.new_eof_pkt(), result, conn))
 end
 
 -- The first row determines the types. It is read before anything is sent, so that an error of the iterator
@@ -216,7 +224,7 @@ local function send_stream(conn, result)
         results.wait_until_drained(conn)
         values = next_row()
     end
-    dpm.wire_packet(conn, fill_ending(dpm.new_eof_pkt(), result))
+    dpm.wire_packet(conn, fill_ending(dpm.new_eof_pkt(), result, conn))
 end
 
 local function send_all(conn, result)

@@ -8,6 +8,7 @@ local kills = require "dpml.kills"
 local logins = require "dpml.logins"
 local results = require "dpml.results"
 local own_answers = require "dpml.own_answers"
+local own_status = require "dpml.own_status"
 local session_kills = require "dpml.session_kills"
 local sessions = require "dpml.sessions"
 local tasks = require "dpml.tasks"
@@ -122,6 +123,7 @@ function services.accept_clients(listener, options)
         by_client[client:id()] = session
         realm:set(client:id(), session)
         emulated_statements.forget(session)
+        own_status.reset(session)
         dpm.wire_packet(client, ok)
         if service.handler and not known then
             sessions.start(session, service)
@@ -169,10 +171,14 @@ function services.accept_clients(listener, options)
         local session = by_client[client_id]
         by_client[client_id] = nil
         realm:set(client_id, nil)
-        if session and service.handler then
+        if not session then
+            return
+        end
+        own_status.forget(client_id)
+        if service.handler then
             sessions.closed(session)
         end
-        if session and service.closing then
+        if service.closing then
             service.closing(client, session)
         end
     end

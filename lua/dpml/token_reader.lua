@@ -75,6 +75,12 @@ function Reader:take(text)
     end
 end
 
+-- Takes the token here, which there must be, and returns its text.
+function Reader:take_any()
+    self.at = self.at + 1
+    return self.tokens[self.at - 1].text
+end
+
 -- Takes the tokens here if they are these words and operators, all of them: reader:take_all("SHOW", "ENGINES").
 function Reader:take_all(...)
     for i = 1, select("#", ...) do

@@ -1230,3 +1230,87 @@ both! {
         assert_eq!(rows[0][0].as_deref(), Some(&b"caf\xE9"[..]));
     }
 }
+
+#[test]
+fn the_status_flags_of_a_service_are_those_of_its_session() {
+    let dpm = serve(
+        "new_command = function() return { columns = { 'by' }, rows = { { 'script' } } } end",
+    );
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    const NONE: u16 = 0;
+    for (sql, expected) in [
+        ("x", AUTOCOMMIT),
+        ("BEGIN /* a */", AUTOCOMMIT | IN_TRANSACTION),
+        ("x", AUTOCOMMIT | IN_TRANSACTION),
+        ("SAVEPOINT a", AUTOCOMMIT | IN_TRANSACTION),
+        ("ROLLBACK TO a", AUTOCOMMIT | IN_TRANSACTION),
+        ("COMMIT AND CHAIN", AUTOCOMMIT | IN_TRANSACTION),
+        ("COMMIT AND NO CHAIN", AUTOCOMMIT),
+        ("START TRANSACTION READ ONLY", AUTOCOMMIT | IN_TRANSACTION),
+        ("ROLLBACK", AUTOCOMMIT),
+        ("SET NAMES utf8mb4, @@session.autocommit := OFF", NONE),
+        ("x", NONE),
+        ("BEGIN", IN_TRANSACTION),
+        ("set autocommit=1, sql_mode = ''", AUTOCOMMIT),
+        ("SET autocommit = 0; BEGIN", IN_TRANSACTION),
+    ] {
+        let mut answer = wire.query(sql);
+        while status_of(&answer) & 8 != 0 {
+            answer = wire.answer();
+        }
+        assert_eq!(
+            status_of(&answer) & (AUTOCOMMIT | IN_TRANSACTION),
+            expected,
+            "{sql}"
+        );
+    }
+    assert_eq!(wire.rows("SELECT @@autocommit"), [["0"]]);
+    assert_eq!(
+        wire.rows("SHOW VARIABLES LIKE 'autocommit'"),
+        [["autocommit", "0"]]
+    );
+    wire.exchange(com::RESET_CONNECTION, b"");
+    assert_eq!(
+        status_of(&wire.query("x")) & (AUTOCOMMIT | IN_TRANSACTION),
+        AUTOCOMMIT
+    );
+    assert_eq!(wire.rows("SELECT @@autocommit"), [["1"]]);
+    dpm.assert_no_errors();
+}
+
+both! {
+    fn a_handler_may_forward_another_query_than_the_clients(server) {
+        let dpm = serve_before(server, "handler = function(session)
+           local db = dpml.connect { host = arg[1], port = tonumber(arg[2]), user = 'happy', password = 'wheefun', like = session.auth }
+           for cmd in session:commands() do
+             if cmd:argument():find('in place') then
+               cmd:argument((cmd:argument():gsub('in place', '3 + 4')))
+             elseif cmd:argument():find('another') then
+               local other = dpm.new_cmd_pkt()
+               other:command(dpm.COM_QUERY)
+               other:argument((cmd:argument():gsub([['another']], '5 + 6')))
+               cmd = other
+             elseif cmd:argument():find('own') then
+               session:send_resultset { columns = { 'own' }, rows = { { 8 } } }
+               cmd = nil
+             end
+             if cmd then session:forward(cmd, db) end
+           end
+         end");
+        let mut conn = connect(dpm.port());
+        for _ in 0..2 {
+            for (sql, expected) in [("SELECT in place AS n", 7), ("SELECT 'another' AS n", 11), ("own", 8), ("SELECT 1 + 1 AS n", 2)] {
+                assert_eq!(conn.query_first(sql).unwrap(), Some(expected), "{sql}");
+                assert_eq!(conn.exec_first(sql, ()).unwrap(), Some(expected), "{sql}");
+            }
+        }
+        assert!(conn.exec_drop("SELECT 'another' FROM nowhere", ()).is_err());
+        // What the handler answers has the session's flags, too.
+        let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+        wire.query("BEGIN");
+        assert_eq!(status_of(&wire.query("own")) & IN_TRANSACTION, IN_TRANSACTION);
+        wire.query("ROLLBACK");
+        assert_eq!(status_of(&wire.query("own")) & IN_TRANSACTION, 0);
+        dpm.assert_no_errors();
+    }
+}
