@@ -97,6 +97,7 @@ local function functions_of(session, service)
         UTC_TIMESTAMP = clock "!%Y-%m-%d %H:%M:%S", UTC_DATE = clock "!%Y-%m-%d", UTC_TIME = clock "!%H:%M:%S",
         UNIX_TIMESTAMP = os.time,
         TIMEDIFF = time_zone,
+        CONVERT_TZ = function() return 0 end,
         LAST_INSERT_ID = function() return 0 end,
     }
 end

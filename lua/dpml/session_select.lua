@@ -21,11 +21,19 @@ local function take_number(reader)
     return value and value < 2 ^ 53 and sign * value or nil
 end
 
--- A function without arguments, or TIMEDIFF(NOW(), UTC_TIMESTAMP()), by which some ask for the time zone.
+-- Django asks by it whether the server has time zones.
+local function take_time_zones(reader)
+    return reader:take("(") and reader:text() and reader:take(",") and reader:text() and reader:take(",") and reader:text()
+        and reader:take_all(")", "IS", "NOT", "NULL")
+end
+
+-- A function without arguments, or one of two calls by which some ask for time zones.
 local function take_call(reader, functions)
     local word = reader:take_kind("word")
     local name = word and word.text:upper()
-    if name == "TIMEDIFF" and functions.TIMEDIFF then
+    if name == "CONVERT_TZ" then
+        return take_time_zones(reader) and functions.CONVERT_TZ
+    elseif name == "TIMEDIFF" and functions.TIMEDIFF then
         return reader:take_all("(", "NOW", "(", ")", ",", "UTC_TIMESTAMP", "(", ")", ")") and functions.TIMEDIFF
     end
     local is_called = name and reader:take("(")

@@ -57,27 +57,31 @@ function transactions.check(db)
     end
 end
 
--- Looks at a statement before it is sent.
-function transactions.guard(db, sql)
-    local transaction = db.open_transaction
-    if not transaction then
-        return
-    end
-    local word = token_reader.first_word(sql)
-    local reader = (word == "BEGIN" or word == "START" or word == "COMMIT" or word == "ROLLBACK")
-        and token_reader.statement(sql)
-    if not reader then
-        return
-    elseif word == "BEGIN" or reader:take_all("START", "TRANSACTION") then
-        error(misuse(word .. " would commit the transaction of db:transaction; within it, db:transaction makes a savepoint"), 0)
-    elseif word == "COMMIT" or word == "ROLLBACK" then
+local ENDS = { BEGIN = true, START = true, COMMIT = true, ROLLBACK = true }
+
+local function guard_statement(transaction, reader)
+    local is_begin = reader:take("BEGIN") or reader:take_all("START", "TRANSACTION")
+    local is_end = not is_begin and (reader:take("COMMIT") or reader:take("ROLLBACK"))
+    if is_begin then
+        error(misuse("BEGIN would commit the transaction of db:transaction; within it, db:transaction makes a savepoint"), 0)
+    elseif is_end then
         reader:skip_to("TO")
         if not reader:at_end() then
             return -- to a savepoint
         elseif transaction.level > 0 then
-            error(misuse(word .. " would end the transaction that this db:transaction is within"), 0)
+            error(misuse(is_end.text:upper() .. " would end the transaction that this db:transaction is within"), 0)
         end
         transaction.by_hand = true
+    end
+end
+
+-- Looks at what is to be executed before it is sent.
+function transactions.guard(db, sql)
+    local transaction = db.open_transaction
+    if transaction and (ENDS[token_reader.first_word(sql)] or sql:find(";", 1, true)) then
+        for _, reader in ipairs(token_reader.statements(sql) or {}) do
+            guard_statement(transaction, reader)
+        end
     end
 end
 

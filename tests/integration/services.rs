@@ -543,7 +543,8 @@ const PROBES: &[(&str, &str)] = &[
     ("SET SQL_AUTO_IS_NULL = 0", "OK"),
     ("SELECT @@SQL_AUTO_IS_NULL", "0"),
     (
-        "SELECT VERSION(), @@sql_mode, @@default_storage_engine, @@sql_auto_is_null, @@lower_case_table_names",
+        "SELECT VERSION(), @@sql_mode, @@default_storage_engine, @@sql_auto_is_null, @@lower_case_table_names, \
+          CONVERT_TZ('2001-01-01 01:00:00', 'UTC', 'UTC') IS NOT NULL",
         "8.0.0-dpm",
     ),
     ("SAVEPOINT `s1_x2`", "OK"),
@@ -1311,6 +1312,38 @@ both! {
         assert_eq!(status_of(&wire.query("own")) & IN_TRANSACTION, IN_TRANSACTION);
         wire.query("ROLLBACK");
         assert_eq!(status_of(&wire.query("own")) & IN_TRANSACTION, 0);
+        dpm.assert_no_errors();
+    }
+}
+
+both! {
+    fn real_clients_work_through_the_example(server) {
+        let base = server.database();
+        server.sql(&format!("CREATE TABLE {base}.t (n INT) ENGINE = InnoDB"));
+        let dpm = forward_to(server, true);
+        for flavour in [Flavour::MariaDb, Flavour::MySql, Flavour::MariaDb11] {
+            if !flavour.available() {
+                continue;
+            }
+            let said = Cli::interactive(flavour, dpm.port()).arg("-t").stdin(format!(
+                "use {base}\n-- a comment\nBEGIN; INSERT INTO t VALUES (1);\nSELECT COUNT(*) AS within FROM t;\nROLLBACK /* now */;\n\
+                 SELECT CONCAT('after ', COUNT(*)) AS after FROM t;\nselect concat('in ', database());\nhello;\n\\s\n\
+                 SELECT 1/0;\nSHOW WARNINGS;\nDESCRIBE t;\n"
+            )).ok();
+            for part in ["| within |", "|      1 |", "after 0", &format!("in {base}"), "| happy |", "Uptime", "Field"] {
+                assert!(said.contains(part), "{flavour:?} {part}: {said}");
+            }
+        }
+        let said = python(dpm.port(), &format!(
+            "with connect(database='{base}') as conn, conn.cursor() as cursor:\n\
+             \x20   cursor.execute('INSERT INTO t VALUES (%s)', (2,)); conn.rollback()\n\
+             \x20   cursor.execute('SELECT COUNT(*) FROM t'); print(cursor.fetchall())\n\
+             \x20   cursor.execute('INSERT INTO t VALUES (%s), (%s)', (3, 4)); print(cursor.rowcount); conn.commit()\n\
+             \x20   conn.autocommit(True); conn.ping(); conn.select_db('mysql')\n\
+             \x20   cursor.execute('SELECT DATABASE(), @@autocommit'); print(cursor.fetchall())\n\
+             \x20   conn.select_db('{base}'); cursor.execute('SELECT n FROM t ORDER BY n'); print(cursor.fetchall())\n"
+        ));
+        assert_eq!(said, "((0,),)\n2\n(('mysql', 1),)\n((3,), (4,))\n");
         dpm.assert_no_errors();
     }
 }

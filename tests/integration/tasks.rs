@@ -526,7 +526,7 @@ both! {
                local ok, err = pcall(db.transaction, db, fn)
                print(ok, ok and '' or err.errnum, count())
              end
-             for _, begin in ipairs {{ 'BEGIN', '/* a */ begin work', 'START TRANSACTION READ ONLY' }} do
+             for _, begin in ipairs {{ 'DO 1; BEGIN', '/* a */ begin work', 'START TRANSACTION READ ONLY' }} do
                told(function() insert(1) db:query(begin) end)
              end
              told(function() insert(1) db:begin() end)
