@@ -134,7 +134,7 @@ end
 
 -- How clients of a listener log in, as functions that all of them share: returns the one that a new client is
 -- given to. What is kept of one of them is in the tables above.
-local function new_logins(lookup, callbacks, certificate, greet)
+local function new_logins(lookup, callbacks, listener, greet)
     local key = callbacks.rsa_key and { rsa_key = callbacks.rsa_key }
     local watch_answers = callbacks.finished_command and after_login.callback(function(_, client)
         client:listen(dpm.MYC_WAITING, callbacks.finished_command)
@@ -158,8 +158,8 @@ local function new_logins(lookup, callbacks, certificate, greet)
             end
         end
         -- MariaDB's clients accept a self-signed certificate if the server proves that it knows their password.
-        local fingerprint = certificate and client:tls() and certificate.fingerprint
-        local proof = fingerprint and verifiers[client_id]:certificate_proof(fingerprint)
+        local tls = client:tls()
+        local proof = tls and verifiers[client_id]:certificate_proof(tls.fingerprint)
         local ok = dpm.new_ok_pkt()
         if proof then
             ok:message(proof)
@@ -232,7 +232,7 @@ local function new_logins(lookup, callbacks, certificate, greet)
     end
 
     local function send_handshake(client, greeting)
-        local client_id, handshake = client:id(), new_handshake(callbacks, greeting, certificate)
+        local client_id, handshake = client:id(), new_handshake(callbacks, greeting, listener:tls())
         verifiers[client_id] = dpm.new_verifier(handshake, key)
         client:register(dpm.MYC_WAITING, first_packet)
         client:register(dpm.MYC_SENT_AUTH, go_on)
@@ -275,7 +275,7 @@ function logins.begin(what, listener, callbacks, accounts, greet)
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- makes the RSA key in advance
     held.hold(listener)
-    listener:register(dpm.MYC_CONNECT, new_logins(lookup, callbacks, listener:tls(), greet))
+    listener:register(dpm.MYC_CONNECT, new_logins(lookup, callbacks, listener, greet))
 end
 
 return logins

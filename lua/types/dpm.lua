@@ -200,7 +200,7 @@ dpm = dpm
 ---@field server_name string?
 ---@field certificate string?
 ---@field subject string?
----@field fingerprint string?
+---@field fingerprint string? of a listener, and of what a client was shown
 
 ---Stands for what is no value: NULL, LONG_DATA, DEFAULT, IGNORE.
 ---@class dpm.Mark

@@ -1011,7 +1011,7 @@ fn clients_log_in_over_tls() {
 }
 
 /// An address of this host that is not its loopback's.
-fn own_address() -> Option<String> {
+pub fn own_address() -> Option<String> {
     let mut command = process::command("hostname");
     command.arg("-I");
     let said = process::run(command, Vec::new(), Duration::from_secs(10)).out();

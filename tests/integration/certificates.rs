@@ -2,10 +2,11 @@
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose};
 
+use crate::auth::own_address;
 use crate::support::dpm::Launch;
 use crate::support::pki::{self, Pki};
 use crate::support::wire::{Wire, caps};
-use crate::support::{Dpm, Stage, mariadb, python};
+use crate::support::{Cli, Dpm, Flavour, PASSWORD, Stage, USER, mariadb, python};
 
 /// A passthrough to MariaDB whose listener has this certificate, and what else is said.
 fn listening(pki: &Pki, options: &str) -> Stage {
@@ -372,5 +373,44 @@ fn a_listeners_address_is_free_at_once() {
     stage.lua("dpm.close(local_listener)");
     stage.lua("dpm.close(h.listener)");
     assert!(!path.exists());
+    stage.dpm.assert_no_errors();
+}
+
+/// MariaDB's newer clients have the certificate proven with their password: it is the one that they were shown.
+#[test]
+fn a_renewed_certificate_is_proven_to_clients() {
+    let (true, Some(address)) = (Flavour::MariaDb11.available(), own_address()) else {
+        return;
+    };
+    let mut stage = Stage::with(
+        &format!(
+            "listener = dpm.listener(nil, 0, {{ tls = true }})
+             require('dpml').accept_clients(listener, {{
+               users = {{ {USER} = {{ password = '{PASSWORD}' }} }},
+               new_command = function() return {{ columns = {{ 'x' }}, rows = {{ {{ 7 }} }} }} end,
+             }})
+             print('port ' .. listener:socket_port())"
+        ),
+        1,
+    );
+    let port = stage.dpm.port();
+    let login = || {
+        let mut cli = Cli::tool(Flavour::MariaDb11, "mysql")
+            .args(["--no-defaults", "--protocol=tcp", "-N", "-B"])
+            .arg(format!("-h{address}"))
+            .arg(format!("-P{port}"));
+        if let Some(folder) = Flavour::MariaDb11.client_plugins() {
+            cli = cli.arg(format!("--plugin-dir={}", folder.display()));
+        }
+        cli.arg(format!("-u{USER}"))
+            .arg(format!("-p{PASSWORD}"))
+            .args(["-e", "SELECT x"])
+            .ok()
+    };
+    assert_eq!(login(), "7\n");
+    let before = stage.lua("return listener:tls().fingerprint");
+    stage.lua("listener:tls { self_signed = true }");
+    assert_ne!(stage.lua("return listener:tls().fingerprint"), before);
+    assert_eq!(login(), "7\n");
     stage.dpm.assert_no_errors();
 }

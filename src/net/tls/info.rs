@@ -17,6 +17,8 @@ pub struct TlsInfo {
     pub peer: Option<TlsPeer>,
     /// The server name that a client asked for (SNI).
     pub server_name: Option<String>,
+    /// The SHA-256 of the certificate that a client was shown.
+    pub shown: Option<[u8; 32]>,
 }
 
 /// The far end's certificate. Names are written as `REQUIRE SUBJECT` wants them: "/C=SE/CN=joe".
@@ -60,6 +62,7 @@ impl TlsInfo {
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             peer,
             server_name,
+            shown: None,
         }
     }
 }

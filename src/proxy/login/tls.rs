@@ -134,7 +134,10 @@ impl Conn {
                 None => String::new(),
             }
         );
-        self.info.set_tls(session);
+        self.info.set_tls(TlsInfo {
+            shown: self.own_certificate(),
+            ..session
+        });
     }
 
     /// The SHA-256 of the certificate that this client has been shown.

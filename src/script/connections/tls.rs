@@ -47,6 +47,7 @@ fn describe(lua: &Lua, info: &ConnInfo) -> Answer {
     table.raw_set("cipher", session.cipher.as_str())?;
     table.raw_set("resumed", session.resumed)?;
     table.raw_set("server_name", session.server_name.as_deref())?;
+    table.raw_set("fingerprint", session.shown.as_ref().map(in_hex))?;
     if let Some(peer) = &session.peer {
         table.raw_set("peer_subject", peer.subject.as_str())?;
         table.raw_set("peer_issuer", peer.issuer.as_str())?;
@@ -63,6 +64,6 @@ fn describe_certificate(lua: &Lua, tls: &TlsServer) -> Answer {
     one(Value::Table(table))
 }
 
-fn in_hex(bytes: &[u8]) -> String {
+fn in_hex(bytes: &[u8; 32]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
