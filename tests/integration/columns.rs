@@ -292,3 +292,53 @@ fn columns_that_nobody_knows_cannot_be_changed() {
     assert!(matches!(wire.query("SELECT 1"), Answer::Err(1105, ..)));
     dpm.line("the columns of this result are not known");
 }
+
+both! {
+    /// Clients may know the columns of a statement from before, and then servers leave them out.
+    fn columns_that_clients_may_know_are_sent_again(server) {
+        for plugin in [CHANGES.to_string(), without_rows()] {
+            let dpm = through(&plugin, server);
+            for shape in [OLD, MODERN] {
+                let mut wire = match server.flavour {
+                    Flavour::MySql => Wire::login_empty(dpm.port(), shape | caps::OPTIONAL_METADATA),
+                    _ => Wire::login_extended(dpm.port(), shape, caps::extended::CACHE),
+                };
+                let id = wire.prepare("SELECT 1 AS a, 'x' AS b, 3 AS c");
+                let first = wire.exchange(com::STMT_EXECUTE, &execute_argument(id, 0, &[]));
+                assert_eq!(names(&first), ["renamed", "c", "none", "by"]);
+                for _ in 0..2 {
+                    assert_eq!(wire.exchange(com::STMT_EXECUTE, &execute_argument(id, 0, &[])), first);
+                }
+            }
+            dpm.assert_no_errors();
+        }
+    }
+}
+
+both! {
+    /// Each result of several, in text and as rows of the binary protocol.
+    fn every_result_of_a_procedure_is_changed(server) {
+        let base = server.database();
+        server.sql(&format!(
+            "DELIMITER //\nCREATE PROCEDURE {base}.p(OUT o INT) BEGIN SELECT 1 AS a, 2 AS b; SET o = 5; SELECT 3 AS x; END//"
+        ));
+        let dpm = through(&without_rows(), server);
+        for shape in [OLD, MODERN] {
+            let mut wire = Wire::login_empty(dpm.port(), shape);
+            let sql = format!("CALL {base}.p(@o)");
+            let eofs = usize::from(shape == OLD);
+            let packets = wire.exchange(com::QUERY, sql.as_bytes());
+            assert_eq!(names(&packets), ["renamed", "none", "by"]);
+            // Head, columns, a row, the end.
+            assert_eq!(names(&packets[6 + eofs..]), ["x", "none", "by"]);
+            assert_eq!(packets[6 + eofs + 4 + eofs], b"\x013\xFB\xFB");
+            let id = wire.prepare(&format!("CALL {base}.p(?)"));
+            let packets = wire.exchange(com::STMT_EXECUTE, &execute_argument(id, 0, &[Some(b"7")]));
+            assert_eq!(names(&packets), ["renamed", "none", "by"]);
+            assert_eq!(names(&packets[6 + eofs..]), ["x", "none", "by"]);
+            // And the row of the OUT parameter.
+            assert_eq!(names(&packets[2 * (6 + eofs)..]), ["o", "none", "by"]);
+        }
+        dpm.assert_no_errors();
+    }
+}
