@@ -55,6 +55,11 @@ local function connect(self)
     for _, setting in ipairs(settings(self.is_mariadb, self.timeout_ms)) do
         db:query(setting, nil, { timeout_ms = self.timeout_ms })
     end
+    if self.format == "json" and not self.is_mariadb then
+        -- The newer of MySQL's two leaves out subqueries that it evaluates once, such as in ORDER BY, and statements that
+        -- write. Servers without the variable have one only.
+        pcall(db.query, db, "SET SESSION explain_json_format_version = 1", nil, { timeout_ms = self.timeout_ms })
+    end
     local own = "SELECT @@SESSION.sql_mode, @@SESSION.character_set_client"
     local result = db:query(own, nil, { timeout_ms = self.timeout_ms })
     self.own_mode, self.own_charset = tostring(result.rows[1][1]), tostring(result.rows[1][2])

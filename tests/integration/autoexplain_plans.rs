@@ -39,6 +39,35 @@ both! {
 }
 
 both! {
+    /// Also those that are evaluated once, or not at all. (A tree shows what is executed.)
+    fn subqueries_without_a_reference_are_found(server) {
+        let base = tables(server);
+        for format in ["traditional", "json"] {
+            let explained = Explained::start(server, &format!("{ALL}, format = '{format}'"));
+            for (sql, wanted) in [
+                ("SELECT a FROM t ORDER BY (SELECT MAX(v) FROM u)", "t,u"),
+                ("SELECT a FROM t WHERE id = ? ORDER BY (SELECT MAX(v) FROM u)", "t,u"),
+                ("SELECT a, (SELECT MAX(v) FROM u) FROM t WHERE id = ?", "t,u"),
+                ("UPDATE t SET a = (SELECT MAX(t_id) FROM u) WHERE a = ?", "t,u"),
+            ] {
+                explained.sql(server, &base, &sql.replace('?', "1"));
+                let line = explained.line(sql);
+                let mut found: Vec<&str> = line
+                    .split(" tables=")
+                    .nth(1)
+                    .and_then(|rest| rest.split(' ').next())
+                    .unwrap_or_default()
+                    .split(',')
+                    .collect();
+                found.sort_unstable();
+                assert_eq!(found.join(","), wanted, "{format}: {line}");
+                assert!(line.contains("full_scan"), "{format}: {line}");
+            }
+        }
+    }
+}
+
+both! {
     /// What a recursive CTE reads of itself is no table.
     fn recursive_ctes_read_no_tables_of_their_own(server) {
         let base = tables(server);
