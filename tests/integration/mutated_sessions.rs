@@ -92,7 +92,7 @@ const SCRIPT: &str = "
       local listener = dpm.listener('127.0.0.1', 0)
       dpml.accept_clients(listener, {
         users = { happy = { password = 'wheefun' } },
-        handler = dpml.coalesce { host = REAL[1], port = REAL[2], user = 'happy', password = 'wheefun' },
+        handler = dpml.coalesce { host = REAL[1], port = REAL[2], user = 'meek', password = 'meek' },
         all_commands = true,
       })
       return listener
@@ -293,9 +293,15 @@ fn mutated_sessions_cost_their_own_connections() {
             backend
         })
         .collect();
+    // A mutated command may be COM_SHUTDOWN, or KILL: the service has an account of little power.
+    let server = mariadb();
+    server.sql(
+        "CREATE USER IF NOT EXISTS meek@'%' IDENTIFIED BY 'meek'; CREATE DATABASE IF NOT EXISTS meek;
+         GRANT ALL ON meek.* TO meek@'%'",
+    );
     let mut launch = Launch::script(SCRIPT)
         .quiet()
-        .server(mariadb())
+        .server(server)
         .arg(crate::support::process::folder("learnt").display());
     for backend in &backends {
         launch = launch.arg(backend.local_addr().expect("an address").port());
