@@ -40,6 +40,7 @@ mod limits;
 mod links;
 mod listen;
 mod login_relay;
+mod lua_globals;
 mod malformed;
 mod mask;
 mod multiplexer;
