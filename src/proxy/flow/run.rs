@@ -382,7 +382,7 @@ impl Core {
     fn reap(&mut self) {
         for id in std::mem::take(&mut self.finished) {
             self.drop_socket(id);
-           if let Some(conn) = self.get_mut(id) {
+            if let Some(conn) = self.get_mut(id) {
                 conn.drop_buffers();
                 self.account(id);
             }
