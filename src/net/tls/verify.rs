@@ -228,15 +228,47 @@ impl fmt::Display for Words {
 
 impl std::error::Error for Words {}
 
+/// A certificate's owner decides how long its names are, and they go into the log and to clients.
+fn shortened(mut name: String) -> String {
+    const MOST: usize = 400;
+    if let Some((at, _)) = name.char_indices().nth(MOST) {
+        name.truncate(at);
+        name.push('…');
+    }
+    name
+}
+
 fn refused(whose: &str, certificate: &CertificateDer<'_>, error: &Error) -> Error {
     let words = format!(
         "the {whose}'s certificate ({}, signed by {}): {}",
-        certificate::subject(certificate),
-        certificate::issuer(certificate),
+        shortened(certificate::subject(certificate)),
+        shortened(certificate::issuer(certificate)),
         // rustls' text may contain the certificate's names unescaped.
         in_words(error).replace(char::is_control, "?")
     );
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Words(words)))))
+}
+
+/// Some names of a certificate are enough to tell that it is another one. Returns the error with these, and how many there are
+/// besides.
+fn with_few_names(error: &CertificateError) -> (CertificateError, String) {
+    const SHOWN: usize = 10;
+    match error {
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } if presented.len() > SHOWN => {
+            let others = presented.len() - SHOWN;
+            let presented = presented.iter().take(SHOWN).cloned().collect();
+            let expected = expected.clone();
+            let short = CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            };
+            (short, format!(" and {others} other names"))
+        }
+        error => (error.clone(), String::new()),
+    }
 }
 
 /// The error in words that name its cause.
@@ -259,8 +291,9 @@ pub(super) fn in_words(error: &Error) -> String {
             }
             CertificateError::BadSignature => "a signature is wrong".into(),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                let (why, others) = with_few_names(why);
                 format!(
-                    "{why} (say with `server_name` which name it is to have, or leave names out with \
+                    "{why}{others} (say with `server_name` which name it is to have, or leave names out with \
                      \"verify-ca\")"
                 )
             }
@@ -282,5 +315,33 @@ pub(super) fn in_words(error: &Error) -> String {
         }
         Error::InvalidMessage(why) => format!("expected TLS, got something else ({why:?})"),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_with_many_or_long_names_is_told_in_short() {
+        let presented: Vec<String> = (0..1500).map(|n| format!("\"host{n}.example\"")).collect();
+        let error = Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            expected: ServerName::try_from("db.example").unwrap(),
+            presented,
+        });
+        let words = in_words(&error);
+        assert!(words.len() < 1000, "{words}");
+        for part in [
+            "db.example",
+            "host0.example",
+            "host9.example",
+            "and 1490 other names",
+            "server_name",
+        ] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        assert!(!words.contains("host10.example"), "{words}");
+        assert_eq!(shortened("x".repeat(400)), "x".repeat(400));
+        assert_eq!(shortened("ä".repeat(401)), "ä".repeat(400) + "…");
     }
 }
