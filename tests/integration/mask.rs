@@ -3,7 +3,7 @@
 use crate::support::dpm::Launch;
 use crate::support::exchange::execute_argument;
 use crate::support::wire::{Wire, caps, com};
-use crate::support::{Flavour, PASSWORD, Server, USER};
+use crate::support::{Flavour, PASSWORD, Server, USER, python};
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 
@@ -524,4 +524,38 @@ fn a_large_text() {
         answer[0].escape_ascii()
     );
     assert_eq!(wire.rows("SELECT 1"), [["1"]]);
+}
+
+/// Clients that log in at the proxy, and those that log in with a character set in which quotes may be halves.
+#[test]
+fn logins() {
+    let ground = Ground::new(Flavour::MariaDb);
+    let script = format!(
+        "local dpml = require 'dpml'
+         local listener = dpm.listener('127.0.0.1', 0)
+         local account = {{ password = '{PASSWORD}' }}
+         dpml.proxy_new_clients(listener, dpml.mask {{ columns = {{ 'customers.email', 'customers.card' }} }}, {{
+             users = {{ {USER} = account }},
+             backend = {{ host = '127.0.0.1', port = {}, user = '{USER}', password = '{PASSWORD}' }},
+         }})
+         print('dpm: it is listening on 127.0.0.1:' .. listener:socket_port())",
+        ground.server.port
+    );
+    let program = format!(
+        "for charset in ['utf8mb4', 'latin1', 'gbk']:\n\
+         \x20   try:\n\
+         \x20       cursor = connect(charset=charset, database='{}').cursor()\n\
+         \x20       for sql in ['SELECT id, email FROM customers WHERE id = 1', 'SELECT CONCAT(note) FROM other WHERE id = 1', 'SELECT COUNT(card) FROM customers']:\n\
+         \x20           cursor.execute(sql)\n\
+         \x20           print(cursor.fetchall())\n\
+         \x20   except pymysql.err.MySQLError as error:\n\
+         \x20       print(error.args[0])\n",
+        ground.base
+    );
+    let rows = "((1, '***'),)\n(('x',),)\n((None,),)\n";
+    let wanted = format!("{rows}{rows}1142\n");
+    let passed = Launch::demo("mask", &ground.server).arg(COLUMNS).start();
+    assert_eq!(python(passed.listening(), &program), wanted);
+    let proxied = Launch::script(&script).start();
+    assert_eq!(python(proxied.listening(), &program), wanted);
 }
