@@ -6,7 +6,7 @@
 -- included. What cannot be judged, and what would copy masked values to where they are not masked, is refused.
 
 local base_tables = require "dpml.mask.base_tables"
-local charsets = require "dpml.mask.charsets"
+local charsets = require "dpml.charsets"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local judgement = require "dpml.mask.judgement"

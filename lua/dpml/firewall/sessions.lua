@@ -3,19 +3,14 @@
 --
 -- A command changes this only if it succeeds, which is known when the next one comes.
 
+local charsets = require "dpml.charsets"
+
 local sessions = {}
 
 local Sessions = {}
 Sessions.__index = Sessions
 
 local INITIAL = { no_backslash_escapes = false, ansi_quotes = false, charset = "utf8mb4" }
-
--- The collations of big5, gbk, sjis, cp932 and gb18030, in which half a character may look like a quote or a
--- backslash. MariaDB has more of each, whose numbers are by 1024 greater.
-local HALVES = {}
-for _, number in ipairs { 1, 84, 28, 87, 13, 88, 95, 96, 248, 249, 250 } do
-    HALVES[number] = true
-end
 
 -- What is known if it is one or the other.
 local function common(one, other)
@@ -35,7 +30,7 @@ end
 
 -- A session after its login with this collation.
 local function begun(collation)
-    local first = HALVES[(collation or 0) % 1024] and { no_backslash_escapes = false, ansi_quotes = false } or INITIAL
+    local first = charsets.has_halves(collation or 0) and { no_backslash_escapes = false, ansi_quotes = false } or INITIAL
     return { mode = first, first = first }
 end
 
