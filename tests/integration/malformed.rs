@@ -168,7 +168,7 @@ fn in_the_middle_of_others() {
     }
 }
 
-/// A service speaks as MySQL does.
+/// A service says nothing where there is no answer.
 #[test]
 fn at_a_service() {
     let dpm = Launch::script(
@@ -183,8 +183,6 @@ fn at_a_service() {
         (b"\x11", 1047),
         (b"\x11empty\0\x14abc", 1047),
         (b"\x80", 1047),
-        (b"\x19\x01\0", 1835),
-        (b"\x18", 1835),
     ] {
         wire.raw(&frames(flawed, &mut 0));
         wire.seq = 1;
@@ -192,6 +190,10 @@ fn at_a_service() {
             Answer::Err(got, ..) => assert_eq!(got, number, "{}", flawed.escape_ascii()),
             other => panic!("{other:?}"),
         }
+        assert!(matches!(wire.query("still there"), Answer::Ok(_)));
+    }
+    for cut_short in [&b"\x19\x01\0"[..], b"\x18"] {
+        wire.raw(&frames(cut_short, &mut 0));
         assert!(matches!(wire.query("still there"), Answer::Ok(_)));
     }
     dpm.assert_no_errors();

@@ -15,7 +15,7 @@ pub(crate) enum Flaw {
     Unknown,
     /// It is too short, and nobody waits for an answer, but MySQL answers with an error.
     Malformed,
-    /// The same in front of a MariaDB, which says nothing.
+    /// The same where no MySQL stands behind: MariaDB says nothing, nor do services.
     Ignored,
 }
 
@@ -61,20 +61,20 @@ impl Core {
                     .then_some(Flaw::Unknown)
             }
             Some((first, _)) if Com(*first).is_known() => {
-                is_cut_short(Head::of(command)).then(|| match self.is_before_mariadb(client) {
-                    true => Flaw::Ignored,
-                    false => Flaw::Malformed,
+                is_cut_short(Head::of(command)).then(|| match self.is_before_mysql(client) {
+                    true => Flaw::Malformed,
+                    false => Flaw::Ignored,
                 })
             }
             _ => Some(Flaw::Unknown),
         }
     }
 
-    fn is_before_mariadb(&self, client: ConnId) -> bool {
+    fn is_before_mysql(&self, client: ConnId) -> bool {
         let server = self.peer(client).and_then(|server| self.open(server));
         server.is_some_and(|server| match &server.role {
             // MariaDB uses the flag's bit to say that it is no MySQL.
-            Role::Server(session) => !session
+            Role::Server(session) => session
                 .really_offered()
                 .contains(Capabilities::LONG_PASSWORD),
             _ => false,
