@@ -1347,3 +1347,36 @@ both! {
         dpm.assert_no_errors();
     }
 }
+
+#[test]
+fn a_handler_that_fails_at_once_or_ends_early_leaves_nobody_without_an_answer() {
+    let dpm = serve("handler = function(session) error('a bug with a secret') end");
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    wire.command(com::STMT_CLOSE, &7u32.to_le_bytes());
+    match wire.query("SELECT 1") {
+        Answer::Err(1105, _, message) => assert!(!message.contains("secret"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(wire.closed());
+    dpm.line("its handler has failed");
+    // One that ends while a command waits.
+    let dpm = serve(
+        "handler = function(session)
+           for cmd in session:commands() do
+             if cmd:argument() == 'end' then return end
+             session:send_ok()
+           end
+         end",
+    );
+    let mut wire = Wire::login_as(dpm.port(), USER, PASSWORD, MODERN);
+    assert!(matches!(wire.query("first"), Answer::Ok(_)));
+    match wire.query("end") {
+        Answer::Err(1105, state, message) => {
+            assert_eq!(state, "08S01");
+            assert!(message.contains("has ended this session"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(wire.closed());
+    dpm.wait_until_idle();
+}
