@@ -63,3 +63,45 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::TlsServerOptions;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    #[test]
+    fn certificates_are_checked_once_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let mut params = CertificateParams::new(vec!["localhost".to_string()]).unwrap();
+        params.not_after = date_time_ymd(2020, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        std::fs::write(file("cert"), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(file("key"), key.serialize_pem()).unwrap();
+        let options = Options {
+            tls_server: Some(
+                TlsServer::new(&TlsServerOptions {
+                    identity: Some((file("cert"), file("key"))),
+                    ..TlsServerOptions::default()
+                })
+                .unwrap(),
+            ),
+            ..Options::default()
+        };
+        let proxy = Proxy::new().unwrap();
+        let listener = proxy.listen_tcp(Some("127.0.0.1"), 0, options).unwrap();
+        let told = || proxy.core().certificates.told();
+        assert_eq!(told(), 1, "when it was made");
+        let mut core = proxy.core();
+        core.certificates.clear();
+        core.check_certificates();
+        let due = core.timers.next_deadline().expect("the next check");
+        assert!(due > Instant::now() + DAY / 2);
+        drop(core);
+        assert_eq!(told(), 1, "again");
+        proxy.close(listener.id, "the test is over");
+        proxy.core().check_certificates();
+        assert_eq!(told(), 0, "what is not in use is not told");
+    }
+}

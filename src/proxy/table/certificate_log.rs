@@ -18,6 +18,12 @@ impl CertificateLog {
         }
     }
 
+    /// How many warnings were logged.
+    #[cfg(test)]
+    pub fn told(&self) -> usize {
+        self.told.len()
+    }
+
     /// Forgets what was logged: it will be logged again.
     pub fn clear(&mut self) {
         self.told.clear();
