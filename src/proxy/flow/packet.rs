@@ -32,7 +32,7 @@ impl Proxy {
         };
         if let Some(flaw) = received.flaw {
             let com = Com(received.payload.first().copied().unwrap_or_default());
-            log::info!(
+            log::debug!(
                 "connection {}: {flaw:?} command 0x{:02x} of {} bytes",
                 id.serial,
                 com.0,
