@@ -89,7 +89,7 @@ end
 
 -- Returns { refused = why }, or { computed = whether columns without an origin are masked, trusted = names of the tables
 -- whose columns may be trusted then, touches = whether errors may quote masked values, taints = whether it leaves masked
--- values in variables, only_texts = whether it shows texts of warnings }. `parameters` are the variables of EXECUTE.
+-- values in variables, only_texts = whether all that it shows are warnings, of which only the texts are masked }. `parameters` are the variables of EXECUTE.
 function judgement.judge(info, rules, session, parameters)
     if info.executes and not info.unknown then
         local prepared = session.prepared[info.executes:lower()]
@@ -117,7 +117,7 @@ function judgement.judge(info, rules, session, parameters)
         trusted = trusted,
         touches = touches,
         taints = writes or reads and (sets or #info.routines > 0),
-        only_texts = info.diagnostics and not sets,
+        only_texts = info.diagnostics and not sets and info.statements == 1 and #info == 0,
     }
 end
 

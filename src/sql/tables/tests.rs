@@ -308,6 +308,8 @@ fn what_cannot_be_known_is_said() {
         "set @a = 1, @@session.character_set_client = 28",
         "set names 'gb\\k'",
         "set character set 'gb' 'k'",
+        "set global init_connect = 'set @x = 1'",
+        "set @y = 1, @@global.`init_connect` = 'x'",
         "nonsense",
         "select * from t union , u",
         "select * from t except join u",

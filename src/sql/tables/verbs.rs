@@ -272,6 +272,9 @@ impl Reader<'_> {
     }
 
     fn set(&mut self) {
+        if self.sets_text_to_run() {
+            self.give_up("it sets a text that is executed later");
+        }
         if self.may_set_charset_of_halves() {
             self.give_up("in that character set quotes may be halves of characters");
         }
@@ -303,6 +306,20 @@ impl Reader<'_> {
             }
             self.advance();
         }
+    }
+
+    /// Whether SET names a variable whose text is executed at logins, or in other threads.
+    fn sets_text_to_run(&self) -> bool {
+        const RUN: &[&[u8]] = &[b"init_connect", b"init_replica", b"init_slave"];
+        self.rest()
+            .take_while(|token| self.text(*token) != b";")
+            .filter(|token| token.kind != Kind::String)
+            .any(|token| {
+                let text = self.text(token).to_ascii_lowercase();
+                RUN.iter().any(|name| {
+                    text.ends_with(name) || text.ends_with(&[name, b"`".as_slice()].concat())
+                })
+            })
     }
 
     /// Whether SET may choose a character set in which the tokens would be others.
