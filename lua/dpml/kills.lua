@@ -19,8 +19,9 @@ function Realm:set(client_id, target)
     self.targets[client_id] = target
 end
 
-local NOT_HERE = errors.new(1295, "HY000",
-    "KILL is not supported here but with a number: the proxy could not tell whom it is for")
+-- The error for a KILL of which the proxy cannot tell whom it is for, or that it cannot send there.
+kills.NOT_HERE = errors.new(1295, "HY000",
+    "This form of KILL is not supported here: the proxy could not tell whom it is for, or could not reach it")
 
 function kills.unknown(kill)
     return errors.new(1094, "HY000", ("Unknown thread id: %.0f"):format(kill.id))
@@ -30,7 +31,7 @@ end
 -- error if there is no such client.
 function Realm:find(kill, killer_id)
     if not kill.id then
-        return nil, false, NOT_HERE
+        return nil, false, kills.NOT_HERE
     end
     local target = self.targets[kill.id]
     if not target then
@@ -44,7 +45,7 @@ end
 function kills.refusal(cmd)
     for _, kill in ipairs(cmd:kills() or {}) do
         if not kill.computed then
-            return kill.id and kills.unknown(kill) or NOT_HERE
+            return kill.id and kills.unknown(kill) or kills.NOT_HERE
         end
     end
 end

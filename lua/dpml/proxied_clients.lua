@@ -58,7 +58,7 @@ local function tell_as(ok, servers_ok)
 end
 
 -- Tries one login after the other, each for its share of the time that the client has; done(server, nil, handshake,
--- ok, options) or done(nil, err).
+-- ok, the login) or done(nil, err).
 local function connect_in_turn(client, list, at, common, done)
     local options = {}
     local backend = words.read(NAME, list[at])
@@ -69,7 +69,7 @@ local function connect_in_turn(client, list, at, common, done)
     end
     function options.callback(server, err, handshake, ok)
         if server or not list[at + 1] then
-            return done(server, err, handshake, ok, options)
+            return done(server, err, handshake, ok, list[at])
         end
         warnings.warn(NAME, ("%s; trying the next server"):format(tostring(err)))
         connect_in_turn(client, list, at + 1, common, done)

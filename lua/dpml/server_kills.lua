@@ -4,7 +4,6 @@
 local databases = require "dpml.databases"
 local kills = require "dpml.kills"
 local results = require "dpml.results"
-local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"
 
 local server_kills = {}
@@ -43,20 +42,20 @@ local function rewrite(cmd, list, threads)
     cmd:argument(table.concat(parts))
 end
 
-local function login_without_client(login)
-    local options = {}
-    for name in pairs(servers.LOGIN_OPTIONS) do
-        options[name] = login[name]
+-- Whether the command is nothing but a KILL.
+local function is_alone(cmd)
+    if cmd:command() ~= dpm.COM_QUERY then
+        return cmd:command() == dpm.COM_PROCESS_KILL
     end
-    options.like, options.charset, options.attributes, options.database = nil, nil, nil, nil
-    return options
+    local kind, info = dpm.statement_kind(cmd:argument())
+    return kind == "KILL" and info.multi == 1
 end
 
 -- At another server than the killer's own, with the login of the target, whose user the killer is.
 local function kill_elsewhere(client, target, query_only)
     tasks.spawn(function()
         local ok, problem = pcall(function()
-            local db = databases.connect(login_without_client(target.login))
+            local db = databases.connect(target.login)
             local killed, refusal = pcall(db.query, db, ("KILL %s%d"):format(query_only and "QUERY " or "", target.thread_id))
             db:close()
             if not killed then
@@ -87,6 +86,9 @@ function server_kills.translate(realm, cmd, client)
             local target, is_own_user, err = realm:find(kill, client_id)
             if target and not is_own_user and (is_hidden_from_server(own, target) or own.address ~= target.address) then
                 err = kills.not_owner(kill)
+            end
+            if target and not err and own.address ~= target.address and not is_alone(cmd) then
+                err = kills.NOT_HERE
             end
             if err then
                 results.end_answer(client, err)

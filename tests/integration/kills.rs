@@ -197,6 +197,11 @@ fn a_client_at_another_server() {
     let latch = servers[1].latch();
     victim.command(com::QUERY, latch.query.as_bytes());
     eventually("it runs", || servers[1].running(&latch.query) == 1);
+    // What stands beside it would be lost.
+    assert_eq!(
+        error(&killer.query(&format!("SELECT 1; KILL QUERY {id}"))),
+        1295
+    );
     assert!(matches!(
         killer.query(&format!("KILL QUERY {id}")),
         Answer::Ok(_)
