@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use log::LevelFilter;
@@ -14,7 +15,11 @@ use crate::script::{Script, ScriptError, with_large_stack};
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Arguments {
-    /// The script to run; by default a built-in server that needs no database
+    /// The script to run (-: standard input); by default a built-in server that needs no database
+    #[arg(value_name = "FILE", conflicts_with = "startfile")]
+    pub file: Option<PathBuf>,
+
+    /// The same as FILE
     #[arg(short, long, value_name = "FILE")]
     pub startfile: Option<PathBuf>,
 
@@ -43,6 +48,16 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Reads the command line; what is wrong with it, or `--help`, ends the program.
+    fn from_command_line() -> Arguments {
+        Arguments::parse_from(number_verbose(std::env::args_os()))
+    }
+
+    /// The script to run, if one is given.
+    fn script(&self) -> Option<&Path> {
+        self.startfile.as_deref().or(self.file.as_deref())
+    }
+
     /// What is logged if `RUST_LOG` does not say.
     pub fn level(&self) -> LevelFilter {
         let verbosity = self.verbose.iter().map(|n| u32::from(*n)).sum::<u32>() + u32::from(self.v);
@@ -55,9 +70,28 @@ impl Arguments {
     }
 }
 
+/// Gives each `--verbose` its number, so that one before a FILE does not take the file for it.
+fn number_verbose(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments = arguments.into_iter().peekable();
+    let mut numbered = Vec::new();
+    let mut is_option = true;
+    while let Some(argument) = arguments.next() {
+        is_option &= argument != "--";
+        let has_number = arguments
+            .peek()
+            .and_then(|next| next.to_str())
+            .is_some_and(|next| next.starts_with(|first: char| first.is_ascii_digit()));
+        numbered.push(match is_option && argument == "--verbose" && !has_number {
+            true => "--verbose=1".into(),
+            false => argument,
+        });
+    }
+    numbered
+}
+
 /// The program: reads the command line, runs the startfile, serves. Returns the exit code.
 pub fn main() -> i32 {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_command_line();
     logging::begin(arguments.level());
     logging::log_panics();
     let code = match with_large_stack(|| serve(&arguments)) {
@@ -73,7 +107,7 @@ pub fn main() -> i32 {
 }
 
 fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
-    let startfile = arguments.startfile.as_deref();
+    let startfile = arguments.script();
     // Before the proxy is made, which counts its clients against the limit.
     match raise_descriptor_limit() {
         Ok(limit) => log::debug!("up to {limit} files may be open"),
@@ -103,7 +137,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Arguments {
-        Arguments::try_parse_from(line.split(' ')).unwrap()
+        Arguments::try_parse_from(number_verbose(line.split(' ').map(OsString::from))).unwrap()
     }
 
     #[test]
@@ -130,6 +164,27 @@ mod tests {
         let arguments = parse("dpm -s x.lua --check -- -v --startfile y");
         assert_eq!(arguments.script_arguments, ["-v", "--startfile", "y"]);
         assert!(arguments.check);
-        assert!(Arguments::try_parse_from(["dpm", "x.lua"]).is_err());
+    }
+
+    #[test]
+    fn the_startfile_needs_no_option() {
+        for line in [
+            "dpm x.lua",
+            "dpm -v x.lua",
+            "dpm --verbose x.lua -- a",
+            "dpm --verbose 2 x.lua",
+            "dpm x.lua --verbose -- --verbose",
+            "dpm --startfile x.lua",
+        ] {
+            assert_eq!(parse(line).script(), Some(Path::new("x.lua")), "{line}");
+        }
+        assert_eq!(parse("dpm -").script(), Some(Path::new("-")));
+        assert_eq!(
+            parse("dpm x.lua -- --verbose").script_arguments,
+            ["--verbose"]
+        );
+        for two in [["dpm", "x.lua", "y.lua"], ["dpm", "-sx.lua", "y.lua"]] {
+            assert!(Arguments::try_parse_from(two).is_err(), "{two:?}");
+        }
     }
 }
