@@ -48,6 +48,7 @@ dpm = dpm
 ---@field max_queue integer?
 ---@field handshake_timeout number?
 ---@field idle_timeout number?
+---@field keepalive number?
 ---@field max_clients integer?
 ---@field max_clients_per_address integer?
 ---@field tls boolean|dpm.ListenerTls|nil
@@ -71,6 +72,7 @@ dpm = dpm
 ---@field connect_timeout number?
 ---@field handshake_timeout number?
 ---@field idle_timeout number?
+---@field keepalive number?
 ---@field tls false|dpm.TlsMode|dpm.ConnectTls|nil
 ---@field allow_redirect boolean?
 ---@field compression dpm.Compression?
@@ -86,6 +88,7 @@ dpm = dpm
 ---@field handshake_timeout number?
 ---@field drain number?
 ---@field idle_timeout number?
+---@field keepalive number?
 ---@field max_clients_per_address integer?
 ---@field max_lua_memory integer?
 

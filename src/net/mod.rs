@@ -39,7 +39,7 @@ pub use poller::{Poller, Ready, WAKE_TOKEN, WakeHandle};
 pub use proxy_header::{ProxyHeader, ProxyVersion};
 pub use resolver::{Reply, Resolver, numeric_address};
 pub use signals::{Signal, Signals};
-pub use stream::{Peer, Stream};
+pub use stream::{KEEPALIVE_IDLE, Peer, Stream};
 pub use timers::{TimerId, Timers};
 pub use tls::{
     TlsClient, TlsClientOptions, TlsError, TlsInfo, TlsMode, TlsServer, TlsServerOptions,

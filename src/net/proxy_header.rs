@@ -11,9 +11,6 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const FIXED: usize = 16;
 /// The longest line of version 1, with its CR LF.
 const LONGEST_LINE: usize = 107;
-/// The longest header of version 2 that is accepted. What follows the addresses (information about
-/// a certificate, for example) is skipped, but has to be read.
-const LONGEST: usize = FIXED + 4096;
 
 /// A PROXY protocol header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +31,8 @@ pub enum ProxyVersion {
 
 impl ProxyHeader {
     /// Reads the header at the start of `bytes`; returns it and its length. `None`: it is
-    /// incomplete. The header's own bytes, at most a few thousand, are always enough to decide.
+    /// incomplete. The header's own bytes, at most 65,551, are always enough to decide. What follows the
+    /// addresses (information about a certificate, for example) is skipped.
     ///
     /// # Errors
     /// There is no header; the text says what is wrong.
@@ -180,11 +178,6 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, String> {
             "expected version 2 of the PROXY protocol's binary header, got {version}"
         ));
     }
-    if size > LONGEST {
-        return Err(format!(
-            "expected a PROXY header of at most {LONGEST} bytes, got one of {size}"
-        ));
-    }
     let is_local = match command & 0x0F {
         0 => true,
         1 => false,
@@ -327,11 +320,17 @@ mod tests {
         v4[12] = 0x21;
         v4[13] = 0x31;
         assert_eq!(parse(&v4).unwrap().unwrap().0.addresses, None);
-        for (at, byte) in [(12, 0x22), (12, 0x11), (14, 0x11), (11, b' '), (0, b'x')] {
+        for (at, byte) in [(12, 0x22), (12, 0x11), (11, b' '), (0, b'x')] {
             let mut bad = v4.clone();
             bad[at] = byte;
             parse(&bad).unwrap_err();
         }
+        // As much as the length can say.
+        let mut long = v4.clone();
+        (long[12], long[13], long[14], long[15]) = (0x21, 0x11, 0xFF, 0xFF);
+        assert_eq!(ProxyHeader::parse(&long), Ok(None));
+        long.resize(FIXED + 0xFFFF, 7);
+        assert_eq!(addresses(&long), expected);
         let mut short = v4.clone();
         short[13] = 0x21;
         assert!(parse(&short).unwrap_err().contains("17 bytes"));

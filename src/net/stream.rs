@@ -14,7 +14,7 @@ use super::tls::{Plain, TlsInfo, TlsSession};
 
 /// How long a TCP connection may be silent before the kernel probes whether the far end is still
 /// there. Clients of a database are idle for hours, and firewalls forget connections after minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// The time between two of these probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How many unanswered probes mean that the far end is gone.
@@ -108,6 +108,22 @@ impl Stream {
             log::debug!("cannot set the socket options towards {peer}: {error}");
         }
         Stream::Tcp(socket)
+    }
+
+    /// Sets how long a TCP connection may be silent before the kernel probes whether the far end is
+    /// still there; `None`: it never does.
+    pub fn keep_alive(&self, idle: Option<Duration>) {
+        let set = match self {
+            Stream::Tcp(socket) => match idle {
+                Some(idle) => SockRef::from(socket).set_tcp_keepalive(&keepalive(idle)),
+                None => SockRef::from(socket).set_keepalive(false),
+            },
+            Stream::Unix(_) => Ok(()),
+            Stream::Tls(tls) => return tls.socket.keep_alive(idle),
+        };
+        if let Err(error) = set {
+            log::debug!("cannot set keep-alive: {error}");
+        }
     }
 
     /// What has come of the attempt to connect: the far end, `None` if it goes on, or why it failed.
@@ -306,11 +322,14 @@ fn set_options(socket: &TcpStream) -> io::Result<()> {
     // The proxy writes whole packets at once; to hold back the last short segment of an exchange
     // would only add a round trip.
     socket.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
+    SockRef::from(socket).set_tcp_keepalive(&keepalive(KEEPALIVE_IDLE))
+}
+
+fn keepalive(idle: Duration) -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(idle)
         .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+        .with_retries(KEEPALIVE_RETRIES)
 }
 
 /// Repeats a system call that a signal interrupts.
@@ -411,6 +430,11 @@ mod tests {
             SockRef::from(socket).tcp_keepalive_time().unwrap(),
             KEEPALIVE_IDLE
         );
+        stream.keep_alive(Some(Duration::from_secs(7)));
+        let idle = SockRef::from(socket).tcp_keepalive_time().unwrap();
+        assert_eq!(idle, Duration::from_secs(7));
+        stream.keep_alive(None);
+        assert!(!SockRef::from(socket).keepalive().unwrap());
     }
 
     #[test]

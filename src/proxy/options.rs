@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::id::ConnId;
-use crate::net::{ProxyVersion, TlsClientOptions, TlsServer};
+use crate::net::{KEEPALIVE_IDLE, ProxyVersion, Stream, TlsClientOptions, TlsServer};
 use crate::wire::compressed::Algorithm;
 
 /// Limits and time-outs of a connection.
@@ -27,6 +27,9 @@ pub struct Options {
     pub drain: Duration,
     /// How long a connection may be silent. Zero: for ever.
     pub idle_timeout: Duration,
+    /// How long a TCP connection may be silent before the kernel probes whether the far end is still
+    /// there. Zero: it never does.
+    pub keepalive: Duration,
     /// How many clients a listener serves at once. `None`: as many as the process may.
     pub max_clients: Option<usize>,
     /// How many clients a listener serves at once that come from the same IP address. `None`: any
@@ -49,6 +52,15 @@ pub struct Options {
     pub proxy_header: Option<(ProxyVersion, Option<ConnId>)>,
     /// What to do with passwords from a safe leg if the server's leg is open.
     pub cleartext: Cleartext,
+}
+
+impl Options {
+    /// Sets up the probes of keep-alive, unless they are the stream's default.
+    pub(crate) fn set_keepalive(&self, stream: &Stream) {
+        if self.keepalive != KEEPALIVE_IDLE {
+            stream.keep_alive(Some(self.keepalive).filter(|idle| !idle.is_zero()));
+        }
+    }
 }
 
 /// What to do with a password that a client has sent over a safe leg, if the server's leg is open.
@@ -112,6 +124,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(10),
             idle_timeout: Duration::ZERO,
+            keepalive: KEEPALIVE_IDLE,
             max_clients: None,
             max_clients_per_address: None,
             tls_server: None,

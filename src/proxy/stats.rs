@@ -7,6 +7,8 @@ pub struct Stats {
     pub clients_accepted: u64,
     /// Clients refused with ERR 1040, because some limit was reached.
     pub clients_refused: u64,
+    /// Logins and changes of user of clients that were answered with an ERR.
+    pub failed_logins: u64,
     /// Connections to servers begun.
     pub servers_connected: u64,
     /// Clients connected now.
@@ -52,6 +54,7 @@ impl Stats {
         [
             ("clients_accepted", self.clients_accepted),
             ("clients_refused", self.clients_refused),
+            ("failed_logins", self.failed_logins),
             ("servers_connected", self.servers_connected),
             ("clients", self.clients),
             ("servers", self.servers),

@@ -80,6 +80,11 @@ impl ClientSession {
         self.phase == LoginPhase::Auth
     }
 
+    /// Whether its login is still to be answered.
+    pub fn awaits_login(&self) -> bool {
+        matches!(self.phase, LoginPhase::AuthResult { .. })
+    }
+
     /// Its request for TLS had this sequence number: its auth packet has the next one.
     pub fn received_ssl_request(&mut self, seq: u8) {
         self.seq = seq.wrapping_add(1);

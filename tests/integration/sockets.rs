@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use crate::support::wire::{Answer, DeadServer, Wire, caps};
-use crate::support::{Stage, eventually, let_time_pass, mariadb};
+use crate::support::wire::{Answer, DeadServer, Greeting, MockServer, Wire, caps};
+use crate::support::{Dpm, Stage, eventually, let_time_pass, mariadb};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI | caps::LOCAL_FILES;
 
@@ -114,6 +114,76 @@ fn addresses_have_scopes() {
     assert!(!reason.contains("lookup"), "{reason}");
     let reason = failure(&mut stage, "dpm.connect('fe80::1%no-such-interface', 1)");
     assert!(reason.starts_with("cannot connect"), "{reason}");
+}
+
+/// With a bare `dpm.proxy_connect`: a port where nobody listens, and a server that hangs up.
+#[test]
+fn a_client_hears_that_its_server_cannot_be_reached() {
+    let free = crate::support::process::free_port();
+    let mock = MockServer::new();
+    for port in [free, mock.port] {
+        let dpm = Dpm::passthrough_to(port);
+        let mut wire = Wire::connect(dpm.port());
+        if port == mock.port {
+            drop(mock.accept());
+        }
+        let error = wire.read();
+        assert_eq!(
+            &error[..9],
+            b"\xff\x51\x04#08S01",
+            "{}",
+            error.escape_ascii()
+        );
+        assert!(wire.closed());
+        let line = dpm.line("there is no server for its login");
+        assert!(line.contains("WARN"), "{line}");
+        if port == free {
+            assert!(line.contains(&format!("127.0.0.1:{free}")) && line.contains("refused"));
+        }
+        dpm.wait_until_idle();
+    }
+}
+
+#[test]
+fn failed_logins_are_counted() {
+    let dpm = Dpm::passthrough(mariadb());
+    for _ in 0..2 {
+        let mut wire = Wire::connect(dpm.port());
+        let greeting = Greeting::parse(&wire.read());
+        wire.authenticate(&greeting, "nobody", "wrong", PLAIN);
+        assert_eq!(wire.read()[0], 0xFF);
+    }
+    let mut wire = Wire::login(dpm.port(), PLAIN);
+    assert_eq!(dpm.stat("failed_logins"), 2.0);
+    wire.query("SELECT nothing");
+    assert_eq!(dpm.stat("failed_logins"), 2.0);
+    assert_eq!(wire.change_user(crate::support::USER, "wrong")[0], 0xFF);
+    assert_eq!(dpm.stat("failed_logins"), 3.0);
+}
+
+#[test]
+fn keep_alive_is_adjustable() {
+    for (option, timer) in [
+        ("", true),
+        ("keepalive = 5", true),
+        ("keepalive = 0", false),
+    ] {
+        let stage = Stage::with(&format!("h.serve(nil, {{ {option} }})"), 1);
+        let mut wire = Wire::login_empty(stage.dpm.port(), PLAIN);
+        let port = wire.stream().local_addr().unwrap().port();
+        let remote = format!(":{port:04X}");
+        // In the kernel's table a timer of kind 2 is keep-alive's; it may still wait for an ACK (1).
+        let expected = if timer { "02:" } else { "00:" };
+        eventually(option, || {
+            let path = format!("/proc/{}/net/tcp", stage.dpm.pid());
+            let table = std::fs::read_to_string(path).unwrap();
+            let mut lines = table
+                .lines()
+                .map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let line = lines.find(|fields| fields[2].ends_with(&remote)).unwrap();
+            line[5].starts_with(expected)
+        });
+    }
 }
 
 #[test]

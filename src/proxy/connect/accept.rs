@@ -193,6 +193,7 @@ impl Core {
             self.refuse(listener, stream, peer, why);
             return Ok(Accepted::Another);
         }
+        options.set_keepalive(&stream);
         let client = self.insert(
             ConnKind::Client,
             Role::Client(ClientSession::default()),

@@ -333,6 +333,7 @@ impl Core {
                 if let Socket::Connecting(stream) =
                     std::mem::replace(&mut conn.socket, Socket::None)
                 {
+                    conn.options.set_keepalive(&stream);
                     conn.socket = Socket::Open(Channel::new(stream));
                 }
                 let info = conn.info.clone();

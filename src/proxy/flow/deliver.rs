@@ -156,7 +156,14 @@ impl Core {
         let Some(conn) = self.open_mut(to) else {
             return Ok(Delivered::default());
         };
+        let fails = packet.payload.first() == Some(&0xFF) && conn.awaits_login();
         let sent = conn.step_out(packet.part, Head::of(packet.payload), packet.complete)?;
+        if fails {
+            self.stats.failed_logins += 1;
+        }
+        let Some(conn) = self.open_mut(to) else {
+            return Ok(Delivered::default());
+        };
         if let Part::Auth(_) = packet.part {
             conn.upgrade_before_auth(packet.payload, conn.capabilities())?;
         }

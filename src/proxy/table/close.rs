@@ -16,12 +16,17 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// How long a server may take to answer a login that nobody goes on with.
 const PARTING: Duration = Duration::from_secs(2);
 
+/// Why a client closes whose server is gone before it could log in.
+const LOGIN_CUT_SHORT: &str = "its server is gone before the login was over";
+
 /// What happens to the other end.
 enum Survivor {
     /// It stays open.
     Stays,
     /// It closes, too.
     Closes(&'static str),
+    /// A client whose login cannot go on gets an ERR, and closes.
+    IsRefused,
     /// A client that waits for an answer gets an ERR instead.
     IsTold,
 }
@@ -109,6 +114,15 @@ impl Proxy {
             match survivor {
                 Survivor::Stays => {}
                 Survivor::Closes(why) => self.close_for(peer, why),
+                Survivor::IsRefused => {
+                    log::warn!(
+                        "connection {}: there is no server for its login: {reason}",
+                        peer.serial
+                    );
+                    let message = "The proxy cannot reach its server, or has lost it during the login; its log says why";
+                    self.tell_client(peer, &ErrPacket::new(1105, b"08S01", message.into()));
+                    self.close_for(peer, LOGIN_CUT_SHORT);
+                }
                 Survivor::IsTold => {
                     // Not 2013: MariaDB's client library takes an ERR numbered 2000 to 2999, which
                     // are the clients' own, for a malformed packet.
@@ -133,9 +147,9 @@ impl Core {
             return Survivor::Closes("the other end of its opaque link is gone");
         }
         match &conn.role {
-            Role::Client(session) if !session.authenticated() => {
-                Survivor::Closes("its server is gone before the login was over")
-            }
+            // An ERR would cross its auth packet.
+            Role::Client(session) if session.awaits_auth() => Survivor::Closes(LOGIN_CUT_SHORT),
+            Role::Client(session) if !session.authenticated() => Survivor::IsRefused,
             Role::Client(session) => match session.response() {
                 None => Survivor::Stays,
                 Some(response) if response.started() => {

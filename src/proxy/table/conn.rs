@@ -242,6 +242,14 @@ impl Conn {
         response.is_some_and(|response| response.com() == Com::CHANGE_USER)
     }
 
+    /// Whether it is a client whose login, or change of user, is still to be answered.
+    pub fn awaits_login(&self) -> bool {
+        match &self.role {
+            Role::Client(session) => session.awaits_login() || self.changes_user(),
+            Role::Server(_) | Role::Listener(_) => false,
+        }
+    }
+
     /// Whether no exchange is in flight.
     pub fn idle(&self) -> bool {
         match &self.role {

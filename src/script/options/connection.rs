@@ -1,5 +1,7 @@
 //! `dpm.config{}` and the options of listeners and connects.
 
+use std::time::Duration;
+
 use mlua::{Table, Value};
 
 use super::leg_options;
@@ -33,6 +35,7 @@ pub const PROCESS: &[&str] = &[
     "handshake_timeout",
     "drain",
     "idle_timeout",
+    "keepalive",
     "max_clients_per_address",
     "max_lua_memory",
 ];
@@ -42,6 +45,7 @@ pub const LISTENER: &[&str] = &[
     "max_queue",
     "handshake_timeout",
     "idle_timeout",
+    "keepalive",
     "max_clients",
     "max_clients_per_address",
     "tls",
@@ -56,6 +60,7 @@ pub const CONNECT: &[&str] = &[
     "connect_timeout",
     "handshake_timeout",
     "idle_timeout",
+    "keepalive",
     "tls",
     "allow_redirect",
     "compression",
@@ -108,6 +113,12 @@ pub fn read(
     );
     set(&mut options.drain, table.seconds("drain")?);
     set(&mut options.idle_timeout, table.seconds("idle_timeout")?);
+    // The kernel counts in whole seconds.
+    let keepalive = table.seconds("keepalive")?;
+    set(
+        &mut options.keepalive,
+        keepalive.map(|idle| Duration::from_secs_f64(idle.as_secs_f64().ceil())),
+    );
     set(
         &mut options.allow_redirect,
         table.boolean("allow_redirect")?,
