@@ -128,6 +128,11 @@ impl Response {
         self.started
     }
 
+    /// Whether a result is complete, and another follows.
+    pub fn between_results(&self) -> bool {
+        self.started && self.phase == Phase::Result
+    }
+
     /// Whether rows (text or binary) stream now, so that whole spans can be skimmed.
     pub fn in_rows(&self) -> bool {
         matches!(self.phase, Phase::Rows { .. })

@@ -12,7 +12,7 @@ use dpm::wire::compressed::{Algorithm, Decoder, Encoder, Numbers, Toolbox};
 use crate::support::dpm::Launch;
 use crate::support::server::mysql_available;
 use crate::support::wire::{Answer, Greeting, MockServer, Wire, auth_packet, caps, com};
-use crate::support::{Cli, Dpm, Flavour, Server, both, mariadb, mysql, process};
+use crate::support::{Cli, Dpm, Flavour, Server, both, mariadb, mysql, options, process};
 
 /// A passthrough that asks its servers for this, and prints at the end how both legs were
 /// compressed.
@@ -116,6 +116,26 @@ both! {
             assert_eq!(dpm.lines("legs "), expected);
             dpm.assert_no_errors();
         }
+    }
+}
+
+both! {
+    /// The `mysql` crate insists on the packets' numbers, and on those of servers, which behind a result
+    /// begin anew with each frame.
+    fn several_results_for_a_client_that_counts(server) {
+        let dpm = Dpm::passthrough(server);
+        let how = options(dpm.port()).compress(Some(::mysql::Compression::fast()));
+        let mut conn = ::mysql::Conn::new(how).expect("a login");
+        for round in 0..100 {
+            let sql = format!("SELECT {round}; SELECT REPEAT('x', {round}); DO 1; SELECT 'last'");
+            let mut results = conn.query_iter(sql).expect("an answer");
+            let mut texts = Vec::new();
+            while let Some(rows) = results.iter() {
+                texts.extend(rows.map(|row| ::mysql::from_row::<String>(row.expect("a row"))));
+            }
+            assert_eq!(texts, [round.to_string(), "x".repeat(round), "last".to_owned()]);
+        }
+        dpm.assert_no_errors();
     }
 }
 
@@ -649,7 +669,7 @@ both! {
         for kind in server_kinds(server) {
             for more in watched(kind) {
                 let dpm = passthrough(server, "", &towards(kind), more);
-                let opts = crate::support::options(dpm.port())
+                let opts = options(dpm.port())
                     .compress(Some(::mysql::Compression::default()));
                 let mut conn = ::mysql::Conn::new(opts).unwrap();
                 for _ in 0..2 {

@@ -294,6 +294,15 @@ impl Channel {
         })
     }
 
+    /// The number of the frame that begins with the next byte, if one does.
+    pub fn next_frame(&self) -> Option<u8> {
+        let compression = self.compression.as_deref()?;
+        compression
+            .plain
+            .is_empty()
+            .then(|| compression.numbers.next())
+    }
+
     /// Whether it has buffered bytes that the socket has not taken.
     pub fn wants_write(&self) -> bool {
         let inside = |compression: &Compression| {

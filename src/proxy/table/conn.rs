@@ -447,6 +447,22 @@ impl Conn {
         }
     }
 
+    /// All that was queued is in frames. Where a result is complete and another follows, servers set their
+    /// packets' number to that of the next frame then (`net_flush()`), and some clients insist on it.
+    pub fn number_as_frames(&mut self) {
+        let Socket::Open(channel) = &self.socket else {
+            return;
+        };
+        if let Some(number) = channel.next_frame()
+            && self.write.output.is_empty()
+            && self.write.inbound.is_none()
+            && let Role::Client(session) = &mut self.role
+            && session.response().is_some_and(Response::between_results)
+        {
+            session.seq = number;
+        }
+    }
+
     /// Flushes the channel. Returns the error, if any.
     pub fn flush_channel(&mut self) -> Option<io::Error> {
         let Socket::Open(channel) = &mut self.socket else {

@@ -424,6 +424,7 @@ impl Core {
         }
         if compressed && flushed.error.is_none() {
             flushed.error = conn.flush_channel();
+            conn.number_as_frames();
         }
         if conn.write.output.is_empty() {
             // Frees the memory: an idle connection is to hold no buffer.

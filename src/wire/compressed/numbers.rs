@@ -87,6 +87,11 @@ impl Numbers {
         true
     }
 
+    /// The number of the next frame that is sent.
+    pub fn next(&self) -> u8 {
+        self.outgoing
+    }
+
     /// Returns the number for the next frame that is sent, and counts it.
     pub fn give(&mut self) -> u8 {
         let number = self.outgoing;
