@@ -157,7 +157,7 @@ impl Scene {
 fn is_excusable(error: &mysql::Error) -> bool {
     match error {
         mysql::Error::IoError(_) => true,
-        mysql::Error::CodecError(_) => true,
+        mysql::Error::CodecError(error) => error.to_string().starts_with("IO error"),
         mysql::Error::DriverError(error) => matches!(
             error,
             mysql::DriverError::CouldNotConnect(_)
