@@ -44,7 +44,8 @@ function Greeter:add(backend)
     if not self.backends[key] then
         self.keys[#self.keys + 1] = key
         if #self.keys > MOST then
-            self.backends[table.remove(self.keys, 1)] = nil
+            local oldest = table.remove(self.keys, 1)
+            self.backends[oldest], self.attempts[oldest] = nil, nil
         end
     end
     self.backends[key] = backend

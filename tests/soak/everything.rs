@@ -235,7 +235,7 @@ fn everything_at_once() {
         "{} -> {files} descriptors",
         before.files
     );
-    assert!(stats["lua_memory"] < before.stats["lua_memory"] + 800_000.0);
+    assert!(stats["lua_memory"] < before.stats["lua_memory"] + 300_000.0);
     assert!(
         *memory < before.memory + 30_000,
         "{} -> {memory} KiB",
