@@ -19,7 +19,8 @@ local LOGIN_OPTIONS = {
 }
 local CONNECT_OPTIONS = {
     max_packet = true, max_queue = true, connect_timeout = true, handshake_timeout = true, idle_timeout = true,
-    tls = true, allow_redirect = true, compression = true, proxy_protocol = true, client = true, cleartext = true,
+    keepalive = true, tls = true, allow_redirect = true, compression = true, proxy_protocol = true, client = true,
+    cleartext = true,
 }
 
 -- What addresses can have beside them, and what logins are, in older words, too.
