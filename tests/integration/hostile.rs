@@ -173,7 +173,7 @@ fn a_packet_of_4_gigabytes_is_announced_but_never_comes() {
     assert!(dpm.memory_kib("VmHWM") < 64 << 10);
     unharmed(&dpm);
 
-    // A row that says it has 4 GB, in a packet of a few bytes.
+    // A row whose second value says it has 4 GB, in a packet of a few bytes.
     let server = MockServer::new();
     let dpm = Launch::script(
         "local h = require('harness')
@@ -195,10 +195,11 @@ fn a_packet_of_4_gigabytes_is_announced_but_never_comes() {
     });
     let mut peer = server.accept_login(PLAIN);
     peer.read_command();
-    peer.write(&[1]);
+    peer.write(&[2]);
     peer.write(&crate::support::wire::column("c"));
+    peer.write(&crate::support::wire::column("d"));
     peer.write(&crate::support::wire::eof(2));
-    peer.write(&[0xFE, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3]);
+    peer.write(&[0, 0xFE, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3]);
     dpm.line("parsed\tfalse");
     drop(peer);
     assert!(client.join().unwrap());
