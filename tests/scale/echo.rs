@@ -91,8 +91,10 @@ fn serve(listener: &mut TcpListener, over: &Over) {
             };
             let mut stays = client.peer.receive();
             while let Some((seq, packet)) = client.peer.packet() {
-                stays &= packet != [com::QUIT];
-                client.answer(seq, &packet);
+                match packet == [com::QUIT] {
+                    true => stays = false,
+                    false => client.answer(seq, &packet),
+                }
             }
             client.peer.send();
             if !stays {
