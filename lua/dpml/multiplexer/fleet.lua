@@ -48,28 +48,9 @@ local function names_of(self, keeps)
     return names
 end
 
--- A fleet's names alone, without the servers: for trying what would become of it.
-local function names_of(self, keeps)
-    local names = { members = {}, groups = {} }
-    for label, server in pairs(self.members) do
-        if keeps(server) then
-            names.members[label] = true
-            for _, name in ipairs(server.dsn.groups) do
-                names.groups[name] = true
-            end
-        end
-    end
-    for name, labels in pairs(self.groups) do -- ADD GROUP puts servers into further groups
-        for label in pairs(labels) do
-            names.groups[name] = names.groups[name] or names.members[label]
-        end
-    end
-    return names
-end
-
 -- The label: the name, or the host, or host:port if another server has the host as its label.
 local function label_for(self, dsn)
-    local label = dsn.name or (dsn.path and dsn.path) or dsn.host
+    local label = dsn.name or dsn.path or dsn.host
     if not dsn.name and self.members[label] then
         label = dsn.host .. ":" .. dsn.port
     end
