@@ -59,7 +59,7 @@
 //! `doc/EMBEDDING.md` says more.
 //!
 //! The layers, each of which knows only those to its right:
-//! `script` → {`observe` → `proxy` → {`session` → `wire`, `auth` → `wire`, `net` → `output`}, `sql`}.
+//! `script` → {{`observe`, `pool`} → `proxy` → {`session` → `wire`, `auth` → `wire`, `net` → `output`}, `sql`}.
 
 pub mod auth;
 #[cfg(feature = "lua")]
@@ -69,6 +69,7 @@ mod logging;
 pub mod net;
 pub mod observe;
 pub mod output;
+pub mod pool;
 pub mod proxy;
 #[cfg(feature = "lua")]
 pub mod script;

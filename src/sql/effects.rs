@@ -25,12 +25,12 @@ pub const MAX_STATEMENTS: usize = 64;
 bitflags! {
     /// State that a statement may leave behind on its connection.
     #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
-    pub struct Traces: u16 {
+    pub struct Traces: u32 {
         /// User variables: `@x`.
         const USER_VARIABLES = 1;
         /// Temporary tables.
         const TEMPORARY_TABLES = 2;
-        /// `LOCK TABLES`, `FLUSH TABLES … WITH READ LOCK` and `… FOR EXPORT`.
+        /// `LOCK TABLES`, `FLUSH TABLES t WITH READ LOCK` and `… FOR EXPORT`.
         const TABLE_LOCKS = 4;
         /// `BACKUP STAGE`, `BACKUP LOCK` and `LOCK INSTANCE`.
         const BACKUP_LOCKS = 8;
@@ -48,6 +48,22 @@ bitflags! {
         const RESOURCE_GROUP = 512;
         /// An XA transaction.
         const XA = 1024;
+        /// `FLUSH TABLES WITH READ LOCK`, of all tables.
+        const GLOBAL_READ_LOCK = 1 << 11;
+        /// Texts of statements that SHOW PROFILES shows.
+        const PROFILES = 1 << 12;
+        /// Texts of statements in `information_schema.optimizer_trace`.
+        const OPTIMIZER_TRACES = 1 << 13;
+        /// `gtid_next`, which may own a GTID.
+        const GTID_NEXT = 1 << 14;
+        /// `insert_id` and the seeds of RAND(), which statements use up or change.
+        const ONE_SHOT = 1 << 15;
+        /// `timestamp`, which stands until it is set back.
+        const TIMESTAMP = 1 << 16;
+        /// Variables of packages, in MariaDB's Oracle mode.
+        const PACKAGE_VARIABLES = 1 << 17;
+        /// Savepoints of the open transaction.
+        const SAVEPOINTS = 1 << 18;
     }
 }
 
@@ -279,13 +295,21 @@ fn of_one(sql: &[u8], mode: Mode, about: &Statement) -> Effects {
     match effects.action {
         Action::Opaque => return Effects::opaque(),
         Action::Call | Action::Unfamiliar => return effects,
-        // A definition executes nothing, unless it also inserts rows.
-        Action::Definition | Action::DropSchema(_) if !about.has_select => return effects,
         _ => {}
+    }
+    // A definition executes nothing, unless it also inserts rows.
+    let defines = matches!(
+        about.kind,
+        "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "RENAME"
+    ) || matches!(effects.action, Action::Definition);
+    if defines && !about.has_select {
+        return effects;
     }
     let changes = about.changes;
     if changes.contains(Changes::CALL) {
         effects.action = Action::Function;
+        // MariaDB's functions have parameters that return values.
+        effects.may_leave |= variables(sql, mode);
     }
     if changes.contains(Changes::ASSIGNMENT) && !matches!(effects.action, Action::Set(_)) {
         effects.leaves |= Traces::USER_VARIABLES;
@@ -311,7 +335,7 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
             tables: has_tables(sql, mode),
             // Into variables, or into a file.
             may_leave: match about.into {
-                true => Traces::USER_VARIABLES,
+                true => variables(sql, mode),
                 false => Traces::empty(),
             },
             action: match head.names_diagnostics() {
@@ -325,7 +349,7 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
         // Some forms of EXPLAIN execute the statement, and all may execute subqueries.
         "EXPLAIN" if about.read_only => reads,
         "GET" => Effects {
-            may_leave: Traces::USER_VARIABLES,
+            may_leave: variables(sql, mode),
             ..Effects::of(Action::Diagnostics)
         },
         "DO" => Effects {
@@ -339,24 +363,34 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
         },
         "LOAD" => Effects {
             action: Action::Insert(Inserted::Hidden),
-            may_leave: Traces::USER_VARIABLES,
+            may_leave: variables(sql, mode),
             ..reads
         },
         "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "RENAME" => definition(about, head),
         "GRANT" | "REVOKE" | "CHECK" | "CHECKSUM" | "OPTIMIZE" | "REPAIR" => {
             Effects::of(Action::Definition)
         }
+        // What administrators do to the whole server.
+        "CACHE" | "CHANGE" | "INSTALL" | "PURGE" | "RESET" | "START" | "STOP" | "UNINSTALL" => {
+            Effects::of(Action::Definition)
+        }
         "ANALYZE" if head.is_analyze_table() => Effects::of(Action::Definition),
-        // Tables that were locked no longer are.
+        // Tables that were locked by name no longer are.
         "BEGIN" => Effects {
-            may_clear: Traces::TABLE_LOCKS,
+            clears: Traces::TABLE_LOCKS | Traces::SAVEPOINTS,
             ..Effects::of(Action::Begin)
         },
-        "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" => Effects::of(Action::Transaction),
-        "XA" => Effects {
-            may_leave: Traces::XA,
+        "SAVEPOINT" => Effects {
+            leaves: Traces::SAVEPOINTS,
             ..Effects::of(Action::Transaction)
         },
+        "ROLLBACK" if head.has("TO") => Effects::of(Action::Transaction),
+        "COMMIT" | "ROLLBACK" => Effects {
+            clears: Traces::SAVEPOINTS,
+            ..Effects::of(Action::Transaction)
+        },
+        "RELEASE" => Effects::of(Action::Transaction),
+        "XA" => xa(head),
         "USE" => match head.name(1) {
             Some(name) => Effects::of(Action::Use(name)),
             None => Effects::opaque(),
@@ -381,15 +415,12 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
         "UNLOCK" => Effects {
             clears: match head.is(1, "INSTANCE") {
                 true => Traces::BACKUP_LOCKS,
-                false => Traces::TABLE_LOCKS,
+                false => Traces::TABLE_LOCKS | Traces::GLOBAL_READ_LOCK,
             },
             ..Effects::of(Action::Definition)
         },
         "FLUSH" => Effects {
-            may_leave: match head.has("LOCK") || head.has("EXPORT") || !head.is_whole() {
-                true => Traces::TABLE_LOCKS,
-                false => Traces::empty(),
-            },
+            leaves: flushed(head),
             ..Effects::of(Action::Definition)
         },
         "BACKUP" => Effects {
@@ -401,7 +432,9 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
             ..reads
         },
         "KILL" => plain,
+        // Parameters may return values.
         "CALL" => Effects {
+            may_leave: variables(sql, mode),
             tables: true,
             ..Effects::of(Action::Call)
         },
@@ -447,8 +480,19 @@ fn definition(about: &Statement, head: &Head<'_>) -> Effects {
             Some(name) => Effects::of(Action::DropSchema(name)),
             None => Effects::opaque(),
         },
-        Some("SEQUENCE") => Effects {
-            may_leave: Traces::SEQUENCES | Traces::TEMPORARY_TABLES,
+        Some("SEQUENCE") if head.has_before_object("TEMPORARY") => Effects {
+            leaves: match about.kind {
+                "CREATE" => Traces::TEMPORARY_TABLES,
+                _ => Traces::empty(),
+            },
+            may_clear: match about.kind {
+                "CREATE" => Traces::empty(),
+                _ => Traces::TEMPORARY_TABLES,
+            },
+            ..Effects::of(Action::Plain)
+        },
+        Some("SEQUENCE") if about.kind != "CREATE" => Effects {
+            may_clear: Traces::TEMPORARY_TABLES,
             ..effects
         },
         Some("ROLE" | "USER") => effects,
@@ -459,6 +503,62 @@ fn definition(about: &Statement, head: &Head<'_>) -> Effects {
         Some(_) => effects,
         None if about.kind == "TRUNCATE" => effects,
         None => Effects::opaque(),
+    }
+}
+
+/// XA in all its forms. Whether its transaction is still there after XA PREPARE depends on the server, and
+/// its status tells.
+fn xa(head: &Head<'_>) -> Effects {
+    let effects = Effects::of(Action::Transaction);
+    let verb = |words: &[&str]| words.iter().any(|word| head.is(1, word));
+    if verb(&["START", "BEGIN"]) {
+        return Effects {
+            leaves: Traces::XA,
+            ..effects
+        };
+    }
+    if verb(&["COMMIT", "ROLLBACK"]) {
+        return Effects {
+            clears: Traces::XA | Traces::SAVEPOINTS,
+            ..effects
+        };
+    }
+    match verb(&["RECOVER"]) {
+        true => Effects::of(Action::Plain),
+        false => effects,
+    }
+}
+
+/// The locks that FLUSH takes.
+fn flushed(head: &Head<'_>) -> Traces {
+    let from = match head.is(1, "LOCAL") || head.is(1, "NO_WRITE_TO_BINLOG") {
+        true => 2,
+        false => 1,
+    };
+    if head.is(from, "TABLES") || head.is(from, "TABLE") {
+        if head.is(from + 1, "WITH") {
+            return Traces::GLOBAL_READ_LOCK;
+        }
+        if head.has("LOCK") || head.has("EXPORT") || !head.is_whole() {
+            return Traces::TABLE_LOCKS;
+        }
+    }
+    Traces::empty()
+}
+
+/// The trace of a statement that stores values in what follows INTO, or in its arguments.
+fn variables(sql: &[u8], mode: Mode) -> Traces {
+    let is_user_variable = |token: Token| {
+        let text = sql.get(token.from..token.to).unwrap_or_default();
+        match token.kind {
+            Kind::Variable => !text.starts_with(b"@@"),
+            Kind::Operator => text == b"@",
+            _ => false,
+        }
+    };
+    match Tokens::new(sql, mode).any(is_user_variable) {
+        true => Traces::USER_VARIABLES,
+        false => Traces::empty(),
     }
 }
 

@@ -40,13 +40,19 @@ const LAYERS: &[Layer] = &[
         name: "script",
         // Not `net`: `proxy` re-exports what scripts need of it (such as `TimerId`).
         knows: &[
-            "observe", "proxy", "auth", "session", "track", "wire", "sql", "output",
+            "observe", "pool", "proxy", "auth", "session", "track", "wire", "sql", "output",
         ],
         avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         // Watches traffic for whoever is above: scripts, or a program in Rust.
         name: "observe",
+        knows: &["proxy", "session", "track", "wire", "sql"],
+        avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
+    },
+    Layer {
+        // Many clients over few connections to servers.
+        name: "pool",
         knows: &["proxy", "session", "track", "wire", "sql"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },

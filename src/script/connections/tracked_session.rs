@@ -14,7 +14,7 @@ use crate::script::runtime::Runtime;
 use crate::track::{Begun, Fact, Hidden, Session, Traces, Transaction};
 
 /// What may be left on a connection, by the names that scripts know.
-const TRACES: [(&str, Traces); 11] = [
+const TRACES: [(&str, Traces); 19] = [
     ("user_variables", Traces::USER_VARIABLES),
     ("temporary_tables", Traces::TEMPORARY_TABLES),
     ("table_locks", Traces::TABLE_LOCKS),
@@ -26,6 +26,14 @@ const TRACES: [(&str, Traces); 11] = [
     ("sequences", Traces::SEQUENCES),
     ("resource_group", Traces::RESOURCE_GROUP),
     ("xa", Traces::XA),
+    ("global_read_lock", Traces::GLOBAL_READ_LOCK),
+    ("profiles", Traces::PROFILES),
+    ("optimizer_traces", Traces::OPTIMIZER_TRACES),
+    ("gtid_next", Traces::GTID_NEXT),
+    ("one_shot", Traces::ONE_SHOT),
+    ("timestamp", Traces::TIMESTAMP),
+    ("package_variables", Traces::PACKAGE_VARIABLES),
+    ("savepoints", Traces::SAVEPOINTS),
 ];
 
 /// Longer names are no system variables'.

@@ -124,8 +124,56 @@ pub(super) fn set(head: &Head<'_>, about: &Statement) -> Effects {
             None => return Effects::opaque(),
         }
     }
+    for setting in &settings {
+        if let Setting::Variable(one) = setting {
+            leave_trace(&mut effects, one);
+        }
+    }
     effects.action = Action::Set(settings);
     effects
+}
+
+/// Variables whose values are not all that they leave behind.
+fn leave_trace(effects: &mut Effects, one: &Assignment) {
+    let is = |words: &[&str]| match &one.value {
+        Value::Default => words.contains(&"DEFAULT"),
+        Value::Literal(text) => {
+            let is_word = |word: &&str| text.eq_ignore_ascii_case(word.as_bytes());
+            words.iter().any(is_word)
+        }
+        Value::Expression => false,
+    };
+    let (trace, is_harmless, ends) = match one.name.as_slice() {
+        b"profiling" => (Traces::PROFILES, is(&["DEFAULT", "0", "OFF"]), false),
+        b"optimizer_trace" => {
+            let is_off = is(&["DEFAULT", "enabled=off"]);
+            (Traces::OPTIMIZER_TRACES, is_off, false)
+        }
+        b"gtid_next" => {
+            let is_automatic = is(&["DEFAULT", "AUTOMATIC"]);
+            (Traces::GTID_NEXT, is_automatic, is_automatic)
+        }
+        b"timestamp" => {
+            let is_clock = is(&["DEFAULT", "0"]);
+            (Traces::TIMESTAMP, is_clock, is_clock)
+        }
+        b"insert_id" | b"rand_seed1" | b"rand_seed2" => (Traces::ONE_SHOT, false, false),
+        _ => return,
+    };
+    match (one.scope, is_harmless, ends) {
+        (Scope::Unclear, false, _) => effects.may_leave |= trace,
+        (Scope::Unclear, true, true) => effects.may_clear |= trace,
+        (_, false, _) => {
+            effects.leaves |= trace;
+            effects.clears -= trace;
+        }
+        // What was set before in the same statement is no longer there.
+        (_, true, true) => {
+            effects.clears |= trace;
+            effects.leaves -= trace;
+        }
+        (_, true, false) => {}
+    }
 }
 
 /// What is certain if the server may have parsed it in either of two ways.

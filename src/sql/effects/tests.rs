@@ -114,6 +114,34 @@ fn traces() {
         ("SELECT @a := 1", Traces::USER_VARIABLES),
         ("LOCK TABLES t READ", Traces::TABLE_LOCKS),
         ("LOCK INSTANCE FOR BACKUP", Traces::BACKUP_LOCKS),
+        ("FLUSH TABLES WITH READ LOCK", Traces::GLOBAL_READ_LOCK),
+        (
+            "FLUSH NO_WRITE_TO_BINLOG TABLE WITH READ LOCK",
+            Traces::GLOBAL_READ_LOCK,
+        ),
+        ("FLUSH TABLES t WITH READ LOCK", Traces::TABLE_LOCKS),
+        ("FLUSH TABLES t FOR EXPORT", Traces::TABLE_LOCKS),
+        ("FLUSH TABLES", Traces::empty()),
+        ("FLUSH TABLES t", Traces::empty()),
+        ("XA START 'x'", Traces::XA),
+        ("XA BEGIN 'x' JOIN", Traces::XA),
+        ("XA END 'x'", Traces::empty()),
+        ("SAVEPOINT a", Traces::SAVEPOINTS),
+        ("SET profiling = ON", Traces::PROFILES),
+        ("SET profiling = OFF", Traces::empty()),
+        (
+            "SET SESSION optimizer_trace = 'enabled=on'",
+            Traces::OPTIMIZER_TRACES,
+        ),
+        ("SET optimizer_trace = 'enabled=off'", Traces::empty()),
+        ("SET optimizer_trace = @a", Traces::OPTIMIZER_TRACES),
+        ("SET @@gtid_next = 'a:1'", Traces::GTID_NEXT),
+        (
+            "SET INSERT_ID = 5, timestamp = 6",
+            Traces::ONE_SHOT.union(Traces::TIMESTAMP),
+        ),
+        ("SET timestamp = 6, timestamp = DEFAULT", Traces::empty()),
+        ("SET GLOBAL timestamp = 6", Traces::empty()),
         ("PREPARE s FROM 'x'", Traces::PREPARED),
         ("SET ROLE r", Traces::ROLE),
         ("SET RESOURCE GROUP g", Traces::RESOURCE_GROUP),
@@ -134,14 +162,27 @@ fn traces() {
         ("SELECT GET_LOCK('a', 1)", Traces::NAMED_LOCKS),
         ("DO RELEASE_LOCK('a')", Traces::NAMED_LOCKS),
         ("HANDLER t OPEN", Traces::HANDLERS),
-        ("FLUSH TABLES WITH READ LOCK", Traces::TABLE_LOCKS),
         ("FLUSH STATUS", Traces::empty()),
         ("BACKUP STAGE START", Traces::BACKUP_LOCKS),
-        ("XA START 'x'", Traces::XA),
+        ("CALL p(@a, 1)", Traces::USER_VARIABLES),
+        ("SELECT f(@a)", Traces::USER_VARIABLES),
+        ("SELECT 1 INTO a", Traces::empty()),
+        ("LOAD DATA INFILE 'x' INTO TABLE t", Traces::empty()),
+        ("SET GLOBAL a = 1, timestamp = 5", Traces::TIMESTAMP),
     ] {
         assert_eq!(one(sql).may_leave, may_leave, "{sql}");
     }
-    assert_eq!(one("UNLOCK TABLES").clears, Traces::TABLE_LOCKS);
+    let locks = Traces::TABLE_LOCKS | Traces::GLOBAL_READ_LOCK;
+    assert_eq!(one("UNLOCK TABLES").clears, locks);
+    assert_eq!(one("UNLOCK INSTANCE").clears, Traces::BACKUP_LOCKS);
+    let of_begin = Traces::TABLE_LOCKS | Traces::SAVEPOINTS;
+    assert_eq!(one("START TRANSACTION READ ONLY").clears, of_begin);
+    assert_eq!(one("COMMIT AND CHAIN").clears, Traces::SAVEPOINTS);
+    assert_eq!(one("ROLLBACK WORK TO SAVEPOINT a").clears, Traces::empty());
+    let of_xa = Traces::XA | Traces::SAVEPOINTS;
+    assert_eq!(one("XA ROLLBACK 'x'").clears, of_xa);
+    assert_eq!(one("SET timestamp = DEFAULT").clears, Traces::TIMESTAMP);
+    assert_eq!(one("SET gtid_next = 'automatic'").clears, Traces::GTID_NEXT);
     assert_eq!(one("DROP TABLES user").may_clear, temporary);
     assert_eq!(one("DROP PREPARE s").may_clear, Traces::PREPARED);
     assert!(one("SELECT LAST_INSERT_ID(5)").sets_insert_id);
