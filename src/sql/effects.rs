@@ -7,16 +7,19 @@
 mod head;
 mod inserted;
 mod modes;
+mod names;
 mod set;
 
 use bitflags::bitflags;
 
 use super::statement::{Changes, Statement, other_modes, statement};
+use super::tables::Name;
 use super::tokens::{Doubts, Kind, Tokens};
 use super::{Mode, tokens::Token};
 use head::Head;
 pub use inserted::Inserted;
 pub use modes::mode_after;
+pub use names::{Named, Names};
 pub use set::{Assignment, Charset, Scope, Setting, Value};
 
 /// The most statements in one text that are examined.
@@ -131,6 +134,8 @@ pub struct Effects {
     pub may_clear: Traces,
     /// What is certainly removed.
     pub clears: Traces,
+    /// The names of what is left behind and removed.
+    pub names: Names,
     /// `LAST_INSERT_ID(x)`: the id is unknown afterwards.
     pub sets_insert_id: bool,
     /// Whether tables are named, or may be: they may be views, or have triggers.
@@ -145,6 +150,7 @@ impl Effects {
             may_leave: Traces::empty(),
             may_clear: Traces::empty(),
             clears: Traces::empty(),
+            names: Names::default(),
             sets_insert_id: false,
             tables: false,
         }
@@ -171,7 +177,8 @@ impl Effects {
 
     /// Its approximate size in bytes.
     pub fn size(&self) -> usize {
-        let own = size_of::<Effects>();
+        let names = self.names.gained.iter().chain(&self.names.lost);
+        let own = size_of::<Effects>() + names.map(Named::size).sum::<usize>();
         own + match &self.action {
             Action::Use(name) | Action::DropSchema(name) => name.len(),
             Action::Insert(Inserted::Unless(numbers)) => numbers.len() * size_of::<u64>(),
@@ -196,8 +203,14 @@ impl Effects {
             },
             _ => return Effects::opaque(),
         };
+        // What may be gained in either way is not known by all of its names.
+        let names = match self.names == other.names {
+            true => self.names,
+            false => Names::default(),
+        };
         Effects {
             action,
+            names,
             leaves: self.leaves & other.leaves,
             may_leave,
             may_clear,
@@ -318,7 +331,10 @@ fn of_one(sql: &[u8], mode: Mode, about: &Statement) -> Effects {
         effects.leaves |= Traces::SEQUENCES;
     }
     if changes.contains(Changes::NAMED_LOCK) {
-        effects.may_leave |= Traces::NAMED_LOCKS;
+        let locks = names::of_locks(&head);
+        effects.may_leave.set(Traces::NAMED_LOCKS, locks.may_leave);
+        effects.clears.set(Traces::NAMED_LOCKS, locks.clears);
+        effects.names = locks.names;
     }
     effects.sets_insert_id |= changes.contains(Changes::LAST_INSERT_ID);
     effects
@@ -398,10 +414,12 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
         "SET" => set::set(head, about),
         "PREPARE" => Effects {
             leaves: Traces::PREPARED,
+            names: names::of_prepare(head),
             ..plain
         },
         "DEALLOCATE" => Effects {
             may_clear: Traces::PREPARED,
+            names: names::of_deallocate(head),
             ..plain
         },
         "LOCK" => Effects {
@@ -423,14 +441,22 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
             leaves: flushed(head),
             ..Effects::of(Action::Definition)
         },
-        "BACKUP" => Effects {
-            may_leave: Traces::BACKUP_LOCKS,
-            ..Effects::of(Action::Definition)
-        },
-        "HANDLER" => Effects {
-            may_leave: Traces::HANDLERS,
-            ..reads
-        },
+        "BACKUP" => {
+            let (leaves, names) = names::of_backup(head);
+            Effects {
+                leaves,
+                names,
+                ..Effects::of(Action::Definition)
+            }
+        }
+        "HANDLER" => {
+            let (leaves, names) = names::of_handler(head);
+            Effects {
+                leaves,
+                names,
+                ..reads
+            }
+        }
         "KILL" => plain,
         // Parameters may return values.
         "CALL" => Effects {
@@ -450,28 +476,34 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
 fn definition(about: &Statement, head: &Head<'_>) -> Effects {
     let effects = Effects::of(Action::Definition);
     let drops = about.kind == "DROP";
+    let is_temporary = head.has_before_object("TEMPORARY");
     // It generates ids for inserted or existing rows.
     let generates = about.has_select || about.kind == "ALTER";
+    let names = match (about.kind, head.place_of_object()) {
+        ("CREATE", Some((place, "TABLE" | "SEQUENCE"))) if is_temporary => {
+            names::of_tables(head, place)
+        }
+        ("DROP", Some((place, "TABLE" | "TABLES" | "SEQUENCE"))) => names::of_tables(head, place),
+        _ => Names::default(),
+    };
+    let (leaves, may_clear) = match about.kind {
+        "CREATE" if is_temporary => (Traces::TEMPORARY_TABLES, Traces::empty()),
+        "CREATE" => (Traces::empty(), Traces::empty()),
+        _ => (Traces::empty(), Traces::TEMPORARY_TABLES),
+    };
     match head.object() {
-        Some("TABLE" | "TABLES") if head.has_before_object("TEMPORARY") => Effects {
-            leaves: match about.kind {
-                "CREATE" => Traces::TEMPORARY_TABLES,
-                _ => Traces::empty(),
-            },
-            may_clear: match about.kind {
-                "CREATE" => Traces::empty(),
-                _ => Traces::TEMPORARY_TABLES,
-            },
+        Some("TABLE" | "TABLES" | "SEQUENCE") if is_temporary => Effects {
+            leaves,
+            may_clear,
+            names,
             tables: about.has_select,
             sets_insert_id: generates,
             // It does not commit implicitly, so characteristics for the next transaction may stay.
             ..Effects::of(Action::Plain)
         },
-        Some("TABLE" | "TABLES") => Effects {
-            may_clear: match about.kind {
-                "CREATE" => Traces::empty(),
-                _ => Traces::TEMPORARY_TABLES,
-            },
+        Some("TABLE" | "TABLES" | "SEQUENCE") => Effects {
+            may_clear,
+            names,
             tables: about.has_select,
             sets_insert_id: generates,
             ..effects
@@ -480,24 +512,10 @@ fn definition(about: &Statement, head: &Head<'_>) -> Effects {
             Some(name) => Effects::of(Action::DropSchema(name)),
             None => Effects::opaque(),
         },
-        Some("SEQUENCE") if head.has_before_object("TEMPORARY") => Effects {
-            leaves: match about.kind {
-                "CREATE" => Traces::TEMPORARY_TABLES,
-                _ => Traces::empty(),
-            },
-            may_clear: match about.kind {
-                "CREATE" => Traces::empty(),
-                _ => Traces::TEMPORARY_TABLES,
-            },
-            ..Effects::of(Action::Plain)
-        },
-        Some("SEQUENCE") if about.kind != "CREATE" => Effects {
-            may_clear: Traces::TEMPORARY_TABLES,
-            ..effects
-        },
         Some("ROLE" | "USER") => effects,
         Some("PREPARE") => Effects {
             may_clear: Traces::PREPARED,
+            names: names::of_deallocate(head),
             ..Effects::of(Action::Plain)
         },
         Some(_) => effects,

@@ -115,7 +115,8 @@ impl<'a> Head<'a> {
         self.items.iter().take(place).any(|item| item.is(word))
     }
 
-    fn place_of_object(&self) -> Option<(usize, &'static str)> {
+    /// The same, with its place.
+    pub(super) fn place_of_object(&self) -> Option<(usize, &'static str)> {
         self.items
             .iter()
             .enumerate()
