@@ -7,6 +7,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("log_slow_min_examined_row_limit", "min_examined_row_limit"),
     ("log_slow_query", "slow_query_log"),
     ("log_slow_query_time", "long_query_time"),
+    ("max_insert_delayed_threads", "max_delayed_threads"),
     ("pseudo_slave_mode", "pseudo_replica_mode"),
     ("storage_engine", "default_storage_engine"),
     ("tmp_memory_table_size", "tmp_table_size"),
@@ -44,9 +45,12 @@ const BITS: &[&str] = &[
     "explicit_defaults_for_timestamp",
     "foreign_key_checks",
     "profiling",
+    "skip_parallel_replication",
+    "skip_replication",
     "sql_auto_is_null",
     "sql_big_selects",
     "sql_buffer_result",
+    "sql_if_exists",
     "sql_log_bin",
     "sql_log_off",
     "sql_notes",
@@ -77,8 +81,8 @@ const VOLATILE: &[&str] = &[
     "warning_count",
 ];
 
-/// The name under which a variable is kept.
-pub(super) fn canonical(name: &str) -> &str {
+/// The one name of a variable that has several.
+pub fn canonical_name(name: &str) -> &str {
     let found = ALIASES.iter().find(|(alias, _)| *alias == name);
     found.map_or(name, |(_, name)| name)
 }

@@ -15,8 +15,10 @@ mod session;
 mod transaction;
 mod variables;
 
+pub use couplings::canonical_name;
 pub use fact::{Doubt, Fact};
 pub use session::{Ending, Hidden, Login, Session};
 pub use transaction::{Begun, Transaction};
+pub use variables::Values;
 
 pub use crate::sql::effects::Traces;

@@ -6,6 +6,7 @@
 //! its collation, and errors report nothing.
 
 mod apply;
+mod learn;
 mod told;
 
 use super::canonical;
@@ -13,7 +14,7 @@ use super::commands::{Commands, Task};
 use super::couplings::coupled;
 use super::fact::{Doubt, Fact};
 use super::transaction::{Begun, Transaction};
-use super::variables::Variables;
+use super::variables::{Values, Variables};
 use crate::sql::effects::Traces;
 use crate::sql::{Mode, is_plain_charset};
 use crate::wire::session_changes::{self, change_type};
@@ -44,6 +45,10 @@ pub enum Hidden {
     Doubted,
     /// They are assumed not to exist.
     Trusted,
+    /// Once [`Session::begin_reports`] was called, the server reports every change of the schema, of
+    /// variables and of transactions, whatever caused it; before that they are doubted. Routines may
+    /// still leave [`Traces`]; views, triggers and `init_connect` are assumed to leave none.
+    Reported,
 }
 
 /// The end of a result.
@@ -74,10 +79,16 @@ pub enum Ending<'a> {
     Other,
 }
 
-/// What is known of a session. It can be compared and cloned, and takes a bounded number of bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is known of a session. It can be cloned, and takes a bounded number of bytes.
+#[derive(Clone, Debug)]
 pub struct Session {
     hidden: Hidden,
+    /// Whether the server reports all changes.
+    reports: bool,
+    /// An error may have left changes that the server has not reported yet.
+    unsettled: bool,
+    /// How often the schema, the autocommit mode or the characteristics have changed.
+    revision: u64,
     is_mariadb: bool,
     user: Vec<u8>,
     schema: Fact<Option<Vec<u8>>>,
@@ -118,6 +129,9 @@ impl Session {
         let why = Doubt::Login;
         Session {
             hidden,
+            reports: false,
+            unsettled: false,
+            revision: 0,
             // This reason is the weaker one.
             is_mariadb: true,
             user: Vec::new(),
@@ -143,10 +157,13 @@ impl Session {
         self.reset(Doubt::Login);
         self.reports_schema = false;
         self.set_schema(schema);
-        if self.hidden == Hidden::Doubted {
-            // init_connect may have done anything.
-            self.doubt_functions(Doubt::Login);
-            return;
+        match self.hidden {
+            Hidden::Trusted => {}
+            Hidden::Doubted => {
+                // init_connect may have done anything.
+                return self.doubt_functions(Doubt::Login);
+            }
+            Hidden::Reported => return,
         }
         let asked = collation.and_then(|id| u8::try_from(id).ok());
         let Some((charset, collation)) =
@@ -164,11 +181,13 @@ impl Session {
 
     /// The common part of logins and resets.
     fn reset(&mut self, why: Doubt) {
-        self.variables = Variables::unknown(why);
+        self.reports = false;
+        self.unsettled = false;
+        self.variables.forget(why);
         self.transaction = Fact::Known(Transaction::None);
-        self.autocommit = Fact::Unknown(why);
+        self.put_autocommit(Fact::Unknown(why));
         self.no_backslash_escapes = None;
-        self.characteristics = Fact::Known(Vec::new());
+        self.put_characteristics(Fact::Known(Vec::new()));
         self.last_insert_id = Fact::Known(0);
         self.warnings = Fact::Known(0);
         // Roles and resource groups stay.
@@ -212,7 +231,7 @@ impl Session {
             && pending.results + 1 < text.len()
         {
             // Fewer results than statements: the server has parsed the text differently.
-            self.doubt_all(Doubt::Routine);
+            self.ran_anything(Doubt::Routine);
         }
         if is_last || failed {
             self.commands.finish();
@@ -221,11 +240,11 @@ impl Session {
 
     /// The modes in which the texts of the session's commands are parsed.
     fn mode(&self) -> Mode {
-        let sql_mode = self.variables.get("sql_mode");
+        let sql_mode = self.variable("sql_mode");
         let sql_mode = sql_mode.known().copied().flatten();
         let has =
             |mode: &[u8], word: &[u8]| mode.split(|byte| *byte == b',').any(|one| one == word);
-        let charset = self.variables.get("character_set_client");
+        let charset = self.variable("character_set_client");
         let charset = charset.known().copied().flatten();
         let charset = charset.and_then(|name| std::str::from_utf8(name).ok());
         Mode {
@@ -243,6 +262,7 @@ impl Session {
     /// The default schema; `None` for none.
     pub fn schema(&self) -> Fact<Option<&[u8]>> {
         match &self.schema {
+            _ if self.unsettled => Fact::Unknown(Doubt::Error),
             Fact::Known(schema) => Fact::Known(schema.as_deref()),
             Fact::Unknown(doubt) => Fact::Unknown(*doubt),
         }
@@ -254,6 +274,7 @@ impl Session {
             ("autocommit", Fact::Known(true)) => Fact::Known(Some(b"ON")),
             ("autocommit", Fact::Known(false)) => Fact::Known(Some(b"OFF")),
             ("autocommit", Fact::Unknown(doubt)) => Fact::Unknown(*doubt),
+            _ if self.unsettled => Fact::Unknown(Doubt::Error),
             _ => self.variables.get(name),
         }
     }
@@ -272,6 +293,7 @@ impl Session {
     /// of the next one; empty if there are none.
     pub fn characteristics(&self) -> Fact<&[u8]> {
         match &self.characteristics {
+            _ if self.unsettled => Fact::Unknown(Doubt::Error),
             Fact::Known(text) => Fact::Known(text),
             Fact::Unknown(doubt) => Fact::Unknown(*doubt),
         }
@@ -314,6 +336,9 @@ impl Session {
         }
         if !self.may_be_left.is_empty() {
             return Err(self.why);
+        }
+        if self.unsettled {
+            return Err(Doubt::Error);
         }
         match (self.transaction, self.autocommit, self.characteristics()) {
             (Fact::Known(Transaction::None), Fact::Known(true), Fact::Known(b"")) => {}

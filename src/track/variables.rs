@@ -1,15 +1,19 @@
 //! The system variables of a session.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::canonical;
-use super::couplings::{self, coupled, is_telling, is_volatile, sharing};
+use super::couplings::{canonical_name, coupled, is_telling, is_volatile, sharing};
 use super::fact::{Doubt, Fact};
 use crate::sql::effects::Value;
 
 /// How many variables are remembered, and how many bytes of names and values.
 const MAX_VARIABLES: usize = 256;
 const MAX_BYTES: usize = 16 << 10;
+
+/// Values of system variables, by their names in lower case; `None` for NULL.
+pub type Values = BTreeMap<String, Option<Vec<u8>>>;
 
 /// What is known of a variable that was mentioned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,14 @@ enum Variable {
 }
 
 impl Variable {
+    fn fact(&self) -> Fact<Option<&[u8]>> {
+        match self {
+            Variable::Is(value) => Fact::Known(value.as_deref()),
+            Variable::Written(_) => Fact::Unknown(Doubt::Expression),
+            Variable::Doubted(doubt) => Fact::Unknown(*doubt),
+        }
+    }
+
     fn size(&self) -> usize {
         match self {
             Variable::Is(Some(value)) | Variable::Written(value) => value.len(),
@@ -31,12 +43,16 @@ impl Variable {
 }
 
 /// What is known of all system variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Variables {
     mentioned: BTreeMap<String, Variable>,
     bytes: usize,
-    /// Why the others are not known.
+    /// Why the others are not known, or have the values that the session began with.
     others: Doubt,
+    /// The values that the session began with, if they were read.
+    initial: Option<Rc<Values>>,
+    /// How often any of this has changed.
+    revision: u64,
     /// One was set that is not remembered, and makes a difference.
     is_odd: bool,
 }
@@ -48,20 +64,81 @@ impl Variables {
             mentioned: BTreeMap::new(),
             bytes: 0,
             others: why,
+            initial: None,
+            revision: 0,
             is_odd: false,
         }
     }
 
+    /// Nothing is known any more.
+    pub(super) fn forget(&mut self, why: Doubt) {
+        *self = Variables {
+            revision: self.revision + 1,
+            ..Variables::unknown(why)
+        };
+    }
+
+    /// The session began with these values, and none was mentioned since.
+    pub(super) fn begin_with(&mut self, values: Rc<Values>) {
+        self.forget(Doubt::Login);
+        self.initial = Some(values);
+    }
+
+    /// How often any of this has changed.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Any of them may have changed. It is not forgotten which were mentioned.
+    pub(super) fn doubt_all(&mut self, why: Doubt) {
+        for variable in self.mentioned.values_mut() {
+            *variable = Variable::Doubted(why);
+        }
+        self.bytes = self.mentioned.keys().map(String::len).sum();
+        self.others = why;
+        self.revision += 1;
+    }
+
+    /// These values, and no others, were mentioned.
+    pub(super) fn mention_only<'a>(
+        &mut self,
+        values: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+    ) {
+        let initial = self.initial.take();
+        self.forget(Doubt::Login);
+        self.initial = initial;
+        for (name, value) in values {
+            self.put(name, Variable::Is(value.map(<[u8]>::to_vec)));
+        }
+    }
+
+    /// The variables that were mentioned, and why the others may have changed.
+    pub(super) fn mentioned(&self) -> impl Iterator<Item = (&str, Fact<Option<&[u8]>>)> {
+        let all = self.mentioned.iter();
+        all.map(|(name, variable)| (name.as_str(), variable.fact()))
+    }
+
+    /// Why those that were not mentioned may have other values than at the beginning.
+    pub(super) fn others(&self) -> Option<Doubt> {
+        (!self.are_initial() || self.initial.is_none()).then_some(self.others)
+    }
+
+    fn are_initial(&self) -> bool {
+        matches!(self.others, Doubt::Login | Doubt::Reset)
+    }
+
     /// What a variable's value is; `None` for NULL.
     pub(super) fn get(&self, name: &str) -> Fact<Option<&[u8]>> {
-        let name = couplings::canonical(name);
+        let name = canonical_name(name);
         if is_volatile(name) {
             return Fact::Unknown(Doubt::Volatile);
         }
-        match self.mentioned.get(name) {
-            Some(Variable::Is(value)) => Fact::Known(value.as_deref()),
-            Some(Variable::Written(_)) => Fact::Unknown(Doubt::Expression),
-            Some(Variable::Doubted(doubt)) => Fact::Unknown(*doubt),
+        if let Some(variable) = self.mentioned.get(name) {
+            return variable.fact();
+        }
+        let initial = self.initial.as_ref().filter(|_| self.are_initial());
+        match initial.and_then(|values| values.get(name)) {
+            Some(value) => Fact::Known(value.as_deref()),
             None => Fact::Unknown(self.others),
         }
     }
@@ -73,6 +150,11 @@ impl Variables {
         self.put(name, Variable::Is((!is_null).then(|| value.to_vec())));
     }
 
+    /// A value was read.
+    pub(super) fn learn(&mut self, name: &str, value: Option<&[u8]>) {
+        self.put(name, Variable::Is(value.map(<[u8]>::to_vec)));
+    }
+
     /// Sets a value that is known for another reason.
     pub(super) fn is(&mut self, name: &str, value: &str) {
         self.put(name, Variable::Is(Some(value.as_bytes().to_vec())));
@@ -80,7 +162,7 @@ impl Variables {
 
     /// A statement has set it, so that the variables coupled to it are not known any more.
     pub(super) fn set(&mut self, name: &str, value: &Value) {
-        let name = couplings::canonical(name);
+        let name = canonical_name(name);
         for other in coupled(name) {
             self.doubt(other, Doubt::Coupled);
         }
@@ -102,23 +184,29 @@ impl Variables {
     /// A report that no statement explains, from a server that mixes up names: marks all variables
     /// that it may be about as unknown.
     pub(super) fn doubt_sharing(&mut self, name: &str) {
-        for other in sharing(couplings::canonical(name)) {
+        for other in sharing(canonical_name(name)) {
             self.doubt(other, Doubt::Coupled);
         }
     }
 
     fn put(&mut self, name: &str, variable: Variable) {
-        let name = couplings::canonical(name);
+        let name = canonical_name(name);
         if is_volatile(name) {
             self.is_odd |= is_telling(name);
             return;
         }
+        if self.mentioned.get(name) == Some(&variable) {
+            return;
+        }
+        self.revision += 1;
         let adds = name.len() + variable.size();
         if let Some(before) = self.mentioned.remove(name) {
             self.bytes = self.bytes.saturating_sub(name.len() + before.size());
         }
         if self.mentioned.len() >= MAX_VARIABLES || self.bytes + adds > MAX_BYTES {
-            *self = Variables::unknown(Doubt::Overflow);
+            self.mentioned = BTreeMap::new();
+            self.bytes = 0;
+            self.others = Doubt::Overflow;
             return;
         }
         self.bytes += adds;

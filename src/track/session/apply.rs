@@ -1,10 +1,10 @@
 //! Updates what is known by answers.
 
-use super::{Doubt, Ending, Fact, Hidden, Session, Task, Traces, Transaction, Variables};
+use super::{Doubt, Ending, Fact, Hidden, Session, Task, Traces, Transaction};
 use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Value};
 use crate::track::canonical;
 use crate::track::commands::Pending;
-use crate::track::couplings;
+use crate::track::couplings::canonical_name;
 use crate::track::transaction::with_next;
 
 /// Errors about a missing or forbidden schema, after which the schema has not changed.
@@ -43,13 +43,13 @@ impl Session {
         };
         if !self.outlives_error(task, effects.as_ref(), errno) {
             self.transaction = Fact::Unknown(Doubt::Error);
-            self.autocommit = Fact::Unknown(Doubt::Error);
+            self.put_autocommit(Fact::Unknown(Doubt::Error));
         }
         self.warnings = Fact::Unknown(Doubt::Error);
         match (task, &effects) {
             (_, Some(effects)) => self.failed(effects, errno),
             (Some(Task::Use(_)), _) if !NO_SCHEMA.contains(&errno) => {
-                self.schema = Fact::Unknown(Doubt::Error);
+                self.put_schema(Fact::Unknown(Doubt::Error));
             }
             (Some(Task::ChangeUser(_) | Task::Reset), _) => self.doubt_all(Doubt::Error),
             _ => {}
@@ -89,17 +89,17 @@ impl Session {
             }
             Action::NextTransaction(next) => {
                 let now = self.characteristics.known();
-                self.characteristics = match now.and_then(|now| with_next(now, *next)) {
+                let text = now.and_then(|now| with_next(now, *next));
+                self.put_characteristics(match text {
                     Some(text) => Fact::Known(text),
                     None => Fact::Unknown(Doubt::Expression),
-                };
+                });
             }
-            Action::Function => self.doubt_functions(Doubt::Routine),
-            Action::Call | Action::Unfamiliar | Action::Opaque => {
-                self.doubt_functions(Doubt::Routine);
+            Action::Function | Action::Call | Action::Unfamiliar | Action::Opaque => {
+                self.ran_functions(Doubt::Routine);
             }
         }
-        if effects.tables && self.hidden == Hidden::Doubted {
+        if effects.tables && self.hidden != Hidden::Trusted && !self.reports {
             self.doubt_functions(Doubt::Hidden);
         }
         if effects.sets_insert_id {
@@ -109,21 +109,31 @@ impl Session {
 
     fn failed(&mut self, effects: &Effects, errno: u16) {
         let why = Doubt::Error;
+        if self.reports {
+            self.unsettled |= match &effects.action {
+                Action::Unfamiliar if errno == SYNTAX_ERROR => false,
+                Action::Use(_) => !NO_SCHEMA.contains(&errno),
+                Action::Plain | Action::Diagnostics | Action::Insert(_) => effects.tables,
+                _ => true,
+            };
+        }
         let touched = effects.leaves | effects.may_leave;
         self.doubt_traces(touched & !self.left, why);
         self.doubt_traces((effects.clears | effects.may_clear) & self.left, why);
         match &effects.action {
             Action::Plain | Action::Diagnostics | Action::Definition => {}
             Action::Begin | Action::Transaction => self.doubt_characteristics(why),
-            Action::NextTransaction(_) => self.characteristics = Fact::Unknown(why),
+            Action::NextTransaction(_) => self.put_characteristics(Fact::Unknown(why)),
             Action::Insert(_) => self.last_insert_id = Fact::Unknown(why),
             Action::Use(_) if NO_SCHEMA.contains(&errno) => {}
-            Action::Use(_) => self.schema = Fact::Unknown(why),
+            Action::Use(_) => self.put_schema(Fact::Unknown(why)),
             Action::DropSchema(name) => {
                 if self.may_be_schema(name) {
-                    self.schema = Fact::Unknown(why);
+                    self.put_schema(Fact::Unknown(why));
                 }
             }
+            // What it has set all the same will be reported.
+            Action::Set(_) if self.reports => self.last_insert_id = Fact::Unknown(why),
             Action::Set(settings) => {
                 for setting in settings {
                     self.set(setting);
@@ -132,11 +142,11 @@ impl Session {
                     }
                 }
             }
-            Action::Function => self.doubt_functions(why),
+            Action::Function => self.ran_functions(why),
             Action::Unfamiliar if errno == SYNTAX_ERROR => return,
-            Action::Call | Action::Unfamiliar | Action::Opaque => self.doubt_all(why),
+            Action::Call | Action::Unfamiliar | Action::Opaque => self.ran_anything(why),
         }
-        if effects.tables && self.hidden == Hidden::Doubted {
+        if effects.tables && self.hidden != Hidden::Trusted && !self.reports {
             self.doubt_functions(Doubt::Hidden);
         }
         if effects.sets_insert_id {
@@ -149,21 +159,21 @@ impl Session {
     /// letters, or non-ASCII ones.
     pub fn set_schema(&mut self, name: &[u8]) {
         let is_certain = |byte: &u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
-        self.schema = match name {
+        self.put_schema(match name {
             b"" => Fact::Known(None),
             name if name.iter().all(is_certain) && name.len() <= 256 => {
                 Fact::Known(Some(name.to_vec()))
             }
             _ => Fact::Unknown(Doubt::Spelling),
-        };
+        });
     }
 
     fn dropped(&mut self, name: &[u8]) {
         let is_it = matches!(&self.schema, Fact::Known(Some(schema)) if schema == name);
         if is_it {
-            self.schema = Fact::Known(None);
+            self.put_schema(Fact::Known(None));
         } else if self.may_be_schema(name) {
-            self.schema = Fact::Unknown(Doubt::Spelling);
+            self.put_schema(Fact::Unknown(Doubt::Spelling));
         }
     }
 
@@ -214,7 +224,7 @@ impl Session {
                 let Ok(name) = std::str::from_utf8(name) else {
                     return;
                 };
-                let name = couplings::canonical(name);
+                let name = canonical_name(name);
                 if name == "session_track_schema" {
                     self.reports_schema = false;
                 }
@@ -231,7 +241,7 @@ impl Session {
                 }
                 match scope {
                     Scope::Unsaid if is_characteristic(name) => {
-                        self.characteristics = Fact::Unknown(Doubt::Expression)
+                        self.put_characteristics(Fact::Unknown(Doubt::Expression));
                     }
                     Scope::Unclear => self.variables.set(name, &Value::Expression),
                     _ => self.variables.set(name, value),
@@ -247,20 +257,39 @@ impl Session {
         }
     }
 
+    /// Functions have run: what the server does not report of what they can change is unknown.
+    pub(super) fn ran_functions(&mut self, why: Doubt) {
+        if !self.reports {
+            return self.doubt_functions(why);
+        }
+        self.last_insert_id = Fact::Unknown(why);
+        self.doubt_traces(Traces::all() & !self.left, why);
+    }
+
+    /// Anything may have run: what the server does not report is unknown.
+    pub(super) fn ran_anything(&mut self, why: Doubt) {
+        if !self.reports {
+            return self.doubt_all(why);
+        }
+        self.ran_functions(why);
+        self.warnings = Fact::Unknown(why);
+        self.doubt_traces(Traces::all(), why);
+    }
+
     /// Marks everything that functions can change as unknown.
     pub(super) fn doubt_functions(&mut self, why: Doubt) {
-        self.variables = Variables::unknown(why);
+        self.variables.doubt_all(why);
         self.last_insert_id = Fact::Unknown(why);
-        self.characteristics = Fact::Unknown(why);
+        self.put_characteristics(Fact::Unknown(why));
         self.doubt_traces(Traces::all() & !self.left, why);
     }
 
     /// Marks everything as unknown.
     pub(super) fn doubt_all(&mut self, why: Doubt) {
         self.doubt_functions(why);
-        self.schema = Fact::Unknown(why);
+        self.put_schema(Fact::Unknown(why));
         self.transaction = Fact::Unknown(why);
-        self.autocommit = Fact::Unknown(why);
+        self.put_autocommit(Fact::Unknown(why));
         self.warnings = Fact::Unknown(why);
         self.no_backslash_escapes = None;
         self.doubt_traces(Traces::all(), why);
@@ -268,7 +297,7 @@ impl Session {
 
     pub(super) fn doubt_characteristics(&mut self, why: Doubt) {
         if self.characteristics != Fact::Known(Vec::new()) {
-            self.characteristics = Fact::Unknown(why);
+            self.put_characteristics(Fact::Unknown(why));
         }
     }
 
@@ -300,7 +329,7 @@ pub(super) fn names_of(setting: &Setting) -> Vec<String> {
         Setting::Transaction(_) => all(&["transaction_isolation", "transaction_read_only"]),
         Setting::Variable(assignment) => {
             let name = String::from_utf8_lossy(&assignment.name);
-            all(&[couplings::canonical(&name)])
+            all(&[canonical_name(&name)])
         }
     }
 }

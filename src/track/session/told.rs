@@ -6,7 +6,7 @@ use super::{
     change_type, coupled, session_changes,
 };
 use crate::sql::effects::{Action, Effects, Inserted, Setting};
-use crate::track::couplings::{canonical, sharing};
+use crate::track::couplings::{canonical_name, sharing};
 
 /// A count of warnings of this value may stand for more.
 const MANY_WARNINGS: u16 = u16::MAX;
@@ -40,10 +40,14 @@ impl Session {
             }
             None => Vec::new(),
         };
+        // MariaDB sends what it owes only with a report of something else.
+        if !self.is_mariadb || !changes.is_empty() {
+            self.settled();
+        }
         self.schema_told(&changes, status, effects);
         self.variables_told(&changes, effects);
         self.transaction_told(&changes, status, effects);
-        self.autocommit = Fact::Known(status.contains(Status::AUTOCOMMIT));
+        self.put_autocommit(Fact::Known(status.contains(Status::AUTOCOMMIT)));
         self.no_backslash_escapes = Some(status.contains(Status::NO_BACKSLASH_ESCAPES));
         self.warnings_told(warnings, task, effects);
         if let (
@@ -83,7 +87,9 @@ impl Session {
             .rfind(|change| change.change_type == change_type::SCHEMA);
         if let Some(change) = told {
             self.reports_schema = true;
-            self.schema = Fact::Known((!change.value.is_empty()).then(|| change.value.clone()));
+            self.put_schema(Fact::Known(
+                (!change.value.is_empty()).then(|| change.value.clone()),
+            ));
             return;
         }
         let is_dropped = status.contains(Status::DB_DROPPED);
@@ -94,7 +100,7 @@ impl Session {
             _ => false,
         };
         if may_change {
-            self.schema = Fact::Unknown(Doubt::Routine);
+            self.put_schema(Fact::Unknown(Doubt::Routine));
         }
     }
 
@@ -116,7 +122,7 @@ impl Session {
             .filter_map(|change| Some((name_of(change)?, change.value.as_slice())))
             .collect();
         let is_named = |name: &str| {
-            let name = canonical(name);
+            let name = canonical_name(name);
             assigned.iter().any(|assigned| assigned == name)
                 || reported.iter().any(|(reported, _)| reported == name)
         };
@@ -204,12 +210,13 @@ impl Session {
         match text {
             // MySQL reports this after CREATE TEMPORARY TABLE although the transaction continues.
             Some(text) if is_open && text.is_empty() => {
-                self.characteristics = Fact::Unknown(Doubt::Volatile);
+                self.put_characteristics(Fact::Unknown(Doubt::Volatile));
             }
             Some(text) if text.len() <= MAX_CHARACTERISTICS => {
-                self.characteristics = Fact::Known(text.clone())
+                self.put_characteristics(Fact::Known(text.clone()));
             }
-            Some(_) => self.characteristics = Fact::Unknown(Doubt::Overflow),
+            Some(_) => self.put_characteristics(Fact::Unknown(Doubt::Overflow)),
+            None if self.reports => {}
             None => self.characteristics_by_text(before, is_open, effects),
         }
     }
@@ -235,12 +242,12 @@ impl Session {
                         | Action::Use(_)
                         | Action::Set(_)
                 ) => {}
-            (_, true) => self.characteristics = Fact::Unknown(Doubt::Expression),
+            (_, true) => self.put_characteristics(Fact::Unknown(Doubt::Expression)),
             // A transaction that has ended leaves no characteristics for the next one.
             (true, false)
                 if matches!(before, Fact::Known(_)) && !effects.action.may_be_anything() =>
             {
-                self.characteristics = Fact::Known(Vec::new());
+                self.put_characteristics(Fact::Known(Vec::new()));
             }
             (_, false) => match &effects.action {
                 Action::NextTransaction(_) | Action::Use(_) | Action::Diagnostics => {}
@@ -277,7 +284,7 @@ impl Session {
             Inserted::Hidden => Fact::Unknown(Doubt::Expression),
             _ if id == 0 => return,
             // A trigger may have given it.
-            _ if self.hidden == Hidden::Doubted => Fact::Unknown(Doubt::Hidden),
+            _ if self.hidden != Hidden::Trusted && !self.reports => Fact::Unknown(Doubt::Hidden),
             Inserted::Unless(given) if !given.contains(&id) => Fact::Known(id),
             _ => Fact::Unknown(Doubt::Expression),
         };
@@ -289,7 +296,7 @@ fn is_about_transactions(setting: &Setting) -> bool {
         Setting::Transaction(_) => true,
         Setting::Variable(assignment) => {
             let name = String::from_utf8_lossy(&assignment.name);
-            is_characteristic(canonical(&name))
+            is_characteristic(canonical_name(&name))
         }
         _ => false,
     }

@@ -1,0 +1,23 @@
+//! The settings of a session, as pure data: read from what is known of a connection, and put on
+//! another.
+//!
+//! - [`Snapshot`]: the variables of a connection right after its login or reset
+//! - [`Settings`]: the schema, the variables and the characteristics of a session
+//! - [`Unknown`]: what must be read of a connection before its settings are known
+//! - [`differs`]: the commands that lead from one session's settings to another's
+//! - `variables`: which system variables there are, and how each is restored
+
+mod differs;
+mod settings;
+mod snapshot;
+mod unknown;
+mod variables;
+
+pub use differs::{Obstacle, Side, Step, differs};
+pub use settings::Settings;
+pub use snapshot::Snapshot;
+pub use unknown::{Row, Unknown};
+pub use variables::needs_privilege;
+
+#[cfg(test)]
+mod tests;

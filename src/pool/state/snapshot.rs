@@ -1,0 +1,146 @@
+//! The variables of a connection right after its login or reset.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::variables::{is_nullable, is_of_session};
+use crate::track::{Values, canonical_name};
+
+/// Asks for a snapshot's rows.
+const QUERY: &[u8] = b"SHOW SESSION VARIABLES";
+
+/// Variables that are listed first: where a server reports several under the name that is listed
+/// first, these are the better ones.
+const FIRST: &[&str] = &[
+    "last_gtid",
+    "collation_connection",
+    "collation_server",
+    "autocommit",
+];
+
+/// The values of a connection's variables right after its login or reset, as far as sessions can set
+/// them. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    values: Rc<Values>,
+    /// The names of variables that have another on this server.
+    names: Rc<BTreeMap<String, String>>,
+    /// All names for the list of what is tracked.
+    tracked: Rc<[String]>,
+    is_mariadb: bool,
+    /// Whether variables that share their storage are reported under one name.
+    shares_names: bool,
+    init_connect: Rc<[u8]>,
+}
+
+impl Snapshot {
+    /// The command that asks for its rows.
+    pub fn query() -> &'static [u8] {
+        QUERY
+    }
+
+    /// From the rows of [`Snapshot::query`]: names and values.
+    pub fn new<'a>(rows: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Snapshot {
+        let mut values = Values::new();
+        let mut names = BTreeMap::new();
+        let mut tracked = Vec::new();
+        let mut version = Vec::new();
+        let mut init_connect = Vec::new();
+        for (name, value) in rows {
+            let Ok(name) = std::str::from_utf8(name).map(str::to_ascii_lowercase) else {
+                continue;
+            };
+            let value = value.unwrap_or_default();
+            match &*name {
+                "version" => version = value.to_vec(),
+                "init_connect" => init_connect = value.to_vec(),
+                _ => {}
+            }
+            let is_reported = FIRST.contains(&&*name);
+            if !is_of_session(&name) && !is_reported {
+                continue;
+            }
+            let one = canonical_name(&name).to_string();
+            let is_null = is_nullable(&name) && value.is_empty();
+            values.insert(one.clone(), (!is_null).then(|| value.to_vec()));
+            if one == name {
+                names.remove(&one);
+            } else if !tracked.contains(&one) {
+                names.insert(one, name.clone());
+            }
+            tracked.push(name);
+        }
+        let is_mariadb = memchr::memmem::find(&version, b"MariaDB").is_some();
+        let first = |name: &String| FIRST.iter().position(|first| first == name);
+        tracked.sort_by_key(|name| first(name).unwrap_or(FIRST.len()));
+        Snapshot {
+            values: values.into(),
+            names: names.into(),
+            tracked: tracked.into(),
+            is_mariadb,
+            shares_names: is_mariadb && major(&version) >= 11,
+            init_connect: init_connect.into(),
+        }
+    }
+
+    /// The statement that switches on the trackers, for all variables of the session.
+    pub fn enable_trackers(&self) -> Vec<u8> {
+        // Where these share a name with their collation, that one is to be reported.
+        let hides = |name: &str| {
+            self.shares_names
+                && matches!(
+                    name,
+                    "character_set_connection" | "character_set_server" | "character_set_database"
+                )
+        };
+        let list: Vec<&str> = self.tracked.iter().map(String::as_str).collect();
+        let list: Vec<&str> = list.into_iter().filter(|name| !hides(name)).collect();
+        let gtids = match self.values.contains_key("session_track_gtids") {
+            true => ", session_track_gtids='OWN_GTID'",
+            false => "",
+        };
+        format!(
+            "SET session_track_schema=1, session_track_state_change=1, \
+             session_track_transaction_info='CHARACTERISTICS'{gtids}, \
+             session_track_system_variables='{}'",
+            list.join(",")
+        )
+        .into_bytes()
+    }
+
+    /// All values, under the one name of each variable.
+    pub fn values(&self) -> &Rc<Values> {
+        &self.values
+    }
+
+    /// The value of a variable, under its one name; `None` if the server does not have it.
+    pub fn value(&self, name: &str) -> Option<Option<&[u8]>> {
+        self.values.get(name).map(Option::as_deref)
+    }
+
+    /// The name that the server knows a variable under.
+    pub(super) fn name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.names.get(name).map_or(name, String::as_str)
+    }
+
+    /// Whether the server is a MariaDB.
+    pub fn is_mariadb(&self) -> bool {
+        self.is_mariadb
+    }
+
+    /// The statements that the server runs after logins of accounts without special privileges, and
+    /// not after resets; empty if there are none.
+    pub fn init_connect(&self) -> &[u8] {
+        &self.init_connect
+    }
+}
+
+/// The first number of a version.
+fn major(version: &[u8]) -> u32 {
+    let digits = version.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: u32, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u32::from(digit - b'0'))
+    })
+}
