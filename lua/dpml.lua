@@ -18,6 +18,7 @@ local logins = require "dpml.logins"
 local mask = require "dpml.mask"
 local multiplexer = require "dpml.multiplexer"
 local passthrough = require "dpml.passthrough"
+local pools = require "dpml.pool"
 local queries = require "dpml.queries"
 local reload = require "dpml.reload"
 local results = require "dpml.results"
@@ -46,6 +47,7 @@ dpml = {
     proxy_new_clients = proxied_clients.proxy_new_clients,
     accept_clients = services.accept_clients,
     multiplex = multiplexer.serve,
+    pool = pools.pool,
     -- plug-ins
     chain = chains.chain,
     reloadable = reload.reloadable,

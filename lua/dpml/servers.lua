@@ -32,7 +32,7 @@ for name in pairs(LOGIN_OPTIONS) do
     servers.LOGIN_OPTIONS[name] = true
 end
 
-local OPTIONS = checks.union(servers.LOGIN_OPTIONS, { callback = "a function" })
+local OPTIONS = checks.union(servers.LOGIN_OPTIONS, { callback = "a function", capabilities = "a table" })
 
 -- Capabilities of a client that its server is asked for: all but those that say how the proxy itself logs in.
 local OF_LOGIN = {
@@ -120,6 +120,12 @@ local function answer_server(packet, server_id, server)
         end
         login.like = nil -- later rounds have no auth packet
     end
+    if answer and login.capabilities then
+        for flag, is_asked in pairs(login.capabilities) do
+            answer:client_flags(flag, is_asked and packet:server_capabilities(flag))
+        end
+        login.capabilities = nil
+    end
     if problem then
         local err = errors.new(2059, "HY000", (problem:gsub("^a", "A")))
         return finish_login(server_id, errors.of_connecting(err, "failed"))
@@ -156,7 +162,7 @@ end
 
 -- Connects and logs in: connect_mysql_server{ host =, port =, user =, password =, database =, callback = } calls
 -- callback(server, nil, handshake, ok) or, if that fails, callback(nil, err). The address may be written in any way that
--- there is. Options of dpm.new_login and of dpm.connect can stand beside these. `like` is the auth packet of a client
+-- there is. `capabilities`, { flag = whether }, are asked for, if the server has them, or not. Options of dpm.new_login and of dpm.connect can stand beside these. `like` is the auth packet of a client
 -- that the connection is for: the server is asked for the capabilities that this client has. With `track_session`, a
 -- table of track_session's options, its session is followed from the login on. Hold on to the server from then on, or
 -- it is collected.
@@ -179,6 +185,7 @@ function servers.connect_mysql_server(options)
         address = addresses.show(options),
         login = login,
         like = options.like,
+        capabilities = options.capabilities,
         charset = options.charset,
         callback = options.callback,
     }

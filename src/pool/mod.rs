@@ -1,12 +1,39 @@
-//! The pool: many clients over few connections to servers. Its pure parts know no sockets and no clock.
+//! Pools: many clients over few connections to servers.
 //!
-//! - [`state`]: the settings of a session, and how one session's become another's
-//! - [`Reason`]: why a connection is held, or a statement refused
-//! - [`decide`]: whether a connection can be shared; [`Return`]: how one goes back that its client has left
+//! A client of a pool has a *logical session*. While it has a connection, its session is what is on
+//! that; when the connection is given to another client, what differs is set there. What cannot be
+//! set makes its client keep the connection, for a reason that is told.
+//!
+//! Pure data and functions, which know no sockets and no clock:
+//!
+//! - `state`: the settings of a session, and how to get from one to another
+//! - `decision`, `reason`: whether a connection is shared or kept, and why
+//! - `shelf`, `queue`, `key`: free connections, those who wait for one, and who can use which
+//! - `errand`: the pool's own commands, whose answers nobody else gets
+//! - `client`, `backend`, `servers`: what is known of each
+//! - `options`, `counters`
+//!
+//! `driver` is what acts: an observer of the proxy's.
 
+mod backend;
+mod client;
+mod counters;
 mod decision;
+mod driver;
+mod errand;
+mod key;
+mod options;
+mod queue;
 mod reason;
-pub mod state;
+mod servers;
+mod shelf;
+mod state;
 
-pub use decision::{Decision, Ongoing, Policy, Return, decide};
+pub use driver::control::Adopted;
+pub use driver::opening::Opened;
+pub use driver::{Above, Pool, PoolId, Pools, shown};
+pub use key::Key;
+pub use options::PoolOptions;
 pub use reason::Reason;
+pub use servers::{Health, Role};
+pub use state::Settings;

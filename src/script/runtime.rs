@@ -19,6 +19,7 @@ use super::lua::idle::Idle;
 use super::lua::pressure::Pressure;
 use super::lua::refs::Refs;
 use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
+use crate::pool::Pools;
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;
 
@@ -64,6 +65,8 @@ pub struct Runtime {
     errors: Cell<u64>,
     /// The sessions of servers that scripts want followed.
     pub sessions: Rc<Sessions>,
+    /// Pools of connections.
+    pub pools: Rc<Pools>,
     /// Collects garbage while the proxy is idle.
     pub idle: Idle,
     /// Counts the bytes of packet objects.
@@ -106,9 +109,12 @@ impl Runtime {
             last_return: Cell::new(None),
             errors: Cell::new(0),
             sessions: Rc::default(),
+            pools: Rc::default(),
             idle: Idle::default(),
             pressure: Pressure::default(),
         });
+        // In front of all: it holds commands back that the others see when there is a connection for them.
+        runtime.proxy.observe(runtime.pools.clone());
         // In front of those that may send another command in the place of a client's.
         runtime.proxy.observe(runtime.sessions.clone());
         runtime.proxy.observe(runtime.statements.clone());

@@ -51,6 +51,7 @@ mod ownership;
 mod passthrough;
 mod patience;
 mod pipelining;
+mod pool;
 mod plugins;
 mod prepared;
 mod proxied_logins;

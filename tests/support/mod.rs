@@ -138,3 +138,36 @@ macro_rules! both {
     };
 }
 pub(crate) use both;
+
+/// The same for all three kinds of servers.
+macro_rules! all {
+    ($(#[$meta:meta])* fn $name:ident($server:ident) $body:block) => {
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            fn check($server: &'static $crate::support::Server) $body
+
+            #[test]
+            fn mariadb() {
+                check($crate::support::mariadb());
+            }
+
+            #[test]
+            fn mariadb11() {
+                if let Some(server) = $crate::support::mariadb11() {
+                    check(server);
+                }
+            }
+
+            #[test]
+            fn mysql() {
+                if let Some(server) = $crate::support::mysql() {
+                    check(server);
+                }
+            }
+        }
+    };
+}
+pub(crate) use all;

@@ -5,12 +5,14 @@
 //!   before they are complete; `watched_rows`: rows that a hook looks at
 //! - `packet`: any other packet that hooks look at: its session is stepped (`receive`), and it is
 //!   forwarded to the peer (`forward`)
+//! - `again`: commands that were held back for a while
 //! - `send`: packets that hooks send; `own_errors`: the proxy's own ERR packets
 //! - `deliver`: the only way out, for every packet
 //! - `guarded`: what a panic ends; `due`: time limits that are over; `flaws`: commands that no server can execute
 //! - `outcome`: what comes of the bytes at the front of what was read
 
 pub(super) mod advance;
+pub(super) mod again;
 pub(super) mod deliver;
 pub(super) mod due;
 pub(super) mod flaws;

@@ -16,7 +16,7 @@ impl Proxy {
     pub(crate) fn packet(&self, id: ConnId, frames: &[u8]) {
         let payload = frame::payload(frames);
         let received = self.core().receive(id, frame::last_seq(frames), &payload);
-        let mut received = match received {
+        let received = match received {
             Ok(received) => received,
             Err(refusal) => {
                 if let Some(err) = refusal.answer {
@@ -43,6 +43,12 @@ impl Proxy {
             }
             return;
         }
+        self.handle(received);
+    }
+
+    /// Shows a packet that its session has received, and forwards it.
+    pub(crate) fn handle(&self, mut received: Received<'_>) {
+        let id = received.info.id;
         let Some((mut hold, mut unlink)) = self.ask(&received) else {
             return;
         };

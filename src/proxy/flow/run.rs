@@ -162,7 +162,7 @@ impl Proxy {
             for (id, reason) in &close_soon {
                 self.guarded(Some(*id), || self.close_for(*id, reason));
             }
-            self.guarded(None, || self.hooks().end_of_tick());
+            self.guarded(None, || self.tell_end_of_tick());
             let dirty = std::mem::take(&mut self.core().dirty);
             for id in &dirty {
                 self.guarded(Some(*id), || self.flush(*id));

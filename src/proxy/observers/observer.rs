@@ -96,6 +96,10 @@ pub trait Observer {
     /// Their link is gone.
     fn unlinked(&self, _proxy: &Proxy, _client: ConnId, _server: ConnId) {}
 
+    /// All events have been handled, and the loop is about to wait; called after the hooks. What is
+    /// sent here leaves before that.
+    fn end_of_tick(&self, _proxy: &Proxy) {}
+
     /// The connection closes, and the hooks have been told. Data about it should be dropped now.
     /// Its link, if any, still exists. Clients that were refused have never opened.
     fn closing(&self, _proxy: &Proxy, _conn: &Rc<ConnInfo>) {}

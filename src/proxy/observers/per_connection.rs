@@ -73,6 +73,13 @@ impl<T> PerConnection<T> {
         f(&mut place.get_or_insert_with(|| Box::new((id, T::default()))).1)
     }
 
+    /// Calls `f` with each value and its connection. `f` must not use `self`.
+    pub fn each(&self, mut f: impl FnMut(ConnId, &T)) {
+        for (id, value) in self.0.borrow().iter().flatten().map(|place| &**place) {
+            f(*id, value);
+        }
+    }
+
     /// Whether a connection has a value.
     pub fn has(&self, id: ConnId) -> bool {
         self.with(id, |_| ()).is_some()

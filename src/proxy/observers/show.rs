@@ -172,6 +172,13 @@ impl Proxy {
         self.hooks().unlinked(client, server);
     }
 
+    pub(crate) fn tell_end_of_tick(&self) {
+        self.hooks().end_of_tick();
+        for observer in self.observers().iter().flat_map(|list| list.iter()) {
+            observer.end_of_tick(self);
+        }
+    }
+
     pub(crate) fn tell_closing(&self, info: &Rc<ConnInfo>, collected: bool) {
         self.hooks().closing(info, collected);
         for observer in self.observers().iter().flat_map(|list| list.iter()) {

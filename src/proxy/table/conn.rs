@@ -326,6 +326,11 @@ impl Conn {
         }
     }
 
+    /// Whether all that its far end has sent was looked at, as far as is known.
+    pub fn is_quiet(&self) -> bool {
+        !self.read.readable && self.read.input.is_empty() && !self.listed.contains(Listed::TO_PUMP)
+    }
+
     /// The number of the next packet to be sent.
     pub fn seq(&mut self) -> &mut u8 {
         match &mut self.role {

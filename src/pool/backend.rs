@@ -1,0 +1,148 @@
+//! A connection of a pool to a server.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::errand::Errand;
+use super::key::KeyId;
+use super::shelf::Place;
+use super::state::{Settings, Snapshot};
+use crate::proxy::{ConnId, Decoded};
+use crate::track::{Ending, Session};
+use crate::wire::{Com, DecodeError};
+
+/// What a connection is used for.
+#[derive(Debug)]
+pub enum Use {
+    /// Nobody uses it: it lies on the shelf.
+    Free(Place),
+    /// A client's command is executed on it, or its client keeps it.
+    Lent,
+    /// It changes hands.
+    Moving,
+    /// The pool's own commands are executed on it.
+    Errand(Box<Errand>, Then),
+}
+
+/// What comes after an errand.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// The session's variables are known: the trackers are to be switched on.
+    Snapshot,
+    /// The connection is ready for its first client.
+    Ready,
+    /// What was unknown is known, and what its last client needs was read: it can be set up for
+    /// this client.
+    Carried {
+        /// Who gets the connection.
+        to: ConnId,
+    },
+    /// It is set up for this client.
+    SetUp {
+        /// Who gets the connection.
+        to: ConnId,
+    },
+    /// It is as after a login: its variables are to be read.
+    Reset,
+}
+
+/// A connection of a pool to a server.
+#[derive(Debug)]
+pub struct Backend {
+    /// The connection.
+    pub id: ConnId,
+    /// The server's place in the pool's list.
+    pub server: usize,
+    /// What makes it interchangeable.
+    pub key: KeyId,
+    /// The server's number for it.
+    pub thread_id: u32,
+    /// What is known of its session.
+    pub session: Session,
+    /// The session's variables as its login or reset has left them.
+    pub snapshot: Option<Snapshot>,
+    /// The session's settings, and the revision of `session` that they are of.
+    pub settings: Option<(u64, Rc<Settings>)>,
+    /// The client that used it last, and whose session is on it, unless that has left.
+    pub owner: Option<ConnId>,
+    /// What it is used for.
+    pub used: Use,
+    /// Whether it has been ready for a client yet.
+    pub is_ready: bool,
+    /// When it was opened.
+    pub born: Instant,
+    /// Until when the pool's own commands have to be answered.
+    pub errand_until: Instant,
+    /// When it is retired.
+    pub retires: Instant,
+    /// The command that is about to be sent on it, or was sent last.
+    pub com: Com,
+    /// Its argument; for a query the SQL.
+    pub argument: Vec<u8>,
+    /// Whether that command has still to be sent.
+    pub is_about_to_send: bool,
+}
+
+/// Longer commands are not looked at, so that their effects are unknown.
+const MAX_COMMAND: usize = 1 << 20;
+/// A buffer that has grown beyond this is not kept.
+const KEPT: usize = 16 << 10;
+
+impl Backend {
+    /// A command is about to be sent on the connection.
+    pub fn note(&mut self, com: Com, argument: &[u8]) {
+        self.com = com;
+        if self.argument.capacity() > KEPT {
+            self.argument = Vec::new();
+        }
+        self.argument.clear();
+        let is_looked_at = argument.len() <= MAX_COMMAND;
+        if is_looked_at {
+            self.argument.extend_from_slice(argument);
+        } else {
+            self.com = Com::MULTI; // of which nothing is known
+        }
+        self.is_about_to_send = true;
+    }
+
+    /// The command that was noted is on its way.
+    pub fn sent(&mut self) {
+        if std::mem::take(&mut self.is_about_to_send) {
+            self.session.command(self.com, &self.argument);
+        } else {
+            self.session.unseen_command();
+        }
+    }
+}
+
+/// What an answer's end says, for the session.
+impl Backend {
+    /// A result of the present command has ended.
+    pub fn told(
+        &mut self,
+        packet: Option<Result<Decoded<'_>, DecodeError>>,
+        is_last: bool,
+    ) {
+        // An ERR that answers no command is about the connection.
+        if self.session.is_idle() {
+            return;
+        }
+        match packet {
+            Some(Ok(Decoded::Ok(ok))) => self.session.result(
+                Ending::Ok {
+                    status: ok.status,
+                    insert_id: ok.insert_id,
+                    warnings: ok.warnings,
+                    changes: ok.session_changes.as_deref(),
+                },
+                is_last,
+            ),
+            Some(Ok(Decoded::Eof(eof))) => {
+                let (status, warnings) = (eof.status, eof.warnings);
+                self.session.result(Ending::Eof { status, warnings }, is_last);
+            }
+            Some(Ok(Decoded::Err(err))) => self.session.result(Ending::Err(err.errnum), is_last),
+            _ => self.session.result(Ending::Other, is_last),
+        }
+    }
+}

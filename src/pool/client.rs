@@ -1,0 +1,79 @@
+//! A client of a pool: its logical session while it has no connection, and what it waits for.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::queue::Line;
+use super::reason::Reason;
+use super::state::Settings;
+use crate::proxy::ConnId;
+
+/// What a client is doing.
+#[derive(Debug)]
+pub enum Phase {
+    /// Its commands are answered, or being executed.
+    Served,
+    /// Its command waits for a connection.
+    Waiting(Box<Waiting>),
+    /// A connection is being made ready for its command.
+    Arranging(Box<Arranging>),
+}
+
+/// A command that waits for a connection.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The command.
+    pub command: Vec<u8>,
+    /// Where it waits.
+    pub line: Line,
+    /// Since when.
+    pub since: Instant,
+    /// How many connections have failed to be made ready for it.
+    pub failures: u8,
+}
+
+/// A command for which a connection is being made ready.
+#[derive(Debug)]
+pub struct Arranging {
+    /// The connection.
+    pub server: ConnId,
+    /// What it goes back to if that fails.
+    pub waiting: Waiting,
+}
+
+/// Why a client keeps its connection.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The reason.
+    pub reason: Reason,
+    /// Since when.
+    pub since: Instant,
+    /// The start of the statement that was the cause.
+    pub statement: Vec<u8>,
+}
+
+/// A client of a pool.
+#[derive(Debug)]
+pub struct Client {
+    /// The account that it has logged in with.
+    pub user: Rc<str>,
+    /// Which connections it can use, and of which servers.
+    pub line: Line,
+    /// Its session as its login has begun it.
+    pub initial: Rc<Settings>,
+    /// Its session as its last connection has left it.
+    pub settings: Rc<Settings>,
+    /// `LAST_INSERT_ID()`.
+    pub last_insert_id: u64,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Why it keeps its connection, if it does.
+    pub held: Option<Box<Held>>,
+}
+
+impl Client {
+    /// Whether its command waits for a connection, or for one to be made ready.
+    pub fn waits(&self) -> bool {
+        !matches!(self.phase, Phase::Served)
+    }
+}

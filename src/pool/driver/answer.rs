@@ -1,0 +1,69 @@
+//! A client's command is answered.
+
+use std::time::Instant;
+
+use super::Pools;
+use super::lend::{carry, know};
+use crate::pool::backend::{Backend, Use};
+use crate::pool::client::Held;
+use crate::pool::decision::{Decision, Ongoing, decide};
+use crate::pool::shelf::Claim;
+use crate::proxy::{ConnId, Proxy};
+
+/// How much of a statement is kept that makes its client keep a connection.
+const KEPT_OF_STATEMENT: usize = 1024;
+
+impl Pools {
+    /// A client's command is answered: its connection is free for others, or the client keeps it.
+    pub(super) fn served(&self, proxy: &Proxy, client: ConnId) {
+        let Some(server) = proxy.peer(client) else {
+            return;
+        };
+        let mut pools = self.pools.borrow_mut();
+        let is_free = self.backends.with(server, |(id, backend)| {
+            let pool = pools.get_mut(id.0)?;
+            if backend.owner != Some(client) || !matches!(backend.used, Use::Lent) {
+                return None;
+            }
+            let is_known = know(backend, pool).is_ok();
+            self.clients.with(client, |(_, client_of)| {
+                carry(backend, client_of);
+                match decide(&backend.session, Ongoing::empty(), pool.policy) {
+                    Decision::Hold(reason) => {
+                        let is_new = client_of.held.as_ref().is_none_or(|held| held.reason != reason);
+                        if is_new {
+                            pool.counters.held += u64::from(client_of.held.is_none());
+                            client_of.held = Some(Box::new(held(backend, reason)));
+                        }
+                        None
+                    }
+                    Decision::Share | Decision::Ask => {
+                        client_of.held = None;
+                        let of = pool.servers.get_mut(backend.server)?;
+                        let id = backend.session.last_insert_id();
+                        let claim = match is_known && id.known().is_some() {
+                            true => Claim::Light,
+                            false => Claim::Heavy,
+                        };
+                        let place = of.shelf.put(server, backend.key, claim, Instant::now());
+                        backend.used = Use::Free(place);
+                        Some(!pool.queue.is_empty())
+                    }
+                }
+            })?
+        });
+        drop(pools);
+        if is_free.flatten() == Some(true) {
+            self.note_news();
+        }
+    }
+}
+
+fn held(backend: &Backend, reason: crate::pool::reason::Reason) -> Held {
+    let statement = backend.argument.get(..KEPT_OF_STATEMENT);
+    Held {
+        reason,
+        since: Instant::now(),
+        statement: statement.unwrap_or(&backend.argument).to_vec(),
+    }
+}

@@ -1,0 +1,137 @@
+//! A client's command comes.
+
+use std::time::Instant;
+
+use super::Pools;
+use super::lend::Lent;
+use crate::pool::backend::Use;
+use crate::pool::client::{Phase, Waiting};
+use crate::pool::queue::{Waiter, Want};
+use crate::proxy::{ConnId, Incoming, Packet, Proxy, Verdict};
+use crate::wire::{Com, ErrPacket, Ok as OkPacket};
+
+impl Pools {
+    /// A client's command is to be forwarded, or held back until there is a connection for it.
+    pub(super) fn command(
+        &self,
+        proxy: &Proxy,
+        client: ConnId,
+        packet: Incoming<'_>,
+    ) -> Verdict {
+        let Some(com) = packet.command() else {
+            return Verdict::Forward;
+        };
+        match com {
+            // Its connection stays.
+            Com::QUIT => {
+                proxy.close(client, "the client quit");
+                return Verdict::Hold;
+            }
+            // Its login is judged by the layer above.
+            Com::CHANGE_USER => return Verdict::Forward,
+            Com::RESET_CONNECTION => {
+                self.begin_anew(proxy, client);
+                answer_ok(proxy, client);
+                return Verdict::Hold;
+            }
+            _ => {}
+        }
+        if let Some(server) = proxy.peer(client) {
+            self.goes_on(client, server);
+            return Verdict::Forward;
+        }
+        let line = self.clients.with(client, |(_, client)| client.line);
+        let Some(line) = line else {
+            return Verdict::Forward;
+        };
+        let waiting = Waiting {
+            command: Vec::new(),
+            line,
+            since: Instant::now(),
+            failures: 0,
+        };
+        match self.lend(proxy, client, waiting) {
+            Lent::Linked => Verdict::Forward,
+            // The command is needed later.
+            Lent::Arranging => {
+                self.clients.with(client, |(_, client)| {
+                    if let Phase::Arranging(arranging) = &mut client.phase {
+                        arranging.waiting.command = packet.payload.to_vec();
+                    }
+                });
+                Verdict::Hold
+            }
+            Lent::No(mut waiting) => {
+                waiting.command = packet.payload.to_vec();
+                self.wait(proxy, client, waiting);
+                Verdict::Hold
+            }
+            Lent::Closed => Verdict::Hold,
+        }
+    }
+
+    /// A client goes on with the connection that it still has.
+    fn goes_on(&self, client: ConnId, server: ConnId) {
+        self.with_backend(server, |backend, pool| {
+            if backend.owner == Some(client)
+                && let Use::Free(place) = backend.used
+            {
+                if let Some(server) = pool.servers.get_mut(backend.server) {
+                    server.shelf.remove(place);
+                }
+                backend.used = Use::Lent;
+                pool.counters.kept += 1;
+            }
+        });
+    }
+
+    /// A client waits for a connection from now on.
+    pub(super) fn wait(&self, proxy: &Proxy, client: ConnId, waiting: Waiting) {
+        let is_full = self.with_client(client, |client_of, pool| {
+            if pool.queue.len() >= pool.options.max_waiting {
+                pool.counters.refused_full += 1;
+                client_of.phase = Phase::Served;
+                return true;
+            }
+            pool.counters.waited += 1;
+            let waiter = Waiter {
+                client,
+                since: waiting.since,
+            };
+            pool.queue.push(waiting.line, waiter);
+            client_of.phase = Phase::Waiting(Box::new(waiting));
+            false
+        });
+        match is_full {
+            Some(true) => refuse(proxy, client, "Too many connections: too many clients wait for one"),
+            // A connection may have to be opened.
+            _ => self.note_news(),
+        }
+    }
+
+    /// The client's session begins anew, as after a login.
+    pub(super) fn begin_anew(&self, proxy: &Proxy, client: ConnId) {
+        if let Some(server) = proxy.peer(client) {
+            self.release(proxy, client, server);
+        }
+        self.clients.with(client, |(_, client)| {
+            client.held = None;
+            client.last_insert_id = 0;
+            client.settings = client.initial.clone();
+        });
+    }
+}
+
+/// The servers that a client's next command may be executed by.
+pub(super) const ANY: Want = Want::Primary;
+
+/// Refuses a client's command for want of a connection.
+pub(super) fn refuse(proxy: &Proxy, client: ConnId, message: &str) {
+    let err = ErrPacket::new(1040, b"08004", message.to_string());
+    // It fails if the client is gone.
+    let _ = proxy.send(client, Packet::Err(&err));
+}
+
+fn answer_ok(proxy: &Proxy, client: ConnId) {
+    let _ = proxy.send(client, Packet::Ok(&OkPacket::default()));
+}

@@ -1,0 +1,89 @@
+//! What the layer above tells a pool to do.
+
+use super::{PoolId, Pools};
+use crate::pool::client::{Client, Phase};
+use crate::pool::key::Key;
+use crate::pool::queue::Line;
+use crate::pool::servers::{Health, Role};
+use crate::pool::state::Settings;
+use crate::proxy::{ConnId, Proxy};
+use crate::wire::Capabilities;
+
+/// A client that has logged in.
+#[derive(Debug)]
+pub struct Adopted<'a> {
+    /// The client.
+    pub client: ConnId,
+    /// The name that it has logged in with.
+    pub user: &'a str,
+    /// The name of the account that connections for it are logged in with.
+    pub account: &'a str,
+    /// What it has negotiated.
+    pub capabilities: Capabilities,
+    /// Its session after its login.
+    pub settings: Settings,
+}
+
+impl Pools {
+    /// A client has logged in: from now on it gets a connection for each of its commands. It has none
+    /// of what it had if it was a pool's client before.
+    pub fn adopt(&self, proxy: &Proxy, id: PoolId, adopted: Adopted<'_>) {
+        self.client_left(proxy, adopted.client);
+        if let Some(server) = proxy.peer(adopted.client) {
+            let _ = proxy.unlink(adopted.client, server);
+        }
+        let client = self.with_pool(id, |pool| {
+            let key = Key::new(adopted.account.into(), adopted.capabilities);
+            let settings = pool.share(adopted.settings);
+            Client {
+                user: adopted.user.into(),
+                line: Line {
+                    key: pool.keys.id(&key),
+                    want: super::command::ANY,
+                },
+                initial: settings.clone(),
+                settings,
+                last_insert_id: 0,
+                phase: Phase::Served,
+                held: None,
+            }
+        });
+        if let Some(client) = client {
+            self.clients.insert(adopted.client, (id, client));
+            proxy.rearm(adopted.client);
+        }
+    }
+
+    /// A server is there, or what is known of it has changed.
+    pub fn set_server(&self, id: PoolId, name: &str, role: Role, weight: u32, health: Health) {
+        self.with_pool(id, |pool| pool.set_server(name, role, weight, health));
+        self.note_news();
+    }
+
+    /// Lets a server alone from now on, or not any more. False if there is none of this name.
+    pub fn drain(&self, proxy: &Proxy, id: PoolId, name: &str, is_drained: bool) -> bool {
+        let free = self.with_pool(id, |pool| {
+            let server = pool.servers.iter_mut().find(|server| &*server.name == name)?;
+            server.is_drained = is_drained;
+            Some(match is_drained {
+                true => server.shelf.all_free(),
+                false => Vec::new(),
+            })
+        });
+        let Some(free) = free.flatten() else {
+            return false;
+        };
+        for server in free {
+            self.take_off_the_shelf(server);
+            self.retire(proxy, server, "its server is drained");
+        }
+        self.note_news();
+        true
+    }
+
+    /// Lets all clients wait from now on, or not any more. What is being executed is not disturbed.
+    pub fn pause(&self, id: PoolId, is_paused: bool) {
+        self.with_pool(id, |pool| pool.is_paused = is_paused);
+        self.note_news();
+    }
+}

@@ -1,0 +1,125 @@
+//! What the end of a tick, and time, bring.
+
+use std::time::{Duration, Instant};
+
+use super::{PoolId, Pools};
+use crate::proxy::Proxy;
+
+/// How often the end of a tick looks again whether it has caused something to be done.
+const PASSES: usize = 16;
+
+impl Pools {
+    /// The end of a tick.
+    pub(super) fn do_what_is_due(&self, proxy: &Proxy) {
+        for _ in 0..PASSES {
+            let (answered, left, bereaved, has_news) = {
+                let mut agenda = self.agenda.borrow_mut();
+                (
+                    std::mem::take(&mut agenda.answered),
+                    std::mem::take(&mut agenda.left),
+                    std::mem::take(&mut agenda.bereaved),
+                    std::mem::take(&mut agenda.has_news),
+                )
+            };
+            if answered.is_empty() && left.is_empty() && bereaved.is_empty() && !has_news {
+                return;
+            }
+            for client in bereaved {
+                proxy.close(client, "the server connection that it kept is gone");
+            }
+            for server in left {
+                self.left(proxy, server);
+            }
+            for server in answered {
+                self.errand_over(proxy, server);
+            }
+            self.serve(proxy);
+        }
+        // The rest is done at the end of the next tick.
+    }
+
+    /// Time has passed: to be called several times a second.
+    pub fn tick(&self, proxy: &Proxy, id: PoolId) {
+        let now = Instant::now();
+        self.end_late_errands(proxy, now);
+        self.end_long_waits(proxy, id, now);
+        self.retire_idle(proxy, id, now);
+        self.serve(proxy);
+    }
+
+    fn end_late_errands(&self, proxy: &Proxy, now: Instant) {
+        let running: Vec<_> = self.agenda.borrow().errands.iter().copied().collect();
+        for server in running {
+            let is_late = self
+                .backends
+                .with(server, |(_, backend)| backend.errand_until <= now);
+            if is_late == Some(true) {
+                self.failed_on(proxy, server, None);
+            }
+        }
+    }
+
+    fn end_long_waits(&self, proxy: &Proxy, id: PoolId, now: Instant) {
+        let late = self.with_pool(id, |pool| {
+            let is_served = pool.servers.iter().any(super::super::servers::Server::is_usable);
+            let (limit, message) = match (pool.is_paused, is_served) {
+                // The queue's clock stands.
+                (true, _) => return None,
+                (false, true) => {
+                    pool.without_server = None;
+                    let message = "Too many connections: none became free in time";
+                    (pool.options.queue_timeout, message)
+                }
+                (false, false) => {
+                    let since = *pool.without_server.get_or_insert(now);
+                    if now.saturating_duration_since(since) < pool.options.failover_timeout {
+                        return None;
+                    }
+                    (pool.options.failover_timeout, "No server can be used at the moment")
+                }
+            };
+            let then = now.checked_sub(limit)?;
+            Some((pool.queue.waiting_since(then), message))
+        });
+        if let Some((late, message)) = late.flatten() {
+            for client in late {
+                self.give_up(proxy, client, message);
+            }
+        }
+    }
+
+    fn retire_idle(&self, proxy: &Proxy, id: PoolId, now: Instant) {
+        let idle = self.with_pool(id, |pool| {
+            let then = now.checked_sub(pool.options.idle_timeout);
+            let mut idle = Vec::new();
+            for server in &pool.servers {
+                let may_go = server.shelf.count().saturating_sub(pool.options.min_idle);
+                let since = then.map(|then| server.shelf.idle_since(then)).unwrap_or_default();
+                idle.extend(since.into_iter().take(may_go));
+            }
+            pool.counters.closed_idle += idle.len() as u64;
+            idle
+        });
+        for server in idle.unwrap_or_default() {
+            self.take_off_the_shelf(server);
+            self.retire(proxy, server, "nobody has used it for a while");
+        }
+        let old = self.with_pool(id, |pool| {
+            let free = pool.servers.iter().flat_map(|server| {
+                let every = now.checked_sub(Duration::ZERO).unwrap_or(now);
+                server.shelf.idle_since(every)
+            });
+            let is_old = |conn: &crate::proxy::ConnId| {
+                let retires = self.backends.with(*conn, |(_, backend)| backend.retires);
+                retires.is_some_and(|retires| retires <= now)
+            };
+            let old: Vec<_> = free.filter(is_old).collect();
+            pool.counters.closed_old += old.len() as u64;
+            old
+        });
+        for server in old.unwrap_or_default() {
+            self.take_off_the_shelf(server);
+            self.retire(proxy, server, "it is old");
+        }
+    }
+}

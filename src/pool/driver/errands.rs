@@ -1,0 +1,289 @@
+//! The pool's own commands on a connection that no client is linked to.
+
+use std::time::Instant;
+
+use super::Pools;
+use super::lend::Lent;
+use crate::pool::backend::{Then, Use};
+use crate::pool::client::Phase;
+use crate::pool::decision::{Decision, Ongoing, decide};
+use crate::pool::errand::{Answer, Errand, command, query};
+use crate::pool::shelf::Claim;
+use crate::pool::state::{Settings, Snapshot};
+use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy};
+use crate::session::Event;
+use crate::wire::{Com, Command, ErrPacket, TextRow};
+
+impl Pools {
+    /// Executes commands on a connection that no client is linked to.
+    pub(super) fn run(&self, proxy: &Proxy, server: ConnId, commands: Vec<Command>, then: Then) {
+        let errand = Box::new(Errand::new(commands.len()));
+        self.with_backend(server, |backend, pool| {
+            backend.used = Use::Errand(errand, then);
+            backend.errand_until = Instant::now() + pool.options.errand_timeout;
+        });
+        self.agenda.borrow_mut().errands.insert(server);
+        for command in &commands {
+            if let Err(error) = proxy.send(server, Packet::Command(command)) {
+                log::warn!("connection {}: {error}", server.serial());
+                proxy.close(server, "the pool's own command could not be sent");
+                return;
+            }
+        }
+    }
+
+    /// Something happens on a connection to a server.
+    pub(super) fn server_event(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        event: Event,
+        packet: Option<Incoming<'_>>,
+    ) {
+        match event {
+            Event::ServerGotCommand => {
+                self.backends.with(server, |(_, backend)| backend.sent());
+            }
+            Event::ServerPrepared => {
+                if let Some(Ok(Decoded::Prepared(ok))) = packet.map(|packet| packet.decode()) {
+                    self.backends.with(server, |(_, backend)| {
+                        backend.session.prepared(ok.statement_id);
+                    });
+                }
+            }
+            Event::ServerSendingRows => {
+                if let Some(packet) = packet {
+                    self.errand_row(proxy, server, packet);
+                }
+            }
+            Event::ServerSendingEof => self.result_ended(server, packet, false),
+            Event::ServerWaitCommand | Event::ServerReceivedError => {
+                self.result_ended(server, packet, true);
+            }
+            _ => {}
+        }
+    }
+
+    fn errand_row(&self, proxy: &Proxy, server: ConnId, packet: Incoming<'_>) {
+        let fits = self.backends.with(server, |(_, backend)| {
+            let Use::Errand(errand, _) = &mut backend.used else {
+                return true;
+            };
+            errand.row(TextRow::new(packet.payload).map_while(Result::ok))
+        });
+        if fits == Some(false) {
+            proxy.close(server, "the answer to the pool's own command is too long");
+        }
+    }
+
+    /// A result, or all of an answer, has ended on a connection.
+    fn result_ended(&self, server: ConnId, packet: Option<Incoming<'_>>, is_last: bool) {
+        let decoded = packet.map(|packet| packet.decode());
+        let over = self.backends.with(server, |(_, backend)| {
+            let error = match &decoded {
+                Some(Ok(Decoded::Err(err))) => Some(err.clone()),
+                _ => None,
+            };
+            backend.told(decoded, is_last);
+            let Use::Errand(errand, _) = &mut backend.used else {
+                return false;
+            };
+            is_last && errand.answered(error)
+        });
+        if over == Some(true) {
+            self.agenda.borrow_mut().answered.push(server);
+        }
+    }
+
+    /// The pool's own commands on this connection are answered.
+    pub(super) fn errand_over(&self, proxy: &Proxy, server: ConnId) {
+        self.agenda.borrow_mut().errands.remove(&server);
+        let finished = self.backends.with(server, |(_, backend)| {
+            match std::mem::replace(&mut backend.used, Use::Moving) {
+                Use::Errand(errand, then) if errand.is_over() => Some((errand.into_answers(), then)),
+                other => {
+                    backend.used = other;
+                    None
+                }
+            }
+        });
+        let Some((answers, then)) = finished.flatten() else {
+            return;
+        };
+        let err = answers.iter().find_map(|answer| answer.error.clone());
+        match then {
+            Then::Reset if err.is_none() => self.read_snapshot(proxy, server),
+            Then::Snapshot if err.is_none() => self.use_snapshot(proxy, server, &answers),
+            Then::Ready if err.is_none() => self.ready(proxy, server),
+            Then::Carried { to } if err.is_none() => self.carried(proxy, server, to, &answers),
+            Then::SetUp { to } if err.is_none() => self.set_up(proxy, server, to),
+            Then::Carried { to } | Then::SetUp { to } => {
+                self.failed_on(proxy, server, err.as_ref());
+                self.try_again(proxy, to, err.as_ref());
+            }
+            Then::Reset | Then::Snapshot | Then::Ready => {
+                self.failed_on(proxy, server, err.as_ref());
+            }
+        }
+    }
+
+    /// The pool's own commands have failed on this connection, so that its state is not what it should
+    /// be.
+    pub(super) fn failed_on(&self, proxy: &Proxy, server: ConnId, err: Option<&ErrPacket>) {
+        self.with_backend(server, |_, pool| pool.counters.closed_failed += 1);
+        let why = err.map_or("it took too long".into(), |err| {
+            format!("{} {}", err.errnum, String::from_utf8_lossy(&err.message))
+        });
+        proxy.close(server, &format!("the pool's own commands have failed on it: {why}"));
+    }
+
+    /// Reads a session's variables, as its login or a reset has left them.
+    pub(super) fn read_snapshot(&self, proxy: &Proxy, server: ConnId) {
+        let commands = vec![query(Snapshot::query())];
+        self.run(proxy, server, commands, Then::Snapshot);
+    }
+
+    fn use_snapshot(&self, proxy: &Proxy, server: ConnId, answers: &[Answer]) {
+        let rows = answers.first().map_or(&[][..], |answer| &answer.rows);
+        let variables = rows.iter().filter_map(|row| match row.as_slice() {
+            [Some(name), value, ..] => Some((name.as_slice(), value.as_deref())),
+            _ => None,
+        });
+        let snapshot = Snapshot::new(variables);
+        let trackers = snapshot.enable_trackers();
+        self.backends
+            .with(server, |(_, backend)| backend.snapshot = Some(snapshot));
+        self.run(proxy, server, vec![query(&trackers)], Then::Ready);
+    }
+
+    fn ready(&self, proxy: &Proxy, server: ConnId) {
+        let is_known = self.with_backend(server, |backend, pool| {
+            let snapshot = backend.snapshot.as_ref()?;
+            backend.session.begin_reports(snapshot.values().clone());
+            backend.owner = None;
+            let is_new = !std::mem::replace(&mut backend.is_ready, true);
+            if is_new
+                && let Some(server) = pool.servers.get_mut(backend.server)
+            {
+                server.shelf.opened();
+                pool.counters.opened += 1;
+            }
+            super::lend::know(backend, pool).ok()
+        });
+        match is_known.flatten() {
+            Some(()) => self.back_on_the_shelf(server),
+            None => self.failed_on(proxy, server, None),
+        }
+    }
+
+    /// What was unknown of a session is known; what its client needs was read.
+    fn carried(&self, proxy: &Proxy, server: ConnId, to: ConnId, answers: &[Answer]) {
+        let learnt = self.with_backend(server, |backend, pool| {
+            let snapshot = backend.snapshot.clone()?;
+            if let Err(unknown) = Settings::of(&backend.session, &snapshot) {
+                let rows: Vec<_> = answers.iter().map(|answer| answer.rows.clone()).collect();
+                unknown.learn(&mut backend.session, &snapshot, &rows);
+            }
+            super::lend::know(backend, pool).ok()?;
+            let decision = decide(&backend.session, Ongoing::empty(), pool.policy);
+            Some((backend.owner.take(), decision))
+        });
+        let owner = match learnt.flatten() {
+            None => {
+                self.failed_on(proxy, server, None);
+                self.try_again(proxy, to, None);
+                return;
+            }
+            Some((owner, decision)) => {
+                let owner = owner.filter(|owner| self.clients.has(*owner));
+                if let (Some(owner), Decision::Hold(_)) = (owner, decision) {
+                    self.stays(proxy, server, owner);
+                    self.try_again(proxy, to, None);
+                    return;
+                }
+                owner
+            }
+        };
+        if let Some(owner) = owner {
+            self.backends.with(server, |(_, backend)| {
+                self.clients
+                    .with(owner, |(_, client)| super::lend::carry(backend, client));
+            });
+        }
+        let waiting = self.take_arranging(to);
+        let Some(waiting) = waiting else {
+            self.back_on_the_shelf(server);
+            return;
+        };
+        let command = waiting.command.clone();
+        match self.hand_over(proxy, server, to, waiting) {
+            Lent::Linked => {
+                proxy.show_again(to, &command);
+            }
+            Lent::No(waiting) => self.wait_again(to, waiting),
+            Lent::Arranging | Lent::Closed => {}
+        }
+    }
+
+    /// What was read has shown that a client must keep its connection.
+    fn stays(&self, proxy: &Proxy, server: ConnId, owner: ConnId) {
+        if let Lent::Linked = self.link(proxy, server, owner) {
+            self.served(proxy, owner);
+        }
+    }
+
+    /// A connection is set up for a client.
+    fn set_up(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
+        let is_known = self.with_backend(server, |backend, pool| {
+            super::lend::know(backend, pool).is_ok()
+        });
+        if is_known != Some(true) {
+            self.failed_on(proxy, server, None);
+            self.try_again(proxy, to, None);
+            return;
+        }
+        let Some(waiting) = self.take_arranging(to) else {
+            self.back_on_the_shelf(server);
+            return;
+        };
+        if let Lent::Linked = self.link(proxy, server, to) {
+            proxy.show_again(to, &waiting.command);
+        }
+    }
+
+    fn take_arranging(&self, client: ConnId) -> Option<crate::pool::client::Waiting> {
+        let waiting = self.clients.with(client, |(_, client)| {
+            match std::mem::replace(&mut client.phase, Phase::Served) {
+                Phase::Arranging(arranging) => Some(arranging.waiting),
+                other => {
+                    client.phase = other;
+                    None
+                }
+            }
+        });
+        waiting.flatten()
+    }
+
+    /// A connection whose session is known is free for anybody.
+    pub(super) fn back_on_the_shelf(&self, server: ConnId) {
+        self.with_backend(server, |backend, pool| {
+            backend.owner = None;
+            let Some(of) = pool.servers.get_mut(backend.server) else {
+                return;
+            };
+            let place = of.shelf.put(server, backend.key, Claim::None, Instant::now());
+            backend.used = Use::Free(place);
+        });
+        self.note_news();
+    }
+
+    /// Makes a connection's session what a login makes it.
+    pub(super) fn reset(&self, proxy: &Proxy, server: ConnId) {
+        self.with_backend(server, |backend, pool| {
+            pool.counters.reset += 1;
+            backend.owner = None;
+        });
+        let commands = vec![command(Com::RESET_CONNECTION, b"")];
+        self.run(proxy, server, commands, Then::Reset);
+    }
+}

@@ -1,0 +1,130 @@
+//! A client or a server is gone.
+
+use super::Pools;
+use crate::pool::backend::{Then, Use};
+use crate::pool::client::Phase;
+use crate::pool::decision::{Ongoing, Return};
+use crate::proxy::{ConnId, Proxy};
+
+impl Pools {
+    /// A client closes.
+    pub(super) fn client_left(&self, proxy: &Proxy, client: ConnId) {
+        let Some((id, gone)) = self.clients.remove(client) else {
+            return;
+        };
+        if let Phase::Waiting(waiting) = &gone.phase {
+            self.with_pool(id, |pool| pool.queue.remove(waiting.line, client));
+        }
+        // A connection that is being made ready for it finds nobody, and goes back.
+        if let Some(server) = proxy.peer(client) {
+            self.leave(proxy, client, server);
+        }
+    }
+
+    /// A client leaves the connection that it is linked to.
+    fn leave(&self, proxy: &Proxy, client: ConnId, server: ConnId) {
+        let is_its = self.backends.with(server, |(_, backend)| {
+            let is_its = backend.owner == Some(client);
+            if is_its {
+                backend.owner = None;
+            }
+            is_its
+        });
+        if is_its != Some(true) {
+            return;
+        }
+        if proxy.answering(server).is_some() {
+            // Its statement would run on, and keep its locks.
+            self.kill(server);
+            proxy.close(server, "its client is gone in the middle of a command");
+            return;
+        }
+        self.take_off_the_shelf(server);
+        self.agenda.borrow_mut().left.push(server);
+    }
+
+    /// A client gives its connection back, and stays.
+    pub(super) fn release(&self, proxy: &Proxy, client: ConnId, server: ConnId) {
+        self.leave(proxy, client, server);
+        let _ = proxy.unlink(client, server);
+    }
+
+    /// A connection that is free is not any more.
+    pub(super) fn take_off_the_shelf(&self, server: ConnId) {
+        self.with_backend(server, |backend, pool| {
+            if let Use::Free(place) = backend.used
+                && let Some(of) = pool.servers.get_mut(backend.server)
+            {
+                of.shelf.remove(place);
+            }
+            backend.used = Use::Moving;
+        });
+    }
+
+    /// Tells the server to end the statement that is executed on this connection.
+    fn kill(&self, server: ConnId) {
+        let what = self.with_backend(server, |backend, pool| {
+            let key = pool.keys.get(backend.key)?.clone();
+            let name = pool.servers.get(backend.server)?.name.clone();
+            Some((pool.above.clone(), name, key, backend.thread_id))
+        });
+        if let Some((above, server, key, thread_id)) = what.flatten() {
+            above.kill(&server, &key, thread_id);
+        }
+    }
+
+    /// A connection that its client has left can be used by others, or is made so.
+    pub(super) fn left(&self, proxy: &Proxy, server: ConnId) {
+        if proxy.peer(server).is_some() || proxy.info(server).is_none() {
+            return;
+        }
+        let returned = self.with_backend(server, |backend, pool| {
+            if !matches!(backend.used, Use::Moving | Use::Lent) {
+                return None;
+            }
+            let is_known = super::lend::know(backend, pool).is_ok();
+            Some(match Return::of(&backend.session, Ongoing::empty(), pool.policy) {
+                Return::AsItIs if !is_known => Return::Reset,
+                other => other,
+            })
+        });
+        match returned.flatten() {
+            None => {}
+            Some(Return::AsItIs) => self.back_on_the_shelf(server),
+            Some(Return::Reset) => self.reset(proxy, server),
+            Some(Return::Close) => {
+                self.with_backend(server, |_, pool| pool.counters.closed_unclean += 1);
+                proxy.close(server, "its session has what a reset would leave behind");
+            }
+        }
+    }
+
+    /// A connection to a server closes.
+    pub(super) fn server_died(&self, proxy: &Proxy, server: ConnId) {
+        self.take_off_the_shelf(server);
+        let Some((id, backend)) = self.backends.remove(server) else {
+            return;
+        };
+        self.agenda.borrow_mut().errands.remove(&server);
+        self.with_pool(id, |pool| {
+            if let Some(of) = pool.servers.get_mut(backend.server) {
+                of.shelf.lost(!backend.is_ready);
+            }
+            pool.counters.died += 1;
+        });
+        // Another may be opened for those who wait.
+        self.note_news();
+        if let Use::Errand(_, Then::Carried { to } | Then::SetUp { to }) = backend.used {
+            self.try_again(proxy, to, None);
+        }
+        let Some(client) = backend.owner.filter(|_| proxy.peer(server) == backend.owner) else {
+            return;
+        };
+        let is_held = self
+            .clients
+            .with(client, |(_, client)| client.held.take().is_some());
+        if is_held == Some(true) {
+            self.agenda.borrow_mut().bereaved.push(client);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! A client gets a connection.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::Pools;
+use super::command::refuse;
+use super::pool::{Pool, PoolId, Ticket};
+use crate::pool::backend::{Backend, Then, Use};
+use crate::pool::client::{Arranging, Client, Phase, Waiting};
+use crate::pool::errand::query;
+use crate::pool::queue::{Line, Waiter};
+use crate::pool::state::{Settings, Side, Step, Unknown, differs};
+use crate::proxy::{ConnId, Packet, Proxy};
+use crate::wire::{Com, Command, ErrPacket};
+
+/// How many connections may fail to be made ready for a client's command.
+const MAX_FAILURES: u8 = 3;
+
+/// What has come of looking for a connection.
+pub(super) enum Lent {
+    /// The client is linked to a connection that is ready for its command.
+    Linked,
+    /// A connection is being made ready; the command is to be kept for it.
+    Arranging,
+    /// There is none at the moment.
+    No(Waiting),
+    /// The client was told that there will be none.
+    Closed,
+}
+
+/// What has to be done before a connection can be used by a client.
+enum Need {
+    Nothing,
+    /// These have to be executed; the session of its last client is known then.
+    Read(Vec<Command>),
+    /// These have to be executed; the session is the client's then.
+    Set(Vec<Command>),
+    /// The session has to be reset first.
+    Reset,
+    /// The session cannot become the client's.
+    Another,
+}
+
+impl Pools {
+    /// Looks for a connection for a client.
+    pub(super) fn lend(&self, proxy: &Proxy, client: ConnId, waiting: Waiting) -> Lent {
+        match self.choose(proxy, client, waiting.line) {
+            Some(server) => self.hand_over(proxy, server, client, waiting),
+            None => Lent::No(waiting),
+        }
+    }
+
+    /// A free connection, which is not free any more.
+    fn choose(&self, proxy: &Proxy, client: ConnId, line: Line) -> Option<ConnId> {
+        let now = Instant::now();
+        loop {
+            let taken = {
+                let mut pools = self.pools.borrow_mut();
+                let (id, wanted) = self
+                    .clients
+                    .with(client, |(id, client)| (*id, client.settings.clone()))?;
+                let pool = pools.get_mut(id.0).filter(|pool| !pool.is_paused)?;
+                self.take(pool, line, &wanted, now)?
+            };
+            // Bytes that nobody has asked for: it is not used any more.
+            if proxy.is_quiet(taken) {
+                return Some(taken);
+            }
+            proxy.close(taken, "the server has sent what nobody has asked for");
+        }
+    }
+
+    fn take(
+        &self,
+        pool: &mut Pool,
+        line: Line,
+        wanted: &Rc<Settings>,
+        now: Instant,
+    ) -> Option<ConnId> {
+        let suits = |conn: ConnId| {
+            let has = self.backends.with(conn, |(_, backend)| {
+                let now = backend.settings.as_ref();
+                now.is_some_and(|(_, settings)| Rc::ptr_eq(settings, wanted))
+            });
+            has == Some(true)
+        };
+        for server in pool.candidates(line.want) {
+            let Some(server) = pool.servers.get_mut(server) else {
+                continue;
+            };
+            if let Some(conn) = server.shelf.take(line.key, now, suits) {
+                self.backends
+                    .with(conn, |(_, backend)| backend.used = Use::Lent);
+                pool.counters.borrowed += 1;
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    /// Gives a connection, which is not free any more, to a client.
+    pub(super) fn hand_over(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        client: ConnId,
+        waiting: Waiting,
+    ) -> Lent {
+        let need = self.need(server, client);
+        if let Some(last) = proxy.peer(server) {
+            self.backends
+                .with(server, |(_, backend)| backend.used = Use::Moving);
+            let _ = proxy.unlink(last, server);
+        }
+        let (commands, then) = match need {
+            Some(Need::Nothing) => {
+                return self.link(proxy, server, client);
+            }
+            Some(Need::Read(commands)) => (commands, Then::Carried { to: client }),
+            Some(Need::Set(commands)) => (commands, Then::SetUp { to: client }),
+            Some(Need::Reset) => {
+                self.reset(proxy, server);
+                return Lent::No(waiting);
+            }
+            Some(Need::Another) => {
+                self.with_backend(server, |_, pool| pool.counters.closed_unclean += 1);
+                proxy.close(server, "its session cannot become that of the next client");
+                return Lent::No(waiting);
+            }
+            None => return Lent::No(waiting),
+        };
+        self.clients.with(client, |(_, client)| {
+            client.phase = Phase::Arranging(Box::new(Arranging { server, waiting }));
+        });
+        self.run(proxy, server, commands, then);
+        Lent::Arranging
+    }
+
+    /// What has to be done before a connection can be used by a client.
+    fn need(&self, server: ConnId, client: ConnId) -> Option<Need> {
+        let mut pools = self.pools.borrow_mut();
+        let (owner, read) = self.backends.with(server, |(id, backend)| {
+            let pool = pools.get_mut(id.0)?;
+            Some((backend.owner, know(backend, pool)))
+        })??;
+        let owner = owner.filter(|owner| *owner != client && self.clients.has(*owner));
+        match (read, owner) {
+            (Ok(()), _) => {}
+            (Err(unknown), Some(_)) => {
+                let queries = self.backends.with(server, |(_, backend)| {
+                    backend.snapshot.as_ref().map(|snapshot| unknown.queries(snapshot))
+                })??;
+                let commands = queries.iter().map(|sql| query(sql)).collect();
+                self.count(&mut pools, server, |pool| pool.counters.carried += 1);
+                return Some(Need::Read(commands));
+            }
+            (Err(_), None) => return Some(Need::Reset),
+        }
+        let (wanted, wanted_id) = self
+            .clients
+            .with(client, |(_, client)| (client.settings.clone(), client.last_insert_id))?;
+        let need = self.backends.with(server, |(_, backend)| {
+            let (_, present) = backend.settings.clone()?;
+            let is_same = Rc::ptr_eq(&present, &wanted) || present == wanted;
+            let present_id = backend.session.last_insert_id().known().copied();
+            if is_same && present_id == Some(wanted_id) {
+                return Some(Need::Nothing);
+            }
+            let snapshot = backend.snapshot.as_ref()?;
+            let from = Side {
+                settings: &present,
+                last_insert_id: present_id.unwrap_or_default(),
+            };
+            let to = Side {
+                settings: &wanted,
+                last_insert_id: wanted_id,
+            };
+            Some(match differs(from, to, snapshot) {
+                Err(_) => Need::Another,
+                Ok(steps) if steps.is_empty() => Need::Nothing,
+                Ok(steps) => Need::Set(steps.iter().map(command_of).collect()),
+            })
+        })??;
+        if matches!(need, Need::Set(_)) {
+            self.count(&mut pools, server, |pool| pool.counters.switched += 1);
+        }
+        Some(need)
+    }
+
+    fn count(&self, pools: &mut [Pool], server: ConnId, count: impl FnOnce(&mut Pool)) {
+        let id = self.backends.with(server, |(id, _)| *id);
+        if let Some(pool) = id.and_then(|id| pools.get_mut(id.0)) {
+            count(pool);
+        }
+    }
+
+    /// Links a client to a connection that is ready for it.
+    pub(super) fn link(&self, proxy: &Proxy, server: ConnId, client: ConnId) -> Lent {
+        self.backends.with(server, |(_, backend)| {
+            backend.owner = Some(client);
+            backend.used = Use::Lent;
+        });
+        self.clients
+            .with(client, |(_, client)| client.phase = Phase::Served);
+        if let Err(error) = proxy.link(client, server) {
+            log::error!("connection {}: {error}", client.serial());
+            proxy.close(server, "its client could not be linked to it");
+            let message = "The proxy could not give its server's connection to this client";
+            let err = ErrPacket::new(1105, b"HY000", message.into());
+            let _ = proxy.send(client, Packet::Err(&err));
+            return Lent::Closed;
+        }
+        Lent::Linked
+    }
+
+    /// A connection could not be made ready for a client: it looks for another.
+    pub(super) fn try_again(&self, proxy: &Proxy, client: ConnId, err: Option<&ErrPacket>) {
+        let waiting = self.clients.with(client, |(_, client)| {
+            match std::mem::replace(&mut client.phase, Phase::Served) {
+                Phase::Arranging(arranging) => Some(arranging.waiting),
+                _ => None,
+            }
+        });
+        let Some(mut waiting) = waiting.flatten() else {
+            return;
+        };
+        waiting.failures += 1;
+        if waiting.failures >= MAX_FAILURES {
+            let why = err.map_or("the connections have died".into(), |err| {
+                format!("{} {}", err.errnum, String::from_utf8_lossy(&err.message))
+            });
+            let message = format!(
+                "not-restorable: this session could not be set up on another connection ({why})"
+            );
+            let err = ErrPacket::new(1105, b"HY000", message);
+            let _ = proxy.send(client, Packet::Err(&err));
+            return;
+        }
+        self.wait_again(client, waiting);
+    }
+
+    /// A client that has waited before is the first of its line again.
+    pub(super) fn wait_again(&self, client: ConnId, waiting: Waiting) {
+        self.with_client(client, |client_of, pool| {
+            let waiter = Waiter {
+                client,
+                since: waiting.since,
+            };
+            pool.queue.push_front(waiting.line, waiter);
+            client_of.phase = Phase::Waiting(Box::new(waiting));
+        });
+        self.note_news();
+    }
+
+    /// Serves those who wait, as far as there are connections for them.
+    pub(super) fn serve(&self, proxy: &Proxy) {
+        let pools = self.pools.borrow().len();
+        for pool in 0..pools {
+            while self.serve_one(proxy, PoolId(pool)) {}
+        }
+    }
+
+    /// Serves one of those who wait. False if there is nothing for anybody.
+    fn serve_one(&self, proxy: &Proxy, id: PoolId) -> bool {
+        let fronts = self.with_pool(id, |pool| match pool.is_paused {
+            true => Vec::new(),
+            false => pool.queue.fronts(),
+        });
+        for (line, waiter) in fronts.unwrap_or_default() {
+            if let Some(server) = self.choose(proxy, waiter.client, line) {
+                self.with_pool(id, |pool| pool.queue.pop(line));
+                let waiting = self.clients.with(waiter.client, |(_, client)| {
+                    match std::mem::replace(&mut client.phase, Phase::Served) {
+                        Phase::Waiting(waiting) => Some(*waiting),
+                        other => {
+                            client.phase = other;
+                            None
+                        }
+                    }
+                });
+                let Some(waiting) = waiting.flatten() else {
+                    self.back_on_the_shelf(server);
+                    return true;
+                };
+                let command = waiting.command.clone();
+                match self.hand_over(proxy, server, waiter.client, waiting) {
+                    Lent::Linked => {
+                        proxy.show_again(waiter.client, &command);
+                    }
+                    Lent::No(waiting) => self.wait_again(waiter.client, waiting),
+                    Lent::Arranging | Lent::Closed => {}
+                }
+                return true;
+            }
+            if self.make_room(proxy, id, line) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Opens a connection for those who wait in this line, if one may be opened. True if another was
+    /// closed for that.
+    fn make_room(&self, proxy: &Proxy, id: PoolId, line: Line) -> bool {
+        enum Room {
+            Open(u64, Rc<str>, crate::pool::key::Key, Rc<dyn super::Above>),
+            Close(ConnId),
+        }
+        let room = self.with_pool(id, |pool| {
+            let candidates = pool.candidates(line.want);
+            let opens = candidates.iter().copied().find(|index| {
+                let server = pool.servers.get(*index);
+                server.is_some_and(|server| server.shelf.may_open())
+            });
+            if let Some(server) = opens {
+                let key = pool.keys.get(line.key)?.clone();
+                let ticket = pool.ticket(Ticket {
+                    server,
+                    key: line.key,
+                });
+                let of = pool.servers.get_mut(server)?;
+                of.shelf.begin_opening();
+                return Some(Room::Open(ticket, of.name.clone(), key, pool.above.clone()));
+            }
+            let replaced = candidates
+                .into_iter()
+                .find_map(|index| pool.servers.get_mut(index)?.shelf.replace(line.key))?;
+            pool.counters.closed_for_others += 1;
+            Some(Room::Close(replaced))
+        });
+        match room.flatten() {
+            Some(Room::Open(ticket, server, key, above)) => {
+                above.open(ticket, &server, &key);
+                false
+            }
+            Some(Room::Close(server)) => {
+                self.retire(proxy, server, "clients of another account need a connection");
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A client has waited for too long.
+    pub(super) fn give_up(&self, proxy: &Proxy, client: ConnId, message: &str) {
+        let waited = self.with_client(client, |client_of, pool| {
+            let Phase::Waiting(waiting) = &client_of.phase else {
+                return false;
+            };
+            pool.queue.remove(waiting.line, client);
+            pool.counters.refused_late += 1;
+            client_of.phase = Phase::Served;
+            true
+        });
+        if waited == Some(true) {
+            refuse(proxy, client, message);
+        }
+    }
+}
+
+/// Finds out what is on a connection, as far as that can be told without asking.
+pub(super) fn know(backend: &mut Backend, pool: &mut Pool) -> Result<(), Unknown> {
+    let revision = backend.session.revision();
+    let is_known = backend.settings.as_ref().is_some_and(|(of, _)| *of == revision);
+    if !is_known {
+        let snapshot = backend.snapshot.as_ref().ok_or_else(Unknown::default)?;
+        let settings = Settings::of(&backend.session, snapshot)?;
+        backend.settings = Some((revision, pool.share(settings)));
+    }
+    Ok(())
+}
+
+/// Keeps for its client what is known of the session on its connection.
+pub(super) fn carry(backend: &Backend, client: &mut Client) {
+    if let Some((_, settings)) = &backend.settings
+        && !Rc::ptr_eq(settings, &client.settings)
+    {
+        client.settings = settings.clone();
+    }
+    if let Some(id) = backend.session.last_insert_id().known() {
+        client.last_insert_id = *id;
+    }
+}
+
+fn command_of(step: &Step) -> Command {
+    match step {
+        Step::Query(sql) => query(sql),
+        Step::InitDb(schema) => crate::pool::errand::command(Com::INIT_DB, schema),
+    }
+}

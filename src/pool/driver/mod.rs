@@ -1,0 +1,224 @@
+//! What drives the pools: an observer of the proxy's, which lends connections to clients.
+//!
+//! A command of a client that has no connection is held back until it has one. The hooks, and all
+//! other observers, are shown the command only then, so that to them the client looks like any other
+//! that is linked to a server. Whatever changes hands does so at the end of the tick, when all that
+//! servers have sent has been looked at: bytes that nobody has asked for close a connection, they
+//! never become part of another client's answer.
+//!
+//! - `pool`: one pool
+//! - `command`: a client's command comes
+//! - `lend`: a client gets a connection
+//! - `errands`: the pool's own commands
+//! - `answer`: a client's command is answered
+//! - `leaving`: a client or a server is gone
+//! - `opening`: connections are opened, and close
+//! - `due`: what time brings
+//! - `control`: what the layer above tells a pool to do
+//! - `shown`: what is told of pools
+
+mod answer;
+mod command;
+pub mod control;
+mod due;
+mod errands;
+mod leaving;
+mod lend;
+pub mod opening;
+pub mod pool;
+pub mod shown;
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use super::backend::{Backend, Use};
+use super::client::Client;
+use crate::proxy::{
+    ConnId, ConnInfo, ConnKind, Incoming, Observer, Packet, PerConnection, Proxy, Shown, Verdict,
+};
+use crate::session::{Event, EventSet};
+use crate::wire::Command;
+pub use pool::{Above, Pool, PoolId};
+
+/// What is seen of every connection to a server.
+const OF_SERVERS: EventSet = Event::ServerGotCommand
+    .set()
+    .with(Event::ServerPrepared.set())
+    .with(Event::ServerSendingEof.set())
+    .with(Event::ServerWaitCommand.set())
+    .with(Event::ServerReceivedError.set());
+
+/// What is seen in addition while the pool's own commands are executed.
+const OF_ERRANDS: EventSet = OF_SERVERS.with(Event::ServerSendingRows.set());
+
+const OF_CLIENTS: EventSet = Event::ClientSentCommand
+    .set()
+    .with(Event::ClientWaiting.set());
+
+/// All pools, their clients and their connections.
+#[derive(Default)]
+pub struct Pools {
+    clients: PerConnection<(PoolId, Client)>,
+    backends: PerConnection<(PoolId, Backend)>,
+    pools: RefCell<Vec<Pool>>,
+    /// What is to be done at the end of the tick.
+    agenda: RefCell<Agenda>,
+}
+
+/// What is to be done at the end of the tick.
+#[derive(Debug, Default)]
+struct Agenda {
+    /// Connections on which the pool's own commands are answered.
+    answered: Vec<ConnId>,
+    /// Connections whose clients have left.
+    left: Vec<ConnId>,
+    /// Clients that have kept a connection which is gone.
+    bereaved: Vec<ConnId>,
+    /// Connections on which the pool's own commands are executed.
+    errands: HashSet<ConnId>,
+    /// Whether something has become free that somebody may wait for.
+    has_news: bool,
+}
+
+impl std::fmt::Debug for Pools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pools")
+    }
+}
+
+impl Pools {
+    /// None yet.
+    pub fn new() -> Pools {
+        Pools::default()
+    }
+
+    /// Adds a pool.
+    pub fn add(&self, pool: Pool) -> PoolId {
+        let mut pools = self.pools.borrow_mut();
+        pools.push(pool);
+        PoolId(pools.len() - 1)
+    }
+
+    /// Calls `f` with a pool. `f` must not use `self`.
+    fn with_pool<R>(&self, id: PoolId, f: impl FnOnce(&mut Pool) -> R) -> Option<R> {
+        self.pools.borrow_mut().get_mut(id.0).map(f)
+    }
+
+    /// Calls `f` with a client and its pool. `f` must not use `self`.
+    fn with_client<R>(&self, id: ConnId, f: impl FnOnce(&mut Client, &mut Pool) -> R) -> Option<R> {
+        let mut pools = self.pools.borrow_mut();
+        let found = self.clients.with(id, |(pool, client)| {
+            pools.get_mut(pool.0).map(|pool| f(client, pool))
+        });
+        found.flatten()
+    }
+
+    /// Calls `f` with a connection to a server and its pool. `f` must not use `self`.
+    fn with_backend<R>(
+        &self,
+        id: ConnId,
+        f: impl FnOnce(&mut Backend, &mut Pool) -> R,
+    ) -> Option<R> {
+        let mut pools = self.pools.borrow_mut();
+        let found = self.backends.with(id, |(pool, backend)| {
+            pools.get_mut(pool.0).map(|pool| f(backend, pool))
+        });
+        found.flatten()
+    }
+
+    /// Something may have become free.
+    fn note_news(&self) {
+        self.agenda.borrow_mut().has_news = true;
+    }
+}
+
+impl Observer for Pools {
+    fn wants(&self, proxy: &Proxy, conn: &Rc<ConnInfo>) -> EventSet {
+        match conn.kind {
+            ConnKind::Client if self.clients.has(conn.id) => OF_CLIENTS,
+            ConnKind::Server if self.backends.has(conn.id) => match proxy.peer(conn.id) {
+                Some(_) => OF_SERVERS,
+                None => OF_ERRANDS,
+            },
+            _ => EventSet::NONE,
+        }
+    }
+
+    fn event(&self, proxy: &Proxy, shown: Shown<'_>) -> Verdict {
+        let conn = shown.conn;
+        match (shown.event, shown.packet) {
+            (Event::ClientSentCommand, Some(packet)) => {
+                return self.command(proxy, conn.id, packet);
+            }
+            (Event::ClientWaiting, _) => self.served(proxy, conn.id),
+            (event, packet) if conn.kind == ConnKind::Server => {
+                self.server_event(proxy, conn.id, event, packet);
+            }
+            _ => {}
+        }
+        Verdict::Forward
+    }
+
+    /// A client's command is forwarded, or not.
+    fn settled(&self, proxy: &Proxy, shown: Shown<'_>, verdict: Verdict) -> Verdict {
+        let Shown {
+            conn,
+            event,
+            packet: Some(packet),
+            ..
+        } = shown
+        else {
+            return verdict;
+        };
+        let passes = matches!(verdict, Verdict::Forward | Verdict::FlushDisconnect);
+        if event == Event::ClientSentCommand && passes {
+            self.forwards(proxy, conn.id, packet);
+        }
+        verdict
+    }
+
+    /// A packet that a script, an observer or the pool itself has sent.
+    fn sent(&self, _: &Proxy, conn: &Rc<ConnInfo>, packet: &Packet<'_>) {
+        if let Packet::Command(Command { com, argument, .. }) = packet {
+            self.backends
+                .with(conn.id, |(_, backend)| backend.note(*com, argument));
+        }
+    }
+
+    fn unlinked(&self, _: &Proxy, _: ConnId, server: ConnId) {
+        let is_lent = self
+            .backends
+            .with(server, |(_, backend)| matches!(backend.used, Use::Lent));
+        if is_lent == Some(true) {
+            // Not by the pool, which takes a connection off its shelf before.
+            self.agenda.borrow_mut().left.push(server);
+        }
+    }
+
+    fn end_of_tick(&self, proxy: &Proxy) {
+        self.do_what_is_due(proxy);
+    }
+
+    fn closing(&self, proxy: &Proxy, conn: &Rc<ConnInfo>) {
+        match conn.kind {
+            ConnKind::Client => self.client_left(proxy, conn.id),
+            ConnKind::Server => self.server_died(proxy, conn.id),
+            _ => {}
+        }
+    }
+}
+
+impl Pools {
+    fn forwards(&self, proxy: &Proxy, client: ConnId, packet: Incoming<'_>) {
+        let Some(server) = proxy.peer(client) else {
+            return;
+        };
+        let (Some(com), Some(argument)) = (packet.command(), packet.payload.get(1..)) else {
+            return;
+        };
+        let argument = packet.sql().unwrap_or(argument);
+        self.backends
+            .with(server, |(_, backend)| backend.note(com, argument));
+    }
+}

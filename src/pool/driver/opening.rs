@@ -1,0 +1,106 @@
+//! Connections are opened, and close.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+
+use super::{PoolId, Pools};
+use crate::pool::backend::{Backend, Use};
+use crate::proxy::{ConnId, Proxy};
+use crate::track::{Ending, Hidden, Login, Session};
+use crate::wire::{Com, Status};
+
+/// A connection that the layer above has opened.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The connection; it is logged in.
+    pub server: ConnId,
+    /// The number of the ticket that it was opened for.
+    pub ticket: u64,
+    /// The server's number for it.
+    pub thread_id: u32,
+    /// The version that the server has greeted with.
+    pub version: Vec<u8>,
+}
+
+impl Pools {
+    /// A connection was opened and logged in. False if nobody has asked for it.
+    pub fn opened(&self, proxy: &Proxy, id: PoolId, opened: Opened) -> bool {
+        let now = Instant::now();
+        let asked = self.with_pool(id, |pool| {
+            let ticket = pool.tickets.remove(&opened.ticket)?;
+            Some((ticket, pool.options.max_lifetime))
+        });
+        let Some((ticket, lifetime)) = asked.flatten() else {
+            return false;
+        };
+        // Not all at once.
+        let jitter = rand::rng().random_range(0.9..=1.0);
+        let lifetime = match lifetime.is_zero() {
+            true => Duration::from_secs(u64::from(u32::MAX)),
+            false => lifetime.mul_f64(jitter),
+        };
+        let backend = Backend {
+            id: opened.server,
+            server: ticket.server,
+            key: ticket.key,
+            thread_id: opened.thread_id,
+            session: logged_in(&opened.version),
+            snapshot: None,
+            settings: None,
+            owner: None,
+            used: Use::Moving,
+            is_ready: false,
+            born: now,
+            retires: now + lifetime,
+            errand_until: now,
+            com: Com::SLEEP,
+            argument: Vec::new(),
+            is_about_to_send: false,
+        };
+        self.backends.insert(opened.server, (id, backend));
+        proxy.rearm(opened.server);
+        self.read_snapshot(proxy, opened.server);
+        true
+    }
+
+    /// A connection could not be opened.
+    pub fn failed(&self, id: PoolId, ticket: u64) {
+        self.with_pool(id, |pool| {
+            if let Some(ticket) = pool.tickets.remove(&ticket)
+                && let Some(server) = pool.servers.get_mut(ticket.server)
+            {
+                server.shelf.lost(true);
+                pool.counters.failed += 1;
+            }
+        });
+        self.note_news();
+    }
+
+    /// Closes a connection that is not used, and not on the shelf any more.
+    pub(super) fn retire(&self, proxy: &Proxy, server: ConnId, why: &str) {
+        if let Some(client) = proxy.peer(server) {
+            self.backends
+                .with(server, |(_, backend)| backend.used = Use::Moving);
+            let _ = proxy.unlink(client, server);
+        }
+        proxy.close(server, why);
+    }
+}
+
+/// The session of a connection that has just been logged in, to no schema.
+fn logged_in(version: &[u8]) -> Session {
+    let login = Login {
+        version,
+        ..Login::default()
+    };
+    let mut session = Session::new(&login, Hidden::Reported);
+    let ok = Ending::Ok {
+        status: Status::AUTOCOMMIT,
+        insert_id: 0,
+        warnings: 0,
+        changes: None,
+    };
+    session.result(ok, true);
+    session
+}

@@ -1,0 +1,164 @@
+//! One pool.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::pool::counters::Counters;
+use crate::pool::decision::Policy;
+use crate::pool::key::{Key, KeyId, Keys};
+use crate::pool::options::PoolOptions;
+use crate::pool::queue::{Queue, Want};
+use crate::pool::servers::{Health, Role, Server};
+use crate::pool::shelf::Shelf;
+use crate::pool::state::Settings;
+
+/// A pool's place among all.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PoolId(pub usize);
+
+/// The layer above a pool: it knows addresses and passwords.
+pub trait Above {
+    /// A connection is to be opened and logged in with this key's account and capabilities. It tells
+    /// the result with the ticket's number.
+    fn open(&self, ticket: u64, server: &str, key: &Key);
+
+    /// Somebody's statement is to be ended, since its client is gone.
+    fn kill(&self, server: &str, key: &Key, thread_id: u32);
+
+    /// Something was learnt about a server that its roles and health should be looked at for.
+    fn look_again(&self, server: &str);
+}
+
+/// A connection that is being opened.
+#[derive(Copy, Clone, Debug)]
+pub struct Ticket {
+    /// The server's place in the list.
+    pub server: usize,
+    /// For whom.
+    pub key: KeyId,
+}
+
+/// One pool.
+pub struct Pool {
+    pub(super) above: Rc<dyn Above>,
+    pub(super) options: PoolOptions,
+    pub(super) policy: Policy,
+    pub(super) servers: Vec<Server>,
+    pub(super) keys: Keys,
+    pub(super) queue: Queue,
+    pub(super) is_paused: bool,
+    pub(super) counters: Counters,
+    pub(super) tickets: HashMap<u64, Ticket>,
+    last_ticket: u64,
+    /// Settings that several clients have, so that each is kept once.
+    common: Vec<Rc<Settings>>,
+    /// Since when no server has been usable.
+    pub(super) without_server: Option<Instant>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pool")
+    }
+}
+
+/// How many settings are remembered as common.
+const COMMON: usize = 64;
+
+impl Pool {
+    /// Without servers.
+    pub fn new(options: PoolOptions, above: Rc<dyn Above>) -> Pool {
+        let mut policy = Policy::default();
+        policy.set(Policy::HOLD_OPAQUE, options.hold_opaque);
+        Pool {
+            above,
+            options,
+            policy,
+            servers: Vec::new(),
+            keys: Keys::default(),
+            queue: Queue::default(),
+            is_paused: false,
+            counters: Counters::default(),
+            tickets: HashMap::new(),
+            last_ticket: 0,
+            common: Vec::new(),
+            without_server: None,
+        }
+    }
+
+    /// Adds a server, or changes what is known of it.
+    pub fn set_server(&mut self, name: &str, role: Role, weight: u32, health: Health) {
+        match self.servers.iter_mut().find(|server| &*server.name == name) {
+            Some(server) => {
+                server.role = role;
+                server.weight = weight;
+                server.health = health;
+            }
+            None => self.servers.push(Server {
+                name: name.into(),
+                role,
+                weight,
+                health,
+                is_drained: false,
+                shelf: Shelf::new(self.options.size),
+            }),
+        }
+    }
+
+    /// The servers that will do, the best first: those with the most room for their weight.
+    pub(super) fn candidates(&self, want: Want) -> Vec<usize> {
+        let usable = |(_, server): &(usize, &Server)| server.is_usable();
+        let all = self.servers.iter().enumerate().filter(usable);
+        let of = |role| {
+            let all = all.clone().filter(move |(_, server)| server.role == role);
+            all.map(|(index, _)| index).collect::<Vec<_>>()
+        };
+        let mut found = match want {
+            Want::Primary => of(Role::Primary),
+            Want::Server(index) => all
+                .clone()
+                .map(|(at, _)| at)
+                .filter(|at| *at == index)
+                .collect(),
+            Want::Replica => {
+                let replicas = of(Role::Replica);
+                match replicas.is_empty() {
+                    true => of(Role::Primary),
+                    false => replicas,
+                }
+            }
+        };
+        if found.len() > 1 {
+            let load = |index: &usize| {
+                self.servers.get(*index).map_or(usize::MAX, |server| {
+                    let busy = server.shelf.count() - server.shelf.free();
+                    busy * 1000 / (server.weight.max(1) as usize)
+                })
+            };
+            found.sort_by_key(load);
+        }
+        found
+    }
+
+    /// A number for a connection that is to be opened.
+    pub(super) fn ticket(&mut self, ticket: Ticket) -> u64 {
+        self.last_ticket += 1;
+        self.tickets.insert(self.last_ticket, ticket);
+        self.last_ticket
+    }
+
+    /// The settings, shared with those that are equal.
+    pub(super) fn share(&mut self, settings: Settings) -> Rc<Settings> {
+        let found = self.common.iter().position(|common| **common == settings);
+        let shared = match found {
+            Some(index) => self.common.remove(index),
+            None => Rc::new(settings),
+        };
+        if self.common.len() >= COMMON {
+            self.common.remove(0);
+        }
+        self.common.push(shared.clone());
+        shared
+    }
+}

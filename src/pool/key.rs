@@ -1,0 +1,57 @@
+//! What makes connections of one server interchangeable.
+
+use std::rc::Rc;
+
+use crate::wire::Capabilities;
+
+/// Capabilities that are agreed on at login, are visible to a client, and cannot be translated.
+pub const OF_LOGIN: Capabilities = Capabilities::FOUND_ROWS
+    .union(Capabilities::IGNORE_SPACE)
+    .union(Capabilities::LOCAL_FILES)
+    .union(Capabilities::MULTI_RESULTS);
+
+/// Connections of the same server and the same key can be used by the same clients.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The name by which the layer above knows the account of the server's; no secret.
+    pub account: Rc<str>,
+    /// Those of [`OF_LOGIN`] that were agreed on.
+    pub capabilities: Capabilities,
+}
+
+impl Key {
+    /// For clients of this account that have negotiated these capabilities.
+    pub fn new(account: Rc<str>, capabilities: Capabilities) -> Key {
+        Key {
+            account,
+            capabilities: capabilities & OF_LOGIN,
+        }
+    }
+}
+
+/// A key's number in its pool.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u32);
+
+/// All keys of a pool, by their numbers.
+#[derive(Debug, Default)]
+pub struct Keys {
+    keys: Vec<Key>,
+}
+
+impl Keys {
+    /// The number of a key, which is given one if it has none.
+    pub fn id(&mut self, key: &Key) -> KeyId {
+        let found = self.keys.iter().position(|known| known == key);
+        let index = found.unwrap_or_else(|| {
+            self.keys.push(key.clone());
+            self.keys.len() - 1
+        });
+        KeyId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The key with this number.
+    pub fn get(&self, id: KeyId) -> Option<&Key> {
+        self.keys.get(id.0 as usize)
+    }
+}

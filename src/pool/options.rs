@@ -1,0 +1,51 @@
+//! How a pool behaves.
+
+use std::time::Duration;
+
+/// The options of a pool. The times are those of `doc/POOLING.md`.
+#[derive(Debug, Clone)]
+pub struct PoolOptions {
+    /// How many connections there may be to each server.
+    pub size: usize,
+    /// How many are kept open to each server although nobody uses them.
+    pub min_idle: usize,
+    /// How many clients may wait.
+    pub max_waiting: usize,
+    /// How long a client waits for a connection.
+    pub queue_timeout: Duration,
+    /// How long a connection is kept that nobody uses.
+    pub idle_timeout: Duration,
+    /// How old a connection may become.
+    pub max_lifetime: Duration,
+    /// How long a client may be idle while it keeps a connection; zero: for ever.
+    pub max_hold: Duration,
+    /// How long a command waits while no server is usable.
+    pub failover_timeout: Duration,
+    /// How long the pool's own commands may take.
+    pub errand_timeout: Duration,
+    /// Whether reads go to replicas.
+    pub split: bool,
+    /// Whether reads whose connection has died are executed again.
+    pub retry_reads: bool,
+    /// Whether what cannot be judged holds its connection.
+    pub hold_opaque: bool,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        PoolOptions {
+            size: 20,
+            min_idle: 2,
+            max_waiting: 1000,
+            queue_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(3600),
+            max_hold: Duration::ZERO,
+            failover_timeout: Duration::from_secs(10),
+            errand_timeout: Duration::from_secs(5),
+            split: false,
+            retry_reads: true,
+            hold_opaque: true,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Who waits for a connection: the order is kept in each line, and the lines take turns.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use super::key::KeyId;
+use crate::proxy::ConnId;
+
+/// Which of a pool's servers somebody needs.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Want {
+    /// One that takes writes.
+    Primary,
+    /// One that answers reads: a replica, or the primary if there is none.
+    Replica,
+    /// This one, by its place in the pool's list.
+    Server(usize),
+}
+
+/// Those who wait for the same.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line {
+    /// What makes connections interchangeable for them.
+    pub key: KeyId,
+    /// The servers that will do.
+    pub want: Want,
+}
+
+/// A client that waits.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The client.
+    pub client: ConnId,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// Those who wait for connections of one pool.
+#[derive(Debug, Default)]
+pub struct Queue {
+    lines: BTreeMap<Line, VecDeque<Waiter>>,
+    count: usize,
+    /// The line whose turn was last.
+    last: Option<Line>,
+}
+
+impl Queue {
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// A client waits from now on, behind all others of its line.
+    pub fn push(&mut self, line: Line, waiter: Waiter) {
+        self.lines.entry(line).or_default().push_back(waiter);
+        self.count += 1;
+    }
+
+    /// A client that has waited before has the first place again.
+    pub fn push_front(&mut self, line: Line, waiter: Waiter) {
+        self.lines.entry(line).or_default().push_front(waiter);
+        self.count += 1;
+    }
+
+    /// A client does not wait any more.
+    pub fn remove(&mut self, line: Line, client: ConnId) {
+        let Some(waiters) = self.lines.get_mut(&line) else {
+            return;
+        };
+        let before = waiters.len();
+        waiters.retain(|waiter| waiter.client != client);
+        self.count -= before - waiters.len();
+        if waiters.is_empty() {
+            self.lines.remove(&line);
+        }
+    }
+
+    /// The first waiter of each line, beginning with the line after the one whose turn was last.
+    pub fn fronts(&self) -> Vec<(Line, Waiter)> {
+        let front = |(line, waiters): (&Line, &VecDeque<Waiter>)| {
+            waiters.front().map(|waiter| (*line, *waiter))
+        };
+        let after = self.lines.iter().filter(|(line, _)| Some(**line) > self.last);
+        let before = self.lines.iter().filter(|(line, _)| Some(**line) <= self.last);
+        after.chain(before).filter_map(front).collect()
+    }
+
+    /// The first waiter of this line gets a connection.
+    pub fn pop(&mut self, line: Line) -> Option<Waiter> {
+        let waiters = self.lines.get_mut(&line)?;
+        let waiter = waiters.pop_front();
+        if waiters.is_empty() {
+            self.lines.remove(&line);
+        }
+        self.count -= usize::from(waiter.is_some());
+        self.last = Some(line);
+        waiter
+    }
+
+    /// The clients that have waited since then or longer.
+    pub fn waiting_since(&self, then: Instant) -> Vec<ConnId> {
+        let all = self.lines.values().flat_map(|waiters| {
+            // In the order of their coming, but for those that have come back to the front.
+            waiters.iter().take_while(|waiter| waiter.since <= then)
+        });
+        all.map(|waiter| waiter.client).collect()
+    }
+
+    /// Since when the first of all has waited.
+    pub fn oldest(&self) -> Option<Instant> {
+        let fronts = self.lines.values().filter_map(VecDeque::front);
+        fronts.map(|waiter| waiter.since).min()
+    }
+}

@@ -1,0 +1,164 @@
+//! The pool object.
+
+use std::rc::Rc;
+
+use mlua::{Lua, UserData, UserDataFields, Value};
+
+use super::above::Functions;
+use super::{options, tables};
+use crate::pool::{Adopted, Health, Opened, Pool, PoolId, Role, Settings};
+use crate::script::connections::conn::connection;
+use crate::script::lua::error::Answer;
+use crate::script::lua::function::{Args, Methods, Raiser, nothing, one};
+use crate::script::lua::option_table::OptionTable;
+use crate::script::runtime::Runtime;
+
+/// The longest name of a server, an account or a user.
+const MAX_NAME: usize = 1024;
+
+/// A pool, as scripts hold it. It lives as long as the program.
+#[derive(Debug)]
+pub struct PoolObject(PoolId);
+
+/// `dpm.new_pool(functions, options)`
+pub fn new_pool(runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    let functions = Functions::of(runtime, args, args.table(0, "functions")?)?;
+    let table = OptionTable::argument(args, 1, options::NAMES)?;
+    let options = table.map(|table| options::read(&table)).transpose()?;
+    let pool = Pool::new(options.unwrap_or_default(), Rc::new(functions));
+    let id = runtime.pools.add(pool);
+    one(Value::UserData(runtime.create_lean(PoolObject(id))?))
+}
+
+impl UserData for PoolObject {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_meta_field("__name", "pool");
+        fields.add_meta_field_with("__index", |lua| {
+            let raiser = Raiser::of(lua)?;
+            let runtime = Runtime::of(lua)?;
+            let methods = Methods::new(lua, &raiser, "pool")?;
+            add_events(&methods, &runtime)?;
+            add_control(&methods, &runtime)?;
+            add_tables(&methods, &runtime)?;
+            Ok(methods.table)
+        });
+    }
+}
+
+/// What the script tells the pool.
+fn add_events(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("adopt", move |_, pool, args| adopt(&rt, pool.0, args))?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("opened", move |_, pool, args| {
+        let opened = Opened {
+            ticket: args.integer(0, "ticket", u64::MAX)?,
+            server: connection(args, 1, "server")?.id,
+            thread_id: args.integer(2, "thread_id", u32::MAX.into())? as u32,
+            version: args.bytes(3, "version", MAX_NAME)?,
+        };
+        let was_asked = rt.pools.opened(rt.proxy(), pool.0, opened);
+        one(Value::Boolean(was_asked))
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("failed", move |_, pool, args| {
+        rt.pools.failed(pool.0, args.integer(0, "ticket", u64::MAX)?);
+        nothing()
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("tick", move |_, pool, _| {
+        rt.pools.tick(rt.proxy(), pool.0);
+        nothing()
+    })
+}
+
+fn adopt(runtime: &Rc<Runtime>, pool: PoolId, args: &Args) -> Answer {
+    let client = connection(args, 0, "client")?;
+    let known = &["user", "account", "schema", "charset", "collation"];
+    let table = OptionTable::of(args, args.table(1, "session")?, "", known)?;
+    let text = |name| Ok::<_, crate::script::ScriptError>(table.text(name)?.unwrap_or_default());
+    let schema = table.bytes("schema", MAX_NAME)?.filter(|schema| !schema.is_empty());
+    let adopted = Adopted {
+        client: client.id,
+        user: &text("user")?,
+        account: &text("account")?,
+        capabilities: client.capabilities.get(),
+        settings: Settings::at_login(schema.as_deref(), &text("charset")?, &text("collation")?),
+    };
+    runtime.pools.adopt(runtime.proxy(), pool, adopted);
+    nothing()
+}
+
+/// What the script has the pool do.
+fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("server", move |_, pool, args| {
+        let name = args.text(0, "name")?;
+        let known = &["role", "weight", "health"];
+        let table = OptionTable::of(args, args.table(1, "server")?, "", known)?;
+        let roles = [("primary", Role::Primary), ("replica", Role::Replica)];
+        let healths = [
+            ("up", Health::Up),
+            ("down", Health::Down),
+            ("removed", Health::Removed),
+        ];
+        let role = table.one_of("role", &roles)?.unwrap_or(Role::Primary);
+        let weight = table.integer("weight", 1 << 20)?.unwrap_or(1) as u32;
+        let health = table.one_of("health", &healths)?.unwrap_or(Health::Up);
+        rt.pools.set_server(pool.0, &name, role, weight, health);
+        nothing()
+    })?;
+    for (name, is_drained) in [("drain", true), ("enable", false)] {
+        let rt = runtime.clone();
+        methods.add::<PoolObject>(name, move |_, pool, args| {
+            let name = args.text(0, "server")?;
+            let is_known = rt.pools.drain(rt.proxy(), pool.0, &name, is_drained);
+            one(Value::Boolean(is_known))
+        })?;
+    }
+    for (name, is_paused) in [("pause", true), ("resume", false)] {
+        let rt = runtime.clone();
+        methods.add::<PoolObject>(name, move |_, pool, _| {
+            rt.pools.pause(pool.0, is_paused);
+            nothing()
+        })?;
+    }
+    Ok(())
+}
+
+/// What the pool tells the script.
+fn add_tables(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("overview", move |lua, pool, _| {
+        let overview = rt.pools.overview(pool.0);
+        one(Value::Table(tables::row(lua, overview)?))
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("servers", move |lua, pool, _| {
+        tables::rows(lua, rt.pools.servers(pool.0))
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("clients", move |lua, pool, _| {
+        tables::rows(lua, rt.pools.clients(rt.proxy(), pool.0))
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("held", move |lua, pool, _| {
+        tables::rows(lua, rt.pools.held(rt.proxy(), pool.0))
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("counters", move |lua, pool, _| {
+        counters(lua, rt.pools.counters(pool.0))
+    })
+}
+
+fn counters(lua: &Lua, counters: Vec<(&'static str, &'static str, u64)>) -> Answer {
+    let list = lua.create_table()?;
+    for (index, (name, description, value)) in counters.into_iter().enumerate() {
+        let row = lua.create_table()?;
+        row.raw_set("name", name)?;
+        row.raw_set("description", description)?;
+        row.raw_set("value", value as f64)?;
+        list.raw_set(index + 1, row)?;
+    }
+    one(Value::Table(list))
+}

@@ -1,0 +1,39 @@
+//! A pool's options as a table.
+
+use crate::pool::PoolOptions;
+use crate::script::lua::error::ScriptError;
+use crate::script::lua::option_table::OptionTable;
+
+/// The names of the options.
+pub const NAMES: &[&str] = &[
+    "size", "min_idle", "max_waiting", "queue_timeout", "idle_timeout", "max_lifetime", "max_hold",
+    "failover_timeout", "split", "retry_reads", "hold_opaque",
+];
+
+/// The most connections, and the most clients that may wait.
+const MAX_SIZE: u64 = 100_000;
+
+/// Reads the options; those that are left out have their defaults.
+pub fn read(table: &OptionTable<'_>) -> Result<PoolOptions, ScriptError> {
+    let usual = PoolOptions::default();
+    let count = |name| -> Result<Option<usize>, ScriptError> {
+        let count = table.integer(name, MAX_SIZE)?;
+        Ok(count.and_then(|count| usize::try_from(count).ok()))
+    };
+    Ok(PoolOptions {
+        size: table.positive("size", MAX_SIZE)?.unwrap_or(usual.size),
+        min_idle: count("min_idle")?.unwrap_or(usual.min_idle),
+        max_waiting: count("max_waiting")?.unwrap_or(usual.max_waiting),
+        queue_timeout: table.seconds("queue_timeout")?.unwrap_or(usual.queue_timeout),
+        idle_timeout: table.seconds("idle_timeout")?.unwrap_or(usual.idle_timeout),
+        max_lifetime: table.seconds("max_lifetime")?.unwrap_or(usual.max_lifetime),
+        max_hold: table.seconds("max_hold")?.unwrap_or(usual.max_hold),
+        failover_timeout: table
+            .seconds("failover_timeout")?
+            .unwrap_or(usual.failover_timeout),
+        errand_timeout: usual.errand_timeout,
+        split: table.boolean("split")?.unwrap_or(usual.split),
+        retry_reads: table.boolean("retry_reads")?.unwrap_or(usual.retry_reads),
+        hold_opaque: table.boolean("hold_opaque")?.unwrap_or(usual.hold_opaque),
+    })
+}
