@@ -49,8 +49,6 @@ pub enum Then {
 /// A connection of a pool to a server.
 #[derive(Debug)]
 pub struct Backend {
-    /// The connection.
-    pub id: ConnId,
     /// The server's place in the pool's list.
     pub server: usize,
     /// What makes it interchangeable.
@@ -69,8 +67,6 @@ pub struct Backend {
     pub used: Use,
     /// Whether it has been ready for a client yet.
     pub is_ready: bool,
-    /// When it was opened.
-    pub born: Instant,
     /// Until when the pool's own commands have to be answered.
     pub errand_until: Instant,
     /// When it is retired.
@@ -118,11 +114,7 @@ impl Backend {
 /// What an answer's end says, for the session.
 impl Backend {
     /// A result of the present command has ended.
-    pub fn told(
-        &mut self,
-        packet: Option<Result<Decoded<'_>, DecodeError>>,
-        is_last: bool,
-    ) {
+    pub fn told(&mut self, packet: Option<Result<Decoded<'_>, DecodeError>>, is_last: bool) {
         // An ERR that answers no command is about the connection.
         if self.session.is_idle() {
             return;
@@ -139,7 +131,8 @@ impl Backend {
             ),
             Some(Ok(Decoded::Eof(eof))) => {
                 let (status, warnings) = (eof.status, eof.warnings);
-                self.session.result(Ending::Eof { status, warnings }, is_last);
+                self.session
+                    .result(Ending::Eof { status, warnings }, is_last);
             }
             Some(Ok(Decoded::Err(err))) => self.session.result(Ending::Err(err.errnum), is_last),
             _ => self.session.result(Ending::Other, is_last),

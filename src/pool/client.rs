@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::queue::Line;
 use super::reason::Reason;
 use super::state::Settings;
-use crate::proxy::ConnId;
 
 /// What a client is doing.
 #[derive(Debug)]
@@ -16,7 +15,7 @@ pub enum Phase {
     /// Its command waits for a connection.
     Waiting(Box<Waiting>),
     /// A connection is being made ready for its command.
-    Arranging(Box<Arranging>),
+    Arranging(Box<Waiting>),
 }
 
 /// A command that waits for a connection.
@@ -30,15 +29,6 @@ pub struct Waiting {
     pub since: Instant,
     /// How many connections have failed to be made ready for it.
     pub failures: u8,
-}
-
-/// A command for which a connection is being made ready.
-#[derive(Debug)]
-pub struct Arranging {
-    /// The connection.
-    pub server: ConnId,
-    /// What it goes back to if that fails.
-    pub waiting: Waiting,
 }
 
 /// Why a client keeps its connection.
@@ -69,11 +59,4 @@ pub struct Client {
     pub phase: Phase,
     /// Why it keeps its connection, if it does.
     pub held: Option<Box<Held>>,
-}
-
-impl Client {
-    /// Whether its command waits for a connection, or for one to be made ready.
-    pub fn waits(&self) -> bool {
-        !matches!(self.phase, Phase::Served)
-    }
 }

@@ -15,20 +15,21 @@
 //!
 //! `driver` is what acts: an observer of the proxy's.
 
-mod backend;
-mod client;
-mod counters;
-mod decision;
+pub mod backend;
+pub mod client;
+pub mod counters;
+pub mod decision;
 mod driver;
-mod errand;
-mod key;
-mod options;
-mod queue;
-mod reason;
-mod servers;
-mod shelf;
-mod state;
+pub mod errand;
+pub mod key;
+pub mod options;
+pub mod queue;
+pub mod reason;
+pub mod servers;
+pub mod shelf;
+pub mod state;
 
+pub use decision::{Decision, Ongoing, Policy, Return, decide};
 pub use driver::control::Adopted;
 pub use driver::opening::Opened;
 pub use driver::{Above, Pool, PoolId, Pools, shown};

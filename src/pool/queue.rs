@@ -85,8 +85,14 @@ impl Queue {
         let front = |(line, waiters): (&Line, &VecDeque<Waiter>)| {
             waiters.front().map(|waiter| (*line, *waiter))
         };
-        let after = self.lines.iter().filter(|(line, _)| Some(**line) > self.last);
-        let before = self.lines.iter().filter(|(line, _)| Some(**line) <= self.last);
+        let after = self
+            .lines
+            .iter()
+            .filter(|(line, _)| Some(**line) > self.last);
+        let before = self
+            .lines
+            .iter()
+            .filter(|(line, _)| Some(**line) <= self.last);
         after.chain(before).filter_map(front).collect()
     }
 

@@ -1,6 +1,7 @@
 //! A pool's servers.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::shelf::Shelf;
 
@@ -39,9 +40,59 @@ pub struct Server {
     pub is_drained: bool,
     /// Its connections.
     pub shelf: Shelf,
+    /// When to try again to open one, after one could not be opened.
+    retry: Option<Retry>,
 }
 
+/// When to try again.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    at: Instant,
+    /// How many attempts have failed since the last that has not.
+    failures: u32,
+}
+
+/// How long to wait after the first attempt that has failed, and at most. It doubles each time.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 impl Server {
+    /// A server without connections.
+    pub fn new(name: &str, role: Role, weight: u32, health: Health, size: usize) -> Server {
+        Server {
+            name: name.into(),
+            role,
+            weight,
+            health,
+            is_drained: false,
+            shelf: Shelf::new(size),
+            retry: None,
+        }
+    }
+
+    /// Whether a connection may be opened now.
+    pub fn may_open(&self, now: Instant) -> bool {
+        self.shelf.may_open() && self.retry.is_none_or(|retry| retry.at <= now)
+    }
+
+    /// A connection could not be opened, or not be made ready.
+    pub fn has_failed(&mut self, now: Instant) {
+        let failures = self.retry.map_or(0, |retry| retry.failures);
+        let pause = PAUSE
+            .saturating_mul(1 << failures.min(10))
+            .min(LONGEST_PAUSE);
+        self.retry = Some(Retry {
+            at: now + pause,
+            failures: failures + 1,
+        });
+    }
+
+    /// A connection is open and ready.
+    pub fn has_opened(&mut self) {
+        self.retry = None;
+        self.shelf.opened();
+    }
+
     /// Whether clients may be given connections to it.
     pub fn is_usable(&self) -> bool {
         self.health == Health::Up && !self.is_drained

@@ -62,11 +62,6 @@ impl Shelf {
         }
     }
 
-    /// Changes how many there may be. Those that are too many are closed as they become free.
-    pub fn resize(&mut self, size: usize) {
-        self.size = size;
-    }
-
     /// How many there may be.
     pub fn size(&self) -> usize {
         self.size
@@ -85,11 +80,6 @@ impl Shelf {
     /// How many of them are not open yet.
     pub fn opening(&self) -> usize {
         self.opening
-    }
-
-    /// Whether there are more than there may be.
-    pub fn has_too_many(&self) -> bool {
-        self.count > self.size
     }
 
     /// One is being opened.

@@ -30,7 +30,10 @@ impl Pools {
                 carry(backend, client_of);
                 match decide(&backend.session, Ongoing::empty(), pool.policy) {
                     Decision::Hold(reason) => {
-                        let is_new = client_of.held.as_ref().is_none_or(|held| held.reason != reason);
+                        let is_new = client_of
+                            .held
+                            .as_ref()
+                            .is_none_or(|held| held.reason != reason);
                         if is_new {
                             pool.counters.held += u64::from(client_of.held.is_none());
                             client_of.held = Some(Box::new(held(backend, reason)));

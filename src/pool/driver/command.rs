@@ -12,12 +12,7 @@ use crate::wire::{Com, ErrPacket, Ok as OkPacket};
 
 impl Pools {
     /// A client's command is to be forwarded, or held back until there is a connection for it.
-    pub(super) fn command(
-        &self,
-        proxy: &Proxy,
-        client: ConnId,
-        packet: Incoming<'_>,
-    ) -> Verdict {
+    pub(super) fn command(&self, proxy: &Proxy, client: ConnId, packet: Incoming<'_>) -> Verdict {
         let Some(com) = packet.command() else {
             return Verdict::Forward;
         };
@@ -55,8 +50,8 @@ impl Pools {
             // The command is needed later.
             Lent::Arranging => {
                 self.clients.with(client, |(_, client)| {
-                    if let Phase::Arranging(arranging) = &mut client.phase {
-                        arranging.waiting.command = packet.payload.to_vec();
+                    if let Phase::Arranging(waiting) = &mut client.phase {
+                        waiting.command = packet.payload.to_vec();
                     }
                 });
                 Verdict::Hold
@@ -103,7 +98,11 @@ impl Pools {
             false
         });
         match is_full {
-            Some(true) => refuse(proxy, client, "Too many connections: too many clients wait for one"),
+            Some(true) => refuse(
+                proxy,
+                client,
+                "Too many connections: too many clients wait for one",
+            ),
             // A connection may have to be opened.
             _ => self.note_news(),
         }

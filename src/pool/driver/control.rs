@@ -63,7 +63,10 @@ impl Pools {
     /// Lets a server alone from now on, or not any more. False if there is none of this name.
     pub fn drain(&self, proxy: &Proxy, id: PoolId, name: &str, is_drained: bool) -> bool {
         let free = self.with_pool(id, |pool| {
-            let server = pool.servers.iter_mut().find(|server| &*server.name == name)?;
+            let server = pool
+                .servers
+                .iter_mut()
+                .find(|server| &*server.name == name)?;
             server.is_drained = is_drained;
             Some(match is_drained {
                 true => server.shelf.all_free(),

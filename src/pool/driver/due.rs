@@ -61,7 +61,10 @@ impl Pools {
 
     fn end_long_waits(&self, proxy: &Proxy, id: PoolId, now: Instant) {
         let late = self.with_pool(id, |pool| {
-            let is_served = pool.servers.iter().any(super::super::servers::Server::is_usable);
+            let is_served = pool
+                .servers
+                .iter()
+                .any(super::super::servers::Server::is_usable);
             let (limit, message) = match (pool.is_paused, is_served) {
                 // The queue's clock stands.
                 (true, _) => return None,
@@ -75,7 +78,10 @@ impl Pools {
                     if now.saturating_duration_since(since) < pool.options.failover_timeout {
                         return None;
                     }
-                    (pool.options.failover_timeout, "No server can be used at the moment")
+                    (
+                        pool.options.failover_timeout,
+                        "No server can be used at the moment",
+                    )
                 }
             };
             let then = now.checked_sub(limit)?;
@@ -94,7 +100,9 @@ impl Pools {
             let mut idle = Vec::new();
             for server in &pool.servers {
                 let may_go = server.shelf.count().saturating_sub(pool.options.min_idle);
-                let since = then.map(|then| server.shelf.idle_since(then)).unwrap_or_default();
+                let since = then
+                    .map(|then| server.shelf.idle_since(then))
+                    .unwrap_or_default();
                 idle.extend(since.into_iter().take(may_go));
             }
             pool.counters.closed_idle += idle.len() as u64;

@@ -100,7 +100,9 @@ impl Pools {
         self.agenda.borrow_mut().errands.remove(&server);
         let finished = self.backends.with(server, |(_, backend)| {
             match std::mem::replace(&mut backend.used, Use::Moving) {
-                Use::Errand(errand, then) if errand.is_over() => Some((errand.into_answers(), then)),
+                Use::Errand(errand, then) if errand.is_over() => {
+                    Some((errand.into_answers(), then))
+                }
                 other => {
                     backend.used = other;
                     None
@@ -134,7 +136,10 @@ impl Pools {
         let why = err.map_or("it took too long".into(), |err| {
             format!("{} {}", err.errnum, String::from_utf8_lossy(&err.message))
         });
-        proxy.close(server, &format!("the pool's own commands have failed on it: {why}"));
+        proxy.close(
+            server,
+            &format!("the pool's own commands have failed on it: {why}"),
+        );
     }
 
     /// Reads a session's variables, as its login or a reset has left them.
@@ -162,13 +167,13 @@ impl Pools {
             backend.session.begin_reports(snapshot.values().clone());
             backend.owner = None;
             let is_new = !std::mem::replace(&mut backend.is_ready, true);
-            if is_new
-                && let Some(server) = pool.servers.get_mut(backend.server)
-            {
-                server.shelf.opened();
+            if is_new && let Some(server) = pool.servers.get_mut(backend.server) {
+                server.has_opened();
                 pool.counters.opened += 1;
             }
-            super::lend::know(backend, pool).ok()
+            super::lend::know(backend, pool)
+                .inspect_err(|unknown| log::debug!("{unknown:?}"))
+                .ok()
         });
         match is_known.flatten() {
             Some(()) => self.back_on_the_shelf(server),
@@ -254,7 +259,7 @@ impl Pools {
     fn take_arranging(&self, client: ConnId) -> Option<crate::pool::client::Waiting> {
         let waiting = self.clients.with(client, |(_, client)| {
             match std::mem::replace(&mut client.phase, Phase::Served) {
-                Phase::Arranging(arranging) => Some(arranging.waiting),
+                Phase::Arranging(waiting) => Some(*waiting),
                 other => {
                     client.phase = other;
                     None
@@ -271,7 +276,9 @@ impl Pools {
             let Some(of) = pool.servers.get_mut(backend.server) else {
                 return;
             };
-            let place = of.shelf.put(server, backend.key, Claim::None, Instant::now());
+            let place = of
+                .shelf
+                .put(server, backend.key, Claim::None, Instant::now());
             backend.used = Use::Free(place);
         });
         self.note_news();

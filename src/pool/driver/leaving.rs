@@ -1,5 +1,7 @@
 //! A client or a server is gone.
 
+use std::time::Instant;
+
 use super::Pools;
 use crate::pool::backend::{Then, Use};
 use crate::pool::client::Phase;
@@ -83,10 +85,12 @@ impl Pools {
                 return None;
             }
             let is_known = super::lend::know(backend, pool).is_ok();
-            Some(match Return::of(&backend.session, Ongoing::empty(), pool.policy) {
-                Return::AsItIs if !is_known => Return::Reset,
-                other => other,
-            })
+            Some(
+                match Return::of(&backend.session, Ongoing::empty(), pool.policy) {
+                    Return::AsItIs if !is_known => Return::Reset,
+                    other => other,
+                },
+            )
         });
         match returned.flatten() {
             None => {}
@@ -109,6 +113,9 @@ impl Pools {
         self.with_pool(id, |pool| {
             if let Some(of) = pool.servers.get_mut(backend.server) {
                 of.shelf.lost(!backend.is_ready);
+                if !backend.is_ready {
+                    of.has_failed(Instant::now());
+                }
             }
             pool.counters.died += 1;
         });
@@ -117,7 +124,10 @@ impl Pools {
         if let Use::Errand(_, Then::Carried { to } | Then::SetUp { to }) = backend.used {
             self.try_again(proxy, to, None);
         }
-        let Some(client) = backend.owner.filter(|_| proxy.peer(server) == backend.owner) else {
+        let Some(client) = backend
+            .owner
+            .filter(|_| proxy.peer(server) == backend.owner)
+        else {
             return;
         };
         let is_held = self

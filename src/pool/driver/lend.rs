@@ -7,7 +7,7 @@ use super::Pools;
 use super::command::refuse;
 use super::pool::{Pool, PoolId, Ticket};
 use crate::pool::backend::{Backend, Then, Use};
-use crate::pool::client::{Arranging, Client, Phase, Waiting};
+use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::errand::query;
 use crate::pool::queue::{Line, Waiter};
 use crate::pool::state::{Settings, Side, Step, Unknown, differs};
@@ -131,7 +131,7 @@ impl Pools {
             None => return Lent::No(waiting),
         };
         self.clients.with(client, |(_, client)| {
-            client.phase = Phase::Arranging(Box::new(Arranging { server, waiting }));
+            client.phase = Phase::Arranging(Box::new(waiting));
         });
         self.run(proxy, server, commands, then);
         Lent::Arranging
@@ -149,7 +149,10 @@ impl Pools {
             (Ok(()), _) => {}
             (Err(unknown), Some(_)) => {
                 let queries = self.backends.with(server, |(_, backend)| {
-                    backend.snapshot.as_ref().map(|snapshot| unknown.queries(snapshot))
+                    backend
+                        .snapshot
+                        .as_ref()
+                        .map(|snapshot| unknown.queries(snapshot))
                 })??;
                 let commands = queries.iter().map(|sql| query(sql)).collect();
                 self.count(&mut pools, server, |pool| pool.counters.carried += 1);
@@ -157,9 +160,9 @@ impl Pools {
             }
             (Err(_), None) => return Some(Need::Reset),
         }
-        let (wanted, wanted_id) = self
-            .clients
-            .with(client, |(_, client)| (client.settings.clone(), client.last_insert_id))?;
+        let (wanted, wanted_id) = self.clients.with(client, |(_, client)| {
+            (client.settings.clone(), client.last_insert_id)
+        })?;
         let need = self.backends.with(server, |(_, backend)| {
             let (_, present) = backend.settings.clone()?;
             let is_same = Rc::ptr_eq(&present, &wanted) || present == wanted;
@@ -218,7 +221,7 @@ impl Pools {
     pub(super) fn try_again(&self, proxy: &Proxy, client: ConnId, err: Option<&ErrPacket>) {
         let waiting = self.clients.with(client, |(_, client)| {
             match std::mem::replace(&mut client.phase, Phase::Served) {
-                Phase::Arranging(arranging) => Some(arranging.waiting),
+                Phase::Arranging(waiting) => Some(*waiting),
                 _ => None,
             }
         });
@@ -270,15 +273,16 @@ impl Pools {
         for (line, waiter) in fronts.unwrap_or_default() {
             if let Some(server) = self.choose(proxy, waiter.client, line) {
                 self.with_pool(id, |pool| pool.queue.pop(line));
-                let waiting = self.clients.with(waiter.client, |(_, client)| {
-                    match std::mem::replace(&mut client.phase, Phase::Served) {
-                        Phase::Waiting(waiting) => Some(*waiting),
-                        other => {
-                            client.phase = other;
-                            None
+                let waiting =
+                    self.clients.with(waiter.client, |(_, client)| {
+                        match std::mem::replace(&mut client.phase, Phase::Served) {
+                            Phase::Waiting(waiting) => Some(*waiting),
+                            other => {
+                                client.phase = other;
+                                None
+                            }
                         }
-                    }
-                });
+                    });
                 let Some(waiting) = waiting.flatten() else {
                     self.back_on_the_shelf(server);
                     return true;
@@ -307,11 +311,12 @@ impl Pools {
             Open(u64, Rc<str>, crate::pool::key::Key, Rc<dyn super::Above>),
             Close(ConnId),
         }
+        let now = Instant::now();
         let room = self.with_pool(id, |pool| {
             let candidates = pool.candidates(line.want);
             let opens = candidates.iter().copied().find(|index| {
                 let server = pool.servers.get(*index);
-                server.is_some_and(|server| server.shelf.may_open())
+                server.is_some_and(|server| server.may_open(now))
             });
             if let Some(server) = opens {
                 let key = pool.keys.get(line.key)?.clone();
@@ -335,7 +340,11 @@ impl Pools {
                 false
             }
             Some(Room::Close(server)) => {
-                self.retire(proxy, server, "clients of another account need a connection");
+                self.retire(
+                    proxy,
+                    server,
+                    "clients of another account need a connection",
+                );
                 true
             }
             None => false,
@@ -362,7 +371,10 @@ impl Pools {
 /// Finds out what is on a connection, as far as that can be told without asking.
 pub(super) fn know(backend: &mut Backend, pool: &mut Pool) -> Result<(), Unknown> {
     let revision = backend.session.revision();
-    let is_known = backend.settings.as_ref().is_some_and(|(of, _)| *of == revision);
+    let is_known = backend
+        .settings
+        .as_ref()
+        .is_some_and(|(of, _)| *of == revision);
     if !is_known {
         let snapshot = backend.snapshot.as_ref().ok_or_else(Unknown::default)?;
         let settings = Settings::of(&backend.session, snapshot)?;

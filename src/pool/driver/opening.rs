@@ -41,7 +41,6 @@ impl Pools {
             false => lifetime.mul_f64(jitter),
         };
         let backend = Backend {
-            id: opened.server,
             server: ticket.server,
             key: ticket.key,
             thread_id: opened.thread_id,
@@ -51,7 +50,6 @@ impl Pools {
             owner: None,
             used: Use::Moving,
             is_ready: false,
-            born: now,
             retires: now + lifetime,
             errand_until: now,
             com: Com::SLEEP,
@@ -71,6 +69,7 @@ impl Pools {
                 && let Some(server) = pool.servers.get_mut(ticket.server)
             {
                 server.shelf.lost(true);
+                server.has_failed(Instant::now());
                 pool.counters.failed += 1;
             }
         });

@@ -10,7 +10,6 @@ use crate::pool::key::{Key, KeyId, Keys};
 use crate::pool::options::PoolOptions;
 use crate::pool::queue::{Queue, Want};
 use crate::pool::servers::{Health, Role, Server};
-use crate::pool::shelf::Shelf;
 use crate::pool::state::Settings;
 
 /// A pool's place among all.
@@ -95,14 +94,11 @@ impl Pool {
                 server.weight = weight;
                 server.health = health;
             }
-            None => self.servers.push(Server {
-                name: name.into(),
-                role,
-                weight,
-                health,
-                is_drained: false,
-                shelf: Shelf::new(self.options.size),
-            }),
+            None => {
+                let size = self.options.size;
+                self.servers
+                    .push(Server::new(name, role, weight, health, size));
+            }
         }
     }
 

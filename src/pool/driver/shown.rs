@@ -53,7 +53,10 @@ impl Pools {
                 Told::Age(now.saturating_duration_since(since))
             });
             vec![
-                ("state", if pool.is_paused { "paused" } else { "active" }.into()),
+                (
+                    "state",
+                    if pool.is_paused { "paused" } else { "active" }.into(),
+                ),
                 ("clients", clients.into()),
                 ("waiting", pool.queue.len().into()),
                 ("maxwait", maxwait),
@@ -89,7 +92,10 @@ impl Pools {
                     ("weight", Told::Number(server.weight.into())),
                     ("connections", count.into()),
                     ("free", free.into()),
-                    ("busy", count.saturating_sub(free + server.shelf.opening()).into()),
+                    (
+                        "busy",
+                        count.saturating_sub(free + server.shelf.opening()).into(),
+                    ),
                     ("opening", server.shelf.opening().into()),
                     ("size", server.shelf.size().into()),
                 ]
@@ -108,7 +114,7 @@ impl Pools {
             if *of == id {
                 let (state, since) = match (&client.phase, &client.held) {
                     (Phase::Waiting(waiting), _) => ("waiting", Some(waiting.since)),
-                    (Phase::Arranging(it), _) => ("setting up", Some(it.waiting.since)),
+                    (Phase::Arranging(waiting), _) => ("setting up", Some(waiting.since)),
                     (Phase::Served, Some(held)) => ("held", Some(held.since)),
                     (Phase::Served, None) => ("", None),
                 };
@@ -133,7 +139,10 @@ impl Pools {
                 ("host", (&*host).into()),
                 ("state", state.into()),
                 ("reason", reason.map_or(Told::Nothing, Told::from)),
-                ("since", since.map_or(Told::Nothing, |since| age(now, since))),
+                (
+                    "since",
+                    since.map_or(Told::Nothing, |since| age(now, since)),
+                ),
                 ("server", server_name),
                 ("thread", thread),
             ]);
@@ -177,7 +186,10 @@ impl Pools {
     fn server_of(&self, server: Option<ConnId>) -> (Told, Told) {
         let found = server.and_then(|server| {
             self.with_backend(server, |backend, pool| {
-                let name = pool.servers.get(backend.server).map(|server| server.name.clone());
+                let name = pool
+                    .servers
+                    .get(backend.server)
+                    .map(|server| server.name.clone());
                 (name, backend.thread_id)
             })
         });

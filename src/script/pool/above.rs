@@ -38,7 +38,12 @@ impl Functions {
         })
     }
 
-    fn call(&self, name: &str, function: Place, args: impl FnOnce(&Lua) -> mlua::Result<Vec<Value>>) {
+    fn call(
+        &self,
+        name: &str,
+        function: Place,
+        args: impl FnOnce(&Lua) -> mlua::Result<Vec<Value>>,
+    ) {
         let Some(runtime) = self.runtime.upgrade() else {
             return;
         };
@@ -53,7 +58,12 @@ impl Functions {
             }
         };
         let args: Vec<_> = args.iter().map(Arg::Value).collect();
-        runtime.notify(&lua, || format!("{name} of a pool"), Target::Kept(function), &args);
+        runtime.notify(
+            &lua,
+            || format!("{name} of a pool"),
+            Target::Kept(function),
+            &args,
+        );
     }
 }
 
@@ -84,6 +94,8 @@ impl Above for Functions {
     }
 
     fn look_again(&self, server: &str) {
-        self.call("look_again", self.look_again, |lua| Ok(vec![text(lua, server)?]));
+        self.call("look_again", self.look_again, |lua| {
+            Ok(vec![text(lua, server)?])
+        });
     }
 }

@@ -62,7 +62,8 @@ fn add_events(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> 
     })?;
     let rt = runtime.clone();
     methods.add::<PoolObject>("failed", move |_, pool, args| {
-        rt.pools.failed(pool.0, args.integer(0, "ticket", u64::MAX)?);
+        rt.pools
+            .failed(pool.0, args.integer(0, "ticket", u64::MAX)?);
         nothing()
     })?;
     let rt = runtime.clone();
@@ -77,7 +78,9 @@ fn adopt(runtime: &Rc<Runtime>, pool: PoolId, args: &Args) -> Answer {
     let known = &["user", "account", "schema", "charset", "collation"];
     let table = OptionTable::of(args, args.table(1, "session")?, "", known)?;
     let text = |name| Ok::<_, crate::script::ScriptError>(table.text(name)?.unwrap_or_default());
-    let schema = table.bytes("schema", MAX_NAME)?.filter(|schema| !schema.is_empty());
+    let schema = table
+        .bytes("schema", MAX_NAME)?
+        .filter(|schema| !schema.is_empty());
     let adopted = Adopted {
         client: client.id,
         user: &text("user")?,

@@ -6,8 +6,17 @@ use crate::script::lua::option_table::OptionTable;
 
 /// The names of the options.
 pub const NAMES: &[&str] = &[
-    "size", "min_idle", "max_waiting", "queue_timeout", "idle_timeout", "max_lifetime", "max_hold",
-    "failover_timeout", "split", "retry_reads", "hold_opaque",
+    "size",
+    "min_idle",
+    "max_waiting",
+    "queue_timeout",
+    "idle_timeout",
+    "max_lifetime",
+    "max_hold",
+    "failover_timeout",
+    "split",
+    "retry_reads",
+    "hold_opaque",
 ];
 
 /// The most connections, and the most clients that may wait.
@@ -24,7 +33,9 @@ pub fn read(table: &OptionTable<'_>) -> Result<PoolOptions, ScriptError> {
         size: table.positive("size", MAX_SIZE)?.unwrap_or(usual.size),
         min_idle: count("min_idle")?.unwrap_or(usual.min_idle),
         max_waiting: count("max_waiting")?.unwrap_or(usual.max_waiting),
-        queue_timeout: table.seconds("queue_timeout")?.unwrap_or(usual.queue_timeout),
+        queue_timeout: table
+            .seconds("queue_timeout")?
+            .unwrap_or(usual.queue_timeout),
         idle_timeout: table.seconds("idle_timeout")?.unwrap_or(usual.idle_timeout),
         max_lifetime: table.seconds("max_lifetime")?.unwrap_or(usual.max_lifetime),
         max_hold: table.seconds("max_hold")?.unwrap_or(usual.max_hold),
