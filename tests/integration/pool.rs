@@ -6,7 +6,9 @@ use crate::support::{Dpm, Server, all};
 
 /// A pool of so many connections, at which "ann" logs in with the password "p".
 fn pool(server: &Server, size: u32, options: &str) -> Dpm {
-    server.sql("CREATE USER IF NOT EXISTS pooled@'%' IDENTIFIED BY 'b'; GRANT ALL ON *.* TO pooled@'%'");
+    server.sql(
+        "CREATE USER IF NOT EXISTS pooled@'%' IDENTIFIED BY 'b'; GRANT ALL ON *.* TO pooled@'%'",
+    );
     Launch::script(&format!(
         "local dpml = require 'dpml'
          local l = require('harness').listen(function() end)
