@@ -11,12 +11,15 @@
 //! - `shelf`, `queue`, `key`: free connections, those who wait for one, and who can use which
 //! - `errand`: the pool's own commands, whose answers nobody else gets
 //! - `client`, `backend`, `servers`: what is known of each
+//! - `contents`: all of one pool; `above`: what a pool asks of the layer above
 //! - `options`, `counters`
 //!
 //! `driver` is what acts: an observer of the proxy's.
 
+pub mod above;
 pub mod backend;
 pub mod client;
+pub mod contents;
 pub mod counters;
 pub mod decision;
 mod driver;
@@ -29,10 +32,12 @@ pub mod servers;
 pub mod shelf;
 pub mod state;
 
+pub use above::Above;
+pub use contents::{Pool, PoolId};
 pub use decision::{Decision, Ongoing, Policy, Return, decide};
 pub use driver::control::Adopted;
 pub use driver::opening::Opened;
-pub use driver::{Above, Pool, PoolId, Pools, shown};
+pub use driver::{Pools, shown};
 pub use key::Key;
 pub use options::PoolOptions;
 pub use reason::Reason;

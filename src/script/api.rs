@@ -27,7 +27,7 @@ use super::objects::object::{Held, PacketObject, StatsPacket};
 use super::objects::rowset;
 use super::objects::rset::Rset;
 use super::options::connection as options;
-use super::pool;
+use super::pools;
 use super::runtime::Runtime;
 use super::statements::statement::Prepared;
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
@@ -204,7 +204,7 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
         nothing()
     })?;
     functions.add("dpm.new_pool", |_, runtime, args| {
-        pool::object::new_pool(runtime, args)
+        pools::object::new_pool(runtime, args)
     })?;
     functions.add("dpm.on_signal", |_, runtime, args| {
         signals::on_signal(runtime, args)

@@ -12,7 +12,7 @@
 //! - `statements`: prepared statements and their values
 //! - `login`: logging in at servers, verifying clients that log in
 //! - `options`: options of connections as tables
-//! - `pool`: pools of connections
+//! - `pools`: pools of connections
 //! - `functions`: the functions of `dpm` that are not about connections
 //!
 //! No borrow is held where Lua can run, and Lua can run wherever a value is created: the collector
@@ -27,7 +27,7 @@ mod login;
 mod lua;
 mod objects;
 mod options;
-mod pool;
+mod pools;
 mod runtime;
 mod statements;
 

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::Pools;
 use super::lend::Lent;
+use super::refusals::refuse;
 use crate::pool::backend::Use;
 use crate::pool::client::{Phase, Waiting};
 use crate::pool::queue::{Waiter, Want};
 use crate::proxy::{ConnId, Incoming, Packet, Proxy, Verdict};
-use crate::wire::{Com, ErrPacket, Ok as OkPacket};
+use crate::wire::{Com, Ok as OkPacket};
 
 impl Pools {
     /// A client's command is to be forwarded, or held back until there is a connection for it.
@@ -123,13 +124,6 @@ impl Pools {
 
 /// The servers that a client's next command may be executed by.
 pub(super) const ANY: Want = Want::Primary;
-
-/// Refuses a client's command for want of a connection.
-pub(super) fn refuse(proxy: &Proxy, client: ConnId, message: &str) {
-    let err = ErrPacket::new(1040, b"08004", message.to_string());
-    // It fails if the client is gone.
-    let _ = proxy.send(client, Packet::Err(&err));
-}
 
 fn answer_ok(proxy: &Proxy, client: ConnId) {
     let _ = proxy.send(client, Packet::Ok(&OkPacket::default()));

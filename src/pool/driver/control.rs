@@ -1,7 +1,8 @@
 //! What the layer above tells a pool to do.
 
-use super::{PoolId, Pools};
+use super::Pools;
 use crate::pool::client::{Client, Phase};
+use crate::pool::contents::PoolId;
 use crate::pool::key::Key;
 use crate::pool::queue::Line;
 use crate::pool::servers::{Health, Role};

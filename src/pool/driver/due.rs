@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PoolId, Pools};
+use super::Pools;
+use crate::pool::contents::PoolId;
 use crate::proxy::Proxy;
 
 /// How often the end of a tick looks again whether it has caused something to be done.

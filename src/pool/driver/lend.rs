@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Pools;
-use super::command::refuse;
-use super::pool::{Pool, PoolId, Ticket};
+use super::refusals::refuse;
 use crate::pool::backend::{Backend, Then, Use};
 use crate::pool::client::{Client, Phase, Waiting};
+use crate::pool::contents::{Pool, PoolId, Ticket};
 use crate::pool::errand::query;
 use crate::pool::queue::{Line, Waiter};
 use crate::pool::state::{Settings, Side, Step, Unknown, differs};
@@ -308,7 +308,12 @@ impl Pools {
     /// closed for that.
     fn make_room(&self, proxy: &Proxy, id: PoolId, line: Line) -> bool {
         enum Room {
-            Open(u64, Rc<str>, crate::pool::key::Key, Rc<dyn super::Above>),
+            Open(
+                u64,
+                Rc<str>,
+                crate::pool::key::Key,
+                Rc<dyn crate::pool::above::Above>,
+            ),
             Close(ConnId),
         }
         let now = Instant::now();

@@ -6,13 +6,13 @@
 //! servers have sent has been looked at: bytes that nobody has asked for close a connection, they
 //! never become part of another client's answer.
 //!
-//! - `pool`: one pool
 //! - `command`: a client's command comes
 //! - `lend`: a client gets a connection
 //! - `errands`: the pool's own commands
 //! - `answer`: a client's command is answered
 //! - `leaving`: a client or a server is gone
 //! - `opening`: connections are opened, and close
+//! - `refusals`: errors of the pool's own
 //! - `due`: what time brings
 //! - `control`: what the layer above tells a pool to do
 //! - `shown`: what is told of pools
@@ -25,7 +25,7 @@ mod errands;
 mod leaving;
 mod lend;
 pub mod opening;
-pub mod pool;
+mod refusals;
 pub mod shown;
 
 use std::cell::RefCell;
@@ -34,12 +34,12 @@ use std::rc::Rc;
 
 use super::backend::{Backend, Use};
 use super::client::Client;
+use super::contents::{Pool, PoolId};
 use crate::proxy::{
     ConnId, ConnInfo, ConnKind, Incoming, Observer, Packet, PerConnection, Proxy, Shown, Verdict,
 };
 use crate::session::{Event, EventSet};
 use crate::wire::Command;
-pub use pool::{Above, Pool, PoolId};
 
 /// What is seen of every connection to a server.
 const OF_SERVERS: EventSet = Event::ServerGotCommand

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 
-use super::{PoolId, Pools};
+use super::Pools;
 use crate::pool::backend::{Backend, Use};
+use crate::pool::contents::PoolId;
 use crate::proxy::{ConnId, Proxy};
 use crate::track::{Ending, Hidden, Login, Session};
 use crate::wire::{Com, Status};

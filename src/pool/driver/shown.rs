@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PoolId, Pools};
+use super::Pools;
 use crate::pool::client::Phase;
+use crate::pool::contents::PoolId;
 use crate::pool::servers::{Health, Role, Server};
 use crate::proxy::{ConnId, Proxy};
 

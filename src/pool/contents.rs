@@ -1,33 +1,21 @@
-//! One pool.
+//! One pool: its servers, its budget, and those who wait.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::pool::counters::Counters;
-use crate::pool::decision::Policy;
-use crate::pool::key::{Key, KeyId, Keys};
-use crate::pool::options::PoolOptions;
-use crate::pool::queue::{Queue, Want};
-use crate::pool::servers::{Health, Role, Server};
-use crate::pool::state::Settings;
+use super::above::Above;
+use super::counters::Counters;
+use super::decision::Policy;
+use super::key::{KeyId, Keys};
+use super::options::PoolOptions;
+use super::queue::{Queue, Want};
+use super::servers::{Health, Role, Server};
+use super::state::Settings;
 
 /// A pool's place among all.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PoolId(pub usize);
-
-/// The layer above a pool: it knows addresses and passwords.
-pub trait Above {
-    /// A connection is to be opened and logged in with this key's account and capabilities. It tells
-    /// the result with the ticket's number.
-    fn open(&self, ticket: u64, server: &str, key: &Key);
-
-    /// Somebody's statement is to be ended, since its client is gone.
-    fn kill(&self, server: &str, key: &Key, thread_id: u32);
-
-    /// Something was learnt about a server that its roles and health should be looked at for.
-    fn look_again(&self, server: &str);
-}
 
 /// A connection that is being opened.
 #[derive(Copy, Clone, Debug)]
@@ -40,20 +28,20 @@ pub struct Ticket {
 
 /// One pool.
 pub struct Pool {
-    pub(super) above: Rc<dyn Above>,
-    pub(super) options: PoolOptions,
-    pub(super) policy: Policy,
-    pub(super) servers: Vec<Server>,
-    pub(super) keys: Keys,
-    pub(super) queue: Queue,
-    pub(super) is_paused: bool,
-    pub(super) counters: Counters,
-    pub(super) tickets: HashMap<u64, Ticket>,
+    pub(crate) above: Rc<dyn Above>,
+    pub(crate) options: PoolOptions,
+    pub(crate) policy: Policy,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) keys: Keys,
+    pub(crate) queue: Queue,
+    pub(crate) is_paused: bool,
+    pub(crate) counters: Counters,
+    pub(crate) tickets: HashMap<u64, Ticket>,
     last_ticket: u64,
     /// Settings that several clients have, so that each is kept once.
     common: Vec<Rc<Settings>>,
     /// Since when no server has been usable.
-    pub(super) without_server: Option<Instant>,
+    pub(crate) without_server: Option<Instant>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -103,7 +91,7 @@ impl Pool {
     }
 
     /// The servers that will do, the best first: those with the most room for their weight.
-    pub(super) fn candidates(&self, want: Want) -> Vec<usize> {
+    pub(crate) fn candidates(&self, want: Want) -> Vec<usize> {
         let usable = |(_, server): &(usize, &Server)| server.is_usable();
         let all = self.servers.iter().enumerate().filter(usable);
         let of = |role| {
@@ -138,14 +126,14 @@ impl Pool {
     }
 
     /// A number for a connection that is to be opened.
-    pub(super) fn ticket(&mut self, ticket: Ticket) -> u64 {
+    pub(crate) fn ticket(&mut self, ticket: Ticket) -> u64 {
         self.last_ticket += 1;
         self.tickets.insert(self.last_ticket, ticket);
         self.last_ticket
     }
 
     /// The settings, shared with those that are equal.
-    pub(super) fn share(&mut self, settings: Settings) -> Rc<Settings> {
+    pub(crate) fn share(&mut self, settings: Settings) -> Rc<Settings> {
         let found = self.common.iter().position(|common| **common == settings);
         let shared = match found {
             Some(index) => self.common.remove(index),

@@ -1,0 +1,16 @@
+//! What a pool asks of the layer above, which knows addresses and passwords.
+
+use super::key::Key;
+
+/// The layer above a pool: it knows addresses and passwords.
+pub trait Above {
+    /// A connection is to be opened and logged in with this key's account and capabilities. It tells
+    /// the result with the ticket's number.
+    fn open(&self, ticket: u64, server: &str, key: &Key);
+
+    /// Somebody's statement is to be ended, since its client is gone.
+    fn kill(&self, server: &str, key: &Key, thread_id: u32);
+
+    /// Something was learnt about a server that its roles and health should be looked at for.
+    fn look_again(&self, server: &str);
+}
