@@ -103,6 +103,8 @@ pub(super) fn sharing(name: &str) -> &'static [&'static str] {
 
 /// Of those, what makes a difference to what a session reads once it is set.
 const TELLING: &[&str] = &[
+    "character_set_database",
+    "collation_database",
     "gtid_next",
     "gtid_seq_no",
     "insert_id",
@@ -112,9 +114,9 @@ const TELLING: &[&str] = &[
     "timestamp",
 ];
 
-/// Whether a session in which it was set is like no other.
-pub(super) fn is_telling(name: &str) -> bool {
-    TELLING.contains(&name)
+/// The name, if a session in which it was set is like no other.
+pub(super) fn telling(name: &str) -> Option<&'static str> {
+    TELLING.iter().find(|telling| **telling == name).copied()
 }
 
 /// Whether a variable is not remembered.

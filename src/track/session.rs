@@ -87,6 +87,8 @@ pub struct Session {
     reports: bool,
     /// An error may have left changes that the server has not reported yet.
     unsettled: bool,
+    /// Whether the open transaction has used no table yet.
+    unused: bool,
     /// How often the schema, the autocommit mode or the characteristics have changed.
     revision: u64,
     is_mariadb: bool,
@@ -131,6 +133,7 @@ impl Session {
             hidden,
             reports: false,
             unsettled: false,
+            unused: false,
             revision: 0,
             // This reason is the weaker one.
             is_mariadb: true,
@@ -183,6 +186,7 @@ impl Session {
     fn reset(&mut self, why: Doubt) {
         self.reports = false;
         self.unsettled = false;
+        self.unused = false;
         self.variables.forget(why);
         self.transaction = Fact::Known(Transaction::None);
         self.put_autocommit(Fact::Unknown(why));
@@ -282,6 +286,12 @@ impl Session {
     /// Whether a transaction is open.
     pub fn transaction(&self) -> Fact<Transaction> {
         self.transaction
+    }
+
+    /// Whether the open transaction, if there is one, was begun by a statement and has used no table
+    /// yet, as the server reports.
+    pub fn is_unused(&self) -> bool {
+        self.unused && matches!(self.transaction, Fact::Known(Transaction::Open { .. }))
     }
 
     /// Whether each statement commits itself.

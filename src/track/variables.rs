@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::canonical;
-use super::couplings::{canonical_name, coupled, is_telling, is_volatile, sharing};
+use super::couplings::{canonical_name, coupled, is_volatile, sharing, telling};
 use super::fact::{Doubt, Fact};
 use crate::sql::effects::Value;
 
@@ -53,8 +53,8 @@ pub(super) struct Variables {
     initial: Option<Rc<Values>>,
     /// How often any of this has changed.
     revision: u64,
-    /// One was set that is not remembered, and makes a difference.
-    is_odd: bool,
+    /// Those that were set, whose values are not remembered and make a difference.
+    pinned: Vec<&'static str>,
 }
 
 impl Variables {
@@ -66,7 +66,7 @@ impl Variables {
             others: why,
             initial: None,
             revision: 0,
-            is_odd: false,
+            pinned: Vec::new(),
         }
     }
 
@@ -104,9 +104,10 @@ impl Variables {
         &mut self,
         values: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
     ) {
-        let initial = self.initial.take();
-        self.forget(Doubt::Login);
-        self.initial = initial;
+        self.mentioned = BTreeMap::new();
+        self.bytes = 0;
+        self.others = Doubt::Login;
+        self.revision += 1;
         for (name, value) in values {
             self.put(name, Variable::Is(value.map(<[u8]>::to_vec)));
         }
@@ -116,6 +117,16 @@ impl Variables {
     pub(super) fn mentioned(&self) -> impl Iterator<Item = (&str, Fact<Option<&[u8]>>)> {
         let all = self.mentioned.iter();
         all.map(|(name, variable)| (name.as_str(), variable.fact()))
+    }
+
+    /// Those that were set and whose values are not remembered, because they change by themselves.
+    pub(super) fn pinned(&self) -> &[&'static str] {
+        &self.pinned
+    }
+
+    /// It changes by itself again.
+    fn unpin(&mut self, name: &str) {
+        self.pinned.retain(|pinned| *pinned != name);
     }
 
     /// Why those that were not mentioned may have other values than at the beginning.
@@ -163,6 +174,9 @@ impl Variables {
     /// A statement has set it, so that the variables coupled to it are not known any more.
     pub(super) fn set(&mut self, name: &str, value: &Value) {
         let name = canonical_name(name);
+        if *value == Value::Default && name == "timestamp" {
+            return self.unpin(name);
+        }
         for other in coupled(name) {
             self.doubt(other, Doubt::Coupled);
         }
@@ -192,7 +206,10 @@ impl Variables {
     fn put(&mut self, name: &str, variable: Variable) {
         let name = canonical_name(name);
         if is_volatile(name) {
-            self.is_odd |= is_telling(name);
+            if let Some(name) = telling(name).filter(|name| !self.pinned.contains(name)) {
+                self.pinned.push(name);
+                self.revision += 1;
+            }
             return;
         }
         if self.mentioned.get(name) == Some(&variable) {
@@ -219,7 +236,7 @@ impl Variables {
         if self.others != Doubt::Login {
             return Err(self.others);
         }
-        if self.is_odd {
+        if !self.pinned.is_empty() {
             return Err(Doubt::Volatile);
         }
         let mut all = Vec::new();

@@ -53,6 +53,7 @@ mod patience;
 mod pipelining;
 mod plugins;
 mod pool;
+mod pool_state;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;

@@ -1,8 +1,14 @@
 //! The commands that lead from one session's settings to another's.
 
-use super::settings::Settings;
+use std::collections::BTreeSet;
+
+use super::settings::{Settings, statements};
 use super::snapshot::Snapshot;
-use super::variables::{group, stays_with_client};
+use super::variables::{follow, stays_with_client};
+
+/// Ends a transaction, and forgets the characteristics of the next one, whatever `completion_type`
+/// says.
+const END_TRANSACTION: &[u8] = b"ROLLBACK AND NO CHAIN NO RELEASE";
 
 /// A command to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +19,13 @@ pub enum Step {
     InitDb(Vec<u8>),
 }
 
-/// Settings, and the `LAST_INSERT_ID()` that goes with them.
+/// The settings of a session, and its `LAST_INSERT_ID()`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Side<'a> {
     /// The settings.
     pub settings: &'a Settings,
-    /// `LAST_INSERT_ID()`.
-    pub last_insert_id: u64,
+    /// `LAST_INSERT_ID()`; `None` if it is not known.
+    pub last_insert_id: Option<u64>,
 }
 
 /// Why a connection cannot get to a session's settings.
@@ -28,91 +34,134 @@ pub enum Obstacle {
     /// The connection has a schema, and the session has none: only a login leads there, not even a
     /// reset.
     Schema,
-    /// A variable cannot be set to this value.
+    /// The server does not have this variable, or nobody knows the value that it should get.
     Variable(String),
 }
 
 /// The commands that give a connection the settings of another session. It began with `snapshot`,
-/// and has the settings `from` now. Empty if nothing differs.
+/// and has the settings `from` now. Empty if nothing differs. They can be sent without waiting for
+/// the answers between them, as long as the connection is closed if one fails.
 ///
 /// # Errors
 /// No commands do that: the session needs another connection.
 pub fn differs(from: Side<'_>, to: Side<'_>, snapshot: &Snapshot) -> Result<Vec<Step>, Obstacle> {
-    let mut steps = Vec::new();
     let (now, wanted) = (from.settings, to.settings);
     if now.schema().is_some() && wanted.schema().is_none() {
         return Err(Obstacle::Schema);
     }
-    let begins_anew = now.characteristics() != wanted.characteristics();
+    let schema = wanted.schema().filter(|_| now.schema() != wanted.schema());
+    let mut names = differing(now, wanted, snapshot);
+    let mut steps = Vec::new();
+    // COM_INIT_DB takes names in the character set of the client, and they are known in UTF-8.
+    let is_foreign = schema.is_some_and(|name| !name.is_ascii()) && !is_unicode(wanted, snapshot);
+    if is_foreign {
+        names.insert("character_set_client");
+    }
+    let mut assignments = Vec::new();
+    for name in names {
+        assignments.push(assignment(name, wanted, snapshot)?);
+    }
+    if let Some(id) = to
+        .last_insert_id
+        .filter(|_| from.last_insert_id != to.last_insert_id)
+    {
+        assignments.push(format!("@@session.last_insert_id={id}"));
+    }
+    // A transaction keeps what it began with.
+    let is_begun = !wanted.characteristics().is_empty();
+    let begins_anew =
+        now.characteristics() != wanted.characteristics() || is_begun && !assignments.is_empty();
     if begins_anew && !now.characteristics().is_empty() {
-        steps.push(Step::Query(b"ROLLBACK AND NO CHAIN NO RELEASE".to_vec()));
+        steps.push(Step::Query(END_TRANSACTION.to_vec()));
     }
-    let mut assignments = assignments(now, wanted, snapshot)?;
-    if from.last_insert_id != to.last_insert_id {
-        assignments.push(format!("@@session.last_insert_id={}", to.last_insert_id));
-    }
-    if !assignments.is_empty() {
-        let set = format!("SET {}", assignments.join(","));
-        steps.push(Step::Query(set.into_bytes()));
-    }
-    if let Some(schema) = wanted.schema().filter(|_| now.schema() != wanted.schema()) {
-        steps.push(Step::InitDb(schema.to_vec()));
+    let set = (!assignments.is_empty())
+        .then(|| Step::Query(format!("SET {}", assignments.join(",")).into_bytes()));
+    let choose = schema.map(|name| Step::InitDb(name.to_vec()));
+    if is_foreign {
+        let unicode = b"SET @@session.character_set_client='utf8mb4'";
+        steps.push(Step::Query(unicode.to_vec()));
+        steps.extend(choose);
+        steps.extend(set);
+    } else {
+        steps.extend(set);
+        steps.extend(choose);
     }
     if begins_anew {
-        let statements = wanted.characteristics().split(|byte| *byte == b';');
-        let statements = statements.map(<[u8]>::trim_ascii);
-        let statements = statements.filter(|statement| !statement.is_empty());
-        steps.extend(statements.map(|statement| Step::Query(statement.to_vec())));
+        let begin = statements(wanted.characteristics());
+        steps.extend(begin.map(|statement| Step::Query(statement.to_vec())));
     }
     Ok(steps)
 }
 
-/// The assignments of the one SET.
-fn assignments(
-    now: &Settings,
-    wanted: &Settings,
-    snapshot: &Snapshot,
-) -> Result<Vec<String>, Obstacle> {
-    let mut names: Vec<&str> = Vec::new();
+/// The variables to be set, in an order in which none undoes what was set before: by name, so that
+/// character sets come before collations.
+fn differing<'a>(
+    now: &'a Settings,
+    wanted: &'a Settings,
+    snapshot: &'a Snapshot,
+) -> BTreeSet<&'a str> {
     let mentioned = now.variables().chain(wanted.variables());
-    for (name, _) in mentioned {
-        let target = target(name, wanted, snapshot);
-        if now.effective(name, snapshot) == target || names.contains(&name) {
-            continue;
+    let mentioned = mentioned.map(|(name, _)| name);
+    let differs = |name: &&str| {
+        let effective = now.effective(name, snapshot);
+        effective.is_none() || effective != target(name, wanted, snapshot)
+    };
+    let mut names: BTreeSet<&str> = mentioned.filter(differs).collect();
+    let following: Vec<&str> = names
+        .iter()
+        .flat_map(|name| follow(name))
+        .copied()
+        .collect();
+    names.extend(
+        following
+            .into_iter()
+            .filter(|name| snapshot.value(name).is_some()),
+    );
+    names
+}
+
+fn assignment(name: &str, wanted: &Settings, snapshot: &Snapshot) -> Result<String, Obstacle> {
+    match (snapshot.value(name), target(name, wanted, snapshot)) {
+        (Some(initial), Some(value)) => {
+            let value = written(name, value, initial);
+            Ok(format!("@@session.{}={value}", snapshot.name(name)))
         }
-        match group(name) {
-            [] => names.push(name),
-            group => names.extend(group.iter().filter(|name| snapshot.value(name).is_some())),
-        }
+        _ => Err(Obstacle::Variable(name.to_string())),
     }
-    names.sort_unstable();
-    names.dedup();
-    // The character sets before the collation: BTreeMap's order has it so.
-    let assigned = names.iter().map(|name| {
-        let value = target(name, wanted, snapshot);
-        let value = written(value, snapshot.value(name).flatten());
-        Ok(format!("@@session.{}={value}", snapshot.name(name)))
-    });
-    assigned.collect()
 }
 
 /// What a variable is to be.
-fn target<'a>(name: &str, wanted: &'a Settings, snapshot: &'a Snapshot) -> Option<&'a [u8]> {
+fn target<'a>(
+    name: &str,
+    wanted: &'a Settings,
+    snapshot: &'a Snapshot,
+) -> Option<Option<&'a [u8]>> {
     match stays_with_client(name) {
-        true => snapshot.value(name).flatten(),
+        true => snapshot.value(name),
         false => wanted.effective(name, snapshot),
     }
 }
 
-/// A value as SQL, that every server reads the same whatever its mode and character set.
-fn written(value: Option<&[u8]>, initial: Option<&[u8]>) -> String {
+fn is_unicode(settings: &Settings, snapshot: &Snapshot) -> bool {
+    let charset = settings.effective("character_set_client", snapshot);
+    matches!(charset, Some(Some(b"utf8mb4" | b"utf8mb3" | b"utf8")))
+}
+
+/// A value as SQL that is read the same in every SQL mode and character set of a client.
+fn written(name: &str, value: Option<&[u8]>, initial: Option<&[u8]>) -> String {
     let Some(value) = value else {
         return String::from("NULL");
     };
     let text = String::from_utf8_lossy(value);
+    // No text, and the only one of its kind.
+    if name == "system_versioning_asof" && value == b"DEFAULT" {
+        return text.into_owned();
+    }
+    // Quoted numbers are refused, and only a variable for numbers begins with one.
     if is_number(value) && initial.is_some_and(is_number) {
         return text.into_owned();
     }
+    // All of these are the same in every character set that a client can have.
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_,-+:./= ".contains(byte);
     match value.iter().all(is_plain) {
         true => format!("'{text}'"),
@@ -125,9 +174,10 @@ fn written(value: Option<&[u8]>, initial: Option<&[u8]>) -> String {
 
 fn is_number(value: &[u8]) -> bool {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let points = digits.iter().filter(|byte| **byte == b'.').count();
     digits.first().is_some_and(u8::is_ascii_digit)
+        && points <= 1
         && digits
             .iter()
             .all(|byte| byte.is_ascii_digit() || *byte == b'.')
-        && digits.iter().filter(|byte| **byte == b'.').count() <= 1
 }

@@ -4,16 +4,38 @@ use std::collections::BTreeMap;
 
 use super::snapshot::Snapshot;
 use super::unknown::Unknown;
-use super::variables::is_setting;
+use super::variables::{is_nullable, is_setting};
 use crate::sql::{Mode, is_plain_charset};
-use crate::track::{Fact, Session, Transaction};
+use crate::track::{Doubt, Fact, Session, Transaction};
+
+/// The value of a variable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Value {
+    Text(Vec<u8>),
+    Null,
+    /// Nobody knows, and whoever comes next has to set it.
+    Uncertain,
+}
+
+impl Value {
+    fn of(value: Option<&[u8]>) -> Value {
+        value.map_or(Value::Null, |text| Value::Text(text.to_vec()))
+    }
+
+    fn text(&self) -> Option<&[u8]> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Null | Value::Uncertain => None,
+        }
+    }
+}
 
 /// What a session has set, as far as another connection can take it over. Pure data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Settings {
     schema: Option<Vec<u8>>,
-    /// The values of the variables that were mentioned; `None` for NULL.
-    variables: BTreeMap<String, Option<Vec<u8>>>,
+    /// The variables that were mentioned, by their one names.
+    variables: BTreeMap<String, Value>,
     /// The statements that lead to the characteristics of the next transaction, or of the open one
     /// if it was not used yet.
     characteristics: Vec<u8>,
@@ -23,76 +45,87 @@ impl Settings {
     /// Those of a client that has just logged in with this schema, and with the character set and
     /// collation of its login.
     pub fn at_login(schema: Option<&[u8]>, charset: &str, collation: &str) -> Settings {
-        let mut settings = Settings {
-            schema: schema.map(<[u8]>::to_vec),
-            ..Settings::default()
-        };
-        for (name, value) in [
+        let variables = [
             ("character_set_client", charset),
             ("character_set_results", charset),
             ("collation_connection", collation),
-        ] {
-            settings.set_variable(name, Some(value.as_bytes()));
+        ];
+        Settings {
+            schema: schema.map(<[u8]>::to_vec),
+            variables: variables
+                .map(|(name, value)| (name.to_string(), Value::Text(value.as_bytes().to_vec())))
+                .into(),
+            characteristics: Vec::new(),
         }
-        settings
     }
 
-    /// Those of a session, on a connection that began with this snapshot.
+    /// Those of a session, on a connection that began with this snapshot. They can be put on another
+    /// connection.
     ///
     /// # Errors
     /// Something has to be read first.
     pub fn of(session: &Session, snapshot: &Snapshot) -> Result<Settings, Unknown> {
-        let mut unknown = Unknown::default();
-        let mut settings = Settings::default();
-        unknown.settle = session.is_unsettled();
-        unknown.all = !session.others_are_initial();
-        match session.schema() {
-            Fact::Known(schema) => settings.schema = schema.map(<[u8]>::to_vec),
-            Fact::Unknown(_) => unknown.schema = true,
-        }
-        match session.characteristics() {
-            _ if !is_replayable(session) => {}
-            Fact::Known(text) => settings.characteristics = text.to_vec(),
-            Fact::Unknown(_) => unknown.characteristics = true,
-        }
-        for (name, fact) in session.mentioned().filter(|(name, _)| is_setting(name)) {
-            match fact {
-                // The status flag tells.
-                _ if name == "autocommit" => {}
-                Fact::Known(value) => settings.set_variable(name, value),
-                Fact::Unknown(_) => unknown.names.push(name.to_string()),
-            }
-        }
-        match session.autocommit() {
-            Fact::Known(on) => settings.set_autocommit(on, session, snapshot),
-            Fact::Unknown(_) => unknown.settle = true,
-        }
-        if session.last_insert_id().known().is_none() {
-            unknown.last_insert_id = true;
-        }
-        match unknown == Unknown::default() {
+        let (settings, unknown) = Settings::known(session, snapshot);
+        match unknown.is_nothing() && session.last_insert_id().known().is_some() {
             true => Ok(settings),
             false => Err(unknown),
         }
     }
 
-    fn set_autocommit(&mut self, on: bool, session: &Session, snapshot: &Snapshot) {
-        let value: &[u8] = if on { b"ON" } else { b"OFF" };
-        let was_mentioned = session.mentioned().any(|(name, _)| name == "autocommit");
-        if was_mentioned || snapshot.value("autocommit") != Some(Some(value)) {
-            self.set_variable("autocommit", Some(value));
+    /// Those of a session whose client is gone: only good for [`differs`](super::differs) to come
+    /// from. `None` if what is not known cannot be set without having been read.
+    pub fn left_behind(session: &Session, snapshot: &Snapshot) -> Option<Settings> {
+        let (mut settings, unknown) = Settings::known(session, snapshot);
+        for name in unknown.uncertain()? {
+            settings.variables.insert(name.clone(), Value::Uncertain);
         }
+        Some(settings)
     }
 
-    fn set_variable(&mut self, name: &str, value: Option<&[u8]>) {
-        self.variables
-            .insert(name.to_string(), value.map(<[u8]>::to_vec));
+    fn known(session: &Session, snapshot: &Snapshot) -> (Settings, Unknown) {
+        let mut settings = Settings::default();
+        let mut unknown = Unknown::of(session);
+        if let Fact::Known(Some(schema)) = session.schema() {
+            settings.schema = Some(schema.to_vec());
+        }
+        if let Fact::Known(text) = session.characteristics() {
+            settings.characteristics = text.to_vec();
+        }
+        let mut mentions_autocommit = false;
+        for (name, fact) in session.mentioned() {
+            match fact {
+                // The status flag tells.
+                _ if name == "autocommit" => mentions_autocommit = true,
+                _ if !is_setting(name) => {}
+                // The server does not have it: another one has, and changes it with the one that was
+                // set.
+                Fact::Unknown(Doubt::Coupled) if snapshot.value(name).is_none() => {}
+                Fact::Known(Some(b"")) if is_nullable(name) => {
+                    settings.variables.insert(name.to_string(), Value::Null);
+                }
+                Fact::Known(value) => {
+                    settings
+                        .variables
+                        .insert(name.to_string(), Value::of(value));
+                }
+                Fact::Unknown(_) => unknown.add(name),
+            }
+        }
+        if let Fact::Known(on) = session.autocommit() {
+            let value: &[u8] = if on { b"ON" } else { b"OFF" };
+            if mentions_autocommit || snapshot.value("autocommit") != Some(Some(value)) {
+                settings
+                    .variables
+                    .insert("autocommit".to_string(), Value::of(Some(value)));
+            }
+        }
+        (settings, unknown)
     }
 
-    /// These settings were put on the connection of this session, which began with the snapshot.
+    /// These settings were put on the connection of this session by the commands of
+    /// [`differs`](super::differs).
     pub fn were_put_on(&self, session: &mut Session) {
-        let values = self.variables.iter();
-        session.learn_variables(values.map(|(name, value)| (name.as_str(), value.as_deref())));
+        session.learn_variables(self.variables());
         session.learn_schema(self.schema.as_deref());
     }
 
@@ -101,35 +134,37 @@ impl Settings {
         self.schema.as_deref()
     }
 
-    /// The value of a variable, by its one name; `None` if it has the server's initial one.
+    /// The value of a variable, by its one name; `None` if it was not mentioned, so that it is the
+    /// server's initial one.
     pub fn variable(&self, name: &str) -> Option<Option<&[u8]>> {
-        self.variables.get(name).map(Option::as_deref)
+        self.variables.get(name).map(Value::text)
     }
 
     /// All variables that were mentioned, with their values.
     pub fn variables(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
         let all = self.variables.iter();
-        all.map(|(name, value)| (name.as_str(), value.as_deref()))
+        all.map(|(name, value)| (name.as_str(), value.text()))
     }
 
     /// Whether each statement commits itself, on connections that begin with this snapshot.
     pub fn autocommit(&self, snapshot: &Snapshot) -> bool {
-        self.effective("autocommit", snapshot) != Some(b"OFF")
+        self.effective("autocommit", snapshot) != Some(Some(b"OFF"))
     }
 
-    /// The statements that lead to the characteristics of the next transaction.
+    /// The statements that lead to the characteristics of the next transaction, or of the open one
+    /// if it was not used yet.
     pub fn characteristics(&self) -> &[u8] {
         &self.characteristics
     }
 
     /// The modes in which texts of this session are parsed.
     pub fn mode(&self, snapshot: &Snapshot) -> Mode {
-        let sql_mode = self.effective("sql_mode", snapshot);
+        let sql_mode = self.effective("sql_mode", snapshot).flatten();
         let has = |word: &[u8]| {
             let mut modes = sql_mode?.split(|byte| *byte == b',');
             Some(modes.any(|one| one == word))
         };
-        let charset = self.effective("character_set_client", snapshot);
+        let charset = self.effective("character_set_client", snapshot).flatten();
         let charset = charset.and_then(|name| std::str::from_utf8(name).ok());
         Mode {
             no_backslash_escapes: has(b"NO_BACKSLASH_ESCAPES"),
@@ -138,17 +173,44 @@ impl Settings {
         }
     }
 
-    /// The value that a variable has on a connection that began with this snapshot.
-    pub(super) fn effective<'a>(&'a self, name: &str, snapshot: &'a Snapshot) -> Option<&'a [u8]> {
+    /// The value that a variable has on a connection that began with this snapshot; `None` if that
+    /// is uncertain, or if the server does not have it.
+    pub(super) fn effective<'a>(
+        &'a self,
+        name: &str,
+        snapshot: &'a Snapshot,
+    ) -> Option<Option<&'a [u8]>> {
         match self.variables.get(name) {
-            Some(value) => value.as_deref(),
-            None => snapshot.value(name).flatten(),
+            Some(Value::Uncertain) => None,
+            Some(value) => Some(value.text()),
+            None => snapshot.value(name),
         }
     }
 }
 
-/// Whether the session is in no transaction, or in one that was begun and not used yet, and which
-/// another connection can begin as well.
-fn is_replayable(session: &Session) -> bool {
-    session.transaction() == Fact::Known(Transaction::None)
+/// Whether a session's transaction can be given to another connection: there is none, or one that
+/// was begun and not used, by statements that can be repeated.
+pub(super) fn has_movable_transaction(session: &Session) -> bool {
+    if session.transaction() == Fact::Known(Transaction::None) {
+        return true;
+    }
+    let Fact::Known(text) = session.characteristics() else {
+        return false;
+    };
+    session.is_unused() && statements(text).all(is_repeatable)
+}
+
+/// Not XA, nor what reads the data of a moment.
+fn is_repeatable(statement: &[u8]) -> bool {
+    matches!(
+        statement,
+        b"START TRANSACTION" | b"START TRANSACTION READ ONLY" | b"START TRANSACTION READ WRITE"
+    ) || statement.starts_with(b"SET TRANSACTION ")
+}
+
+/// The statements of a server's report of characteristics.
+pub(super) fn statements(characteristics: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let statements = characteristics.split(|byte| *byte == b';');
+    let statements = statements.map(<[u8]>::trim_ascii);
+    statements.filter(|statement| !statement.is_empty())
 }

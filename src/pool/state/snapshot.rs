@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::variables::{is_nullable, is_of_session};
+use super::variables::{is_nullable, is_of_session, is_passing};
 use crate::track::{Values, canonical_name};
 
 /// Asks for a snapshot's rows.
@@ -23,7 +23,7 @@ const FIRST: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     values: Rc<Values>,
-    /// The names of variables that have another on this server.
+    /// A name that the server knows each variable under.
     names: Rc<BTreeMap<String, String>>,
     /// All names for the list of what is tracked.
     tracked: Rc<[String]>,
@@ -56,19 +56,17 @@ impl Snapshot {
                 "init_connect" => init_connect = value.to_vec(),
                 _ => {}
             }
-            let is_reported = FIRST.contains(&&*name);
-            if !is_of_session(&name) && !is_reported {
+            if !is_of_session(&name) && !FIRST.contains(&&*name) {
+                continue;
+            }
+            tracked.push(name.clone());
+            if is_passing(&name) {
                 continue;
             }
             let one = canonical_name(&name).to_string();
             let is_null = is_nullable(&name) && value.is_empty();
             values.insert(one.clone(), (!is_null).then(|| value.to_vec()));
-            if one == name {
-                names.remove(&one);
-            } else if !tracked.contains(&one) {
-                names.insert(one, name.clone());
-            }
-            tracked.push(name);
+            names.insert(one, name);
         }
         let is_mariadb = memchr::memmem::find(&version, b"MariaDB").is_some();
         let first = |name: &String| FIRST.iter().position(|first| first == name);
@@ -93,8 +91,8 @@ impl Snapshot {
                     "character_set_connection" | "character_set_server" | "character_set_database"
                 )
         };
-        let list: Vec<&str> = self.tracked.iter().map(String::as_str).collect();
-        let list: Vec<&str> = list.into_iter().filter(|name| !hides(name)).collect();
+        let list = self.tracked.iter().map(String::as_str);
+        let list: Vec<&str> = list.filter(|name| !hides(name)).collect();
         let gtids = match self.values.contains_key("session_track_gtids") {
             true => ", session_track_gtids='OWN_GTID'",
             false => "",
@@ -116,6 +114,14 @@ impl Snapshot {
     /// The value of a variable, under its one name; `None` if the server does not have it.
     pub fn value(&self, name: &str) -> Option<Option<&[u8]>> {
         self.values.get(name).map(Option::as_deref)
+    }
+
+    /// Whether it has the values of all variables that the other one has.
+    pub(super) fn has_all_of(&self, other: &Snapshot) -> bool {
+        other
+            .values
+            .keys()
+            .all(|name| self.values.contains_key(name))
     }
 
     /// The name that the server knows a variable under.

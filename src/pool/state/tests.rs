@@ -20,7 +20,7 @@ fn snapshot() -> Snapshot {
 fn sent(from: &Settings, to: &Settings) -> Result<Vec<String>, Obstacle> {
     let side = |settings| Side {
         settings,
-        last_insert_id: 0,
+        last_insert_id: Some(0),
     };
     let steps = differs(side(from), side(to), &snapshot())?;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

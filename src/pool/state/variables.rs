@@ -98,8 +98,8 @@ const PRIVILEGED_ON_MYSQL: &str = "binlog_direct_non_transactional_updates binlo
 /// Not part of a session's settings: they change by themselves, are used up by the next statement,
 /// follow from the schema, or name the connection.
 const PASSING: &str = "character_set_database collation_database gtid_next gtid_seq_no identity \
-    immediate_server_version insert_id last_insert_id original_commit_timestamp \
-    original_server_version pseudo_thread_id rand_seed1 rand_seed2 sql_slave_skip_counter timestamp \
+    immediate_server_version insert_id last_gtid last_insert_id max_relay_log_size \
+    original_commit_timestamp original_server_version pseudo_thread_id rand_seed1 rand_seed2 sql_slave_skip_counter timestamp \
     wsrep_gtid_seq_no";
 
 /// Setting the other one sets them as well.
@@ -118,7 +118,8 @@ const NULLABLE: &str = "character_set_results default_tmp_storage_engine enforce
     external_table_secondary_storage_engine external_table_storage_engine \
     innodb_ft_user_stopword_table innodb_tmpdir";
 
-/// Setting one of a group may set those after it, so that these must be set again, in this order.
+/// Setting one of a group may set the others, so that these must be set again, in the order of their
+/// names.
 const GROUPS: &[&[&str]] = &[
     &["alter_algorithm", "old_alter_table"],
     &["max_join_size", "sql_big_selects"],
@@ -141,6 +142,11 @@ pub(super) fn is_of_session(name: &str) -> bool {
     is_in(SESSION, name)
 }
 
+/// Whether its value says nothing of the session.
+pub(super) fn is_passing(name: &str) -> bool {
+    is_in(PASSING, name)
+}
+
 /// Whether it is part of a session's settings.
 pub(super) fn is_setting(name: &str) -> bool {
     ![PASSING, DERIVED, OWN].iter().any(|list| is_in(list, name))
@@ -156,8 +162,8 @@ pub(super) fn is_nullable(name: &str) -> bool {
     is_in(NULLABLE, name)
 }
 
-/// The group of variables that this one belongs to, in the order in which they must be set.
-pub(super) fn group(name: &str) -> &'static [&'static str] {
+/// The variables that may change with this one, and itself.
+pub(super) fn follow(name: &str) -> &'static [&'static str] {
     let found = GROUPS.iter().find(|group| group.contains(&name));
     found.copied().unwrap_or_default()
 }

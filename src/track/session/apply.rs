@@ -46,6 +46,7 @@ impl Session {
             self.put_autocommit(Fact::Unknown(Doubt::Error));
         }
         self.warnings = Fact::Unknown(Doubt::Error);
+        self.unused = false;
         match (task, &effects) {
             (_, Some(effects)) => self.failed(effects, errno),
             (Some(Task::Use(_)), _) if !NO_SCHEMA.contains(&errno) => {
@@ -123,6 +124,11 @@ impl Session {
         match &effects.action {
             Action::Plain | Action::Diagnostics | Action::Definition => {}
             Action::Begin | Action::Transaction => self.doubt_characteristics(why),
+            Action::Set(settings) if self.reports && settings.iter().any(sets_insert_id) => {
+                self.last_insert_id = Fact::Unknown(why);
+            }
+            // What it has changed all the same will be reported.
+            Action::Use(_) | Action::Set(_) | Action::NextTransaction(_) if self.reports => {}
             Action::NextTransaction(_) => self.put_characteristics(Fact::Unknown(why)),
             Action::Insert(_) => self.last_insert_id = Fact::Unknown(why),
             Action::Use(_) if NO_SCHEMA.contains(&errno) => {}
@@ -132,8 +138,6 @@ impl Session {
                     self.put_schema(Fact::Unknown(why));
                 }
             }
-            // What it has set all the same will be reported.
-            Action::Set(_) if self.reports => self.last_insert_id = Fact::Unknown(why),
             Action::Set(settings) => {
                 for setting in settings {
                     self.set(setting);
@@ -225,8 +229,14 @@ impl Session {
                     return;
                 };
                 let name = canonical_name(name);
+                if name == "timestamp" && matches!(value, Value::Literal(zero) if zero == b"0") {
+                    return self.variables.set(name, &Value::Default);
+                }
                 if name == "session_track_schema" {
-                    self.reports_schema = false;
+                    self.reports_schema = self.reports && is_on(value);
+                }
+                if name.starts_with("session_track_") && !is_on(value) {
+                    self.end_reports();
                 }
                 if matches!(name, "last_insert_id" | "timestamp" | "insert_id") {
                     self.last_insert_id = match value {
@@ -243,6 +253,8 @@ impl Session {
                     Scope::Unsaid if is_characteristic(name) => {
                         self.put_characteristics(Fact::Unknown(Doubt::Expression));
                     }
+                    // If it was for the session, the report says so.
+                    Scope::Unclear if self.reports => {}
                     Scope::Unclear => self.variables.set(name, &Value::Expression),
                     _ => self.variables.set(name, value),
                 }
@@ -296,7 +308,7 @@ impl Session {
     }
 
     pub(super) fn doubt_characteristics(&mut self, why: Doubt) {
-        if self.characteristics != Fact::Known(Vec::new()) {
+        if !self.reports && self.characteristics != Fact::Known(Vec::new()) {
             self.put_characteristics(Fact::Unknown(why));
         }
     }
@@ -332,6 +344,16 @@ pub(super) fn names_of(setting: &Setting) -> Vec<String> {
             all(&[canonical_name(&name)])
         }
     }
+}
+
+fn sets_insert_id(setting: &Setting) -> bool {
+    names_of(setting)
+        .iter()
+        .any(|name| name == "last_insert_id")
+}
+
+fn is_on(value: &Value) -> bool {
+    matches!(value, Value::Literal(literal) if literal == b"1" || literal.eq_ignore_ascii_case(b"on"))
 }
 
 pub(super) fn is_characteristic(name: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Fact, Hidden, Session, Traces, Values};
+use super::{Doubt, Fact, Hidden, Session, Traces, Values};
 
 impl Session {
     /// The trackers were switched on, for all variables of the session, right after a login or a
@@ -16,6 +16,14 @@ impl Session {
         self.may_be_left = Traces::empty();
         self.last_insert_id = Fact::Known(0);
         self.revision += 1;
+    }
+
+    /// The trackers have other settings now, so that reports may be missing.
+    pub(super) fn end_reports(&mut self) {
+        if self.reports {
+            self.reports = false;
+            self.doubt_functions(Doubt::Routine);
+        }
     }
 
     /// Whether the server reports every change of the schema, of variables and of transactions.
@@ -32,6 +40,12 @@ impl Session {
     /// The system variables that were mentioned since the session began, and what is known of each.
     pub fn mentioned(&self) -> impl Iterator<Item = (&str, Fact<Option<&[u8]>>)> {
         self.variables.mentioned()
+    }
+
+    /// The variables that were set, and that are not remembered since they change by themselves: they
+    /// cannot be set back, or not twice.
+    pub fn pinned(&self) -> &[&'static str] {
+        self.variables.pinned()
     }
 
     /// Whether the variables that were not mentioned still have the values that the session began

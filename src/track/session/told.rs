@@ -147,6 +147,17 @@ impl Session {
                 ..
             })
         ) && self.is_mariadb;
+        // The open transaction began with others.
+        self.unused &= !reported
+            .iter()
+            .any(|(name, _)| is_characteristic(canonical_name(name)));
+        // Without the trackers nothing is certain.
+        if reported
+            .iter()
+            .any(|(name, value)| is_switched(name, value))
+        {
+            self.end_reports();
+        }
         for (name, value) in &reported {
             match is_passing {
                 true => self.variables.doubt(name, Doubt::Routine),
@@ -206,6 +217,10 @@ impl Session {
             },
             false => Transaction::None,
         });
+        self.unused = match of(change_type::TRANSACTION_STATE) {
+            Some(change) => is_unused(&change.value),
+            None => self.unused && is_open,
+        };
         let text = of(change_type::TRANSACTION_CHARACTERISTICS).map(|change| &change.value);
         match text {
             // MySQL reports this after CREATE TEMPORARY TABLE although the transaction continues.
@@ -216,7 +231,12 @@ impl Session {
                 self.put_characteristics(Fact::Known(text.clone()));
             }
             Some(_) => self.put_characteristics(Fact::Unknown(Doubt::Overflow)),
-            None if self.reports => {}
+            None if self.reports => {
+                let was_open = matches!(before, Fact::Known(Transaction::Open { .. }));
+                if was_open && !is_open {
+                    self.put_characteristics(Fact::Known(Vec::new()));
+                }
+            }
             None => self.characteristics_by_text(before, is_open, effects),
         }
     }
@@ -291,6 +311,16 @@ impl Session {
     }
 }
 
+/// Whether a tracker has another setting than while everything is reported.
+fn is_switched(name: &str, value: &[u8]) -> bool {
+    match name {
+        "session_track_schema" | "session_track_state_change" => value != b"ON",
+        "session_track_transaction_info" => value != b"CHARACTERISTICS",
+        "session_track_system_variables" => true,
+        _ => false,
+    }
+}
+
 fn is_about_transactions(setting: &Setting) -> bool {
     match setting {
         Setting::Transaction(_) => true,
@@ -300,6 +330,12 @@ fn is_about_transactions(setting: &Setting) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a transaction with this state was begun by a statement and has used no table: it may have
+/// sent rows, and called functions.
+fn is_unused(state: &[u8]) -> bool {
+    matches!(state, [b'T', b'_', b'_', b'_', b'_', _, _, b'_'])
 }
 
 /// Whether nothing in the text explains that the state has changed.

@@ -1,0 +1,414 @@
+//! Settings of sessions, taken from one connection and put on another: against what the servers
+//! themselves say of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dpm::pool::state::{Row, Settings, Side, Snapshot, Step, differs};
+use dpm::track::{Ending, Hidden, Login, Session, canonical_name};
+use dpm::wire::{Capabilities, Com, Ok, Status};
+
+use crate::support::wire::{Wire, caps, lenenc, text_row};
+use crate::support::{Server, mariadb, server};
+
+const CAPABILITIES: u32 = caps::BASE | caps::MULTI | caps::SESSION_TRACK | caps::DEPRECATE_EOF;
+
+/// The same test on each kind of server.
+macro_rules! everywhere {
+    (fn $name:ident($server:ident) $body:block) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            fn check($server: &'static Server) $body
+
+            #[test]
+            fn mariadb() {
+                check(super::mariadb());
+            }
+
+            #[test]
+            fn mariadb11() {
+                if let Some(server) = server::mariadb11() {
+                    check(server);
+                }
+            }
+
+            #[test]
+            fn mysql() {
+                if let Some(server) = server::mysql() {
+                    check(server);
+                }
+            }
+        }
+    };
+}
+
+/// The end of an answer.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Rows(Vec<Row>),
+    Err(u16),
+}
+
+/// A connection of a pool.
+struct Connection {
+    wire: Wire,
+    session: Session,
+    snapshot: Snapshot,
+}
+
+impl Connection {
+    /// Logs in without a schema, and prepares the connection as a pool does.
+    #[track_caller]
+    fn new(server: &Server) -> Connection {
+        let mut wire = Wire::login_empty(server.port, CAPABILITIES);
+        let version = wire.rows("SELECT VERSION()").remove(0).remove(0);
+        let login = Login {
+            version: version.as_bytes(),
+            user: b"empty",
+            ..Login::default()
+        };
+        let mut connection = Connection {
+            wire,
+            session: Session::new(&login, Hidden::Reported),
+            snapshot: Snapshot::new([]),
+        };
+        let ok = Ending::Ok {
+            status: Status::AUTOCOMMIT,
+            insert_id: 0,
+            warnings: 0,
+            changes: None,
+        };
+        connection.session.result(ok, true);
+        let rows = connection.ask(Snapshot::query());
+        connection.snapshot = Snapshot::new(rows.iter().map(|row| match row.as_slice() {
+            [Some(name), value] => (name.as_slice(), value.as_deref()),
+            other => panic!("{other:?}"),
+        }));
+        connection.ask(&connection.snapshot.enable_trackers());
+        let initial = connection.snapshot.values().clone();
+        connection.session.begin_reports(initial);
+        connection
+    }
+
+    /// Sends a command, which the session sees, as it does each answer.
+    #[track_caller]
+    fn command(&mut self, com: Com, argument: &[u8]) -> Answer {
+        self.session.command(com, argument);
+        self.wire.command(com.0, argument);
+        let mut rows = Vec::new();
+        loop {
+            let head = self.wire.read();
+            match head[0] {
+                0 => {}
+                0xFF => {
+                    let number = u16::from_le_bytes([head[1], head[2]]);
+                    self.session.result(Ending::Err(number), true);
+                    return Answer::Err(number);
+                }
+                _ => {
+                    for _ in 0..lenenc(&head).0 {
+                        self.wire.read();
+                    }
+                }
+            }
+            let mut end = head;
+            if end[0] != 0 {
+                loop {
+                    end = self.wire.read();
+                    match end[0] {
+                        0xFE => break,
+                        0xFF => {
+                            let number = u16::from_le_bytes([end[1], end[2]]);
+                            self.session.result(Ending::Err(number), true);
+                            return Answer::Err(number);
+                        }
+                        _ => rows.push(text_row(&end)),
+                    }
+                }
+            }
+            let capabilities = Capabilities::from_bits_retain(CAPABILITIES.into());
+            let ok = Ok::decode(&end, capabilities).expect("an OK");
+            let is_last = !ok.status.contains(Status::MORE_RESULTS_EXISTS);
+            let ending = Ending::Ok {
+                status: ok.status,
+                insert_id: ok.insert_id,
+                warnings: ok.warnings,
+                changes: ok.session_changes.as_deref(),
+            };
+            self.session.result(ending, is_last);
+            if is_last {
+                return Answer::Rows(rows);
+            }
+        }
+    }
+
+    fn run(&mut self, sql: &str) -> Answer {
+        self.command(Com::QUERY, sql.as_bytes())
+    }
+
+    #[track_caller]
+    fn ask(&mut self, sql: &[u8]) -> Vec<Row> {
+        match self.command(Com::QUERY, sql) {
+            Answer::Rows(rows) => rows,
+            Answer::Err(number) => panic!("{}: {number}", String::from_utf8_lossy(sql)),
+        }
+    }
+
+    /// What is set, after reading what is not known of it; and how many rounds that took.
+    #[track_caller]
+    fn settings(&mut self) -> (Settings, usize) {
+        for rounds in 0..3 {
+            match Settings::of(&self.session, &self.snapshot) {
+                Ok(settings) => return (settings, rounds),
+                Err(unknown) => {
+                    assert!(!unknown.is_unreadable(), "{unknown:?}");
+                    let queries = unknown.queries(&self.snapshot);
+                    let answers: Vec<_> = queries.iter().map(|sql| self.ask(sql)).collect();
+                    unknown.learn(&mut self.session, &self.snapshot, &answers);
+                }
+            }
+        }
+        panic!("{:?}", Settings::of(&self.session, &self.snapshot));
+    }
+
+    fn last_insert_id(&self) -> Option<u64> {
+        self.session.last_insert_id().known().copied()
+    }
+
+    /// Takes over the settings of another one, from its own.
+    #[track_caller]
+    fn becomes(&mut self, wanted: &Settings, last_insert_id: u64) -> Vec<Step> {
+        let (settings, _) = self.settings();
+        self.leads_from(&settings, wanted, last_insert_id)
+    }
+
+    #[track_caller]
+    fn leads_from(&mut self, from: &Settings, wanted: &Settings, last_insert_id: u64) -> Vec<Step> {
+        let from = Side {
+            settings: from,
+            last_insert_id: self.last_insert_id(),
+        };
+        let to = Side {
+            settings: wanted,
+            last_insert_id: Some(last_insert_id),
+        };
+        let steps = differs(from, to, &self.snapshot).expect("commands");
+        for step in &steps {
+            let done = match step {
+                Step::Query(sql) => self.command(Com::QUERY, sql),
+                Step::InitDb(name) => self.command(Com::INIT_DB, name),
+            };
+            assert_eq!(done, Answer::Rows(Vec::new()), "{}", shown(step));
+        }
+        wanted.were_put_on(&mut self.session);
+        steps
+    }
+
+    /// What the server says, except of what differs in any case.
+    #[track_caller]
+    fn truth(&mut self) -> BTreeMap<String, String> {
+        let rows = self.wire.rows("SHOW SESSION VARIABLES");
+        let mut truth: BTreeMap<String, String> = rows
+            .into_iter()
+            .map(|mut row| (row.remove(0), row.remove(0)))
+            .filter(|(name, _)| !OWN_TO_EACH.contains(&name.as_str()))
+            .collect();
+        let more = self
+            .wire
+            .rows("SELECT DATABASE(), LAST_INSERT_ID(), @@session.character_set_results");
+        for (name, value) in ["(schema)", "(id)", "(results)"].iter().zip(&more[0]) {
+            truth.insert((*name).to_owned(), value.clone());
+        }
+        truth
+    }
+}
+
+/// Variables that differ between connections that are alike.
+const OWN_TO_EACH: &[&str] = &[
+    "error_count",
+    "gtid_seq_no",
+    "last_gtid",
+    "pseudo_thread_id",
+    "rand_seed1",
+    "rand_seed2",
+    "statement_id",
+    "timestamp",
+    "warning_count",
+];
+
+/// Those that the pool keeps for itself, or for the client.
+const NOT_TRIED: &[&str] = &[
+    "interactive_timeout",
+    "session_track_gtids",
+    "session_track_schema",
+    "session_track_state_change",
+    "session_track_system_variables",
+    "session_track_transaction_info",
+    "wait_timeout",
+];
+
+/// Those for which no other value was found that every server takes, or that are variables of the
+/// whole server on one of them.
+const UNCHANGED: &[&str] = &[
+    "alter_algorithm",
+    "external_table_storage_engine",
+    "innodb_ft_user_stopword_table",
+    "log_queries_not_using_indexes",
+    "log_slow_admin_statements",
+    "log_slow_slave_statements",
+    "pseudo_slave_mode",
+    "query_cache_type",
+    "redirect_url",
+    "resultset_metadata",
+    "server_id",
+    "slow_query_log",
+    "thread_pool_priority",
+    "wsrep_on",
+    "wsrep_trx_fragment_size",
+    "wsrep_trx_fragment_unit",
+];
+
+fn shown(step: &Step) -> String {
+    match step {
+        Step::Query(sql) => String::from_utf8_lossy(sql).into_owned(),
+        Step::InitDb(name) => format!("COM_INIT_DB {}", String::from_utf8_lossy(name)),
+    }
+}
+
+#[track_caller]
+fn assert_alike(one: &mut Connection, two: &mut Connection, what: &str) {
+    let (one, two) = (one.truth(), two.truth());
+    let differing: Vec<_> = one
+        .iter()
+        .filter(|(name, value)| two.get(*name) != Some(value))
+        .map(|(name, value)| format!("{name}: {value} / {:?}", two.get(name)))
+        .collect();
+    assert!(differing.is_empty(), "{what}: {differing:#?}");
+}
+
+/// Values to try for a variable, in the form in which they can be written.
+fn others(value: &str) -> Vec<String> {
+    let words = [
+        "latin1",
+        "utf8mb4",
+        "latin1_bin",
+        "utf8mb4_bin",
+        "'READ-COMMITTED'",
+        "utf8mb4_general_ci",
+        "NO",
+        "'/tmp'",
+        "PARTIAL_JSON",
+        "'InnoDB'",
+        "'+01:00'",
+        "'ANSI'",
+        "de_DE",
+        "MyISAM",
+        "MEMORY",
+        "STATEMENT",
+        "MINIMAL",
+        "NEVER",
+        "FORCE",
+        "KEEP",
+        "COPY",
+        "NULLS_EQUAL",
+        "CHAIN",
+        "ENCRYPTED",
+        "SINGLE_PREC_HB",
+        "DOTALL",
+        "EVENTUAL",
+        "'mrr=on'",
+        "'index_merge=off'",
+        "'greedy_search=off'",
+        "'enabled=on'",
+        "'query_plan'",
+        "'admin'",
+        "'filesort'",
+        "'aes-256-cbc'",
+        "'json'",
+        "'utf8mb4=utf8mb4_unicode_ci'",
+        "'1999-01-01 00:00:00'",
+        "'basic'",
+        "TABLE",
+        "TRADITIONAL",
+        "ON_NO_SUCH",
+        "RSU",
+        "rows",
+        "cosine",
+        "FULL",
+        "IDEMPOTENT",
+        "NONE",
+        "'x'",
+        "NULL",
+        "ON",
+        "OFF",
+        "2",
+        "''",
+    ];
+    let mut all = Vec::new();
+    match value {
+        "ON" => all.push("0".to_owned()),
+        "OFF" => all.push("1".to_owned()),
+        _ => {}
+    }
+    let numbers = [1_000_000_000, 0, 1, 2, 5, 1024, 65536].map(|number: u64| number.to_string());
+    if let Ok(number) = value.parse::<u64>() {
+        let near = [
+            number.checked_add(1),
+            number.checked_mul(2),
+            number.checked_sub(1),
+        ];
+        all.extend(
+            near.into_iter()
+                .flatten()
+                .filter(|near| *near < 1 << 40)
+                .map(|near| near.to_string()),
+        );
+        all.extend(numbers);
+    } else if let Ok(number) = value.parse::<f64>() {
+        all.push(format!("{}", number / 2.0));
+        all.extend(numbers);
+    }
+    all.extend(words.iter().map(|word| (*word).to_owned()));
+    all
+}
+
+everywhere! {
+    fn each_variable_is_restored(server) {
+        let mut one = Connection::new(server);
+        let mut two = Connection::new(server);
+        let initial = one.truth();
+        let mut unchanged = BTreeSet::new();
+        for name in initial.keys() {
+            let is_setting = one.snapshot.value(canonical_name(name)).is_some();
+            if !is_setting || NOT_TRIED.contains(&name.as_str()) {
+                continue;
+            }
+            let read = format!("SELECT @@session.{name}");
+            let before = one.run(&read);
+            let set = others(&initial[name]).into_iter().find(|value| {
+                one.run(&format!("SET SESSION {name} = {value}"));
+                one.run(&read) != before
+            });
+            let Some(value) = set else {
+                unchanged.insert(name.as_str());
+                continue;
+            };
+            let (settings, _) = one.settings();
+            let id = one.last_insert_id().unwrap();
+            let steps: Vec<_> = two.becomes(&settings, id).iter().map(shown).collect();
+            let what = format!("{name} = {value}: {steps:?}");
+            assert_alike(&mut one, &mut two, &what);
+            assert_eq!(two.settings().0, settings, "{what}");
+            one.becomes(&Settings::default(), 0);
+            two.becomes(&Settings::default(), 0);
+            assert_alike(&mut one, &mut two, &what);
+        }
+        let now = one.truth();
+        for (name, value) in &initial {
+            assert_eq!(now.get(name), Some(value), "{name}");
+        }
+        let is_known = |name: &&str| UNCHANGED.contains(name);
+        assert!(unchanged.iter().all(is_known), "not tried: {unchanged:?}");
+    }
+}
