@@ -91,15 +91,11 @@ pub fn decide(session: &Session, ongoing: Ongoing, policy: Policy) -> Decision {
     if let Fact::Known(Transaction::Open { .. }) = session.transaction() {
         return Decision::Hold(reason_of_transaction(session));
     }
-    if let Some(reason) = reason_of_traces(session.left(), policy) {
-        return Decision::Hold(reason);
-    }
-    let (may_be_left, why) = session.may_be_left();
-    let reason = match is_opaque(session) {
-        true if policy.contains(Policy::HOLD_OPAQUE) => Some(reason_of_doubt(why)),
-        true => None,
-        false => reason_of_traces(may_be_left, policy),
-    };
+    let opaque = session
+        .opaque()
+        .filter(|_| policy.contains(Policy::HOLD_OPAQUE));
+    let reason = reason_of_traces(session.known_to_be_left(), policy)
+        .or_else(|| opaque.map(reason_of_doubt));
     match (reason, session.transaction()) {
         (Some(reason), _) => Decision::Hold(reason),
         (None, Fact::Unknown(_)) => Decision::Ask,
@@ -133,19 +129,19 @@ impl Return {
         if !session.is_idle() || ongoing.intersects(in_answer) {
             return Return::Close;
         }
-        let (may_be_left, _) = session.may_be_left();
-        let may_be_kept = match is_opaque(session) && !policy.contains(Policy::HOLD_OPAQUE) {
-            true => Traces::empty(),
-            false => may_be_left,
-        };
-        if (session.left() | may_be_kept).intersects(Return::KEPT) {
+        // What is opaque may have kept something, too, but for loadable functions.
+        let may_keep = policy.contains(Policy::HOLD_OPAQUE)
+            && session.opaque().is_some_and(|why| why != Doubt::Loadable);
+        let left = session.known_to_be_left();
+        if may_keep || left.intersects(Return::KEPT) {
             return Return::Close;
         }
         let unread = match policy.contains(Policy::LASTVAL) {
             true => Traces::empty(),
             false => Traces::SEQUENCES,
         };
-        let is_plain = ((session.left() | may_be_left) - unread - OF_TRANSACTIONS).is_empty()
+        let is_plain = (left - unread - OF_TRANSACTIONS).is_empty()
+            && session.opaque().is_none()
             && session.transaction() == Fact::Known(Transaction::None)
             && session.characteristics() == Fact::Known(b"")
             && !ongoing.intersects(Ongoing::CURSOR | Ongoing::LONG_DATA | Ongoing::NOT_RESTORABLE);
@@ -159,20 +155,10 @@ impl Return {
 /// Gone with the transaction, whose state is known from the server's status.
 const OF_TRANSACTIONS: Traces = Traces::XA.union(Traces::SAVEPOINTS);
 
-/// Whether anything at all may have been left behind.
-fn is_opaque(session: &Session) -> bool {
-    let (may_be_left, _) = session.may_be_left();
-    (session.left() | may_be_left | OF_TRANSACTIONS).is_all() && !may_be_left.is_empty()
-}
-
 fn reason_of_transaction(session: &Session) -> Reason {
-    let (may_be_left, _) = session.may_be_left();
     let characteristics = session.characteristics();
     let text = characteristics.known().copied().unwrap_or_default();
-    if session.left().contains(Traces::XA)
-        || text.starts_with(b"XA ")
-        || may_be_left.contains(Traces::XA) && !is_opaque(session)
-    {
+    if session.known_to_be_left().contains(Traces::XA) || text.starts_with(b"XA ") {
         return Reason::Xa;
     }
     match memchr::memmem::find(text, b"CONSISTENT SNAPSHOT") {
@@ -220,6 +206,7 @@ fn reason_of_doubt(why: Doubt) -> Reason {
     match why {
         Doubt::Routine => Reason::Routine,
         Doubt::Hidden => Reason::ViewOrTrigger,
+        Doubt::Loadable => Reason::LoadableFunction,
         _ => Reason::NotUnderstood,
     }
 }

@@ -164,6 +164,19 @@ impl Effects {
         }
     }
 
+    /// The same if it may be executed while another schema is the default one: names without a schema
+    /// then mean others.
+    pub fn for_later(&self) -> Effects {
+        let mut later = self.clone();
+        let Names { gained, lost } = &mut later.names;
+        for names in [gained, lost] {
+            names.retain(|named| {
+                named.trace != Traces::TEMPORARY_TABLES || named.name.schema.is_some()
+            });
+        }
+        later
+    }
+
     /// The same executed with several sets of values, of which servers report different ids.
     pub fn for_many(&self) -> Effects {
         match self.action {

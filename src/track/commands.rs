@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use super::fact::Doubt;
 use crate::sql::Mode;
-use crate::sql::effects::{Effects, effects};
+use crate::sql::effects::{Effects, Traces, effects};
 use crate::wire::{ChangeUser, Com, LAST_PREPARED};
 
 /// The most bytes of one text, and of all texts together, that are remembered; longer texts count
@@ -47,8 +48,40 @@ pub(super) struct Login {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
     pub task: Task,
+    /// What it uses may do, if that is known from elsewhere.
+    pub hides: Option<Hides>,
     /// How many of its results are complete.
     pub results: usize,
+}
+
+/// What may be left behind by what does not show in the text, and why that is not certain.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hides {
+    pub traces: Traces,
+    pub why: Doubt,
+}
+
+impl Hides {
+    /// What a routine may do of which nothing is known.
+    pub(super) const ANYTHING: Hides = Hides {
+        traces: Traces::all(),
+        why: Doubt::Routine,
+    };
+    /// What a text may do that is not understood.
+    pub(super) const TEXT: Hides = Hides {
+        traces: Traces::all(),
+        why: Doubt::Text,
+    };
+}
+
+impl Pending {
+    fn of(task: Task) -> Pending {
+        Pending {
+            task,
+            hides: None,
+            results: 0,
+        }
+    }
 }
 
 /// The commands in the order in which they are answered.
@@ -92,13 +125,25 @@ impl Commands {
         if let Task::Text(text) | Task::Prepare(text) = &task {
             self.bytes += size(text);
         }
-        self.pending.push_back(Pending { task, results: 0 });
+        self.pending.push_back(Pending::of(task));
+    }
+
+    /// Says what the last command hides, if it is looked at.
+    pub(super) fn hides(&mut self, hides: Hides) {
+        if self.behind == 0
+            && let Some(last) = self.pending.back_mut()
+        {
+            last.hides = Some(hides);
+        }
     }
 
     fn task(&self, com: Com, argument: &[u8], mode: Mode) -> Task {
         match com {
             Com::QUERY => Task::Text(self.read(argument, mode)),
-            Com::STMT_PREPARE => Task::Prepare(self.read(argument, mode)),
+            Com::STMT_PREPARE => {
+                let text = self.read(argument, mode);
+                Task::Prepare(text.iter().map(Effects::for_later).collect())
+            }
             Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE => {
                 let id = argument.first_chunk().map(|id| u32::from_le_bytes(*id));
                 match id {
@@ -191,7 +236,7 @@ impl Commands {
         if self.behind > 0 {
             self.behind -= 1;
             let task = Task::Text(opaque_text());
-            self.pending.push_back(Pending { task, results: 0 });
+            self.pending.push_back(Pending::of(task));
         }
     }
 

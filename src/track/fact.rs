@@ -11,6 +11,10 @@ pub enum Doubt {
     Error,
     /// A routine has run, or a statement that is not understood.
     Routine,
+    /// Of what may be left behind: a statement that is not understood.
+    Text,
+    /// Of what may be left behind: a loadable function was called, or one that is not known.
+    Loadable,
     /// A table was used, which may be a view or have triggers.
     Hidden,
     /// It was set to a value that the text does not contain.
@@ -33,6 +37,8 @@ impl Doubt {
             Doubt::Reset => "reset",
             Doubt::Error => "error",
             Doubt::Routine => "routine",
+            Doubt::Text => "text",
+            Doubt::Loadable => "loadable",
             Doubt::Hidden => "hidden",
             Doubt::Expression => "expression",
             Doubt::Coupled => "coupled",

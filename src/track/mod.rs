@@ -5,12 +5,14 @@
 //! - [`Fact`]: what is known, or why it is not
 //! - `variables`, `couplings`, `canonical`: system variables, which of them change together, and
 //!   the values that statements set
+//! - `left`: what statements have left behind
 //! - `commands`: the unanswered commands
 
 mod canonical;
 mod commands;
 mod couplings;
 mod fact;
+mod left;
 mod session;
 mod transaction;
 mod variables;

@@ -10,9 +10,10 @@ mod learn;
 mod told;
 
 use super::canonical;
-use super::commands::{Commands, Task};
+use super::commands::{Commands, Hides, Task};
 use super::couplings::coupled;
 use super::fact::{Doubt, Fact};
+use super::left::Left;
 use super::transaction::{Begun, Transaction};
 use super::variables::{Values, Variables};
 use crate::sql::effects::Traces;
@@ -103,10 +104,7 @@ pub struct Session {
     characteristics: Fact<Vec<u8>>,
     last_insert_id: Fact<u64>,
     warnings: Fact<u16>,
-    left: Traces,
-    /// What may have been left behind, and why that is not certain.
-    may_be_left: Traces,
-    why: Doubt,
+    left: Left,
     commands: Commands,
 }
 
@@ -147,9 +145,7 @@ impl Session {
             characteristics: Fact::Unknown(why),
             last_insert_id: Fact::Unknown(why),
             warnings: Fact::Unknown(why),
-            left: Traces::empty(),
-            may_be_left: Traces::all(),
-            why,
+            left: Left::anything(why),
             commands: Commands::default(),
         }
     }
@@ -194,14 +190,15 @@ impl Session {
         self.put_characteristics(Fact::Known(Vec::new()));
         self.last_insert_id = Fact::Known(0);
         self.warnings = Fact::Known(0);
-        // Roles and resource groups stay.
-        let stays = match why {
-            Doubt::Reset => Traces::ROLE | Traces::RESOURCE_GROUP,
-            _ => Traces::empty(),
-        };
-        self.left &= stays;
-        self.may_be_left &= stays;
-        self.why = why;
+        self.left.reset(
+            match (why, self.hidden) {
+                // Whoever pools connections closes those that may keep something hidden.
+                (Doubt::Reset, Hidden::Reported) => Left::KEPT & self.known_to_be_left(),
+                (Doubt::Reset, _) => Left::KEPT,
+                _ => Traces::empty(),
+            },
+            why,
+        );
         self.commands.forget_prepared();
     }
 
@@ -213,6 +210,12 @@ impl Session {
     /// A command goes to the server whose contents are unknown.
     pub fn unseen_command(&mut self) {
         self.commands.push(Com::MULTI, b"", Mode::default());
+    }
+
+    /// What routines, views and triggers that the last command uses may leave behind, and why that is
+    /// not certain: it is known from their definitions. Otherwise routines may leave anything.
+    pub fn hides(&mut self, traces: Traces, why: Doubt) {
+        self.commands.hides(Hides { traces, why });
     }
 
     /// A COM_STMT_PREPARE was answered with this id.
@@ -235,7 +238,7 @@ impl Session {
             && pending.results + 1 < text.len()
         {
             // Fewer results than statements: the server has parsed the text differently.
-            self.ran_anything(Doubt::Routine);
+            self.ran_anything(Doubt::Routine, Hides::ANYTHING);
         }
         if is_last || failed {
             self.commands.finish();
@@ -321,12 +324,23 @@ impl Session {
 
     /// What was left behind on the connection.
     pub fn left(&self) -> Traces {
-        self.left
+        self.left.certain()
     }
 
     /// What may have been left behind, and why that is not certain.
     pub fn may_be_left(&self) -> (Traces, Doubt) {
-        (self.may_be_left, self.why)
+        self.left.may_be()
+    }
+
+    /// What is known to have been left behind, or is likely to be: without what is opaque.
+    pub fn known_to_be_left(&self) -> Traces {
+        self.left.certain() | self.left.possible()
+    }
+
+    /// Why anything may have been left behind: a statement, or something that it has used, has hidden
+    /// what it does.
+    pub fn opaque(&self) -> Option<Doubt> {
+        self.left.opaque()
     }
 
     /// Whether every command was answered.
@@ -341,11 +355,12 @@ impl Session {
     /// # Errors
     /// The session may differ from all others, for this reason.
     pub fn likeness(&self) -> Result<Vec<u8>, Doubt> {
-        if !self.is_idle() || !self.left.is_empty() {
+        if !self.is_idle() || !self.left().is_empty() {
             return Err(Doubt::Volatile);
         }
-        if !self.may_be_left.is_empty() {
-            return Err(self.why);
+        let (may_be_left, why) = self.may_be_left();
+        if !may_be_left.is_empty() {
+            return Err(why);
         }
         if self.unsettled {
             return Err(Doubt::Error);

@@ -81,6 +81,8 @@ fn what_leaves_nothing_is_shared() {
         "SELECT 1 INTO OUTFILE '/tmp/x'",
         "LOAD DATA LOCAL INFILE 'x' INTO TABLE t",
         "FLUSH STATUS",
+        "SELECT RELEASE_LOCK(?), RELEASE_ALL_LOCKS()",
+        "HANDLER t CLOSE",
         "PURGE BINARY LOGS TO 'x'",
         "CREATE SEQUENCE s",
         "ALTER SEQUENCE s RESTART",
@@ -142,6 +144,7 @@ fn what_holds_and_what_becomes_of_the_connection() {
         ),
         ("SET rand_seed1 = 5", Reason::OneShotVariable, Reset),
         ("SET timestamp = 5", Reason::OneShotVariable, Reset),
+        ("EXECUTE s", Reason::NotUnderstood, Close),
         ("CALL p()", Reason::Routine, Close),
         ("SELECT f()", Reason::Routine, Close),
     ] {
@@ -166,6 +169,13 @@ fn what_is_gone_is_shared_again() {
         ["SET gtid_next = 'a:1'", "SET gtid_next = 'AUTOMATIC'"],
         ["XA START 'x'", "XA COMMIT 'x' ONE PHASE"],
         ["SAVEPOINT a", "COMMIT"],
+        ["CREATE TEMPORARY TABLE a.t SELECT 1", "DROP TABLE a.t"],
+        ["SELECT GET_LOCK('a', 1)", "SELECT RELEASE_LOCK('a')"],
+        ["SELECT GET_LOCK(?, 1)", "DO RELEASE_ALL_LOCKS()"],
+        ["PREPARE s FROM 'SELECT 1'", "DEALLOCATE PREPARE s"],
+        ["HANDLER t OPEN", "HANDLER t CLOSE"],
+        ["BACKUP STAGE START", "BACKUP STAGE END"],
+        ["XA START 'x'", "XA PREPARE 'x'"],
     ] {
         assert_eq!(decided(&statements), Decision::Share, "{statements:?}");
     }
@@ -256,10 +266,57 @@ fn policies() {
     let becomes = Return::of(&opaque, Ongoing::empty(), gives_up);
     assert_eq!(becomes, Return::Reset);
     // What is known to be there holds all the same.
-    let both = after(&["SET ROLE r", "CALL p()"]);
-    assert_eq!(with(&both, gives_up), Decision::Hold(Reason::Role));
-    let becomes = Return::of(&both, Ongoing::empty(), gives_up);
-    assert_eq!(becomes, Return::Close);
+    for both in [["SET ROLE r", "CALL p()"], ["CALL p()", "SET ROLE r"]] {
+        let both = after(&both);
+        assert_eq!(with(&both, gives_up), Decision::Hold(Reason::Role));
+        let becomes = Return::of(&both, Ongoing::empty(), gives_up);
+        assert_eq!(becomes, Return::Close);
+    }
+    // What is opaque stays so, whatever else is known to be gone.
+    let unlocked = after(&["CALL p()", "UNLOCK TABLES", "SELECT RELEASE_ALL_LOCKS()"]);
+    assert_eq!(with(&unlocked, gives_up), Decision::Share);
+    let decision = with(&unlocked, Policy::default());
+    assert_eq!(decision, Decision::Hold(Reason::Routine));
+}
+
+#[test]
+fn what_is_known_of_routines_decides() {
+    let mut session = session();
+    let mut call = |sql: &str, traces, why| {
+        session.command(Com::QUERY, sql.as_bytes());
+        session.hides(traces, why);
+        end(&mut session, Status::AUTOCOMMIT, "");
+        let becomes = Return::of(&session, Ongoing::empty(), Policy::default());
+        (with(&session, Policy::default()), becomes)
+    };
+    let nothing = call("CALL p()", Traces::empty(), Doubt::Routine);
+    assert_eq!(nothing, (Decision::Share, Return::AsItIs));
+    let locks = call("SELECT * FROM v", Traces::NAMED_LOCKS, Doubt::Hidden);
+    assert_eq!(locks, (Decision::Hold(Reason::NamedLock), Return::Reset));
+    let released = call("DO RELEASE_ALL_LOCKS()", Traces::empty(), Doubt::Routine);
+    assert_eq!(released, (Decision::Share, Return::AsItIs));
+    let loadable = call("SELECT f()", Traces::all(), Doubt::Loadable);
+    assert_eq!(
+        loadable,
+        (Decision::Hold(Reason::LoadableFunction), Return::Reset)
+    );
+    let views = call("SELECT * FROM v", Traces::all(), Doubt::Hidden);
+    assert_eq!(
+        views.0,
+        Decision::Hold(Reason::LoadableFunction),
+        "the first one"
+    );
+}
+
+#[test]
+fn a_function_that_does_not_exist_leaves_nothing() {
+    let mut session = session();
+    session.command(Com::QUERY, b"SELECT no_such_function()");
+    session.hides(Traces::all(), Doubt::Loadable);
+    session.result(Ending::Err(1305), true);
+    let decision = with(&session, Policy::default());
+    // Whether the transaction is what it was is not known before the next answer.
+    assert_eq!(decision, Decision::Ask);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Updates what is known by answers.
 
-use super::{Doubt, Ending, Fact, Hidden, Session, Task, Traces, Transaction};
+use super::{Doubt, Ending, Fact, Hidden, Hides, Left, Session, Task, Traces, Transaction};
 use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Value};
 use crate::track::canonical;
 use crate::track::commands::Pending;
@@ -10,12 +10,15 @@ use crate::track::transaction::with_next;
 /// Errors about a missing or forbidden schema, after which the schema has not changed.
 const NO_SCHEMA: [u16; 3] = [1044, 1046, 1049];
 const SYNTAX_ERROR: u16 = 1064;
+/// A function, or another routine, does not exist.
+const NO_FUNCTION: u16 = 1305;
 
 impl Session {
     /// A result of this command has ended; without a command, the login.
     pub(super) fn settle(&mut self, ending: Ending<'_>, pending: Option<&Pending>) {
         let task = pending.map(|pending| &pending.task);
         let index = pending.map_or(0, |pending| pending.results);
+        let hides = pending.and_then(|pending| pending.hides);
         let effects = match task {
             Some(Task::Text(text)) => text.get(index).cloned().or_else(|| {
                 // More results than statements: the text was not understood.
@@ -25,21 +28,21 @@ impl Session {
         };
         let Ending::Err(errno) = ending else {
             if let Some(effects) = &effects {
-                self.succeeded(effects);
+                self.succeeded(effects, hides);
             }
             match task {
                 Some(Task::Use(name)) => self.set_schema(name),
                 Some(Task::Reset) => self.reset(Doubt::Reset),
                 Some(Task::ChangeUser(login)) => {
-                    let role = self.may_be_left & Traces::ROLE | self.left & Traces::ROLE;
+                    let kept = Left::KEPT & (self.left() | self.may_be_left().0);
                     let schema = login.schema.as_deref().unwrap_or_default();
                     self.begin(&login.user, schema, login.collation);
-                    // MariaDB keeps it, even when the account changes.
-                    self.may_be_left |= role;
+                    // MariaDB keeps roles, even when the account changes.
+                    self.left.hid(kept, Doubt::Reset);
                 }
                 _ => {}
             }
-            return self.told(ending, task, effects.as_ref());
+            return self.told(ending, pending, effects.as_ref());
         };
         if !self.outlives_error(task, effects.as_ref(), errno) {
             self.transaction = Fact::Unknown(Doubt::Error);
@@ -48,7 +51,7 @@ impl Session {
         self.warnings = Fact::Unknown(Doubt::Error);
         self.unused = false;
         match (task, &effects) {
-            (_, Some(effects)) => self.failed(effects, errno),
+            (_, Some(effects)) => self.failed(effects, hides, errno),
             (Some(Task::Use(_)), _) if !NO_SCHEMA.contains(&errno) => {
                 self.put_schema(Fact::Unknown(Doubt::Error));
             }
@@ -73,11 +76,12 @@ impl Session {
             }
     }
 
-    fn succeeded(&mut self, effects: &Effects) {
-        self.left = (self.left | effects.leaves) & !effects.clears;
-        self.may_be_left &= !(effects.leaves | effects.clears);
-        self.doubt_traces(effects.may_clear & self.left, Doubt::Expression);
-        self.doubt_traces(effects.may_leave & !self.left, Doubt::Expression);
+    fn succeeded(&mut self, effects: &Effects, hides: Option<Hides>) {
+        let schema = self.schema.known().and_then(Option::as_deref);
+        self.left.succeeded(effects, schema);
+        if let Some(Hides { traces, why }) = hides {
+            self.left.hid(traces, why);
+        }
         match &effects.action {
             Action::Plain | Action::Diagnostics | Action::Begin | Action::Transaction => {}
             Action::Insert(_) | Action::Definition => {}
@@ -96,8 +100,11 @@ impl Session {
                     None => Fact::Unknown(Doubt::Expression),
                 });
             }
-            Action::Function | Action::Call | Action::Unfamiliar | Action::Opaque => {
-                self.ran_functions(Doubt::Routine);
+            Action::Function | Action::Call => {
+                self.ran_functions(Doubt::Routine, hides.unwrap_or(Hides::ANYTHING));
+            }
+            Action::Unfamiliar | Action::Opaque => {
+                self.ran_functions(Doubt::Routine, Hides::TEXT);
             }
         }
         if effects.tables && self.hidden != Hidden::Trusted && !self.reports {
@@ -108,7 +115,7 @@ impl Session {
         }
     }
 
-    fn failed(&mut self, effects: &Effects, errno: u16) {
+    fn failed(&mut self, effects: &Effects, hides: Option<Hides>, errno: u16) {
         let why = Doubt::Error;
         if self.reports {
             self.unsettled |= match &effects.action {
@@ -118,9 +125,19 @@ impl Session {
                 _ => true,
             };
         }
-        let touched = effects.leaves | effects.may_leave;
-        self.doubt_traces(touched & !self.left, why);
-        self.doubt_traces((effects.clears | effects.may_clear) & self.left, why);
+        let schema = self.schema.known().and_then(Option::as_deref);
+        self.left.failed(effects, schema);
+        // Whether all functions exist is found out before any is called.
+        let hides = match hides {
+            Some(hides) if hides.why == Doubt::Loadable && errno == NO_FUNCTION => Some(Hides {
+                traces: Traces::empty(),
+                ..hides
+            }),
+            hides => hides,
+        };
+        if let Some(Hides { traces, why }) = hides {
+            self.left.hid(traces, why);
+        }
         match &effects.action {
             Action::Plain | Action::Diagnostics | Action::Definition => {}
             Action::Begin | Action::Transaction => self.doubt_characteristics(why),
@@ -146,9 +163,10 @@ impl Session {
                     }
                 }
             }
-            Action::Function => self.ran_functions(why),
+            Action::Function => self.ran_functions(why, hides.unwrap_or(Hides::ANYTHING)),
             Action::Unfamiliar if errno == SYNTAX_ERROR => return,
-            Action::Call | Action::Unfamiliar | Action::Opaque => self.ran_anything(why),
+            Action::Call => self.ran_anything(why, hides.unwrap_or(Hides::ANYTHING)),
+            Action::Unfamiliar | Action::Opaque => self.ran_anything(why, Hides::TEXT),
         }
         if effects.tables && self.hidden != Hidden::Trusted && !self.reports {
             self.doubt_functions(Doubt::Hidden);
@@ -270,54 +288,56 @@ impl Session {
     }
 
     /// Functions have run: what the server does not report of what they can change is unknown.
-    pub(super) fn ran_functions(&mut self, why: Doubt) {
-        if !self.reports {
-            return self.doubt_functions(why);
+    pub(super) fn ran_functions(&mut self, why: Doubt, hides: Hides) {
+        self.left.hid(hides.traces, hides.why);
+        match self.reports {
+            true => self.last_insert_id = Fact::Unknown(why),
+            false => self.doubt_values(why),
         }
-        self.last_insert_id = Fact::Unknown(why);
-        self.doubt_traces(Traces::all() & !self.left, why);
     }
 
     /// Anything may have run: what the server does not report is unknown.
-    pub(super) fn ran_anything(&mut self, why: Doubt) {
-        if !self.reports {
-            return self.doubt_all(why);
+    pub(super) fn ran_anything(&mut self, why: Doubt, hides: Hides) {
+        self.ran_functions(why, hides);
+        self.left.doubt_certain();
+        match self.reports {
+            true => self.warnings = Fact::Unknown(why),
+            false => self.doubt_rest(why),
         }
-        self.ran_functions(why);
-        self.warnings = Fact::Unknown(why);
-        self.doubt_traces(Traces::all(), why);
     }
 
     /// Marks everything that functions can change as unknown.
     pub(super) fn doubt_functions(&mut self, why: Doubt) {
-        self.variables.doubt_all(why);
-        self.last_insert_id = Fact::Unknown(why);
-        self.put_characteristics(Fact::Unknown(why));
-        self.doubt_traces(Traces::all() & !self.left, why);
+        self.doubt_values(why);
+        self.left.may_be_anything(why);
     }
 
     /// Marks everything as unknown.
     pub(super) fn doubt_all(&mut self, why: Doubt) {
         self.doubt_functions(why);
+        self.doubt_rest(why);
+        self.left.doubt_certain();
+    }
+
+    /// Marks the values that functions can change as unknown.
+    fn doubt_values(&mut self, why: Doubt) {
+        self.variables.doubt_all(why);
+        self.last_insert_id = Fact::Unknown(why);
+        self.put_characteristics(Fact::Unknown(why));
+    }
+
+    /// Marks as unknown what only procedures can change.
+    fn doubt_rest(&mut self, why: Doubt) {
         self.put_schema(Fact::Unknown(why));
         self.transaction = Fact::Unknown(why);
         self.put_autocommit(Fact::Unknown(why));
         self.warnings = Fact::Unknown(why);
         self.no_backslash_escapes = None;
-        self.doubt_traces(Traces::all(), why);
     }
 
     pub(super) fn doubt_characteristics(&mut self, why: Doubt) {
         if !self.reports && self.characteristics != Fact::Known(Vec::new()) {
             self.put_characteristics(Fact::Unknown(why));
-        }
-    }
-
-    pub(super) fn doubt_traces(&mut self, traces: Traces, why: Doubt) {
-        if !traces.is_empty() {
-            self.left &= !traces;
-            self.may_be_left |= traces;
-            self.why = why;
         }
     }
 }

@@ -8,6 +8,9 @@ use crate::wire::ChangeUser;
 const MARIADB: &[u8] = b"11.8.9-MariaDB";
 const MYSQL: &[u8] = b"9.7.4";
 
+/// They go with the transaction, as the status tells.
+const OF_TRANSACTIONS: Traces = Traces::XA.union(Traces::SAVEPOINTS);
+
 /// A session, and what its server says.
 struct Talk(Session);
 
@@ -150,7 +153,7 @@ fn the_login() {
     let talk = Talk::with(MYSQL, Hidden::Doubted);
     assert_eq!(talk.schema(), is("test"));
     assert_eq!(talk.var("character_set_client"), unknown(Doubt::Login));
-    assert_eq!(talk.0.may_be_left().0, Traces::all());
+    assert_eq!(talk.0.may_be_left().0, Traces::all() - OF_TRANSACTIONS);
     // 11.8 has other default collations, and tells.
     let login = Login {
         version: MARIADB,
@@ -507,7 +510,7 @@ fn what_is_left() {
         talk.0.left(),
         Traces::TEMPORARY_TABLES | Traces::USER_VARIABLES
     );
-    talk.query("DROP TABLE t", "");
+    talk.query("DROP TABLE t, u WAIT 5", "");
     assert_eq!(talk.0.left(), Traces::USER_VARIABLES);
     assert!(talk.0.may_be_left().0.contains(Traces::TEMPORARY_TABLES));
     talk.query("LOCK TABLES t READ", "")
@@ -516,16 +519,13 @@ fn what_is_left() {
     talk.query("SELECT f()", "");
     assert_eq!(
         talk.0.may_be_left().0,
-        Traces::all() & !Traces::USER_VARIABLES
+        Traces::all() - Traces::USER_VARIABLES - OF_TRANSACTIONS
     );
-    // A reset clears all but roles and resource groups.
+    // A reset leaves some.
     talk.0.command(Com::RESET_CONNECTION, b"");
     talk.ok("");
     assert_eq!(talk.0.left(), Traces::empty());
-    assert_eq!(
-        talk.0.may_be_left().0,
-        Traces::ROLE | Traces::RESOURCE_GROUP
-    );
+    assert_eq!(talk.0.may_be_left().0, Left::KEPT);
     // A state that has changed for no reason that is seen.
     let mut talk = Talk::mysql();
     talk.query("SELECT * FROM t", "STATE:1");

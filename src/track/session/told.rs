@@ -6,6 +6,7 @@ use super::{
     change_type, coupled, session_changes,
 };
 use crate::sql::effects::{Action, Effects, Inserted, Setting};
+use crate::track::commands::Pending;
 use crate::track::couplings::{canonical_name, sharing};
 
 /// A count of warnings of this value may stand for more.
@@ -18,9 +19,10 @@ impl Session {
     pub(super) fn told(
         &mut self,
         ending: Ending<'_>,
-        task: Option<&Task>,
+        pending: Option<&Pending>,
         effects: Option<&Effects>,
     ) {
+        let task = pending.map(|pending| &pending.task);
         let (status, warnings) = match ending {
             Ending::Ok {
                 status, warnings, ..
@@ -45,7 +47,8 @@ impl Session {
             self.settled();
         }
         self.schema_told(&changes, status, effects);
-        self.variables_told(&changes, effects);
+        let is_judged = pending.is_some_and(|pending| pending.hides.is_some());
+        self.variables_told(&changes, effects, is_judged);
         self.transaction_told(&changes, status, effects);
         self.put_autocommit(Fact::Known(status.contains(Status::AUTOCOMMIT)));
         self.no_backslash_escapes = Some(status.contains(Status::NO_BACKSLASH_ESCAPES));
@@ -104,7 +107,13 @@ impl Session {
         }
     }
 
-    fn variables_told(&mut self, changes: &[SessionChange], effects: Option<&Effects>) {
+    /// `is_judged`: what the text does not show is known from elsewhere.
+    fn variables_told(
+        &mut self,
+        changes: &[SessionChange],
+        effects: Option<&Effects>,
+        is_judged: bool,
+    ) {
         let mut assigned = Vec::new();
         if let Some(Effects {
             action: Action::Set(settings),
@@ -167,10 +176,12 @@ impl Session {
         let says_so = changes
             .iter()
             .any(|change| change.change_type == change_type::STATE_CHANGE);
-        if says_so && is_silent(effects) {
+        // A variable that has changed explains it, if nothing else is known to be hidden.
+        let is_explained = is_judged && !reported.is_empty();
+        if says_so && is_silent(effects) && !is_explained {
             let volatile =
                 Traces::USER_VARIABLES | Traces::TEMPORARY_TABLES | Traces::PREPARED | Traces::ROLE;
-            self.doubt_traces(volatile & !self.left, Doubt::Hidden);
+            self.left.hid(volatile, Doubt::Hidden);
         }
     }
 
@@ -189,6 +200,9 @@ impl Session {
                 _ => None,
             };
         let is_open = status.contains(Status::IN_TRANS);
+        if !is_open {
+            self.left.remove(Traces::XA | Traces::SAVEPOINTS);
+        }
         let action = effects.map(|effects| &effects.action);
         let begun = match (before, action) {
             _ if reported.is_some() => reported,
