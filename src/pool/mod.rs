@@ -8,6 +8,8 @@
 //!
 //! - `state`: the settings of a session, and how to get from one to another
 //! - `decision`, `reason`: whether a connection is shared or kept, and why
+//! - `diagnostics`: warnings and counts of the statement before, and who has them
+//! - `flavour`: MariaDB or MySQL
 //! - `shelf`, `queue`, `key`: free connections, those who wait for one, and who can use which
 //! - `errand`: the pool's own commands, whose answers nobody else gets
 //! - `client`, `backend`, `servers`: what is known of each
@@ -22,8 +24,10 @@ pub mod client;
 pub mod contents;
 pub mod counters;
 pub mod decision;
+pub mod diagnostics;
 mod driver;
 pub mod errand;
+pub mod flavour;
 pub mod key;
 pub mod options;
 pub mod queue;
@@ -38,6 +42,7 @@ pub use decision::{Decision, Ongoing, Policy, Return, decide};
 pub use driver::control::Adopted;
 pub use driver::opening::Opened;
 pub use driver::{Pools, shown};
+pub use flavour::Flavour;
 pub use key::Key;
 pub use options::PoolOptions;
 pub use reason::Reason;

@@ -33,6 +33,11 @@ pub use statement::{Changes, Statement, statement};
 pub use tables::{Access, Name, Tables, Use, Ways, tables};
 pub use tokens::{Doubts, Kind, Token, Tokens, trim};
 
+/// Whether a word, unquoted, can be no name on one of the servers.
+pub fn is_reserved(word: &[u8]) -> bool {
+    words::lookup(word).is_some_and(|known| known.reserved)
+}
+
 /// What is known of the session that the text is sent in. It decides where strings end.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
 pub struct Mode {

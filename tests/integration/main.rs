@@ -54,6 +54,7 @@ mod pipelining;
 mod plugins;
 mod pool;
 mod pool_state;
+mod pool_diagnostics;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;
