@@ -3,7 +3,6 @@
 
 local addresses = require "dpml.addresses"
 local greetings = require "dpml.greetings"
-local queries = require "dpml.queries"
 local servers = require "dpml.servers"
 
 local greeter = {}
@@ -13,7 +12,6 @@ Greeter.__index = Greeter
 
 local PATIENCE = 1000 -- milliseconds for which clients wait for an attempt to learn a greeting
 local PAUSE = 1000    -- milliseconds between attempts to learn from a server that could not be reached
-local FAREWELL = 100  -- milliseconds for which a server may take to close after COM_QUIT
 local MOST = 64       -- servers of a script's function that are remembered
 
 local function key_of(backend)
@@ -81,18 +79,6 @@ local function end_attempt(self, attempt)
     end
 end
 
--- The greeting has been kept. A server that is told goes through with its own end of the session, so that the session
--- is over before a client's begins.
-local function leave(server, ended)
-    server:on_close(ended)
-    pcall(dpm.wire_packet, server, queries.new_command(dpm.COM_QUIT))
-    local timer = dpm.new_timer()
-    timer:schedule(0, FAREWELL, function()
-        timer:cancel()
-        dpm.close(server)
-    end)
-end
-
 -- A whole login, since a connection that leaves before it has logged in counts at the server as an error of this host.
 local function begin_attempt(self, key)
     local attempt = { is_under_way = true, at = dpm.monotonic() }
@@ -103,7 +89,7 @@ local function begin_attempt(self, key)
     end
     function options.callback(server, err)
         if server then
-            return leave(server, function()
+            return servers.leave(server, function()
                 end_attempt(self, attempt)
             end)
         end

@@ -7,11 +7,9 @@ local identities = {}
 
 local known = {} -- client id -> { user =, host =, database =, used_password = }
 
--- What a client has logged in as: `used_password` says whether it has sent a password.
-function identities.new(client, auth, used_password)
-    return {
-        user = auth:user(), host = client:socket_address(), database = auth:databasename(), used_password = used_password,
-    }
+-- What a client has logged in as. Whether it has sent a password (`used_password`) is not known yet.
+function identities.new(client, auth)
+    return { user = auth:user(), host = client:socket_address(), database = auth:databasename() }
 end
 
 -- The client has logged in so, or changed its user.

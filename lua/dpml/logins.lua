@@ -7,6 +7,7 @@ local collations = require "dpml.collations"
 local errors = require "dpml.errors"
 local held = require "dpml.held"
 local identities = require "dpml.identities"
+local login_ok = require "dpml.login_ok"
 local tasks = require "dpml.tasks"
 
 local logins = {}
@@ -46,7 +47,9 @@ local MAX_FAILURES = 3 -- as in MariaDB, against guessing passwords with COM_CHA
 
 local clients = {}   -- client id -> client: so that scripts need not hold it
 local verifiers = {} -- client id -> what judges its login, and those that it asks for later
-local logging_in = {} -- client id -> the login that is under way: { auth =, identity =, again = it was logged in before }
+-- client id -> the login that is under way: { auth =, identity =, again = it was logged in before, judge = who judges the
+-- password that it shows, if that is not us, verdict = what was said }
+local logging_in = {}
 local flags = {}     -- client id -> the capabilities that it has logged in with
 local failures = {}  -- client id -> how many of its logins have failed
 
@@ -100,16 +103,11 @@ local function new_handshake(callbacks, greeting, is_proven)
     return handshake
 end
 
--- Whether a client's answer to a challenge is one with a password, as servers tell it.
-local function shows_password(answer)
-    return answer ~= "" and answer ~= "\0"
-end
-
-local function refuse(client)
+local function refuse(client, err)
     local client_id = client:id()
     local login = logging_in[client_id]
     logging_in[client_id] = nil
-    local err = identities.access_denied(login.identity)
+    err = errors.presentable(err or identities.access_denied(login.identity))
     errors.send_error(client, err.sqlstate, err.errnum, err.message)
     failures[client_id] = (failures[client_id] or 0) + 1
     if login.again and failures[client_id] >= MAX_FAILURES then
@@ -117,15 +115,16 @@ local function refuse(client)
     end
 end
 
--- Finds the credential while the client has time left to be told that there is none.
+-- Calls fn(...) while the client has time left to be told that it took too long.
 local RESERVE = 0.05
-local function look_up_in_time(lookup, user, client)
+local function in_time(client, fn, ...)
     local left = client:time_left()
-    return tasks.within(left and left * (1 - RESERVE) * 1000, lookup, user, client)
+    return tasks.within(left and left * (1 - RESERVE) * 1000, fn, ...)
 end
 
 -- It is not known whether the client may log in. (The reason, which is in the log, is none of its business.)
-local function give_up_login(client)
+local function login_failed(client, problem)
+    dpm.log("error", ("client %d: its login has failed: %s"):format(client:id(), errors.text(problem)))
     if not client:close_reason() then
         errors.send_error(client, "HY000", 1105, "The login could not be checked")
         dpm.close(client)
@@ -164,17 +163,44 @@ local function new_logins(lookup, callbacks, listener, greet)
         if proof then
             ok:message(proof)
         end
-        if not callbacks.new_client or callbacks.new_client(client, login.auth, ok) ~= dpm.DPM_NOPROXY then
+        if login.verdict and login.verdict.ok then
+            login_ok.tell_as(ok, login.verdict.ok)
+        end
+        local new_client = callbacks.new_client
+        if not new_client or new_client(client, login.auth, ok, login.verdict) ~= dpm.DPM_NOPROXY then
             dpm.wire_packet(client, ok)
         end
     end
 
+    -- A task, since who judges may have to wait.
+    local function have_judged(client, password)
+        local login = logging_in[client:id()]
+        tasks.spawn(function()
+            local ok, verdict, err = pcall(in_time, client, login.judge, password, login.auth, client)
+            if client:close_reason() then
+                return
+            elseif ok and verdict then
+                login.verdict = verdict
+                accept(client)
+            elseif ok or errors.is_of_connecting(verdict) then
+                refuse(client, err or verdict)
+            else
+                login_failed(client, verdict)
+            end
+        end)
+    end
+
     local function step(packet, client, ...)
-        local right, reply = verifiers[client:id()]:step(packet, client, ...)
+        local client_id = client:id()
+        local verifier = verifiers[client_id]
+        local right, reply, password = verifier:step(packet, client, ...)
+        logging_in[client_id].identity.used_password = verifier:used_password()
         if reply then
             dpm.wire_packet(client, reply)
         end
-        if right then
+        if right and password then
+            have_judged(client, password)
+        elseif right then
             accept(client)
         elseif right == false then
             refuse(client)
@@ -184,29 +210,32 @@ local function new_logins(lookup, callbacks, listener, greet)
 
     -- A task, since finding the credential may have to wait.
     local function begin(packet, auth, client, again)
-        local identity = identities.new(client, auth, shows_password(auth:auth_response()))
-        logging_in[client:id()] = { auth = auth, identity = identity, again = again }
-        local task = tasks.spawn(look_up_in_time, lookup, identity.user, client)
+        local identity = identities.new(client, auth)
+        local login = { auth = auth, identity = identity, again = again }
+        logging_in[client:id()] = login
+        local function verify(credential, like)
+            login.judge = type(credential) == "table" and credential.judge or nil
+            return step(packet, client, credential, like)
+        end
+        local task = tasks.spawn(in_time, client, lookup, identity.user, client)
         if task:is_over() then
-            return step(packet, client, task:wait())
+            return verify(task:wait())
         end
         tasks.spawn(function()
             local ok, problem = pcall(function()
                 local credential, like = task:wait()
                 if not client:close_reason() then
-                    step(packet, client, credential, like)
+                    verify(credential, like)
                 end
             end)
             if not ok then
-                dpm.log("error", ("client %d: its login has failed: %s"):format(client:id(), errors.text(problem)))
-                give_up_login(client)
+                login_failed(client, problem)
             end
         end)
         return dpm.DPM_NOPROXY
     end
 
-    local function go_on(packet, client_id, client)
-        logging_in[client_id].identity.used_password = shows_password(packet:data())
+    local function go_on(packet, _, client)
         return step(packet, client)
     end
 
@@ -255,9 +284,11 @@ end
 
 -- Logs the clients of `listener` in without any server, against accounts: { user = credential }, or a
 -- function of the user's name and the client, which runs as a task. A credential is { password = ... },
--- { hash = ... } or a hash.
+-- { hash = ... }, a hash, or { show = true, known =, judge = }: then the client has to show its password, or to prove that
+-- it is the `known` one, and judge(password, auth, client), a task, returns { ok = the OK to tell the client's like }, or
+-- nil and an error.
 -- The callbacks are those of passthrough_new_clients, but for new_client(client, auth, ok): it is
--- called when the password was right, and may return DPM_NOPROXY if it has sent an error instead of the
+-- called when the password was right (with what `judge` returned as a fourth argument), and may return DPM_NOPROXY if it has sent an error instead of the
 -- packet `ok`, or will send one of the two later. It is called again when the client has changed its user.
 -- Clients see a server of version callbacks.server_version, whose usual method is callbacks.auth_plugin;
 -- some go by them. callbacks.capabilities is what it offers beyond or short of the usual: { flag = boolean }.

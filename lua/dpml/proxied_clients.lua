@@ -7,6 +7,7 @@ local greetings = require "dpml.greetings"
 local identities = require "dpml.identities"
 local kills = require "dpml.kills"
 local linked = require "dpml.linked"
+local login_ok = require "dpml.login_ok"
 local logins = require "dpml.logins"
 local plugins = require "dpml.plugins"
 local results = require "dpml.results"
@@ -40,21 +41,6 @@ local function server_closed(server_id)
     end
     address_of[server_id] = nil
     linked.server_closed(server_id)
-end
-
--- Makes a login's OK tell what the server's has told, but for what is about the server's own leg: its proof of a
--- certificate, and the address at which it would rather see the client.
-local function tell_as(ok, servers_ok)
-    ok:server_status(ok:server_status(), false)
-    ok:server_status(servers_ok:server_status(), true)
-    ok:warning_count(servers_ok:warning_count())
-    local changes = {}
-    for _, change in ipairs(servers_ok:session_changes() or {}) do
-        if change.name ~= "redirect_url" then
-            changes[#changes + 1] = change
-        end
-    end
-    ok:session_changes(changes[1] and changes or nil)
 end
 
 -- Tries one login after the other, each for its share of the time that the client has; done(server, nil, handshake,
@@ -181,7 +167,7 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
                 warnings.warn(NAME, ("client %d: there is no server for it: %s"):format(client_id, tostring(err)))
                 return results.end_answer(client, err)
             end
-            tell_as(ok, servers_ok)
+            login_ok.tell_as(ok, servers_ok)
             local address = greeters.key_of(login)
             address_of[server:id()] = address
             realm:set(client_id, server_kills.target(handshake, address, login))

@@ -5,6 +5,7 @@ local callbacks = require "dpml.callbacks"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
 local greetings = require "dpml.greetings"
+local queries = require "dpml.queries"
 local takeover = require "dpml.takeover"
 local words = require "dpml.words"
 
@@ -191,6 +192,22 @@ function servers.connect_mysql_server(options)
     }
     logins[server:id()].takeover = takeover.begin(server, login_callbacks, fail_login)
     return server
+end
+
+local FAREWELL = 100 -- milliseconds for which a server may take to close after COM_QUIT
+
+-- Ends a session without anything under way, and calls ended(), if given. A server that is told goes through with its own end
+-- of the session, so that the session is over before another begins.
+function servers.leave(server, ended)
+    if ended then
+        server:on_close(ended)
+    end
+    pcall(dpm.wire_packet, server, queries.new_command(dpm.COM_QUIT))
+    local timer = dpm.new_timer()
+    timer:schedule(0, FAREWELL, function()
+        timer:cancel()
+        dpm.close(server)
+    end)
 end
 
 return servers

@@ -30,7 +30,10 @@ dpm = dpm
 ---@alias dpm.Compression false|"zlib"|"zstd"|table
 
 ---What a credential is: a hash, or one of these.
----@alias dpm.Credential string|{ password: string }|{ hash: string }|table
+---@alias dpm.Credential string|{ password: string }|{ hash: string }|{ show: true, known: dpm.Password? }|table
+
+---A password that a client has shown. It can be compared, and used to log in; its text cannot be read.
+---@alias dpm.Password userdata
 
 -- Options ------------------------------------------------------------------------------------------
 
@@ -94,7 +97,7 @@ dpm = dpm
 
 ---@class dpm.LoginOptions
 ---@field user string?
----@field pass string?
+---@field pass string|dpm.Password|nil
 ---@field db string?
 ---@field attributes table<string, string>?
 ---@field plugins string[]?
@@ -965,7 +968,11 @@ local Verifier = {}
 ---@param like dpm.Credential?
 ---@return boolean?
 ---@return dpm.Packet?
+---@return dpm.Password?
 function Verifier:step(packet, client, credential, like) end
+
+---@return boolean
+function Verifier:used_password() end
 
 ---@param fingerprint string
 ---@return string?

@@ -2,9 +2,10 @@
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_authentication_methods_clear_text_password.html>
 
-use super::{AuthError, Login, Plugin};
+use super::{AuthError, Check, Claim, Login, Plugin, Secret};
 
-const NAME: &str = "mysql_clear_password";
+/// The method's name on the wire.
+pub const NAME: &str = "mysql_clear_password";
 
 /// `mysql_clear_password`.
 #[derive(Debug)]
@@ -29,5 +30,16 @@ impl Plugin for Clear {
             );
         }
         Ok(login.cleartext())
+    }
+
+    fn check(&self, claim: &Claim<'_>, _said: &[u8], data: &[u8]) -> Result<Check, AuthError> {
+        if !claim.secure {
+            return Err(AuthError::Refused {
+                plugin: NAME,
+                why: "no client is asked for it over a connection that is neither TLS nor a unix socket",
+            });
+        }
+        let password = data.strip_suffix(b"\0");
+        Ok(claim.judge(password.map(|password| Secret::new(password.to_vec()))))
     }
 }

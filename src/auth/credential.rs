@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::digest::{equal, sha256};
 use super::native::{native_hash, parse_native_hash, print_native_hash};
-use super::{Plugin, caching_sha2, native, sha_crypt};
+use super::{Plugin, Secret, caching_sha2, native, sha_crypt};
 
 /// The longest password that MySQL's servers take.
 pub const PASSWORD_MAX: usize = 256;
@@ -33,13 +33,19 @@ pub const WANTED: &str = "a password hash: '*' and 40 hexadecimal digits, a cach
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// The password itself.
-    Password(Rc<[u8]>),
+    Password(Secret),
     /// `SHA1(SHA1(password))`, which `mysql_native_password` can be verified with.
     Native([u8; 20]),
     /// What servers store for `caching_sha2_password`.
     Sha2(Rc<Verifier>),
     /// `SHA256(SHA256(password))`, which `caching_sha2_password`'s fast path can be verified with.
     Sha2Double([u8; 32]),
+    /// Nothing is: the client has to show its password, which another judges. `known`: what it was
+    /// found to be before; a client can prove that it knows it instead.
+    Shown {
+        /// The password.
+        known: Option<Secret>,
+    },
 }
 
 /// MySQL's slow hash.
@@ -67,6 +73,7 @@ impl fmt::Debug for Credential {
             Credential::Native(_) => "Native(..)",
             Credential::Sha2(_) => "Sha2(..)",
             Credential::Sha2Double(_) => "Sha2Double(..)",
+            Credential::Shown { .. } => "Shown(..)",
         })
     }
 }
@@ -82,7 +89,7 @@ impl fmt::Debug for Verifier {
 impl Credential {
     /// The password itself.
     pub fn password(password: &[u8]) -> Credential {
-        Credential::Password(password.into())
+        Credential::Password(Secret::new(password.to_vec()))
     }
 
     /// Reads a hash. The empty text stands for the empty password.
@@ -109,10 +116,11 @@ impl Credential {
     /// be stored.
     pub fn print(&self) -> Option<String> {
         match self {
-            Credential::Password(password) => password.is_empty().then(String::new),
+            Credential::Password(password) => password.bytes().is_empty().then(String::new),
             Credential::Native(hash) => Some(print_native_hash(hash)),
             Credential::Sha2(verifier) => Some(format!("0x{}", digits_of(&verifier.print()))),
             Credential::Sha2Double(hash) => Some(format!("{DOUBLE}{}", digits_of(hash))),
+            Credential::Shown { .. } => None,
         }
     }
 
@@ -142,8 +150,8 @@ impl Credential {
     /// logins then take the same packets and the same time as those with a wrong password.
     pub fn decoy(&self) -> Credential {
         match self {
-            Credential::Password(password) if password.is_empty() => self.clone(),
-            Credential::Password(_) => Credential::Password(rand::random::<[u8; 16]>()[..].into()),
+            Credential::Password(password) if password.bytes().is_empty() => self.clone(),
+            Credential::Password(_) => Credential::password(&rand::random::<[u8; 16]>()),
             Credential::Native(_) => Credential::Native(rand::random()),
             Credential::Sha2(verifier) => {
                 let seed: [u8; 32] = rand::random();
@@ -159,12 +167,18 @@ impl Credential {
                 }))
             }
             Credential::Sha2Double(_) => Credential::Sha2Double(rand::random()),
+            Credential::Shown { .. } => Credential::Shown { known: None },
         }
     }
 
     /// Whether the account has no password.
     pub fn is_empty(&self) -> bool {
-        matches!(self, Credential::Password(password) if password.is_empty())
+        matches!(self, Credential::Password(password) if password.bytes().is_empty())
+    }
+
+    /// Whether another judges the password that the client shows.
+    pub fn is_judged_elsewhere(&self) -> bool {
+        matches!(self, Credential::Shown { .. })
     }
 
     /// The method that this credential can be verified with. `None`: any.
@@ -172,7 +186,9 @@ impl Credential {
         match self {
             Credential::Password(_) => None,
             Credential::Native(_) => Some(&native::Native),
-            Credential::Sha2(_) | Credential::Sha2Double(_) => Some(&caching_sha2::CachingSha2),
+            Credential::Sha2(_) | Credential::Sha2Double(_) | Credential::Shown { .. } => {
+                Some(&caching_sha2::CachingSha2)
+            }
         }
     }
 
@@ -183,7 +199,7 @@ impl Credential {
         let password = if fits { password } else { b"" };
         let right = match self {
             // Hashed, so that the time of the comparison does not depend on the length either.
-            Credential::Password(own) => equal(&sha256(&[own]), &sha256(&[password])),
+            Credential::Password(own) => equal(&sha256(&[own.bytes()]), &sha256(&[password])),
             Credential::Native(hash) => equal(&native_hash(password), hash),
             Credential::Sha2(verifier) => {
                 let rounds = verifier.rounds * 1000;
@@ -193,6 +209,8 @@ impl Credential {
                 )
             }
             Credential::Sha2Double(hash) => equal(&caching_sha2::double_hash(password), hash),
+            // That is for the one who judges to say.
+            Credential::Shown { .. } => false,
         };
         right && fits
     }
@@ -201,28 +219,33 @@ impl Credential {
     /// has.
     pub(super) fn native_hash(&self) -> [u8; 20] {
         match self {
-            Credential::Password(password) => native_hash(password),
+            Credential::Password(password) => native_hash(password.bytes()),
             Credential::Native(hash) => *hash,
-            Credential::Sha2(_) | Credential::Sha2Double(_) => rand::random(),
+            Credential::Sha2(_) | Credential::Sha2Double(_) | Credential::Shown { .. } => {
+                rand::random()
+            }
         }
     }
 
     /// `SHA256(SHA256(password))`; if it is not known, a random one, which no password has.
     pub(super) fn sha2_double_hash(&self) -> [u8; 32] {
         match self {
-            Credential::Password(password) => caching_sha2::double_hash(password),
+            Credential::Password(password)
+            | Credential::Shown {
+                known: Some(password),
+            } => caching_sha2::double_hash(password.bytes()),
             Credential::Sha2Double(hash) => *hash,
             Credential::Sha2(verifier) => match verifier.double.get() {
                 Some(hash) => *hash,
                 None => rand::random(),
             },
-            Credential::Native(_) => rand::random(),
+            Credential::Native(_) | Credential::Shown { known: None } => rand::random(),
         }
     }
 
     /// Whether the first answer can be verified without asking for the password itself.
     pub fn judges_at_once(&self) -> bool {
-        !matches!(self, Credential::Sha2(_))
+        !matches!(self, Credential::Sha2(_) | Credential::Shown { .. })
     }
 
     /// Remembers the double hash, so that the next login with this password takes the fast path.

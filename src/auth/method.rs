@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use super::credential::Credential;
+use super::credential::{Credential, PASSWORD_MAX};
 use super::error::AuthError;
 use super::rsa;
 use super::rsa::KeyPair;
+use super::secret::Secret;
 use crate::wire::NONCE;
 
 /// An authentication method.
@@ -119,6 +120,27 @@ pub struct Claim<'a> {
     pub key: Option<&'a KeyPair>,
 }
 
+impl Claim<'_> {
+    /// Judges the password that the client has shown; `None`: what it has sent is none.
+    pub(super) fn judge(&self, password: Option<Secret>) -> Check {
+        let arrived = password.is_some();
+        let password = password.unwrap_or_default();
+        if self.credential.is_judged_elsewhere() {
+            let fits = arrived && password.bytes().len() <= PASSWORD_MAX;
+            return match fits {
+                true => Check::Shown(password),
+                false => Check::Refused,
+            };
+        }
+        // Hashes something even if no password arrived, so that the time does not tell.
+        let right = self.credential.is_password(password.bytes()) && arrived;
+        if right {
+            self.credential.learn(password.bytes());
+        }
+        Check::of(right)
+    }
+}
+
 impl fmt::Debug for Claim<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claim")
@@ -133,6 +155,8 @@ impl fmt::Debug for Claim<'_> {
 pub enum Check {
     /// It knows the password. These bytes, if any, are to be sent to it before the OK.
     Granted(Option<Vec<u8>>),
+    /// This is its password, which another judges.
+    Shown(Secret),
     /// It does not know the password.
     Refused,
     /// This is to be sent to it, and it will answer.
@@ -144,6 +168,7 @@ impl fmt::Debug for Check {
         f.write_str(match self {
             Check::Granted(None) => "Granted",
             Check::Granted(Some(_)) => "Granted, after more",
+            Check::Shown(_) => "Shown",
             Check::Refused => "Refused",
             Check::More(_) => "More",
         })

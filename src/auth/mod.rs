@@ -5,6 +5,7 @@
 //! - `native`, `caching_sha2`, `sha256`, `clear` (MySQL's), `ed25519` and `parsec` (MariaDB's):
 //!   the methods
 //! - `rsa`: passwords encrypted for the holder of a key; `sha_crypt`: MySQL's slow hash
+//! - [`Secret`]: a password in clear
 //! - [`Credential`]: what is known of the password of a client that logs in here;
 //!   [`certificate_proof`]: how such a client learns that nobody intercepts its connection
 //!
@@ -13,7 +14,7 @@
 //! data recorded from a real server.
 
 pub mod caching_sha2;
-mod clear;
+pub mod clear;
 mod credential;
 mod digest;
 mod ed25519;
@@ -23,6 +24,7 @@ pub mod native;
 mod parsec;
 mod proof;
 pub mod rsa;
+mod secret;
 mod sha256;
 mod sha_crypt;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use credential::{Credential, PASSWORD_MAX, WANTED, bytes_of};
 pub use error::AuthError;
 pub use method::{Check, Claim, Login, Plugin};
 pub use proof::{certificate_proof, is_certificate_proof};
+pub use secret::Secret;
 
 /// All methods there are.
 pub const PLUGINS: &[&dyn Plugin] = &[

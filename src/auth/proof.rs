@@ -26,7 +26,7 @@ pub fn certificate_proof(
     }
     let secret = match credential {
         Credential::Password(_) | Credential::Native(_) => credential.native_hash(),
-        Credential::Sha2(_) | Credential::Sha2Double(_) => return None,
+        Credential::Sha2(_) | Credential::Sha2Double(_) | Credential::Shown { .. } => return None,
     };
     let proof = sha256(&[&secret, nonce, fingerprint]);
     let digits: String = proof.iter().map(|byte| format!("{byte:02X}")).collect();

@@ -16,6 +16,9 @@ use aws_lc_rs::rsa::{
 };
 use pem::{EncodeConfig, LineEnding, Pem};
 
+use zeroize::Zeroizing;
+
+use super::Secret;
 use super::digest::xor_repeating;
 
 /// The label of a public key in PEM form.
@@ -100,8 +103,8 @@ impl KeyPair {
 
     /// Decrypts what [`encrypt`] makes; returns the password without its NUL. `None` if it was
     /// encrypted for another key or another challenge.
-    pub fn decrypt(&self, ciphertext: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
-        let mut buffer = vec![0; self.private.min_output_size()];
+    pub fn decrypt(&self, ciphertext: &[u8], nonce: &[u8]) -> Option<Secret> {
+        let mut buffer = Zeroizing::new(vec![0; self.private.min_output_size()]);
         if ciphertext.len() != self.private.key_size_bytes() {
             return None;
         }
@@ -110,7 +113,8 @@ impl KeyPair {
             .decrypt(&OAEP_SHA1_MGF1SHA1, ciphertext, &mut buffer, None)
             .ok()?;
         xor_repeating(text, nonce);
-        text.strip_suffix(b"\0").map(<[u8]>::to_vec)
+        let password = text.strip_suffix(b"\0")?;
+        Some(Secret::new(password.to_vec()))
     }
 }
 
@@ -128,7 +132,8 @@ pub fn encrypt(pem: &[u8], password: &[u8], nonce: &[u8]) -> Result<Vec<u8>, Rsa
         let got = password.len();
         return Err(RsaError::TooLong { max, got });
     }
-    let mut text = password.to_vec();
+    let mut text = Zeroizing::new(Vec::with_capacity(password.len() + 1));
+    text.extend_from_slice(password);
     text.push(0);
     xor_repeating(&mut text, nonce);
     let mut ciphertext = vec![0; key.ciphertext_size()];
@@ -179,7 +184,10 @@ mod tests {
         let key = own_key().unwrap();
         let sent = encrypt(key.public_pem(), b"secret", NONCE).unwrap();
         assert_eq!(sent.len(), 256);
-        assert_eq!(key.decrypt(&sent, NONCE), Some(b"secret".to_vec()));
+        assert_eq!(
+            key.decrypt(&sent, NONCE),
+            Some(Secret::new(b"secret".to_vec()))
+        );
         assert_eq!(key.decrypt(&sent, b"12345678901234567890"), None);
         let other = KeyPair::generate().unwrap();
         assert_eq!(other.decrypt(&sent, NONCE), None);
@@ -193,7 +201,8 @@ mod tests {
         let key = own_key().unwrap();
         let longest = [b'x'; 213];
         let sent = encrypt(key.public_pem(), &longest, NONCE).unwrap();
-        assert_eq!(key.decrypt(&sent, NONCE).as_deref(), Some(&longest[..]));
+        let got = key.decrypt(&sent, NONCE);
+        assert_eq!(got.as_ref().map(Secret::bytes), Some(&longest[..]));
         let error = encrypt(key.public_pem(), &[b'x'; 214], NONCE).unwrap_err();
         assert_eq!(error, RsaError::TooLong { max: 213, got: 214 });
         assert!(encrypt(key.public_pem(), b"", NONCE).is_ok());

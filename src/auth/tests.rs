@@ -241,6 +241,63 @@ fn caching_sha2_verified_in_full() {
 }
 
 #[test]
+fn a_password_that_another_judges() {
+    let shown = |password: &[u8]| Ok(Check::Shown(Secret::new(password.to_vec())));
+    let method = &caching_sha2::CachingSha2;
+    let key = rsa::own_key().unwrap().public_pem().to_vec();
+    let unknown = Credential::Shown { known: None };
+    let claim_of = |credential| claim(credential, SHA2_NONCE);
+    let full = Ok(Check::More(vec![4]));
+    assert_eq!(
+        method.check(&claim_of(&unknown), NOTHING, SHA2_ANSWER),
+        full
+    );
+    assert_eq!(
+        method.check(&claim_of(&unknown), NOTHING, b"\0"),
+        shown(b"")
+    );
+    let encrypted = rsa::encrypt(&key, PASSWORD, SHA2_NONCE).unwrap();
+    assert_eq!(
+        method.check(&claim_of(&unknown), &key, &encrypted),
+        shown(PASSWORD)
+    );
+    // In clear over a connection that others can read: it is not the proxy that has asked for that.
+    assert_eq!(
+        method.check(&claim_of(&unknown), &[4], b"secret\0"),
+        Ok(Check::Refused)
+    );
+    let secure = Claim {
+        secure: true,
+        ..claim_of(&unknown)
+    };
+    assert_eq!(method.check(&secure, &[4], b"secret\0"), shown(b"secret"));
+    let long = [&[b'x'; 257][..], b"\0"].concat();
+    assert_eq!(method.check(&secure, &[4], &long), Ok(Check::Refused));
+    // What was right before can be proven.
+    let known = Credential::Shown {
+        known: Some(Secret::new(PASSWORD.to_vec())),
+    };
+    let proven = Ok(Check::Granted(Some(vec![3])));
+    assert_eq!(
+        method.check(&claim_of(&known), NOTHING, SHA2_ANSWER),
+        proven
+    );
+    assert_eq!(method.check(&claim_of(&known), NOTHING, &[7; 32]), full);
+    // And the method that has nothing but clear text.
+    assert_eq!(
+        clear::Clear.check(&secure, NOTHING, b"secret\0"),
+        shown(b"secret")
+    );
+    assert!(
+        clear::Clear
+            .check(&claim_of(&unknown), NOTHING, b"secret\0")
+            .is_err()
+    );
+    assert_eq!(format!("{known:?}"), "Shown(..)");
+    assert!(!known.is_password(PASSWORD), "that is not for us to say");
+}
+
+#[test]
 fn the_empty_password_has_no_rounds() {
     let empty = Credential::password(b"");
     for name in [&b"mysql_native_password"[..], b"caching_sha2_password"] {

@@ -63,6 +63,7 @@ mod reentrancy;
 mod replication;
 mod runaways;
 mod secrets;
+mod server_accounts;
 mod servers;
 mod services;
 mod session;

@@ -16,6 +16,8 @@
 //! Each end has its own [`LoginRelay`]: what the client was sent last, by its server or by a
 //! script, and what the server sent last. The two may differ, since a script may replace packets.
 
+use zeroize::Zeroizing;
+
 use super::exposure::{Legs, Method};
 use crate::auth::rsa;
 use crate::proxy::options::Cleartext;
@@ -260,8 +262,8 @@ impl LoginRelay {
     fn encrypted(&mut self, answer: &[u8], carrier: Carrier, legs: Legs) -> Relayed {
         let key = rsa::own_key().ok();
         match key.and_then(|key| key.decrypt(answer, &self.nonce)) {
-            Some(mut password) => {
-                password.push(0);
+            Some(password) => {
+                let password = Zeroizing::new([password.bytes(), b"\0"].concat());
                 self.password_in(&password, carrier, legs)
             }
             None => Relayed::Refuse(

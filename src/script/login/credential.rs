@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use mlua::{Lua, Value};
 
-use crate::auth::{Credential, PASSWORD_MAX, WANTED};
+use super::secret_object;
+use crate::auth::{Credential, PASSWORD_MAX, Secret, WANTED};
 use crate::script::lua::error::ScriptError;
 use crate::script::lua::function::Args;
 
@@ -36,6 +37,10 @@ pub fn argument(
                     _ => Err(args.error(format!("{what}.{key}: expected a string"))),
                 }
             };
+            if table.raw_get::<bool>("show")? {
+                let known = known_password(args, what, &table.raw_get("known")?)?;
+                return Ok(Some(Credential::Shown { known }));
+            }
             match (value("password")?, value("hash")?) {
                 (Some(password), None) => {
                     if password.len() > PASSWORD_MAX || password.contains(&0) {
@@ -53,6 +58,19 @@ pub fn argument(
         }
         _ => Err(args.expected(index, what, "a hash, { password = ... } or nil")),
     }
+}
+
+fn known_password(args: &Args, what: &str, value: &Value) -> Result<Option<Secret>, ScriptError> {
+    if value.is_nil() {
+        return Ok(None);
+    }
+    let secret = secret_object::secret_in(value);
+    let wrong = || {
+        args.error(format!(
+            "{what}.known: expected a password that verifier:step gave"
+        ))
+    };
+    secret.map(Some).ok_or_else(wrong)
 }
 
 fn read_hash(lua: &Lua, args: &Args, what: &str, text: &[u8]) -> Result<Credential, ScriptError> {

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 
 use mlua::{Lua, Table, UserData, UserDataFields, Value};
+use zeroize::Zeroizing;
 
-use crate::auth::{self, AuthError, Plugin};
+use super::secret_object;
+use crate::auth::{self, AuthError, Plugin, Secret};
 use crate::proxy::ConnInfo;
 use crate::script::connections::conn::connection;
 use crate::script::lua::convert::to_integer;
@@ -50,7 +52,7 @@ impl Private {
 #[derive(Clone, Default)]
 struct Account {
     user: Vec<u8>,
-    password: Vec<u8>,
+    password: Secret,
     database: Option<Vec<u8>>,
     attributes: Option<Vec<u8>>,
     /// The methods it may use; `None`: all.
@@ -71,8 +73,8 @@ struct LoginState {
     plugin: Option<&'static dyn Plugin>,
     /// The challenge.
     challenge: Vec<u8>,
-    /// Its last answer.
-    said: Vec<u8>,
+    /// Its last answer, which may be the password in clear.
+    said: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for LoginObject {
@@ -167,7 +169,7 @@ impl LoginObject {
         let login = account.login(&progress.challenge, secure);
         let said = plugin.more(&login, &progress.said, packet.data())?;
         if let Some(said) = &said {
-            progress.said.clone_from(said);
+            progress.said = Zeroizing::new(said.clone());
         }
         Ok(said)
     }
@@ -252,19 +254,20 @@ impl LoginState {
         let plugin = account.plugin(name)?;
         self.plugin = Some(plugin);
         self.challenge = challenge.to_vec();
-        self.said = plugin.answer(&account.login(challenge, secure))?;
+        let said = plugin.answer(&account.login(challenge, secure))?;
+        self.said = Zeroizing::new(said.clone());
         // The last challenge of this length is the one that COM_CHANGE_USER answers.
         if matches!(challenge.strip_suffix(b"\0").unwrap_or(challenge), c if c.len() == NONCE) {
             self.nonce = challenge.get(..NONCE).unwrap_or_default().to_vec();
         }
-        Ok(self.said.clone())
+        Ok(said)
     }
 }
 
 impl Account {
     fn login<'a>(&'a self, nonce: &'a [u8], secure: Private) -> auth::Login<'a> {
         auth::Login {
-            password: &self.password,
+            password: self.password.bytes(),
             nonce,
             secure: secure.connection,
             tls: secure.tls,
@@ -301,8 +304,10 @@ impl Account {
         if let Some(user) = options.bytes_without_nul("user", TEXT)? {
             self.user = user;
         }
-        if let Some(password) = options.bytes("pass", TEXT)? {
-            self.password = password;
+        if let Some(shown) = secret_object::secret_in(&options.value("pass")?) {
+            self.password = shown;
+        } else if let Some(password) = options.bytes("pass", TEXT)? {
+            self.password = Secret::new(password);
         }
         let database = options.bytes_without_nul("db", TEXT)?;
         self.database = database.filter(|name| !name.is_empty());

@@ -3,4 +3,5 @@
 pub(super) mod credential;
 pub(super) mod login_object;
 pub(super) mod password;
+mod secret_object;
 pub(super) mod verifier;

@@ -6,8 +6,9 @@ use mlua::{Lua, UserData, UserDataFields, Value};
 
 use super::credential;
 use super::login_object::read_file;
+use super::secret_object;
 use crate::auth::rsa::KeyPair;
-use crate::auth::{self, Check, Claim, Credential, Plugin};
+use crate::auth::{self, Check, Claim, Credential, Plugin, Secret};
 use crate::proxy::prepare_own_key;
 use crate::script::connections::conn::connection;
 use crate::script::lua::error::{Answer, ScriptError};
@@ -36,6 +37,12 @@ struct Verification {
     round: Option<Round>,
     /// The credential that the client has proven to know by `mysql_native_password`.
     proven: Option<Credential>,
+    used_password: bool,
+}
+
+/// Whether a client's answer is one with a password, as servers tell it.
+fn shows_password(answer: &[u8]) -> bool {
+    !matches!(answer, [] | [0])
 }
 
 /// A login in progress.
@@ -58,6 +65,8 @@ impl std::fmt::Debug for VerifierObject {
 /// The result of a client's packet.
 enum Judgement {
     Granted(Option<AuthDataPacket>),
+    /// It has shown this password, or has proven that it knows it. Another has to judge it.
+    Shown(Secret, Option<AuthDataPacket>),
     Refused,
     More(AuthDataPacket),
 }
@@ -79,6 +88,7 @@ impl VerifierObject {
                 nonce: greeting.scramble,
                 round: None,
                 proven: None,
+                used_password: false,
             }),
         };
         one(Value::UserData(lua.create_userdata(verifier)?))
@@ -133,8 +143,12 @@ impl VerifierObject {
             let like = like.unwrap_or_else(|| Credential::password(b"password"));
             like.decoy()
         });
-        let used = named_plugin(auth, again);
+        let used = match credential.is_judged_elsewhere() && secure {
+            true => shown_in_clear(auth).or_else(|| named_plugin(auth, again)),
+            false => named_plugin(auth, again),
+        };
         let plugin = match (credential.plugin(), used) {
+            (Some(_), Some(used)) if used.name() == auth::clear::NAME => used,
             (Some(needed), _) => needed,
             (None, Some(used)) => used,
             (None, None) => default_plugin(&self.greeting),
@@ -147,6 +161,7 @@ impl VerifierObject {
         };
         let mut progress = self.progress.borrow_mut();
         progress.capabilities = auth.capabilities;
+        progress.used_password = shows_password(&auth.auth_response);
         let can_switch = auth.capabilities.contains(Capabilities::PLUGIN_AUTH);
         // Clients differ in which challenge they use for COM_CHANGE_USER: that of their first
         // login, or that of a later switch. A new challenge is unambiguous. The same goes for a
@@ -173,7 +188,10 @@ impl VerifierObject {
     }
 
     fn go_on(&self, args: &Args, data: &[u8], secure: bool) -> Result<Judgement, ScriptError> {
-        let round = self.progress.borrow_mut().round.take();
+        let mut progress = self.progress.borrow_mut();
+        progress.used_password = shows_password(data);
+        let round = progress.round.take();
+        drop(progress);
         match round {
             Some(round) => self.judge(round, data, secure),
             None => Err(args.error("no login is under way that this packet could belong to")),
@@ -191,10 +209,19 @@ impl VerifierObject {
         let check = round.plugin.check(&claim, &round.said, data);
         Ok(match check.map_err(ScriptError::new)? {
             Check::Granted(said) if round.genuine => {
+                let proven = match &round.credential {
+                    Credential::Shown { known } => known.clone(),
+                    _ => None,
+                };
                 let native = round.plugin.name().as_bytes() == USUAL;
                 progress.proven = native.then_some(round.credential);
-                Judgement::Granted(said.map(|data| AuthDataPacket::more(&data)))
+                let said = said.map(|data| AuthDataPacket::more(&data));
+                match proven {
+                    Some(known) => Judgement::Shown(known, said),
+                    None => Judgement::Granted(said),
+                }
             }
+            Check::Shown(password) => Judgement::Shown(password, None),
             Check::Granted(_) | Check::Refused => Judgement::Refused,
             Check::More(said) => {
                 let packet = AuthDataPacket::more(&said);
@@ -216,6 +243,13 @@ fn named_plugin(auth: &Auth, again: bool) -> Option<&'static dyn Plugin> {
         name => name.as_deref().unwrap_or(USUAL),
     };
     auth::plugin(name).ok().filter(|plugin| plugin.verifies())
+}
+
+/// The method by which a client that was asked for nothing else shows its password in clear.
+fn shown_in_clear(auth: &Auth) -> Option<&'static dyn Plugin> {
+    let named = auth.auth_plugin.as_deref()?;
+    let clear = named == auth::clear::NAME.as_bytes();
+    auth::plugin(named).ok().filter(|_| clear)
 }
 
 fn default_plugin(greeting: &[u8]) -> &'static dyn Plugin {
@@ -285,6 +319,7 @@ pub fn verify_auth(lua: &Lua, args: &Args) -> Answer {
     one(match check.map_err(ScriptError::new)? {
         Check::Granted(_) => Value::Boolean(genuine),
         Check::Refused => Value::Boolean(false),
+        Check::Shown(_) => Value::Nil,
         Check::More(_) if credential.judges_at_once() => Value::Boolean(false),
         Check::More(_) => Value::Nil,
     })
@@ -316,16 +351,27 @@ impl UserData for VerifierObject {
             let raiser = Raiser::of(lua)?;
             let methods = Methods::new(lua, &raiser, "verifier")?;
             methods.add::<VerifierObject>("step", |lua, verifier, args| {
-                let (verdict, packet) = match verifier.step(lua, args)? {
-                    Judgement::Granted(packet) => (Value::Boolean(true), packet),
-                    Judgement::Refused => (Value::Boolean(false), None),
-                    Judgement::More(packet) => (Value::Nil, Some(packet)),
+                let (verdict, packet, shown) = match verifier.step(lua, args)? {
+                    Judgement::Granted(packet) => (Value::Boolean(true), packet, None),
+                    Judgement::Shown(password, packet) => {
+                        (Value::Boolean(true), packet, Some(password))
+                    }
+                    Judgement::Refused => (Value::Boolean(false), None, None),
+                    Judgement::More(packet) => (Value::Nil, Some(packet), None),
                 };
                 let mut values = one(verdict)?;
-                if let Some(packet) = packet {
-                    values.extend(auth_data::answer(lua, packet)?);
+                match packet {
+                    Some(packet) => values.extend(auth_data::answer(lua, packet)?),
+                    None if shown.is_some() => values.extend(one(Value::Nil)?),
+                    None => {}
+                }
+                if let Some(password) = shown {
+                    values.extend(one(secret_object::object(lua, password)?)?);
                 }
                 Ok(values)
+            })?;
+            methods.add::<VerifierObject>("used_password", |_, verifier, _| {
+                one(Value::Boolean(verifier.progress.borrow().used_password))
             })?;
             methods.add::<VerifierObject>("certificate_proof", certificate_proof)?;
             Ok(methods.table)
