@@ -48,7 +48,7 @@ local MAX_FAILURES = 3 -- as in MariaDB, against guessing passwords with COM_CHA
 local clients = {}   -- client id -> client: so that scripts need not hold it
 local verifiers = {} -- client id -> what judges its login, and those that it asks for later
 -- client id -> the login that is under way: { auth =, identity =, again = it was logged in before, judge = who judges the
--- password that it shows, if that is not us, verdict = what was said }
+-- password that it shows, if that is not us, verdict = what was said, credential = the account's }
 local logging_in = {}
 local flags = {}     -- client id -> the capabilities that it has logged in with
 local failures = {}  -- client id -> how many of its logins have failed
@@ -167,7 +167,7 @@ local function new_logins(lookup, callbacks, listener, greet)
             login_ok.tell_as(ok, login.verdict.ok)
         end
         local new_client = callbacks.new_client
-        if not new_client or new_client(client, login.auth, ok, login.verdict) ~= dpm.DPM_NOPROXY then
+        if not new_client or new_client(client, login.auth, ok, login.verdict or login.credential) ~= dpm.DPM_NOPROXY then
             dpm.wire_packet(client, ok)
         end
     end
@@ -214,7 +214,7 @@ local function new_logins(lookup, callbacks, listener, greet)
         local login = { auth = auth, identity = identity, again = again }
         logging_in[client:id()] = login
         local function verify(credential, like)
-            login.judge = type(credential) == "table" and credential.judge or nil
+            login.credential, login.judge = credential, type(credential) == "table" and credential.judge or nil
             return step(packet, client, credential, like)
         end
         local task = tasks.spawn(in_time, client, lookup, identity.user, client)
@@ -288,7 +288,7 @@ end
 -- it is the `known` one, and judge(password, auth, client), a task, returns { ok = the OK to tell the client's like }, or
 -- nil and an error.
 -- The callbacks are those of passthrough_new_clients, but for new_client(client, auth, ok): it is
--- called when the password was right (with what `judge` returned as a fourth argument), and may return DPM_NOPROXY if it has sent an error instead of the
+-- called when the password was right (with the credential, or what `judge` returned, as a fourth argument), and may return DPM_NOPROXY if it has sent an error instead of the
 -- packet `ok`, or will send one of the two later. It is called again when the client has changed its user.
 -- Clients see a server of version callbacks.server_version, whose usual method is callbacks.auth_plugin;
 -- some go by them. callbacks.capabilities is what it offers beyond or short of the usual: { flag = boolean }.

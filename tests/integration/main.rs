@@ -55,6 +55,7 @@ mod plugins;
 mod pool;
 mod pool_state;
 mod pool_diagnostics;
+mod pool_backends;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;

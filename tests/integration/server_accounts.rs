@@ -4,7 +4,7 @@ use crate::support::dpm::Launch;
 use crate::support::pki::Pki;
 use crate::support::wire::{Answer, Greeting, Wire, auth_packet, caps, error};
 use crate::support::{
-    Cli, Dpm, Flavour, Server, both, connect_as, eventually, mariadb, mariadb11, python,
+    Cli, Dpm, Flavour, Server, both, connect_as, eventually, mariadb, mariadb11, mysql, python,
 };
 
 /// A proxy without a server behind it that answers every query with the user's name, and the
@@ -13,9 +13,10 @@ fn proxy(server: &Server, listener: &str, backend: &str) -> Dpm {
     Launch::script(&format!(
         "local dpml, h = require 'dpml', require 'harness'
          local server_accounts = require 'dpml.pool.server_accounts'
-         local accounts = server_accounts.new {{ servers = function()
-           return {{ {{ host = '127.0.0.1', port = tonumber(arg[1]), {backend} }} }}
-         end }}
+         local accounts = server_accounts.new {{
+           servers = function() return {{ {{ host = '127.0.0.1', port = tonumber(arg[1]), {backend} }} }} end,
+           changed = function(account) print('changed ' .. account.key) end,
+         }}
          local users = {{}}
          h.listen(function() end, {{ {listener} }})
          dpml.authenticate_new_clients(h.listener, {{
@@ -378,4 +379,75 @@ both! {
         assert!(refused.contains(&denied("own_few")), "{refused}");
         drop(taken);
     }
+}
+
+#[test]
+fn two_passwords_that_are_both_valid() {
+    let Some(server) = mysql() else { return };
+    make(server, &[("own_two", "BY 'secret'")]);
+    let dpm = proxy(server, "", "");
+    let client = |password| as_user(Flavour::MySql, dpm.port(), "own_two", password);
+    assert_eq!(client("secret").ok(), "own_two 1\n");
+    server.sql("ALTER USER own_two@'%' IDENTIFIED BY 'another' RETAIN CURRENT PASSWORD");
+    // It looks as if the password had changed, until the older one is right, too.
+    for _ in 0..2 {
+        assert_eq!(client("another").ok(), "own_two 2\n");
+        assert_eq!(client("secret").ok(), "own_two 1\n");
+        assert_eq!(dpm.count("changed own_two"), 1);
+    }
+    server.sql("ALTER USER own_two@'%' DISCARD OLD PASSWORD");
+    assert!(client("secret").run().err().contains(&denied("own_two")));
+    assert_eq!(dpm.count("changed own_two"), 2);
+    assert_eq!(client("another").ok(), "own_two 2\n");
+    assert_eq!(dpm.count("changed own_two"), 2);
+}
+
+/// Who comes before a login has been judged shares the next verdict; nobody gets one that is older than he is.
+#[test]
+fn many_who_come_at_once_are_judged_together() {
+    let server = mariadb();
+    make(server, &[("own_many", "BY 'secret'")]);
+    let dpm = proxy(server, "", "");
+    as_user(Flavour::MariaDb, dpm.port(), "own_many", "secret").ok();
+    let count = || -> u64 {
+        let said = server.sql("SHOW GLOBAL STATUS LIKE 'Connections'");
+        said.split_whitespace().last().unwrap().parse().unwrap()
+    };
+    let before = count();
+    let mut wires: Vec<(Wire, Vec<u8>)> = (0..200)
+        .map(|_| {
+            let mut wire = Wire::connect(dpm.port());
+            let greeting = Greeting::parse(&wire.read());
+            let packet = fast_auth_packet(&greeting.nonce, "own_many", "secret");
+            (wire, packet)
+        })
+        .collect();
+    for (wire, packet) in &mut wires {
+        wire.write(packet);
+    }
+    for (wire, _) in &mut wires {
+        assert_eq!(wire.read(), [1, 3]);
+        assert_eq!(wire.read()[0], 0);
+    }
+    let made = count() - before;
+    assert!(made < 150, "{made}");
+    dpm.assert_no_errors();
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_judges_nobody() {
+    let server = Server::start_own(Flavour::MariaDb, &[]);
+    make(&server, &[("own_away", "BY 'secret'")]);
+    let dpm = proxy(&server, "", "");
+    as_user(Flavour::MariaDb, dpm.port(), "own_away", "secret").ok();
+    server.kill();
+    let refused = as_user(Flavour::MariaDb, dpm.port(), "own_away", "secret")
+        .run()
+        .err();
+    assert!(
+        refused.contains("ERROR 1105 (08S01): Can't connect to server"),
+        "{refused}"
+    );
+    server.restart(&[]);
+    assert_eq!(steps(dpm.port(), "own_away", "secret"), ["fast", "in"]);
 }

@@ -1,6 +1,7 @@
 -- The passwords that clients have shown and a server has found right, by their users: in memory only, as objects that nobody
 -- can read or print. Those that no client uses any more are kept for some users only.
 
+local errors = require "dpml.errors"
 local lru = require "dpml.lru"
 
 local passwords = {}
@@ -15,9 +16,17 @@ local MOST_VALID = 2 -- as many as MySQL lets a user have at a time (RETAIN CURR
 local Passwords = {}
 Passwords.__index = Passwords
 
--- Remembers `most` users that have no client.
-function passwords.new(most)
+-- A name for the account of this user: printable ASCII.
+function passwords.key(user)
+    return (user:gsub("[^%w_.@-]", function(character)
+        return ("%%%02X"):format(character:byte())
+    end))
+end
+
+-- Remembers `most` users that have no client; changed(account) is called when a generation is no longer current.
+function passwords.new(most, changed)
     return setmetatable({
+        changed = changed,
         used_last = lru.new(most),
         accounts = setmetatable({}, { __mode = "v" }), -- user -> account, as long as anybody has it
     }, Passwords)
@@ -47,7 +56,9 @@ end
 function Passwords:accepted(user, password, generations)
     local account = self:of(user)
     if not account then
-        account = setmetatable({ key = user, user = user, passwords = {}, generations = 0 }, Account)
+        account = setmetatable({
+            key = passwords.key(user), user = user, passwords = {}, generations = 0, changed = self.changed,
+        }, Account)
         self.accounts[user] = account
     end
     self.used_last:put(user, account)
@@ -60,12 +71,16 @@ function Passwords:accepted(user, password, generations)
         end
         return account
     end
+    local had_one = account.passwords[1] ~= nil
     for _, known in ipairs(account.passwords) do
         known.is_current = false
     end
     account.generations = account.generations + 1
     table.insert(account.passwords, 1, { password = password, generation = account.generations, is_current = true })
     account.passwords[MOST_VALID + 1] = nil
+    if had_one then
+        account.changed(account)
+    end
     return account
 end
 
@@ -75,15 +90,19 @@ function Passwords:refused(user, password)
     local at = account and position(account, password)
     if at then
         table.remove(account.passwords, at)
+        account.changed(account)
     end
 end
 
--- The password to log in with, and its generation; nil if there is none any more, until a client shows one.
+-- The user and the password to log in with, and its generation; nil and an error if there is none any more, until a client
+-- shows one.
 function Account:login()
     local newest = self.passwords[1]
-    if newest then
-        return { user = self.user, password = newest.password }, newest.generation
+    if not newest then
+        local text = "Access denied for user '%s': the password that it has logged in with is no longer right"
+        return nil, errors.new(1045, "28000", text:format(self.user))
     end
+    return { user = self.user, password = newest.password }, newest.generation
 end
 
 -- The password that a client may prove that it has, rather than show it.
@@ -107,6 +126,7 @@ function Account:refused(generation)
     for i, known in ipairs(self.passwords) do
         if known.generation == generation then
             table.remove(self.passwords, i)
+            self.changed(self)
             return
         end
     end

@@ -55,14 +55,15 @@ local function is_denied(err)
 end
 
 -- options.servers() returns a list of options of connect_mysql_server, in the order in which they are asked; options.keep, if
--- given, is called as keep(server, verdict) for each connection that a login was judged by, and returns true to have it.
+-- given, is called as keep(server, verdict) for each connection that a login was judged by, and returns true to have it;
+-- options.changed(account) is called when connections that were made for an account may have to retire.
 -- Returns a function that is the accounts for authenticate_new_clients and the like. The verdict that new_client is called
 -- with has the `account`: its login() returns the user and the password for a login at a server, and the generation of that
 -- password; is_current(generation) is false once a connection that was made so has to retire; refused(generation) is for
 -- the one whose login with it got an error 1045.
 function server_accounts.new(options)
     local judge = judging.new(options.servers, options.keep)
-    local known = passwords.new(options.most or MOST)
+    local known = passwords.new(options.most or MOST, options.changed or function() end)
 
     -- Returns the verdict, or nil and an error.
     local function ask(password, auth, client)
