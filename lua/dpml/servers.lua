@@ -106,6 +106,11 @@ local function finish_login(server_id, err, ok)
     return dpm.DPM_NOPROXY
 end
 
+local function cannot_answer(server_id, problem)
+    local err = errors.new(2059, "HY000", (problem:gsub("^a", "A")))
+    return finish_login(server_id, errors.of_connecting(err, "failed"))
+end
+
 -- The handshake, or a later round: an auth switch, or more data for the plugin.
 local function answer_server(packet, server_id, server)
     local login = logins[server_id]
@@ -128,8 +133,7 @@ local function answer_server(packet, server_id, server)
         login.capabilities = nil
     end
     if problem then
-        local err = errors.new(2059, "HY000", (problem:gsub("^a", "A")))
-        return finish_login(server_id, errors.of_connecting(err, "failed"))
+        return cannot_answer(server_id, problem)
     end
     if answer then
         dpm.wire_packet(server, answer)
@@ -138,6 +142,16 @@ local function answer_server(packet, server_id, server)
 end
 
 local function login_accepted(ok, server_id)
+    local login = logins[server_id]
+    if login.far_charset then
+        local command, problem = login.login:change_user { charset = login.far_charset, db = login.database }
+        login.far_charset = nil
+        if problem then
+            return cannot_answer(server_id, problem)
+        end
+        dpm.wire_packet(login.server, command)
+        return dpm.DPM_NOPROXY
+    end
     return finish_login(server_id, nil, ok)
 end
 
@@ -163,8 +177,10 @@ end
 
 -- Connects and logs in: connect_mysql_server{ host =, port =, user =, password =, database =, callback = } calls
 -- callback(server, nil, handshake, ok) or, if that fails, callback(nil, err). The address may be written in any way that
--- there is. `capabilities`, { flag = whether }, are asked for, if the server has them, or not. Options of dpm.new_login and of dpm.connect can stand beside these. `like` is the auth packet of a client
--- that the connection is for: the server is asked for the capabilities that this client has. With `track_session`, a
+-- there is. Options of dpm.new_login and of dpm.connect can stand beside these. `capabilities`, { flag = whether }, are
+-- asked for, if the server has them, or not. `like` is the auth packet of a client that the connection is for: the server
+-- is asked for the capabilities that this client has. `charset` may be any id of a collation: those above 255, for which a
+-- login has no room, are asked for by a change of the user to itself. With `track_session`, a
 -- table of track_session's options, its session is followed from the login on. Hold on to the server from then on, or
 -- it is collected.
 function servers.connect_mysql_server(options)
@@ -175,6 +191,11 @@ function servers.connect_mysql_server(options)
     local for_login = {}
     for name, its_name in pairs(LOGIN_OPTIONS) do
         for_login[its_name] = options[name]
+    end
+    -- A login has no room for such an id, a change of the user has.
+    local far_charset = type(options.charset) == "number" and options.charset > 255 and options.charset or nil
+    if far_charset then
+        for_login.charset = nil
     end
     local login = checks.relay(dpm.new_login, for_login)
     local server = servers.connect(options, options.client)
@@ -188,6 +209,8 @@ function servers.connect_mysql_server(options)
         like = options.like,
         capabilities = options.capabilities,
         charset = options.charset,
+        far_charset = far_charset,
+        database = options.database,
         callback = options.callback,
     }
     logins[server:id()].takeover = takeover.begin(server, login_callbacks, fail_login)

@@ -56,7 +56,7 @@ impl Tracked {
                 capabilities: auth.capabilities & capabilities,
                 user: &auth.user,
                 schema: auth.database.as_deref().unwrap_or_default(),
-                collation: auth.character_set.into(),
+                collation: auth.character_set,
             };
             self.session = Session::new(&login, self.hidden);
         }

@@ -22,8 +22,9 @@ pub struct Auth {
     pub capabilities: Capabilities,
     /// The largest packet the client wants to see.
     pub max_packet_size: u32,
-    /// The id of the collation the client wants, or its low byte.
-    pub character_set: u8,
+    /// The id of the collation the client wants. This packet has room for its low byte only; there is
+    /// more of it in a COM_CHANGE_USER that is read as this.
+    pub character_set: u16,
     /// The user's name.
     pub user: Vec<u8>,
     /// The answer to the challenge; empty for an empty password. More than 255 bytes are cut off
@@ -125,7 +126,7 @@ impl Auth {
         }
         let low = reader.u32("capabilities")?;
         let max_packet_size = reader.u32("max_packet_size")?;
-        let character_set = reader.u8("character_set")?;
+        let character_set = reader.u8("character_set")?.into();
         reader.bytes("filler", FILLER)?;
         let capabilities = Capabilities::from_halves(low, reader.u32("extended capabilities")?);
         let user = reader.nul_terminated("user")?.to_vec();
@@ -179,7 +180,7 @@ impl Auth {
     fn encode_usual(&self, out: &mut Vec<u8>) {
         out.put_u32_le(self.capabilities.low());
         out.put_u32_le(self.max_packet_size);
-        out.put_u8(self.character_set);
+        out.put_u8(self.character_set as u8);
         out.put_bytes(0, FILLER);
         out.put_u32_le(self.capabilities.sendable_extended());
         out.put_nul_terminated(&self.user);

@@ -87,7 +87,7 @@ impl ChangeUser {
     pub fn into_auth(self, capabilities: Capabilities) -> Auth {
         let mut auth = Auth {
             capabilities,
-            character_set: self.character_set.map_or(45, |id| id as u8),
+            character_set: self.character_set.unwrap_or(45),
             user: self.user,
             auth_response: self.auth_response,
             database: None,

@@ -56,6 +56,7 @@ mod pool;
 mod pool_state;
 mod pool_diagnostics;
 mod pool_backends;
+mod pool_charsets;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;

@@ -1,6 +1,7 @@
 -- Asks the servers whether a password is right, by a login: they are the judges. Logins of the same user with the same
 -- password that wait to be judged are judged by one.
 
+local charsets = require "dpml.pool.charsets"
 local errors = require "dpml.errors"
 local greeter = require "dpml.greeter"
 local queries = require "dpml.queries"
@@ -32,22 +33,16 @@ local function query(server, sql)
     end)
 end
 
--- The session as it begins, by the names of its variables; NULL is nil. Nothing but a change of the password can be done in a
--- session whose password has expired, so that this fails there.
-local SETTINGS = { "character_set_client", "character_set_connection", "character_set_results", "collation_connection" }
-local READ_SETTINGS = "SELECT @@" .. table.concat(SETTINGS, ", @@")
-
+-- Nothing but a change of the password can be done in a session whose password has expired.
 local EXPIRED = errors.of_connecting(errors.new(1862, "HY000",
     "Your password has expired. To log in you must change it using a client that supports expired passwords."), "refused")
 
 local function read_settings(server)
-    local answer = query(server, READ_SETTINGS)
-    if answer.err then
-        error(answer.err.errnum == 1820 and EXPIRED or errors.of_connecting(answer.err, "refused"), 0)
-    end
-    local settings = {}
-    for i, name in ipairs(SETTINGS) do
-        settings[name] = answer.rows[1][i]
+    local ok, settings = pcall(charsets.read, server)
+    if not ok and errors.is_error(settings) and not settings.timed_out then
+        error(settings.errnum == 1820 and EXPIRED or errors.of_connecting(settings, "refused"), 0)
+    elseif not ok then
+        error(settings, 0)
     end
     return settings
 end
@@ -97,7 +92,7 @@ local function log_in(options, judgement)
     local auth, database = judgement.auth, judgement.auth:databasename()
     login.user, login.password, login.like = auth:user(), judgement.password, auth
     login.database = database ~= "" and database or nil
-    login.charset = auth:charset_number() <= 255 and auth:charset_number() or nil
+    login.charset = auth:charset_number()
     return tasks.await(NAME, function(resume)
         local server
         function login.callback(connected, err, handshake, ok)

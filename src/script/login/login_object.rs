@@ -59,7 +59,7 @@ struct Account {
     plugins: Option<Vec<&'static str>>,
     server_key: Option<Vec<u8>>,
     allow_cleartext: bool,
-    charset: Option<u8>,
+    charset: Option<u16>,
 }
 
 /// The progress of a login.
@@ -88,6 +88,9 @@ impl LoginObject {
     pub fn create(lua: &Lua, args: &Args) -> Answer {
         let mut account = Account::default();
         account.read(args, args.table(0, "")?)?;
+        if account.charset.is_some_and(|id| id > u8::MAX.into()) {
+            return Err(args.error("charset: expected the id of a collation, up to 255: only change_user has room for others"));
+        }
         one(Value::UserData(lua.create_userdata(LoginObject {
             account: RefCell::new(account),
             progress: RefCell::default(),
@@ -200,7 +203,7 @@ impl LoginObject {
             user: account.user.clone(),
             auth_response: response,
             database: account.database.clone().unwrap_or_default(),
-            character_set: account.charset.map(u16::from),
+            character_set: account.charset,
             auth_plugin: Some(plugin),
             attributes: account.attributes.clone(),
         };
@@ -323,9 +326,11 @@ impl Account {
             self.server_key = Some(public_key(args, &key)?);
         }
         self.allow_cleartext = options.boolean("allow_cleartext")?.unwrap_or(false);
-        let wanted = "the id of a collation, up to 255";
-        let charset = options.read("charset", wanted, |value| to_integer(value, u8::MAX.into()))?;
-        self.charset = charset.map(|id| id as u8);
+        let wanted = "the id of a collation, up to 255 (65535 with change_user)";
+        let charset = options.read("charset", wanted, |value| {
+            to_integer(value, u16::MAX.into())
+        })?;
+        self.charset = charset.map(|id| id as u16).or(self.charset);
         Ok(())
     }
 }

@@ -93,7 +93,7 @@ impl PacketObject for Auth {
                 "charset_number",
                 U8,
                 |p| p.character_set.into(),
-                |p, v| p.character_set = v as u8,
+                |p, v| p.character_set = v as u16,
             ),
             Accessor::bytes("user", NAME, |p: &Self| &p.user, |p, v| p.user = v).without_nul(),
             Accessor::optional(

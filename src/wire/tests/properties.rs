@@ -169,7 +169,7 @@ proptest! {
         check_values(&Auth {
             capabilities,
             max_packet_size,
-            character_set,
+            character_set: character_set.into(),
             user,
             auth_response,
             database: if_set(Capabilities::CONNECT_WITH_DB).then_some(database),
