@@ -1001,6 +1001,11 @@ function M.listener_unix(path, mode, options) end
 ---@return dpm.Connection
 function M.connect(host, port, options) end
 
+---Looks up the addresses of a name without blocking; fn(addresses), or fn(nil, reason), is called once, later.
+---@param host string
+---@param fn fun(addresses: string[]?, reason: string?)
+function M.resolve(host, fn) end
+
 ---@param path string
 ---@param options dpm.ConnectOptions?
 ---@return dpm.Connection

@@ -1,6 +1,8 @@
 //! The interface to the layer above the proxy.
 
 use std::fmt;
+use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::id::ConnId;
@@ -75,6 +77,9 @@ pub trait Hooks {
 
     /// A timer is due.
     fn timer(&self, _key: u64) {}
+
+    /// The addresses of a name that was [looked up](super::Proxy::look_up).
+    fn resolved(&self, _key: u64, _addresses: io::Result<Vec<IpAddr>>) {}
 
     /// The process got this signal ("HUP", "USR1", "USR2").
     fn signal(&self, _name: &'static str) {}

@@ -149,6 +149,18 @@ impl Proxy {
         self.core().open(id)?.row_values()
     }
 
+    /// Looks up the addresses of a name, and calls [`Hooks::resolved`] once, with this key, after this has returned.
+    ///
+    /// # Errors
+    /// Too many names are being looked up.
+    pub fn look_up(&self, host: &str, key: u64) -> io::Result<()> {
+        let mut core = self.core();
+        let serial = core.new_serial().get();
+        core.resolver.request(host, 0, serial)?;
+        core.look_ups.insert(serial, key);
+        Ok(())
+    }
+
     /// Calls [`Hooks::timer`] once, with this key, after the delay.
     pub fn schedule(&self, delay: Duration, key: u64) -> TimerId {
         self.core().add_script_timer(delay, key)

@@ -10,6 +10,7 @@ use super::connections::send;
 use super::functions::clock;
 use super::functions::constants;
 use super::functions::json;
+use super::functions::resolve;
 use super::functions::signals;
 use super::functions::sql_helpers;
 use super::functions::sql_tables;
@@ -90,6 +91,9 @@ fn add_connections(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.listener_unix", listener_unix)?;
     functions.add("dpm.connect", connect)?;
     functions.add("dpm.connect_unix", connect_unix)?;
+    functions.add("dpm.resolve", |_, runtime, args| {
+        resolve::resolve(runtime, args)
+    })?;
     functions.add("dpm.close", close)?;
     functions.add("dpm.wire_packet", send::wire_packet)?;
     functions.add("dpm.proxy_connect", |_, runtime, args| {

@@ -1,5 +1,7 @@
 //! The proxy's hooks: call the scripts' callbacks.
 
+use std::io;
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 
 use mlua::Lua;
@@ -85,6 +87,12 @@ impl Hooks for LuaHooks {
                 runtime.idle.due(runtime.proxy(), has_connections, lua);
             }
             _ => super::functions::timer::due(runtime, lua, key),
+        });
+    }
+
+    fn resolved(&self, key: u64, addresses: io::Result<Vec<IpAddr>>) {
+        self.with((), |runtime, lua| {
+            super::functions::resolve::resolved(runtime, lua, key, addresses)
         });
     }
 

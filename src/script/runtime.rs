@@ -7,6 +7,7 @@ use std::time::Duration;
 use mlua::{AnyUserData, Function, Lua, Table, UserData, WeakLua};
 
 use super::callbacks::functions::Kind;
+use super::callbacks::look_ups::LookUps;
 use super::callbacks::registry::{Due, Entry, Registry};
 use super::callbacks::signals::SignalHandlers;
 use super::callbacks::timers::Timers;
@@ -56,6 +57,8 @@ pub struct Runtime {
     pub rows: Rc<CollectedRows>,
     /// Scheduled timers.
     pub timers: Timers,
+    /// `dpm.resolve`.
+    pub look_ups: LookUps,
     /// `dpm.on_signal`.
     pub signals: SignalHandlers,
     depth: Cell<u32>,
@@ -104,6 +107,7 @@ impl Runtime {
             watched_commands: Rc::default(),
             rows: Rc::default(),
             timers: Timers::default(),
+            look_ups: LookUps::default(),
             signals: SignalHandlers::default(),
             depth: Cell::new(0),
             last_return: Cell::new(None),

@@ -1,6 +1,7 @@
 //! The loop: wait, handle events, write, free.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::net::{LastResort, Ready, Signal};
@@ -62,7 +63,7 @@ impl Proxy {
                 if let Some(code) = core.exit {
                     return Ok(code);
                 }
-                if core.conns.is_empty() && core.script_timers == 0 {
+                if core.conns.is_empty() && core.script_timers == 0 && core.look_ups.is_empty() {
                     log::info!("no listener, connection or timer is left to wait for: leaving");
                     return Ok(0);
                 }
@@ -201,10 +202,17 @@ impl Proxy {
         }
     }
 
-    /// Continues the connections whose server's name has been resolved.
+    /// Continues the connections whose server's name has been resolved, and hands on what was looked up for the layer
+    /// above.
     fn resolved(&self) {
         let replies = self.core().resolver.poll_replies();
         for (serial, result) in replies {
+            let look_up = self.core().look_ups.remove(&serial);
+            if let Some(key) = look_up {
+                let addresses = result.map(|all| all.iter().map(SocketAddr::ip).collect());
+                self.hooks().resolved(key, addresses);
+                continue;
+            }
             let failed = {
                 let mut core = self.core();
                 let Some(id) = core.resolving.remove(&serial) else {

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,8 @@ pub(crate) struct Core {
     pub finished: Vec<ConnId>,
     /// Connections whose server's name is being resolved, by their number.
     pub resolving: HashMap<u32, ConnId>,
+    /// Names that are looked up for the layer above: the number of each look-up, and its key.
+    pub look_ups: HashMap<u32, u64>,
     /// TLS configurations for servers, cached.
     pub tls_clients: TlsClients,
     /// What has been logged about our own certificates.
@@ -129,6 +132,7 @@ impl Core {
             postponed: Vec::new(),
             finished: Vec::new(),
             resolving: HashMap::new(),
+            look_ups: HashMap::new(),
             tls_clients: TlsClients::default(),
             certificates: CertificateLog::default(),
             close_soon: Vec::new(),
@@ -144,6 +148,14 @@ impl Core {
         })
     }
 
+    /// A number that no connection has, and no look-up of a name.
+    pub fn new_serial(&mut self) -> NonZeroU32 {
+        let (conns, look_ups) = (&self.conns, &self.look_ups);
+        let of_conns = || conns.iter().map(|(_, conn)| conn.id().serial());
+        let in_use = || of_conns().chain(look_ups.keys().copied());
+        self.serials.give(in_use)
+    }
+
     /// Enters a connection into the table.
     pub fn insert(
         &mut self,
@@ -153,9 +165,7 @@ impl Core {
         options: Rc<Options>,
         address: (Address, u16),
     ) -> io::Result<Rc<ConnInfo>> {
-        let conns = &self.conns;
-        let in_use = || conns.iter().map(|(_, conn)| conn.id().serial());
-        let serial = self.serials.give(in_use);
+        let serial = self.new_serial();
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
         let id = ConnId {

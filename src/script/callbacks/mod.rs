@@ -2,10 +2,11 @@
 //!
 //! - `functions`: those of one connection, and the object that holds a library's; `registry`: all of them
 //! - `handle`: takes one away; `watched_commands`: `on_answer`
-//! - `package`: the object that holds a library's functions; `timers`, `signals`: what those call
+//! - `package`: the object that holds a library's functions; `timers`, `look_ups`, `signals`: what those call
 
 pub(super) mod functions;
 pub(super) mod handle;
+pub(super) mod look_ups;
 pub(super) mod package;
 pub(super) mod registry;
 pub(super) mod signals;

@@ -3,6 +3,7 @@
 pub(super) mod clock;
 pub(super) mod constants;
 pub(super) mod json;
+pub(super) mod resolve;
 pub(super) mod signals;
 pub(super) mod sql_helpers;
 pub(super) mod sql_tables;
