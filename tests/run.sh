@@ -51,6 +51,7 @@ run_integration() {
 say "what the tests need"
 need_build_tools
 need_mariadb
+need_galera
 need mariadb-dump mariadb-client
 need mariadb-admin mariadb-client
 need flock util-linux

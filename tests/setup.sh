@@ -76,6 +76,11 @@ need_mariadb() {
     need_mariadb_plugins
 }
 
+# Clusters of Galera's consist of MariaDB's servers with this library, which is no service.
+need_galera() {
+    [ -e /usr/lib/galera/libgalera_smm.so ] || need_packages galera-4
+}
+
 # The authentication plugins are in a package that would start a service. So it is only unpacked,
 # into the cache, and the tests' servers get that folder as an option.
 need_mariadb_plugins() {

@@ -15,6 +15,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod dpm;
 pub mod exchange;
 pub mod pki;

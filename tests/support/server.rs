@@ -207,7 +207,7 @@ impl Flavour {
 
     /// A newly initialised data folder, made once for each version of the server and build folder;
     /// servers get copies of it.
-    fn template(self) -> PathBuf {
+    pub fn template(self) -> PathBuf {
         // Tests of this process that need it at the same time wait for the first.
         static MAKING: Mutex<()> = Mutex::new(());
         let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,7 +264,8 @@ impl Flavour {
         template
     }
 
-    fn accounts(self) -> String {
+    /// Statements that make the accounts and the database of the tests.
+    pub fn accounts(self) -> String {
         let plugin = match self {
             Flavour::MariaDb | Flavour::MariaDb11 => "mysql_native_password",
             Flavour::MySql => "caching_sha2_password",
@@ -288,6 +289,12 @@ impl Flavour {
 impl Server {
     /// Starts a server for one test, with more options.
     pub fn start_own(flavour: Flavour, options: &[&str]) -> Server {
+        Server::start_on(flavour, &flavour.template(), &flavour.accounts(), options)
+    }
+
+    /// The same on a copy of any data folder, with the statements that are to run at each start.
+    pub fn start_on(flavour: Flavour, data: &Path, init: &str, options: &[&str]) -> Server {
+        let template = data;
         let folder = process::folder(match flavour {
             Flavour::MariaDb => "mariadb",
             Flavour::MySql => "mysql",
@@ -296,7 +303,7 @@ impl Server {
         let data = folder.join("data");
         let copied = Command::new("cp")
             .args(["-a", "--reflink=auto", "--sparse=always"])
-            .arg(flavour.template())
+            .arg(template)
             .arg(&data)
             .status()
             .expect("cp runs");
@@ -304,7 +311,7 @@ impl Server {
         // MySQL's server UUID must differ: a replica refuses a source that has its own.
         let _ = std::fs::remove_file(data.join("auto.cnf"));
         std::fs::create_dir(folder.join("tmp")).expect("a folder");
-        std::fs::write(folder.join("init.sql"), flavour.accounts()).expect("a file");
+        std::fs::write(folder.join("init.sql"), init).expect("a file");
 
         // Another program may take the port between the check and the server's bind.
         for _ in 0..5 {
@@ -365,13 +372,21 @@ impl Server {
     /// the answer is tab-separated lines without headings.
     #[track_caller]
     pub fn sql(&self, statements: &str) -> String {
+        self.try_sql(statements)
+            .unwrap_or_else(|error| panic!("{statements}: {error}"))
+    }
+
+    /// The same; the client's message if it fails.
+    pub fn try_sql(&self, statements: &str) -> Result<String, String> {
         let done = Cli::tool(self.flavour, "mysql")
             .args(["--no-defaults", "-uroot", "-N", "-B"])
             .arg(format!("--socket={}", self.socket.display()))
             .stdin(statements)
             .run();
-        assert_eq!(done.code, 0, "{statements}: {}", done.err());
-        done.out()
+        match done.code {
+            0 => Ok(done.out()),
+            _ => Err(done.err()),
+        }
     }
 
     /// How many connections run exactly this statement now.
@@ -436,6 +451,31 @@ impl Server {
         );
     }
 
+    /// Runs its program, while the server is down, with options that make it look at its data and end;
+    /// returns what it wrote.
+    #[track_caller]
+    pub fn recover(&self, options: &[&str]) -> String {
+        let mut child = launch(self.flavour, &self.folder, self.port, options);
+        let ended = process::wait(&mut child, Duration::from_secs(60));
+        let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        assert!(ended.is_some(), "it does not end: {log}");
+        log
+    }
+
+    /// Whether it runs and answers within two seconds.
+    pub fn answers(&self) -> bool {
+        let options = super::options(self.port)
+            .read_timeout(Some(Duration::from_secs(2)))
+            .tcp_connect_timeout(Some(Duration::from_secs(2)));
+        mysql::Conn::new(options).is_ok_and(|mut conn| conn.ping().is_ok())
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child().id()
+    }
+
     /// A folder that goes with the server.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -470,6 +510,8 @@ fn launch(flavour: Flavour, folder: &Path, port: u16, options: &[&str]) -> proce
     let log = std::fs::File::create(folder.join("log")).expect("a log");
     let mut command = process::command(flavour.server_program());
     command
+        // Nodes of a cluster run the script there that hands over a state.
+        .env("PATH", super::cluster::path_of_scripts())
         .args(flavour.base())
         .args(flavour.settings())
         .args(flavour.plugins())
