@@ -57,6 +57,7 @@ mod pool_state;
 mod pool_diagnostics;
 mod pool_backends;
 mod pool_charsets;
+mod pool_cluster;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;
