@@ -58,6 +58,7 @@ mod pool_diagnostics;
 mod pool_backends;
 mod pool_charsets;
 mod pool_cluster;
+mod pool_topology;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;

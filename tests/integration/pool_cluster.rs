@@ -1,69 +1,8 @@
 //! The topology that a pool finds out, against real clusters: who is the primary, who can be used, how late replicas are.
 
-use std::fmt::Write as _;
-
-use crate::support::cluster::{self, Cluster, Kind};
-use crate::support::{PASSWORD, Stage, USER, eventually};
-
-/// A program that looks after the servers of a cluster, by the names "a", "b" and "c".
-struct Watcher(Stage);
-
-impl Watcher {
-    fn new(cluster: &Cluster) -> Watcher {
-        let mut servers = String::new();
-        for (name, port) in ["a", "b", "c"].iter().zip(cluster.ports()) {
-            let _ = write!(servers, "{{ '127.0.0.1', {port}, name = '{name}' }}, ");
-        }
-        Watcher::of(cluster.ports()[0], &format!("{{ {servers} }}"))
-    }
-
-    /// The same with the option `servers` in Lua.
-    fn of(port: u16, servers: &str) -> Watcher {
-        Watcher(Stage::with(
-            &format!(
-                "h.serve()
-                 watched = require('dpml.pool.topology').new {{
-                     servers = {servers},
-                     account = {{ user = '{USER}', password = '{PASSWORD}' }},
-                     interval = 0.5, refresh = 0.1,
-                     on_change = function(name, view) print('changed', name, view and view.role) end,
-                 }}
-                 watched:start()
-                 function shown(name)
-                     local view = watched:view(name)
-                     if not view then return 'unknown' end
-                     return view.usable and view.role or view.why
-                 end"
-            ),
-            port,
-        ))
-    }
-
-    /// A server's role, or why it cannot be used.
-    #[track_caller]
-    fn shown(&mut self, name: &str) -> String {
-        self.0.lua(&format!("return shown('{name}')"))
-    }
-
-    /// Waits until each server has this role, or is out for a reason that begins so.
-    #[track_caller]
-    fn until(&mut self, expected: &[(&str, &str)]) {
-        for (name, what) in expected {
-            let mut last = String::new();
-            eventually(&format!("{name} is {what}"), || {
-                last = self.shown(name);
-                last.starts_with(what)
-            });
-        }
-    }
-
-    fn lag(&mut self, name: &str) -> f64 {
-        let lag = self
-            .0
-            .lua(&format!("return watched:view('{name}').lag or -1"));
-        lag.parse().expect("a number")
-    }
-}
+use crate::pool_topology::Watcher;
+use crate::support::cluster::{self, Kind};
+use crate::support::eventually;
 
 /// The names of the servers.
 const NAMES: [&str; 3] = ["a", "b", "c"];

@@ -44,7 +44,7 @@ end
 
 local function connect(self)
     local options = { timeout_ms = self.timeout * 1000 }
-    for name, value in pairs(self.account(self.server)) do
+    for name, value in pairs(self.account()) do
         options[name] = value
     end
     return databases.connect(options)
@@ -121,9 +121,9 @@ local function run(self)
     end
 end
 
--- Begins to look after a server. `options` has `server`, `account` = a function that returns how to log in at it,
--- `interval`, `timeout` and `max_delay` in seconds, `on_look(observation, why_there_is_none)`, and `is_urgent()`: whether
--- to look more often.
+-- Begins to look after a server. `options` has `account` = a function that returns how to log in at it, `interval`,
+-- `timeout` and `max_delay` in seconds, `on_look(observation, why_there_is_none)`, and `is_urgent()`: whether to look
+-- more often.
 function health.watch(options)
     local watch = setmetatable({ failures = 0, stopped = false, again = false }, Watch)
     for name, value in pairs(options) do
@@ -146,6 +146,42 @@ function Watch:stop()
     self.task:cancel("the server is no longer looked after")
     if self.db then
         self.db:close()
+    end
+end
+
+-- A server that cannot be asked, as there is no account for it ------------------------------------
+
+local Assumed = {}
+Assumed.__index = Assumed
+
+-- Takes a server for usable, but not for a while after a connection to it has failed. The options are those of
+-- health.watch.
+function health.assume(options)
+    local assumed = setmetatable({ failures = 0, failed_at = -math.huge }, Assumed)
+    assumed.on_look, assumed.max_delay = options.on_look, options.max_delay
+    assumed.on_look({ id = "", writable = true })
+    return assumed
+end
+
+-- A connection to it has failed.
+function Assumed:look_again()
+    if self.timer then
+        return
+    end
+    local now = dpm.monotonic() / 1000
+    local is_long_ago = now - self.failed_at > 2 * self.max_delay
+    self.failures, self.failed_at = is_long_ago and 1 or self.failures + 1, now
+    self.timer = after(math.min(self.max_delay, FIRST_DELAY * 2 ^ math.min(self.failures - 1, 10)), function()
+        self.timer = nil
+        self.on_look({ id = "", writable = true })
+    end)
+    self.on_look(nil, "a connection to it has failed")
+end
+
+function Assumed:stop()
+    if self.timer then
+        self.timer:cancel()
+        self.timer = nil
     end
 end
 

@@ -27,7 +27,7 @@ local DEFAULTS = { interval = 1, timeout = 2, max_delay = 5, refresh = 10 }
 local OWN = { name = true, role = true, weight = true }
 
 -- `options`: `servers` as for dpml.pool; `account` = the options of dpml.connect that say how to log in, or a function
--- of a server that returns them, or nil: then servers are not asked, and their roles must be declared;
+-- of a server that returns them, or nil: then servers are not asked, and one whose role is not declared is a primary;
 -- `on_change(name, view)`, called when something has changed, with nil when the server is no longer there; `interval`
 -- between looks, `timeout` of one, `max_delay` of the back-off and `refresh`, after which the list of servers is asked for
 -- again, in seconds.
@@ -128,12 +128,9 @@ function Topology:begin(server)
     self.watched[server.name] = entry
     self.order[#self.order + 1] = server.name
     if not self.account then
-        entry.declared, entry.is_looked_at = server.role or "primary", true
-        entry.observation = { writable = true }
-        return
+        entry.declared = server.role or "primary"
     end
-    entry.watch = health.watch {
-        server = server,
+    entry.watch = (self.account and health.watch or health.assume) {
         account = function()
             return self:login_at(server)
         end,
@@ -162,9 +159,7 @@ function Topology:forget(name)
             break
         end
     end
-    if entry.watch then
-        entry.watch:stop()
-    end
+    entry.watch:stop()
     self.on_change(name, nil)
 end
 
@@ -235,7 +230,7 @@ end
 -- Has a server looked at at once, or all: after an error that shows that it is not what it was thought to be.
 function Topology:look_again(name)
     for each, entry in pairs(self.watched) do
-        if entry.watch and (name == nil or name == each) then
+        if self.account and name == nil or name == each then
             entry.watch:look_again()
         end
     end
