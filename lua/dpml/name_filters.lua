@@ -28,26 +28,66 @@ local function list_of_constants(reader)
     return reader:take(")") and values
 end
 
--- column = 'a', column LIKE 'a%', column IN ('a', 'b'), and the same with NOT. Like all below, the function of a row
--- that judges it; nil if it is not understood.
+-- A number is compared with a number, all else as text, regardless of case.
+local function comparable(value, constant_text)
+    local number = type(value) == "number" and tonumber(constant_text)
+    if number then
+        return value, number
+    end
+    return tostring(value):lower(), constant_text:lower()
+end
+
+local OPERATORS = {
+    ["="] = function(a, b) return a == b end,
+    ["<>"] = function(a, b) return a ~= b end,
+    ["!="] = function(a, b) return a ~= b end,
+    ["<"] = function(a, b) return a < b end,
+    [">"] = function(a, b) return a > b end,
+    ["<="] = function(a, b) return a <= b end,
+    [">="] = function(a, b) return a >= b end,
+}
+
+-- = 'a' and the like: the function of a value that judges it.
+local function with_operator(reader)
+    for operator, compare in pairs(OPERATORS) do
+        if reader:take(operator) then
+            local wanted = constant(reader)
+            return wanted and function(value) return compare(comparable(value, wanted)) end
+        end
+    end
+end
+
+-- LIKE 'a%' and IN ('a', 'b'), likewise.
+local function with_word(reader)
+    if reader:take("LIKE") then
+        local pattern = reader:pattern()
+        local matches = pattern and like.matcher(pattern)
+        return matches and function(value) return matches(tostring(value)) end
+    elseif reader:take("IN") then
+        local values = list_of_constants(reader)
+        return values and function(value) return values[tostring(value):lower()] ~= nil end
+    end
+end
+
+local function is_null(value)
+    return value == nil or value == dpm.NULL
+end
+
+-- A column and what is asked of it, also with NOT. Like all below, the function of a row that judges it; nil if it is not
+-- understood. Of NULL nothing is true but IS NULL.
 local function comparison(reader, columns)
     local name = reader:name()
     local number = name and columns[name:lower()]
-    local negated = reader:take("NOT") ~= nil
-    local judge
-    if reader:take("LIKE") then
-        local pattern = reader:pattern()
-        judge = pattern and like.matcher(pattern)
-    elseif reader:take("IN") then
-        local values = list_of_constants(reader)
-        judge = values and function(value) return values[value:lower()] ~= nil end
-    elseif not negated then
-        negated = (reader:take("<>") or reader:take("!=")) ~= nil
-        local wanted = (negated or reader:take("=")) and constant(reader)
-        judge = wanted and function(value) return value:lower() == wanted:lower() end
+    if not number then
+        return nil
+    elseif reader:take("IS") then
+        local wanted = reader:take("NOT") == nil
+        return reader:take("NULL") and function(row) return is_null(row[number]) == wanted end
     end
-    return number and judge and function(row)
-        return judge(tostring(row[number])) ~= negated
+    local negated = reader:take("NOT") ~= nil
+    local judge = with_word(reader) or not negated and with_operator(reader)
+    return judge and function(row)
+        return not is_null(row[number]) and judge(row[number]) ~= negated
     end
 end
 
@@ -79,23 +119,30 @@ function condition(reader, columns)
     return judge
 end
 
--- Reads LIKE 'pattern', which is about the first column, or WHERE and a condition, or nothing, up to the end of the
--- statement. Returns the function of a row (an array) that says whether it is wanted; nil if that is not understood.
--- `names` are the columns'.
-function name_filters.read(reader, names)
-    local judge = function() return true end
-    if reader:take("LIKE") then
+-- Reads LIKE 'pattern', which is about the first column, or WHERE and a condition, or nothing. Returns the function of a
+-- row (an array) that says whether it is wanted; nil if that is not understood. `columns` are the numbers of the columns
+-- by their names in lower case.
+function name_filters.take(reader, columns)
+    if #reader.sql > LONGEST then
+        return nil
+    elseif reader:take("LIKE") then
         local pattern = reader:pattern()
         local matches = pattern and like.matcher(pattern)
-        judge = matches and function(row) return matches(row[1]) end
+        return matches and function(row) return matches(tostring(row[1])) end
     elseif reader:take("WHERE") then
-        local columns = {}
-        for i, name in ipairs(names) do
-            columns[name:lower()] = i
-        end
-        judge = condition(reader, columns)
+        return condition(reader, columns)
     end
-    return #reader.sql <= LONGEST and reader:at_end() and judge or nil
+    return function() return true end
+end
+
+-- The same up to the end of the statement. `names` are the columns'.
+function name_filters.read(reader, names)
+    local columns = {}
+    for i, name in ipairs(names) do
+        columns[name:lower()] = i
+    end
+    local judge = name_filters.take(reader, columns)
+    return reader:at_end() and judge or nil
 end
 
 -- The rows that are wanted by what the reader stands before, as a result; nil if that is not understood.

@@ -113,14 +113,16 @@ function Reader:skip_to(...)
     end
 end
 
+-- Takes a name in quotes, and returns it without them.
+function Reader:quoted_name()
+    local quoted = self:take_kind("quoted")
+    return quoted and quoted.text:sub(2, -2):gsub("``", "`") or nil
+end
+
 -- Takes a name, and returns it without its quotes.
 function Reader:name()
     local word = self:take_kind("word")
-    if word then
-        return word.text
-    end
-    local quoted = self:take_kind("quoted")
-    return quoted and quoted.text:sub(2, -2):gsub("``", "`") or nil
+    return word and word.text or self:quoted_name()
 end
 
 -- Takes a string that is a pattern of LIKE, and returns it as it is written: to LIKE a backslash means the same as in a
@@ -142,6 +144,13 @@ function Reader:text()
     return written and written:gsub("\\(.)", function(letter)
         return ESCAPED[letter] or letter
     end) or nil
+end
+
+-- Takes all that is left, and returns it as it is written; nil at the end.
+function Reader:rest()
+    local first = self.at
+    self.at = #self.tokens + 1
+    return first < self.at and self:text_from(first) or nil
 end
 
 -- The text from one token to the one before the current.

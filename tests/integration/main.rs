@@ -59,6 +59,7 @@ mod pool_backends;
 mod pool_charsets;
 mod pool_cluster;
 mod pool_topology;
+mod pool_admin;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;

@@ -1,0 +1,252 @@
+-- The pool's administrative statements: SHOW …, DRAIN SERVER, PAUSE POOL and so on, as a service of its own.
+
+local checks = require "dpml.checks"
+local client_probes = require "dpml.client_probes"
+local errors = require "dpml.errors"
+local figures = require "dpml.pool.figures"
+local kills = require "dpml.kills"
+local logins = require "dpml.logins"
+local selection = require "dpml.selection"
+local services = require "dpml.services"
+local token_reader = require "dpml.token_reader"
+
+local admin = {}
+
+local DATABASE = "pool" -- what SHOW DATABASES lists: graphical clients look for the tables in there
+
+local function not_understood(problem)
+    return errors.new(1064, "42000", problem .. ". SHOW HELP lists what is known here")
+end
+
+-- What a statement needs to have behind its first words; without it, it is not understood.
+local function needed(value)
+    return value or error(not_understood("This statement ends in a way that is not understood"), 0)
+end
+
+local function at_end(reader)
+    return needed(reader:at_end())
+end
+
+-- Tables ------------------------------------------------------------------------------------------
+
+-- The rows of a table that the rest of the statement asks for.
+local function rows_of(pool, reader, name, columns)
+    local choose = needed(selection.read(reader, columns, figures.order(name)))
+    return choose(figures.rows(pool.native, name, pool.literals))
+end
+
+local function table_result(pool, reader, name)
+    local columns = figures.columns(name)
+    return { columns = columns, rows = rows_of(pool, reader, name, columns) }
+end
+
+local function is_table(name)
+    for _, each in ipairs(figures.NAMES) do
+        if each == name then
+            return true
+        end
+    end
+    return false
+end
+
+-- The names behind SELECT, up to FROM; nil for *.
+local function take_names(reader)
+    if reader:take("*") then
+        return nil
+    end
+    local names = {}
+    repeat
+        names[#names + 1] = needed(reader:name())
+    until not reader:take(",")
+    return names
+end
+
+-- SELECT * FROM held …, or some of the columns: for programs that know SELECT only.
+local function select(pool, reader)
+    local names = take_names(reader)
+    needed(reader:take("FROM"))
+    local name = needed(reader:name())
+    if reader:take(".") then
+        name = needed(reader:name())
+    end
+    name = name:lower()
+    if not is_table(name) then
+        error(errors.new(1146, "42S02", ("Table '%s.%s' doesn't exist; SHOW TABLES lists those that do"):format(DATABASE, name)), 0)
+    end
+    local result = table_result(pool, reader, name)
+    return names and selection.project(result, names) or result
+end
+
+-- Acting ------------------------------------------------------------------------------------------
+
+-- The name of a server: a word, or text in quotes.
+local function take_server(reader)
+    local name = reader:text() or reader:quoted_name()
+    if not name then
+        name = needed(reader:rest())
+    end
+    at_end(reader)
+    return name
+end
+
+local function unknown_server(name)
+    return errors.new(1477, "HY000", ("There is no server '%s'; SHOW SERVERS lists them"):format(name))
+end
+
+local function drain(pool, reader)
+    local name = take_server(reader)
+    if not pool.native:drain(name) then
+        error(unknown_server(name), 0)
+    end
+    return { affected_rows = 1, message = ("%s gets no more work; SHOW SERVERS tells when it has none left"):format(name) }
+end
+
+local function enable(pool, reader)
+    local name = take_server(reader)
+    if not pool.native:enable(name) then
+        error(unknown_server(name), 0)
+    end
+    return { affected_rows = 1 }
+end
+
+local function pause(pool, reader)
+    at_end(reader)
+    pool.native:pause()
+    return { message = "Commands wait from now on, until RESUME POOL" }
+end
+
+local function resume(pool, reader)
+    at_end(reader)
+    pool.native:resume()
+    return {}
+end
+
+local function kill(pool, cmd)
+    local list = cmd:kills() or {}
+    local victim = list[1]
+    if not victim or list[2] or not victim.id then
+        error(kills.NOT_HERE, 0)
+    elseif victim.query_only then
+        error(errors.new(1295, "HY000", "Only whole clients are killed here: KILL n. Their statements are killed through the pool, "
+            .. "by a KILL QUERY n of the same user"), 0)
+    elseif not pool.native:kill(victim.id) then
+        error(errors.new(1094, "HY000", ("Unknown thread id: %.0f; SHOW CLIENTS lists them"):format(victim.id)), 0)
+    end
+    return {}
+end
+
+-- The statements that act, by their first words.
+local statements = {
+    { "DRAIN SERVER name", { "DRAIN", "SERVER" }, drain, "gives a server no more work; what runs or is held there may end" },
+    { "ENABLE SERVER name", { "ENABLE", "SERVER" }, enable, "takes it into use again" },
+    { "PAUSE POOL", { "PAUSE", "POOL" }, pause, "commands wait, but for those of clients that hold a connection" },
+    { "RESUME POOL", { "RESUME", "POOL" }, resume, "they go on, in the order of their coming" },
+}
+
+local function help(_, reader)
+    at_end(reader)
+    local rows = {}
+    for _, name in ipairs(figures.NAMES) do
+        rows[#rows + 1] = { "SHOW " .. name:upper(), figures.about(name) }
+    end
+    rows[#rows + 1] = { "SHOW STATUS", "counters" }
+    rows[#rows + 1] = { "SELECT * FROM name", "the same as SHOW name, for programs" }
+    for _, statement in ipairs(statements) do
+        rows[#rows + 1] = { statement[1], statement[4] }
+    end
+    rows[#rows + 1] = { "KILL n", "closes the client with this Id; its transaction is rolled back" }
+    rows[#rows + 1] = { "… LIKE 'a%'", "only rows with such a first column" }
+    rows[#rows + 1] = { "… WHERE column = value", "only those rows; also <, >, LIKE, IN, IS NULL, AND, OR, NOT, ( )" }
+    rows[#rows + 1] = { "… ORDER BY column DESC LIMIT n", "sorts and limits; a statement may end in several of these" }
+    return { columns = { "Statement", "What it does" }, rows = rows }
+end
+
+-- What SHOW has besides the tables ------------------------------------------------------------------
+
+local function names_result(reader, title, names)
+    local rows, columns = {}, { { name = title, type = dpm.MYSQL_TYPE_VAR_STRING } }
+    for i, name in ipairs(names) do
+        rows[i] = { name }
+    end
+    return { columns = columns, rows = needed(selection.read(reader, columns))(rows) }
+end
+
+local function status(pool, _, sql)
+    return client_probes.name_value_result(pool.native:counters(), sql)
+end
+
+local function databases(_, reader)
+    return names_result(reader, "Database", { DATABASE })
+end
+
+local function table_names(_, reader)
+    if reader:take("FROM") or reader:take("IN") then
+        needed(reader:name())
+    end
+    return names_result(reader, "Tables_in_" .. DATABASE, figures.NAMES)
+end
+
+local shows = { STATUS = status, DATABASES = databases, SCHEMAS = databases, TABLES = table_names, HELP = help }
+
+local function show(pool, reader, sql)
+    client_probes.take_scope(reader)
+    local word = reader:take_kind("word")
+    local name = needed(word).text:upper()
+    if is_table(name:lower()) then
+        return table_result(pool, reader, name:lower())
+    elseif shows[name] then
+        return shows[name](pool, reader, sql)
+    end
+    error(not_understood("There is no SHOW " .. name), 0)
+end
+
+local function answer(pool, cmd)
+    local sql = cmd:argument()
+    if dpm.statement_kind(sql) == "KILL" then
+        return kill(pool, cmd)
+    end
+    local reader = token_reader.statement(sql)
+    if not reader then
+        error(not_understood("One complete statement is expected"), 0)
+    elseif reader:take("SHOW") then
+        return show(pool, reader, sql)
+    elseif reader:take("SELECT") then
+        return select(pool, reader)
+    elseif reader:take("HELP") then -- the command-line clients answer that themselves
+        return help(pool, reader)
+    end
+    for _, statement in ipairs(statements) do
+        if reader:take_all(unpack(statement[2])) then
+            return statement[3](pool, reader)
+        end
+    end
+    error(not_understood("This statement is not known"), 0)
+end
+
+-- The service -------------------------------------------------------------------------------------
+
+local NAME = "pool:admin"
+local OPTIONS = checks.union({ literals = "a boolean", version_comment = "a string" }, logins.OPTIONS)
+
+-- Answers administrative statements for the clients of `listener`. `native` is the pool; `options` say who may log in, as
+-- those of dpml.accept_clients do. With `literals` statements are shown with their literals.
+function admin.serve(native, listener, options)
+    checks.argument(NAME, "listener", listener, "a listener")
+    checks.options(NAME, options, OPTIONS)
+    logins.check_accounts(NAME, options)
+    local pool = { native = native, literals = options.literals }
+    local service = { version_comment = "dpm pool" }
+    for name, value in pairs(options) do
+        service[name] = value
+    end
+    service.literals = nil
+    function service.new_command(cmd)
+        if cmd:command() ~= dpm.COM_QUERY then
+            error(errors.new(1047, "08S01", "Unknown command"), 0)
+        end
+        return answer(pool, cmd)
+    end
+    services.accept_clients(listener, service)
+end
+
+return admin

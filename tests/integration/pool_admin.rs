@@ -1,0 +1,297 @@
+//! The pool's administrative statements, on a pool that a table in Lua stands for: what they show, and how they can be
+//! asked.
+
+use mysql::prelude::Queryable as _;
+
+use crate::support::dpm::Launch;
+use crate::support::wire::{Answer, Wire, caps};
+use crate::support::{Cli, Dpm, Flavour, PASSWORD, USER, connect_as, mariadb};
+
+const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
+
+/// A pool of two servers, two of whose clients are held. What is done to it is printed.
+const POOL: &str = r#"
+local dpml = require "dpml"
+local now = dpm.monotonic()
+local native = {}
+function native:pools()
+    return { { server = "db1:3306", account = "app", connections = 3, idle = 1, busy = 1, held = 1, opening = 0,
+        waiting = 2, first_waiter_at = now - 1500, is_paused = false } }
+end
+function native:servers()
+    return {
+        { server = "db1:3306", role = "primary", state = "up", weight = 1, size = 20, connections = 3, idle = 1, busy = 1,
+            held = 1, waiting = 2 },
+        { server = "db2:3306", role = "replica", state = "down", weight = 1, size = 20, connections = 0, idle = 0,
+            busy = 0, held = 0, waiting = 0, lag = 3.5, last_error = "Connection refused", last_error_at = now } }
+end
+function native:clients()
+    return { { id = 7, user = "ann", host = "10.0.0.9", program = "shop", schema = "shop", state = "held", since_at = now,
+        server = "db1:3306", connection = 41, reason = "user_variables", statements = 12, switches = 3 } }
+end
+function native:held()
+    return {
+        { id = 7, user = "ann", server = "db1:3306", reason = "user_variables", digest = "SET @a = ?",
+            sql = "SET @a = 'private'", since_at = now - 60000, idle_at = now - 5000, advice = "Set it in the query." },
+        { id = 8, user = "bob", server = "db1:3306", reason = "transaction", digest = "BEGIN", sql = "BEGIN",
+            since_at = now - 90000, advice = "COMMIT." } }
+end
+function native:refused()
+    return { { reason = "warnings_gone", digest = "SHOW WARNINGS", sql = "SHOW WARNINGS", times = 2, last_at = now,
+        user = "bob", is_learnt = true, advice = "Ask at once." } }
+end
+function native:counters() return { opened = 3, closed_idle = 1 } end
+function native:drain(name) print("drain " .. name) return name == "db1:3306" end
+function native:enable(name) print("enable " .. name) return name == "db1:3306" end
+function native:pause() print("pause") end
+function native:resume() print("resume") end
+function native:kill(id) print("kill " .. id) return id == 7 end
+"#;
+
+fn pool(after: &str) -> Dpm {
+    Launch::script(&format!("{POOL}\n{after}"))
+        .server(mariadb())
+        .start()
+}
+
+/// The pool with its administrative statements; `options` besides who may log in.
+fn serve(options: &str) -> Dpm {
+    pool(&format!(
+        "local listener = require('harness').listen(function() end)
+         require('dpml.pool.admin').serve(native, listener, {{ users = {{ {USER} = {{ password = '{PASSWORD}' }} }}, {options} }})"
+    ))
+}
+
+fn login(dpm: &Dpm) -> Wire {
+    Wire::login_as(dpm.port(), USER, PASSWORD, MODERN)
+}
+
+#[track_caller]
+fn refused(wire: &mut Wire, sql: &str, number: u16, text: &str) {
+    match wire.query(sql) {
+        Answer::Err(found, _, message) => {
+            assert_eq!(found, number, "{sql}: {message}");
+            assert!(message.contains(text), "{sql}: {message}");
+        }
+        other => panic!("{sql}: {other:?}"),
+    }
+}
+
+#[test]
+fn tables_are_shown() {
+    let dpm = serve("");
+    let mut wire = login(&dpm);
+    let pools = wire.rows("SHOW POOLS");
+    assert_eq!(
+        pools[0][..8],
+        ["db1:3306", "app", "3", "1", "1", "1", "0", "2"]
+    );
+    let waited: f64 = pools[0][8].parse().unwrap();
+    assert!(
+        (1.5..60.0).contains(&waited),
+        "the first waiter's age: {waited}"
+    );
+    let servers = wire.rows("show global servers;");
+    assert_eq!(servers[0][..4], ["db1:3306", "primary", "up", "1"]);
+    assert_eq!(servers[1][10..12], ["3.5", "Connection refused"]);
+    assert_eq!(
+        wire.rows("SHOW CLIENTS")[0][..6],
+        ["7", "ann", "10.0.0.9", "shop", "shop", "held"]
+    );
+    let refused = wire.rows("SHOW REFUSED");
+    assert_eq!(refused[0][..3], ["warnings_gone", "SHOW WARNINGS", "2"]);
+    assert_eq!(refused[0][4..], ["bob", "YES", "Ask at once."]);
+    assert_eq!(
+        wire.rows("SHOW STATUS"),
+        [["closed_idle", "1"], ["opened", "3"]]
+    );
+    assert_eq!(wire.rows("SHOW STATUS LIKE 'op%'"), [["opened", "3"]]);
+    let help = wire.rows("SHOW HELP");
+    assert!(help.iter().any(|row| row[0] == "SHOW HELD"), "{help:?}");
+}
+
+/// The longest held comes first, and no literal is shown unless that is wanted.
+#[test]
+fn held_clients_are_told_why() {
+    let dpm = serve("");
+    let held = login(&dpm).rows("SHOW HELD");
+    let reasons: Vec<&str> = held.iter().map(|row| row[3].as_str()).collect();
+    assert_eq!(reasons, ["transaction", "user_variables"]);
+    assert_eq!(
+        held[1][..5],
+        ["7", "ann", "db1:3306", "user_variables", "SET @a = ?"]
+    );
+    assert!(held[1][6].parse::<f64>().unwrap() >= 60.0, "{held:?}");
+    assert_eq!(held[0][7], "NULL", "it is not idle");
+    assert_eq!(held[1][8], "Set it in the query.");
+
+    let dpm = serve("literals = true");
+    assert_eq!(login(&dpm).rows("SHOW HELD")[1][4], "SET @a = 'private'");
+}
+
+#[test]
+fn rows_are_chosen_and_sorted() {
+    let dpm = serve("");
+    let mut wire = login(&dpm);
+    let mut clients = |more: &str| -> Vec<String> {
+        let rows = wire.rows(&format!("SHOW HELD {more}"));
+        rows.into_iter().map(|mut row| row.remove(0)).collect()
+    };
+    assert_eq!(clients("WHERE Reason = 'transaction'"), ["8"]);
+    assert_eq!(clients("WHERE seconds > 70.5"), ["8"]);
+    assert_eq!(clients("WHERE idle_seconds IS NULL"), ["8"]);
+    assert_eq!(
+        clients("WHERE Idle_seconds IS NOT NULL OR User IN ('bob')"),
+        ["8", "7"]
+    );
+    assert_eq!(clients("WHERE Idle_seconds <> 3"), ["7"], "NULL is neither");
+    assert_eq!(clients("LIKE '_'"), ["8", "7"]);
+    assert_eq!(clients("ORDER BY client"), ["7", "8"]);
+    assert_eq!(clients("ORDER BY Idle_seconds, User DESC"), ["8", "7"]);
+    assert_eq!(clients("ORDER BY User DESC LIMIT 1"), ["8"]);
+    assert_eq!(
+        clients("WHERE Seconds < 1e3 ORDER BY Client LIMIT 1, 5"),
+        ["8"]
+    );
+    assert_eq!(clients("ORDER BY Client LIMIT 5 OFFSET 1"), ["8"]);
+    let all = wire.rows("SELECT * FROM pool.`held`");
+    assert_eq!((all.len(), all[0].len()), (2, 9));
+    assert_eq!(
+        wire.rows("SELECT reason, Client FROM held WHERE Client = 7"),
+        [["user_variables", "7"]]
+    );
+}
+
+#[test]
+fn conditions_that_are_not_understood_are_refused() {
+    let dpm = serve("");
+    let mut wire = login(&dpm);
+    refused(
+        &mut wire,
+        "SHOW HELD WHERE Nobody = 1",
+        1054,
+        "there are Client, User",
+    );
+    refused(
+        &mut wire,
+        "SHOW HELD WHERE Client + 1 = 2",
+        1064,
+        "SHOW HELP",
+    );
+    refused(&mut wire, "SHOW HELD LIMIT x", 1064, "SHOW HELP");
+    refused(&mut wire, "SHOW NOTHING", 1064, "There is no SHOW NOTHING");
+    refused(&mut wire, "SELECT COUNT(*) FROM held", 1064, "SHOW HELP");
+    refused(&mut wire, "SELECT * FROM nowhere", 1146, "SHOW TABLES");
+    refused(
+        &mut wire,
+        "SELECT nobody FROM held",
+        1054,
+        "there are Client, User",
+    );
+    refused(
+        &mut wire,
+        "SHOW HELD; DRAIN SERVER x",
+        1064,
+        "One complete statement",
+    );
+    refused(&mut wire, "FLUSH POOL", 1064, "SHOW HELP");
+}
+
+#[test]
+fn columns_have_types() {
+    let dpm = serve("");
+    let mut conn = connect_as(dpm.port(), USER, PASSWORD).unwrap();
+    // By the binary protocol, in which numbers and times have a form of their own.
+    let held = conn
+        .exec_first(
+            "SELECT Client, Seconds, Since, Idle_seconds FROM held WHERE Client = ?",
+            (8,),
+        )
+        .unwrap();
+    let (client, seconds, since, idle): (u32, f64, mysql::Value, Option<f64>) = held.unwrap();
+    assert_eq!((client, idle), (8, None));
+    assert!(seconds >= 90.0);
+    assert!(matches!(since, mysql::Value::Date(2020.., ..)), "{since:?}");
+}
+
+#[test]
+fn the_pool_is_acted_on() {
+    let dpm = serve("");
+    let mut wire = login(&dpm);
+    for name in ["db1:3306", "'db1:3306'", "`db1:3306`"] {
+        assert!(matches!(
+            wire.query(&format!("DRAIN SERVER {name}")),
+            Answer::Ok(_)
+        ));
+    }
+    assert_eq!(dpm.count("drain db1:3306"), 3);
+    assert!(matches!(
+        wire.query("enable server db1:3306"),
+        Answer::Ok(_)
+    ));
+    refused(&mut wire, "DRAIN SERVER db9", 1477, "SHOW SERVERS");
+    refused(&mut wire, "DRAIN SERVER", 1064, "SHOW HELP");
+    assert!(matches!(wire.query("PAUSE POOL"), Answer::Ok(_)));
+    dpm.line("pause");
+    assert!(matches!(wire.query("RESUME POOL"), Answer::Ok(_)));
+    dpm.line("resume");
+    assert!(matches!(wire.query("KILL 7"), Answer::Ok(_)));
+    dpm.line("kill 7");
+    refused(&mut wire, "KILL 99", 1094, "SHOW CLIENTS");
+    refused(&mut wire, "KILL QUERY 7", 1295, "KILL QUERY");
+    refused(&mut wire, "PAUSE POOL now", 1064, "SHOW HELP");
+    assert_eq!(dpm.count("kill "), 2);
+}
+
+#[test]
+fn command_line_clients_find_their_way() {
+    let dpm = serve("");
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        // With a database, and with completion, the client asks for tables and their columns.
+        let shown = Cli::client(flavour, dpm.port())
+            .args(["--auto-rehash", "pool"])
+            .stdin("SELECT @@version_comment;\nSHOW DATABASES;\nSHOW TABLES;\n\\s\nSHOW HELD;\n")
+            .ok();
+        for wanted in [
+            "dpm pool",
+            "pool\n",
+            "held\n",
+            "Current database",
+            "user_variables",
+        ] {
+            assert!(shown.contains(wanted), "{wanted}: {shown}");
+        }
+    }
+}
+
+/// What a script reads has the same figures as what SHOW shows.
+#[test]
+fn scripts_read_the_same() {
+    let dpm = pool(
+        "local figures = require 'dpml.pool.figures'
+         local status = figures.status(native)
+         print('first', status.pools[1].first_waiter_seconds >= 1.5, status.held[1].reason, status.held[1].statement)
+         print('counters', status.counters.opened, figures.status(native, 'counters').closed_idle)
+         print('literals', figures.status(native, 'held', true)[1].statement)
+         print(pcall(figures.status, native, 'nothing'))
+         listener = dpm.listener('127.0.0.1', 0)",
+    );
+    dpm.line("first\ttrue\tuser_variables\tSET @a = ?");
+    dpm.line("counters\t3\t1");
+    dpm.line("literals\tSET @a = 'private'");
+    dpm.line("there is no table nothing, only clients, counters, held");
+}
+
+#[test]
+fn options_are_checked() {
+    let dpm = pool(
+        "listener = dpm.listener('127.0.0.1', 0)
+         local serve = require('dpml.pool.admin').serve
+         print(pcall(serve, native, listener, {}))
+         print(pcall(serve, native, listener, { users = {}, literals = 1 }))
+         print(pcall(serve, native, listener, { users = {}, litterals = true }))",
+    );
+    dpm.line("pool:admin: who may log in?");
+    dpm.line("literals: expected a boolean");
+    dpm.line("there is no option litterals");
+}
