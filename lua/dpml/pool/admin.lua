@@ -149,7 +149,7 @@ local function help(_, reader)
     for _, name in ipairs(figures.NAMES) do
         rows[#rows + 1] = { "SHOW " .. name:upper(), figures.about(name) }
     end
-    rows[#rows + 1] = { "SHOW STATUS", "counters" }
+    rows[#rows + 1] = { "SHOW STATUS", "the counters, in the form of a server's" }
     rows[#rows + 1] = { "SELECT * FROM name", "the same as SHOW name, for programs" }
     for _, statement in ipairs(statements) do
         rows[#rows + 1] = { statement[1], statement[4] }
@@ -172,7 +172,7 @@ local function names_result(reader, title, names)
 end
 
 local function status(pool, _, sql)
-    return client_probes.name_value_result(pool.native:counters(), sql)
+    return client_probes.name_value_result(figures.counters(pool.native), sql)
 end
 
 local function databases(_, reader)

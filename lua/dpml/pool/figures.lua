@@ -12,115 +12,113 @@ local INTEGER = { type = dpm.MYSQL_TYPE_LONGLONG, charset_number = BINARY, lengt
 local SECONDS = { type = dpm.MYSQL_TYPE_DOUBLE, charset_number = BINARY, length = 22, decimals = 3 }
 local MOMENT = { type = dpm.MYSQL_TYPE_DATETIME, charset_number = BINARY, length = 19 }
 
--- How a figure is read: each of these makes a function of an entry and of what there is to know besides it: `now`, the
--- time on the clock of dpm.monotonic(), and whether `literals` may be shown.
+-- How a figure is read: each of these makes a function of what the pool tells of one thing. Times are told as ages, in
+-- seconds. `literals`: whether statements are shown as they were sent.
 
-local function value_of(key)
+local function told(name)
     return function(entry)
-        return entry[key]
+        return entry[name]
     end
 end
 
-local function yes_or_no(key)
+local function age(name)
     return function(entry)
-        return entry[key] and "YES" or "NO"
+        return entry[name] and math.floor(entry[name] * 1000 + 0.5) / 1000
     end
 end
 
--- The seconds since the time that the entry has there.
-local function age_of(key)
-    return function(entry, shown)
-        local since = entry[key]
-        return since and math.max(0, math.floor(shown.now - since + 0.5) / 1000)
+local function moment(name)
+    return function(entry)
+        return entry[name] and os.date("%Y-%m-%d %H:%M:%S", math.floor(os.time() - entry[name] + 0.5))
     end
 end
 
--- The same time on the wall's clock.
-local function moment_of(key)
-    return function(entry, shown)
-        local since = entry[key]
-        return since and os.date("%Y-%m-%d %H:%M:%S", math.floor(os.time() - (shown.now - since) / 1000 + 0.5))
-    end
+local function statement(entry, literals)
+    local sql = entry.statement
+    return sql and (literals and sql or (dpm.digest(sql)))
 end
 
-local function statement(entry, shown)
-    return shown.literals and entry.sql or entry.digest
-end
-
--- The tables by their names, each with the function of the native pool that returns its entries.
+-- The tables by their names. `of` is the function of the native pool that returns what there is to tell.
 local tables = {
     pools = {
-        about = "connections that can stand for each other, and who waits for one",
-        { "Server", TEXT, value_of "server" },
-        { "Account", TEXT, value_of "account" },
-        { "Connections", INTEGER, value_of "connections" },
-        { "Idle", INTEGER, value_of "idle" },
-        { "Busy", INTEGER, value_of "busy" },
-        { "Held", INTEGER, value_of "held" },
-        { "Opening", INTEGER, value_of "opening" },
-        { "Waiting", INTEGER, value_of "waiting" },
-        { "First_waiter_seconds", SECONDS, age_of "first_waiter_at" },
-        { "Paused", TEXT, yes_or_no "is_paused" },
+        about = "the connections as a whole, and who waits for one",
+        of = "pools",
+        { "State", TEXT, told "state" },
+        { "Clients", INTEGER, told "clients" },
+        { "Held", INTEGER, told "held" },
+        { "Waiting", INTEGER, told "waiting" },
+        { "First_waiter_seconds", SECONDS, age "maxwait" },
+        { "Connections", INTEGER, told "connections" },
+        { "Free", INTEGER, told "free" },
+        { "Opening", INTEGER, told "opening" },
+        { "Size", INTEGER, told "size" },
     },
     servers = {
-        about = "the servers, what is known of them, and how much of their budget is spent",
-        { "Server", TEXT, value_of "server" },
-        { "Role", TEXT, value_of "role" },
-        { "State", TEXT, value_of "state" },
-        { "Weight", INTEGER, value_of "weight" },
-        { "Size", INTEGER, value_of "size" },
-        { "Connections", INTEGER, value_of "connections" },
-        { "Idle", INTEGER, value_of "idle" },
-        { "Busy", INTEGER, value_of "busy" },
-        { "Held", INTEGER, value_of "held" },
-        { "Waiting", INTEGER, value_of "waiting" },
-        { "Lag_seconds", SECONDS, value_of "lag" },
-        { "Last_error", TEXT, value_of "last_error" },
-        { "Last_error_at", MOMENT, moment_of "last_error_at" },
+        about = "the servers, what is known of them, and how many connections to them are in use",
+        of = "servers",
+        { "Server", TEXT, told "server" },
+        { "Role", TEXT, told "role" },
+        { "State", TEXT, told "state" },
+        { "Weight", INTEGER, told "weight" },
+        { "Connections", INTEGER, told "connections" },
+        { "Free", INTEGER, told "free" },
+        { "Busy", INTEGER, told "busy" },
+        { "Opening", INTEGER, told "opening" },
+        { "Size", INTEGER, told "size" },
     },
     clients = {
         about = "who is logged in, and what each does",
-        { "Id", INTEGER, value_of "id" },
-        { "User", TEXT, value_of "user" },
-        { "Host", TEXT, value_of "host" },
-        { "Program", TEXT, value_of "program" },
-        { "Db", TEXT, value_of "schema" },
-        { "State", TEXT, value_of "state" },
-        { "Seconds", SECONDS, age_of "since_at" },
-        { "Server", TEXT, value_of "server" },
-        { "Connection", INTEGER, value_of "connection" },
-        { "Held_by", TEXT, value_of "reason" },
-        { "Statements", INTEGER, value_of "statements" },
-        { "Switches", INTEGER, value_of "switches" },
+        of = "clients",
+        { "Client", INTEGER, told "client" },
+        { "User", TEXT, told "user" },
+        { "Host", TEXT, told "host" },
+        { "State", TEXT, told "state" },
+        { "Seconds", SECONDS, age "since" },
+        { "Reason", TEXT, told "reason" },
+        { "Server", TEXT, told "server" },
+        { "Thread", INTEGER, told "thread" },
     },
     held = {
         about = "who keeps a connection, why, since when, and what to do about it",
+        of = "held",
         order = "Seconds",
-        { "Client", INTEGER, value_of "id" },
-        { "User", TEXT, value_of "user" },
-        { "Server", TEXT, value_of "server" },
-        { "Reason", TEXT, value_of "reason" },
+        { "Client", INTEGER, told "client" },
+        { "User", TEXT, told "user" },
+        { "Server", TEXT, told "server" },
+        { "Thread", INTEGER, told "thread" },
+        { "Reason", TEXT, told "reason" },
         { "Statement", TEXT, statement },
-        { "Since", MOMENT, moment_of "since_at" },
-        { "Seconds", SECONDS, age_of "since_at" },
-        { "Idle_seconds", SECONDS, age_of "idle_at" },
-        { "Advice", TEXT, value_of "advice" },
+        { "Since", MOMENT, moment "since" },
+        { "Seconds", SECONDS, age "since" },
+        { "Advice", TEXT, told "advice" },
     },
     refused = {
         about = "statements that could not be answered rightly, and what to do about them",
+        of = "refused",
         order = "Times",
-        { "Reason", TEXT, value_of "reason" },
+        { "Reason", TEXT, told "reason" },
         { "Statement", TEXT, statement },
-        { "Times", INTEGER, value_of "times" },
-        { "Last", MOMENT, moment_of "last_at" },
-        { "User", TEXT, value_of "user" },
-        { "Learnt", TEXT, yes_or_no "is_learnt" },
-        { "Advice", TEXT, value_of "advice" },
+        { "Times", INTEGER, told "times" },
+        { "Last", MOMENT, moment "since" },
+        { "User", TEXT, told "user" },
+        { "Advice", TEXT, told "advice" },
+    },
+    counters = {
+        about = "what has happened since the start, and how often",
+        of = "counters",
+        { "Counter", TEXT, told "name" },
+        { "Value", INTEGER, told "value" },
+        { "Meaning", TEXT, told "description" },
     },
 }
 
 -- The tables in the order in which HELP and SHOW TABLES list them.
-figures.NAMES = { "pools", "servers", "clients", "held", "refused" }
+figures.NAMES = { "pools", "servers", "clients", "held", "refused", "counters" }
+
+local KNOWN = {}
+for _, name in ipairs(figures.NAMES) do
+    KNOWN[name] = true
+end
 
 function figures.about(name)
     return tables[name].about
@@ -145,25 +143,33 @@ function figures.order(name)
     return tables[name].order
 end
 
-local function entries_of(native, name)
-    return native[name](native)
-end
-
--- The rows of a table. With `literals` statements are shown as they were sent, where the pool has kept them.
+-- The rows of a table. With `literals` statements are shown as they were sent.
 function figures.rows(native, name, literals)
-    local shown, rows = { now = dpm.monotonic(), literals = literals }, {}
-    for i, entry in ipairs(entries_of(native, name)) do
+    local its, rows = tables[name], {}
+    for i, entry in ipairs(native[its.of](native)) do
         local row = {}
-        for column, figure in ipairs(tables[name]) do
-            row[column] = figure[3](entry, shown)
+        for column, figure in ipairs(its) do
+            row[column] = figure[3](entry, literals)
         end
         rows[i] = row
     end
     return rows
 end
 
--- The same for Lua: { [figure's name in lower case] = value }.
+-- The counters by their names.
+function figures.counters(native)
+    local values = {}
+    for _, counter in ipairs(native:counters()) do
+        values[counter.name] = counter.value
+    end
+    return values
+end
+
+-- A table for Lua: { [figure's name in lower case] = value } for each row.
 local function records(native, name, literals)
+    if name == "counters" then
+        return figures.counters(native)
+    end
     local all = {}
     for i, row in ipairs(figures.rows(native, name, literals)) do
         local record = {}
@@ -175,22 +181,17 @@ local function records(native, name, literals)
     return all
 end
 
-local NAMED = { counters = true }
-for _, name in ipairs(figures.NAMES) do
-    NAMED[name] = true
-end
-
--- One of the tables for Lua, or the counters; without a name all of them, by their names.
-function figures.status(native, name, literals)
-    checks.options("pool:status", { [name or "counters"] = true }, NAMED, "table")
-    if name == "counters" then
-        return native:counters()
-    elseif name then
-        return records(native, name, literals)
+-- One of the tables for Lua, or all of them by their names. `options` may have `literals`.
+function figures.status(native, name, options)
+    options = options or {}
+    checks.options("pool:status", options, { literals = "a boolean" })
+    if name ~= nil then
+        checks.options("pool:status", { [name] = true }, KNOWN, "table")
+        return records(native, name, options.literals)
     end
-    local status = { counters = native:counters() }
+    local status = {}
     for _, each in ipairs(figures.NAMES) do
-        status[each] = records(native, each, literals)
+        status[each] = records(native, each, options.literals)
     end
     return status
 end
