@@ -72,6 +72,7 @@ mod server_accounts;
 mod servers;
 mod services;
 mod session;
+mod session_facts;
 mod signals;
 mod slices;
 mod slowlog;

@@ -18,6 +18,7 @@ pub mod client;
 pub mod cluster;
 pub mod dpm;
 pub mod exchange;
+pub mod outcome;
 pub mod pki;
 pub mod process;
 pub mod secrets;
