@@ -173,11 +173,11 @@ impl Pools {
             let snapshot = backend.snapshot.as_ref()?;
             let from = Side {
                 settings: &present,
-                last_insert_id: present_id.unwrap_or_default(),
+                last_insert_id: present_id,
             };
             let to = Side {
                 settings: &wanted,
-                last_insert_id: wanted_id,
+                last_insert_id: Some(wanted_id),
             };
             Some(match differs(from, to, snapshot) {
                 Err(_) => Need::Another,

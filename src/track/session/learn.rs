@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Doubt, Fact, Hidden, Session, Traces, Values};
+use super::{Doubt, Fact, Hidden, Session, Values};
 
 impl Session {
     /// The trackers were switched on, for all variables of the session, right after a login or a
@@ -12,9 +12,6 @@ impl Session {
         self.reports = self.hidden == Hidden::Reported;
         self.reports_schema = true;
         self.unsettled = false;
-        // init_connect is the same for all.
-        self.may_be_left = Traces::empty();
-        self.last_insert_id = Fact::Known(0);
         self.revision += 1;
     }
 
