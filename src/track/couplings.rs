@@ -93,6 +93,22 @@ pub(super) fn coupled(name: &str) -> impl Iterator<Item = &'static str> {
     groups.flat_map(move |group| group.iter().copied().filter(move |other| *other != name))
 }
 
+/// Whether a server of this version reports variables that share their storage under one name.
+pub fn shares_names(version: &[u8]) -> bool {
+    // MariaDB 10 says this of itself in its handshake.
+    let version = version.strip_prefix(b"5.5.5-").unwrap_or(version);
+    let digits = version.iter().position(|byte| !byte.is_ascii_digit());
+    let major = version.get(..digits.unwrap_or(version.len()));
+    let major = major.and_then(|major| std::str::from_utf8(major).ok());
+    let major: Option<u32> = major.and_then(|major| major.parse().ok());
+    is_mariadb(version) && major.is_none_or(|major| major >= 11)
+}
+
+/// Whether a server of this version is a MariaDB.
+pub fn is_mariadb(version: &[u8]) -> bool {
+    memchr::memmem::find(version, b"MariaDB").is_some()
+}
+
 /// The variables that a report under this name may be about.
 pub(super) fn sharing(name: &str) -> &'static [&'static str] {
     match BITS.contains(&name) {
@@ -114,9 +130,9 @@ const TELLING: &[&str] = &[
     "timestamp",
 ];
 
-/// The name, if a session in which it was set is like no other.
-pub(super) fn telling(name: &str) -> Option<&'static str> {
-    TELLING.iter().find(|telling| **telling == name).copied()
+/// Whether a session in which it was set is like no other.
+pub(super) fn is_telling(name: &str) -> bool {
+    TELLING.contains(&name)
 }
 
 /// Whether a variable is not remembered.

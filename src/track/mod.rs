@@ -17,7 +17,7 @@ mod session;
 mod transaction;
 mod variables;
 
-pub use couplings::canonical_name;
+pub use couplings::{canonical_name, is_mariadb, shares_names};
 pub use fact::{Doubt, Fact};
 pub use session::{Ending, Hidden, Login, Session};
 pub use transaction::{Begun, Transaction};

@@ -11,7 +11,7 @@ mod told;
 
 use super::canonical;
 use super::commands::{Commands, Hides, Task};
-use super::couplings::coupled;
+use super::couplings::{coupled, is_mariadb, shares_names};
 use super::fact::{Doubt, Fact};
 use super::left::Left;
 use super::transaction::{Begun, Transaction};
@@ -52,6 +52,25 @@ pub enum Hidden {
     Reported,
 }
 
+/// What the reports of a server are like.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Server {
+    MySql,
+    MariaDb,
+    /// A MariaDB that reports variables that share their storage under one name.
+    MariaDbSharing,
+}
+
+/// Whether the server reports all that [`Hidden::Reported`] is about.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Reports {
+    /// Not yet: so far there were only commands that change nothing but the trackers.
+    Awaited,
+    All,
+    /// The trackers were changed.
+    Lost,
+}
+
 /// The end of a result.
 #[derive(Copy, Clone, Debug)]
 pub enum Ending<'a> {
@@ -84,15 +103,14 @@ pub enum Ending<'a> {
 #[derive(Clone, Debug)]
 pub struct Session {
     hidden: Hidden,
-    /// Whether the server reports all changes.
-    reports: bool,
+    reports: Reports,
     /// An error may have left changes that the server has not reported yet.
     unsettled: bool,
     /// Whether the open transaction has used no table yet.
     unused: bool,
     /// How often the schema, the autocommit mode or the characteristics have changed.
     revision: u64,
-    is_mariadb: bool,
+    server: Server,
     user: Vec<u8>,
     schema: Fact<Option<Vec<u8>>>,
     /// Whether the server has reported changes of the schema.
@@ -112,10 +130,14 @@ impl Session {
     /// A session whose login has just been sent: its OK is the first [result](Session::result).
     pub fn new(login: &Login<'_>, hidden: Hidden) -> Session {
         // If it is not known, it is the more doubtful one.
-        let is_mariadb =
-            login.version.is_empty() || memchr::memmem::find(login.version, b"MariaDB").is_some();
+        let server = match login.version {
+            b"" => Server::MariaDbSharing,
+            version if shares_names(version) => Server::MariaDbSharing,
+            version if is_mariadb(version) => Server::MariaDb,
+            _ => Server::MySql,
+        };
         let mut session = Session {
-            is_mariadb,
+            server,
             ..Session::unknown(hidden)
         };
         let names_schema = login.capabilities.contains(Capabilities::CONNECT_WITH_DB);
@@ -129,12 +151,12 @@ impl Session {
         let why = Doubt::Login;
         Session {
             hidden,
-            reports: false,
+            reports: Reports::Awaited,
             unsettled: false,
             unused: false,
             revision: 0,
             // This reason is the weaker one.
-            is_mariadb: true,
+            server: Server::MariaDbSharing,
             user: Vec::new(),
             schema: Fact::Unknown(why),
             reports_schema: false,
@@ -166,7 +188,7 @@ impl Session {
         }
         let asked = collation.and_then(|id| u8::try_from(id).ok());
         let Some((charset, collation)) =
-            asked.and_then(|id| canonical::of_login(id, self.is_mariadb))
+            asked.and_then(|id| canonical::of_login(id, self.is_mariadb()))
         else {
             return;
         };
@@ -180,7 +202,7 @@ impl Session {
 
     /// The common part of logins and resets.
     fn reset(&mut self, why: Doubt) {
-        self.reports = false;
+        self.reports = Reports::Awaited;
         self.unsettled = false;
         self.unused = false;
         self.variables.forget(why);
@@ -259,6 +281,15 @@ impl Session {
             ansi_quotes: sql_mode.map(|mode| has(mode, b"ANSI_QUOTES")),
             plain_charset: charset.and_then(is_plain_charset).unwrap_or(false),
         }
+    }
+
+    fn is_mariadb(&self) -> bool {
+        self.server != Server::MySql
+    }
+
+    /// Whether tables may hide changes, in views and triggers.
+    fn doubts_tables(&self) -> bool {
+        self.hidden == Hidden::Doubted || self.reports == Reports::Lost
     }
 
     /// The user that has logged in.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::canonical;
-use super::couplings::{canonical_name, coupled, is_volatile, sharing, telling};
+use super::couplings::{canonical_name, coupled, is_telling, is_volatile, sharing};
 use super::fact::{Doubt, Fact};
 use crate::sql::effects::Value;
 
@@ -53,8 +53,8 @@ pub(super) struct Variables {
     initial: Option<Rc<Values>>,
     /// How often any of this has changed.
     revision: u64,
-    /// Those that were set, whose values are not remembered and make a difference.
-    pinned: Vec<&'static str>,
+    /// One was set that is not remembered, and makes a difference.
+    is_odd: bool,
 }
 
 impl Variables {
@@ -66,7 +66,7 @@ impl Variables {
             others: why,
             initial: None,
             revision: 0,
-            pinned: Vec::new(),
+            is_odd: false,
         }
     }
 
@@ -119,16 +119,6 @@ impl Variables {
         all.map(|(name, variable)| (name.as_str(), variable.fact()))
     }
 
-    /// Those that were set and whose values are not remembered, because they change by themselves.
-    pub(super) fn pinned(&self) -> &[&'static str] {
-        &self.pinned
-    }
-
-    /// It changes by itself again.
-    fn unpin(&mut self, name: &str) {
-        self.pinned.retain(|pinned| *pinned != name);
-    }
-
     /// Why those that were not mentioned may have other values than at the beginning.
     pub(super) fn others(&self) -> Option<Doubt> {
         (!self.are_initial() || self.initial.is_none()).then_some(self.others)
@@ -163,6 +153,16 @@ impl Variables {
 
     /// A value was read.
     pub(super) fn learn(&mut self, name: &str, value: Option<&[u8]>) {
+        let may_be_unchanged = !sharing(name).is_empty()
+            && self.mentioned.get(name) == Some(&Variable::Doubted(Doubt::Coupled));
+        let initial = self.initial.as_ref().and_then(|values| values.get(name));
+        if may_be_unchanged && initial.map(Option::as_deref) == Some(value) {
+            // It was not this one that the report was about.
+            self.bytes = self.bytes.saturating_sub(name.len());
+            self.mentioned.remove(name);
+            self.revision += 1;
+            return;
+        }
         self.put(name, Variable::Is(value.map(<[u8]>::to_vec)));
     }
 
@@ -174,9 +174,6 @@ impl Variables {
     /// A statement has set it, so that the variables coupled to it are not known any more.
     pub(super) fn set(&mut self, name: &str, value: &Value) {
         let name = canonical_name(name);
-        if *value == Value::Default && name == "timestamp" {
-            return self.unpin(name);
-        }
         for other in coupled(name) {
             self.doubt(other, Doubt::Coupled);
         }
@@ -206,10 +203,7 @@ impl Variables {
     fn put(&mut self, name: &str, variable: Variable) {
         let name = canonical_name(name);
         if is_volatile(name) {
-            if let Some(name) = telling(name).filter(|name| !self.pinned.contains(name)) {
-                self.pinned.push(name);
-                self.revision += 1;
-            }
+            self.is_odd |= is_telling(name);
             return;
         }
         if self.mentioned.get(name) == Some(&variable) {
@@ -236,7 +230,7 @@ impl Variables {
         if self.others != Doubt::Login {
             return Err(self.others);
         }
-        if !self.pinned.is_empty() {
+        if self.is_odd {
             return Err(Doubt::Volatile);
         }
         let mut all = Vec::new();

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dpm::pool::state::{Row, Settings, Side, Snapshot, Step, differs};
-use dpm::track::{Ending, Hidden, Login, Session, canonical_name};
+use dpm::pool::state::{Obstacle, Row, Settings, Side, Snapshot, Step, differs, is_movable};
+use dpm::track::{Ending, Fact, Hidden, Login, Session, Transaction, canonical_name};
 use dpm::wire::{Capabilities, Com, Ok, Status};
 
 use crate::support::wire::{Wire, caps, lenenc, text_row};
@@ -211,8 +211,10 @@ impl Connection {
         let rows = self.wire.rows("SHOW SESSION VARIABLES");
         let mut truth: BTreeMap<String, String> = rows
             .into_iter()
-            .map(|mut row| (row.remove(0), row.remove(0)))
-            .filter(|(name, _)| !OWN_TO_EACH.contains(&name.as_str()))
+            // The results may be in UTF-16.
+            .map(|row| row.into_iter().map(|value| value.replace('\0', "")))
+            .filter_map(|mut row| Some((row.next()?, row.next()?)))
+            .filter(|(name, _)| self.snapshot.value(canonical_name(name)).is_some())
             .collect();
         let more = self
             .wire
@@ -223,19 +225,6 @@ impl Connection {
         truth
     }
 }
-
-/// Variables that differ between connections that are alike.
-const OWN_TO_EACH: &[&str] = &[
-    "error_count",
-    "gtid_seq_no",
-    "last_gtid",
-    "pseudo_thread_id",
-    "rand_seed1",
-    "rand_seed2",
-    "statement_id",
-    "timestamp",
-    "warning_count",
-];
 
 /// Those that the pool keeps for itself, or for the client.
 const NOT_TRIED: &[&str] = &[
@@ -410,5 +399,246 @@ everywhere! {
         }
         let is_known = |name: &&str| UNCHANGED.contains(name);
         assert!(unchanged.iter().all(is_known), "not tried: {unchanged:?}");
+    }
+}
+
+everywhere! {
+    fn character_sets_are_restored_with_their_collations(server) {
+        let mut one = Connection::new(server);
+        let mut two = Connection::new(server);
+        for sql in [
+            "SET NAMES latin1",
+            "SET NAMES utf8mb4",
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+            "SET NAMES 'gbk' COLLATE 'gbk_bin'",
+            "SET NAMES sjis",
+            "SET CHARACTER SET latin1",
+            "SET CHARACTER SET DEFAULT",
+            "SET character_set_client = gbk",
+            "SET character_set_results = NULL",
+            "SET character_set_results = utf16",
+            "SET character_set_connection = utf16",
+            "SET collation_connection = utf16_bin",
+            "SET sql_mode = _utf8mb4'NO_BACKSLASH_ESCAPES,ANSI_QUOTES', collation_connection = latin1_bin",
+            "SET NAMES DEFAULT",
+            "SET NAMES binary",
+        ] {
+            assert_eq!(one.run(sql), Answer::Rows(Vec::new()), "{sql}");
+            let (settings, rounds) = one.settings();
+            assert!(rounds <= 1, "{sql}: {rounds}");
+            two.becomes(&settings, 0);
+            assert_alike(&mut one, &mut two, sql);
+            assert_eq!(two.becomes(&settings, 0), [], "{sql}");
+        }
+        one.becomes(&Settings::default(), 0);
+        two.becomes(&Settings::default(), 0);
+        assert_alike(&mut one, &mut two, "back");
+    }
+}
+
+everywhere! {
+    fn schemas_are_restored_whatever_the_character_set(server) {
+        server.sql("SET NAMES utf8mb4; CREATE DATABASE IF NOT EXISTS `p\u{fc}`; CREATE DATABASE IF NOT EXISTS `P q`");
+        let mut one = Connection::new(server);
+        let mut two = Connection::new(server);
+        for sql in ["SET NAMES utf8mb4", "SET NAMES latin1", "SET NAMES gbk", "SET NAMES binary"] {
+            for name in ["p\u{fc}", "test", "P q"] {
+                let mut stranger = Connection::new(server);
+                stranger.run("SET NAMES utf8mb4");
+                stranger.run(&format!("USE `{name}`"));
+                stranger.run(sql);
+                let (settings, _) = stranger.settings();
+                assert_eq!(settings.schema(), Some(name.as_bytes()));
+                for other in [&mut one, &mut two] {
+                    other.becomes(&settings, 0);
+                    assert_alike(other, &mut stranger, &format!("{sql}, {name}"));
+                }
+            }
+        }
+        // Nothing leads back.
+        let (settings, _) = one.settings();
+        let fresh = Settings::default();
+        let side = |settings| Side { settings, last_insert_id: Some(0) };
+        let back = differs(side(&settings), side(&fresh), &one.snapshot);
+        assert_eq!(back, Err(Obstacle::Schema));
+    }
+}
+
+everywhere! {
+    fn what_an_error_has_left_is_found(server) {
+        let schema = server.database();
+        server.sql(&format!(
+            "USE {schema};
+             DELIMITER //
+             CREATE PROCEDURE fails() BEGIN
+               SET time_zone = '+03:00', sql_notes = 0;
+               SET NAMES latin1 COLLATE latin1_bin;
+               SET LAST_INSERT_ID = 17;
+               SIGNAL SQLSTATE '45000';
+             END//
+             CREATE FUNCTION f() RETURNS INT NO SQL BEGIN
+               SET lc_time_names = 'de_DE', unique_checks = 0; RETURN 1; END//
+             CREATE FUNCTION g() RETURNS INT NO SQL BEGIN
+               SET lc_time_names = 'fr_FR', foreign_key_checks = 0;
+               SIGNAL SQLSTATE '45000'; RETURN 1; END//
+             CREATE TABLE t (a INT)//
+             CREATE TRIGGER h BEFORE INSERT ON t FOR EACH ROW BEGIN
+               SET default_week_format = 3;
+               SIGNAL SQLSTATE '45000'; END//"
+        ));
+        let mut one = Connection::new(server);
+        let mut two = Connection::new(server);
+        for other in [&mut one, &mut two] {
+            other.command(Com::INIT_DB, schema.as_bytes());
+        }
+        for sql in [
+            "CALL fails()",
+            "SELECT f()",
+            "SELECT g()",
+            "DO g()",
+            "INSERT INTO t VALUES (1)",
+            "SET time_zone = '+05:00', lc_time_names = 'nowhere'",
+            "SET character_set_client = utf16",
+        ] {
+            one.run(sql);
+            let (settings, rounds) = one.settings();
+            assert!(rounds <= 2, "{sql}: {rounds}");
+            let id = one.last_insert_id().unwrap();
+            two.becomes(&settings, id);
+            assert_alike(&mut one, &mut two, sql);
+            let fresh = Settings::at_login(Some(schema.as_bytes()), "utf8mb4", "utf8mb4_bin");
+            one.becomes(&fresh, 0);
+            two.becomes(&fresh, 0);
+            assert_alike(&mut one, &mut two, sql);
+        }
+    }
+}
+
+everywhere! {
+    fn values_of_one_statement_are_not_taken_for_the_sessions(server) {
+        let mut one = Connection::new(server);
+        let mut two = Connection::new(server);
+        for sql in [
+            "SET STATEMENT time_zone = '+07:00', foreign_key_checks = 0 FOR SELECT 1",
+            "SELECT /*+ SET_VAR(sort_buffer_size = 65536) */ 1",
+            "EXECUTE IMMEDIATE 'SET STATEMENT lc_time_names = \\'de_DE\\' FOR DO 1'",
+            "PREPARE s FROM 'SET lc_time_names = ?'",
+            "SET @a = 'fr_FR'",
+            "EXECUTE s USING @a",
+            "SET @@session.sql_notes = @@session.unique_checks - 1, autocommit = @@session.sql_notes",
+            "SET @@global.lc_time_names = 'en_US', lc_time_names = 'es_ES'",
+            "SET timestamp = 1000",
+            "SET timestamp = DEFAULT",
+        ] {
+            one.run(sql);
+            let (settings, rounds) = one.settings();
+            assert!(rounds <= 2, "{sql}: {rounds}");
+            two.becomes(&settings, 0);
+            assert_alike(&mut one, &mut two, sql);
+        }
+    }
+}
+
+everywhere! {
+    fn transactions_that_were_only_begun_are_begun_again(server) {
+        let mut one = Connection::new(server);
+        let mut two = Connection::new(server);
+        for begin in [
+            &["START TRANSACTION"][..],
+            &["START TRANSACTION READ ONLY"],
+            &["BEGIN", "SELECT 1", "SELECT @@sql_mode", "USE test"],
+            &["SET TRANSACTION READ ONLY"],
+            &["SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY"],
+            &["SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "BEGIN"],
+            &["SET autocommit = 0", "BEGIN", "SET time_zone = '+01:00'"],
+            &["SET completion_type = CHAIN", "BEGIN"],
+            &["SET completion_type = RELEASE, autocommit = 1", "BEGIN"],
+        ] {
+            for sql in begin {
+                one.run(sql);
+            }
+            assert!(is_movable(&one.session), "{begin:?}");
+            let (settings, rounds) = one.settings();
+            assert_eq!(rounds, 0, "{begin:?}");
+            two.becomes(&settings, 0);
+            let characteristics = one.session.characteristics();
+            assert_eq!(two.session.characteristics(), characteristics, "{begin:?}");
+            assert_eq!(two.session.transaction(), one.session.transaction(), "{begin:?}");
+            assert_alike(&mut one, &mut two, "begun");
+            let fresh = Settings::at_login(settings.schema(), "utf8mb4", "utf8mb4_bin");
+            for other in [&mut one, &mut two] {
+                other.becomes(&fresh, 0);
+                let transaction = other.session.transaction();
+                assert_eq!(transaction, Fact::Known(Transaction::None), "{begin:?}");
+            }
+            assert_alike(&mut one, &mut two, "ended");
+        }
+        server.sql("CREATE TABLE IF NOT EXISTS test.used (a INT)");
+        for used in [
+            &["START TRANSACTION WITH CONSISTENT SNAPSHOT"][..],
+            &["BEGIN", "SELECT * FROM test.used"],
+            &["BEGIN", "INSERT INTO test.used VALUES (1)"],
+            &["BEGIN", "SELECT * FROM test.nosuch"],
+            &["BEGIN", "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"],
+            &["XA START 'x'"],
+            &["SET autocommit = 0", "SELECT * FROM test.used"],
+        ] {
+            let mut one = Connection::new(server);
+            for sql in used {
+                one.run(sql);
+            }
+            // After an error the next answer tells.
+            one.run("DO 1");
+            assert!(!is_movable(&one.session), "{used:?}");
+            assert_eq!(Settings::left_behind(&one.session, &one.snapshot), None);
+            let unknown = Settings::of(&one.session, &one.snapshot).unwrap_err();
+            assert!(unknown.is_unreadable(), "{used:?}");
+        }
+    }
+}
+
+everywhere! {
+    fn the_last_insert_id_is_restored(server) {
+        let schema = server.database();
+        server.sql(&format!("CREATE TABLE {schema}.t (a BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY)"));
+        let mut one = Connection::new(server);
+        let mut two = Connection::new(server);
+        for sql in [
+            format!("INSERT INTO {schema}.t VALUES (NULL), (NULL)"),
+            format!("INSERT INTO {schema}.t VALUES (900)"),
+            "SELECT LAST_INSERT_ID(18446744073709551615)".to_owned(),
+            format!("INSERT INTO {schema}.t VALUES (NULL), (1)"),
+            "SET last_insert_id = 5".to_owned(),
+            "SET last_insert_id = 5 + 1".to_owned(),
+        ] {
+            one.run(&sql);
+            let (settings, rounds) = one.settings();
+            assert!(rounds <= 1, "{sql}: {rounds}");
+            let id = one.last_insert_id().unwrap();
+            two.becomes(&settings, id);
+            assert_eq!(two.last_insert_id(), Some(id), "{sql}");
+            assert_alike(&mut one, &mut two, &sql);
+        }
+    }
+}
+
+everywhere! {
+    fn a_session_whose_client_is_gone_need_not_be_read(server) {
+        let mut one = Connection::new(server);
+        let mut two = Connection::new(server);
+        two.run("SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci");
+        let (wanted, _) = two.settings();
+        for sql in ["SET NAMES latin1", "SET time_zone = @@time_zone", "SELECT LAST_INSERT_ID(3)"] {
+            one.run(sql);
+            let left = Settings::left_behind(&one.session, &one.snapshot).expect("what is left");
+            one.leads_from(&left, &wanted, 0);
+            assert_alike(&mut one, &mut two, sql);
+            assert_eq!(one.becomes(&wanted, 0), []);
+        }
+        // A tracker was switched off: only a reset helps.
+        one.run("SET session_track_transaction_info = 'OFF'");
+        let unknown = Settings::of(&one.session, &one.snapshot).unwrap_err();
+        assert!(unknown.is_unreadable());
+        assert_eq!(Settings::left_behind(&one.session, &one.snapshot), None);
     }
 }

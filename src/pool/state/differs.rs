@@ -78,7 +78,7 @@ pub fn differs(from: Side<'_>, to: Side<'_>, snapshot: &Snapshot) -> Result<Vec<
         .then(|| Step::Query(format!("SET {}", assignments.join(",")).into_bytes()));
     let choose = schema.map(|name| Step::InitDb(name.to_vec()));
     if is_foreign {
-        let unicode = b"SET @@session.character_set_client='utf8mb4'";
+        let unicode = b"SET @@session.character_set_client=_utf8mb4'utf8mb4'";
         steps.push(Step::Query(unicode.to_vec()));
         steps.extend(choose);
         steps.extend(set);
@@ -161,10 +161,14 @@ fn written(name: &str, value: Option<&[u8]>, initial: Option<&[u8]>) -> String {
     if is_number(value) && initial.is_some_and(is_number) {
         return text.into_owned();
     }
-    // All of these are the same in every character set that a client can have.
+    if matches!(value, b"ON" | b"OFF") {
+        return text.into_owned();
+    }
+    // All of these are the same in every character set that a client can have. Without a character
+    // set of its own, the text would be in that of the connection, and MySQL takes no UTF-16.
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_,-+:./= ".contains(byte);
     match value.iter().all(is_plain) {
-        true => format!("'{text}'"),
+        true => format!("_utf8mb4'{text}'"),
         false => {
             let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
             format!("_utf8mb4 0x{digits}")

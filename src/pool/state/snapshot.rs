@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::variables::{is_nullable, is_of_session, is_passing};
-use crate::track::{Values, canonical_name};
+use crate::track::{Values, canonical_name, is_mariadb, shares_names};
 
 /// Asks for a snapshot's rows.
 const QUERY: &[u8] = b"SHOW SESSION VARIABLES";
@@ -68,15 +68,14 @@ impl Snapshot {
             values.insert(one.clone(), (!is_null).then(|| value.to_vec()));
             names.insert(one, name);
         }
-        let is_mariadb = memchr::memmem::find(&version, b"MariaDB").is_some();
         let first = |name: &String| FIRST.iter().position(|first| first == name);
         tracked.sort_by_key(|name| first(name).unwrap_or(FIRST.len()));
         Snapshot {
             values: values.into(),
             names: names.into(),
             tracked: tracked.into(),
-            is_mariadb,
-            shares_names: is_mariadb && major(&version) >= 11,
+            is_mariadb: is_mariadb(&version),
+            shares_names: shares_names(&version),
             init_connect: init_connect.into(),
         }
     }
@@ -139,14 +138,4 @@ impl Snapshot {
     pub fn init_connect(&self) -> &[u8] {
         &self.init_connect
     }
-}
-
-/// The first number of a version.
-fn major(version: &[u8]) -> u32 {
-    let digits = version.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number: u32, digit| {
-        number
-            .saturating_mul(10)
-            .saturating_add(u32::from(digit - b'0'))
-    })
 }

@@ -2,7 +2,7 @@
 
 use bitflags::bitflags;
 
-use super::settings::has_movable_transaction;
+use super::settings::is_movable;
 use super::snapshot::Snapshot;
 use super::variables::is_nullable;
 use crate::track::{Fact, Session};
@@ -67,9 +67,10 @@ impl Unknown {
             parts.set(Parts::SCHEMA, session.schema().known().is_none());
             let is_unclear = matches!(session.characteristics(), Fact::Unknown(_));
             parts.set(Parts::CHARACTERISTICS, is_unclear);
-            let is_stuck = is_status_known && !has_movable_transaction(session);
-            parts.set(Parts::TRANSACTION, is_stuck);
         }
+        // After an error no transaction counts as unused.
+        let is_stuck = is_status_known && !is_movable(session);
+        parts.set(Parts::TRANSACTION, is_stuck);
         Unknown {
             parts,
             names: Vec::new(),

@@ -1,6 +1,6 @@
 //! Updates what is known by answers.
 
-use super::{Doubt, Ending, Fact, Hidden, Hides, Left, Session, Task, Traces, Transaction};
+use super::{Doubt, Ending, Fact, Hides, Left, Session, Task, Traces, Transaction};
 use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Value};
 use crate::track::canonical;
 use crate::track::commands::Pending;
@@ -107,7 +107,7 @@ impl Session {
                 self.ran_functions(Doubt::Routine, Hides::TEXT);
             }
         }
-        if effects.tables && self.hidden != Hidden::Trusted && !self.reports {
+        if effects.tables && self.doubts_tables() {
             self.doubt_functions(Doubt::Hidden);
         }
         if effects.sets_insert_id {
@@ -117,7 +117,7 @@ impl Session {
 
     fn failed(&mut self, effects: &Effects, hides: Option<Hides>, errno: u16) {
         let why = Doubt::Error;
-        if self.reports {
+        if self.reports() {
             self.unsettled |= match &effects.action {
                 Action::Unfamiliar if errno == SYNTAX_ERROR => false,
                 Action::Use(_) => !NO_SCHEMA.contains(&errno),
@@ -141,11 +141,11 @@ impl Session {
         match &effects.action {
             Action::Plain | Action::Diagnostics | Action::Definition => {}
             Action::Begin | Action::Transaction => self.doubt_characteristics(why),
-            Action::Set(settings) if self.reports && settings.iter().any(sets_insert_id) => {
+            Action::Set(settings) if self.reports() && settings.iter().any(sets_insert_id) => {
                 self.last_insert_id = Fact::Unknown(why);
             }
             // What it has changed all the same will be reported.
-            Action::Use(_) | Action::Set(_) | Action::NextTransaction(_) if self.reports => {}
+            Action::Use(_) | Action::Set(_) | Action::NextTransaction(_) if self.reports() => {}
             Action::NextTransaction(_) => self.put_characteristics(Fact::Unknown(why)),
             Action::Insert(_) => self.last_insert_id = Fact::Unknown(why),
             Action::Use(_) if NO_SCHEMA.contains(&errno) => {}
@@ -168,7 +168,7 @@ impl Session {
             Action::Call => self.ran_anything(why, hides.unwrap_or(Hides::ANYTHING)),
             Action::Unfamiliar | Action::Opaque => self.ran_anything(why, Hides::TEXT),
         }
-        if effects.tables && self.hidden != Hidden::Trusted && !self.reports {
+        if effects.tables && self.doubts_tables() {
             self.doubt_functions(Doubt::Hidden);
         }
         if effects.sets_insert_id {
@@ -247,11 +247,8 @@ impl Session {
                     return;
                 };
                 let name = canonical_name(name);
-                if name == "timestamp" && matches!(value, Value::Literal(zero) if zero == b"0") {
-                    return self.variables.set(name, &Value::Default);
-                }
                 if name == "session_track_schema" {
-                    self.reports_schema = self.reports && is_on(value);
+                    self.reports_schema = self.reports() && is_on(value);
                 }
                 if name.starts_with("session_track_") && !is_on(value) {
                     self.end_reports();
@@ -272,7 +269,7 @@ impl Session {
                         self.put_characteristics(Fact::Unknown(Doubt::Expression));
                     }
                     // If it was for the session, the report says so.
-                    Scope::Unclear if self.reports => {}
+                    Scope::Unclear if self.reports() => {}
                     Scope::Unclear => self.variables.set(name, &Value::Expression),
                     _ => self.variables.set(name, value),
                 }
@@ -290,7 +287,7 @@ impl Session {
     /// Functions have run: what the server does not report of what they can change is unknown.
     pub(super) fn ran_functions(&mut self, why: Doubt, hides: Hides) {
         self.left.hid(hides.traces, hides.why);
-        match self.reports {
+        match self.reports() {
             true => self.last_insert_id = Fact::Unknown(why),
             false => self.doubt_values(why),
         }
@@ -300,7 +297,7 @@ impl Session {
     pub(super) fn ran_anything(&mut self, why: Doubt, hides: Hides) {
         self.ran_functions(why, hides);
         self.left.doubt_certain();
-        match self.reports {
+        match self.reports() {
             true => self.warnings = Fact::Unknown(why),
             false => self.doubt_rest(why),
         }
@@ -336,7 +333,7 @@ impl Session {
     }
 
     pub(super) fn doubt_characteristics(&mut self, why: Doubt) {
-        if !self.reports && self.characteristics != Fact::Known(Vec::new()) {
+        if !self.reports() && self.characteristics != Fact::Known(Vec::new()) {
             self.put_characteristics(Fact::Unknown(why));
         }
     }

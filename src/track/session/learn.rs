@@ -2,14 +2,18 @@
 
 use std::rc::Rc;
 
-use super::{Doubt, Fact, Hidden, Session, Values};
+use super::{Doubt, Fact, Hidden, Reports, Session, Values};
 
 impl Session {
     /// The trackers were switched on, for all variables of the session, right after a login or a
-    /// reset; `initial` has the values of that moment, by their [one name](crate::track::canonical_name).
+    /// reset, before anything else was changed; `initial` has the values of that moment, by their [one name](crate::track::canonical_name).
     pub fn begin_reports(&mut self, initial: Rc<Values>) {
         self.variables.begin_with(initial);
-        self.reports = self.hidden == Hidden::Reported;
+        self.reports = match self.hidden {
+            Hidden::Reported => Reports::All,
+            Hidden::Doubted | Hidden::Trusted => Reports::Awaited,
+        };
+        self.last_insert_id = Fact::Known(0);
         self.reports_schema = true;
         self.unsettled = false;
         self.revision += 1;
@@ -17,32 +21,29 @@ impl Session {
 
     /// The trackers have other settings now, so that reports may be missing.
     pub(super) fn end_reports(&mut self) {
-        if self.reports {
-            self.reports = false;
+        if self.reports() {
+            self.reports = Reports::Lost;
             self.doubt_functions(Doubt::Routine);
         }
     }
 
     /// Whether the server reports every change of the schema, of variables and of transactions.
     pub fn reports(&self) -> bool {
-        self.reports
+        self.reports == Reports::All
     }
 
-    /// A number that changes whenever what is known of the schema, of the variables (other than
-    /// those that change by themselves), of the autocommit mode or of the characteristics changes.
+    /// A number that is another one whenever what is known of the schema, of the variables (other than
+    /// those that change by themselves), of the autocommit mode or of the characteristics is
+    /// something else, or if the last insert id is known no more. Its value does not matter.
     pub fn revision(&self) -> u64 {
-        self.revision + self.variables.revision()
+        let changes = self.revision + self.variables.revision();
+        let is_id_known = self.last_insert_id.known().is_some();
+        changes << 2 | u64::from(self.unused) << 1 | u64::from(is_id_known)
     }
 
     /// The system variables that were mentioned since the session began, and what is known of each.
     pub fn mentioned(&self) -> impl Iterator<Item = (&str, Fact<Option<&[u8]>>)> {
         self.variables.mentioned()
-    }
-
-    /// The variables that were set, and that are not remembered since they change by themselves: they
-    /// cannot be set back, or not twice.
-    pub fn pinned(&self) -> &[&'static str] {
-        self.variables.pinned()
     }
 
     /// Whether the variables that were not mentioned still have the values that the session began

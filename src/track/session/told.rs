@@ -2,7 +2,7 @@
 
 use super::apply::{is_characteristic, names_of};
 use super::{
-    Begun, Doubt, Ending, Fact, Hidden, Session, SessionChange, Status, Task, Traces, Transaction,
+    Begun, Doubt, Ending, Fact, Server, Session, SessionChange, Status, Task, Traces, Transaction,
     change_type, coupled, session_changes,
 };
 use crate::sql::effects::{Action, Effects, Inserted, Setting};
@@ -43,7 +43,7 @@ impl Session {
             None => Vec::new(),
         };
         // MariaDB sends what it owes only with a report of something else.
-        if !self.is_mariadb || !changes.is_empty() {
+        if !self.is_mariadb() || !changes.is_empty() {
             self.settled();
         }
         self.schema_told(&changes, status, effects);
@@ -98,7 +98,7 @@ impl Session {
         let is_dropped = status.contains(Status::DB_DROPPED);
         let may_change = match effects.map(|effects| &effects.action) {
             // A routine can name no other schema to MySQL.
-            Some(Action::Call) if !self.is_mariadb => is_dropped,
+            Some(Action::Call) if !self.is_mariadb() => is_dropped,
             Some(action) if action.may_be_anything() => is_dropped || !self.reports_schema,
             _ => false,
         };
@@ -141,7 +141,7 @@ impl Session {
             let explained = sharing(name)
                 .iter()
                 .any(|other| assigned.iter().any(|one| one == other));
-            if self.is_mariadb && !explained {
+            if self.server == Server::MariaDbSharing && !explained {
                 self.variables.doubt_sharing(name);
             }
             for other in coupled(name).filter(|other| !is_named(other)) {
@@ -155,7 +155,7 @@ impl Session {
                 action: Action::Opaque,
                 ..
             })
-        ) && self.is_mariadb;
+        ) && self.is_mariadb();
         // The open transaction began with others.
         self.unused &= !reported
             .iter()
@@ -245,7 +245,7 @@ impl Session {
                 self.put_characteristics(Fact::Known(text.clone()));
             }
             Some(_) => self.put_characteristics(Fact::Unknown(Doubt::Overflow)),
-            None if self.reports => {
+            None if self.reports() => {
                 let was_open = matches!(before, Fact::Known(Transaction::Open { .. }));
                 if was_open && !is_open {
                     self.put_characteristics(Fact::Known(Vec::new()));
@@ -294,10 +294,10 @@ impl Session {
 
     fn warnings_told(&mut self, warnings: u16, task: Option<&Task>, effects: Option<&Effects>) {
         let action = effects.map(|effects| &effects.action);
-        let cleared = !self.is_mariadb || matches!(action, Some(Action::Insert(_)));
+        let cleared = !self.is_mariadb() || matches!(action, Some(Action::Insert(_)));
         self.warnings = match (task, action) {
             (Some(Task::Nothing | Task::Use(_)), _) | (_, Some(Action::Diagnostics)) => return,
-            (Some(Task::Prepare(_)), _) if self.is_mariadb => return,
+            (Some(Task::Prepare(_)), _) if self.is_mariadb() => return,
             (None | Some(Task::Reset | Task::ChangeUser(_)), _) => Fact::Known(0),
             (Some(Task::Text(text)), _) if text.is_empty() => return,
             (Some(Task::Text(_)), Some(action))
@@ -318,7 +318,7 @@ impl Session {
             Inserted::Hidden => Fact::Unknown(Doubt::Expression),
             _ if id == 0 => return,
             // A trigger may have given it.
-            _ if self.hidden != Hidden::Trusted && !self.reports => Fact::Unknown(Doubt::Hidden),
+            _ if self.doubts_tables() => Fact::Unknown(Doubt::Hidden),
             Inserted::Unless(given) if !given.contains(&id) => Fact::Known(id),
             _ => Fact::Unknown(Doubt::Expression),
         };
