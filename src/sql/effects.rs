@@ -323,12 +323,13 @@ fn of_one(sql: &[u8], mode: Mode, about: &Statement) -> Effects {
         Action::Call | Action::Unfamiliar => return effects,
         _ => {}
     }
-    // A definition executes nothing, unless it also inserts rows.
+    // A definition executes nothing, unless it also inserts rows into a table.
     let defines = matches!(
         about.kind,
         "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "RENAME"
     ) || matches!(effects.action, Action::Definition);
-    if defines && !about.has_select {
+    let inserts = about.has_select && matches!(head.object(), Some("TABLE" | "TABLES"));
+    if defines && !inserts {
         return effects;
     }
     let changes = about.changes;

@@ -9,6 +9,8 @@
 //! - [`Tokens`]: the tokens as the servers' own lexers read them, with [`Doubts`] where lexers
 //!   would differ
 //! - [`trim`]: a text without what is around its statements
+//! - [`comments`]: its comments
+//! - [`body`] and [`parts`]: the statements of a stored routine or trigger
 //! - [`digest`]: the common form of statements that differ only in their values
 //! - [`statement`]: what a statement does, and what can be proven about it
 //! - [`effects`]: what it does to its session
@@ -16,6 +18,8 @@
 //! - [`tables`]: the tables that it reads and writes
 //! - `words`: keywords and built-in functions
 
+mod bodies;
+mod comments;
 mod digest;
 pub mod effects;
 mod kills;
@@ -27,6 +31,8 @@ mod words;
 #[cfg(test)]
 mod properties;
 
+pub use bodies::{Part, body, parts};
+pub use comments::comments;
 pub use digest::{Digest, digest, guard_digest, hash};
 pub use kills::{Kill, Target, kills};
 pub use statement::{Changes, Statement, statement};

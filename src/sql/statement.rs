@@ -42,6 +42,8 @@ pub struct Statement {
     /// Whether all of it is proven to write nothing, to lock nothing and to leave the session
     /// unchanged.
     pub read_only: bool,
+    /// The same if the functions that it calls, beside those that servers have built in, change nothing.
+    pub read_only_but_for_calls: bool,
     /// Whether it locks what it reads.
     pub locking: bool,
     /// Whether it has an INTO: of a SELECT, the result goes into variables or a file.
@@ -69,6 +71,7 @@ pub fn statement(sql: &[u8], mode: Mode) -> Option<Statement> {
     let mut statement = Statement {
         ambiguous: mode.is_in_doubt(reading.doubts),
         read_only: reading.is_proven(mode, reading.read_only),
+        read_only_but_for_calls: reading.is_proven(mode, reading.read_only_but_for_calls),
         explainable: reading.is_proven(mode, reading.explainable),
         ..reading.statement?
     };
@@ -80,6 +83,8 @@ pub fn statement(sql: &[u8], mode: Mode) -> Option<Statement> {
             let other = read(sql, other);
             let fails = other.is_proven_to_fail(mode);
             statement.read_only &= fails || other.is_proven(mode, other.read_only);
+            statement.read_only_but_for_calls &=
+                fails || other.is_proven(mode, other.read_only_but_for_calls);
             statement.explainable &= fails || other.is_proven(mode, other.explainable);
         }
     }
@@ -111,6 +116,7 @@ pub(super) fn other_modes(mode: Mode) -> impl Iterator<Item = Mode> {
 struct Reading {
     statement: Option<Statement>,
     read_only: bool,
+    read_only_but_for_calls: bool,
     explainable: bool,
     doubts: Doubts,
     unterminated: bool,
@@ -154,6 +160,7 @@ fn read(sql: &[u8], mode: Mode) -> Reading {
     Reading {
         statement: reader.statement,
         read_only: reader.read_only,
+        read_only_but_for_calls: reader.read_only_but_for_calls,
         explainable,
         doubts: tokens.doubts(),
         unterminated: unterminated || tokens.in_version_comment(),

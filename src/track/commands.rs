@@ -54,23 +54,24 @@ pub(super) struct Pending {
     pub results: usize,
 }
 
-/// What may be left behind by what does not show in the text, and why that is not certain.
+/// What may be left behind by what does not show in the text.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hides {
     pub traces: Traces,
-    pub why: Doubt,
+    /// Anything may be left, for this reason.
+    pub opaque: Option<Doubt>,
 }
 
 impl Hides {
     /// What a routine may do of which nothing is known.
     pub(super) const ANYTHING: Hides = Hides {
-        traces: Traces::all(),
-        why: Doubt::Routine,
+        traces: Traces::empty(),
+        opaque: Some(Doubt::Routine),
     };
     /// What a text may do that is not understood.
     pub(super) const TEXT: Hides = Hides {
-        traces: Traces::all(),
-        why: Doubt::Text,
+        traces: Traces::empty(),
+        opaque: Some(Doubt::Text),
     };
 }
 

@@ -126,13 +126,9 @@ impl Left {
 
     /// This may have been left, by something that does not show in the text.
     pub(super) fn hid(&mut self, traces: Traces, why: Doubt) {
-        if traces.is_all() {
-            self.may_be_anything(why);
-        } else {
-            self.removed -= traces;
-            self.unnamed |= traces;
-            self.suspect(traces - self.certain, why);
-        }
+        self.removed -= traces;
+        self.unnamed |= traces;
+        self.suspect(traces - self.certain, why);
     }
 
     /// Anything may have been left, for this reason.
@@ -366,7 +362,7 @@ mod tests {
             left.succeeded(&one, None);
         }
         assert_eq!(left.possible, Traces::NAMED_LOCKS);
-        left.hid(Traces::all(), Doubt::Routine);
+        left.may_be_anything(Doubt::Routine);
         left.may_be_anything(Doubt::Hidden);
         assert_eq!(left.may_be(), (Traces::all(), Doubt::Routine));
         assert_eq!(left.possible, Traces::NAMED_LOCKS, "apart from it");

@@ -234,10 +234,11 @@ impl Session {
         self.commands.push(Com::MULTI, b"", Mode::default());
     }
 
-    /// What routines, views and triggers that the last command uses may leave behind, and why that is
-    /// not certain: it is known from their definitions. Otherwise routines may leave anything.
-    pub fn hides(&mut self, traces: Traces, why: Doubt) {
-        self.commands.hides(Hides { traces, why });
+    /// What routines, views and triggers that the last command uses may leave behind, as is known from
+    /// their definitions; `opaque` is why they may leave anything. Without this, routines may leave
+    /// anything.
+    pub fn hides(&mut self, traces: Traces, opaque: Option<Doubt>) {
+        self.commands.hides(Hides { traces, opaque });
     }
 
     /// A COM_STMT_PREPARE was answered with this id.

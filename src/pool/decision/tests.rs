@@ -282,25 +282,25 @@ fn policies() {
 #[test]
 fn what_is_known_of_routines_decides() {
     let mut session = session();
-    let mut call = |sql: &str, traces, why| {
+    let mut call = |sql: &str, traces, opaque| {
         session.command(Com::QUERY, sql.as_bytes());
-        session.hides(traces, why);
+        session.hides(traces, opaque);
         end(&mut session, Status::AUTOCOMMIT, "");
         let becomes = Return::of(&session, Ongoing::empty(), Policy::default());
         (with(&session, Policy::default()), becomes)
     };
-    let nothing = call("CALL p()", Traces::empty(), Doubt::Routine);
+    let nothing = call("CALL p()", Traces::empty(), None);
     assert_eq!(nothing, (Decision::Share, Return::AsItIs));
-    let locks = call("SELECT * FROM v", Traces::NAMED_LOCKS, Doubt::Hidden);
+    let locks = call("SELECT * FROM v", Traces::NAMED_LOCKS, None);
     assert_eq!(locks, (Decision::Hold(Reason::NamedLock), Return::Reset));
-    let released = call("DO RELEASE_ALL_LOCKS()", Traces::empty(), Doubt::Routine);
+    let released = call("DO RELEASE_ALL_LOCKS()", Traces::empty(), None);
     assert_eq!(released, (Decision::Share, Return::AsItIs));
-    let loadable = call("SELECT f()", Traces::all(), Doubt::Loadable);
+    let loadable = call("SELECT f()", Traces::empty(), Some(Doubt::Loadable));
     assert_eq!(
         loadable,
         (Decision::Hold(Reason::LoadableFunction), Return::Reset)
     );
-    let views = call("SELECT * FROM v", Traces::all(), Doubt::Hidden);
+    let views = call("SELECT * FROM v", Traces::empty(), Some(Doubt::Hidden));
     assert_eq!(
         views.0,
         Decision::Hold(Reason::LoadableFunction),
@@ -312,7 +312,7 @@ fn what_is_known_of_routines_decides() {
 fn a_function_that_does_not_exist_leaves_nothing() {
     let mut session = session();
     session.command(Com::QUERY, b"SELECT no_such_function()");
-    session.hides(Traces::all(), Doubt::Loadable);
+    session.hides(Traces::empty(), Some(Doubt::Loadable));
     session.result(Ending::Err(1305), true);
     let decision = with(&session, Policy::default());
     // Whether the transaction is what it was is not known before the next answer.

@@ -255,6 +255,10 @@ fn setting(part: &[Item<'_>], scope: &mut Scope) -> Option<Found> {
     let [item, ..] = part else {
         return None;
     };
+    // A column of the row that a trigger is for; elsewhere it is an error.
+    if item.is("NEW") && part.get(1).is_some_and(|dot| dot.is_operator(".")) {
+        return found(Setting::Other);
+    }
     if item.kind != Kind::Variable {
         return variable(part, *scope).map(Found::Setting);
     }

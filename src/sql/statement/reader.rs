@@ -79,6 +79,7 @@ pub(super) struct Reader<'a> {
     /// The result for the statements that have ended.
     pub(super) statement: Option<Statement>,
     pub(super) read_only: bool,
+    pub(super) read_only_but_for_calls: bool,
     pub(super) explainable: bool,
     pub(super) has_body: bool,
 }
@@ -93,6 +94,7 @@ impl<'a> Reader<'a> {
             before_is_mixed: false,
             statement: None,
             read_only: true,
+            read_only_but_for_calls: true,
             explainable: false,
             has_body: false,
         }
@@ -105,6 +107,11 @@ impl<'a> Reader<'a> {
             return;
         };
         self.read_only &= current.is_read_only();
+        self.read_only_but_for_calls &= Current {
+            changes: current.changes - Changes::CALL,
+            ..current
+        }
+        .is_read_only();
         self.has_body |= current.has_body;
         match &mut self.statement {
             Some(statement) => {
@@ -120,6 +127,7 @@ impl<'a> Reader<'a> {
                 *none = Some(Statement {
                     kind,
                     read_only: false,
+                    read_only_but_for_calls: false,
                     locking: current.locking,
                     into: current.into,
                     selects_into: current.selects_into,

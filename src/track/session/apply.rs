@@ -79,8 +79,8 @@ impl Session {
     fn succeeded(&mut self, effects: &Effects, hides: Option<Hides>) {
         let schema = self.schema.known().and_then(Option::as_deref);
         self.left.succeeded(effects, schema);
-        if let Some(Hides { traces, why }) = hides {
-            self.left.hid(traces, why);
+        if let Some(hides) = hides {
+            self.hid(hides);
         }
         match &effects.action {
             Action::Plain | Action::Diagnostics | Action::Begin | Action::Transaction => {}
@@ -129,14 +129,16 @@ impl Session {
         self.left.failed(effects, schema);
         // Whether all functions exist is found out before any is called.
         let hides = match hides {
-            Some(hides) if hides.why == Doubt::Loadable && errno == NO_FUNCTION => Some(Hides {
-                traces: Traces::empty(),
-                ..hides
-            }),
+            Some(hides) if hides.opaque == Some(Doubt::Loadable) && errno == NO_FUNCTION => {
+                Some(Hides {
+                    opaque: None,
+                    ..hides
+                })
+            }
             hides => hides,
         };
-        if let Some(Hides { traces, why }) = hides {
-            self.left.hid(traces, why);
+        if let Some(hides) = hides {
+            self.hid(hides);
         }
         match &effects.action {
             Action::Plain | Action::Diagnostics | Action::Definition => {}
@@ -284,9 +286,16 @@ impl Session {
         }
     }
 
+    fn hid(&mut self, hides: Hides) {
+        self.left.hid(hides.traces, Doubt::Routine);
+        if let Some(why) = hides.opaque {
+            self.left.may_be_anything(why);
+        }
+    }
+
     /// Functions have run: what the server does not report of what they can change is unknown.
     pub(super) fn ran_functions(&mut self, why: Doubt, hides: Hides) {
-        self.left.hid(hides.traces, hides.why);
+        self.hid(hides);
         match self.reports() {
             true => self.last_insert_id = Fact::Unknown(why),
             false => self.doubt_values(why),
