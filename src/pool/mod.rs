@@ -8,6 +8,8 @@
 //!
 //! - `state`: the settings of a session, and how to get from one to another
 //! - `decision`, `reason`: whether a connection is shared or kept, and why
+//! - `catalogue`: what routines, views and triggers hide
+//! - `route`, `hints`: which server a statement may go to, and which it asks for
 //! - `diagnostics`: warnings and counts of the statement before, and who has them
 //! - `flavour`: MariaDB or MySQL
 //! - `shelf`, `queue`, `key`: free connections, those who wait for one, and who can use which
@@ -20,6 +22,7 @@
 
 pub mod above;
 pub mod backend;
+pub mod catalogue;
 pub mod client;
 pub mod contents;
 pub mod counters;
@@ -28,23 +31,28 @@ pub mod diagnostics;
 mod driver;
 pub mod errand;
 pub mod flavour;
+pub mod hints;
 pub mod key;
 pub mod options;
 pub mod queue;
 pub mod reason;
+pub mod route;
 pub mod servers;
 pub mod shelf;
 pub mod state;
 
 pub use above::Above;
+pub use catalogue::{Catalogue, Harmless, Hides, Reading};
 pub use contents::{Pool, PoolId};
 pub use decision::{Decision, Ongoing, Policy, Return, decide};
 pub use driver::control::Adopted;
 pub use driver::opening::Opened;
 pub use driver::{Pools, shown};
 pub use flavour::Flavour;
+pub use hints::Hints;
 pub use key::Key;
 pub use options::PoolOptions;
 pub use reason::Reason;
+pub use route::{Route, route};
 pub use servers::{Health, Role};
 pub use state::Settings;

@@ -60,6 +60,7 @@ mod pool_cluster;
 mod pool_diagnostics;
 mod pool_state;
 mod pool_topology;
+mod pool_catalogue;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;
