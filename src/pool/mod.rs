@@ -15,6 +15,7 @@
 //! - `shelf`, `queue`, `key`: free connections, those who wait for one, and who can use which
 //! - `errand`: the pool's own commands, whose answers nobody else gets
 //! - `client`, `backend`, `servers`: what is known of each
+//! - `statements`: prepared statements, which clients and connections share
 //! - `contents`: all of one pool; `above`: what a pool asks of the layer above
 //! - `options`, `counters`
 //!
@@ -40,6 +41,7 @@ pub mod route;
 pub mod servers;
 pub mod shelf;
 pub mod state;
+pub mod statements;
 
 pub use above::Above;
 pub use catalogue::{Catalogue, Harmless, Hides, Reading};

@@ -1,35 +1,12 @@
 //! COM_STMT_EXECUTE: runs a statement with values for its parameters.
 
+use super::execute_head::{ExecuteHead, execute_flags};
 use super::param::{ParamError, ParamType, ParamValue};
 use super::reader::Reader;
 use super::{Capabilities, DecodeError, Put};
 use bytes::BufMut;
 
 const NAME: &str = "execute";
-
-/// The most that are accepted: as many parameters as a statement can have (65,535), and as many
-/// attributes.
-const MAX_PARAMS: u64 = 2 * 0xFFFF;
-
-/// The flags of COM_STMT_EXECUTE.
-pub mod execute_flags {
-    /// A cursor to read by: the rows come by COM_STMT_FETCH.
-    pub const CURSOR_TYPE_READ_ONLY: u8 = 1;
-    /// A cursor to update by; no server has it.
-    pub const CURSOR_TYPE_FOR_UPDATE: u8 = 2;
-    /// A cursor that goes both ways; no server has it.
-    pub const CURSOR_TYPE_SCROLLABLE: u8 = 4;
-    /// The packet says how many parameters it has, attributes included.
-    pub const PARAMETER_COUNT_AVAILABLE: u8 = 8;
-
-    /// Every flag under its MySQL name.
-    pub const ALL: &[(&str, u8)] = &[
-        ("CURSOR_TYPE_READ_ONLY", CURSOR_TYPE_READ_ONLY),
-        ("CURSOR_TYPE_FOR_UPDATE", CURSOR_TYPE_FOR_UPDATE),
-        ("CURSOR_TYPE_SCROLLABLE", CURSOR_TYPE_SCROLLABLE),
-        ("PARAMETER_COUNT_AVAILABLE", PARAMETER_COUNT_AVAILABLE),
-    ];
-}
 
 /// A command that runs a statement.
 ///
@@ -77,32 +54,29 @@ impl Execute {
         bound: Bound<'_>,
         capabilities: Capabilities,
     ) -> Result<Self, DecodeError> {
-        let Head {
-            mut packet,
-            count,
-            nulls,
-            mut reader,
-        } = Head::read(argument, bound.params, capabilities)?;
-        if count == 0 {
-            // Servers ignore what follows.
-            return Ok(packet);
-        }
-        if !packet.types_sent {
-            let types = bound.types.get(..count).ok_or(reader.invalid(
+        let head = ExecuteHead::read(argument, bound.params, capabilities)?;
+        let mut reader = Reader::new(NAME, head.values());
+        let mut packet = Self {
+            statement_id: head.statement_id,
+            flags: head.flags,
+            iterations: head.iterations,
+            types_sent: head.types_sent(),
+            params: params(&head),
+            values: Vec::new(),
+        };
+        if head.count > 0 && !packet.types_sent {
+            let types = bound.types.get(..head.count).ok_or(reader.invalid(
                 "parameter_type",
                 "left out, and no execute that was seen before has sent it",
             ))?;
             packet.params = types.to_vec();
         }
-        packet.values = (0..count)
+        packet.values = (0..head.count)
             .zip(&packet.params)
             .map(|(at, param)| {
-                let is_null = nulls
-                    .get(at / 8)
-                    .is_some_and(|bits| bits >> (at % 8) & 1 == 1);
                 let is_long =
                     u16::try_from(at).is_ok_and(|at| bound.long_data.binary_search(&at).is_ok());
-                match (is_long, is_null) {
+                match (is_long, head.is_null(at)) {
                     (true, _) => Ok(ParamValue::LongData),
                     (_, true) => Ok(ParamValue::Null),
                     _ => param.param_type.decode(&mut reader),
@@ -120,8 +94,8 @@ impl Execute {
         params: u16,
         capabilities: Capabilities,
     ) -> Result<Option<Vec<Param>>, DecodeError> {
-        let packet = Head::read(argument, params, capabilities)?.packet;
-        Ok(packet.types_sent.then_some(packet.params))
+        let head = ExecuteHead::read(argument, params, capabilities)?;
+        Ok(head.types_sent().then(|| self::params(&head)))
     }
 
     /// Appends the command's argument to `out`; nothing, if that fails. Whether it has the number
@@ -186,69 +160,14 @@ impl Execute {
     }
 }
 
-/// The part before the values.
-struct Head<'a> {
-    packet: Execute,
-    count: usize,
-    nulls: &'a [u8],
-    reader: Reader<'a>,
-}
-
-impl<'a> Head<'a> {
-    fn read(
-        argument: &'a [u8],
-        params: u16,
-        capabilities: Capabilities,
-    ) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(NAME, argument);
-        let mut packet = Execute {
-            statement_id: reader.u32("statement_id")?,
-            flags: reader.u8("flags")?,
-            iterations: reader.u32("iterations")?,
-            types_sent: false,
-            params: Vec::new(),
-            values: Vec::new(),
-        };
-        let attributes = capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
-        let counted = packet.flags & execute_flags::PARAMETER_COUNT_AVAILABLE != 0;
-        let mut count = u64::from(params);
-        // MySQL 9.7 expects the count where there are parameters, whether or not the flag is set.
-        if attributes && (counted || count > 0) {
-            count = reader.lenenc("parameter_count")?;
-            if count > MAX_PARAMS {
-                return Err(reader.invalid("parameter_count", "more than are accepted"));
-            }
-        }
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut nulls = &[][..];
-        if count > 0 {
-            nulls = reader.bytes("null bitmap", count.div_ceil(8))?;
-            packet.types_sent = match reader.u8("new_params_bind_flag")? {
-                0 => false,
-                1 => true,
-                _ => return Err(reader.invalid("new_params_bind_flag", "neither 0 nor 1")),
-            };
-        }
-        if packet.types_sent {
-            // Without a capacity: the count is the peer's, and only what the payload has bytes for
-            // is kept.
-            for _ in 0..count {
-                packet.params.push(Param {
-                    param_type: ParamType::from_bytes(reader.array("parameter_type")?),
-                    name: match attributes {
-                        true => reader.lenenc_bytes("parameter_name")?.to_vec(),
-                        false => Vec::new(),
-                    },
-                });
-            }
-        }
-        Ok(Self {
-            packet,
-            count,
-            nulls,
-            reader,
-        })
-    }
+/// The types and names in the packet. Without a capacity: the count is the peer's, and only what the
+/// payload has bytes for is kept.
+fn params(head: &ExecuteHead<'_>) -> Vec<Param> {
+    let params = head.types().map(|(param_type, name)| Param {
+        param_type,
+        name: name.to_vec(),
+    });
+    params.collect()
 }
 
 /// Appends one value, or says why not.

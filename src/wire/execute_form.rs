@@ -1,10 +1,12 @@
-//! Translates COM_STMT_EXECUTE between a client and a server of which only one has
-//! QUERY_ATTRIBUTES.
+//! Changes COM_STMT_EXECUTE: for a server that negotiated otherwise than the client about
+//! QUERY_ATTRIBUTES, and for one that does not know the types that its client has left out.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html>
 
+use super::execute_head::{ExecuteHead, execute_flags};
+use super::param::ParamType;
 use super::reader::Reader;
-use super::{Com, DecodeError, Put, execute_flags};
+use super::{BulkExecute, Capabilities, Com, DecodeError, Put};
 use bytes::BufMut;
 
 const NAME: &str = "execute";
@@ -72,6 +74,45 @@ pub fn with_count(payload: &[u8], params: u16) -> Result<Vec<u8>, DecodeError> {
     Ok(out)
 }
 
+/// Puts the types of its parameters into an execute that leaves them out. There must be no
+/// attributes in it, as their names are left out, too.
+pub fn with_types(
+    payload: &mut Vec<u8>,
+    types: &[ParamType],
+    capabilities: Capabilities,
+) -> Result<(), DecodeError> {
+    let argument = payload.get(1..).unwrap_or_default();
+    let params = u16::try_from(types.len()).unwrap_or(u16::MAX);
+    let head = ExecuteHead::read(argument, params, capabilities)?;
+    if head.count != types.len() || head.count == 0 || head.types_sent() {
+        let reader = Reader::new(NAME, argument);
+        return Err(reader.invalid("parameter_type", "not those that were left out"));
+    }
+    let (at, named) = (1 + head.types_at, head.named);
+    let mut inserted = vec![1];
+    for param_type in types {
+        inserted.put_slice(&param_type.to_bytes());
+        if named {
+            inserted.put_lenenc_bytes(b"");
+        }
+    }
+    payload.splice(at..=at, inserted);
+    Ok(())
+}
+
+/// The same for a COM_STMT_BULK_EXECUTE.
+pub fn bulk_with_types(payload: &mut Vec<u8>, types: &[ParamType]) -> Result<(), DecodeError> {
+    let mut reader = Reader::new("bulk execute", payload);
+    reader.bytes("statement_id", 5)?;
+    let flags = reader.u16("flags")? | BulkExecute::SEND_TYPES;
+    let mut inserted = flags.to_le_bytes().to_vec();
+    for param_type in types {
+        inserted.put_slice(&param_type.to_bytes());
+    }
+    payload.splice(5..7, inserted);
+    Ok(())
+}
+
 /// The first bytes without the flag that announces a count.
 fn head(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
     let mut head = reader.bytes("head", HEAD)?.to_vec();
@@ -96,6 +137,7 @@ fn count(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ColumnType;
 
     const PLAIN: &[u8] = b"\x17\x01\0\0\0\0\x01\0\0\0\x02\x01\xfd\0\xfd\0\x01a";
 
@@ -120,6 +162,23 @@ mod tests {
         );
         let none = without_attributes(packet, 0).unwrap();
         assert_eq!(none, b"\x17\x01\0\0\0\x01\x01\0\0\0");
+    }
+
+    #[test]
+    fn types_that_were_left_out_come() {
+        let without = b"\x17\x01\0\0\0\0\x01\0\0\0\x02\0\x01a".to_vec();
+        let types = [ParamType::new(ColumnType::VAR_STRING); 2];
+        let mut payload = without.clone();
+        with_types(&mut payload, &types, Capabilities::empty()).unwrap();
+        assert_eq!(payload, PLAIN);
+        assert!(with_types(&mut payload, &types, Capabilities::empty()).is_err());
+        let mut counted = with_count(&without, 2).unwrap();
+        with_types(&mut counted, &types, Capabilities::QUERY_ATTRIBUTES).unwrap();
+        assert_eq!(counted, with_count(PLAIN, 2).unwrap());
+        let mut bulk = b"\xfa\x01\0\0\0\x40\0\0\x01a\x01".to_vec();
+        bulk_with_types(&mut bulk, &types).unwrap();
+        assert_eq!(bulk, b"\xfa\x01\0\0\0\xc0\0\xfd\0\xfd\0\0\x01a\x01");
+        assert!(bulk_with_types(&mut b"\xfa\x01\0\0\0\x40".to_vec(), &types).is_err());
     }
 
     #[test]

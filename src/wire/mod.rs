@@ -13,7 +13,7 @@
 //! - Commands: [`Command`], and [`ChangeUser`] for another login. COM_STATISTICS ([`Stats`]),
 //!   COM_STMT_PREPARE ([`PrepareOk`]) and LOAD DATA LOCAL ([`LocalInfile`]) have their own kinds of
 //!   answer; [`Progress`] may precede any.
-//! - Statements: [`Execute`] and [`BulkExecute`], whose parameters are [`ParamValue`]s of a
+//! - Statements: [`Execute`] (or its [`ExecuteHead`] alone) and [`BulkExecute`], whose parameters are [`ParamValue`]s of a
 //!   [`ParamType`]; the shorter commands about statements are accessors of [`Command`].
 //! - Parts of other packets: [`query_attributes`] in front of COM_QUERY's SQL, [`session_changes`]
 //!   at the end of an OK.
@@ -45,6 +45,7 @@ mod err;
 mod error;
 mod execute;
 pub mod execute_form;
+mod execute_head;
 mod float_text;
 pub mod frame;
 mod handshake;
@@ -85,7 +86,8 @@ pub use command::Command;
 pub use eof::Eof;
 pub use err::ErrPacket;
 pub use error::{DecodeError, Problem};
-pub use execute::{Bound, Execute, Param, execute_flags};
+pub use execute::{Bound, Execute, Param};
+pub use execute_head::{ExecuteHead, execute_flags};
 pub use handshake::Handshake;
 pub use hidden::Hidden;
 pub use local_infile::LocalInfile;

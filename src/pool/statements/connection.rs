@@ -1,0 +1,258 @@
+//! What is prepared on a connection to a server.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+
+use super::classes::Classes;
+use super::shared::{Setting, Statement};
+use crate::wire::ParamType;
+
+/// A client's statement, as the one for which a server's statement is set apart.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub client: u64,
+    pub id: u32,
+}
+
+/// Types that were bound, and the setting in which that was.
+#[derive(Clone, Debug)]
+pub(super) struct Bound {
+    pub types: Rc<[ParamType]>,
+    pub setting: Rc<Setting>,
+}
+
+impl Bound {
+    /// Whether a server reads values alike after either was bound.
+    pub(super) fn reads_like(&self, other: &Bound) -> bool {
+        (Rc::ptr_eq(&self.types, &other.types) || self.types == other.types)
+            && (Rc::ptr_eq(&self.setting, &other.setting)
+                || self.setting.reads_like(&other.setting))
+    }
+}
+
+/// A statement of a server.
+#[derive(Debug)]
+pub(super) struct ServerStatement {
+    /// Its id on the connection.
+    pub id: u32,
+    statement: Rc<Statement>,
+    /// The only one that it serves, if it does not serve anyone.
+    pub owner: Option<Owner>,
+    /// Its owner has a cursor on it, or has sent long data to it.
+    pub pending: bool,
+    /// It goes on to serve its owner alone when nothing is pending.
+    pub private: bool,
+    /// The types that the server has got last.
+    pub bound: Option<Bound>,
+    /// The classes of all types that it has got; kept only where statements are resolved for them.
+    pub classes: Option<Rc<Classes>>,
+    used: u64,
+}
+
+impl ServerStatement {
+    /// It is not set apart any longer, unless it is private.
+    pub(super) fn release(&mut self) {
+        self.pending = false;
+        if !self.private {
+            self.owner = None;
+        }
+    }
+}
+
+/// Which server's statement a client's statement needs.
+pub(super) struct Need<'a> {
+    pub statement: &'a Statement,
+    pub owner: Owner,
+    /// The classes of the types that the client has bound so far, and with the next execute.
+    pub classes: (Option<&'a Classes>, Option<&'a Classes>),
+    /// It must serve nobody else.
+    pub private: bool,
+}
+
+impl Need<'_> {
+    /// How well this statement of the right text serves; the less, the better.
+    fn rank(&self, candidate: &ServerStatement) -> Option<u8> {
+        if candidate.owner == Some(self.owner) {
+            return Some(0);
+        }
+        if candidate.owner.is_some() {
+            return None;
+        }
+        let (before, after) = self.classes;
+        let wanted = if self.private { before } else { after };
+        match (candidate.classes.as_deref(), wanted) {
+            (Some(its), Some(wanted)) => its.fit(wanted).then_some(1),
+            // What others have bound to it cannot be undone.
+            (Some(_), None) => None,
+            // It was not executed before.
+            (None, _) => Some(2),
+        }
+    }
+}
+
+/// The statements of a connection.
+#[derive(Debug)]
+pub struct ConnectionStatements {
+    /// By the number of the statement and the id on the server.
+    prepared: BTreeMap<(u64, u32), ServerStatement>,
+    limit: usize,
+    clock: u64,
+}
+
+/// How many statements a connection may have, if `configured` are allowed, the server allows `server` of
+/// all its connections, and `connections` share them: half of what the server allows is left to others.
+pub fn limit_per_connection(configured: usize, server: usize, connections: usize) -> usize {
+    let share = server / 2 / connections.max(1);
+    configured.min(share).max(1)
+}
+
+impl ConnectionStatements {
+    /// None so far; there will be at most `limit`, unless so many are in use.
+    pub fn new(limit: usize) -> ConnectionStatements {
+        ConnectionStatements {
+            prepared: BTreeMap::new(),
+            limit: limit.max(1),
+            clock: 0,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.prepared.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.prepared.is_empty()
+    }
+
+    /// Sets the limit; [`make_room`](Self::make_room) gets down to it.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.max(1);
+    }
+
+    /// The server has prepared `statement` again, under this id.
+    pub fn prepared(&mut self, statement: &Rc<Statement>, id: u32) {
+        self.clock += 1;
+        let prepared = ServerStatement {
+            id,
+            statement: statement.clone(),
+            owner: None,
+            pending: false,
+            private: false,
+            bound: None,
+            classes: None,
+            used: self.clock,
+        };
+        self.prepared.insert((statement.number, id), prepared);
+    }
+
+    /// A server's statement that should be closed before another is prepared: the one that was not used
+    /// for the longest time, of those that no client has any more, if there are any. It is forgotten
+    /// here. `None`: there is room. What is in use is never closed.
+    pub fn make_room(&mut self) -> Option<u32> {
+        if self.prepared.len() < self.limit {
+            return None;
+        }
+        self.evict()
+    }
+
+    /// The same, whether or not there is room: the server as a whole has too many. `None`: all are in
+    /// use, or there are none.
+    pub fn evict(&mut self) -> Option<u32> {
+        let candidates = self.prepared.iter().filter(|(_, one)| !one.pending);
+        let (key, _) = candidates.min_by_key(|(_, one)| (one.statement.users() > 0, one.used))?;
+        let key = *key;
+        self.prepared.remove(&key).map(|one| one.id)
+    }
+
+    /// A statement that no client has any more; it is to be closed, and forgotten here.
+    pub fn unused(&mut self) -> Option<u32> {
+        let mut all = self.prepared.iter();
+        let (key, _) = all.find(|(_, one)| !one.pending && one.statement.users() == 0)?;
+        let key = *key;
+        self.prepared.remove(&key).map(|one| one.id)
+    }
+
+    /// The connection was reset, or its user changed: there are none any more.
+    pub fn clear(&mut self) {
+        self.prepared.clear();
+    }
+
+    /// A client is gone, or has left the connection: what is set apart for it is to be closed, and is
+    /// forgotten here.
+    pub fn forget_client(&mut self, client: u64) -> Vec<u32> {
+        let owned = |one: &ServerStatement| one.owner.is_some_and(|owner| owner.client == client);
+        self.take((0, 0)..=(u64::MAX, u32::MAX), owned)
+    }
+
+    /// The statement that is set apart for this one of a client, if there is one; forgotten here.
+    pub(super) fn take_owned(&mut self, statement: &Statement, owner: Owner) -> Option<u32> {
+        let id = self.owned(statement, owner)?.id;
+        self.forget(statement, id);
+        Some(id)
+    }
+
+    /// The statement that is set apart for this one of a client, if there is one.
+    pub(super) fn owned(
+        &mut self,
+        statement: &Statement,
+        owner: Owner,
+    ) -> Option<&mut ServerStatement> {
+        let number = statement.number;
+        let mut all = self.prepared.range_mut((number, 0)..=(number, u32::MAX));
+        let (_, owned) = all.find(|(_, one)| one.owner == Some(owner))?;
+        Some(owned)
+    }
+
+    /// The one that serves best, which counts as used.
+    pub(super) fn find(&mut self, need: &Need<'_>) -> Option<&mut ServerStatement> {
+        let number = need.statement.number;
+        let all = self.prepared.range((number, 0)..=(number, u32::MAX));
+        let ranked = all.filter_map(|(key, one)| Some((need.rank(one)?, *key)));
+        let (_, key) = ranked.min()?;
+        self.clock += 1;
+        let found = self.prepared.get_mut(&key)?;
+        found.used = self.clock;
+        if need.private && found.owner.is_none() {
+            found.private = true;
+            found.owner = Some(need.owner);
+        }
+        Some(found)
+    }
+
+    pub(super) fn get(&mut self, statement: &Statement, id: u32) -> Option<&mut ServerStatement> {
+        self.prepared.get_mut(&(statement.number, id))
+    }
+
+    /// The server does not have it.
+    pub(super) fn forget(&mut self, statement: &Statement, id: u32) {
+        self.prepared.remove(&(statement.number, id));
+    }
+
+    /// Another was prepared from the same text: those that serve anyone are to be closed, and are
+    /// forgotten here.
+    pub(super) fn supersede(&mut self, statement: &Statement) -> Vec<u32> {
+        let number = statement.number;
+        let all = (number, 0)..=(number, u32::MAX);
+        self.take(all, |one| one.owner.is_none())
+    }
+
+    /// The ids of those that meet a condition; they are forgotten here.
+    fn take(
+        &mut self,
+        keys: RangeInclusive<(u64, u32)>,
+        goes: impl Fn(&ServerStatement) -> bool,
+    ) -> Vec<u32> {
+        let all = self.prepared.range(keys);
+        let keys: Vec<_> = all
+            .filter(|(_, one)| goes(one))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &keys {
+            self.prepared.remove(key);
+        }
+        keys.into_iter().map(|(_, id)| id).collect()
+    }
+}

@@ -1,0 +1,415 @@
+//! Commands about a client's statement, written for the connection that the client has got.
+
+use std::rc::Rc;
+
+use super::classes::{Class, Classes};
+use super::client::{ClientStatement, ClientStatements, LongData, Outcome, Running};
+use super::connection::{Bound, ConnectionStatements, Need, Owner, ServerStatement};
+use super::dialect::Dialect;
+use super::shared::{Setting, Statement};
+use crate::wire::{
+    BulkExecute, Capabilities, Com, DecodeError, ErrPacket, ExecuteHead, ParamType, Status,
+    execute_form,
+};
+
+/// What a command is written by, and read.
+#[derive(Copy, Clone, Debug)]
+pub struct Form<'a> {
+    /// The setting in which the connection is now: the client's.
+    pub present: &'a Rc<Setting>,
+    /// What the client has negotiated.
+    pub client: Capabilities,
+    /// What was negotiated with the server.
+    pub server: Capabilities,
+}
+
+/// How a command gets to the server.
+#[derive(Debug)]
+pub enum Sending {
+    /// The command is written.
+    Ready,
+    /// This is to be prepared on the connection first, in its own setting;
+    /// [`ConnectionStatements::prepared`] is told its id. Then the command is to be sent again, in the
+    /// client's setting. Before, [`make_room`](ConnectionStatements::make_room) should be asked. An ERR
+    /// is the answer to the client's command.
+    Prepare(Rc<Statement>),
+    /// A COM_PING goes to the server in its place: its answer and its effect are the same.
+    Ping,
+    /// Nothing goes to the server; this is the answer, if the command has any.
+    Answer(ErrPacket),
+}
+
+/// What follows from a server's answer.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    Done,
+    /// This statement of the server is to be closed.
+    Close(u32),
+    /// The server does not know its statement. The command, which has had no effect, is to be sent
+    /// again, and will be prepared again.
+    Again,
+}
+
+/// What a client's statement would be after an execute.
+struct After {
+    bound: Option<Bound>,
+    classes: Option<Rc<Classes>>,
+    /// The types are in the packet.
+    types_sent: bool,
+    /// The packet has attributes, too.
+    attributes: bool,
+}
+
+impl ClientStatements {
+    /// Writes a command that needs a [statement](super::Action::WithStatement) for this connection, in
+    /// place of what is in `out`. Nothing is changed, unless it is ready.
+    pub fn send(
+        &mut self,
+        payload: &[u8],
+        connection: &mut ConnectionStatements,
+        form: Form<'_>,
+        out: &mut Vec<u8>,
+    ) -> Sending {
+        let Some((com, argument)) = payload.split_first() else {
+            return Sending::Answer(self.dialect.malformed());
+        };
+        let com = Com(*com);
+        let Some(given) = argument.first_chunk().map(|id| u32::from_le_bytes(*id)) else {
+            return Sending::Answer(self.dialect.malformed());
+        };
+        let dialect = self.dialect;
+        let id = self.resolve(given).unwrap_or(given);
+        let owner = self.owner(id);
+        let Some(one) = self.by_id.get_mut(&id) else {
+            return Sending::Answer(dialect.unknown_statement(given, com));
+        };
+        let sent = match com {
+            Com::STMT_FETCH | Com::STMT_RESET => {
+                let Some(server) = connection.owned(&one.statement, owner) else {
+                    return self.without_server(com, id);
+                };
+                write(payload, server.id, out);
+                Ok(server.id)
+            }
+            Com::STMT_SEND_LONG_DATA => one.send_long_data(payload, owner, connection, form, out),
+            _ => {
+                let after = one.after(com, argument, dialect, form);
+                after.and_then(|after| {
+                    one.execute(payload, after, owner, connection, (dialect, form), out)
+                })
+            }
+        };
+        let on_server = match sent {
+            Ok(on_server) => on_server,
+            Err(other) => return other,
+        };
+        if com == Com::STMT_SEND_LONG_DATA {
+            self.long_data.entry(id).or_insert(LongData::Sent);
+        } else {
+            self.running = Some(Running { com, id, on_server });
+        }
+        Sending::Ready
+    }
+
+    /// Long data for this statement could not be sent; the next execute is answered with this.
+    pub fn long_data_failed(&mut self, id: u32, err: ErrPacket) {
+        if self.by_id.contains_key(&id) {
+            self.long_data.insert(id, LongData::Failed(Box::new(err)));
+        }
+    }
+
+    /// The server has answered the command that was sent.
+    pub fn ended(&mut self, outcome: Outcome, connection: &mut ConnectionStatements) -> Then {
+        let Some(running) = self.running.take() else {
+            return Then::Done;
+        };
+        let id = running.id;
+        let executes = matches!(running.com, Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE);
+        let had_long_data = executes && self.long_data.contains_key(&id);
+        let unknown = outcome == Outcome::Err(1243);
+        self.settle(running, outcome);
+        let owner = self.owner(id);
+        let pending = self.cursors.contains(&id) || self.long_data.contains_key(&id);
+        let Some(one) = self.by_id.get(&id) else {
+            return Then::Done;
+        };
+        if unknown {
+            connection.forget(&one.statement, running.on_server);
+            return match executes && !had_long_data {
+                true => Then::Again,
+                false => Then::Done,
+            };
+        }
+        let failed = matches!(outcome, Outcome::Err(_));
+        if failed && had_long_data {
+            // It may be in a state in which every execute fails until it is reset.
+            connection.forget(&one.statement, running.on_server);
+            return Then::Close(running.on_server);
+        }
+        let Some(server) = connection.get(&one.statement, running.on_server) else {
+            return Then::Done;
+        };
+        if pending {
+            server.pending = true;
+            server.owner = Some(owner);
+        } else {
+            server.release();
+        }
+        if failed {
+            // It is unknown whether the server has noted them.
+            server.bound = None;
+        }
+        Then::Done
+    }
+
+    /// What is pending after an answer.
+    fn settle(&mut self, running: Running, outcome: Outcome) {
+        let id = running.id;
+        let open = match (running.com, outcome) {
+            (Com::STMT_FETCH, Outcome::Ok(status)) => !status.contains(Status::LAST_ROW_SENT),
+            (Com::STMT_FETCH, Outcome::Err(error)) => !matches!(error, 1421 | 1243),
+            (Com::STMT_RESET, Outcome::Err(error)) if error != 1243 => return,
+            (Com::STMT_RESET, _) | (_, Outcome::Err(_)) => false,
+            (_, Outcome::Ok(status)) => {
+                status.contains(Status::CURSOR_EXISTS)
+                    && !status.contains(Status::MORE_RESULTS_EXISTS)
+            }
+        };
+        match open {
+            true => self.cursors.insert(id),
+            false => self.cursors.remove(&id),
+        };
+        if running.com != Com::STMT_FETCH {
+            self.long_data.remove(&id);
+        }
+    }
+
+    /// The connection has nothing of the statement that could be fetched from, or reset.
+    fn without_server(&mut self, com: Com, id: u32) -> Sending {
+        self.cursors.remove(&id);
+        if com == Com::STMT_FETCH {
+            return Sending::Answer(self.dialect.no_cursor(id));
+        }
+        self.long_data.remove(&id);
+        Sending::Ping
+    }
+}
+
+impl ClientStatement {
+    fn send_long_data(
+        &self,
+        payload: &[u8],
+        owner: Owner,
+        connection: &mut ConnectionStatements,
+        form: Form<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<u32, Sending> {
+        let classes = self.classes.as_deref();
+        let server = self.find(owner, (classes, classes), connection, form)?;
+        server.owner = Some(owner);
+        server.pending = true;
+        write(payload, server.id, out);
+        Ok(server.id)
+    }
+
+    /// The server's statement for this one.
+    fn find<'a>(
+        &self,
+        owner: Owner,
+        classes: (Option<&Classes>, Option<&Classes>),
+        connection: &'a mut ConnectionStatements,
+        form: Form<'_>,
+    ) -> Result<&'a mut ServerStatement, Sending> {
+        let setting = self.statement.setting();
+        let elsewhere = !Rc::ptr_eq(setting, form.present) && !setting.parses_like(form.present);
+        let need = Need {
+            statement: &self.statement,
+            owner,
+            classes,
+            private: elsewhere || classes.1.is_some_and(Classes::are_mixed),
+        };
+        let missing = || Sending::Prepare(self.statement.statement().clone());
+        connection.find(&need).ok_or_else(missing)
+    }
+
+    /// What an execute would make of it.
+    fn after(
+        &self,
+        com: Com,
+        argument: &[u8],
+        dialect: Dialect,
+        form: Form<'_>,
+    ) -> Result<After, Sending> {
+        let params = self.statement.params();
+        if com == Com::STMT_BULK_EXECUTE {
+            let types = BulkExecute::decode_types(argument, params)
+                .map_err(|_| Sending::Answer(dialect.malformed()))?;
+            let types_sent = !types.is_empty();
+            let bound = match types_sent {
+                true => Some(self.bind(types.into_iter(), form)),
+                false => self.bound.clone(),
+            };
+            return Ok(After {
+                types_sent,
+                bound,
+                classes: None,
+                attributes: false,
+            });
+        }
+        let head = ExecuteHead::read(argument, params, form.client).map_err(|_| {
+            // Without any values at all.
+            let nothing = argument.len() == EXECUTE_HEAD;
+            Sending::Answer(match nothing {
+                true => dialect.nothing_bound(com),
+                false => dialect.malformed(),
+            })
+        })?;
+        if head.count < usize::from(params) {
+            return Err(Sending::Answer(dialect.malformed()));
+        }
+        let mut bound = self.bound.clone();
+        if head.types_sent() {
+            let types = head.types().take(params.into());
+            bound = Some(self.bind(types.map(|(param_type, _)| param_type), form));
+        }
+        let mut classes = self.classes.clone();
+        if dialect.resolves_types()
+            && params > 0
+            && let Some(bound) = &bound
+        {
+            let none = Classes::default();
+            let before = classes.as_deref().unwrap_or(&none);
+            if let Some(more) = before.with(&head, &bound.types) {
+                classes = Some(self.statement.share_classes(more));
+            }
+        }
+        Ok(After {
+            bound,
+            classes,
+            types_sent: head.types_sent(),
+            attributes: head.count > usize::from(params),
+        })
+    }
+
+    /// These types, bound now. Nothing is allocated if they are those that were bound before.
+    fn bind(&self, types: impl Iterator<Item = ParamType> + Clone, form: Form<'_>) -> Bound {
+        let before = self.bound.as_ref();
+        let same = before.filter(|before| before.types.iter().copied().eq(types.clone()));
+        Bound {
+            types: match same {
+                Some(before) => before.types.clone(),
+                None => self.statement.share_types(types),
+            },
+            setting: form.present.clone(),
+        }
+    }
+
+    fn execute(
+        &mut self,
+        payload: &[u8],
+        after: After,
+        owner: Owner,
+        connection: &mut ConnectionStatements,
+        (dialect, form): (Dialect, Form<'_>),
+        out: &mut Vec<u8>,
+    ) -> Result<u32, Sending> {
+        let com = Com(payload.first().copied().unwrap_or_default());
+        let params = self.statement.params();
+        if params > 0 && after.bound.is_none() {
+            return Err(Sending::Answer(dialect.nothing_bound(com)));
+        }
+        let classes = (self.classes.as_deref(), after.classes.as_deref());
+        let server = self.find(owner, classes, connection, form)?;
+        let malformed = |_: DecodeError| Sending::Answer(dialect.malformed());
+        write(payload, server.id, out);
+        let mut bound = after.bound.clone();
+        if let Some(wanted) = &after.bound
+            && params > 0
+            && !after.types_sent
+            && !server
+                .bound
+                .as_ref()
+                .is_some_and(|known| known.reads_like(wanted))
+        {
+            if !wanted.setting.reads_like(form.present) && are_converted(&wanted.types) {
+                return Err(Sending::Answer(bound_elsewhere()));
+            }
+            if after.attributes {
+                return Err(Sending::Answer(dialect.malformed()));
+            }
+            match com {
+                Com::STMT_BULK_EXECUTE => execute_form::bulk_with_types(out, &wanted.types),
+                _ => execute_form::with_types(out, &wanted.types, form.client),
+            }
+            .map_err(malformed)?;
+            bound = Some(Bound {
+                types: wanted.types.clone(),
+                setting: form.present.clone(),
+            });
+        }
+        if com == Com::STMT_EXECUTE
+            && (form.client ^ form.server).contains(Capabilities::QUERY_ATTRIBUTES)
+        {
+            *out = match form.server.contains(Capabilities::QUERY_ATTRIBUTES) {
+                true => execute_form::with_count(out, params),
+                false => execute_form::without_attributes(out, params),
+            }
+            .map_err(malformed)?;
+        }
+        if params > 0 {
+            server.bound = bound;
+        }
+        server.classes = both(
+            server.classes.take(),
+            after.classes.as_ref(),
+            &self.statement,
+        );
+        if after.types_sent {
+            self.bound = after.bound;
+        }
+        self.classes = after.classes;
+        Ok(server.id)
+    }
+}
+
+/// The bytes of an execute before the parameters.
+const EXECUTE_HEAD: usize = 9;
+
+/// The classes of a server's statement after an execute by a client with these.
+fn both(
+    server: Option<Rc<Classes>>,
+    client: Option<&Rc<Classes>>,
+    statement: &Statement,
+) -> Option<Rc<Classes>> {
+    match (server, client) {
+        (None, client) => client.cloned(),
+        (Some(server), Some(client)) if !Rc::ptr_eq(&server, client) => {
+            let more = server.and(client);
+            Some(more.map_or(server, |more| statement.share_classes(more)))
+        }
+        (server, _) => server,
+    }
+}
+
+/// The packet for a server, where the statement has this id.
+fn write(payload: &[u8], id: u32, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(payload);
+    if let Some(place) = out.get_mut(1..5) {
+        place.copy_from_slice(&id.to_le_bytes());
+    }
+}
+
+/// Whether values of some of these types are converted from the client's character set.
+fn are_converted(types: &[ParamType]) -> bool {
+    types.iter().any(|one| Class::of(*one) == Class::Text)
+}
+
+/// The client has changed its character set, and goes on with types that it has bound before that: the
+/// server would have read its values in the old character set.
+fn bound_elsewhere() -> ErrPacket {
+    let message = "statement_charset: the types of the parameters were bound in another character \
+                   set, and the pool has changed the connection since; bind them again";
+    ErrPacket::new(1105, b"HY000", message.into())
+}
