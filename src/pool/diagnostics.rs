@@ -23,13 +23,14 @@ mod manner;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Results, refusal};
+pub use answer::{Answer, refusal};
 pub use asked::{Asked, Needs, asked};
 pub use conditions::{Condition, Conditions};
 pub use learnt::Learnt;
 pub use manner::{Manner, manner};
 
 use super::flavour::Flavour;
+use super::made_up::Results;
 use asked::What;
 use manner::Treatment;
 

@@ -11,6 +11,8 @@
 //! - `catalogue`: what routines, views and triggers hide
 //! - `route`, `hints`: which server a statement may go to, and which it asks for
 //! - `diagnostics`: warnings and counts of the statement before, and who has them
+//! - `reports`: what clients are told of changes of their sessions
+//! - `reader`, `made_up`: statements that the proxy answers by itself, and its answers
 //! - `flavour`: MariaDB or MySQL
 //! - `shelf`, `queue`, `key`: free connections, those who wait for one, and who can use which
 //! - `errand`: the pool's own commands, whose answers nobody else gets
@@ -34,9 +36,12 @@ pub mod errand;
 pub mod flavour;
 pub mod hints;
 pub mod key;
+pub mod made_up;
 pub mod options;
 pub mod queue;
+mod reader;
 pub mod reason;
+pub mod reports;
 pub mod route;
 pub mod servers;
 pub mod shelf;
@@ -53,6 +58,7 @@ pub use driver::{Pools, shown};
 pub use flavour::Flavour;
 pub use hints::Hints;
 pub use key::Key;
+pub use made_up::Results;
 pub use options::PoolOptions;
 pub use reason::Reason;
 pub use route::{Route, route};

@@ -61,6 +61,8 @@ mod pool_diagnostics;
 mod pool_state;
 mod pool_topology;
 mod pool_catalogue;
+mod pool_diagnostics;
+mod pool_reports;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;

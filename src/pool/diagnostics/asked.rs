@@ -2,11 +2,9 @@
 
 use bitflags::bitflags;
 
-use crate::sql::{self, Kind, Mode, Token, Tokens};
+use crate::pool::reader::{Reader, selected};
+use crate::sql::{Kind, Mode};
 use crate::wire::column_flags;
-
-/// The most values of one SELECT that are answered by the proxy.
-const MAX_ITEMS: usize = 16;
 
 bitflags! {
     /// Values of the statement before that a statement asks for.
@@ -148,82 +146,6 @@ fn may_ask(sql: &[u8]) -> bool {
                 memchr::memchr2_iter(first, first.to_ascii_uppercase(), sql)
                     .any(|at| begins_with(at, word))
             })
-}
-
-/// The tokens of a text that are code: the present one and the next.
-struct Reader<'a> {
-    sql: &'a [u8],
-    tokens: Tokens<'a>,
-    now: Option<Token>,
-    next: Option<Token>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(sql: &'a [u8], mode: Mode) -> Reader<'a> {
-        let mut reader = Reader {
-            sql,
-            tokens: Tokens::new(sql, mode),
-            now: None,
-            next: None,
-        };
-        reader.step();
-        reader.step();
-        reader
-    }
-
-    fn step(&mut self) {
-        self.now = self.next.take();
-        self.next = self.tokens.by_ref().find(|token| token.kind.is_code());
-    }
-
-    fn text_of(&self, token: Option<Token>) -> &'a [u8] {
-        token
-            .and_then(|token| self.sql.get(token.from..token.to))
-            .unwrap_or_default()
-    }
-
-    fn text(&self) -> &'a [u8] {
-        self.text_of(self.now)
-    }
-
-    fn next_text(&self) -> &'a [u8] {
-        self.text_of(self.next)
-    }
-
-    fn kind(&self) -> Option<Kind> {
-        self.now.map(|token| token.kind)
-    }
-
-    fn is(&self, word: &str) -> bool {
-        self.kind() == Some(Kind::Word) && self.text().eq_ignore_ascii_case(word.as_bytes())
-    }
-
-    fn is_operator(&self, sign: &[u8]) -> bool {
-        self.kind() == Some(Kind::Operator) && self.text() == sign
-    }
-
-    /// Steps over this word.
-    fn takes(&mut self, word: &str) -> bool {
-        let is_it = self.is(word);
-        if is_it {
-            self.step();
-        }
-        is_it
-    }
-
-    fn takes_operator(&mut self, sign: &[u8]) -> bool {
-        let is_it = self.is_operator(sign);
-        if is_it {
-            self.step();
-        }
-        is_it
-    }
-
-    /// Whether nothing follows but a semicolon.
-    fn is_over(&mut self) -> bool {
-        self.takes_operator(b";");
-        self.now.is_none()
-    }
 }
 
 /// All that a text asks for.
@@ -375,31 +297,13 @@ fn count(mut reader: Reader<'_>) -> Option<Asked<'_>> {
 
 /// The values of a SELECT that asks for nothing else.
 fn select(mut reader: Reader<'_>) -> Option<Asked<'_>> {
-    let mut items = Vec::new();
-    loop {
-        let from = reader.now?.from;
-        let (what, to) = value(&mut reader)?;
-        let name = match alias(&mut reader)? {
-            Some(alias) => alias,
-            None => reader.sql.get(from..to)?,
-        };
-        // A name in other characters would have to be converted.
-        if !name.is_ascii() || items.len() >= MAX_ITEMS {
-            return None;
-        }
-        items.push(Item {
-            what,
-            name,
-            is_count: false,
-        });
-        if !reader.takes_operator(b",") {
-            break;
-        }
-    }
-    if reader.takes("FROM") {
-        reader.takes("DUAL").then_some(())?;
-    }
-    reader.is_over().then_some(Asked::Values(items))
+    let items = selected(&mut reader, value)?;
+    let items = items.into_iter().map(|(what, name)| Item {
+        what,
+        name,
+        is_count: false,
+    });
+    Some(Asked::Values(items.collect()))
 }
 
 /// A value, and where its text ends.
@@ -419,26 +323,4 @@ fn value(reader: &mut Reader<'_>) -> Option<(What, usize)> {
     reader.takes_operator(b"(").then_some(())?;
     let to = reader.now?.to;
     reader.takes_operator(b")").then_some((what, to))
-}
-
-/// A column's other name, if there is one; `None` for what is not understood.
-fn alias<'a>(reader: &mut Reader<'a>) -> Option<Option<&'a [u8]>> {
-    let is_said = reader.takes("AS");
-    let text = reader.text();
-    let name = match reader.kind() {
-        Some(Kind::Quoted | Kind::String) => {
-            let [quote @ (b'`' | b'"' | b'\''), inner @ .., last] = text else {
-                return None;
-            };
-            let is_plain = |byte: &u8| byte != quote && *byte != b'\\';
-            (quote == last && !inner.is_empty() && inner.iter().all(is_plain)).then_some(inner)?
-        }
-        // What is a keyword is left to the server, which may refuse it.
-        Some(Kind::Word) if !sql::is_reserved(text) => text,
-        Some(Kind::Word) if is_said || !reader.is("FROM") => return None,
-        _ if is_said => return None,
-        _ => return Some(None),
-    };
-    reader.step();
-    Some(Some(name))
 }

@@ -133,6 +133,16 @@ impl Snapshot {
         self.is_mariadb
     }
 
+    /// Whether the server reports variables that share their storage under one name.
+    pub fn shares_names(&self) -> bool {
+        self.shares_names
+    }
+
+    /// Whether this variable, in lower case, is reported when it changes.
+    pub fn is_tracked(&self, name: &str) -> bool {
+        self.tracked.iter().any(|one| one == name)
+    }
+
     /// The statements that the server runs after logins of accounts without special privileges, and
     /// not after resets; empty if there are none.
     pub fn init_connect(&self) -> &[u8] {
