@@ -3,7 +3,6 @@
 -- The pool itself is native (dpm.new_pool): it lends connections and keeps sessions apart. This module logs clients
 -- in, opens connections, and tells the native pool what it has to know of servers.
 
-local addresses = require "dpml.addresses"
 local checks = require "dpml.checks"
 local collations = require "dpml.collations"
 local databases = require "dpml.databases"
@@ -12,6 +11,7 @@ local greeters = require "dpml.greeter"
 local logins = require "dpml.logins"
 local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"
+local topology = require "dpml.pool.topology"
 local warnings = require "dpml.warnings"
 local words = require "dpml.words"
 
@@ -24,12 +24,14 @@ local NATIVE = {
     "size", "min_idle", "max_waiting", "queue_timeout", "idle_timeout", "max_lifetime", "max_hold", "failover_timeout",
     "split", "retry_reads", "hold_opaque",
 }
-local OPTIONS = checks.union({ servers = "a table", backend = "a table or function" }, logins.OPTIONS)
+local OPTIONS = checks.union({
+    servers = true, backend = "a table or function", monitor = "a table", lag_limit = "a number",
+}, logins.OPTIONS)
 for _, name in ipairs(NATIVE) do
     OPTIONS[name] = true
 end
 
-local SERVER_OPTIONS = checks.union({ role = "a string", weight = "a number", name = "a string" }, servers.ADDRESS_OPTIONS)
+local LAG_LIMIT = 10 -- seconds that a replica may be late
 
 local TICK = 100 -- milliseconds between looks at what time brings
 
@@ -119,27 +121,39 @@ local function kill(self, server_name, account, thread_id)
     end)
 end
 
-local function check_servers(list)
-    for _, each in ipairs(list) do
-        checks.options(NAME .. ": servers", each, SERVER_OPTIONS)
+-- How to log in at servers in order to look after them; nil if no password is known.
+local function monitor_of(options)
+    if options.monitor or type(options.backend) == "table" then
+        return words.read(NAME, options.monitor or options.backend)
     end
-    if not list[1] then
-        checks.fail(NAME, "servers: there must be one at least")
+    local names = {}
+    for name, credential in pairs(type(options.users) == "table" and options.users or {}) do
+        if credential.password then
+            names[#names + 1] = name
+        end
+    end
+    table.sort(names)
+    if not options.backend and names[1] then
+        return { user = names[1], password = options.users[names[1]].password }
     end
 end
 
-local function add_servers(self, list)
-    for at, each in ipairs(list) do
-        local address, shown = {}, nil
-        for name, value in pairs(each) do
-            if name ~= "role" and name ~= "weight" and name ~= "name" then
-                address[name] = value
-            end
-        end
-        shown = each.name or greeters.key_of(address)
-        self.addresses[shown] = address
-        self.native:server(shown, { role = each.role or (at == 1 and "primary" or "replica"), weight = each.weight })
+-- What is known of a server has changed; without a view it is not in the list any more.
+local function server_changed(self, name, view)
+    if not view then
+        self.addresses[name] = nil
+        return self.native:server(name, { health = "removed" })
     end
+    if not self.addresses[name] then
+        local address = topology.address_of(view.server)
+        self.addresses[name] = address
+        self.greeter:add(self.monitor and self.topology:login_at(view.server) or address)
+    end
+    local is_late = view.role == "replica" and view.lag and view.lag > self.lag_limit
+    self.native:server(name, {
+        role = view.role or "replica", weight = view.server.weight,
+        health = view.usable and not is_late and "up" or "down",
+    })
 end
 
 -- The account that connections for a user are logged in with: its name for the native pool.
@@ -159,13 +173,15 @@ function pools.pool(listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
     checks.options(NAME, options, OPTIONS)
     logins.check_accounts(NAME, options)
-    check_servers(options.servers)
     local self = setmetatable({
         addresses = {},   -- server's name -> its address
         logins = {},      -- account -> user and password at the servers
         opening = {},     -- ticket -> the connection that is being opened
         connections = {}, -- connection's id -> the connection
         backend = options.backend,
+        monitor = monitor_of(options),
+        lag_limit = options.lag_limit or LAG_LIMIT,
+        greeter = greeters.new({}),
     }, Pool)
     local native = {}
     for _, name in ipairs(NATIVE) do
@@ -174,9 +190,12 @@ function pools.pool(listener, options)
     self.native = checks.relay(dpm.new_pool, {
         open = function(...) open(self, ...) end,
         kill = function(...) kill(self, ...) end,
-        look_again = function() end,
+        look_again = function(name) self.topology:look_again(name) end,
     }, native)
-    add_servers(self, options.servers)
+    self.topology = topology.new {
+        servers = options.servers, account = self.monitor,
+        on_change = function(name, view) server_changed(self, name, view) end,
+    }
 
     local function new_client(client, auth)
         local user = auth:user()
@@ -187,20 +206,10 @@ function pools.pool(listener, options)
         })
     end
 
-    local greeter = greeters.new((function()
-        local list = {}
-        for _, address in pairs(self.addresses) do
-            local one = {}
-            for _, from in ipairs { type(self.backend) == "table" and self.backend or {}, address } do
-                for name, value in pairs(from) do one[name] = value end
-            end
-            list[#list + 1] = one
-        end
-        return list
-    end)())
     logins.begin(NAME, listener, logins.with_handshake({ new_client = new_client }, options),
-        options.users or options.authenticate, function(tell) greeter:greet(tell) end)
+        options.users or options.authenticate, function(tell) self.greeter:greet(tell) end)
 
+    self.topology:start()
     self.timer = dpm.new_timer()
     self.timer:schedule(0, TICK, function() self.native:tick() end)
     return self

@@ -42,17 +42,23 @@ function topology.new(options)
     return self
 end
 
+-- What of a server's entry is for connecting to it.
+function topology.address_of(server)
+    local address = {}
+    for name, value in pairs(server) do
+        if not OWN[name] then
+            address[name] = value
+        end
+    end
+    return address
+end
+
 -- How to log in at a server.
 function Topology:login_at(server)
-    local login = {}
+    local login = topology.address_of(server)
     local account = self.account
     for name, value in pairs(type(account) == "function" and account(server) or account) do
         login[name] = value
-    end
-    for name, value in pairs(server) do
-        if not OWN[name] then
-            login[name] = value
-        end
     end
     return login
 end
