@@ -86,6 +86,7 @@ local function open(self, ticket, server_name, account, flags)
         self.opening[ticket] = nil
         if err then
             self.native:failed(ticket)
+            self.topology:look_again(server_name)
             return warnings.warn(NAME, ("%s: %s"):format(server_name, tostring(err)))
         end
         self.connections[server:id()] = server
@@ -138,10 +139,33 @@ local function monitor_of(options)
     end
 end
 
+-- Whether there is a server for what this one was for.
+local function is_replaced(self, name)
+    local was = self.roles[name]
+    for _, each in ipairs(self.topology:names()) do
+        local view = self.topology:view(each)
+        if each ~= name and view and view.usable and (view.role == "primary" or view.role == was) then
+            return true
+        end
+    end
+    return false
+end
+
+-- Those who wait for the answer of a server that does not answer any more wait no longer, once others can go on.
+local function abandon_silent(self)
+    for _, name in ipairs(self.topology:names()) do
+        local view = self.topology:view(name)
+        if view and view.silent and self.roles[name] and is_replaced(self, name) then
+            self.roles[name] = nil
+            self.native:abandon(name)
+        end
+    end
+end
+
 -- What is known of a server has changed; without a view it is not in the list any more.
 local function server_changed(self, name, view)
     if not view then
-        self.addresses[name] = nil
+        self.addresses[name], self.roles[name] = nil, nil
         return self.native:server(name, { health = "removed" })
     end
     if not self.addresses[name] then
@@ -154,6 +178,10 @@ local function server_changed(self, name, view)
         role = view.role or "replica", weight = view.server.weight,
         health = view.usable and not is_late and "up" or "down",
     })
+    if view.usable then
+        self.roles[name] = view.role
+    end
+    abandon_silent(self)
 end
 
 -- The account that connections for a user are logged in with: its name for the native pool.
@@ -176,6 +204,7 @@ function pools.pool(listener, options)
     local self = setmetatable({
         addresses = {},   -- server's name -> its address
         logins = {},      -- account -> user and password at the servers
+        roles = {},       -- server's name -> its role, while connections to it may be in use
         opening = {},     -- ticket -> the connection that is being opened
         connections = {}, -- connection's id -> the connection
         backend = options.backend,

@@ -75,6 +75,9 @@ pub struct Backend {
     pub com: Com,
     /// Its argument; for a query the SQL.
     pub argument: Vec<u8>,
+    /// What the client has sent before that argument (a query's attributes), if the command is a client's and as it
+    /// has sent it.
+    pub attributes: Option<Vec<u8>>,
     /// Whether that command has still to be sent.
     pub is_about_to_send: bool,
 }
@@ -85,9 +88,29 @@ const MAX_COMMAND: usize = 1 << 20;
 const KEPT: usize = 16 << 10;
 
 impl Backend {
+    /// A client's command is about to be sent on the connection, as it is. Its argument begins with a query's
+    /// attributes.
+    pub fn note_clients(&mut self, com: Com, attributes: &[u8], argument: &[u8]) {
+        let mut kept = self.attributes.take().unwrap_or_default();
+        self.note(com, argument);
+        if self.com == com {
+            kept.clear();
+            kept.extend_from_slice(attributes);
+            self.attributes = Some(kept);
+        }
+    }
+
+    /// The client's last command, to be shown again; `None` if it is not known.
+    pub fn clients_command(&self) -> Option<Vec<u8>> {
+        let attributes = self.attributes.as_deref()?;
+        let com = std::slice::from_ref(&self.com.0);
+        Some([com, attributes, &self.argument].concat())
+    }
+
     /// A command is about to be sent on the connection.
     pub fn note(&mut self, com: Com, argument: &[u8]) {
         self.com = com;
+        self.attributes = None;
         if self.argument.capacity() > KEPT {
             self.argument = Vec::new();
         }

@@ -57,6 +57,10 @@ pub struct Client {
     pub last_insert_id: u64,
     /// What it is doing.
     pub phase: Phase,
+    /// When it has sent the command that is being executed once more.
+    pub asked: Option<Instant>,
+    /// How often that has been.
+    pub retries: u8,
     /// Why it keeps its connection, if it does.
     pub held: Option<Box<Held>>,
 }

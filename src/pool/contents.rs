@@ -1,6 +1,6 @@
 //! One pool: its servers, its budget, and those who wait.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use super::options::PoolOptions;
 use super::queue::{Queue, Want};
 use super::servers::{Health, Role, Server};
 use super::state::Settings;
+use crate::proxy::ConnId;
 
 /// A pool's place among all.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,8 +41,8 @@ pub struct Pool {
     last_ticket: u64,
     /// Settings that several clients have, so that each is kept once.
     common: Vec<Rc<Settings>>,
-    /// Since when no server has been usable.
-    pub(crate) without_server: Option<Instant>,
+    /// What those who wait have had no server for, and since when there has been one again.
+    outages: BTreeMap<Want, Option<Instant>>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -70,18 +71,14 @@ impl Pool {
             tickets: HashMap::new(),
             last_ticket: 0,
             common: Vec::new(),
-            without_server: None,
+            outages: BTreeMap::new(),
         }
     }
 
     /// Adds a server, or changes what is known of it.
     pub fn set_server(&mut self, name: &str, role: Role, weight: u32, health: Health) {
         match self.servers.iter_mut().find(|server| &*server.name == name) {
-            Some(server) => {
-                server.role = role;
-                server.weight = weight;
-                server.health = health;
-            }
+            Some(server) => server.is_known(role, weight, health),
             None => {
                 let size = self.options.size;
                 self.servers
@@ -123,6 +120,33 @@ impl Pool {
             found.sort_by_key(load);
         }
         found
+    }
+
+    /// Those who have waited for too long, and for what. While there is no server for them the queue's clock stands,
+    /// and another is looked at.
+    pub(crate) fn late(&mut self, now: Instant) -> Vec<(ConnId, &'static str)> {
+        for server in &mut self.servers {
+            server.forgive(now);
+        }
+        let mut late = Vec::new();
+        for line in self.queue.lines() {
+            let limit = if self.candidates(line.want).is_empty() {
+                self.outages.insert(line.want, None);
+                let then = now.checked_sub(self.options.failover_timeout);
+                then.map(|then| (then, "No server can be used at the moment"))
+            } else {
+                let again = self.outages.get_mut(&line.want);
+                let since = again.map(|again| *again.get_or_insert(now));
+                let then = now.checked_sub(self.options.queue_timeout);
+                let then = then.filter(|then| since.is_none_or(|since| since <= *then));
+                then.map(|then| (then, "Too many connections: none became free in time"))
+            };
+            if let Some((then, message)) = limit {
+                let waiting = self.queue.waiting_since(line, then);
+                late.extend(waiting.map(|client| (client, message)));
+            }
+        }
+        late
     }
 
     /// A number for a connection that is to be opened.

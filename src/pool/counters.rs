@@ -57,4 +57,6 @@ counters! {
     held,
     /// Reads that were executed again because their connection had died.
     retried,
+    /// Commands that a server has refused because it takes no writes any more, and that waited for another.
+    turned_away,
 }

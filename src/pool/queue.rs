@@ -108,13 +108,18 @@ impl Queue {
         waiter
     }
 
-    /// The clients that have waited since then or longer.
-    pub fn waiting_since(&self, then: Instant) -> Vec<ConnId> {
-        let all = self.lines.values().flat_map(|waiters| {
-            // In the order of their coming, but for those that have come back to the front.
-            waiters.iter().take_while(|waiter| waiter.since <= then)
-        });
-        all.map(|waiter| waiter.client).collect()
+    /// The lines in which somebody waits.
+    pub fn lines(&self) -> Vec<Line> {
+        self.lines.keys().copied().collect()
+    }
+
+    /// The clients of a line that have waited since then or longer.
+    pub fn waiting_since(&self, line: Line, then: Instant) -> impl Iterator<Item = ConnId> {
+        // In the order of their coming, but for those that have come back to the front.
+        let waiters = self.lines.get(&line).into_iter().flatten();
+        waiters
+            .take_while(move |waiter| waiter.since <= then)
+            .map(|waiter| waiter.client)
     }
 
     /// Since when the first of all has waited.

@@ -42,6 +42,8 @@ pub struct Server {
     pub shelf: Shelf,
     /// When to try again to open one, after one could not be opened.
     retry: Option<Retry>,
+    /// Until when it is not believed to be what it is said to be.
+    distrusted: Option<Instant>,
 }
 
 /// When to try again.
@@ -56,6 +58,9 @@ struct Retry {
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a server is left alone that has shown to be another than was thought, unless it is looked at before.
+const DISTRUST: Duration = Duration::from_millis(500);
+
 impl Server {
     /// A server without connections.
     pub fn new(name: &str, role: Role, weight: u32, health: Health, size: usize) -> Server {
@@ -67,12 +72,24 @@ impl Server {
             is_drained: false,
             shelf: Shelf::new(size),
             retry: None,
+            distrusted: None,
         }
     }
 
     /// Whether a connection may be opened now.
     pub fn may_open(&self, now: Instant) -> bool {
         self.shelf.may_open() && self.retry.is_none_or(|retry| retry.at <= now)
+    }
+
+    /// It has shown that it is not what it is said to be: it is left alone until more is known, or for a moment.
+    pub fn distrust(&mut self, now: Instant) {
+        self.distrusted = Some(now + DISTRUST);
+    }
+
+    /// The layer above has looked at it.
+    pub fn is_known(&mut self, role: Role, weight: u32, health: Health) {
+        (self.role, self.weight, self.health) = (role, weight, health);
+        self.distrusted = None;
     }
 
     /// A connection could not be opened, or not be made ready.
@@ -95,6 +112,11 @@ impl Server {
 
     /// Whether clients may be given connections to it.
     pub fn is_usable(&self) -> bool {
-        self.health == Health::Up && !self.is_drained
+        self.health == Health::Up && !self.is_drained && self.distrusted.is_none()
+    }
+
+    /// It gets another chance.
+    pub fn forgive(&mut self, now: Instant) {
+        self.distrusted = self.distrusted.filter(|until| *until > now);
     }
 }

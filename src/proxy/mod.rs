@@ -134,6 +134,13 @@ impl Proxy {
         self.core().peer(id)
     }
 
+    /// The connection that one is linked to which closes just now, while observers and hooks are told of it.
+    pub fn last_peer(&self, closing: ConnId) -> Option<ConnId> {
+        let core = self.core();
+        let peer = core.get(closing)?.peer?;
+        core.open(peer).map(table::conn::Conn::id)
+    }
+
     /// How many bytes are queued on a connection.
     pub fn pending(&self, id: ConnId) -> usize {
         self.core().get(id).map_or(0, table::conn::Conn::pending)

@@ -59,6 +59,7 @@ mod pool_charsets;
 mod pool_cluster;
 mod pool_diagnostics;
 mod pool_state;
+mod pool_failover;
 mod pool_topology;
 mod pool_catalogue;
 mod pool_diagnostics;

@@ -389,6 +389,14 @@ impl Server {
         }
     }
 
+    /// Waits until it listens on its unix socket, too, which is a little later than on its port.
+    #[track_caller]
+    pub fn wait_for_socket(&self) {
+        super::eventually("the server listens on its socket", || {
+            std::os::unix::net::UnixStream::connect(&self.socket).is_ok()
+        });
+    }
+
     /// How many connections run exactly this statement now.
     #[track_caller]
     pub fn running(&self, statement: &str) -> usize {

@@ -14,7 +14,7 @@ Watch.__index = Watch
 local FULL = { [1040] = true, [1203] = true }
 
 local FIRST_DELAY = 0.25 -- of the back-off, which doubles
-local MIN_PAUSE = 0.05   -- between two looks, however many ask for one
+local MIN_PAUSE = 0.1    -- between two looks, however many ask for one
 
 local function after(seconds, fn)
     local timer = dpm.new_timer()

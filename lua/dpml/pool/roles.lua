@@ -1,7 +1,8 @@
 -- The part that each server of a pool has, from what all of them say: a pure function.
 --
 -- A server is { name =, declared = "primary", "replica" or nil, observation = the last one, failure = why it did not
--- answer, behind = seconds that it is late }. Its judgement is { role =, usable =, lag =, why = if it is not usable }.
+-- answer, behind = seconds that it is late }. Its judgement is { role =, usable =, lag =, why = if it is not usable,
+-- silent = whether that is because it does not answer }.
 
 local roles = {}
 
@@ -61,7 +62,7 @@ end
 local function judge(server, primary)
     local seen, declared = server.observation, server.declared
     if server.failure then
-        return out(declared, server.failure)
+        return { role = declared, usable = false, why = server.failure, silent = true }
     elseif not seen then
         return out(declared, "it has not answered yet")
     end

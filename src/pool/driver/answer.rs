@@ -27,6 +27,7 @@ impl Pools {
             }
             let is_known = know(backend, pool).is_ok();
             self.clients.with(client, |(_, client_of)| {
+                (client_of.asked, client_of.retries) = (None, 0);
                 carry(backend, client_of);
                 match decide(&backend.session, Ongoing::empty(), pool.policy) {
                     Decision::Hold(reason) => {

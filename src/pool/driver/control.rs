@@ -46,6 +46,8 @@ impl Pools {
                 settings,
                 last_insert_id: 0,
                 phase: Phase::Served,
+                asked: None,
+                retries: 0,
                 held: None,
             }
         });

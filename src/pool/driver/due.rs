@@ -13,17 +13,26 @@ impl Pools {
     /// The end of a tick.
     pub(super) fn do_what_is_due(&self, proxy: &Proxy) {
         for _ in 0..PASSES {
-            let (answered, left, bereaved, has_news) = {
+            let (answered, left, bereaved, turned_away, has_news) = {
                 let mut agenda = self.agenda.borrow_mut();
                 (
                     std::mem::take(&mut agenda.answered),
                     std::mem::take(&mut agenda.left),
                     std::mem::take(&mut agenda.bereaved),
+                    std::mem::take(&mut agenda.turned_away),
                     std::mem::take(&mut agenda.has_news),
                 )
             };
-            if answered.is_empty() && left.is_empty() && bereaved.is_empty() && !has_news {
+            let is_idle = answered.is_empty()
+                && left.is_empty()
+                && bereaved.is_empty()
+                && turned_away.is_empty()
+                && !has_news;
+            if is_idle {
                 return;
+            }
+            for client in turned_away {
+                self.turn_away(proxy, client);
             }
             for client in bereaved {
                 proxy.close(client, "the server connection that it kept is gone");
@@ -61,37 +70,13 @@ impl Pools {
     }
 
     fn end_long_waits(&self, proxy: &Proxy, id: PoolId, now: Instant) {
-        let late = self.with_pool(id, |pool| {
-            let is_served = pool
-                .servers
-                .iter()
-                .any(super::super::servers::Server::is_usable);
-            let (limit, message) = match (pool.is_paused, is_served) {
-                // The queue's clock stands.
-                (true, _) => return None,
-                (false, true) => {
-                    pool.without_server = None;
-                    let message = "Too many connections: none became free in time";
-                    (pool.options.queue_timeout, message)
-                }
-                (false, false) => {
-                    let since = *pool.without_server.get_or_insert(now);
-                    if now.saturating_duration_since(since) < pool.options.failover_timeout {
-                        return None;
-                    }
-                    (
-                        pool.options.failover_timeout,
-                        "No server can be used at the moment",
-                    )
-                }
-            };
-            let then = now.checked_sub(limit)?;
-            Some((pool.queue.waiting_since(then), message))
+        let late = self.with_pool(id, |pool| match pool.is_paused {
+            // The queue's clock stands.
+            true => Vec::new(),
+            false => pool.late(now),
         });
-        if let Some((late, message)) = late.flatten() {
-            for client in late {
-                self.give_up(proxy, client, message);
-            }
+        for (client, message) in late.unwrap_or_default() {
+            self.give_up(proxy, client, message);
         }
     }
 

@@ -18,7 +18,7 @@ impl Pools {
             self.with_pool(id, |pool| pool.queue.remove(waiting.line, client));
         }
         // A connection that is being made ready for it finds nobody, and goes back.
-        if let Some(server) = proxy.peer(client) {
+        if let Some(server) = proxy.last_peer(client) {
             self.leave(proxy, client, server);
         }
     }
@@ -126,10 +126,13 @@ impl Pools {
         }
         let Some(client) = backend
             .owner
-            .filter(|_| proxy.peer(server) == backend.owner)
+            .filter(|_| proxy.last_peer(server) == backend.owner)
         else {
             return;
         };
+        if proxy.answering(client).is_some() {
+            self.died_under(proxy, client, server, &backend);
+        }
         let is_held = self
             .clients
             .with(client, |(_, client)| client.held.take().is_some());

@@ -10,7 +10,7 @@
 //! - `lend`: a client gets a connection
 //! - `errands`: the pool's own commands
 //! - `answer`: a client's command is answered
-//! - `leaving`: a client or a server is gone
+//! - `leaving`: a client or a server is gone; `failover`: what becomes of the command that it executed
 //! - `opening`: connections are opened, and close
 //! - `refusals`: errors of the pool's own
 //! - `due`: what time brings
@@ -22,6 +22,7 @@ mod command;
 pub mod control;
 mod due;
 mod errands;
+mod failover;
 mod leaving;
 mod lend;
 pub mod opening;
@@ -75,6 +76,8 @@ struct Agenda {
     left: Vec<ConnId>,
     /// Clients that have kept a connection which is gone.
     bereaved: Vec<ConnId>,
+    /// Clients whose server has refused a command because it is not what it was.
+    turned_away: Vec<ConnId>,
     /// Connections on which the pool's own commands are executed.
     errands: HashSet<ConnId>,
     /// Whether something has become free that somebody may wait for.
@@ -152,6 +155,12 @@ impl Observer for Pools {
                 return self.command(proxy, conn.id, packet);
             }
             (Event::ClientWaiting, _) => self.served(proxy, conn.id),
+            (Event::ServerReceivedError, Some(packet))
+                if self.is_turned_away(proxy, conn.id, packet) =>
+            {
+                self.server_event(proxy, conn.id, Event::ServerReceivedError, Some(packet));
+                return Verdict::Hold;
+            }
             (event, packet) if conn.kind == ConnKind::Server => {
                 self.server_event(proxy, conn.id, event, packet);
             }
@@ -217,8 +226,11 @@ impl Pools {
         let (Some(com), Some(argument)) = (packet.command(), packet.payload.get(1..)) else {
             return;
         };
-        let argument = packet.sql().unwrap_or(argument);
-        self.backends
-            .with(server, |(_, backend)| backend.note(com, argument));
+        let sql = packet.sql().unwrap_or(argument);
+        let size = argument.len() - sql.len();
+        let attributes = argument.get(..size).unwrap_or_default();
+        self.backends.with(server, |(_, backend)| {
+            backend.note_clients(com, attributes, sql)
+        });
     }
 }

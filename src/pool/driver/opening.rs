@@ -55,6 +55,7 @@ impl Pools {
             errand_until: now,
             com: Com::SLEEP,
             argument: Vec::new(),
+            attributes: None,
             is_about_to_send: false,
         };
         self.backends.insert(opened.server, (id, backend));

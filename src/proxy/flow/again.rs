@@ -52,6 +52,15 @@ impl Proxy {
         true
     }
 
+    /// Whether a client waits for an answer of which nothing has been sent to it yet.
+    pub fn is_owed_all(&self, client: ConnId) -> bool {
+        let core = self.core();
+        core.open(client).is_some_and(|conn| match &conn.role {
+            Role::Client(session) => session.response().is_some_and(|answer| !answer.started()),
+            _ => false,
+        })
+    }
+
     /// Whether nothing is under way on a connection to a server, in either direction: nothing that
     /// was read of it is still to be looked at, and the poller has not said that there is more.
     pub fn is_quiet(&self, server: ConnId) -> bool {

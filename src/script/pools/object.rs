@@ -119,6 +119,12 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
             one(Value::Boolean(is_known))
         })?;
     }
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("abandon", move |_, pool, args| {
+        let name = args.text(0, "server")?;
+        rt.pools.abandon(rt.proxy(), pool.0, &name);
+        nothing()
+    })?;
     for (name, is_paused) in [("pause", true), ("resume", false)] {
         let rt = runtime.clone();
         methods.add::<PoolObject>(name, move |_, pool, _| {

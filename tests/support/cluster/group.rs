@@ -43,6 +43,7 @@ pub fn start() -> Cluster {
                 scope.spawn(move || {
                     let options: Vec<_> = options.iter().map(String::as_str).collect();
                     let node = Server::start_own(Flavour::MySql, &options);
+                    node.wait_for_socket();
                     node.sql("RESET BINARY LOGS AND GTIDS");
                     std::fs::write(node.folder().join("init.sql"), "").expect("a file");
                     node

@@ -48,6 +48,7 @@ pub fn start(kind: Kind) -> Cluster {
                     let options: Vec<_> = options.iter().map(String::as_str).collect();
                     let node = Server::start_own(flavour, &options);
                     // All begin with the same data and an empty history. At later starts no statement may be run.
+                    node.wait_for_socket();
                     node.sql(words(flavour).forget);
                     std::fs::write(node.folder().join("init.sql"), "").expect("a file");
                     node
