@@ -3,10 +3,12 @@
 -- The pool itself is native (dpm.new_pool): it lends connections and keeps sessions apart. This module logs clients
 -- in, opens connections, and tells the native pool what it has to know of servers.
 
+local admin = require "dpml.pool.admin"
 local checks = require "dpml.checks"
 local collations = require "dpml.collations"
 local databases = require "dpml.databases"
 local errors = require "dpml.errors"
+local figures = require "dpml.pool.figures"
 local greeters = require "dpml.greeter"
 local logins = require "dpml.logins"
 local servers = require "dpml.servers"
@@ -194,6 +196,16 @@ local function account_of(self, user, credential)
     local account = login.user
     self.logins[account] = words.read(NAME, login)
     return account
+end
+
+-- Answers SHOW HELD, DRAIN SERVER and the like for the clients of `listener`.
+function Pool:admin(listener, options)
+    admin.serve(self, listener, options)
+end
+
+-- What those statements show: one table, or all of them by their names.
+function Pool:status(name, options)
+    return figures.status(self, name, options)
 end
 
 -- Logs the clients of `listener` in at the proxy, and gives each a connection for as long as it needs one.

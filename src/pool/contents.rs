@@ -10,6 +10,7 @@ use super::decision::Policy;
 use super::key::{KeyId, Keys};
 use super::options::PoolOptions;
 use super::queue::{Queue, Want};
+use super::refusals::Refusals;
 use super::servers::{Health, Role, Server};
 use super::state::Settings;
 use crate::proxy::ConnId;
@@ -37,6 +38,7 @@ pub struct Pool {
     pub(crate) queue: Queue,
     pub(crate) is_paused: bool,
     pub(crate) counters: Counters,
+    pub(crate) refusals: Refusals,
     pub(crate) tickets: HashMap<u64, Ticket>,
     last_ticket: u64,
     /// Settings that several clients have, so that each is kept once.
@@ -68,6 +70,7 @@ impl Pool {
             queue: Queue::default(),
             is_paused: false,
             counters: Counters::default(),
+            refusals: Refusals::default(),
             tickets: HashMap::new(),
             last_ticket: 0,
             common: Vec::new(),

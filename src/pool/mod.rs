@@ -19,6 +19,7 @@
 //! - `client`, `backend`, `servers`: what is known of each
 //! - `statements`: prepared statements, which clients and connections share
 //! - `contents`: all of one pool; `above`: what a pool asks of the layer above
+//! - `refusals`: what was refused
 //! - `options`, `counters`
 //!
 //! `driver` is what acts: an observer of the proxy's.
@@ -41,6 +42,7 @@ pub mod options;
 pub mod queue;
 mod reader;
 pub mod reason;
+pub mod refusals;
 pub mod reports;
 pub mod route;
 pub mod servers;

@@ -14,8 +14,8 @@ const POOL: &str = r#"
 local dpml = require "dpml"
 local native = {}
 function native:pools()
-    return { { state = "active", clients = 40, held = 2, waiting = 3, maxwait = 1.5004, connections = 3, free = 1,
-        opening = 0, size = 20 } }
+    return { { account = "app", state = "active", clients = 40, held = 2, waiting = 3, maxwait = 1.5004,
+        connections = 3, free = 1 } }
 end
 function native:servers()
     return {
@@ -49,6 +49,7 @@ function native:enable(name) print("enable " .. name) return name == "db1:3306" 
 function native:pause() print("pause") end
 function native:resume() print("resume") end
 function native:kill(id) print("kill " .. id) return id == 7 end
+local pool = { native = native, topology = { views = { ["db2:3306"] = { lag = 3, why = "it does not answer" } } } }
 "#;
 
 fn pool(after: &str) -> Dpm {
@@ -61,7 +62,7 @@ fn pool(after: &str) -> Dpm {
 fn serve(options: &str) -> Dpm {
     pool(&format!(
         "local listener = require('harness').listen(function() end)
-         require('dpml.pool.admin').serve(native, listener, {{ users = {{ {USER} = {{ password = '{PASSWORD}' }} }}, {options} }})"
+         require('dpml.pool.admin').serve(pool, listener, {{ users = {{ {USER} = {{ password = '{PASSWORD}' }} }}, {options} }})"
     ))
 }
 
@@ -86,11 +87,12 @@ fn tables_are_shown() {
     let mut wire = login(&dpm);
     assert_eq!(
         wire.rows("SHOW POOLS"),
-        [["active", "40", "2", "3", "1.5", "3", "1", "0", "20"]]
+        [["app", "active", "40", "2", "3", "1.5", "3", "1"]]
     );
     let servers = wire.rows("show global servers;");
     assert_eq!(servers[0][..4], ["db1:3306", "primary", "up", "1"]);
     assert_eq!(servers[1][..4], ["db2:3306", "replica", "down", "1"]);
+    assert_eq!(servers[1][9..], ["3", "it does not answer"]);
     let client = [
         "7",
         "ann",
@@ -273,11 +275,11 @@ fn command_line_clients_find_their_way() {
 fn scripts_read_the_same() {
     let dpm = pool(
         "local figures = require 'dpml.pool.figures'
-         local status = figures.status(native)
+         local status = figures.status(pool)
          print('first', status.pools[1].first_waiter_seconds, status.held[1].reason, status.held[1].statement)
-         print('counters', status.counters.opened, figures.status(native, 'counters').died)
-         print('literals', figures.status(native, 'held', { literals = true })[1].statement)
-         print(pcall(figures.status, native, 'nothing'))
+         print('counters', status.counters.opened, figures.status(pool, 'counters').died)
+         print('literals', figures.status(pool, 'held', { literals = true })[1].statement)
+         print(pcall(figures.status, pool, 'nothing'))
          listener = dpm.listener('127.0.0.1', 0)",
     );
     dpm.line("first\t1.5\tuser-variable\tSET @a = ?");
@@ -291,9 +293,9 @@ fn options_are_checked() {
     let dpm = pool(
         "listener = dpm.listener('127.0.0.1', 0)
          local serve = require('dpml.pool.admin').serve
-         print(pcall(serve, native, listener, {}))
-         print(pcall(serve, native, listener, { users = {}, literals = 1 }))
-         print(pcall(serve, native, listener, { users = {}, litterals = true }))",
+         print(pcall(serve, pool, listener, {}))
+         print(pcall(serve, pool, listener, { users = {}, literals = 1 }))
+         print(pcall(serve, pool, listener, { users = {}, litterals = true }))",
     );
     dpm.line("pool:admin: who may log in?");
     dpm.line("literals: expected a boolean");

@@ -30,14 +30,14 @@ end
 -- Tables ------------------------------------------------------------------------------------------
 
 -- The rows of a table that the rest of the statement asks for.
-local function rows_of(pool, reader, name, columns)
+local function rows_of(context, reader, name, columns)
     local choose = needed(selection.read(reader, columns, figures.order(name)))
-    return choose(figures.rows(pool.native, name, pool.literals))
+    return choose(figures.rows(context.pool, name, context.literals))
 end
 
-local function table_result(pool, reader, name)
+local function table_result(context, reader, name)
     local columns = figures.columns(name)
-    return { columns = columns, rows = rows_of(pool, reader, name, columns) }
+    return { columns = columns, rows = rows_of(context, reader, name, columns) }
 end
 
 local function is_table(name)
@@ -62,7 +62,7 @@ local function take_names(reader)
 end
 
 -- SELECT * FROM held …, or some of the columns: for programs that know SELECT only.
-local function select(pool, reader)
+local function select(context, reader)
     local names = take_names(reader)
     needed(reader:take("FROM"))
     local name = needed(reader:name())
@@ -73,7 +73,7 @@ local function select(pool, reader)
     if not is_table(name) then
         error(errors.new(1146, "42S02", ("Table '%s.%s' doesn't exist; SHOW TABLES lists those that do"):format(DATABASE, name)), 0)
     end
-    local result = table_result(pool, reader, name)
+    local result = table_result(context, reader, name)
     return names and selection.project(result, names) or result
 end
 
@@ -93,35 +93,35 @@ local function unknown_server(name)
     return errors.new(1477, "HY000", ("There is no server '%s'; SHOW SERVERS lists them"):format(name))
 end
 
-local function drain(pool, reader)
+local function drain(context, reader)
     local name = take_server(reader)
-    if not pool.native:drain(name) then
+    if not context.pool.native:drain(name) then
         error(unknown_server(name), 0)
     end
     return { affected_rows = 1, message = ("%s gets no more work; SHOW SERVERS tells when it has none left"):format(name) }
 end
 
-local function enable(pool, reader)
+local function enable(context, reader)
     local name = take_server(reader)
-    if not pool.native:enable(name) then
+    if not context.pool.native:enable(name) then
         error(unknown_server(name), 0)
     end
     return { affected_rows = 1 }
 end
 
-local function pause(pool, reader)
+local function pause(context, reader)
     at_end(reader)
-    pool.native:pause()
+    context.pool.native:pause()
     return { message = "Commands wait from now on, until RESUME POOL" }
 end
 
-local function resume(pool, reader)
+local function resume(context, reader)
     at_end(reader)
-    pool.native:resume()
+    context.pool.native:resume()
     return {}
 end
 
-local function kill(pool, cmd)
+local function kill(context, cmd)
     local list = cmd:kills() or {}
     local victim = list[1]
     if not victim or list[2] or not victim.id then
@@ -129,7 +129,7 @@ local function kill(pool, cmd)
     elseif victim.query_only then
         error(errors.new(1295, "HY000", "Only whole clients are killed here: KILL n. Their statements are killed through the pool, "
             .. "by a KILL QUERY n of the same user"), 0)
-    elseif not pool.native:kill(victim.id) then
+    elseif not context.pool.native:kill(victim.id) then
         error(errors.new(1094, "HY000", ("Unknown thread id: %.0f; SHOW CLIENTS lists them"):format(victim.id)), 0)
     end
     return {}
@@ -171,8 +171,8 @@ local function names_result(reader, title, names)
     return { columns = columns, rows = needed(selection.read(reader, columns))(rows) }
 end
 
-local function status(pool, _, sql)
-    return client_probes.name_value_result(figures.counters(pool.native), sql)
+local function status(context, _, sql)
+    return client_probes.name_value_result(figures.counters(context.pool), sql)
 end
 
 local function databases(_, reader)
@@ -188,36 +188,36 @@ end
 
 local shows = { STATUS = status, DATABASES = databases, SCHEMAS = databases, TABLES = table_names, HELP = help }
 
-local function show(pool, reader, sql)
+local function show(context, reader, sql)
     client_probes.take_scope(reader)
     local word = reader:take_kind("word")
     local name = needed(word).text:upper()
     if is_table(name:lower()) then
-        return table_result(pool, reader, name:lower())
+        return table_result(context, reader, name:lower())
     elseif shows[name] then
-        return shows[name](pool, reader, sql)
+        return shows[name](context, reader, sql)
     end
     error(not_understood("There is no SHOW " .. name), 0)
 end
 
-local function answer(pool, cmd)
+local function answer(context, cmd)
     local sql = cmd:argument()
     if dpm.statement_kind(sql) == "KILL" then
-        return kill(pool, cmd)
+        return kill(context, cmd)
     end
     local reader = token_reader.statement(sql)
     if not reader then
         error(not_understood("One complete statement is expected"), 0)
     elseif reader:take("SHOW") then
-        return show(pool, reader, sql)
+        return show(context, reader, sql)
     elseif reader:take("SELECT") then
-        return select(pool, reader)
+        return select(context, reader)
     elseif reader:take("HELP") then -- the command-line clients answer that themselves
-        return help(pool, reader)
+        return help(context, reader)
     end
     for _, statement in ipairs(statements) do
         if reader:take_all(unpack(statement[2])) then
-            return statement[3](pool, reader)
+            return statement[3](context, reader)
         end
     end
     error(not_understood("This statement is not known"), 0)
@@ -228,13 +228,13 @@ end
 local NAME = "pool:admin"
 local OPTIONS = checks.union({ literals = "a boolean", version_comment = "a string" }, logins.OPTIONS)
 
--- Answers administrative statements for the clients of `listener`. `native` is the pool; `options` say who may log in, as
+-- Answers administrative statements for the clients of `listener`. `options` say who may log in, as
 -- those of dpml.accept_clients do. With `literals` statements are shown with their literals.
-function admin.serve(native, listener, options)
+function admin.serve(pool, listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
     checks.options(NAME, options, OPTIONS)
     logins.check_accounts(NAME, options)
-    local pool = { native = native, literals = options.literals }
+    local context = { pool = pool, literals = options.literals }
     local service = { version_comment = "dpm pool" }
     for name, value in pairs(options) do
         service[name] = value
@@ -244,7 +244,7 @@ function admin.serve(native, listener, options)
         if cmd:command() ~= dpm.COM_QUERY then
             error(errors.new(1047, "08S01", "Unknown command"), 0)
         end
-        return answer(pool, cmd)
+        return answer(context, cmd)
     end
     services.accept_clients(listener, service)
 end

@@ -1,5 +1,5 @@
 -- What a pool shows of itself. Each figure is declared once, here: its name, its type, and how it is read from what the
--- native pool tells. Both SHOW … and pool:status() come from it.
+-- pool tells. Both SHOW … and pool:status() come from it.
 
 local checks = require "dpml.checks"
 
@@ -38,11 +38,21 @@ local function statement(entry, literals)
     return sql and (literals and sql or (dpm.digest(sql)))
 end
 
--- The tables by their names. `of` is the function of the native pool that returns what there is to tell.
+-- What the native pool tells of its servers, and what was found out about each.
+local function servers_of(pool)
+    local list, views = pool.native:servers(), pool.topology and pool.topology.views or {}
+    for _, server in ipairs(list) do
+        local view = views[server.server] or {}
+        server.lag, server.why = view.lag, view.why
+    end
+    return list
+end
+
+-- The tables by their names. What there is to tell comes from the function of this name of the native pool, or from `of`.
 local tables = {
     pools = {
-        about = "the connections as a whole, and who waits for one",
-        of = "pools",
+        about = "connections that can stand for each other, and who waits for one",
+        { "Account", TEXT, told "account" },
         { "State", TEXT, told "state" },
         { "Clients", INTEGER, told "clients" },
         { "Held", INTEGER, told "held" },
@@ -50,12 +60,10 @@ local tables = {
         { "First_waiter_seconds", SECONDS, age "maxwait" },
         { "Connections", INTEGER, told "connections" },
         { "Free", INTEGER, told "free" },
-        { "Opening", INTEGER, told "opening" },
-        { "Size", INTEGER, told "size" },
     },
     servers = {
         about = "the servers, what is known of them, and how many connections to them are in use",
-        of = "servers",
+        of = servers_of,
         { "Server", TEXT, told "server" },
         { "Role", TEXT, told "role" },
         { "State", TEXT, told "state" },
@@ -65,10 +73,11 @@ local tables = {
         { "Busy", INTEGER, told "busy" },
         { "Opening", INTEGER, told "opening" },
         { "Size", INTEGER, told "size" },
+        { "Lag_seconds", INTEGER, told "lag" },
+        { "Problem", TEXT, told "why" },
     },
     clients = {
         about = "who is logged in, and what each does",
-        of = "clients",
         { "Client", INTEGER, told "client" },
         { "User", TEXT, told "user" },
         { "Host", TEXT, told "host" },
@@ -80,7 +89,6 @@ local tables = {
     },
     held = {
         about = "who keeps a connection, why, since when, and what to do about it",
-        of = "held",
         order = "Seconds",
         { "Client", INTEGER, told "client" },
         { "User", TEXT, told "user" },
@@ -94,7 +102,6 @@ local tables = {
     },
     refused = {
         about = "statements that could not be answered rightly, and what to do about them",
-        of = "refused",
         order = "Times",
         { "Reason", TEXT, told "reason" },
         { "Statement", TEXT, statement },
@@ -105,7 +112,6 @@ local tables = {
     },
     counters = {
         about = "what has happened since the start, and how often",
-        of = "counters",
         { "Counter", TEXT, told "name" },
         { "Value", INTEGER, told "value" },
         { "Meaning", TEXT, told "description" },
@@ -144,9 +150,10 @@ function figures.order(name)
 end
 
 -- The rows of a table. With `literals` statements are shown as they were sent.
-function figures.rows(native, name, literals)
+function figures.rows(pool, name, literals)
     local its, rows = tables[name], {}
-    for i, entry in ipairs(native[its.of](native)) do
+    local entries = its.of and its.of(pool) or pool.native[name](pool.native)
+    for i, entry in ipairs(entries) do
         local row = {}
         for column, figure in ipairs(its) do
             row[column] = figure[3](entry, literals)
@@ -157,21 +164,21 @@ function figures.rows(native, name, literals)
 end
 
 -- The counters by their names.
-function figures.counters(native)
+function figures.counters(pool)
     local values = {}
-    for _, counter in ipairs(native:counters()) do
+    for _, counter in ipairs(pool.native:counters()) do
         values[counter.name] = counter.value
     end
     return values
 end
 
 -- A table for Lua: { [figure's name in lower case] = value } for each row.
-local function records(native, name, literals)
+local function records(pool, name, literals)
     if name == "counters" then
-        return figures.counters(native)
+        return figures.counters(pool)
     end
     local all = {}
-    for i, row in ipairs(figures.rows(native, name, literals)) do
+    for i, row in ipairs(figures.rows(pool, name, literals)) do
         local record = {}
         for column, figure in ipairs(tables[name]) do
             record[figure[1]:lower()] = row[column]
@@ -182,16 +189,16 @@ local function records(native, name, literals)
 end
 
 -- One of the tables for Lua, or all of them by their names. `options` may have `literals`.
-function figures.status(native, name, options)
+function figures.status(pool, name, options)
     options = options or {}
     checks.options("pool:status", options, { literals = "a boolean" })
     if name ~= nil then
         checks.options("pool:status", { [name] = true }, KNOWN, "table")
-        return records(native, name, options.literals)
+        return records(pool, name, options.literals)
     end
     local status = {}
     for _, each in ipairs(figures.NAMES) do
-        status[each] = records(native, each, options.literals)
+        status[each] = records(pool, each, options.literals)
     end
     return status
 end

@@ -87,6 +87,17 @@ impl Pools {
         true
     }
 
+    /// Closes the client with this number. False if the pool has none.
+    pub fn kill_client(&self, proxy: &Proxy, id: PoolId, serial: u64) -> bool {
+        let mut found = None;
+        self.clients.each(|conn, (of, _)| {
+            if *of == id && u64::from(conn.serial()) == serial {
+                found = Some(conn);
+            }
+        });
+        found.is_some_and(|client| proxy.close(client, "it was killed by an administrator"))
+    }
+
     /// Lets all clients wait from now on, or not any more. What is being executed is not disturbed.
     pub fn pause(&self, id: PoolId, is_paused: bool) {
         self.with_pool(id, |pool| pool.is_paused = is_paused);

@@ -1,10 +1,14 @@
 //! What is told of pools: rows of named values.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Pools;
+use crate::pool::backend::Use;
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
+use crate::pool::key::KeyId;
+use crate::pool::refusals::Refused;
 use crate::pool::servers::{Health, Role, Server};
 use crate::proxy::{ConnId, Proxy};
 
@@ -36,39 +40,67 @@ impl From<usize> for Told {
 /// One thing that is told of.
 pub type Row = Vec<(&'static str, Told)>;
 
+/// What is counted of the clients and connections of one key.
+#[derive(Default)]
+struct Sums {
+    clients: usize,
+    held: usize,
+    waiting: usize,
+    /// Since when the first of them waits.
+    first: Option<Instant>,
+    connections: usize,
+    free: usize,
+}
+
+impl Sums {
+    fn waits_since(&mut self, since: Instant) {
+        self.waiting += 1;
+        self.first = Some(self.first.map_or(since, |first| first.min(since)));
+    }
+}
+
 impl Pools {
-    /// The pool as a whole.
-    pub fn overview(&self, id: PoolId) -> Row {
+    /// The connections that can stand for each other, by their keys: whose they are, and who waits
+    /// for one.
+    pub fn pools(&self, id: PoolId) -> Vec<Row> {
         let now = Instant::now();
-        let (mut clients, mut held) = (0_usize, 0_usize);
+        let mut sums: BTreeMap<KeyId, Sums> = BTreeMap::new();
         self.clients.each(|_, (of, client)| {
             if *of == id {
-                clients += 1;
-                held += usize::from(client.held.is_some());
+                let sums = sums.entry(client.line.key).or_default();
+                sums.clients += 1;
+                sums.held += usize::from(client.held.is_some());
+                if let Phase::Waiting(waiting) = &client.phase {
+                    sums.waits_since(waiting.since);
+                }
             }
         });
-        let row = self.with_pool(id, |pool| {
-            let sum = |of: fn(&Server) -> usize| pool.servers.iter().map(of).sum::<usize>();
-            let oldest = pool.queue.oldest();
-            let maxwait = oldest.map_or(Told::Nothing, |since| {
-                Told::Age(now.saturating_duration_since(since))
-            });
-            vec![
-                (
-                    "state",
-                    if pool.is_paused { "paused" } else { "active" }.into(),
-                ),
-                ("clients", clients.into()),
-                ("waiting", pool.queue.len().into()),
-                ("maxwait", maxwait),
-                ("held", held.into()),
-                ("connections", sum(|server| server.shelf.count()).into()),
-                ("free", sum(|server| server.shelf.free()).into()),
-                ("opening", sum(|server| server.shelf.opening()).into()),
-                ("size", pool.options.size.into()),
-            ]
+        self.backends.each(|_, (of, backend)| {
+            if *of == id {
+                let sums = sums.entry(backend.key).or_default();
+                sums.connections += 1;
+                sums.free += usize::from(matches!(backend.used, Use::Free(_)));
+            }
         });
-        row.unwrap_or_default()
+        let rows = self.with_pool(id, |pool| {
+            let row = |(key, sums): (KeyId, Sums)| {
+                let first = sums.first.map_or(Told::Nothing, |since| age(now, since));
+                let state = if pool.is_paused { "paused" } else { "active" };
+                let account = pool.keys.get(key).map(|key| &*key.account);
+                vec![
+                    ("account", account.unwrap_or_default().into()),
+                    ("state", state.into()),
+                    ("clients", sums.clients.into()),
+                    ("held", sums.held.into()),
+                    ("waiting", sums.waiting.into()),
+                    ("maxwait", first),
+                    ("connections", sums.connections.into()),
+                    ("free", sums.free.into()),
+                ]
+            };
+            sums.into_iter().map(row).collect()
+        });
+        rows.unwrap_or_default()
     }
 
     /// Its servers.
@@ -176,6 +208,23 @@ impl Pools {
             ]
         };
         found.into_iter().map(row).collect()
+    }
+
+    /// What it has refused, the last first.
+    pub fn refused(&self, id: PoolId) -> Vec<Row> {
+        let now = Instant::now();
+        let row = |one: &Refused| {
+            vec![
+                ("reason", one.reason.name().into()),
+                ("statement", Told::Text(one.statement.clone())),
+                ("times", Told::Number(one.times)),
+                ("since", age(now, one.last)),
+                ("user", (&*one.user).into()),
+                ("advice", one.reason.advice().into()),
+            ]
+        };
+        let rows = self.with_pool(id, |pool| pool.refusals.iter().map(row).collect());
+        rows.unwrap_or_default()
     }
 
     /// What it has counted: name, description, value.

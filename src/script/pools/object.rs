@@ -125,6 +125,12 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
         rt.pools.abandon(rt.proxy(), pool.0, &name);
         nothing()
     })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("kill", move |_, pool, args| {
+        let client = args.integer(0, "client", u64::MAX)?;
+        let is_known = rt.pools.kill_client(rt.proxy(), pool.0, client);
+        one(Value::Boolean(is_known))
+    })?;
     for (name, is_paused) in [("pause", true), ("resume", false)] {
         let rt = runtime.clone();
         methods.add::<PoolObject>(name, move |_, pool, _| {
@@ -138,9 +144,8 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
 /// What the pool tells the script.
 fn add_tables(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
     let rt = runtime.clone();
-    methods.add::<PoolObject>("overview", move |lua, pool, _| {
-        let overview = rt.pools.overview(pool.0);
-        one(Value::Table(tables::row(lua, overview)?))
+    methods.add::<PoolObject>("pools", move |lua, pool, _| {
+        tables::rows(lua, rt.pools.pools(pool.0))
     })?;
     let rt = runtime.clone();
     methods.add::<PoolObject>("servers", move |lua, pool, _| {
@@ -153,6 +158,10 @@ fn add_tables(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> 
     let rt = runtime.clone();
     methods.add::<PoolObject>("held", move |lua, pool, _| {
         tables::rows(lua, rt.pools.held(rt.proxy(), pool.0))
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("refused", move |lua, pool, _| {
+        tables::rows(lua, rt.pools.refused(pool.0))
     })?;
     let rt = runtime.clone();
     methods.add::<PoolObject>("counters", move |lua, pool, _| {

@@ -7,7 +7,7 @@ use crate::script::lua::error::Answer;
 use crate::script::lua::function::one;
 
 /// One row: its names with their values. Ages are in seconds.
-pub fn row(lua: &Lua, row: Row) -> mlua::Result<Table> {
+fn row(lua: &Lua, row: Row) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     for (name, told) in row {
         let value = match told {
