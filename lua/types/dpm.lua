@@ -1099,6 +1099,12 @@ function M.new_row_pkt() end
 ---@return dpm.Rowset
 function M.new_rowset(limits) end
 
+---The native half of dpml.pool, which is what scripts use.
+---@param functions table<string, fun(...): any>
+---@param options table<string, number|boolean>?
+---@return userdata
+function M.new_pool(functions, options) end
+
 ---@return dpm.Prepared
 function M.new_prepared_pkt() end
 

@@ -247,6 +247,57 @@ function M.multiplex(listener, options) end
 ---@param options dpml.ProxyOptions
 function M.proxy_new_clients(listener, plugin, options) end
 
+---A server of a pool. Without a role the pool finds it out.
+---@class dpml.PoolServer: dpml.LoginOptions
+---@field role ("primary"|"replica")?
+---@field weight integer?
+---@field name string?
+
+---@class dpml.PoolOptions: dpml.AcceptOptions
+---@field servers string|dpml.PoolServer[]|(fun(): dpml.PoolServer[])
+---@field accounts "server"?
+---@field backend dpml.LoginOptions|(fun(user: string): dpml.LoginOptions)|nil
+---@field size integer?
+---@field min_idle integer?
+---@field max_waiting integer?
+---@field queue_timeout number?
+---@field idle_timeout number?
+---@field max_lifetime number?
+---@field max_hold number?
+---@field split boolean?
+---@field consistency ("none"|"session"|"user")?
+---@field lag_limit number?
+---@field failover_timeout number?
+---@field retry_reads boolean?
+---@field hold_opaque boolean?
+---@field harmless string[]?
+---@field plugin dpml.Plugin?
+
+---@class dpml.PoolAdminOptions: dpml.AcceptOptions
+---@field literals boolean?
+---@field version_comment string?
+
+---@class dpml.Pool
+local Pool = {}
+
+---Answers SHOW HELD, SHOW POOLS, DRAIN SERVER and the like for the clients of `listener`: doc/POOLING.md.
+---@param listener dpm.Connection
+---@param options dpml.PoolAdminOptions
+function Pool:admin(listener, options) end
+
+---What those statements show, for scripts: by their names "pools", "servers", "clients", "held", "refused" and
+---"counters", or one of these.
+---@param name string?
+---@param options { literals: boolean? }?
+---@return table
+function Pool:status(name, options) end
+
+---Many clients over few server connections: doc/POOLING.md.
+---@param listener dpm.Connection
+---@param options dpml.PoolOptions
+---@return dpml.Pool
+function M.pool(listener, options) end
+
 ---@class dpml.AuthenticateCallbacks
 ---@field new_client (fun(client: dpm.Connection, auth: dpm.Auth, ok: dpm.Ok): dpm.Verdict)?
 ---@field new_command (fun(cmd: dpm.Cmd, client_id: integer, client: dpm.Connection): dpm.Verdict)?

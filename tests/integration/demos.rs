@@ -1,15 +1,14 @@
 //! Each demo does what its header says.
 
+use std::collections::BTreeSet;
+
 use mysql::prelude::Queryable as _;
 
 use crate::support::cli::Session;
 use crate::support::dpm::Launch;
 use crate::support::exchange::execute_argument;
 use crate::support::wire::{Answer, Wire, caps, com};
-use crate::support::{
-    self, Cli, Flavour, PASSWORD, Server, USER, both, connect_as, eventually, mariadb, process,
-    python,
-};
+use crate::support::{self, Cli, Flavour, PASSWORD, USER, both, eventually, mariadb, process};
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 
@@ -61,142 +60,31 @@ fn direct_to_a_unix_socket() {
     );
 }
 
-/// One command-line client of the pool.
-fn pooled(port: u16) -> Session {
-    Cli::client(Flavour::MariaDb, port).session()
-}
-
-#[test]
-fn pool_one_shares_a_server_connection() {
-    let server = Server::start_own(Flavour::MariaDb, &[]);
-    let mut dpm = Launch::demo("pool-one", &server).start();
-    let port = dpm.listening();
-    let files = dpm.open_files();
-
-    let mut clients: Vec<Session> = (0..4).map(|_| pooled(port)).collect();
-    let ids: Vec<String> = clients
-        .iter_mut()
-        .map(|c| c.ask("SELECT CONNECTION_ID()"))
-        .collect();
-    assert!(
-        ids.iter().all(|id| *id == ids[0]),
-        "one connection: {ids:?}"
-    );
-    let list = Cli::query(Flavour::MariaDb, port, "SHOW PROCESSLIST");
-    assert_eq!(list.matches(&format!("\t{USER}\t")).count(), 1, "{list}");
-    clients[0].send("USE test");
-    assert_eq!(clients[0].ask("SELECT DATABASE()"), "test");
-    assert_eq!(
-        clients[3].ask("SELECT DATABASE()"),
-        "test",
-        "USE in one moves them all"
-    );
-
-    // When a client quits or disconnects, the server stays for the others.
-    assert_eq!(clients.pop().unwrap().quit(), 0);
-    drop(clients.pop().unwrap());
-    assert_eq!(clients[1].ask("SELECT CONNECTION_ID()"), ids[0]);
-
-    // While the server is busy, the others wait; no client gets another's answer.
-    let latch = server.latch();
-    clients[0].send(&latch.query);
-    eventually("it runs", || server.running(&latch.query) == 1);
-    clients[1].send("SELECT 'quick'");
-    dpm.settle();
-    latch.open();
-    assert_eq!(clients[1].line(), "quick");
-    assert_eq!(clients[0].line(), "1");
-
-    // Nor that of one who has left.
-    let mut leaver = Wire::login(port, MODERN);
-    let latch = server.latch();
-    leaver.command(com::QUERY, latch.query.as_bytes());
-    eventually("it runs", || server.running(&latch.query) == 1);
-    drop(leaver);
-    clients[1].send("SELECT 'mine'");
-    dpm.settle();
-    latch.open();
-    assert_eq!(clients[1].line(), "mine");
-    let mut guesser = Wire::login(port, MODERN);
-    for _ in 0..3 {
-        let question = guesser.exchange(com::CHANGE_USER, b"root\0\0\0");
-        assert_eq!(question[0][0], 0xFE, "an answer to another challenge");
-        guesser.write(b"a guess");
-        assert_eq!(guesser.read()[..3], [0xFF, 0x15, 0x04], "1045");
-    }
-    assert!(guesser.closed(), "three guesses and no more");
-
-    for shape in [caps::BASE | caps::MULTI, MODERN] {
-        let mut wire = Wire::login(port, shape);
-        for statement in ["SELECT 1", "SELECT ?, 2", "DO ?", "DO 0"] {
-            let id = wire.prepare(statement);
-            let parameters: &[Option<&[u8]>] = if statement.contains('?') {
-                &[Some(b"1")]
-            } else {
-                &[]
-            };
-            let argument = execute_argument(id, 0, parameters);
-            let answer = wire.exchange(com::STMT_EXECUTE, &argument);
-            assert_ne!(answer[0][0], 0xFF, "{statement} {shape:x}");
-            wire.exchange(com::STMT_CLOSE, &id.to_le_bytes());
+both! {
+    fn pool(server) {
+        let dpm = Launch::demo("pool", server).arg(0).start();
+        let port = dpm.listening();
+        let admin: u16 = dpm.line("dpm: pool: SHOW HELD on port ").rsplit(' ').next().unwrap().parse().unwrap();
+        // Ten clients have five connections, and each its own session.
+        let mut clients: Vec<Session> = (0..10).map(|_| Cli::client(server.flavour, port).session()).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.send(&format!("SET time_zone = '+0{number}:00'"));
         }
-    }
-    let mut conn = support::connect(port);
-    assert_eq!(
-        conn.exec_first::<i64, _, _>("SELECT ? + 1", (4,)).unwrap(),
-        Some(5)
-    );
-    assert!(conn.query_drop("SELEKT").is_err());
-    assert_eq!(conn.query_first("SELECT 7").unwrap(), Some(7));
-    drop(conn);
-    let refused = connect_as(port, USER, "wrong").unwrap_err().to_string();
-    assert!(refused.contains("1045"), "{refused}");
-    if Flavour::MySql.available() {
-        let said = Cli::query(Flavour::MySql, port, "SELECT 6");
-        assert_eq!(said, "6\n");
-    }
-    // Clients negotiate different capabilities: not all can share a server, but none affects the
-    // others.
-    let said = python(port, "print(connect().query('SELECT 1'))");
-    assert_eq!(said, "1\n");
-    let mut old = Wire::login(port, caps::BASE);
-    assert!(matches!(old.query("SELECT 1"), Answer::Err(1105, ..)));
-    drop(old);
-    assert_eq!(clients[1].ask("SELECT CONNECTION_ID()"), ids[0]);
-    drop(clients);
-    dpm.wait_for_open_files(files);
-
-    server.kill();
-    assert_eq!(dpm.wait_for_end().code(), Some(1), "no server, no pool");
-}
-
-#[test]
-fn pool_one_without_a_server_ends() {
-    let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demos/pool-one.lua");
-    let mut dpm = Launch::file(demo)
-        .arg("127.0.0.1")
-        .arg(process::free_port())
-        .arg(0)
-        .start();
-    assert_eq!(dpm.wait_for_end().code(), Some(1));
-    dpm.line("dpm: pool-one: ERROR 2003 (HY000): Can't connect to server on '127.0.0.1:");
-}
-
-#[test]
-fn pool_one_serves_many_at_once() {
-    let dpm = Launch::demo("pool-one", mariadb()).start();
-    let port = dpm.listening();
-    std::thread::scope(|scope| {
-        for client in 0..8 {
-            scope.spawn(move || {
-                let mut wire = Wire::login(port, MODERN);
-                for round in 0..50 {
-                    let value = format!("{client}.{round}");
-                    assert_eq!(wire.rows(&format!("SELECT '{value}'")), [[value]]);
-                }
-            });
+        let mut threads = BTreeSet::new();
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.ask("SELECT @@time_zone"), format!("+0{number}:00"));
+            threads.insert(client.ask("SELECT CONNECTION_ID()"));
         }
-    });
+        assert!(threads.len() <= 5, "{threads:?}");
+
+        // What keeps a connection is shown.
+        let held = || Cli::query(server.flavour, admin, "SELECT Reason, Statement FROM held");
+        assert_eq!(held(), "");
+        assert_eq!(clients[0].ask("SET @a = 5; SELECT @a"), "5");
+        assert_eq!(held(), "user-variable\tSET @a = ?\n");
+        assert_eq!(clients.remove(0).quit(), 0);
+        eventually("nobody is held", || held().is_empty());
+    }
 }
 
 both! {

@@ -78,6 +78,7 @@ local function see_infile()
 end
 
 show_object("dpml.AutoExplain", dpml.autoexplain { side = {} })
+show_object("dpml.Pool", dpml.pool(dpm.listener("127.0.0.1", 0), { servers = { { host = arg[1], port = tonumber(arg[2]) } }, users = {} }))
 show_object("dpml.Task", dpml.spawn(function()
     dpml.connect { port = listener:socket_port(), user = "me", pass = "x" }:close()
     local db = dpml.connect { host = arg[1], port = tonumber(arg[2]), user = arg[4], pass = arg[5] }
@@ -136,6 +137,7 @@ fn the_reference_names_everything() {
         let (document, text, name) = match place.as_str() {
             "dpml" => ("DPML.md", &dpml, format!("dpml.{name}")),
             "dpml.AutoExplain" => ("DPML.md", &dpml, format!("explain:{name}")),
+            "dpml.Pool" => ("DPML.md", &dpml, format!("pool:{name}")),
             "dpml.Database" => ("DPML.md", &dpml, format!("db:{name}")),
             "dpml.Slowlog" if name == "for_client" => ("DPML.md", &dpml, name), // as of every object
             "dpml.Slowlog" => ("DPML.md", &dpml, format!("slowlog:{name}")),

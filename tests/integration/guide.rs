@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::support::dpm::Launch;
 use crate::support::{Cli, Dpm, Flavour, Server, both, process};
 
-/// The blocks with their language, by steps; what comes before the first step is the first.
-fn steps() -> Vec<Vec<(String, String)>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/GUIDE.md");
+/// The blocks of a page with their language, by steps; what comes before the first step is the first.
+pub fn steps(page: &str) -> Vec<Vec<(String, String)>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     let text = std::fs::read_to_string(path).unwrap();
     let blocks = |step: &str| {
         step.split("```")
@@ -55,7 +55,7 @@ fn plain(line: &str) -> String {
 }
 
 /// A reader's machine: the files that have been written, and the proxy that runs.
-struct Reader {
+pub struct Reader {
     server: &'static Server,
     folder: PathBuf,
     dpm: Option<Dpm>,
@@ -64,16 +64,26 @@ struct Reader {
 }
 
 impl Reader {
+    pub fn new(server: &'static Server) -> Reader {
+        Reader {
+            server,
+            folder: process::folder("guide"),
+            dpm: None,
+            seen: 0,
+        }
+    }
+
     fn write(&self, block: &str) {
         let name = block.lines().next().unwrap().trim_start_matches("-- ");
         let text = block
             .replace("5500", "0")
+            .replace("5501", "0")
             .replace("3306", &self.server.port.to_string())
             .replace("schedule(60, 0", "schedule(1, 0");
         std::fs::write(self.folder.join(name), text).unwrap();
     }
 
-    fn dpm(&self) -> &Dpm {
+    pub fn dpm(&self) -> &Dpm {
         self.dpm.as_ref().expect("a running dpm")
     }
 
@@ -109,7 +119,7 @@ impl Reader {
         }
     }
 
-    fn client(&self) -> Cli {
+    pub fn client(&self) -> Cli {
         let port = self
             .dpm()
             .wait_for(crate::support::PATIENCE, "its port", |line| {
@@ -240,6 +250,25 @@ impl Reader {
         }
     }
 
+    /// Does what a block says, or compares what it shows.
+    pub fn read(&mut self, language: &str, block: &str) {
+        match language {
+            "sql" => {
+                // Another page that is read at the same time has the same database and account.
+                let block = block
+                    .replace("CREATE DATABASE ", "CREATE DATABASE IF NOT EXISTS ")
+                    .replace("CREATE USER ", "CREATE USER IF NOT EXISTS ");
+                self.server.sql(&block);
+            }
+            "lua" => self.write(block),
+            "text" if block.starts_with("start.lua:") => self.misspelt(block),
+            "text" => self.expect_output(block),
+            "console" if block.starts_with("mysql> ") => self.statements(block),
+            "console" => self.shell(block),
+            other => panic!("a block of {other:?} in the guide"),
+        }
+    }
+
     /// The plug-in of step 3, had its callback been misspelt.
     fn misspelt(&self, message: &str) {
         let start = self.folder.join("start.lua");
@@ -257,23 +286,13 @@ impl Reader {
 
 both! {
     fn the_guide(server) {
-        let steps = steps();
+        let steps = steps("doc/GUIDE.md");
         assert_eq!(steps.len(), 12, "what comes first, ten steps, and where to go next");
-        let mut reader = Reader { server, folder: process::folder("guide"), dpm: None, seen: 0 };
+        let mut reader = Reader::new(server);
         for (step, blocks) in steps.iter().enumerate() {
             println!("step {step}");
             for (language, block) in blocks {
-                match language.as_str() {
-                    "sql" => {
-                        server.sql(block);
-                    }
-                    "lua" => reader.write(block),
-                    "text" if block.starts_with("start.lua:") => reader.misspelt(block),
-                    "text" => reader.expect_output(block),
-                    "console" if block.starts_with("mysql> ") => reader.statements(block),
-                    "console" => reader.shell(block),
-                    other => panic!("a block of {other:?} in the guide"),
-                }
+                reader.read(language, block);
             }
         }
     }

@@ -64,6 +64,7 @@ mod pool_topology;
 mod pool_catalogue;
 mod pool_diagnostics;
 mod pool_reports;
+mod pooling_page;
 mod prepared;
 mod proxied_logins;
 mod proxy_protocol;
