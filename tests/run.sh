@@ -59,6 +59,8 @@ need_haproxy
 compgen -G "/usr/lib/*/lua/5.1/cjson.so" >/dev/null || need_packages lua-cjson
 /usr/bin/python3 -c 'import pymysql, cryptography' 2>/dev/null ||
     need_packages python3 python3-pymysql python3-cryptography
+/usr/bin/python3 -c 'import django, sqlalchemy, MySQLdb' 2>/dev/null ||
+    need_packages python3-django python3-sqlalchemy python3-mysqldb
 note "MariaDB: $(mariadbd --version | sed 's/.*Ver //')"
 if need_sid mariadb11; then
     export DPM_TEST_SID=$SID_LANE

@@ -28,6 +28,7 @@ mod embedding;
 mod errors;
 mod firewall;
 mod flow;
+mod frameworks;
 mod greetings;
 mod growth;
 mod guide;
