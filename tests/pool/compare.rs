@@ -1,0 +1,139 @@
+//! What two answers must have in common: everything, but for what names the connection.
+
+use std::fmt::Write as _;
+
+use crate::operation::Operation;
+use crate::support::outcome::{Block, Outcome, STATE_CHANGED, Told};
+use crate::support::wire::lenenc;
+
+/// Variables that may differ between two connections, as `doc/POOLING.md` says.
+const EXEMPT: &[&str] = &[
+    "pseudo_thread_id",
+    "rand_seed1",
+    "rand_seed2",
+    "timestamp",
+    "last_gtid",
+    "statement_id",
+    "wait_timeout",
+    "interactive_timeout",
+    "gtid_executed",
+    "gtid_binlog_pos",
+    "gtid_binlog_state",
+    "gtid_current_pos",
+    "gtid_owned",
+];
+
+/// Messages that name a statement's number, which differs.
+const ABOUT_STATEMENTS: [&str; 2] = ["has no open cursor", "prepared statement handler"];
+
+/// The reason with which the pool refused a statement: the stable name that its text begins with.
+pub fn reason(text: &str) -> Option<&str> {
+    let (name, _) = text.split_once(':')?;
+    let stable = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    stable.then_some(name)
+}
+
+/// An answer in words, in which the two databases have one name.
+pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> String {
+    let lists_variables = matches!(operation, Operation::Query(sql) if sql.starts_with("SHOW") && sql.contains("VARIABLES"));
+    let mut text = String::new();
+    for outcome in outcomes {
+        let _ = match outcome {
+            Outcome::Ok(told) => writeln!(text, "OK {}", told_in_words(told, names)),
+            Outcome::Err(number, state, message) => {
+                let message = without_numbers(*number, message);
+                writeln!(
+                    text,
+                    "ERR {number} {state} {}",
+                    one_name(message.as_bytes(), names)
+                )
+            }
+            Outcome::Rows { columns, rows, end } => {
+                for column in columns {
+                    let _ = writeln!(text, "column {}", one_name(column, names));
+                }
+                for row in rows {
+                    if lists_variables && is_exempt(row) {
+                        continue;
+                    }
+                    let row = one_name(row, names);
+                    let _ = match ABOUT_STATEMENTS.iter().any(|words| row.contains(words)) {
+                        // With the length before it.
+                        true => writeln!(text, "row about a statement"),
+                        false => writeln!(text, "row {row}"),
+                    };
+                }
+                writeln!(text, "end {}", told_in_words(end, names))
+            }
+            Outcome::Prepared {
+                parameters,
+                columns,
+                ..
+            } => {
+                for definition in parameters.iter().chain(columns) {
+                    let _ = writeln!(text, "definition {}", one_name(definition, names));
+                }
+                writeln!(text, "prepared {} {}", parameters.len(), columns.len())
+            }
+            Outcome::Other(bytes) => writeln!(text, "{}", one_name(bytes, names)),
+        };
+    }
+    text
+}
+
+fn told_in_words(told: &Told, names: [&str; 2]) -> String {
+    let mut blocks: Vec<_> = told
+        .blocks
+        .iter()
+        .filter(|block| !matches!(block, Block::Gtids(_)))
+        .filter(
+            |block| !matches!(block, Block::Variable(name, _) if EXEMPT.contains(&name.as_str())),
+        )
+        .map(|block| one_name(block.to_string().as_bytes(), names))
+        .collect();
+    blocks.sort();
+    format!(
+        "affected={} id={} status={:#x} warnings={} info='{}' {}",
+        told.affected,
+        told.insert_id,
+        told.status & !STATE_CHANGED,
+        told.warnings,
+        one_name(&told.info, names),
+        blocks.join(" ")
+    )
+}
+
+/// Whether a row of SHOW VARIABLES is one that may differ.
+fn is_exempt(row: &[u8]) -> bool {
+    let (len, size) = lenenc(row);
+    let name = row.get(size..size + len as usize).unwrap_or_default();
+    // In UTF-16, if the client asked for that.
+    let name: Vec<u8> = name.iter().copied().filter(|&b| b != 0).collect();
+    EXEMPT.iter().any(|exempt| exempt.as_bytes() == name)
+}
+
+/// The same of an error's message.
+fn without_numbers(number: u16, message: &str) -> String {
+    match number {
+        1210 | 1243 | 1421 => message.chars().filter(|c| !c.is_ascii_digit()).collect(),
+        _ => message.to_owned(),
+    }
+}
+
+/// Bytes in words, with one name for both databases, in one byte a character or in two.
+fn one_name(bytes: &[u8], [direct, pooled]: [&str; 2]) -> String {
+    let wide = |name: &str| name.bytes().flat_map(|b| [0, b]).collect::<Vec<u8>>();
+    let bytes = replaced(bytes, pooled.as_bytes(), direct.as_bytes());
+    let bytes = replaced(&bytes, &wide(pooled), &wide(direct));
+    bytes.escape_ascii().to_string()
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for at in 0..bytes.len().saturating_sub(from.len() - 1) {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    bytes
+}

@@ -1,0 +1,88 @@
+//! Random sessions through a pool, and beside each the same on a connection of its own: every answer must be
+//! the same, or the pool has refused with its reason.
+//!
+//! `DPM_POOL_STATEMENTS=300000 DPM_POOL_SEED=7 cargo test --test pool` runs as many statements on each server as one
+//! likes; the seed of a failure and the shortest sequence of operations that shows it are printed.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod antagonists;
+mod compare;
+mod operation;
+mod run;
+mod scene;
+mod sessions;
+mod shrink;
+mod statements;
+mod twin;
+
+use run::Course;
+use scene::Before;
+use support::Flavour;
+
+/// All statements of the suite, on all servers together.
+const STATEMENTS: usize = 20_000;
+
+/// A number from the environment.
+fn asked(name: &str) -> Option<usize> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}: a number")))
+}
+
+fn check(flavour: Flavour, before: Before, clients: usize, statements: usize) {
+    let Some(server) = scene::server(flavour) else {
+        return;
+    };
+    support::watchdog::watch();
+    let course = Course {
+        before,
+        clients,
+        statements: asked("DPM_POOL_STATEMENTS").unwrap_or(statements),
+        seed: asked("DPM_POOL_SEED").unwrap_or(1) as u64,
+    };
+    let report = course.run(server);
+    println!("{flavour:?}: {report}");
+    assert!(
+        report.refused_once_learnt() < 1000,
+        "more than 0.1 % are refused: {report}"
+    );
+}
+
+/// Defines a test on each of the servers.
+macro_rules! on_all {
+    ($name:ident, $check:expr) => {
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn mariadb() {
+                $check(Flavour::MariaDb);
+            }
+
+            #[test]
+            fn mariadb11() {
+                $check(Flavour::MariaDb11);
+            }
+
+            #[test]
+            fn mysql() {
+                $check(Flavour::MySql);
+            }
+        }
+    };
+}
+
+// Equal by construction: what this finds is wrong with the generator, or with the comparison.
+on_all!(a_passthrough_changes_nothing, |flavour| {
+    check(flavour, Before::Passthrough, 20, STATEMENTS / 20);
+});
+
+on_all!(pooled_clients_see_what_direct_ones_see, |flavour| {
+    check(
+        flavour,
+        Before::Pool { size: 4 },
+        40,
+        STATEMENTS * 17 / 20 / 3,
+    );
+});

@@ -1,0 +1,181 @@
+//! A run: clients and their twins, in random interleavings, while antagonists take connections away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::antagonists::{self, ANTAGONISTS, Tally};
+use crate::operation::Operation;
+use crate::scene::{self, Before};
+use crate::sessions::Plan;
+use crate::sessions::Room;
+use crate::shrink;
+use crate::support::wire::{Wire, caps};
+use crate::support::{Over, Server};
+use crate::twin::{Difference, Twin, Verdict};
+
+/// An operation of a client.
+pub type Step = (usize, Operation);
+
+/// What a run is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Course {
+    pub before: Before,
+    pub clients: usize,
+    pub statements: usize,
+    pub seed: u64,
+}
+
+/// What became of it.
+#[derive(Default)]
+pub struct Report {
+    pub equal: usize,
+    /// By reason, and by halves of the run: what is refused in the first is learnt.
+    pub refused: BTreeMap<String, [usize; 2]>,
+    pub without_connection: usize,
+    pub by_antagonists: usize,
+}
+
+/// A difference that was found.
+pub struct Fault {
+    pub steps: Vec<Step>,
+    pub difference: Difference,
+}
+
+impl Course {
+    /// How many clients may hold a connection at a time: half of all connections are held, one of them by
+    /// an antagonist.
+    fn holders(&self) -> usize {
+        match self.before {
+            Before::Passthrough => self.clients / 10,
+            Before::Pool { size } => (size / 2).saturating_sub(1).max(1),
+        }
+    }
+
+    fn room(&self, holding: usize) -> Room {
+        match holding {
+            0 => Room::All,
+            some if some < self.holders() => Room::Some,
+            _ => Room::None,
+        }
+    }
+
+    /// Runs it; panics with the seed and the shortest sequence of operations that shows a difference.
+    pub fn run(&self, server: &'static Server) -> Report {
+        scene::fill(server, &(0..self.clients).collect());
+        let dpm = scene::dpm(self.before, server);
+        let port = dpm.port();
+        let (tally, over) = (Tally::default(), Over::default());
+        let found = std::thread::scope(|scope| {
+            let _end = over.at_end();
+            for number in 0..ANTAGONISTS {
+                let (tally, over) = (&tally, &over);
+                scope.spawn(move || {
+                    let _end = over.at_end_of_panic();
+                    antagonists::run(number, port, tally, over);
+                });
+            }
+            self.drive(server, port, &over)
+        });
+        let mut report = match found {
+            Ok(report) => report,
+            Err(fault) => {
+                drop(dpm);
+                let fault = shrink::shrink(self.before, server, fault);
+                panic!(
+                    "seed {}, {} statements on {:?}:\n{fault}",
+                    self.seed, self.statements, server.flavour
+                );
+            }
+        };
+        let order = std::sync::atomic::Ordering::Relaxed;
+        report.by_antagonists = tally.statements.load(order);
+        report.without_connection += tally.without_connection.load(order);
+        assert_eq!(money(server), "6000", "the sum of the shared accounts");
+        dpm.assert_no_errors();
+        report
+    }
+
+    /// The clients' part, in one thread, so that a seed means one sequence.
+    fn drive(&self, server: &Server, port: u16, over: &Over) -> Result<Report, Fault> {
+        let mut dice = StdRng::seed_from_u64(self.seed);
+        let mut clients: Vec<_> = (0..self.clients)
+            .map(|n| (Twin::new(n, port, server.port), Plan::default()))
+            .collect();
+        let mut report = Report::default();
+        let mut steps: Vec<Step> = Vec::new();
+        let mut last = 0;
+        for done in 0..self.statements {
+            assert!(!over.is(), "an antagonist has failed");
+            // Who comes back soon should find its connection; all others find another's.
+            let same = clients[last].1.in_burst() || dice.random_ratio(2, 5);
+            let at = if same {
+                last
+            } else {
+                dice.random_range(0..self.clients)
+            };
+            last = at;
+            let others = clients.iter().enumerate();
+            let others = others.filter(|(n, (twin, plan))| *n != at && plan.holds(twin));
+            let room = self.room(others.count());
+            let (twin, plan) = &mut clients[at];
+            let operation = plan.next(twin, room, server.flavour, &mut dice);
+            steps.push((at, operation.clone()));
+            match twin.perform(&operation) {
+                Verdict::Equal => report.equal += 1,
+                Verdict::Skipped => {}
+                Verdict::Refused(reason) => {
+                    let half = usize::from(done * 2 > self.statements);
+                    report.refused.entry(reason).or_default()[half] += 1;
+                }
+                Verdict::NoConnection => report.without_connection += 1,
+                Verdict::Different(difference) => return Err(Fault { steps, difference }),
+                Verdict::Lost(error) => {
+                    let difference = Difference::lost(&error);
+                    return Err(Fault { steps, difference });
+                }
+            }
+        }
+        Ok(report)
+    }
+}
+
+fn money(server: &Server) -> String {
+    let mut admin = Wire::login_empty(server.port, caps::BASE);
+    admin.rows("SELECT SUM(n) FROM bank.accounts")[0][0].clone()
+}
+
+/// The clients that occur in steps.
+pub fn clients_of(steps: &[Step]) -> BTreeSet<usize> {
+    steps.iter().map(|(client, _)| *client).collect()
+}
+
+impl Report {
+    /// How many statements of the second half were refused, of a million.
+    pub fn refused_once_learnt(&self) -> usize {
+        let refused: usize = self.refused.values().map(|halves| halves[1]).sum();
+        refused * 2_000_000 / self.equal.max(1)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} equal, {} without a connection, {} of antagonists, refused (halves) {:?}",
+            self.equal, self.without_connection, self.by_antagonists, self.refused
+        )
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (client, operation) in &self.steps {
+            writeln!(out, "  {client:>3}  {operation}")?;
+        }
+        let Difference { wanted, got } = &self.difference;
+        write!(out, "wanted:\n{wanted}\ngot:\n{got}")
+    }
+}

@@ -1,0 +1,279 @@
+//! Which operation a client does next.
+
+use std::collections::VecDeque;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+
+use crate::operation::{Execution, Operation, Parameter, Rows, Types};
+use crate::statements::{
+    ANY, ENDS, Holds, INSIDE, Kind, PREPARED, STANDSTILLS, TRANSACTIONS, fill, one_of,
+};
+use crate::support::Flavour;
+use crate::support::wire::caps;
+use crate::twin::{PLACES, Twin};
+
+/// Capabilities that clients differ in. IGNORE_SPACE, FOUND_ROWS, INTERACTIVE.
+const CAPABILITIES: &[u32] = &[
+    caps::DEPRECATE_EOF,
+    caps::DEPRECATE_EOF | caps::SESSION_TRACK,
+    0,
+    caps::SESSION_TRACK,
+    caps::DEPRECATE_EOF | 0x2,
+    caps::DEPRECATE_EOF | 0x100,
+    caps::DEPRECATE_EOF | 0x400,
+];
+
+/// How many connections the others leave to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    None,
+    Some,
+    /// Nobody else holds one.
+    All,
+}
+
+/// What is known of a client to make up its next operation.
+#[derive(Default)]
+pub struct Plan {
+    /// How many operations ago something was done that lasts until the session ends.
+    lasting: Option<u32>,
+    /// Whether tables are locked.
+    locks: bool,
+    /// What is done next, with no other client in between.
+    burst: VecDeque<Operation>,
+    /// The parameters of each place's statement: how many, and the types of the last execute.
+    parameters: [(usize, Option<Vec<Parameter>>); PLACES],
+}
+
+impl Plan {
+    /// Whether it holds its connection, as far as can be told.
+    pub fn holds(&self, twin: &Twin) -> bool {
+        twin.connected()
+            && (self.lasting.is_some() || self.locks || self.in_burst() || twin.in_transaction())
+    }
+
+    /// Whether no other client may come in between.
+    pub fn in_burst(&self) -> bool {
+        !self.burst.is_empty()
+    }
+
+    /// The next operation.
+    pub fn next(
+        &mut self,
+        twin: &Twin,
+        room: Room,
+        flavour: Flavour,
+        dice: &mut StdRng,
+    ) -> Operation {
+        let operation = self.choose(twin, room, flavour, dice);
+        self.note(&operation);
+        operation
+    }
+
+    fn choose(
+        &mut self,
+        twin: &Twin,
+        room: Room,
+        flavour: Flavour,
+        dice: &mut StdRng,
+    ) -> Operation {
+        if !twin.connected() {
+            self.burst.clear();
+            return connect(dice);
+        }
+        if let Some(next) = self.burst.pop_front() {
+            return next;
+        }
+        if self.lasting.is_some_and(|age| age > 4) && dice.random_ratio(1, 3) {
+            return match dice.random_range(0..3) {
+                0 => Operation::ResetConnection,
+                1 => Operation::ChangeUser("{db}".to_owned()),
+                _ => connect(dice),
+            };
+        }
+        if (twin.in_transaction() || self.locks) && dice.random_ratio(1, 3) {
+            let kind = if dice.random_ratio(1, 3) {
+                &INSIDE
+            } else {
+                &ENDS
+            };
+            return Operation::Query(one_of(kind, flavour, dice));
+        }
+        let may_hold = room != Room::None || self.holds(twin);
+        match dice.random_range(0..100) {
+            0..18 => self.prepared(twin, may_hold, dice),
+            18..20 => self.other(dice),
+            // With nobody else's locks, for which it would wait, nor its own transaction, whose commit would
+            // wait for the twin.
+            20..21 if room == Room::All && !twin.in_transaction() && !self.locks => {
+                let all = STANDSTILLS.choose(dice).expect("one");
+                let texts: Vec<_> = all
+                    .iter()
+                    .filter_map(|sql| fill(sql, flavour, dice))
+                    .collect();
+                if texts.len() < all.len() {
+                    return Operation::Ping;
+                }
+                self.burst = texts.into_iter().map(Operation::Query).collect();
+                self.burst.pop_front().expect("several")
+            }
+            _ => {
+                let kind = kind(may_hold, dice);
+                if kind.holds == Holds::Session {
+                    self.lasting.get_or_insert(0);
+                }
+                Operation::Query(one_of(kind, flavour, dice))
+            }
+        }
+    }
+
+    fn other(&self, dice: &mut StdRng) -> Operation {
+        let name = ["{db}", "{db}x", "no_such_database"];
+        let name = name.choose(dice).expect("a name").to_string();
+        match dice.random_range(0..8) {
+            0..3 => Operation::InitDb(name),
+            3 => Operation::Ping,
+            4 => Operation::ResetConnection,
+            5 => Operation::ChangeUser("{db}".to_owned()),
+            6 => Operation::MultiStatements(dice.random()),
+            _ => connect(dice),
+        }
+    }
+
+    /// Something of the binary protocol.
+    fn prepared(&mut self, twin: &Twin, may_hold: bool, dice: &mut StdRng) -> Operation {
+        let place = dice.random_range(0..PLACES);
+        if !twin.has(place) || dice.random_ratio(1, 8) {
+            let sql = PREPARED.choose(dice).expect("a statement");
+            return Operation::Prepare(place, (*sql).to_owned());
+        }
+        match dice.random_range(0..20) {
+            0 => return Operation::Close(place),
+            1 => return Operation::Reset(place),
+            _ => {}
+        }
+        let (count, before) = &mut self.parameters[place];
+        let types = match before {
+            Some(_) if dice.random_ratio(1, 3) => Types::AsBefore,
+            _ => Types::Sent,
+        };
+        let long = may_hold && *count > 0 && types == Types::Sent && dice.random_ratio(1, 10);
+        let parameters: Vec<_> = match (types, &before) {
+            (Types::AsBefore, Some(before)) => before.iter().map(|p| alike(p, dice)).collect(),
+            _ => (0..*count)
+                .map(|at| {
+                    if long && at == 0 {
+                        Parameter::Long
+                    } else {
+                        parameter(dice)
+                    }
+                })
+                .collect(),
+        };
+        if types == Types::Sent {
+            *before = (!parameters.contains(&Parameter::Long)).then(|| parameters.clone());
+        }
+        let by_cursor = may_hold && dice.random_ratio(1, 12);
+        let rows = if by_cursor {
+            Rows::ByCursor
+        } else {
+            Rows::AtOnce
+        };
+        let execute = Operation::Execute(
+            place,
+            Execution {
+                parameters,
+                types,
+                rows,
+            },
+        );
+        let mut all = VecDeque::from([execute]);
+        if long {
+            let pieces = dice.random_range(1..3);
+            for _ in 0..pieces {
+                all.push_front(Operation::LongData(place, 0, b"long data ".repeat(30)));
+            }
+        }
+        if by_cursor {
+            // The rest of a cursor's life: one that is closed before its end, or not at all.
+            all.push_back(Operation::Fetch(place, 1));
+            all.push_back(Operation::Query("SELECT 1".to_owned()));
+            all.push_back(Operation::Fetch(place, dice.random_range(1..100)));
+            // MySQL 9.7 never answers an execute without a cursor of a statement that has had one.
+            all.push_back(Operation::Close(place));
+        }
+        let first = all.pop_front().expect("one at least");
+        self.burst = all;
+        first
+    }
+
+    /// Keeps count of what it will have done.
+    fn note(&mut self, operation: &Operation) {
+        if let Some(age) = &mut self.lasting {
+            *age += 1;
+        }
+        match operation {
+            Operation::Connect(_) | Operation::ResetConnection | Operation::ChangeUser(_) => {
+                let burst = std::mem::take(&mut self.burst);
+                *self = Plan {
+                    burst,
+                    ..Plan::default()
+                };
+            }
+            Operation::Prepare(place, sql) => {
+                self.parameters[*place] = (sql.matches('?').count(), None);
+            }
+            Operation::Query(sql) => {
+                if sql.starts_with("LOCK TABLES") {
+                    self.locks = true;
+                } else if sql == "UNLOCK TABLES" {
+                    self.locks = false;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn connect(dice: &mut StdRng) -> Operation {
+    Operation::Connect(*CAPABILITIES.choose(dice).expect("one"))
+}
+
+/// A kind of statement, by its weight.
+fn kind(may_hold: bool, dice: &mut StdRng) -> &'static Kind {
+    let fits = |kind: &&Kind| may_hold || kind.holds == Holds::Nothing;
+    let all: u32 = ANY.iter().filter(fits).map(|kind| kind.weight).sum();
+    let mut at = dice.random_range(0..all);
+    for kind in ANY.iter().filter(fits) {
+        if at < kind.weight {
+            return kind;
+        }
+        at -= kind.weight;
+    }
+    &TRANSACTIONS
+}
+
+fn parameter(dice: &mut impl Rng) -> Parameter {
+    match dice.random_range(0..8) {
+        0 => Parameter::Null,
+        1..4 => Parameter::Integer(dice.random_range(-2..10)),
+        4 => Parameter::Double(f64::from(dice.random_range(0..100)) / 8.0),
+        _ => text(dice),
+    }
+}
+
+fn text(dice: &mut impl Rng) -> Parameter {
+    let texts: [&[u8]; 5] = [b"a", b"", b"x\0'\"\\", "ä".as_bytes(), b"\xe4\xff"];
+    Parameter::Text(texts[dice.random_range(0..texts.len())].to_vec())
+}
+
+/// Another value of the same type.
+fn alike(parameter: &Parameter, dice: &mut impl Rng) -> Parameter {
+    match parameter {
+        Parameter::Integer(_) => Parameter::Integer(dice.random_range(-2..10)),
+        Parameter::Text(_) => text(dice),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,311 @@
+//! A client of the pool, and its twin: the same client with a connection of its own to the same server.
+
+use std::io;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::compare;
+use crate::operation::Operation;
+use crate::support::outcome::{AUTOCOMMIT, IN_TRANS, Outcome};
+use crate::support::wire::{Greeting, Wire, caps, com, error};
+
+/// How many prepared statements a client has at a time.
+pub const PLACES: usize = 4;
+
+/// The collation of logins: utf8mb4_general_ci, which all servers have.
+const COLLATION: u8 = 45;
+
+/// One of the two.
+pub struct Side {
+    port: u16,
+    /// Its own database: of the same length for both, so that metadata is equal but for the name.
+    database: String,
+    wire: Option<Wire>,
+    /// The plug-in that its server greeted with.
+    plugin: String,
+    statements: [Option<u32>; PLACES],
+    /// The server's number of the connection.
+    pub thread: u32,
+}
+
+/// How an operation ended.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Both answers are the same.
+    Equal,
+    /// There was nothing to do: the client is not connected, or the statement is not there.
+    Skipped,
+    /// The pool refused it, with this reason, and nothing was done.
+    Refused(String),
+    /// The pool had no connection for it.
+    NoConnection,
+    /// The connection to the pool ended.
+    Lost(String),
+    /// The answers differ.
+    Different(Difference),
+}
+
+/// What a twin got, and what the client of the pool got in its place.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    pub wanted: String,
+    pub got: String,
+}
+
+impl Difference {
+    /// The connection to the pool ended, and nobody had ended it.
+    pub fn lost(error: &str) -> Difference {
+        Difference {
+            wanted: "an answer".to_owned(),
+            got: format!("the end of the connection: {error}"),
+        }
+    }
+}
+
+/// Both.
+pub struct Twin {
+    pub pooled: Side,
+    pub direct: Side,
+    /// The status flags of the last answer.
+    pub status: u16,
+}
+
+impl Side {
+    fn new(port: u16, database: String) -> Side {
+        Side {
+            port,
+            database,
+            wire: None,
+            plugin: String::new(),
+            statements: [None; PLACES],
+            thread: 0,
+        }
+    }
+
+    /// Does it, and gives the answer; none if there is nothing to do.
+    fn perform(&mut self, operation: &Operation) -> io::Result<Option<Vec<Outcome>>> {
+        if let Operation::Connect(capabilities) = operation {
+            return self.connect(*capabilities).map(Some);
+        }
+        let filled = |sql: &String| sql.replace("{db}", &self.database).into_bytes();
+        let place = |place: &usize| self.statements[*place];
+        let (command, argument) = match operation {
+            Operation::Query(sql) => (com::QUERY, filled(sql)),
+            Operation::InitDb(name) => (com::INIT_DB, filled(name)),
+            Operation::Prepare(_, sql) => (com::STMT_PREPARE, filled(sql)),
+            Operation::Ping => (com::PING, Vec::new()),
+            Operation::MultiStatements(on) => (com::SET_OPTION, vec![u8::from(!on), 0]),
+            Operation::ResetConnection => (com::RESET_CONNECTION, Vec::new()),
+            Operation::ChangeUser(name) => {
+                let database = name.replace("{db}", &self.database);
+                return self.change_user(&database).map(Some);
+            }
+            Operation::Execute(at, how) => match place(at) {
+                Some(id) => (com::STMT_EXECUTE, how.argument(id)),
+                None => return Ok(None),
+            },
+            Operation::LongData(at, parameter, data) => match place(at) {
+                Some(id) => {
+                    let mut argument = id.to_le_bytes().to_vec();
+                    argument.extend_from_slice(&parameter.to_le_bytes());
+                    argument.extend_from_slice(data);
+                    (com::STMT_SEND_LONG_DATA, argument)
+                }
+                None => return Ok(None),
+            },
+            Operation::Fetch(at, rows) => match place(at) {
+                Some(id) => {
+                    let mut argument = id.to_le_bytes().to_vec();
+                    argument.extend_from_slice(&rows.to_le_bytes());
+                    (com::STMT_FETCH, argument)
+                }
+                None => return Ok(None),
+            },
+            Operation::Reset(at) | Operation::Close(at) => match place(at) {
+                Some(id) => {
+                    let command = match operation {
+                        Operation::Reset(_) => com::STMT_RESET,
+                        _ => com::STMT_CLOSE,
+                    };
+                    (command, id.to_le_bytes().to_vec())
+                }
+                None => return Ok(None),
+            },
+            Operation::Connect(_) => unreachable!("done above"),
+        };
+        let Some(wire) = &mut self.wire else {
+            return Ok(None);
+        };
+        let mut outcomes = wire.try_outcomes(command, &argument)?;
+        match (operation, outcomes.first()) {
+            (Operation::Prepare(at, _), Some(Outcome::Prepared { statement, .. })) => {
+                self.statements[*at] = Some(*statement);
+            }
+            (Operation::Close(at), _) => self.statements[*at] = None,
+            (Operation::ResetConnection, Some(Outcome::Ok(_))) => {
+                self.statements = [None; PLACES];
+                outcomes.extend(begun(wire)?);
+            }
+            _ => {}
+        }
+        Ok(Some(outcomes))
+    }
+
+    fn connect(&mut self, capabilities: u32) -> io::Result<Vec<Outcome>> {
+        self.leave();
+        let mut wire = Wire::new(TcpStream::connect(("127.0.0.1", self.port))?);
+        wire.timeout(Duration::from_secs(30));
+        wire.charset = COLLATION;
+        let first = wire.try_read()?;
+        if first[0] == 0xFF {
+            return Ok(vec![refusal(&first)]);
+        }
+        let greeting = Greeting::parse(&first);
+        let wanted = caps::BASE | caps::MULTI | capabilities;
+        wire.authenticate(&greeting, "empty", "", wanted);
+        let answer = wire.try_read()?;
+        if answer[0] != 0 {
+            return Ok(vec![refusal(&answer)]);
+        }
+        self.plugin = greeting.plugin;
+        self.thread = greeting.thread;
+        let mut outcomes = wire.try_outcomes(com::INIT_DB, self.database.as_bytes())?;
+        outcomes.extend(begun(&mut wire)?);
+        self.wire = Some(wire);
+        Ok(outcomes)
+    }
+
+    fn change_user(&mut self, database: &str) -> io::Result<Vec<Outcome>> {
+        let Some(wire) = &mut self.wire else {
+            return Ok(Vec::new());
+        };
+        self.statements = [None; PLACES];
+        let mut packet = format!("\x11empty\0\0{database}\0").into_bytes();
+        packet.extend_from_slice(&[COLLATION, 0]);
+        packet.extend_from_slice(self.plugin.as_bytes());
+        packet.push(0);
+        wire.seq = 0;
+        wire.try_write(&packet)?;
+        let mut answer = wire.try_read()?;
+        if answer[0] == 0xFE {
+            // Without a password the answer to any challenge is empty.
+            wire.try_write(&[])?;
+            answer = wire.try_read()?;
+        }
+        match answer[0] {
+            0xFF => Ok(vec![refusal(&answer)]),
+            _ => begun(wire),
+        }
+    }
+
+    /// Closes the connection without a word.
+    pub fn leave(&mut self) {
+        self.wire = None;
+        self.statements = [None; PLACES];
+    }
+}
+
+/// The first statement of each session. Before it FOUND_ROWS() is not defined: MariaDB gives what another
+/// connection has left.
+fn begun(wire: &mut Wire) -> io::Result<Vec<Outcome>> {
+    wire.try_outcomes(com::QUERY, b"SELECT 1")
+}
+
+/// The error in a packet.
+fn refusal(packet: &[u8]) -> Outcome {
+    match error(packet) {
+        crate::support::wire::Answer::Err(number, state, text) => Outcome::Err(number, state, text),
+        other => panic!("not an error: {other:?}"),
+    }
+}
+
+impl Twin {
+    /// Client number `n`, not connected yet.
+    pub fn new(n: usize, pool: u16, server: u16) -> Twin {
+        Twin {
+            pooled: Side::new(pool, database(n, 'p')),
+            direct: Side::new(server, database(n, 'd')),
+            status: AUTOCOMMIT,
+        }
+    }
+
+    /// Whether it is logged in.
+    pub fn connected(&self) -> bool {
+        self.pooled.wire.is_some() && self.direct.wire.is_some()
+    }
+
+    /// Whether a statement is at this place.
+    pub fn has(&self, place: usize) -> bool {
+        self.direct.statements[place].is_some()
+    }
+
+    /// Whether a transaction is open, or each statement begins one.
+    pub fn in_transaction(&self) -> bool {
+        self.status & IN_TRANS != 0 || self.status & AUTOCOMMIT == 0
+    }
+
+    /// Has both do it.
+    pub fn perform(&mut self, operation: &Operation) -> Verdict {
+        let verdict = self.compare(operation);
+        if matches!(verdict, Verdict::Lost(_) | Verdict::NoConnection) && !self.pooled_is_there() {
+            self.leave();
+        }
+        if matches!(operation, Operation::Connect(_)) && !matches!(verdict, Verdict::Equal) {
+            self.leave();
+        }
+        verdict
+    }
+
+    /// Both leave.
+    pub fn leave(&mut self) {
+        self.pooled.leave();
+        self.direct.leave();
+        self.status = AUTOCOMMIT;
+    }
+
+    fn pooled_is_there(&self) -> bool {
+        self.pooled.wire.is_some()
+    }
+
+    fn compare(&mut self, operation: &Operation) -> Verdict {
+        let got = match self.pooled.perform(operation) {
+            Ok(Some(got)) => got,
+            Ok(None) => return Verdict::Skipped,
+            Err(error) => {
+                self.pooled.leave();
+                return Verdict::Lost(error.to_string());
+            }
+        };
+        match got.last() {
+            Some(Outcome::Err(1040, ..)) => return Verdict::NoConnection,
+            Some(Outcome::Err(1105, _, text)) if compare::reason(text).is_some() => {
+                return Verdict::Refused(compare::reason(text).unwrap_or_default().to_owned());
+            }
+            _ => {}
+        }
+        let wanted = match self.direct.perform(operation) {
+            Ok(Some(wanted)) => wanted,
+            Ok(None) => return Verdict::Skipped,
+            Err(error) => {
+                let got = format!("{got:?}");
+                let wanted = error.to_string();
+                return Verdict::Different(Difference { wanted, got });
+            }
+        };
+        if let Some(told) = wanted.iter().rev().find_map(Outcome::told) {
+            self.status = told.status;
+        }
+        let names = [self.direct.database.as_str(), self.pooled.database.as_str()];
+        let wanted = compare::shown(&wanted, operation, names);
+        let got = compare::shown(&got, operation, names);
+        if wanted == got {
+            return Verdict::Equal;
+        }
+        Verdict::Different(Difference { wanted, got })
+    }
+}
+
+/// The database of a client, or of its twin.
+pub fn database(n: usize, side: char) -> String {
+    format!("{side}{n:03}")
+}
