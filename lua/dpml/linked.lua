@@ -47,6 +47,14 @@ function linked.part(server_id)
     end
 end
 
+-- A client goes on without this server; others may follow for it.
+function linked.leave(server_id)
+    local client = client_of[server_id]
+    if client then
+        client_of[server_id], server_of[client:id()] = nil, nil
+    end
+end
+
 -- For server:on_close(). The client's own callbacks find the server while it closes.
 function linked.server_closed(server_id)
     local client = client_of[server_id]

@@ -11,7 +11,9 @@ local errors = require "dpml.errors"
 local figures = require "dpml.pool.figures"
 local greeters = require "dpml.greeter"
 local logins = require "dpml.logins"
+local plugins = require "dpml.plugins"
 local servers = require "dpml.servers"
+local showing = require "dpml.showing"
 local tasks = require "dpml.tasks"
 local topology = require "dpml.pool.topology"
 local warnings = require "dpml.warnings"
@@ -28,6 +30,7 @@ local NATIVE = {
 }
 local OPTIONS = checks.union({
     servers = true, backend = "a table or function", monitor = "a table", lag_limit = "a number",
+    plugin = "a table or function",
 }, logins.OPTIONS)
 for _, name in ipairs(NATIVE) do
     OPTIONS[name] = true
@@ -92,6 +95,9 @@ local function open(self, ticket, server_name, account, flags)
             return warnings.warn(NAME, ("%s: %s"):format(server_name, tostring(err)))
         end
         self.connections[server:id()] = server
+        if self.show then
+            self.show:watch_for_all(server)
+        end
         server:on_close(function(server_id)
             self.connections[server_id] = nil
         end)
@@ -208,6 +214,36 @@ function Pool:status(name, options)
     return figures.status(self, name, options)
 end
 
+-- Shows the plug-in a client that has logged in. There is no server: the client has one for each of its commands, in turn
+-- with others.
+local function begin_plugin(self, client, auth)
+    local client_id, callbacks = client:id(), self.show:begin_without_server(client, auth)
+    if callbacks.new_client then
+        callbacks.new_client(client, nil, auth)
+    end
+    if callbacks.logged_in then
+        callbacks.logged_in(auth, client_id, client)
+    end
+end
+
+-- Adds what the plug-in needs to the callbacks of clients.
+local function with_plugin(self, callbacks)
+    local show = self.show
+    if not show then
+        return callbacks
+    end
+    callbacks.new_command = show.functions.command
+    callbacks.finished_command = show:may_have("finished_command") and show.functions.finished_command
+    function callbacks.closing(client_id, client)
+        local closing = show:callbacks_of(client_id).closing
+        if closing then
+            closing(client_id, client)
+        end
+        show:forget(client_id)
+    end
+    return callbacks
+end
+
 -- Logs the clients of `listener` in at the proxy, and gives each a connection for as long as it needs one.
 function pools.pool(listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
@@ -224,7 +260,11 @@ function pools.pool(listener, options)
         lag_limit = options.lag_limit or LAG_LIMIT,
         greeter = greeters.new({}),
     }, Pool)
-    local native = {}
+    if options.plugin then
+        plugins.check(NAME, options.plugin)
+        self.show = showing.new(options.plugin)
+    end
+    local native = { tells_links = self.show ~= nil }
     for _, name in ipairs(NATIVE) do
         native[name] = options[name]
     end
@@ -232,6 +272,8 @@ function pools.pool(listener, options)
         open = function(...) open(self, ...) end,
         kill = function(...) kill(self, ...) end,
         look_again = function(name) self.topology:look_again(name) end,
+        lent = function(client, server) self.show:join(client, server) end,
+        taken = function(_, server) self.show:leave(server:id()) end,
     }, native)
     self.topology = topology.new {
         servers = options.servers, account = self.monitor,
@@ -245,9 +287,12 @@ function pools.pool(listener, options)
             user = user, account = account_of(self, user, credential), schema = auth:databasename(),
             charset = "utf8mb4", collation = "utf8mb4_general_ci",
         })
+        if self.show then
+            begin_plugin(self, client, auth)
+        end
     end
 
-    logins.begin(NAME, listener, logins.with_handshake({ new_client = new_client }, options),
+    logins.begin(NAME, listener, logins.with_handshake(with_plugin(self, { new_client = new_client }), options),
         options.users or options.authenticate, function(tell) self.greeter:greet(tell) end)
 
     self.topology:start()

@@ -38,6 +38,12 @@ local STATES = {
 -- Those that are shown with the resultset at hand, if rows or columns are asked for.
 local READS_ROWS = { new_result = true, new_field = true, new_row = true }
 
+-- Callbacks for every state.
+local EVERYTHING = {}
+for name in pairs(STATES) do
+    EVERYTHING[name] = true
+end
+
 -- Commands about prepared statements: with the first of them a server's statements begin to be remembered.
 local ABOUT_STATEMENTS = {}
 for _, name in ipairs { "PREPARE", "EXECUTE", "FETCH", "CLOSE", "RESET", "BULK_EXECUTE" } do
@@ -279,6 +285,40 @@ function Show:begin(client, server, auth)
     local callbacks = plugins.of_client(self.plugin, client, server, auth)
     made_for[client:id()], made_for[server:id()] = callbacks, callbacks
     return callbacks
+end
+
+-- A client begins that has a server only from time to time: returns its callbacks.
+function Show:begin_without_server(client, auth)
+    if self.callbacks then
+        return self.callbacks
+    end
+    local callbacks = plugins.of_client(self.plugin, client, nil, auth)
+    made_for[client:id()] = callbacks
+    return callbacks
+end
+
+-- Such a client has this server now.
+function Show:join(client, server)
+    local client_id, server_id = client:id(), server:id()
+    linked.join(client, server_id)
+    linked.keep_server(client_id, server)
+    made_for[server_id] = made_for[client_id]
+end
+
+-- Such a client has it no longer.
+function Show:leave(server_id)
+    linked.leave(server_id)
+    made_for[server_id], readings[server_id] = nil, nil
+end
+
+-- Such a client is gone.
+function Show:forget(client_id)
+    made_for[client_id] = nil
+end
+
+-- Registers the functions for all answers of a server that clients have in turn.
+function Show:watch_for_all(server)
+    self:watch_results(self.callbacks or EVERYTHING, server)
 end
 
 -- The callbacks for a client that has begun.

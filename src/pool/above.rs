@@ -1,6 +1,7 @@
 //! What a pool asks of the layer above, which knows addresses and passwords.
 
 use super::key::Key;
+use crate::proxy::ConnId;
 
 /// The layer above a pool: it knows addresses and passwords.
 pub trait Above {
@@ -10,6 +11,12 @@ pub trait Above {
 
     /// Somebody's statement is to be ended, since its client is gone.
     fn kill(&self, server: &str, key: &Key, thread_id: u32);
+
+    /// A client was lent this connection. Only told if the pool's options say so.
+    fn lent(&self, client: ConnId, server: ConnId);
+
+    /// A client has no longer this connection. Only told if the pool's options say so.
+    fn taken(&self, client: ConnId, server: ConnId);
 
     /// Something was learnt about a server that its roles and health should be looked at for.
     fn look_again(&self, server: &str);

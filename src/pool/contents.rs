@@ -90,6 +90,24 @@ impl Pool {
         }
     }
 
+    /// The only server that will do, if there is exactly one.
+    pub(crate) fn only_candidate(&self, want: Want) -> Option<usize> {
+        match (self.servers.as_slice(), want) {
+            ([server], _) if server.is_usable() => Some(0),
+            (servers, Want::Primary) => {
+                let is_primary =
+                    |server: &Server| server.is_usable() && server.role == Role::Primary;
+                let mut all = servers
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, server)| is_primary(server));
+                let first = all.next()?.0;
+                all.next().is_none().then_some(first)
+            }
+            _ => None,
+        }
+    }
+
     /// The servers that will do, the best first: those with the most room for their weight.
     pub(crate) fn candidates(&self, want: Want) -> Vec<usize> {
         let usable = |(_, server): &(usize, &Server)| server.is_usable();

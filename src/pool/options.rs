@@ -27,6 +27,8 @@ pub struct PoolOptions {
     pub split: bool,
     /// Whether reads whose connection has died are executed again.
     pub retry_reads: bool,
+    /// Whether the layer above is told which client has which connection.
+    pub tells_links: bool,
     /// Whether what cannot be judged holds its connection.
     pub hold_opaque: bool,
 }
@@ -45,6 +47,7 @@ impl Default for PoolOptions {
             errand_timeout: Duration::from_secs(5),
             split: false,
             retry_reads: true,
+            tells_links: false,
             hold_opaque: true,
         }
     }

@@ -55,6 +55,11 @@ impl Queue {
         self.count == 0
     }
 
+    /// Whether somebody waits in this line.
+    pub fn has(&self, line: Line) -> bool {
+        self.lines.contains_key(&line)
+    }
+
     /// A client waits from now on, behind all others of its line.
     pub fn push(&mut self, line: Line, waiter: Waiter) {
         self.lines.entry(line).or_default().push_back(waiter);

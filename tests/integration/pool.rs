@@ -64,3 +64,44 @@ all! {
         }
     }
 }
+
+all! {
+    /// A plug-in sees commands and results of a pooled client as of any other, and none of the pool's own.
+    fn plugins_see_pooled_clients(server) {
+        let plugin = "plugin = {
+            new_client = function(client, server, auth) print('new ' .. auth:user() .. ' ' .. tostring(server)) end,
+            new_command = function(cmd, id, client) if cmd:command() == dpm.COM_QUERY then print('command ' .. cmd:argument()) end end,
+            new_row = function(row, id, client, rset) print('row ' .. row:field(1)) end,
+            finished_result = function(ok, id, client) print('finished') end,
+        },";
+        let dpm = pool(server, 1, plugin);
+        let (mut one, mut two) = (login(&dpm), login(&dpm));
+        one.query("SET time_zone = '+01:00'");
+        two.query("SELECT 2");
+        one.query("SELECT 1");
+        dpm.wait_until_idle();
+        assert_eq!(dpm.lines("new "), ["ann nil", "ann nil"]);
+        assert_eq!(dpm.lines("command "), ["SET time_zone = '+01:00'", "SELECT 2", "SELECT 1"]);
+        assert_eq!(dpm.lines("row "), ["2", "1"]);
+        assert_eq!(dpm.lines("finished").len(), 3);
+    }
+}
+
+all! {
+    /// A transaction keeps its connection; whoever dies in one has its locks given back.
+    fn a_transaction_keeps_its_connection(server) {
+        server.sql("CREATE TABLE IF NOT EXISTS test.kept (id INT PRIMARY KEY); REPLACE INTO test.kept VALUES (1)");
+        let dpm = pool(server, 2, "");
+        let (mut one, mut two) = (login(&dpm), login(&dpm));
+        one.query("BEGIN");
+        let thread = value(&mut one, "SELECT CONNECTION_ID()");
+        one.query("UPDATE test.kept SET id = 2 WHERE id = 1");
+        for _ in 0..3 {
+            assert_ne!(value(&mut two, "SELECT CONNECTION_ID()"), thread);
+            assert_eq!(value(&mut one, "SELECT CONNECTION_ID()"), thread);
+        }
+        two.query("SET SESSION innodb_lock_wait_timeout = 2");
+        drop(one);
+        assert!(matches!(two.query("UPDATE test.kept SET id = 3 WHERE id = 1"), Answer::Ok(_)), "the lock is gone");
+    }
+}

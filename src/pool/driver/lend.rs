@@ -45,7 +45,14 @@ enum Need {
 impl Pools {
     /// Looks for a connection for a client.
     pub(super) fn lend(&self, proxy: &Proxy, client: ConnId, waiting: Waiting) -> Lent {
-        match self.choose(proxy, client, waiting.line) {
+        let line = waiting.line;
+        // What is free is for those who have waited.
+        let is_first = self.with_client(client, |_, pool| !pool.queue.has(line));
+        let chosen = match is_first {
+            Some(true) => self.choose(proxy, client, line),
+            _ => None,
+        };
+        match chosen {
             Some(server) => self.hand_over(proxy, server, client, waiting),
             None => Lent::No(waiting),
         }
@@ -85,18 +92,24 @@ impl Pools {
             });
             has == Some(true)
         };
-        for server in pool.candidates(line.want) {
-            let Some(server) = pool.servers.get_mut(server) else {
-                continue;
-            };
-            if let Some(conn) = server.shelf.take(line.key, now, suits) {
-                self.backends
-                    .with(conn, |(_, backend)| backend.used = Use::Lent);
-                pool.counters.borrowed += 1;
-                return Some(conn);
+        let take = |pool: &mut Pool, server: usize| {
+            pool.servers
+                .get_mut(server)?
+                .shelf
+                .take(line.key, now, suits)
+        };
+        let taken = match pool.only_candidate(line.want) {
+            Some(server) => take(pool, server),
+            None => {
+                let mut candidates = pool.candidates(line.want).into_iter();
+                candidates.find_map(|server| take(pool, server))
             }
-        }
-        None
+        };
+        let taken = taken?;
+        self.backends
+            .with(taken, |(_, backend)| backend.used = Use::Lent);
+        pool.counters.borrowed += 1;
+        Some(taken)
     }
 
     /// Gives a connection, which is not free any more, to a client.

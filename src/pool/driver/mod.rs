@@ -33,6 +33,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use super::above::Above;
 use super::backend::{Backend, Use};
 use super::client::Client;
 use super::contents::{Pool, PoolId};
@@ -130,6 +131,12 @@ impl Pools {
         found.flatten()
     }
 
+    /// Whether the pool's own commands are executed on a connection.
+    fn is_on_errand(&self, server: ConnId) -> bool {
+        let is = |(_, backend): &mut (PoolId, Backend)| matches!(backend.used, Use::Errand(..));
+        self.backends.with(server, is) == Some(true)
+    }
+
     /// Something may have become free.
     fn note_news(&self) {
         self.agenda.borrow_mut().has_news = true;
@@ -163,6 +170,10 @@ impl Observer for Pools {
             }
             (event, packet) if conn.kind == ConnKind::Server => {
                 self.server_event(proxy, conn.id, event, packet);
+                if self.is_on_errand(conn.id) {
+                    // Nobody else is shown the pool's own commands and their answers.
+                    return Verdict::Hold;
+                }
             }
             _ => {}
         }
@@ -195,7 +206,16 @@ impl Observer for Pools {
         }
     }
 
-    fn unlinked(&self, _: &Proxy, _: ConnId, server: ConnId) {
+    fn linked(&self, _: &Proxy, client: ConnId, server: ConnId) {
+        if let Some(above) = self.told_of_links(server) {
+            above.lent(client, server);
+        }
+    }
+
+    fn unlinked(&self, _: &Proxy, client: ConnId, server: ConnId) {
+        if let Some(above) = self.told_of_links(server) {
+            above.taken(client, server);
+        }
         let is_lent = self
             .backends
             .with(server, |(_, backend)| matches!(backend.used, Use::Lent));
@@ -219,6 +239,14 @@ impl Observer for Pools {
 }
 
 impl Pools {
+    /// The layer above, if it is to be told which client has this connection.
+    fn told_of_links(&self, server: ConnId) -> Option<Rc<dyn Above>> {
+        let above = self.with_backend(server, |_, pool| {
+            pool.options.tells_links.then(|| pool.above.clone())
+        });
+        above.flatten()
+    }
+
     fn forwards(&self, proxy: &Proxy, client: ConnId, packet: Incoming<'_>) {
         let Some(server) = proxy.peer(client) else {
             return;

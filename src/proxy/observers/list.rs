@@ -14,6 +14,8 @@ pub(crate) struct Observers {
     pub list: Option<List>,
     /// By the slots of connections. `None` where no observer wants anything.
     wishes: Vec<Option<Box<Wishes>>>,
+    /// A list that is used again: connections of pools are linked and unlinked all the time.
+    spare: Vec<EventSet>,
 }
 
 /// The events of a connection that the hooks and each observer want to see.
@@ -46,21 +48,37 @@ impl Observers {
         }
     }
 
+    /// An empty list, for [`set_observers`](Observers::set_observers).
+    pub fn spare(&mut self) -> Vec<EventSet> {
+        std::mem::take(&mut self.spare)
+    }
+
     /// Sets the events that the observers want to see; returns all that are wanted. `armed` is what
     /// was wanted before.
     pub fn set_observers(
         &mut self,
         id: ConnId,
         armed: EventSet,
-        observers: Vec<EventSet>,
+        mut observers: Vec<EventSet>,
     ) -> EventSet {
         let hooks = self.of(id).map_or(armed, |wishes| wishes.hooks);
-        let wishes = Wishes { hooks, observers };
-        let united = wishes.united();
+        let united = observers
+            .iter()
+            .fold(hooks, |united, wish| united.with(*wish));
         let place = id.slot();
-        if wishes.observers.iter().all(|wish| *wish == EventSet::NONE) {
+        let is_nothing = observers.iter().all(|wish| *wish == EventSet::NONE);
+        if let Some(Some(wishes)) = self.wishes.get_mut(place)
+            && !is_nothing
+        {
+            std::mem::swap(&mut wishes.observers, &mut observers);
+            observers.clear();
+            self.spare = observers;
+        } else if is_nothing {
             self.forget(id);
+            observers.clear();
+            self.spare = observers;
         } else {
+            let wishes = Wishes { hooks, observers };
             if self.wishes.len() <= place {
                 self.wishes.resize_with(place + 1, || None);
             }

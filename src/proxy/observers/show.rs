@@ -36,10 +36,8 @@ impl Proxy {
         let Some(info) = self.info(id) else {
             return;
         };
-        let wishes = list
-            .iter()
-            .map(|observer| observer.wants(self, &info))
-            .collect();
+        let mut wishes = self.0.observers.borrow_mut().spare();
+        wishes.extend(list.iter().map(|observer| observer.wants(self, &info)));
         // Looked up only now, as an observer may do anything.
         let Some(armed) = self.core().open(id).map(|conn| conn.armed) else {
             return;

@@ -5,18 +5,22 @@ use std::rc::{Rc, Weak};
 use mlua::{Lua, Table, Value};
 
 use crate::pool::{Above, Key};
+use crate::proxy::ConnId;
 use crate::script::lua::error::ScriptError;
 use crate::script::lua::fast::{Arg, Place, Target};
 use crate::script::lua::function::Args;
-use crate::script::runtime::Runtime;
+use crate::script::runtime::{Runtime, slot_index};
 
 /// Calls the functions of a table: `open(ticket, server, account, capabilities)`,
-/// `kill(server, account, thread_id)` and `look_again(server)`.
+/// `kill(server, account, thread_id)`, `lent(client, server)`, `taken(client, server)` and
+/// `look_again(server)`.
 #[derive(Debug)]
 pub struct Functions {
     runtime: Weak<Runtime>,
     open: Place,
     kill: Place,
+    lent: Place,
+    taken: Place,
     look_again: Place,
 }
 
@@ -34,6 +38,8 @@ impl Functions {
             runtime: Rc::downgrade(runtime),
             open: keep("open")?,
             kill: keep("kill")?,
+            lent: keep("lent")?,
+            taken: keep("taken")?,
             look_again: keep("look_again")?,
         })
     }
@@ -65,6 +71,19 @@ impl Functions {
             &args,
         );
     }
+
+    /// Tells which connection a client has, or has no longer.
+    fn tell_link(&self, name: &str, function: Place, client: ConnId, server: ConnId) {
+        let Some(runtime) = self.runtime.upgrade() else {
+            return;
+        };
+        let Some(lua) = runtime.lua() else {
+            return;
+        };
+        let ends = [client, server].map(|end| Arg::Alive(slot_index(end)));
+        let what = || format!("{name} of a pool");
+        runtime.notify(&lua, what, Target::Kept(function), &ends);
+    }
 }
 
 fn text(lua: &Lua, text: &str) -> mlua::Result<Value> {
@@ -91,6 +110,14 @@ impl Above for Functions {
                 Value::Number(thread_id.into()),
             ])
         });
+    }
+
+    fn lent(&self, client: ConnId, server: ConnId) {
+        self.tell_link("lent", self.lent, client, server);
+    }
+
+    fn taken(&self, client: ConnId, server: ConnId) {
+        self.tell_link("taken", self.taken, client, server);
     }
 
     fn look_again(&self, server: &str) {

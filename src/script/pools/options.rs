@@ -16,6 +16,7 @@ pub const NAMES: &[&str] = &[
     "failover_timeout",
     "split",
     "retry_reads",
+    "tells_links",
     "hold_opaque",
 ];
 
@@ -45,6 +46,7 @@ pub fn read(table: &OptionTable<'_>) -> Result<PoolOptions, ScriptError> {
         errand_timeout: usual.errand_timeout,
         split: table.boolean("split")?.unwrap_or(usual.split),
         retry_reads: table.boolean("retry_reads")?.unwrap_or(usual.retry_reads),
+        tells_links: table.boolean("tells_links")?.unwrap_or(usual.tells_links),
         hold_opaque: table.boolean("hold_opaque")?.unwrap_or(usual.hold_opaque),
     })
 }
