@@ -100,7 +100,7 @@ fn transfer(round: usize, ask: &mut impl FnMut(&str) -> Option<String>) {
         ))
         .is_some()
     });
-    ask(if moved && round % 3 > 0 {
+    ask(if moved && !round.is_multiple_of(3) {
         "COMMIT"
     } else {
         "ROLLBACK"

@@ -213,7 +213,7 @@ impl Trackers {
     fn set_list(&mut self, text: Option<&[u8]>, snapshot: &Snapshot) -> Result<(), ErrPacket> {
         let variables = listed(text.unwrap_or_default());
         if let Listed::Some(names) = &variables {
-            let is_known = |name: &&Box<[u8]>| {
+            let is_known = |name: &[u8]| {
                 let name = std::str::from_utf8(name).unwrap_or_default();
                 snapshot.is_tracked(name)
             };
@@ -248,7 +248,7 @@ impl Trackers {
                 return;
             }
         };
-        self.kinds = self.kinds - kinds | other.kinds & kinds;
+        self.kinds = (self.kinds - kinds) | (other.kinds & kinds);
     }
 
     /// The value as SHOW VARIABLES has it.

@@ -1,6 +1,6 @@
 //! Updates what is known by answers.
 
-use super::{Doubt, Ending, Fact, Hides, Left, Session, Task, Traces, Transaction};
+use super::{Doubt, Ending, Fact, Hides, Left, Session, Task, Transaction};
 use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Value};
 use crate::track::canonical;
 use crate::track::commands::Pending;
