@@ -3,13 +3,13 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::errand::Errand;
+use super::errand::{Errand, query};
 use super::key::KeyId;
 use super::shelf::Place;
-use super::state::{Settings, Snapshot};
+use super::state::{Settings, Snapshot, Unknown};
 use crate::proxy::{ConnId, Decoded};
 use crate::track::{Ending, Session};
-use crate::wire::{Com, DecodeError};
+use crate::wire::{Com, Command, DecodeError};
 
 /// What a connection is used for.
 #[derive(Debug)]
@@ -36,6 +36,10 @@ pub enum Then {
     Carried {
         /// Who gets the connection.
         to: ConnId,
+        /// What was asked for.
+        unknown: Unknown,
+        /// How often something was asked for before.
+        rounds: u8,
     },
     /// It is set up for this client.
     SetUp {
@@ -134,8 +138,15 @@ impl Backend {
     }
 }
 
-/// What an answer's end says, for the session.
 impl Backend {
+    /// The commands that read what is unknown of the session.
+    pub fn ask(&self, unknown: &Unknown) -> Vec<Command> {
+        let queries = self.snapshot.as_ref();
+        let queries = queries.map(|snapshot| unknown.queries(snapshot));
+        let queries = queries.unwrap_or_default();
+        queries.iter().map(|sql| query(sql)).collect()
+    }
+
     /// A result of the present command has ended.
     pub fn told(&mut self, packet: Option<Result<Decoded<'_>, DecodeError>>, is_last: bool) {
         // An ERR that answers no command is about the connection.

@@ -14,7 +14,7 @@ mod unknown;
 mod variables;
 
 pub use differs::{Obstacle, Side, Step, differs};
-pub use settings::{Settings, is_movable};
+pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use unknown::{Row, Unknown};
 pub use variables::needs_privilege;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dpm::pool::state::{Obstacle, Row, Settings, Side, Snapshot, Step, differs, is_movable};
+use dpm::pool::state::{Obstacle, Row, Settings, Side, Snapshot, Step, differs};
 use dpm::track::{Ending, Fact, Hidden, Login, Session, Transaction, canonical_name};
 use dpm::wire::{Capabilities, Com, Ok, Status};
 
@@ -557,7 +557,6 @@ everywhere! {
             for sql in begin {
                 one.run(sql);
             }
-            assert!(is_movable(&one.session), "{begin:?}");
             let (settings, rounds) = one.settings();
             assert_eq!(rounds, 0, "{begin:?}");
             two.becomes(&settings, 0);
@@ -589,7 +588,6 @@ everywhere! {
             }
             // After an error the next answer tells.
             one.run("DO 1");
-            assert!(!is_movable(&one.session), "{used:?}");
             assert_eq!(Settings::left_behind(&one.session, &one.snapshot), None);
             let unknown = Settings::of(&one.session, &one.snapshot).unwrap_err();
             assert!(unknown.is_unreadable(), "{used:?}");

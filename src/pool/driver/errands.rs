@@ -9,10 +9,13 @@ use crate::pool::client::Phase;
 use crate::pool::decision::{Decision, Ongoing, decide};
 use crate::pool::errand::{Answer, Errand, command, query};
 use crate::pool::shelf::Claim;
-use crate::pool::state::{Settings, Snapshot};
+use crate::pool::state::{Snapshot, Unknown};
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy};
 use crate::session::Event;
 use crate::wire::{Com, Command, ErrPacket, TextRow};
+
+/// How often something more may be read of a session.
+const MAX_ROUNDS: u8 = 2;
 
 impl Pools {
     /// Executes commands on a connection that no client is linked to.
@@ -117,9 +120,17 @@ impl Pools {
             Then::Reset if err.is_none() => self.read_snapshot(proxy, server),
             Then::Snapshot if err.is_none() => self.use_snapshot(proxy, server, &answers),
             Then::Ready if err.is_none() => self.ready(proxy, server),
-            Then::Carried { to } if err.is_none() => self.carried(proxy, server, to, &answers),
+            Then::Carried {
+                to,
+                unknown,
+                rounds,
+            } if err.is_none() => {
+                if self.learnt(proxy, server, to, &unknown, rounds, &answers) {
+                    self.carried(proxy, server, to);
+                }
+            }
             Then::SetUp { to } if err.is_none() => self.set_up(proxy, server, to),
-            Then::Carried { to } | Then::SetUp { to } => {
+            Then::Carried { to, .. } | Then::SetUp { to } => {
                 self.failed_on(proxy, server, err.as_ref());
                 self.try_again(proxy, to, err.as_ref());
             }
@@ -181,14 +192,41 @@ impl Pools {
         }
     }
 
-    /// What was unknown of a session is known; what its client needs was read.
-    fn carried(&self, proxy: &Proxy, server: ConnId, to: ConnId, answers: &[Answer]) {
-        let learnt = self.with_backend(server, |backend, pool| {
+    /// Takes what was read of a session. Whether all is known now; if there is more to be read, which
+    /// may turn out only after an error was reported, that is asked for.
+    fn learnt(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        to: ConnId,
+        unknown: &Unknown,
+        rounds: u8,
+        answers: &[Answer],
+    ) -> bool {
+        let more = self.with_backend(server, |backend, pool| {
             let snapshot = backend.snapshot.clone()?;
-            if let Err(unknown) = Settings::of(&backend.session, &snapshot) {
-                let rows: Vec<_> = answers.iter().map(|answer| answer.rows.clone()).collect();
-                unknown.learn(&mut backend.session, &snapshot, &rows);
-            }
+            let rows: Vec<_> = answers.iter().map(|answer| answer.rows.clone()).collect();
+            unknown.learn(&mut backend.session, &snapshot, &rows);
+            let more = super::lend::know(backend, pool).err()?;
+            let is_over = more.is_unreadable() || rounds >= MAX_ROUNDS;
+            (!is_over).then(|| (backend.ask(&more), more))
+        });
+        let Some((commands, unknown)) = more.flatten() else {
+            return true;
+        };
+        let rounds = rounds + 1;
+        let then = Then::Carried {
+            to,
+            unknown,
+            rounds,
+        };
+        self.run(proxy, server, commands, then);
+        false
+    }
+
+    /// What was unknown of a session is known; what its client needs was read.
+    fn carried(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
+        let learnt = self.with_backend(server, |backend, pool| {
             super::lend::know(backend, pool).ok()?;
             let decision = decide(&backend.session, Ongoing::empty(), pool.policy);
             Some((backend.owner.take(), decision))
@@ -239,7 +277,11 @@ impl Pools {
 
     /// A connection is set up for a client.
     fn set_up(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
+        let wanted = self.clients.with(to, |(_, client)| client.settings.clone());
         let is_known = self.with_backend(server, |backend, pool| {
+            if let Some(wanted) = wanted {
+                wanted.were_put_on(&mut backend.session);
+            }
             super::lend::know(backend, pool).is_ok()
         });
         if is_known != Some(true) {

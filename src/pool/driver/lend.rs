@@ -32,8 +32,8 @@ pub(super) enum Lent {
 /// What has to be done before a connection can be used by a client.
 enum Need {
     Nothing,
-    /// These have to be executed; the session of its last client is known then.
-    Read(Vec<Command>),
+    /// This has to be read, or the session of its last client is not known.
+    Read(Unknown),
     /// These have to be executed; the session is the client's then.
     Set(Vec<Command>),
     /// The session has to be reset first.
@@ -130,7 +130,15 @@ impl Pools {
             Some(Need::Nothing) => {
                 return self.link(proxy, server, client);
             }
-            Some(Need::Read(commands)) => (commands, Then::Carried { to: client }),
+            Some(Need::Read(unknown)) => {
+                let commands = self.with_backend(server, |backend, _| backend.ask(&unknown));
+                let then = Then::Carried {
+                    to: client,
+                    unknown,
+                    rounds: 0,
+                };
+                (commands.unwrap_or_default(), then)
+            }
             Some(Need::Set(commands)) => (commands, Then::SetUp { to: client }),
             Some(Need::Reset) => {
                 self.reset(proxy, server);
@@ -161,17 +169,19 @@ impl Pools {
         match (read, owner) {
             (Ok(()), _) => {}
             (Err(unknown), Some(_)) => {
-                let queries = self.backends.with(server, |(_, backend)| {
-                    backend
-                        .snapshot
-                        .as_ref()
-                        .map(|snapshot| unknown.queries(snapshot))
-                })??;
-                let commands = queries.iter().map(|sql| query(sql)).collect();
                 self.count(&mut pools, server, |pool| pool.counters.carried += 1);
-                return Some(Need::Read(commands));
+                return Some(Need::Read(unknown));
             }
-            (Err(_), None) => return Some(Need::Reset),
+            (Err(_), None) => {
+                let left = self.backends.with(server, |(_, backend)| {
+                    let left = Settings::left_behind(&backend.session, backend.snapshot.as_ref()?)?;
+                    backend.settings = Some((backend.session.revision(), Rc::new(left)));
+                    Some(())
+                });
+                if left.flatten().is_none() {
+                    return Some(Need::Reset);
+                }
+            }
         }
         let (wanted, wanted_id) = self.clients.with(client, |(_, client)| {
             (client.settings.clone(), client.last_insert_id)
@@ -183,7 +193,7 @@ impl Pools {
             if is_same && present_id == Some(wanted_id) {
                 return Some(Need::Nothing);
             }
-            let snapshot = backend.snapshot.as_ref()?;
+            let snapshot = backend.snapshot.clone()?;
             let from = Side {
                 settings: &present,
                 last_insert_id: present_id,
@@ -192,9 +202,13 @@ impl Pools {
                 settings: &wanted,
                 last_insert_id: Some(wanted_id),
             };
-            Some(match differs(from, to, snapshot) {
+            Some(match differs(from, to, &snapshot) {
                 Err(_) => Need::Another,
-                Ok(steps) if steps.is_empty() => Need::Nothing,
+                Ok(steps) if steps.is_empty() => {
+                    wanted.were_put_on(&mut backend.session);
+                    backend.settings = Some((backend.session.revision(), wanted));
+                    Need::Nothing
+                }
                 Ok(steps) => Need::Set(steps.iter().map(command_of).collect()),
             })
         })??;

@@ -190,7 +190,7 @@ impl Settings {
 
 /// Whether a session's transaction can be given to another connection: there is none, or one that
 /// was begun and not used, by statements that can be repeated.
-pub fn is_movable(session: &Session) -> bool {
+pub(in crate::pool) fn has_movable_transaction(session: &Session) -> bool {
     if session.transaction() == Fact::Known(Transaction::None) {
         return true;
     }

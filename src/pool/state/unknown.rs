@@ -2,7 +2,7 @@
 
 use bitflags::bitflags;
 
-use super::settings::is_movable;
+use super::settings::has_movable_transaction;
 use super::snapshot::Snapshot;
 use super::variables::is_nullable;
 use crate::track::{Fact, Session};
@@ -69,7 +69,7 @@ impl Unknown {
             parts.set(Parts::CHARACTERISTICS, is_unclear);
         }
         // After an error no transaction counts as unused.
-        let is_stuck = is_status_known && !is_movable(session);
+        let is_stuck = is_status_known && !has_movable_transaction(session);
         parts.set(Parts::TRANSACTION, is_stuck);
         Unknown {
             parts,
