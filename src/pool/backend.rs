@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::catalogue::Reading;
 use super::errand::{Errand, query};
 use super::key::KeyId;
 use super::shelf::Place;
@@ -48,6 +49,8 @@ pub enum Then {
     },
     /// It is as after a login: its variables are to be read.
     Reset,
+    /// A part of the catalogue was read.
+    Read(Box<Reading>),
 }
 
 /// A connection of a pool to a server.

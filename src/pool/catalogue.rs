@@ -116,6 +116,11 @@ impl Catalogue {
         Catalogue::new(Graph::unread(), Unseen::OutsideOf(Vec::new()))
     }
 
+    /// Whether nothing could be read.
+    pub fn is_unread(&self) -> bool {
+        self.graph.is_unread()
+    }
+
     /// Whether there are tables of which it cannot be seen if they have triggers: writing them is opaque.
     pub fn is_blind(&self) -> bool {
         self.unseen != Unseen::Nowhere
@@ -226,6 +231,14 @@ impl Catalogue {
 
 /// Whether a text may change the definition of a routine, a view or a trigger, or move it.
 fn alters(sql: &[u8], mode: Mode) -> bool {
+    const VERBS: &[&[u8]] = &[
+        b"ALTER",
+        b"CREATE",
+        b"DROP",
+        b"INSTALL",
+        b"RENAME",
+        b"UNINSTALL",
+    ];
     const OBJECTS: &[&[u8]] = &[
         b"DATABASE",
         b"FUNCTION",
@@ -238,6 +251,14 @@ fn alters(sql: &[u8], mode: Mode) -> bool {
         b"TRIGGER",
         b"VIEW",
     ];
+    // Most texts are no definitions, as their first word shows.
+    let mut code = Tokens::new(sql, mode).filter(|token| token.kind.is_code());
+    let first = code.next().and_then(|token| sql.get(token.from..token.to));
+    let may_define =
+        first.is_some_and(|word| VERBS.iter().any(|verb| word.eq_ignore_ascii_case(verb)));
+    if !may_define && memchr::memchr(b';', sql).is_none() {
+        return false;
+    }
     let Some(about) = statement(sql, mode) else {
         return false;
     };

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::above::Above;
+use super::catalogue::Harmless;
+use super::catalogues::Catalogues;
 use super::counters::Counters;
 use super::decision::Policy;
 use super::key::{KeyId, Keys};
@@ -33,6 +35,7 @@ pub struct Pool {
     pub(crate) above: Rc<dyn Above>,
     pub(crate) options: PoolOptions,
     pub(crate) policy: Policy,
+    pub(crate) catalogues: Catalogues,
     pub(crate) servers: Vec<Server>,
     pub(crate) keys: Keys,
     pub(crate) queue: Queue,
@@ -59,12 +62,15 @@ const COMMON: usize = 64;
 impl Pool {
     /// Without servers.
     pub fn new(options: PoolOptions, above: Rc<dyn Above>) -> Pool {
+        let harmless = Harmless::new(options.harmless.iter().map(String::as_str));
         let mut policy = Policy::default();
         policy.set(Policy::HOLD_OPAQUE, options.hold_opaque);
+        policy.set(Policy::LASTVAL, options.lastval);
         Pool {
             above,
             options,
             policy,
+            catalogues: Catalogues::new(harmless),
             servers: Vec::new(),
             keys: Keys::default(),
             queue: Queue::default(),

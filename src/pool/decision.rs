@@ -6,6 +6,8 @@
 use bitflags::bitflags;
 
 use super::reason::Reason;
+use super::state;
+use crate::sql::{Mode, Tokens};
 use crate::track::{Doubt, Fact, Session, Traces, Transaction};
 
 bitflags! {
@@ -88,7 +90,9 @@ pub fn decide(session: &Session, ongoing: Ongoing, policy: Policy) -> Decision {
     if !session.is_idle() {
         return Decision::Hold(Reason::SeveralResults);
     }
-    if let Fact::Known(Transaction::Open { .. }) = session.transaction() {
+    if let Fact::Known(Transaction::Open { .. }) = session.transaction()
+        && !can_begin_elsewhere(session)
+    {
         return Decision::Hold(reason_of_transaction(session));
     }
     let opaque = session
@@ -101,6 +105,32 @@ pub fn decide(session: &Session, ongoing: Ongoing, policy: Policy) -> Decision {
         (None, Fact::Unknown(_)) => Decision::Ask,
         (None, _) => Decision::Share,
     }
+}
+
+/// Why a statement is refused that asks for what was given up.
+pub fn refuses(sql: &[u8], mode: Mode, policy: Policy) -> Option<Reason> {
+    let asks = !policy.contains(Policy::LASTVAL) && asks_for_lastval(sql, mode);
+    asks.then_some(Reason::Sequence)
+}
+
+/// `LASTVAL(s)` and `PREVIOUS VALUE FOR s`.
+fn asks_for_lastval(sql: &[u8], mode: Mode) -> bool {
+    let mut before: [&[u8]; 2] = [b"", b""];
+    Tokens::new(sql, mode)
+        .filter(|token| token.kind.is_code())
+        .any(|token| {
+            let text = sql.get(token.from..token.to).unwrap_or_default();
+            let [first, second] = before;
+            before = [text, first];
+            let is = |text: &[u8], word: &[u8]| text.eq_ignore_ascii_case(word);
+            text == b"(" && is(first, b"LASTVAL")
+                || is(text, b"FOR") && is(first, b"VALUE") && is(second, b"PREVIOUS")
+        })
+}
+
+/// Whether the transaction was begun and not used yet, so that another connection can begin it as well.
+fn can_begin_elsewhere(session: &Session) -> bool {
+    state::is_movable(session) && !session.known_to_be_left().intersects(OF_TRANSACTIONS)
 }
 
 /// How a connection can be used for another client.

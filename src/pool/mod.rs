@@ -8,7 +8,7 @@
 //!
 //! - `state`: the settings of a session, and how to get from one to another
 //! - `decision`, `reason`: whether a connection is shared or kept, and why
-//! - `catalogue`: what routines, views and triggers hide
+//! - `catalogue`, `catalogues`: what routines, views and triggers hide
 //! - `route`, `hints`: which server a statement may go to, and which it asks for
 //! - `diagnostics`: warnings and counts of the statement before, and who has them
 //! - `reports`: what clients are told of changes of their sessions
@@ -27,6 +27,7 @@
 pub mod above;
 pub mod backend;
 pub mod catalogue;
+pub mod catalogues;
 pub mod client;
 pub mod contents;
 pub mod counters;
@@ -53,7 +54,7 @@ pub mod statements;
 pub use above::Above;
 pub use catalogue::{Catalogue, Harmless, Hides, Reading};
 pub use contents::{Pool, PoolId};
-pub use decision::{Decision, Ongoing, Policy, Return, decide};
+pub use decision::{Decision, Ongoing, Policy, Return, decide, refuses};
 pub use driver::control::Adopted;
 pub use driver::opening::Opened;
 pub use driver::{Pools, shown};

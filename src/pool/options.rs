@@ -31,6 +31,11 @@ pub struct PoolOptions {
     pub tells_links: bool,
     /// Whether what cannot be judged holds its connection.
     pub hold_opaque: bool,
+    /// Routines, views and triggers that are known to change no session, as `schema.name` or `schema.*`; and
+    /// loadable functions.
+    pub harmless: Vec<String>,
+    /// Whether clients may ask for `LASTVAL()`: then whoever uses a sequence keeps the connection.
+    pub lastval: bool,
 }
 
 impl Default for PoolOptions {
@@ -49,6 +54,8 @@ impl Default for PoolOptions {
             retry_reads: true,
             tells_links: false,
             hold_opaque: true,
+            harmless: Vec::new(),
+            lastval: true,
         }
     }
 }

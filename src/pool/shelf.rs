@@ -116,6 +116,13 @@ impl Shelf {
         self.free.remove(&place).is_some()
     }
 
+    /// Takes a free connection of this key that has no last client.
+    pub fn take_unclaimed(&mut self, key: KeyId) -> Option<ConnId> {
+        let is_fit = |place: &&Place| place.key == key && place.claim == Claim::None;
+        let place = *self.free.keys().find(is_fit)?;
+        self.free.remove(&place).map(|free| free.conn)
+    }
+
     /// Takes a free connection for somebody of this key. `suits` says which would need no change; the
     /// first few are asked.
     pub fn take(

@@ -85,13 +85,20 @@ impl Pending {
     }
 }
 
+/// A statement that is prepared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Prepared {
+    text: Rc<[Effects]>,
+    hides: Option<Hides>,
+}
+
 /// The commands in the order in which they are answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Commands {
     pending: VecDeque<Pending>,
     /// How many commands follow those, of which nothing is known.
     behind: usize,
-    prepared: BTreeMap<u32, Rc<[Effects]>>,
+    prepared: BTreeMap<u32, Prepared>,
     last: Option<u32>,
     /// Bytes of all remembered texts.
     bytes: usize,
@@ -107,8 +114,8 @@ impl Commands {
     pub(super) fn push(&mut self, com: Com, argument: &[u8], mode: Mode) {
         if com == Com::STMT_CLOSE {
             let id = argument.first_chunk().map(|id| u32::from_le_bytes(*id));
-            if let Some(text) = id.and_then(|id| self.prepared.remove(&id)) {
-                self.bytes = self.bytes.saturating_sub(size(&text));
+            if let Some(prepared) = id.and_then(|id| self.prepared.remove(&id)) {
+                self.bytes = self.bytes.saturating_sub(size(&prepared.text));
             }
         }
         if !com.expects_answer() {
@@ -126,7 +133,20 @@ impl Commands {
         if let Task::Text(text) | Task::Prepare(text) = &task {
             self.bytes += size(text);
         }
-        self.pending.push_back(Pending::of(task));
+        let hides = match com {
+            Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE => self.hidden_by(argument),
+            _ => None,
+        };
+        self.pending.push_back(Pending {
+            hides,
+            ..Pending::of(task)
+        });
+    }
+
+    /// What the prepared statement hides that an argument begins with.
+    fn hidden_by(&self, argument: &[u8]) -> Option<Hides> {
+        let id = u32::from_le_bytes(*argument.first_chunk()?);
+        self.prepared.get(&id)?.hides
     }
 
     /// Says what the last command hides, if it is looked at.
@@ -183,7 +203,7 @@ impl Commands {
 
     fn find(&self, id: Option<u32>, is_bulk: bool) -> Rc<[Effects]> {
         let found = id.and_then(|id| self.prepared.get(&id));
-        match found {
+        match found.map(|prepared| &prepared.text) {
             Some(text) if is_bulk => text.iter().map(Effects::for_many).collect(),
             Some(text) => text.clone(),
             None => opaque_text(),
@@ -194,15 +214,20 @@ impl Commands {
     pub(super) fn prepared(&mut self, id: u32) {
         self.last = Some(id);
         if let Some(before) = self.prepared.remove(&id) {
-            self.bytes = self.bytes.saturating_sub(size(&before));
+            self.bytes = self.bytes.saturating_sub(size(&before.text));
         }
         // A statement that is not remembered counts as opaque when it is executed.
-        if let Some(Task::Prepare(text)) = self.pending.front().map(|pending| &pending.task)
+        if let Some(pending) = self.pending.front()
+            && let Task::Prepare(text) = &pending.task
             && self.prepared.len() < MAX_PREPARED
             && self.bytes + size(text) <= MAX_BYTES
         {
             self.bytes += size(text);
-            self.prepared.insert(id, text.clone());
+            let prepared = Prepared {
+                text: text.clone(),
+                hides: pending.hides,
+            };
+            self.prepared.insert(id, prepared);
         }
     }
 
@@ -210,13 +235,17 @@ impl Commands {
     pub(super) fn begin_result(&mut self) -> Option<Pending> {
         let last = self.last;
         let found = match &self.pending.front()?.task {
-            Task::ExecuteLast => Some(self.find(last, false)),
+            Task::ExecuteLast => {
+                let hides = last.and_then(|id| self.prepared.get(&id)?.hides);
+                Some((self.find(last, false), hides))
+            }
             _ => None,
         };
         let pending = self.pending.front_mut()?;
-        if let Some(text) = found {
+        if let Some((text, hides)) = found {
             self.bytes += size(&text);
             pending.task = Task::Text(text);
+            pending.hides = hides;
         }
         let now = pending.clone();
         pending.results += 1;
@@ -243,8 +272,8 @@ impl Commands {
 
     /// No statement is prepared any more.
     pub(super) fn forget_prepared(&mut self) {
-        for text in std::mem::take(&mut self.prepared).values() {
-            self.bytes = self.bytes.saturating_sub(size(text));
+        for prepared in std::mem::take(&mut self.prepared).values() {
+            self.bytes = self.bytes.saturating_sub(size(&prepared.text));
         }
         self.last = None;
     }

@@ -236,7 +236,7 @@ impl Session {
 
     /// What routines, views and triggers that the last command uses may leave behind, as is known from
     /// their definitions; `opaque` is why they may leave anything. Without this, routines may leave
-    /// anything.
+    /// anything. A prepared statement hides when it is executed what was told when it was prepared.
     pub fn hides(&mut self, traces: Traces, opaque: Option<Doubt>) {
         self.commands.hides(Hides { traces, opaque });
     }
@@ -269,7 +269,7 @@ impl Session {
     }
 
     /// The modes in which the texts of the session's commands are parsed.
-    fn mode(&self) -> Mode {
+    pub fn mode(&self) -> Mode {
         let sql_mode = self.variable("sql_mode");
         let sql_mode = sql_mode.known().copied().flatten();
         let has =

@@ -69,7 +69,7 @@ pub(super) struct Graph {
 }
 
 /// Definitions that are not judged yet.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Builder {
     graph: Graph,
     definitions: Vec<Vec<Definition>>,

@@ -53,7 +53,7 @@ enum Step {
 
 /// The catalogue while it is read. For each [query](Reading::query): its rows, then `done` or `failed`.
 /// The connection has to send and show texts in utf8mb4.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reading {
     is_mariadb: bool,
     steps: VecDeque<Step>,

@@ -229,6 +229,92 @@ fn transactions_hold_until_they_end() {
 }
 
 #[test]
+fn a_transaction_that_was_not_used_is_begun_elsewhere() {
+    let begun = |text: &str, state: &str| {
+        let mut session = session();
+        session.command(Com::QUERY, b"BEGIN");
+        let change = |change_type, value: &str| SessionChange {
+            change_type,
+            name: None,
+            value: value.as_bytes().to_vec(),
+        };
+        let changes = session_changes::encode(&[
+            change(change_type::TRANSACTION_CHARACTERISTICS, text),
+            change(change_type::TRANSACTION_STATE, state),
+        ]);
+        let ending = Ending::Ok {
+            status: IN_TRANSACTION,
+            insert_id: 0,
+            warnings: 0,
+            changes: Some(&changes),
+        };
+        session.result(ending, true);
+        session
+    };
+    let fresh = begun("START TRANSACTION READ ONLY;", "T_______");
+    assert_eq!(with(&fresh, Policy::default()), Decision::Share);
+    let used = begun("START TRANSACTION;", "T__R____");
+    let held = Decision::Hold(Reason::Transaction);
+    assert_eq!(with(&used, Policy::default()), held);
+    let snapshot = begun("START TRANSACTION WITH CONSISTENT SNAPSHOT;", "T_______");
+    let decision = with(&snapshot, Policy::default());
+    assert_eq!(decision, Decision::Hold(Reason::ConsistentSnapshot));
+    let mut saved = begun("START TRANSACTION;", "T_______");
+    saved.command(Com::QUERY, b"SAVEPOINT a");
+    let ending = Ending::Ok {
+        status: IN_TRANSACTION,
+        insert_id: 0,
+        warnings: 0,
+        changes: None,
+    };
+    saved.result(ending, true);
+    assert_eq!(
+        with(&saved, Policy::default()),
+        held,
+        "another has no savepoint"
+    );
+}
+
+#[test]
+fn what_was_given_up_is_refused() {
+    let given_up = Policy::default() - Policy::LASTVAL;
+    for sql in [
+        "SELECT LASTVAL(s)",
+        "SELECT lastval (s)",
+        "SELECT PREVIOUS VALUE FOR s",
+    ] {
+        let refused = |policy| refuses(sql.as_bytes(), Mode::default(), policy);
+        assert_eq!(refused(given_up), Some(Reason::Sequence), "{sql}");
+        assert_eq!(refused(Policy::default()), None, "{sql}");
+    }
+    for sql in [
+        "SELECT NEXTVAL(s)",
+        "SELECT 'LASTVAL(s)', lastval FROM t",
+        "",
+    ] {
+        assert_eq!(
+            refuses(sql.as_bytes(), Mode::default(), given_up),
+            None,
+            "{sql}"
+        );
+    }
+}
+
+#[test]
+fn what_a_statement_hides_is_known_when_it_is_executed() {
+    let mut session = session();
+    session.command(Com::STMT_PREPARE, b"SELECT * FROM v");
+    session.hides(Traces::NAMED_LOCKS, None);
+    session.prepared(7);
+    session.result(Ending::Other, true);
+    assert_eq!(with(&session, Policy::default()), Decision::Share);
+    session.command(Com::STMT_EXECUTE, &[7, 0, 0, 0, 0, 1, 0, 0, 0]);
+    end(&mut session, Status::AUTOCOMMIT, "");
+    let decision = with(&session, Policy::default());
+    assert_eq!(decision, Decision::Hold(Reason::NamedLock));
+}
+
+#[test]
 fn after_an_error_the_server_is_asked() {
     let mut session = session();
     session.command(Com::QUERY, b"BEGIN");

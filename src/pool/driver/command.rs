@@ -32,6 +32,9 @@ impl Pools {
             }
             _ => {}
         }
+        if self.refuses(proxy, client, packet) {
+            return Verdict::Hold;
+        }
         if let Some(server) = proxy.peer(client) {
             self.goes_on(client, server);
             return Verdict::Forward;

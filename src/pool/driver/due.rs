@@ -54,6 +54,7 @@ impl Pools {
         self.end_late_errands(proxy, now);
         self.end_long_waits(proxy, id, now);
         self.retire_idle(proxy, id, now);
+        self.read_what_is_due(proxy, id, now);
         self.serve(proxy);
     }
 

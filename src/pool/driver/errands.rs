@@ -45,7 +45,10 @@ impl Pools {
     ) {
         match event {
             Event::ServerGotCommand => {
-                self.backends.with(server, |(_, backend)| backend.sent());
+                self.with_backend(server, |backend, pool| {
+                    backend.sent();
+                    pool.judge(backend);
+                });
             }
             Event::ServerPrepared => {
                 if let Some(Ok(Decoded::Prepared(ok))) = packet.map(|packet| packet.decode()) {
@@ -115,6 +118,9 @@ impl Pools {
         let Some((answers, then)) = finished.flatten() else {
             return;
         };
+        if let Then::Read(reading) = then {
+            return self.has_read(proxy, server, reading, &answers);
+        }
         let err = answers.iter().find_map(|answer| answer.error.clone());
         match then {
             Then::Reset if err.is_none() => self.read_snapshot(proxy, server),
@@ -134,7 +140,7 @@ impl Pools {
                 self.failed_on(proxy, server, err.as_ref());
                 self.try_again(proxy, to, err.as_ref());
             }
-            Then::Reset | Then::Snapshot | Then::Ready => {
+            Then::Reset | Then::Snapshot | Then::Ready | Then::Read(_) => {
                 self.failed_on(proxy, server, err.as_ref());
             }
         }
@@ -187,6 +193,7 @@ impl Pools {
                 .ok()
         });
         match is_known.flatten() {
+            Some(()) if self.begin_reading(proxy, server) => {}
             Some(()) => self.back_on_the_shelf(server),
             None => self.failed_on(proxy, server, None),
         }

@@ -183,6 +183,13 @@ impl Pools {
                 }
             }
         }
+        // What is opaque may be anything: nobody else sees it.
+        let is_opaque = self
+            .backends
+            .with(server, |(_, backend)| backend.session.opaque().is_some());
+        if is_opaque == Some(true) {
+            return Some(Need::Reset);
+        }
         let (wanted, wanted_id) = self.clients.with(client, |(_, client)| {
             (client.settings.clone(), client.last_insert_id)
         })?;

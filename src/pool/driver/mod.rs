@@ -10,6 +10,7 @@
 //! - `lend`: a client gets a connection
 //! - `errands`: the pool's own commands
 //! - `answer`: a client's command is answered
+//! - `judging`: what statements hide
 //! - `leaving`: a client or a server is gone; `failover`: what becomes of the command that it executed
 //! - `opening`: connections are opened, and close
 //! - `refusals`: errors of the pool's own
@@ -23,6 +24,7 @@ pub mod control;
 mod due;
 mod errands;
 mod failover;
+mod judging;
 mod leaving;
 mod lend;
 pub mod opening;

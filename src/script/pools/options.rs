@@ -18,6 +18,8 @@ pub const NAMES: &[&str] = &[
     "retry_reads",
     "tells_links",
     "hold_opaque",
+    "harmless",
+    "lastval",
 ];
 
 /// The most connections, and the most clients that may wait.
@@ -48,5 +50,16 @@ pub fn read(table: &OptionTable<'_>) -> Result<PoolOptions, ScriptError> {
         retry_reads: table.boolean("retry_reads")?.unwrap_or(usual.retry_reads),
         tells_links: table.boolean("tells_links")?.unwrap_or(usual.tells_links),
         hold_opaque: table.boolean("hold_opaque")?.unwrap_or(usual.hold_opaque),
+        harmless: harmless(table)?.unwrap_or_default(),
+        lastval: table.boolean("lastval")?.unwrap_or(usual.lastval),
+    })
+}
+
+/// A list of names.
+fn harmless(table: &OptionTable<'_>) -> Result<Option<Vec<String>>, ScriptError> {
+    table.read("harmless", "a list of names", |value| {
+        let list = value.as_table()?;
+        let names: Result<Vec<String>, _> = list.sequence_values().collect();
+        names.ok().filter(|names| names.len() == list.raw_len())
     })
 }
