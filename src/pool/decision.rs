@@ -130,7 +130,8 @@ fn asks_for_lastval(sql: &[u8], mode: Mode) -> bool {
 
 /// Whether the transaction was begun and not used yet, so that another connection can begin it as well.
 fn can_begin_elsewhere(session: &Session) -> bool {
-    state::is_movable(session) && !session.known_to_be_left().intersects(OF_TRANSACTIONS)
+    state::has_movable_transaction(session)
+        && !session.known_to_be_left().intersects(OF_TRANSACTIONS)
 }
 
 /// How a connection can be used for another client.

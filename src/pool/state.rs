@@ -15,6 +15,7 @@ mod variables;
 
 pub use differs::{Obstacle, Side, Step, differs};
 pub use settings::Settings;
+pub(super) use settings::has_movable_transaction;
 pub use snapshot::Snapshot;
 pub use unknown::{Row, Unknown};
 pub use variables::needs_privilege;
