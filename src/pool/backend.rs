@@ -4,10 +4,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::catalogue::Reading;
+use super::decision::Ongoing;
 use super::errand::{Errand, query};
 use super::key::KeyId;
 use super::shelf::Place;
-use super::state::{Settings, Snapshot, Unknown};
+use super::state::{Settings, Snapshot, Unknown, is_restorable};
 use crate::proxy::{ConnId, Decoded};
 use crate::track::{Ending, Session};
 use crate::wire::{Com, Command, DecodeError};
@@ -142,6 +143,15 @@ impl Backend {
 }
 
 impl Backend {
+    /// What is going on on the connection beside its session's state.
+    pub fn ongoing(&self) -> Ongoing {
+        let snapshot = self.snapshot.as_ref();
+        let is_restorable = snapshot.is_none_or(|snapshot| is_restorable(&self.session, snapshot));
+        let mut ongoing = Ongoing::empty();
+        ongoing.set(Ongoing::NOT_RESTORABLE, !is_restorable);
+        ongoing
+    }
+
     /// The commands that read what is unknown of the session.
     pub fn ask(&self, unknown: &Unknown) -> Vec<Command> {
         let queries = self.snapshot.as_ref();

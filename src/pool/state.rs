@@ -14,11 +14,10 @@ mod unknown;
 mod variables;
 
 pub use differs::{Obstacle, Side, Step, differs};
-pub use settings::Settings;
 pub(super) use settings::has_movable_transaction;
+pub use settings::{Settings, is_restorable};
 pub use snapshot::Snapshot;
 pub use unknown::{Row, Unknown};
-pub use variables::needs_privilege;
 
 #[cfg(test)]
 mod tests;

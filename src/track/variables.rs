@@ -1,6 +1,6 @@
 //! The system variables of a session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::canonical;
@@ -51,6 +51,9 @@ pub(super) struct Variables {
     others: Doubt,
     /// The values that the session began with, if they were read.
     initial: Option<Rc<Values>>,
+    /// Those that something else than a SET of the client has changed: the account may lack the
+    /// privilege to do the same.
+    imposed: BTreeSet<String>,
     /// How often any of this has changed.
     revision: u64,
     /// One was set that is not remembered, and makes a difference.
@@ -65,6 +68,7 @@ impl Variables {
             bytes: 0,
             others: why,
             initial: None,
+            imposed: BTreeSet::new(),
             revision: 0,
             is_odd: false,
         }
@@ -106,6 +110,7 @@ impl Variables {
     ) {
         self.mentioned = BTreeMap::new();
         self.bytes = 0;
+        self.imposed = BTreeSet::new();
         self.others = Doubt::Login;
         self.revision += 1;
         for (name, value) in values {
@@ -117,6 +122,21 @@ impl Variables {
     pub(super) fn mentioned(&self) -> impl Iterator<Item = (&str, Fact<Option<&[u8]>>)> {
         let all = self.mentioned.iter();
         all.map(|(name, variable)| (name.as_str(), variable.fact()))
+    }
+
+    /// Those that something else than a SET of the client has changed.
+    pub(super) fn imposed(&self) -> impl Iterator<Item = &str> {
+        self.imposed.iter().map(String::as_str)
+    }
+
+    /// Whether a SET of the client has changed a variable, or something else has.
+    pub(super) fn changed_by(&mut self, name: &str, is_own: bool) {
+        let name = canonical_name(name);
+        if is_own {
+            self.imposed.remove(name);
+        } else if self.mentioned.contains_key(name) {
+            self.imposed.insert(name.to_string());
+        }
     }
 
     /// Why those that were not mentioned may have other values than at the beginning.
@@ -160,6 +180,7 @@ impl Variables {
             // It was not this one that the report was about.
             self.bytes = self.bytes.saturating_sub(name.len());
             self.mentioned.remove(name);
+            self.imposed.remove(name);
             self.revision += 1;
             return;
         }
@@ -197,6 +218,7 @@ impl Variables {
     pub(super) fn doubt_sharing(&mut self, name: &str) {
         for other in sharing(canonical_name(name)) {
             self.doubt(other, Doubt::Coupled);
+            self.changed_by(other, false);
         }
     }
 
@@ -216,6 +238,7 @@ impl Variables {
         }
         if self.mentioned.len() >= MAX_VARIABLES || self.bytes + adds > MAX_BYTES {
             self.mentioned = BTreeMap::new();
+            self.imposed = BTreeSet::new();
             self.bytes = 0;
             self.others = Doubt::Overflow;
             return;

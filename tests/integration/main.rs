@@ -60,6 +60,8 @@ mod pool_catalogue;
 mod pool_charsets;
 mod pool_cluster;
 mod pool_diagnostics;
+mod pool_diagnostics;
+mod pool_failover;
 mod pool_failover;
 mod pool_hidden;
 mod pool_reports;

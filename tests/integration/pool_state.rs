@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dpm::pool::state::{Obstacle, Row, Settings, Side, Snapshot, Step, differs};
+use dpm::pool::state::{Obstacle, Row, Settings, Side, Snapshot, Step, differs, is_restorable};
 use dpm::track::{Ending, Fact, Hidden, Login, Session, Transaction, canonical_name};
 use dpm::wire::{Capabilities, Com, Ok, Status};
 
@@ -638,5 +638,121 @@ everywhere! {
         let unknown = Settings::of(&one.session, &one.snapshot).unwrap_err();
         assert!(unknown.is_unreadable());
         assert_eq!(Settings::left_behind(&one.session, &one.snapshot), None);
+    }
+}
+
+everywhere! {
+    fn what_only_others_may_set_is_not_restorable(server) {
+        let schema = server.database();
+        server.sql(&format!(
+            "CREATE PROCEDURE {schema}.p() SET sql_log_bin = 0, time_zone = '+01:00';
+             CREATE PROCEDURE {schema}.q() SET sql_notes = 0"
+        ));
+        let mut one = Connection::new(server);
+        for (sql, expected) in [
+            (format!("CALL {schema}.q()"), true),
+            (format!("CALL {schema}.p()"), false),
+            ("SET sql_log_bin = 0".to_owned(), true),
+            (format!("CALL {schema}.p()"), false),
+            ("SET sql_log_bin = 1".to_owned(), true),
+        ] {
+            one.run(&sql);
+            one.settings();
+            assert_eq!(is_restorable(&one.session, &one.snapshot), expected, "{sql}");
+        }
+    }
+}
+
+everywhere! {
+    fn texts_survive_every_mode_and_character_set(server) {
+        if !server.flavour.is_mariadb() {
+            return; // It has no variable that takes any text.
+        }
+        let mut one = Connection::new(server);
+        let mut two = Connection::new(server);
+        for text in ["it's", "back\\slash", "\\'", "a \"b\" `c`", "\u{8868}\u{fc}", "; DROP TABLE t -- "] {
+            for modes in ["''", "'ANSI_QUOTES'", "'NO_BACKSLASH_ESCAPES,ANSI_QUOTES'", "'ORACLE'"] {
+                for charset in ["utf8mb4", "gbk", "sjis", "latin1", "binary", "swe7"] {
+                    let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                    let set = format!(
+                        "SET default_master_connection = _utf8mb4 0x{digits}, sql_mode = {modes}"
+                    );
+                    assert_eq!(one.run(&set), Answer::Rows(Vec::new()), "{set}");
+                    assert_eq!(two.run(&format!("SET NAMES {charset}, sql_mode = {modes}")), Answer::Rows(Vec::new()));
+                    let (settings, _) = one.settings();
+                    two.becomes(&settings, 0);
+                    assert_alike(&mut one, &mut two, &format!("{set}, {charset}"));
+                }
+            }
+        }
+    }
+}
+
+everywhere! {
+    fn any_session_becomes_any_other(server) {
+        const SETS: &[&str] = &[
+            "SET NAMES gbk",
+            "SET NAMES latin1 COLLATE latin1_bin",
+            "SET collation_connection = utf16_bin",
+            "SET character_set_results = NULL",
+            "SET collation_server = latin1_bin",
+            "SET character_set_server = utf8mb4",
+            "SET sql_mode = _utf8mb4'ANSI'",
+            "SET sql_mode = _utf8mb4'NO_BACKSLASH_ESCAPES'",
+            "SET time_zone = _utf8mb4'+05:30'",
+            "SET lc_time_names = _utf8mb4'de_DE'",
+            "SET foreign_key_checks = 0",
+            "SET unique_checks = 0, sql_notes = 0",
+            "SET sql_safe_updates = 1",
+            "SET max_join_size = 1000000",
+            "SET sql_big_selects = 0, max_join_size = 4000000000",
+            "SET autocommit = 0",
+            "SET autocommit = 1",
+            "SET SESSION TRANSACTION READ ONLY",
+            "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+            "SET TRANSACTION READ WRITE",
+            "SET sql_select_limit = 1000000",
+            "SET group_concat_max_len = 77777",
+            "SET optimizer_switch = _utf8mb4'index_merge=off'",
+            "SET long_query_time = 1.25",
+            "SET last_insert_id = 18446744073709551615",
+            "START TRANSACTION",
+            "ROLLBACK",
+            "SELECT 1",
+            "nonsense",
+            "USE test",
+        ];
+        let mut all = [Connection::new(server), Connection::new(server), Connection::new(server)];
+        // Any numbers will do, if they are the same each time.
+        let mut number = 12345_u32;
+        let mut any = |below: usize| {
+            number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (number >> 8) as usize % below
+        };
+        for other in &mut all {
+            other.run("USE test");
+        }
+        for _ in 0..60 {
+            let [one, two, _] = &mut all;
+            let mut said = Vec::new();
+            for _ in 0..any(7) {
+                let sql = SETS[any(SETS.len())];
+                one.run(sql);
+                said.push(sql);
+            }
+            // No other connection can take over a transaction in which something has failed.
+            let unknown = Settings::of(&one.session, &one.snapshot).err();
+            if unknown.is_some_and(|unknown| unknown.is_unreadable()) {
+                one.run("ROLLBACK");
+                said.push("ROLLBACK");
+            }
+            let (settings, rounds) = one.settings();
+            assert!(rounds <= 2, "{said:?}");
+            let id = one.last_insert_id().unwrap();
+            let steps: Vec<_> = two.becomes(&settings, id).iter().map(shown).collect();
+            assert_alike(one, two, &format!("{said:?} {steps:?}"));
+            assert_eq!(two.session.transaction(), one.session.transaction(), "{said:?}");
+            all.rotate_left(1 + any(2));
+        }
     }
 }

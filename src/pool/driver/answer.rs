@@ -6,7 +6,7 @@ use super::Pools;
 use super::lend::{carry, know};
 use crate::pool::backend::{Backend, Use};
 use crate::pool::client::Held;
-use crate::pool::decision::{Decision, Ongoing, decide};
+use crate::pool::decision::{Decision, decide};
 use crate::pool::shelf::Claim;
 use crate::proxy::{ConnId, Proxy};
 
@@ -29,7 +29,7 @@ impl Pools {
             self.clients.with(client, |(_, client_of)| {
                 (client_of.asked, client_of.retries) = (None, 0);
                 carry(backend, client_of);
-                match decide(&backend.session, Ongoing::empty(), pool.policy) {
+                match decide(&backend.session, backend.ongoing(), pool.policy) {
                     Decision::Hold(reason) => {
                         let is_new = client_of
                             .held

@@ -6,7 +6,7 @@ use super::Pools;
 use super::lend::Lent;
 use crate::pool::backend::{Then, Use};
 use crate::pool::client::Phase;
-use crate::pool::decision::{Decision, Ongoing, decide};
+use crate::pool::decision::{Decision, decide};
 use crate::pool::errand::{Answer, Errand, command, query};
 use crate::pool::shelf::Claim;
 use crate::pool::state::{Snapshot, Unknown};
@@ -235,7 +235,7 @@ impl Pools {
     fn carried(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
         let learnt = self.with_backend(server, |backend, pool| {
             super::lend::know(backend, pool).ok()?;
-            let decision = decide(&backend.session, Ongoing::empty(), pool.policy);
+            let decision = decide(&backend.session, backend.ongoing(), pool.policy);
             Some((backend.owner.take(), decision))
         });
         let owner = match learnt.flatten() {

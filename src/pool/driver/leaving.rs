@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::Pools;
 use crate::pool::backend::{Then, Use};
 use crate::pool::client::Phase;
-use crate::pool::decision::{Ongoing, Return};
+use crate::pool::decision::Return;
+use crate::pool::state::Settings;
 use crate::proxy::{ConnId, Proxy};
 
 impl Pools {
@@ -84,9 +85,12 @@ impl Pools {
             if !matches!(backend.used, Use::Moving | Use::Lent) {
                 return None;
             }
-            let is_known = super::lend::know(backend, pool).is_ok();
+            let is_known = super::lend::know(backend, pool).is_ok()
+                || backend.snapshot.as_ref().is_some_and(|snapshot| {
+                    Settings::left_behind(&backend.session, snapshot).is_some()
+                });
             Some(
-                match Return::of(&backend.session, Ongoing::empty(), pool.policy) {
+                match Return::of(&backend.session, backend.ongoing(), pool.policy) {
                     Return::AsItIs if !is_known => Return::Reset,
                     other => other,
                 },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::snapshot::Snapshot;
 use super::unknown::Unknown;
-use super::variables::{is_nullable, is_setting};
+use super::variables::{is_nullable, is_setting, needs_privilege};
 use crate::sql::{Mode, is_plain_charset};
 use crate::track::{Doubt, Fact, Session, Transaction};
 
@@ -186,6 +186,18 @@ impl Settings {
             None => snapshot.value(name),
         }
     }
+}
+
+/// Whether the session's account can set all variables that were changed, as far as they are known:
+/// routines with the rights of others may have changed some that it cannot.
+pub fn is_restorable(session: &Session, snapshot: &Snapshot) -> bool {
+    let mut imposed = session
+        .imposed()
+        .filter(|name| needs_privilege(name, snapshot.is_mariadb()));
+    imposed.all(|name| match session.variable(name) {
+        Fact::Known(value) => snapshot.value(name) == Some(value),
+        Fact::Unknown(_) => true,
+    })
 }
 
 /// Whether a session's transaction can be given to another connection: there is none, or one that

@@ -169,7 +169,7 @@ pub(super) fn follow(name: &str) -> &'static [&'static str] {
 }
 
 /// Whether an account needs a privilege to set this variable for its session.
-pub fn needs_privilege(name: &str, is_mariadb: bool) -> bool {
+pub(super) fn needs_privilege(name: &str, is_mariadb: bool) -> bool {
     match is_mariadb {
         true => is_in(PRIVILEGED_ON_MARIADB, name),
         false => is_in(PRIVILEGED_ON_MYSQL, name),

@@ -46,6 +46,12 @@ impl Session {
         self.variables.mentioned()
     }
 
+    /// The variables that something else than a SET of the client has changed, so that its account may
+    /// lack the privilege to do the same.
+    pub fn imposed(&self) -> impl Iterator<Item = &str> {
+        self.variables.imposed()
+    }
+
     /// Whether the variables that were not mentioned still have the values that the session began
     /// with, and those values were read.
     pub fn others_are_initial(&self) -> bool {

@@ -172,6 +172,10 @@ impl Session {
                 true => self.variables.doubt(name, Doubt::Routine),
                 false => self.variables.reported(name, value),
             }
+            let is_own = assigned
+                .iter()
+                .any(|assigned| assigned == canonical_name(name));
+            self.variables.changed_by(name, is_own);
         }
         let says_so = changes
             .iter()
