@@ -33,6 +33,11 @@ pub enum Then {
     Snapshot,
     /// The connection is ready for its first client.
     Ready,
+    /// The diagnostics of its last client were read, before anything could replace them.
+    Told {
+        /// Who gets the connection.
+        to: ConnId,
+    },
     /// What was unknown is known, and what its last client needs was read: it can be set up for
     /// this client.
     Carried {

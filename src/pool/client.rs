@@ -3,9 +3,13 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::diagnostics::Diagnostics;
+use super::flavour::Flavour;
 use super::queue::Line;
 use super::reason::Reason;
-use super::state::Settings;
+use super::reports::Trackers;
+use super::state::{Settings, Snapshot};
+use crate::proxy::ConnId;
 
 /// What a client is doing.
 #[derive(Debug)]
@@ -63,4 +67,27 @@ pub struct Client {
     pub retries: u8,
     /// Why it keeps its connection, if it does.
     pub held: Option<Box<Held>>,
+    /// What statements about the statement before would tell it.
+    pub diagnostics: Diagnostics,
+    /// What it has set of the reports that it gets; `None`: as its server has them.
+    pub trackers: Option<Box<Trackers>>,
+    /// Its last statement before another client got its connection.
+    pub before: Vec<u8>,
+    /// The initial variables of the connection that it has, or had last.
+    pub snapshot: Option<Snapshot>,
+    /// The connection from which is being read what belongs to it.
+    pub leaving: Option<ConnId>,
+}
+
+impl Client {
+    /// It gets a connection, on which there are such initial variables.
+    pub fn arrive(&mut self, snapshot: Option<Snapshot>) {
+        let is_mariadb = snapshot.as_ref().is_some_and(Snapshot::is_mariadb);
+        self.diagnostics.arrive(match is_mariadb {
+            true => Flavour::MariaDb,
+            false => Flavour::MySql,
+        });
+        self.snapshot = snapshot;
+        self.leaving = None;
+    }
 }

@@ -9,6 +9,7 @@ use super::catalogue::Harmless;
 use super::catalogues::Catalogues;
 use super::counters::Counters;
 use super::decision::Policy;
+use super::diagnostics::Learnt;
 use super::key::{KeyId, Keys};
 use super::options::PoolOptions;
 use super::queue::{Queue, Want};
@@ -42,6 +43,7 @@ pub struct Pool {
     pub(crate) is_paused: bool,
     pub(crate) counters: Counters,
     pub(crate) refusals: Refusals,
+    pub(crate) learnt: Learnt,
     pub(crate) tickets: HashMap<u64, Ticket>,
     last_ticket: u64,
     /// Settings that several clients have, so that each is kept once.
@@ -77,6 +79,7 @@ impl Pool {
             is_paused: false,
             counters: Counters::default(),
             refusals: Refusals::default(),
+            learnt: Learnt::new(),
             tickets: HashMap::new(),
             last_ticket: 0,
             common: Vec::new(),

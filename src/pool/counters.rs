@@ -55,6 +55,12 @@ counters! {
     died,
     /// Times that a client began to keep its connection.
     held,
+    /// Statements whose diagnostics were carried to their client, and answered by the proxy.
+    answered,
+    /// Statements that were refused as the diagnostics that they ask for were lost.
+    refused_diagnostics,
+    /// Statements that were refused as they use the variables that choose reports in other forms.
+    refused_session_track,
     /// Reads that were executed again because their connection had died.
     retried,
     /// Commands that a server has refused because it takes no writes any more, and that waited for another.

@@ -31,6 +31,7 @@ pub use manner::{Manner, manner};
 
 use super::flavour::Flavour;
 use super::made_up::Results;
+use crate::wire::ErrPacket;
 use asked::What;
 use manner::Treatment;
 
@@ -134,11 +135,17 @@ pub struct Diagnostics {
     counts_rows: bool,
 }
 
+impl Default for Diagnostics {
+    fn default() -> Diagnostics {
+        Diagnostics::new()
+    }
+}
+
 impl Diagnostics {
-    /// Those of a client that has just logged in, at the proxy.
-    pub fn new(flavour: Flavour) -> Diagnostics {
+    /// Those of a client that has just logged in, at the proxy, and has no connection yet.
+    pub fn new() -> Diagnostics {
         Diagnostics {
-            flavour,
+            flavour: Flavour::MySql,
             conditions: Held::Here(Conditions::none()),
             row_count: Held::Here(0),
             // That of the server's own login, which differs by versions.
@@ -254,6 +261,38 @@ impl Diagnostics {
         }
     }
 
+    /// The client gets a connection, to such a server.
+    pub fn arrive(&mut self, flavour: Flavour) {
+        self.part();
+        self.flavour = flavour;
+    }
+
+    /// The session begins anew, as after a reset.
+    pub fn begin_anew(&mut self) {
+        *self = Diagnostics {
+            flavour: self.flavour,
+            found_rows: std::mem::replace(&mut self.found_rows, Held::Lost),
+            ..Diagnostics::new()
+        };
+        self.part();
+    }
+
+    /// The proxy has accepted a SET in the server's place.
+    pub fn accepted_set(&mut self) {
+        self.row_count = Held::Here(0);
+        if self.flavour == Flavour::MySql {
+            self.conditions = Held::Here(Conditions::none());
+        }
+    }
+
+    /// The proxy has refused a command with this error.
+    pub fn refused(&mut self, err: &ErrPacket) {
+        self.row_count = Held::Here(-1);
+        let mut conditions = Conditions::none();
+        conditions.push(Condition::error(err.errnum, &err.message));
+        self.conditions = Held::Here(conditions);
+    }
+
     /// The client has lost its connection, or the connection has executed something else: from now on
     /// only what is known counts.
     pub fn part(&mut self) {
@@ -268,9 +307,14 @@ impl Diagnostics {
         self.conditions.is_there() && self.row_count.is_there() && self.found_rows.is_there()
     }
 
-    /// How many warnings COM_PING and COM_INIT_DB announce on MySQL, if that is known.
-    pub fn warning_count(&self) -> Option<u64> {
-        self.conditions.known().map(|known| known.warnings)?
+    /// How many warnings COM_PING and COM_INIT_DB announce on MySQL if the connection has another
+    /// client's. `None` if it has this client's.
+    pub fn own_warnings(&self) -> Option<u16> {
+        if self.conditions.is_there() || self.flavour == Flavour::MariaDb {
+            return None;
+        }
+        let count = self.conditions.known().and_then(|known| known.warnings);
+        Some(count.unwrap_or_default().try_into().unwrap_or(u16::MAX))
     }
 
     /// Whether the connection has what this statement asks for.

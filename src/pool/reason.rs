@@ -64,13 +64,16 @@ pub enum Reason {
     NotUnderstood,
     /// A statement asks for warnings or counts of the one before it.
     DiagnosticsWanted,
+    /// A statement uses the variables by which reports are chosen, in a form that the proxy does not
+    /// answer.
+    SessionTrack,
     /// A hint in the statement, `dpm:hold`, or a script.
     Hint,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 31] = [
+    pub const ALL: [Reason; 32] = [
         Reason::Transaction,
         Reason::ConsistentSnapshot,
         Reason::Xa,
@@ -101,6 +104,7 @@ impl Reason {
         Reason::LoadableFunction,
         Reason::NotUnderstood,
         Reason::DiagnosticsWanted,
+        Reason::SessionTrack,
         Reason::Hint,
     ];
 
@@ -225,6 +229,10 @@ impl Reason {
             Reason::DiagnosticsWanted => (
                 "diagnostics-wanted",
                 "ask for warnings, ROW_COUNT() or FOUND_ROWS() within the transaction of the statement, or not at all",
+            ),
+            Reason::SessionTrack => (
+                "session-track",
+                "set session_track_… to literals other than ALL_GTIDS, and ask for them alone",
             ),
             Reason::Hint => ("hint", "the statement's hint or the script asked for it"),
         }

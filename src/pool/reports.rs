@@ -19,8 +19,13 @@ pub use variables::{Tracker, Trackers};
 
 use super::flavour::Flavour;
 use crate::wire::session_changes::{self, SessionChange, change_type};
-use crate::wire::{Capabilities, Ok as OkPacket, Status};
+use crate::wire::{Capabilities, ErrPacket, Ok as OkPacket, Status};
 use variables::{Kinds, Listed};
+
+/// The error for a statement that uses these variables in a form that the proxy does not answer.
+pub fn refusal() -> ErrPacket {
+    variables::refused("session_track_…".as_bytes())
+}
 
 impl Trackers {
     /// An OK as a client that has agreed on these capabilities is to see it; `None` if as it is.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::id::ConnId;
 use crate::net::{TlsInfo, TlsServer};
-use crate::session::Event;
+use crate::session::{Event, PacketKind};
 use crate::wire::Capabilities;
 use crate::wire::compressed::Algorithm;
 
@@ -98,6 +98,8 @@ pub struct ConnInfo {
     pub compression: Cell<Option<Algorithm>>,
     /// The last event on it.
     pub state: Cell<Option<Event>>,
+    /// How many rows of its present or last result a server has sent.
+    rows: Cell<u32>,
     address: RefCell<Address>,
     rare: RefCell<Option<Box<Rare>>>,
 }
@@ -124,9 +126,32 @@ impl ConnInfo {
             capabilities: Cell::new(Capabilities::empty()),
             compression: Cell::new(None),
             state: Cell::new(None),
+            rows: Cell::new(0),
             address: RefCell::new(address),
             rare: RefCell::new(None),
         }
+    }
+
+    /// How many rows the present result of this server has had so far, or the last one had. `None` if
+    /// there were too many to count.
+    pub fn rows(&self) -> Option<u64> {
+        let rows = self.rows.get();
+        (rows < u32::MAX).then_some(rows.into())
+    }
+
+    /// A packet of an answer has come.
+    pub(super) fn count(&self, kind: PacketKind) {
+        match kind {
+            PacketKind::ResultsetHeader => self.rows.set(0),
+            PacketKind::TextRow | PacketKind::BinaryRow => self.add_rows(1),
+            _ => {}
+        }
+    }
+
+    /// So many rows have come.
+    pub(super) fn add_rows(&self, rows: u64) {
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        self.rows.set(self.rows.get().saturating_add(rows));
     }
 
     /// The far end's address; a listener's own.

@@ -5,7 +5,7 @@ use crate::support::wire::{Answer, Wire, caps};
 use crate::support::{Dpm, Server, all};
 
 /// A pool of so many connections, at which "ann" logs in with the password "p".
-fn pool(server: &Server, size: u32, options: &str) -> Dpm {
+pub fn pool(server: &Server, size: u32, options: &str) -> Dpm {
     server.sql(
         "CREATE USER IF NOT EXISTS pooled@'%' IDENTIFIED BY 'b'; GRANT ALL ON *.* TO pooled@'%'",
     );
@@ -21,12 +21,12 @@ fn pool(server: &Server, size: u32, options: &str) -> Dpm {
     .start()
 }
 
-fn login(dpm: &Dpm) -> Wire {
+pub fn login(dpm: &Dpm) -> Wire {
     Wire::login_as(dpm.port(), "ann", "p", caps::BASE)
 }
 
 /// The first value of the first row.
-fn value(wire: &mut Wire, sql: &str) -> String {
+pub fn value(wire: &mut Wire, sql: &str) -> String {
     match wire.query(sql) {
         Answer::Rows { rows, .. } => match &rows[0][0] {
             Some(value) => String::from_utf8_lossy(value).into_owned(),

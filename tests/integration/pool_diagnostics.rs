@@ -247,6 +247,13 @@ struct Client {
     charset: &'static [u8],
 }
 
+/// Those of a client that gets its first connection.
+fn of(kind: Kind) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    diagnostics.arrive(kind);
+    diagnostics
+}
+
 /// What a client gets.
 #[derive(Debug, PartialEq, Eq)]
 enum Got {
@@ -383,7 +390,7 @@ impl Stage {
             random: StdRng::seed_from_u64(seed),
             client: Client {
                 connection: 0,
-                diagnostics: Diagnostics::new(kind),
+                diagnostics: of(kind),
                 charset: b"utf8mb4",
             },
             private: Connection::new(server, DATABASES[1]),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Pools;
+use super::diagnostics::ongoing;
 use super::lend::{carry, know};
 use crate::pool::backend::{Backend, Use};
 use crate::pool::client::Held;
@@ -29,7 +30,8 @@ impl Pools {
             self.clients.with(client, |(_, client_of)| {
                 (client_of.asked, client_of.retries) = (None, 0);
                 carry(backend, client_of);
-                match decide(&backend.session, backend.ongoing(), pool.policy) {
+                let ongoing = backend.ongoing() | ongoing(backend, client_of, pool);
+                match decide(&backend.session, ongoing, pool.policy) {
                     Decision::Hold(reason) => {
                         let is_new = client_of
                             .held

@@ -49,7 +49,11 @@ impl Pools {
             since: Instant::now(),
             failures: 0,
         };
-        match self.lend(proxy, client, waiting) {
+        let lent = match self.is_leaving(client) {
+            true => Lent::No(waiting),
+            false => self.lend(proxy, client, waiting),
+        };
+        match lent {
             Lent::Linked => Verdict::Forward,
             // The command is needed later.
             Lent::Arranging => {
@@ -121,6 +125,8 @@ impl Pools {
             client.held = None;
             client.last_insert_id = 0;
             client.settings = client.initial.clone();
+            client.diagnostics.begin_anew();
+            client.trackers = None;
         });
     }
 }

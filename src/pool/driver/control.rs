@@ -3,6 +3,7 @@
 use super::Pools;
 use crate::pool::client::{Client, Phase};
 use crate::pool::contents::PoolId;
+use crate::pool::diagnostics::Diagnostics;
 use crate::pool::key::Key;
 use crate::pool::queue::Line;
 use crate::pool::servers::{Health, Role};
@@ -49,6 +50,11 @@ impl Pools {
                 asked: None,
                 retries: 0,
                 held: None,
+                diagnostics: Diagnostics::new(),
+                trackers: None,
+                before: Vec::new(),
+                snapshot: None,
+                leaving: None,
             }
         });
         if let Some(client) = client {

@@ -52,6 +52,7 @@ impl Pools {
             }
             Event::ServerPrepared => {
                 if let Some(Ok(Decoded::Prepared(ok))) = packet.map(|packet| packet.decode()) {
+                    self.note_diagnostics(proxy, server, Some(&Decoded::Prepared(ok.clone())));
                     self.backends.with(server, |(_, backend)| {
                         backend.session.prepared(ok.statement_id);
                     });
@@ -62,9 +63,9 @@ impl Pools {
                     self.errand_row(proxy, server, packet);
                 }
             }
-            Event::ServerSendingEof => self.result_ended(server, packet, false),
+            Event::ServerSendingEof => self.result_ended(proxy, server, packet, false),
             Event::ServerWaitCommand | Event::ServerReceivedError => {
-                self.result_ended(server, packet, true);
+                self.result_ended(proxy, server, packet, true);
             }
             _ => {}
         }
@@ -83,8 +84,16 @@ impl Pools {
     }
 
     /// A result, or all of an answer, has ended on a connection.
-    fn result_ended(&self, server: ConnId, packet: Option<Incoming<'_>>, is_last: bool) {
+    fn result_ended(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        packet: Option<Incoming<'_>>,
+        is_last: bool,
+    ) {
         let decoded = packet.map(|packet| packet.decode());
+        let known = decoded.as_ref().and_then(|decoded| decoded.as_ref().ok());
+        self.note_diagnostics(proxy, server, known);
         let over = self.backends.with(server, |(_, backend)| {
             let error = match &decoded {
                 Some(Ok(Decoded::Err(err))) => Some(err.clone()),
@@ -135,8 +144,9 @@ impl Pools {
                     self.carried(proxy, server, to);
                 }
             }
+            Then::Told { to } if err.is_none() => self.told(proxy, server, to, &answers),
             Then::SetUp { to } if err.is_none() => self.set_up(proxy, server, to),
-            Then::Carried { to, .. } | Then::SetUp { to } => {
+            Then::Told { to } | Then::Carried { to, .. } | Then::SetUp { to } => {
                 self.failed_on(proxy, server, err.as_ref());
                 self.try_again(proxy, to, err.as_ref());
             }
@@ -260,8 +270,21 @@ impl Pools {
                     .with(owner, |(_, client)| super::lend::carry(backend, client));
             });
         }
-        let waiting = self.take_arranging(to);
-        let Some(waiting) = waiting else {
+        // Its next command may have come meanwhile.
+        self.note_news();
+        self.goes_to(proxy, server, to);
+    }
+
+    /// The diagnostics of its last client were read.
+    fn told(&self, proxy: &Proxy, server: ConnId, to: ConnId, answers: &[Answer]) {
+        self.read_diagnostics(server, answers);
+        self.note_news();
+        self.goes_to(proxy, server, to);
+    }
+
+    /// A connection of whose last client more is known than before goes to this one.
+    fn goes_to(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
+        let Some(waiting) = self.take_arranging(to) else {
             self.back_on_the_shelf(server);
             return;
         };

@@ -125,7 +125,7 @@ impl Pools {
         });
         // Another may be opened for those who wait.
         self.note_news();
-        if let Use::Errand(_, Then::Carried { to, .. } | Then::SetUp { to }) = backend.used {
+        if let Use::Errand(_, Then::Told { to } | Then::Carried { to, .. } | Then::SetUp { to }) = backend.used {
             self.try_again(proxy, to, None);
         }
         let Some(client) = backend

@@ -32,6 +32,8 @@ pub(super) enum Lent {
 /// What has to be done before a connection can be used by a client.
 enum Need {
     Nothing,
+    /// These have to be executed: they tell of its last client's last statement.
+    Ask(Vec<Command>),
     /// This has to be read, or the session of its last client is not known.
     Read(Unknown),
     /// These have to be executed; the session is the client's then.
@@ -124,12 +126,14 @@ impl Pools {
         if let Some(last) = proxy.peer(server) {
             self.backends
                 .with(server, |(_, backend)| backend.used = Use::Moving);
+            self.remember_statement(last, server);
             let _ = proxy.unlink(last, server);
         }
         let (commands, then) = match need {
             Some(Need::Nothing) => {
                 return self.link(proxy, server, client);
             }
+            Some(Need::Ask(commands)) => (commands, Then::Told { to: client }),
             Some(Need::Read(unknown)) => {
                 let commands = self.with_backend(server, |backend, _| backend.ask(&unknown));
                 let then = Then::Carried {
@@ -154,6 +158,7 @@ impl Pools {
         self.clients.with(client, |(_, client)| {
             client.phase = Phase::Arranging(Box::new(waiting));
         });
+        self.note_leaving(server);
         self.run(proxy, server, commands, then);
         Lent::Arranging
     }
@@ -166,6 +171,13 @@ impl Pools {
             Some((backend.owner, know(backend, pool)))
         })??;
         let owner = owner.filter(|owner| *owner != client && self.clients.has(*owner));
+        // What is volatile is read first, as everything else replaces it.
+        let unread = owner.map_or_else(Vec::new, |owner| self.unread_diagnostics(owner));
+        if !unread.is_empty() {
+            self.count(&mut pools, server, |pool| pool.counters.carried += 1);
+            let commands = unread.iter().map(|one| query(one.sql()));
+            return Some(Need::Ask(commands.collect()));
+        }
         match (read, owner) {
             (Ok(()), _) => {}
             (Err(unknown), Some(_)) => {
@@ -238,8 +250,13 @@ impl Pools {
             backend.owner = Some(client);
             backend.used = Use::Lent;
         });
-        self.clients
-            .with(client, |(_, client)| client.phase = Phase::Served);
+        let snapshot = self
+            .backends
+            .with(server, |(_, backend)| backend.snapshot.clone());
+        self.clients.with(client, |(_, client)| {
+            client.phase = Phase::Served;
+            client.arrive(snapshot.flatten());
+        });
         if let Err(error) = proxy.link(client, server) {
             log::error!("connection {}: {error}", client.serial());
             proxy.close(server, "its client could not be linked to it");
@@ -290,6 +307,31 @@ impl Pools {
         self.note_news();
     }
 
+    /// What belongs to its last client is being read from this connection.
+    fn note_leaving(&self, server: ConnId) {
+        let owner = self.backends.with(server, |(_, backend)| backend.owner);
+        if let Some(owner) = owner.flatten() {
+            self.clients
+                .with(owner, |(_, client)| client.leaving = Some(server));
+        }
+    }
+
+    /// Whether what belongs to this client is still being read, so that its session is not known.
+    pub(super) fn is_leaving(&self, client: ConnId) -> bool {
+        let from = self.clients.with(client, |(_, client)| client.leaving);
+        let Some(server) = from.flatten() else {
+            return false;
+        };
+        let is_read = self.backends.with(server, |(_, backend)| {
+            let Use::Errand(_, then) = &backend.used else {
+                return false;
+            };
+            backend.owner == Some(client)
+                && matches!(then, Then::Told { .. } | Then::Carried { .. })
+        });
+        is_read == Some(true)
+    }
+
     /// Serves those who wait, as far as there are connections for them.
     pub(super) fn serve(&self, proxy: &Proxy) {
         let pools = self.pools.borrow().len();
@@ -305,6 +347,9 @@ impl Pools {
             false => pool.queue.fronts(),
         });
         for (line, waiter) in fronts.unwrap_or_default() {
+            if self.is_leaving(waiter.client) {
+                continue;
+            }
             if let Some(server) = self.choose(proxy, waiter.client, line) {
                 self.with_pool(id, |pool| pool.queue.pop(line));
                 let waiting =

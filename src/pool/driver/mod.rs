@@ -12,6 +12,7 @@
 //! - `answer`: a client's command is answered
 //! - `judging`: what statements hide
 //! - `leaving`: a client or a server is gone; `failover`: what becomes of the command that it executed
+//! - `diagnostics`, `reports`, `made_up`: what the proxy answers in a server's place
 //! - `opening`: connections are opened, and close
 //! - `refusals`: errors of the pool's own
 //! - `due`: what time brings
@@ -21,14 +22,17 @@
 mod answer;
 mod command;
 pub mod control;
+mod diagnostics;
 mod due;
 mod errands;
 mod failover;
 mod judging;
 mod leaving;
 mod lend;
+mod made_up;
 pub mod opening;
 mod refusals;
+mod reports;
 pub mod shown;
 
 use std::cell::RefCell;
@@ -42,8 +46,8 @@ use super::contents::{Pool, PoolId};
 use crate::proxy::{
     ConnId, ConnInfo, ConnKind, Incoming, Observer, Packet, PerConnection, Proxy, Shown, Verdict,
 };
-use crate::session::{Event, EventSet};
-use crate::wire::Command;
+use crate::session::{Event, EventSet, PacketKind};
+use crate::wire::{Com, Command};
 
 /// What is seen of every connection to a server.
 const OF_SERVERS: EventSet = Event::ServerGotCommand
@@ -195,7 +199,13 @@ impl Observer for Pools {
         };
         let passes = matches!(verdict, Verdict::Forward | Verdict::FlushDisconnect);
         if event == Event::ClientSentCommand && passes {
+            if self.answers(proxy, conn.id, packet) {
+                return Verdict::Hold;
+            }
             self.forwards(proxy, conn.id, packet);
+        }
+        if conn.kind == ConnKind::Server && packet.kind == PacketKind::Ok {
+            return self.show_ok(proxy, conn.id, packet, verdict);
         }
         verdict
     }
@@ -247,6 +257,15 @@ impl Pools {
             pool.options.tells_links.then(|| pool.above.clone())
         });
         above.flatten()
+    }
+
+    /// Answers a client's command in its server's place, if that has to be.
+    fn answers(&self, proxy: &Proxy, client: ConnId, packet: Incoming<'_>) -> bool {
+        if packet.command() != Some(Com::QUERY) || !self.clients.has(client) {
+            return false;
+        }
+        let sql = packet.sql().unwrap_or_default();
+        self.answer_diagnostics(proxy, client, sql) || self.answer_trackers(proxy, client, sql)
     }
 
     fn forwards(&self, proxy: &Proxy, client: ConnId, packet: Incoming<'_>) {

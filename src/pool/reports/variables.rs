@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::said::Setting;
 use crate::pool::flavour::Flavour;
 use crate::pool::made_up::{self, Results, row_of};
+use crate::pool::reason::Reason;
 use crate::pool::state::Snapshot;
 use crate::sql::effects::Value;
 use crate::wire::{Column, ColumnType, ErrPacket, column_flags};
@@ -154,7 +155,7 @@ impl Trackers {
                 self.take(tracker, &Trackers::of(snapshot));
                 return Ok(());
             }
-            Value::Expression => return Err(refused(tracker)),
+            Value::Expression => return Err(refused(tracker.name().as_bytes())),
         };
         let is = |word: &str| text.eq_ignore_ascii_case(word.as_bytes());
         let wrong = || Err(wrong_value(tracker, text));
@@ -188,10 +189,10 @@ impl Trackers {
             Tracker::Gtids => match text {
                 b"0" => self.kinds.remove(Kinds::GTIDS),
                 b"1" => self.kinds.insert(Kinds::GTIDS),
-                b"2" => return Err(refused(tracker)),
+                b"2" => return Err(refused(tracker.name().as_bytes())),
                 _ if is("OFF") => self.kinds.remove(Kinds::GTIDS),
                 _ if is("OWN_GTID") => self.kinds.insert(Kinds::GTIDS),
-                _ if is("ALL_GTIDS") => return Err(refused(tracker)),
+                _ if is("ALL_GTIDS") => return Err(refused(tracker.name().as_bytes())),
                 _ => return wrong(),
             },
             Tracker::SystemVariables => {
@@ -219,7 +220,7 @@ impl Trackers {
             };
             if let Some(other) = names.iter().find(|name| !is_known(name)) {
                 // The server may know it, as one of the whole server.
-                return Err(refused_name(other));
+                return Err(refused(other));
             }
         }
         self.list = match (self.flavour, &variables, text) {
@@ -434,20 +435,15 @@ fn wrong_value(tracker: Tracker, value: &[u8]) -> ErrPacket {
     ErrPacket::new(1231, b"42000", text)
 }
 
-/// The pool cannot do that.
-fn refused(tracker: Tracker) -> ErrPacket {
+/// The pool cannot do what is said of this variable.
+pub(super) fn refused(name: &[u8]) -> ErrPacket {
+    let reason = Reason::SessionTrack;
     let text = format!(
-        "session-track: {} is the proxy's for each of the pool's clients, and cannot be set to that \
-         value; use a literal other than ALL_GTIDS",
-        tracker.name()
-    );
-    ErrPacket::new(1105, b"HY000", text)
-}
-
-fn refused_name(name: &[u8]) -> ErrPacket {
-    let text = format!(
-        "session-track: the pool does not track '{}', which is no variable of the session",
-        String::from_utf8_lossy(name)
+        "{}: what is said of '{}' is not what the proxy, which has this variable for each of a pool's \
+         clients, can do; {}",
+        reason.name(),
+        String::from_utf8_lossy(name),
+        reason.advice()
     );
     ErrPacket::new(1105, b"HY000", text)
 }

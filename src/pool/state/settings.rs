@@ -175,11 +175,7 @@ impl Settings {
 
     /// The value that a variable has on a connection that began with this snapshot; `None` if that
     /// is uncertain, or if the server does not have it.
-    pub(super) fn effective<'a>(
-        &'a self,
-        name: &str,
-        snapshot: &'a Snapshot,
-    ) -> Option<Option<&'a [u8]>> {
+    pub fn effective<'a>(&'a self, name: &str, snapshot: &'a Snapshot) -> Option<Option<&'a [u8]>> {
         match self.variables.get(name) {
             Some(Value::Uncertain) => None,
             Some(value) => Some(value.text()),

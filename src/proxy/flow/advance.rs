@@ -158,6 +158,9 @@ impl Core {
             }
         };
         *at += skimmed.bytes;
+        if let Some(conn) = self.open(id) {
+            conn.info.add_rows(skimmed.rows);
+        }
         self.stats.packets += skimmed.rows;
         skimmed.rows > 0
     }

@@ -79,6 +79,7 @@ impl Proxy {
                 break;
             }
         }
+        batch.info.add_rows(count);
         let mut core = self.core();
         core.stats.packets += count;
         core.stats.callbacks += count;

@@ -1,0 +1,241 @@
+//! Statements about the statement before: what is known of each client's diagnostics is kept up with
+//! its commands, carried when its connection is given away, and answered for it.
+
+use super::Pools;
+use super::made_up::send_results;
+use crate::pool::backend::{Backend, Use};
+use crate::pool::client::Client;
+use crate::pool::contents::Pool;
+use crate::pool::decision::Ongoing;
+use crate::pool::diagnostics::{self, Answer, Manner, Outcome, Unread, asked, manner};
+use crate::pool::errand;
+use crate::pool::flavour::Flavour;
+use crate::pool::made_up::Results;
+use crate::pool::state::Snapshot;
+use crate::proxy::{ConnId, Decoded, Packet, Proxy};
+use crate::sql::Mode;
+use crate::wire::{Com, ErrPacket, Ok as OkPacket, Status};
+
+/// How much of a statement is remembered, to learn it.
+const KEPT: usize = 1024;
+
+/// How many conditions a server lists if `max_error_count` is not known: the least that a session
+/// has by default.
+const LISTED: u64 = 64;
+
+/// What the proxy says to a client in its server's place.
+enum Reply {
+    Results(Results, Status, u16),
+    Refusal(ErrPacket),
+}
+
+impl Pools {
+    /// Answers a query that asks for diagnostics which the client's connection does not have. False if
+    /// it is a matter for the server.
+    pub(super) fn answer_diagnostics(&self, proxy: &Proxy, client: ConnId, sql: &[u8]) -> bool {
+        let Some(server) = proxy.peer(client) else {
+            return false;
+        };
+        let reply = self.with_client(client, |client_of, pool| {
+            if client_of.diagnostics.are_there() {
+                return None;
+            }
+            let last = |backend: &Backend| match backend.owner == Some(client) {
+                true => backend.last_statement().to_vec(),
+                false => Vec::new(),
+            };
+            let last = self.backends.with(server, |(_, backend)| last(backend));
+            reply(client_of, pool, sql, &last.unwrap_or_default())
+        });
+        match reply.flatten() {
+            None => return false,
+            Some(Reply::Refusal(err)) => {
+                let _ = proxy.send(client, Packet::Err(&err));
+            }
+            Some(Reply::Results(results, status, warnings)) => {
+                send_results(proxy, client, &results, status, warnings);
+            }
+        }
+        true
+    }
+
+    /// A result of a client's command has ended.
+    pub(super) fn note_diagnostics(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        packet: Option<&Decoded<'_>>,
+    ) {
+        let about = self.backends.with(server, |(_, backend)| {
+            let owner = backend
+                .owner
+                .filter(|_| matches!(backend.used, Use::Lent) && !backend.session.is_idle())?;
+            let is_prepared = backend.com == Com::STMT_PREPARE
+                && !matches!(packet, Some(Decoded::Err(_) | Decoded::Prepared(_)));
+            Some((owner, manner_of(backend)?)).filter(|_| !is_prepared)
+        });
+        let Some((client, manner)) = about.flatten() else {
+            return;
+        };
+        let rows = proxy.info(server).and_then(|info| info.rows());
+        self.clients.with(client, |(_, client)| {
+            client.diagnostics.ended(manner, outcome(packet, rows));
+        });
+    }
+
+    /// What has to be read of its last client before a connection is given to another one.
+    pub(super) fn unread_diagnostics(&self, client: ConnId) -> Vec<Unread> {
+        let unread = self
+            .clients
+            .with(client, |(_, client)| client.diagnostics.unread().collect());
+        unread.unwrap_or_default()
+    }
+
+    /// That was read from this connection.
+    pub(super) fn read_diagnostics(&self, server: ConnId, answers: &[errand::Answer]) {
+        let of = self.backends.with(server, |(_, backend)| {
+            let owner = backend.owner?;
+            self.clients
+                .with(owner, |(_, client)| super::lend::carry(backend, client));
+            Some((owner, backend.snapshot.clone()?))
+        });
+        let Some((owner, snapshot)) = of.flatten() else {
+            return;
+        };
+        let unread = self.unread_diagnostics(owner);
+        self.clients.with(owner, |(_, client)| {
+            let charset = client
+                .settings
+                .effective("character_set_results", &snapshot);
+            let limit = client.settings.effective("max_error_count", &snapshot);
+            let limit = limit
+                .flatten()
+                .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            for (unread, answer) in unread.into_iter().zip(answers) {
+                let rows = answer.rows.iter();
+                let rows = rows.map(|row| row.iter().map(Option::as_deref).collect());
+                // Texts in an uncertain character set are of no use.
+                if let Some(charset) = charset {
+                    client
+                        .diagnostics
+                        .read(unread, rows, charset, limit.unwrap_or(LISTED));
+                }
+            }
+            client.diagnostics.part();
+        });
+    }
+
+    /// Another client gets the connection of this one.
+    pub(super) fn remember_statement(&self, client: ConnId, server: ConnId) {
+        self.backends.with(server, |(_, backend)| {
+            self.clients.with(client, |(_, client)| {
+                client.before.clear();
+                client.before.extend_from_slice(backend.last_statement());
+            });
+        });
+    }
+}
+
+/// What is going on with the statement that a client has just been answered: whether it is one after
+/// which diagnostics were asked for.
+pub(super) fn ongoing(backend: &Backend, client: &Client, pool: &mut Pool) -> Ongoing {
+    let is_learnt = !pool.learnt.is_empty() && backend.com == Com::QUERY && {
+        let mode = mode(client, backend.snapshot.as_ref());
+        pool.learnt.holds(backend.last_statement(), mode)
+    };
+    match is_learnt {
+        true => Ongoing::DIAGNOSTICS_WANTED,
+        false => Ongoing::empty(),
+    }
+}
+
+fn mode(client: &Client, snapshot: Option<&Snapshot>) -> Mode {
+    snapshot.map_or_else(Mode::default, |snapshot| client.settings.mode(snapshot))
+}
+
+fn reply(client: &mut Client, pool: &mut Pool, sql: &[u8], last: &[u8]) -> Option<Reply> {
+    let snapshot = client.snapshot.as_ref()?;
+    let mode = client.settings.mode(snapshot);
+    let asked = asked(sql, mode)?;
+    let charset = client.settings.effective("character_set_results", snapshot);
+    // In an uncertain character set there can be no texts.
+    let charset = charset.unwrap_or(Some(b"?"));
+    match client.diagnostics.answer(&asked, charset) {
+        Answer::Server => None,
+        Answer::Own(results) => {
+            pool.counters.answered += 1;
+            let status = status(client, snapshot);
+            let warnings = client.diagnostics.answered(&asked, &results);
+            Some(Reply::Results(results, status, warnings))
+        }
+        Answer::Refused(needs) => {
+            pool.counters.refused_diagnostics += 1;
+            for statement in [&client.before[..], last] {
+                if !statement.is_empty() {
+                    pool.learnt.learn(statement, mode);
+                }
+            }
+            let err = diagnostics::refusal(needs);
+            client.diagnostics.refused(&err);
+            Some(Reply::Refusal(err))
+        }
+    }
+}
+
+/// The status of a client's session that is in no transaction.
+pub(super) fn status(client: &Client, snapshot: &Snapshot) -> Status {
+    let mut status = Status::empty();
+    status.set(Status::AUTOCOMMIT, client.settings.autocommit(snapshot));
+    let mode = client.settings.mode(snapshot);
+    status.set(
+        Status::NO_BACKSLASH_ESCAPES,
+        mode.no_backslash_escapes == Some(true),
+    );
+    status
+}
+
+fn manner_of(backend: &Backend) -> Option<Manner> {
+    let flavour = match backend.snapshot.as_ref()?.is_mariadb() {
+        true => Flavour::MariaDb,
+        false => Flavour::MySql,
+    };
+    let sql = (backend.com == Com::QUERY).then_some(&backend.argument[..]);
+    manner(backend.com, sql, backend.session.mode(), flavour)
+}
+
+fn outcome<'a>(packet: Option<&'a Decoded<'_>>, rows: Option<u64>) -> Outcome<'a> {
+    match packet {
+        Some(Decoded::Ok(ok)) if ok.header == OkPacket::HEADER_EOF => Outcome::Rows {
+            rows,
+            warnings: ok.warnings,
+        },
+        Some(Decoded::Ok(ok)) => Outcome::Ok {
+            affected: ok.affected_rows,
+            warnings: ok.warnings,
+        },
+        Some(Decoded::Eof(eof)) => Outcome::Rows {
+            rows,
+            warnings: eof.warnings,
+        },
+        Some(Decoded::Prepared(ok)) => Outcome::Ok {
+            affected: 0,
+            warnings: ok.warnings,
+        },
+        Some(Decoded::Err(err)) => Outcome::Err {
+            errno: err.errnum,
+            message: &err.message,
+        },
+        _ => Outcome::Other,
+    }
+}
+
+impl Backend {
+    /// The start of the last statement on it, if it was a text.
+    fn last_statement(&self) -> &[u8] {
+        let text = match self.com {
+            Com::QUERY => &self.argument[..],
+            _ => b"",
+        };
+        text.get(..KEPT).unwrap_or(text)
+    }
+}

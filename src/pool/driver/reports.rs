@@ -1,0 +1,166 @@
+//! What clients are told of changes of their sessions, and what they say about that.
+
+use super::Pools;
+use super::diagnostics::status;
+use super::made_up::send_results;
+use crate::pool::client::Client;
+use crate::pool::made_up::Results;
+use crate::pool::reports::{Said, Setting, Trackers, refusal, said};
+use crate::pool::state::Snapshot;
+use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy, Verdict};
+use crate::wire::{Com, Command, ErrPacket, Ok as OkPacket, Status};
+
+/// What the proxy does about a statement that is about trackers.
+enum Reply {
+    Ok(OkPacket),
+    Results(Results, Status),
+    Refusal(ErrPacket),
+    /// The server is to execute this in its place.
+    Instead(Vec<u8>),
+}
+
+impl Pools {
+    /// Answers a query about trackers, of a client that has a connection. False if it is about
+    /// something else.
+    pub(super) fn answer_trackers(&self, proxy: &Proxy, client: ConnId, sql: &[u8]) -> bool {
+        let reply = self.with_client(client, |client, pool| {
+            let snapshot = client.snapshot.clone()?;
+            let reply = reply(client, &snapshot, sql)?;
+            if let Reply::Refusal(err) = &reply {
+                pool.counters.refused_session_track += u64::from(err.errnum == 1105);
+                client.diagnostics.refused(err);
+            }
+            Some(reply)
+        });
+        match reply.flatten() {
+            None => return false,
+            Some(Reply::Ok(ok)) => {
+                let _ = proxy.send(client, Packet::Ok(&ok));
+            }
+            Some(Reply::Refusal(err)) => {
+                let _ = proxy.send(client, Packet::Err(&err));
+            }
+            Some(Reply::Results(results, status)) => {
+                send_results(proxy, client, &results, status, 0);
+            }
+            Some(Reply::Instead(sql)) => {
+                let command = Command {
+                    com: Com::QUERY,
+                    argument: sql.into(),
+                    ..Command::default()
+                };
+                if let Some(server) = proxy.peer(client)
+                    && let Err(error) = proxy.send(server, Packet::Command(&command))
+                {
+                    log::warn!("connection {}: {error}", server.serial());
+                    proxy.close(server, "a statement could not be sent to it");
+                }
+            }
+        }
+        true
+    }
+
+    /// Shows an OK of a server's to its client as that is to see it.
+    pub(super) fn show_ok(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        packet: Incoming<'_>,
+        verdict: Verdict,
+    ) -> Verdict {
+        let Some(client) = proxy.peer(server).filter(|_| verdict == Verdict::Forward) else {
+            return verdict;
+        };
+        let is_simple = self.backends.with(server, |(_, backend)| {
+            matches!(backend.com, Com::PING | Com::INIT_DB)
+        });
+        let status = OkPacket::peek_status(packet.payload).unwrap_or_default();
+        if !status.contains(Status::SESSION_STATE_CHANGED) && is_simple != Some(true) {
+            return verdict;
+        }
+        let Ok(Decoded::Ok(ok)) = packet.decode() else {
+            return verdict;
+        };
+        let Some(info) = proxy.info(client) else {
+            return verdict;
+        };
+        let other = self.clients.with(client, |(_, client)| {
+            let snapshot = client.snapshot.as_ref()?;
+            let shown = match &mut client.trackers {
+                Some(trackers) => trackers.show(&ok, info.capabilities.get()),
+                None => Trackers::of(snapshot).show(&ok, info.capabilities.get()),
+            };
+            // MySQL counts the warnings that it has kept, which may be another client's.
+            let warnings = client
+                .diagnostics
+                .own_warnings()
+                .filter(|own| is_simple == Some(true) && *own != ok.warnings);
+            match warnings {
+                None => shown,
+                Some(warnings) => Some(OkPacket {
+                    warnings,
+                    ..shown.unwrap_or(ok)
+                }),
+            }
+        });
+        let Some(other) = other.flatten() else {
+            return verdict;
+        };
+        match proxy.send(client, Packet::Ok(&other)) {
+            Ok(()) => Verdict::Hold,
+            Err(error) => {
+                log::debug!("connection {}: {error}", client.serial());
+                verdict
+            }
+        }
+    }
+}
+
+fn reply(client: &mut Client, snapshot: &Snapshot, sql: &[u8]) -> Option<Reply> {
+    let said = said(sql, client.settings.mode(snapshot));
+    if said == Said::Nothing {
+        return None;
+    }
+    let charset = client.settings.effective("character_set_results", snapshot);
+    let charset = charset.unwrap_or(Some(b"?"));
+    let trackers = || match &client.trackers {
+        Some(trackers) => (**trackers).clone(),
+        None => Trackers::of(snapshot),
+    };
+    let results = match said {
+        Said::Nothing => return None,
+        Said::Otherwise => None,
+        Said::Selects(items) => trackers().select(&items, charset),
+        Said::Lists(pattern) => trackers().list(&pattern, charset),
+        Said::Sets { settings, rest } => {
+            return Some(set(client, snapshot, trackers(), &settings, rest));
+        }
+    };
+    Some(match results {
+        Some(results) => Reply::Results(results, status(client, snapshot)),
+        None => Reply::Refusal(refusal()),
+    })
+}
+
+fn set(
+    client: &mut Client,
+    snapshot: &Snapshot,
+    mut trackers: Trackers,
+    settings: &[Setting],
+    rest: Option<Vec<u8>>,
+) -> Reply {
+    if let Err(err) = trackers.set(settings, snapshot) {
+        return Reply::Refusal(err);
+    }
+    client.trackers = Some(Box::new(trackers));
+    match rest {
+        Some(rest) => Reply::Instead(rest),
+        None => {
+            client.diagnostics.accepted_set();
+            Reply::Ok(OkPacket {
+                status: status(client, snapshot),
+                ..OkPacket::default()
+            })
+        }
+    }
+}
