@@ -25,7 +25,7 @@ for name, wanted in pairs(OF_HANDSHAKE) do
 end
 
 local CALLBACKS = checks.union({
-    new_client = "a function", new_command = "a function", finished_command = "a function or boolean", closing = "a function",
+    new_client = "a function", new_command = "a function or boolean", finished_command = "a function or boolean", closing = "a function",
 }, OF_HANDSHAKE)
 
 -- Gives `callbacks` the options of the handshake.
@@ -52,10 +52,11 @@ local verifiers = {} -- client id -> what judges its login, and those that it as
 local logging_in = {}
 local flags = {}     -- client id -> the capabilities that it has logged in with
 local failures = {}  -- client id -> how many of its logins have failed
+local handlers = {}  -- client id -> what handles its commands
 
 local function client_closed(client_id)
     clients[client_id], verifiers[client_id], logging_in[client_id] = nil, nil, nil
-    flags[client_id], failures[client_id] = nil, nil
+    flags[client_id], failures[client_id], handlers[client_id] = nil, nil, nil
     after_login.forget(client_id)
     identities.forget(client_id)
 end
@@ -148,7 +149,10 @@ local function new_logins(lookup, callbacks, listener, greet)
         if not login.again then
             flags[client_id] = login.auth:client_flags()
             client:register(dpm.MYC_WAITING, nil)
-            client:register(dpm.MYC_SENT_CMD, handle_command)
+            handlers[client_id] = handle_command
+            if callbacks.new_command ~= false then
+                client:register(dpm.MYC_SENT_CMD, handle_command)
+            end
             if watch_answers then
                 after_login.watch(client, watch_answers)
             end
@@ -294,6 +298,17 @@ end
 -- some go by them. callbacks.capabilities is what it offers beyond or short of the usual: { flag = boolean }.
 function logins.authenticate_new_clients(listener, callbacks, accounts)
     logins.begin("dpml.authenticate_new_clients", listener, callbacks, accounts)
+end
+
+-- A client's COM_CHANGE_USER that has not come here by itself: somebody else is shown its commands before, or they do not
+-- come here at all (new_command = false).
+function logins.change_user(client, cmd)
+    handlers[client:id()](cmd, client:id(), client)
+end
+
+-- The client with this number, if it has come by one of the library's listeners.
+function logins.client(client_id)
+    return clients[client_id]
 end
 
 -- The same for the function `what`. greet(tell), if given, has tell(greeting) called with what the servers behind the

@@ -5,13 +5,17 @@
 
 local admin = require "dpml.pool.admin"
 local checks = require "dpml.checks"
-local collations = require "dpml.collations"
+local clients = require "dpml.pool.clients"
 local databases = require "dpml.databases"
 local errors = require "dpml.errors"
 local figures = require "dpml.pool.figures"
 local greeters = require "dpml.greeter"
+local kills = require "dpml.pool.kills"
 local logins = require "dpml.logins"
 local plugins = require "dpml.plugins"
+local queries = require "dpml.queries"
+local refusals = require "dpml.pool.refusals"
+local results = require "dpml.results"
 local servers = require "dpml.servers"
 local showing = require "dpml.showing"
 local tasks = require "dpml.tasks"
@@ -29,9 +33,8 @@ local NATIVE = {
     "split", "retry_reads", "hold_opaque", "harmless", "lastval",
 }
 local OPTIONS = checks.union({
-    servers = true, backend = "a table or function", monitor = "a table", lag_limit = "a number",
-    plugin = "a table or function",
-}, logins.OPTIONS)
+    servers = true, monitor = "a table", lag_limit = "a number", plugin = "a table or function",
+}, clients.OPTIONS, logins.OPTIONS)
 for _, name in ipairs(NATIVE) do
     OPTIONS[name] = true
 end
@@ -39,6 +42,7 @@ end
 local LAG_LIMIT = 10 -- seconds that a replica may be late
 
 local TICK = 100 -- milliseconds between looks at what time brings
+local FAILOVER_TIMEOUT = 10 -- seconds, as that of the native pool
 
 -- Capabilities that connections to servers are asked for beside those of their key: what answers have in addition is
 -- translated for clients that do not have these.
@@ -72,35 +76,47 @@ end
 local Pool = {}
 Pool.__index = Pool
 
--- The options by which a connection to this server is logged in for this account.
-local function login_of(self, server_name, account)
-    local options = {}
-    for _, from in ipairs { self.logins[account] or {}, self.addresses[server_name] } do
-        for name, value in pairs(from) do
-            options[name] = value
-        end
+local NO_CLIENT = errors.new(1105, "HY000", "none of its clients is left")
+
+-- These clients wait for a connection that a server has refused.
+local function tell_refused(waiting, err)
+    for _, client_id in ipairs(waiting) do
+        results.end_answer(logins.client(client_id), err)
     end
-    return options
 end
 
--- Opens a connection for the native pool.
-local function open(self, ticket, server_name, account, flags)
-    local options = login_of(self, server_name, account)
+-- Opens a connection for the native pool: a task, since a script may have to be asked for the password.
+local function open(self, ticket, server_name, key, flags)
+    local account = self.clients.backends:by_key(key)
+    local options, generation = nil, NO_CLIENT
+    if account then
+        options, generation = clients.login(account, self.addresses[server_name])
+    end
+    if not options then
+        tell_refused(self.native:login_refused(ticket), generation)
+        return warnings.warn(NAME, ("%s: no login for %s: %s"):format(server_name, key, errors.text(generation)))
+    end
     options.capabilities = capabilities_of(flags)
     function options.callback(server, err, handshake)
         self.opening[ticket] = nil
         if err then
-            self.native:failed(ticket)
-            self.topology:look_again(server_name)
+            if refusals.is_denied(err) then
+                account:refused(generation)
+            end
+            if errors.is_refused_login(err) and not refusals.is_about_room(err) then
+                tell_refused(self.native:login_refused(ticket), err)
+            else
+                self.native:failed(ticket)
+                self.topology:look_again(server_name)
+            end
             return warnings.warn(NAME, ("%s: %s"):format(server_name, tostring(err)))
         end
-        self.connections[server:id()] = server
+        local server_id = server:id()
+        self.connections[server_id], self.made_for[server_id] = server, { account = account, generation = generation }
         if self.show then
             self.show:watch_for_all(server)
         end
-        server:on_close(function(server_id)
-            self.connections[server_id] = nil
-        end)
+        server:on_close(self.forget_connection)
         if not self.native:opened(ticket, server, handshake:thread_id(), handshake:server_version()) then
             dpm.close(server)
         end
@@ -114,11 +130,25 @@ local function open(self, ticket, server_name, account, flags)
     end
 end
 
+-- Connections that were made with a password of the account's that is not good any more are used no longer.
+local function retire_old(self, account)
+    for server_id, made in pairs(self.made_for) do
+        if made.account == account and not account:is_current(made.generation) then
+            self.native:retire(self.connections[server_id])
+        end
+    end
+end
+
 -- Ends a statement whose client is gone.
-local function kill(self, server_name, account, thread_id)
+local function kill(self, server_name, key, thread_id)
     tasks.spawn(function()
         local ok, problem = pcall(function()
-            local db = databases.connect(login_of(self, server_name, account))
+            local account = self.clients.backends:by_key(key)
+            if not account then
+                error(NO_CLIENT, 0)
+            end
+            local options, err = clients.login(account, self.addresses[server_name])
+            local db = databases.connect(options or error(err, 0))
             local _, refusal = pcall(db.query, db, ("KILL %d"):format(thread_id))
             db:close()
             return refusal
@@ -170,6 +200,15 @@ local function abandon_silent(self)
     end
 end
 
+-- A greeting is learnt from a login, which need not succeed.
+local function greeting_login(address)
+    local login = { user = "client-left-before-its-login" }
+    for name, value in pairs(address) do
+        login[name] = value
+    end
+    return login
+end
+
 -- What is known of a server has changed; without a view it is not in the list any more.
 local function server_changed(self, name, view)
     if not view then
@@ -179,7 +218,7 @@ local function server_changed(self, name, view)
     if not self.addresses[name] then
         local address = topology.address_of(view.server)
         self.addresses[name] = address
-        self.greeter:add(self.monitor and self.topology:login_at(view.server) or address)
+        self.greeter:add(self.monitor and self.topology:login_at(view.server) or greeting_login(address))
     end
     local is_late = view.role == "replica" and view.lag and view.lag > self.lag_limit
     self.native:server(name, {
@@ -192,16 +231,38 @@ local function server_changed(self, name, view)
     abandon_silent(self)
 end
 
--- The account that connections for a user are logged in with: its name for the native pool.
-local function account_of(self, user, credential)
-    local backend = self.backend
-    if type(backend) == "function" then
-        backend = backend(user)
+-- A command of a client's that the native pool leaves to this module.
+local function command(self, client_id, number, argument)
+    local client, cmd = logins.client(client_id), queries.new_command(number, argument)
+    if number == dpm.COM_CHANGE_USER then
+        logins.change_user(client, cmd)
+    else
+        self.kills:answer(cmd, client)
     end
-    local login = backend or { user = user, password = credential and credential.password }
-    local account = login.user
-    self.logins[account] = words.read(NAME, login)
-    return account
+end
+
+-- The servers by their names, primaries first: where a client's login is judged.
+local function names_in_order(self)
+    local names = {}
+    for name in pairs(self.addresses) do
+        names[#names + 1] = name
+    end
+    table.sort(names, function(one, other)
+        local is_first, is_second = self.roles[one] == "primary", self.roles[other] == "primary"
+        if is_first ~= is_second then
+            return is_first
+        end
+        return one < other
+    end)
+    return names
+end
+
+local function addresses_in_order(self)
+    local list = {}
+    for _, name in ipairs(names_in_order(self)) do
+        list[#list + 1] = self.addresses[name]
+    end
+    return list
 end
 
 -- Answers SHOW HELD, DRAIN SERVER and the like for the clients of `listener`.
@@ -234,7 +295,9 @@ local function with_plugin(self, callbacks)
     end
     callbacks.new_command = show.functions.command
     callbacks.finished_command = show:may_have("finished_command") and show.functions.finished_command
+    local forget = callbacks.closing
     function callbacks.closing(client_id, client)
+        forget(client_id)
         local closing = show:callbacks_of(client_id).closing
         if closing then
             closing(client_id, client)
@@ -248,18 +311,31 @@ end
 function pools.pool(listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
     checks.options(NAME, options, OPTIONS)
-    logins.check_accounts(NAME, options)
     local self = setmetatable({
         addresses = {},   -- server's name -> its address
-        logins = {},      -- account -> user and password at the servers
         roles = {},       -- server's name -> its role, while connections to it may be in use
         opening = {},     -- ticket -> the connection that is being opened
         connections = {}, -- connection's id -> the connection
-        backend = options.backend,
+        made_for = {},    -- connection's id -> its account, and the generation of the password
         monitor = monitor_of(options),
         lag_limit = options.lag_limit or LAG_LIMIT,
         greeter = greeters.new({}),
     }, Pool)
+    function self.forget_connection(server_id)
+        self.connections[server_id], self.made_for[server_id] = nil, nil
+    end
+    self.clients = clients.new(NAME, options, {
+        servers = function() return addresses_in_order(self) end,
+        patience = options.failover_timeout or FAILOVER_TIMEOUT,
+        changed = function(account) retire_old(self, account) end,
+        adopt = function(client, session, auth)
+            self.native:adopt(client, session)
+            self.kills:add(client)
+            if self.show then
+                begin_plugin(self, client, auth)
+            end
+        end,
+    })
     if options.plugin then
         plugins.check(NAME, options.plugin)
         self.show = showing.new(options.plugin)
@@ -269,31 +345,33 @@ function pools.pool(listener, options)
         native[name] = options[name]
     end
     self.native = checks.relay(dpm.new_pool, {
-        open = function(...) open(self, ...) end,
+        open = function(...) tasks.spawn(open, self, ...) end,
         kill = function(...) kill(self, ...) end,
         look_again = function(name) self.topology:look_again(name) end,
         lent = function(client, server) self.show:join(client, server) end,
         taken = function(_, server) self.show:leave(server:id()) end,
+        command = function(...) command(self, ...) end,
     }, native)
     self.topology = topology.new {
         servers = options.servers, account = self.monitor,
         on_change = function(name, view) server_changed(self, name, view) end,
     }
-
-    local function new_client(client, auth)
-        local user = auth:user()
-        local credential = type(options.users) == "table" and options.users[user] or nil
-        self.native:adopt(client, {
-            user = user, account = account_of(self, user, credential), schema = auth:databasename(),
-            charset = "utf8mb4", collation = "utf8mb4_general_ci",
-        })
-        if self.show then
-            begin_plugin(self, client, auth)
-        end
-    end
-
-    logins.begin(NAME, listener, logins.with_handshake(with_plugin(self, { new_client = new_client }), options),
-        options.users or options.authenticate, function(tell) self.greeter:greet(tell) end)
+    self.kills = kills.new(self.native, {
+        account = function(client) return self.clients:account(client) end,
+        login = function(client, server_name)
+            local options, err = clients.login(self.clients:account(client), self.addresses[server_name or names_in_order(self)[1]])
+            return options or error(err, 0)
+        end,
+        connections = self.connections,
+    })
+    logins.begin(NAME, listener, logins.with_handshake(with_plugin(self, {
+        new_client = function(...) return self.clients:new_client(...) end,
+        new_command = false,
+        closing = function(client_id)
+            self.kills:remove(client_id)
+            self.clients:left(client_id)
+        end,
+    }), options), self.clients:lookup(), function(tell) self.greeter:greet(tell) end)
 
     self.topology:start()
     self.timer = dpm.new_timer()

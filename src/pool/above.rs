@@ -2,6 +2,7 @@
 
 use super::key::Key;
 use crate::proxy::ConnId;
+use crate::wire::Com;
 
 /// The layer above a pool: it knows addresses and passwords.
 pub trait Above {
@@ -17,6 +18,9 @@ pub trait Above {
 
     /// A client has no longer this connection. Only told if the pool's options say so.
     fn taken(&self, client: ConnId, server: ConnId);
+
+    /// A client logs in anew, or wants to kill one: the layer above answers this command.
+    fn command(&self, client: ConnId, com: Com, argument: &[u8]);
 
     /// Something was learnt about a server that its roles and health should be looked at for.
     fn look_again(&self, server: &str);

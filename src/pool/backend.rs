@@ -82,6 +82,8 @@ pub struct Backend {
     pub is_ready: bool,
     /// Until when the pool's own commands have to be answered.
     pub errand_until: Instant,
+    /// How many KILLs are under way that are for the client it is linked to.
+    pub pins: u32,
     /// When it is retired.
     pub retires: Instant,
     /// The command that is about to be sent on it, or was sent last.

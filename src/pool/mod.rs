@@ -56,6 +56,7 @@ pub use catalogue::{Catalogue, Harmless, Hides, Reading};
 pub use contents::{Pool, PoolId};
 pub use decision::{Decision, Ongoing, Policy, Return, decide, refuses};
 pub use driver::control::Adopted;
+pub use driver::kills::{Doing, Present};
 pub use driver::opening::Opened;
 pub use driver::{Pools, shown};
 pub use flavour::Flavour;

@@ -118,6 +118,19 @@ impl Queue {
         self.lines.keys().copied().collect()
     }
 
+    /// All clients of this key do not wait any more.
+    pub fn take(&mut self, key: KeyId) -> Vec<ConnId> {
+        let mut taken = Vec::new();
+        self.lines.retain(|line, waiters| {
+            if line.key == key {
+                taken.extend(waiters.iter().map(|waiter| waiter.client));
+            }
+            line.key != key
+        });
+        self.count -= taken.len();
+        taken
+    }
+
     /// The clients of a line that have waited since then or longer.
     pub fn waiting_since(&self, line: Line, then: Instant) -> impl Iterator<Item = ConnId> {
         // In the order of their coming, but for those that have come back to the front.

@@ -62,6 +62,7 @@ fn told(server: &Server) -> Vec<String> {
          local function show(number)
            local ok, got = pcall(charsets.of, charsets, options, 'empty', number)
            if not ok then return print('told ' .. number .. ' ' .. tostring(got)) end
+           got = got.settings
            print('told', number, got.character_set_client .. ' ' .. got.character_set_connection .. ' '
              .. (got.character_set_results or 'NULL') .. ' ' .. got.collation_connection)
          end

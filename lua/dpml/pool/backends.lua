@@ -26,13 +26,6 @@ end
 
 backends.OPTIONS = { accounts = "a string", backend = "a table or function" }
 
--- Errors by which a server refuses a password.
-local DENIED = { [1045] = true, [1698] = true }
-
-function backends.is_denied(err)
-    return errors.is_refused_login(err) and DENIED[err.errnum] == true
-end
-
 local NO_SERVER = errors.new(1045, "28000", "There is no server for this user")
 
 local Backends = {}

@@ -5,6 +5,7 @@ local errors = require "dpml.errors"
 local greeter = require "dpml.greeter"
 local lru = require "dpml.lru"
 local queries = require "dpml.queries"
+local refusals = require "dpml.pool.refusals"
 local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"
 
@@ -42,20 +43,6 @@ function charsets.new()
     return setmetatable({ known = lru.new(MOST), being_read = {} }, Charsets)
 end
 
-local function key_of(address, account, number)
-    return ("%s\0%s\0%d"):format(address, account, number)
-end
-
--- A session of this account has begun so, at the server of this address, with a collation of this number.
-function Charsets:keep(address, account, number, settings)
-    self.known:put(key_of(address, account, number), { settings = settings, at = dpm.monotonic() })
-end
-
--- The server has gone: it may come back with other options.
-function Charsets:forget()
-    self.known:clear()
-end
-
 local function begin_session(options, number)
     local login = {}
     for name, value in pairs(options) do
@@ -63,12 +50,12 @@ local function begin_session(options, number)
     end
     login.charset = number
     return tasks.await(NAME, function(resume)
-        function login.callback(server, err)
-            resume(server ~= nil, server or err)
+        function login.callback(server, err, _, ok)
+            resume(server ~= nil, server and { server = server, ok = ok } or err)
         end
         local begun, result = pcall(servers.connect_mysql_server, login)
         if not begun then
-            return resume(false, errors.presentable(result))
+            return resume(false, errors.of_connecting(errors.presentable(result), "failed"))
         end
         return function()
             dpm.close(result)
@@ -77,41 +64,46 @@ local function begin_session(options, number)
 end
 
 local function read_by_login(options, number)
-    local server = begin_session(options, number)
-    local ok, settings = pcall(charsets.read, server)
-    servers.leave(server)
+    local session = begin_session(options, number)
+    local ok, settings = pcall(charsets.read, session.server)
+    servers.leave(session.server)
     if not ok then
         error(settings, 0)
     end
-    return settings
+    return { settings = settings, ok = session.ok }
 end
 
 -- How a session of `account` begins at the server of these options of connect_mysql_server, which have its user and password,
--- with a collation of this number. Raises the server's error. Only in a task; it waits if that is not known.
+-- and the database, if it begins with one, for a client that asks for a collation of this number: { settings = the variables by
+-- their names, ok = the OK of the login }. Raises the server's error. Only in a task; it waits if that is not known.
 function Charsets:of(options, account, number)
     local address = greeter.key_of(options)
-    local key = key_of(address, account, number)
+    local key = table.concat({ address, account, options.database or "", number }, "\0")
     local known = self.known:get(key)
     if known and dpm.monotonic() - known.at < FRESH then
-        return known.settings
+        return known
     end
     local task = self.being_read[key]
     if not task then
         task = tasks.spawn(function()
-            local ok, settings = pcall(tasks.with_timeout, LIMIT, read_by_login, options, number)
+            local ok, beginning = pcall(tasks.with_timeout, LIMIT, read_by_login, options, number)
             self.being_read[key] = nil
             if ok then
-                self:keep(address, account, number, settings)
+                beginning.at = dpm.monotonic()
+                self.known:put(key, beginning)
             end
-            return ok, settings
+            return ok, beginning
         end)
         self.being_read[key] = not task:is_over() and task or nil
     end
-    local ok, settings = task:wait()
-    if not ok then
-        error(settings, 0)
+    local ok, beginning = task:wait()
+    if ok then
+        return beginning
+    elseif known and (errors.is_of_connecting(beginning) and not errors.is_refused_login(beginning)
+        or refusals.is_about_room(beginning)) then
+        return known -- the server cannot be asked at the moment
     end
-    return settings
+    error(beginning, 0)
 end
 
 return charsets

@@ -5,6 +5,7 @@
 local errors = require "dpml.errors"
 local judging = require "dpml.pool.judging"
 local passwords = require "dpml.pool.passwords"
+local refusals = require "dpml.pool.refusals"
 
 local server_accounts = {}
 
@@ -44,16 +45,6 @@ end
 local INSECURE = errors.new(3159, "HY000",
     "Connections using insecure transport are prohibited while --require_secure_transport=ON.")
 
--- The server's error where it has no room for this user: it says so only to those whose password is right.
-local function is_full(err)
-    return err.errnum == 1203 or err.errnum == 1226 and err.message:find("'max_user_connections'", 1, true) ~= nil
-end
-
--- The password is wrong, or there is no such user.
-local function is_denied(err)
-    return err.errnum == 1045 or err.errnum == 1698
-end
-
 -- options.servers() returns a list of options of connect_mysql_server, in the order in which they are asked; options.keep, if
 -- given, is called as keep(server, verdict) for each connection that a login was judged by, and returns true to have it;
 -- options.changed(account) is called when connections that were made for an account may have to retire.
@@ -83,9 +74,9 @@ function server_accounts.new(options)
             error(verdict, 0)
         end
         local account = known:of(user)
-        if is_denied(verdict) then
+        if refusals.is_denied(verdict) then
             known:refused(user, password)
-        elseif is_full(verdict) and account and account:known() == password and satisfies(client, account.requirements) then
+        elseif refusals.is_full_for_user(verdict) and account and account:known() == password and satisfies(client, account.requirements) then
             return { account = account } -- with those that the proxy has there already
         end
         return nil, in_own_words(verdict, user, client:socket_address())

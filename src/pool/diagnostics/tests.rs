@@ -6,7 +6,7 @@ fn ask(sql: &str) -> Option<Asked<'_>> {
     asked(sql.as_bytes(), Mode::default())
 }
 
-fn of(flavour: Flavour) -> Diagnostics {
+fn diagnostics_of(flavour: Flavour) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
     diagnostics.arrive(flavour);
     diagnostics
@@ -144,7 +144,7 @@ fn every_other_use_is_recognised() {
 
 #[test]
 fn a_client_that_has_its_connection_asks_its_server() {
-    let mut of = self::of(Flavour::MySql);
+    let mut of = diagnostics_of(Flavour::MySql);
     assert!(!of.are_there());
     run(&mut of, "SELECT 1", rows(1, 0));
     assert!(of.are_there());
@@ -156,7 +156,7 @@ fn a_client_that_has_its_connection_asks_its_server() {
 #[test]
 fn values_go_with_the_client() {
     for flavour in [Flavour::MariaDb, Flavour::MySql] {
-        let mut of = self::of(flavour);
+        let mut of = diagnostics_of(flavour);
         run(&mut of, "SELECT a FROM t LIMIT 7", rows(5, 0));
         run(&mut of, "INSERT INTO t VALUES (1), (2)", ok(2, 0));
         of.part();
@@ -174,7 +174,7 @@ fn values_go_with_the_client() {
 
 #[test]
 fn warnings_are_read_only_if_there_may_be_some() {
-    let mut of = self::of(Flavour::MariaDb);
+    let mut of = diagnostics_of(Flavour::MariaDb);
     run(&mut of, "INSERT INTO t VALUES ('x')", ok(1, 1));
     // MariaDB keeps them.
     run(&mut of, "SELECT 1", rows(1, 0));
@@ -202,7 +202,7 @@ fn warnings_are_read_only_if_there_may_be_some() {
 
 #[test]
 fn what_was_not_read_is_refused() {
-    let mut of = self::of(Flavour::MySql);
+    let mut of = diagnostics_of(Flavour::MySql);
     run(
         &mut of,
         "SELECT x",
@@ -236,7 +236,7 @@ fn what_was_not_read_is_refused() {
 
 #[test]
 fn errors_of_simple_commands_are_added_on_mysql() {
-    let mut of = self::of(Flavour::MySql);
+    let mut of = diagnostics_of(Flavour::MySql);
     let manner = manner(Com::INIT_DB, None, Mode::default(), Flavour::MySql).unwrap();
     let outcome = Outcome::Err {
         errno: 1049,
@@ -264,7 +264,7 @@ fn a_refusal_begins_with_the_name_of_its_reason() {
 
 #[test]
 fn an_own_answer_is_a_statement_too() {
-    let mut of = self::of(Flavour::MySql);
+    let mut of = diagnostics_of(Flavour::MySql);
     run(&mut of, "SELECT * FROM t", rows(9, 0));
     of.part();
     let asked = ask("SELECT FOUND_ROWS()").unwrap();

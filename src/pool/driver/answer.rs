@@ -23,7 +23,8 @@ impl Pools {
         let mut pools = self.pools.borrow_mut();
         let is_free = self.backends.with(server, |(id, backend)| {
             let pool = pools.get_mut(id.0)?;
-            if backend.owner != Some(client) || !matches!(backend.used, Use::Lent) {
+            let is_its = backend.owner == Some(client) && matches!(backend.used, Use::Lent);
+            if !is_its || backend.pins > 0 {
                 return None;
             }
             let is_known = know(backend, pool).is_ok();

@@ -23,11 +23,13 @@ impl Pools {
                 proxy.close(client, "the client quit");
                 return Verdict::Hold;
             }
-            // Its login is judged by the layer above.
-            Com::CHANGE_USER => return Verdict::Forward,
             Com::RESET_CONNECTION => {
                 self.begin_anew(proxy, client);
                 answer_ok(proxy, client);
+                return Verdict::Hold;
+            }
+            _ if Self::is_for_above(packet) => {
+                self.hand_up(client, packet);
                 return Verdict::Hold;
             }
             _ => {}
@@ -36,7 +38,9 @@ impl Pools {
             return Verdict::Hold;
         }
         if let Some(server) = proxy.peer(client) {
-            self.goes_on(client, server);
+            if self.take_back(client, server) {
+                self.with_client(client, |_, pool| pool.counters.kept += 1);
+            }
             return Verdict::Forward;
         }
         let line = self.clients.with(client, |(_, client)| client.line);
@@ -73,19 +77,22 @@ impl Pools {
         }
     }
 
-    /// A client goes on with the connection that it still has.
-    fn goes_on(&self, client: ConnId, server: ConnId) {
-        self.with_backend(server, |backend, pool| {
-            if backend.owner == Some(client)
-                && let Use::Free(place) = backend.used
-            {
-                if let Some(server) = pool.servers.get_mut(backend.server) {
-                    server.shelf.remove(place);
-                }
-                backend.used = Use::Lent;
-                pool.counters.kept += 1;
+    /// The connection that a client still has is not free for others any more. False if it was not.
+    pub(super) fn take_back(&self, client: ConnId, server: ConnId) -> bool {
+        let was_free = self.with_backend(server, |backend, pool| {
+            let Use::Free(place) = backend.used else {
+                return false;
+            };
+            if backend.owner != Some(client) {
+                return false;
             }
+            if let Some(server) = pool.servers.get_mut(backend.server) {
+                server.shelf.remove(place);
+            }
+            backend.used = Use::Lent;
+            true
         });
+        was_free == Some(true)
     }
 
     /// A client waits for a connection from now on.

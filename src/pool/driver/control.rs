@@ -1,5 +1,7 @@
 //! What the layer above tells a pool to do.
 
+use std::time::Instant;
+
 use super::Pools;
 use crate::pool::client::{Client, Phase};
 use crate::pool::contents::PoolId;
@@ -102,6 +104,12 @@ impl Pools {
             }
         });
         found.is_some_and(|client| proxy.close(client, "it was killed by an administrator"))
+    }
+
+    /// A connection is closed as soon as nobody uses it.
+    pub fn retire_soon(&self, server: ConnId) {
+        self.backends
+            .with(server, |(_, backend)| backend.retires = Instant::now());
     }
 
     /// Lets all clients wait from now on, or not any more. What is being executed is not disturbed.

@@ -20,12 +20,12 @@ impl Pools {
         }
         // A connection that is being made ready for it finds nobody, and goes back.
         if let Some(server) = proxy.last_peer(client) {
-            self.leave(proxy, client, server);
+            self.leave(client, server);
         }
     }
 
     /// A client leaves the connection that it is linked to.
-    fn leave(&self, proxy: &Proxy, client: ConnId, server: ConnId) {
+    fn leave(&self, client: ConnId, server: ConnId) {
         let is_its = self.backends.with(server, |(_, backend)| {
             let is_its = backend.owner == Some(client);
             if is_its {
@@ -36,19 +36,13 @@ impl Pools {
         if is_its != Some(true) {
             return;
         }
-        if proxy.answering(server).is_some() {
-            // Its statement would run on, and keep its locks.
-            self.kill(server);
-            proxy.close(server, "its client is gone in the middle of a command");
-            return;
-        }
         self.take_off_the_shelf(server);
         self.agenda.borrow_mut().left.push(server);
     }
 
     /// A client gives its connection back, and stays.
     pub(super) fn release(&self, proxy: &Proxy, client: ConnId, server: ConnId) {
-        self.leave(proxy, client, server);
+        self.leave(client, server);
         let _ = proxy.unlink(client, server);
     }
 
@@ -76,13 +70,26 @@ impl Pools {
         }
     }
 
+    /// Whether a client's statement is executed although the client has left: it would keep its locks.
+    fn runs_on(&self, proxy: &Proxy, server: ConnId) -> bool {
+        let was_lent = self.backends.with(server, |(_, backend)| {
+            matches!(backend.used, Use::Moving | Use::Lent)
+        });
+        was_lent == Some(true) && proxy.answering(server).is_some()
+    }
+
     /// A connection that its client has left can be used by others, or is made so.
     pub(super) fn left(&self, proxy: &Proxy, server: ConnId) {
         if proxy.peer(server).is_some() || proxy.info(server).is_none() {
             return;
         }
+        if self.runs_on(proxy, server) {
+            self.kill(server);
+            proxy.close(server, "its client is gone in the middle of a command");
+            return;
+        }
         let returned = self.with_backend(server, |backend, pool| {
-            if !matches!(backend.used, Use::Moving | Use::Lent) {
+            if !matches!(backend.used, Use::Moving | Use::Lent) || backend.pins > 0 {
                 return None;
             }
             let is_known = super::lend::know(backend, pool).is_ok()

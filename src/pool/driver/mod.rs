@@ -11,6 +11,7 @@
 //! - `errands`: the pool's own commands
 //! - `answer`: a client's command is answered
 //! - `judging`: what statements hide
+//! - `kills`: a client is killed, or kills
 //! - `leaving`: a client or a server is gone; `failover`: what becomes of the command that it executed
 //! - `diagnostics`, `reports`, `made_up`: what the proxy answers in a server's place
 //! - `opening`: connections are opened, and close
@@ -27,6 +28,7 @@ mod due;
 mod errands;
 mod failover;
 mod judging;
+pub mod kills;
 mod leaving;
 mod lend;
 mod made_up;

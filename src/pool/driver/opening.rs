@@ -6,6 +6,7 @@ use rand::RngExt as _;
 
 use super::Pools;
 use crate::pool::backend::{Backend, Use};
+use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
 use crate::proxy::{ConnId, Proxy};
 use crate::track::{Ending, Hidden, Login, Session};
@@ -53,6 +54,7 @@ impl Pools {
             is_ready: false,
             retires: now + lifetime,
             errand_until: now,
+            pins: 0,
             com: Com::SLEEP,
             argument: Vec::new(),
             attributes: None,
@@ -76,6 +78,26 @@ impl Pools {
             }
         });
         self.note_news();
+    }
+
+    /// A server has refused the login for this ticket: those who wait for such a connection get none.
+    /// They are returned, and have to be told.
+    pub fn login_refused(&self, id: PoolId, ticket: u64) -> Vec<ConnId> {
+        let waiting = self.with_pool(id, |pool| {
+            let ticket = pool.tickets.remove(&ticket)?;
+            if let Some(server) = pool.servers.get_mut(ticket.server) {
+                server.shelf.lost(true);
+            }
+            pool.counters.failed += 1;
+            Some(pool.queue.take(ticket.key))
+        });
+        let waiting = waiting.flatten().unwrap_or_default();
+        for client in &waiting {
+            self.clients
+                .with(*client, |(_, client)| client.phase = Phase::Served);
+        }
+        self.note_news();
+        waiting
     }
 
     /// Closes a connection that is not used, and not on the shelf any more.

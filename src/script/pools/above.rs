@@ -10,10 +10,11 @@ use crate::script::lua::error::ScriptError;
 use crate::script::lua::fast::{Arg, Place, Target};
 use crate::script::lua::function::Args;
 use crate::script::runtime::{Runtime, slot_index};
+use crate::wire::Com;
 
 /// Calls the functions of a table: `open(ticket, server, account, capabilities)`,
-/// `kill(server, account, thread_id)`, `lent(client, server)`, `taken(client, server)` and
-/// `look_again(server)`.
+/// `kill(server, account, thread_id)`, `lent(client, server)`, `taken(client, server)`,
+/// `command(client_id, number, argument)` and `look_again(server)`.
 #[derive(Debug)]
 pub struct Functions {
     runtime: Weak<Runtime>,
@@ -21,6 +22,7 @@ pub struct Functions {
     kill: Place,
     lent: Place,
     taken: Place,
+    command: Place,
     look_again: Place,
 }
 
@@ -40,6 +42,7 @@ impl Functions {
             kill: keep("kill")?,
             lent: keep("lent")?,
             taken: keep("taken")?,
+            command: keep("command")?,
             look_again: keep("look_again")?,
         })
     }
@@ -118,6 +121,16 @@ impl Above for Functions {
 
     fn taken(&self, client: ConnId, server: ConnId) {
         self.tell_link("taken", self.taken, client, server);
+    }
+
+    fn command(&self, client: ConnId, com: Com, argument: &[u8]) {
+        self.call("command", self.command, |lua| {
+            Ok(vec![
+                Value::Number(client.serial().into()),
+                Value::Number(com.0.into()),
+                Value::String(lua.create_string(argument)?),
+            ])
+        });
     }
 
     fn look_again(&self, server: &str) {

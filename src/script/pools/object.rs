@@ -6,10 +6,10 @@ use mlua::{Lua, UserData, UserDataFields, Value};
 
 use super::above::Functions;
 use super::{options, tables};
-use crate::pool::{Adopted, Health, Opened, Pool, PoolId, Role, Settings};
+use crate::pool::{Adopted, Doing, Health, Opened, Pool, PoolId, Role, Settings};
 use crate::script::connections::conn::connection;
 use crate::script::lua::error::Answer;
-use crate::script::lua::function::{Args, Methods, Raiser, nothing, one};
+use crate::script::lua::function::{Args, Methods, Raiser, nothing, one, string};
 use crate::script::lua::option_table::OptionTable;
 use crate::script::runtime::Runtime;
 
@@ -39,6 +39,7 @@ impl UserData for PoolObject {
             let methods = Methods::new(lua, &raiser, "pool")?;
             add_events(&methods, &runtime)?;
             add_control(&methods, &runtime)?;
+            add_kills(&methods, &runtime)?;
             add_tables(&methods, &runtime)?;
             Ok(methods.table)
         });
@@ -65,6 +66,13 @@ fn add_events(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> 
         rt.pools
             .failed(pool.0, args.integer(0, "ticket", u64::MAX)?);
         nothing()
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("login_refused", move |lua, pool, args| {
+        let ticket = args.integer(0, "ticket", u64::MAX)?;
+        let waiting = rt.pools.login_refused(pool.0, ticket);
+        let ids = waiting.iter().map(|client| client.serial());
+        one(Value::Table(lua.create_sequence_from(ids)?))
     })?;
     let rt = runtime.clone();
     methods.add::<PoolObject>("tick", move |_, pool, _| {
@@ -131,6 +139,11 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
         let is_known = rt.pools.kill_client(rt.proxy(), pool.0, client);
         one(Value::Boolean(is_known))
     })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("retire", move |_, _, args| {
+        rt.pools.retire_soon(connection(args, 0, "connection")?.id);
+        nothing()
+    })?;
     for (name, is_paused) in [("pause", true), ("resume", false)] {
         let rt = runtime.clone();
         methods.add::<PoolObject>(name, move |_, pool, _| {
@@ -139,6 +152,44 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
         })?;
     }
     Ok(())
+}
+
+/// What a KILL of a client needs.
+fn add_kills(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("doing", move |lua, _, args| {
+        let client = connection(args, 0, "client")?.id;
+        match rt.pools.doing(rt.proxy(), client) {
+            Some(Doing::Nothing) => string(lua, "nothing"),
+            Some(Doing::Waiting) => string(lua, "waiting"),
+            Some(Doing::Executing) => string(lua, "executing"),
+            Some(Doing::Holding) => string(lua, "holding"),
+            None => nothing(),
+        }
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("pin", move |lua, _, args| {
+        let client = connection(args, 0, "client")?.id;
+        let Some(present) = rt.pools.pin(rt.proxy(), client) else {
+            return nothing();
+        };
+        let table = lua.create_table()?;
+        table.raw_set("connection", present.conn.serial())?;
+        table.raw_set("server", &*present.server)?;
+        table.raw_set("thread_id", present.thread_id)?;
+        one(Value::Table(table))
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("unpin", move |_, _, args| {
+        let server = connection(args, 0, "connection")?.id;
+        rt.pools.unpin(rt.proxy(), server);
+        nothing()
+    })?;
+    let rt = runtime.clone();
+    methods.add::<PoolObject>("interrupt", move |_, _, args| {
+        let client = connection(args, 0, "client")?.id;
+        one(Value::Boolean(rt.pools.interrupt(rt.proxy(), client)))
+    })
 }
 
 /// What the pool tells the script.

@@ -180,8 +180,10 @@ impl Session {
         let says_so = changes
             .iter()
             .any(|change| change.change_type == change_type::STATE_CHANGE);
-        // A variable that has changed explains it, if nothing else is known to be hidden.
-        let is_explained = is_judged && !reported.is_empty();
+        // A variable that has changed explains it, if nothing else is known to be hidden; and so does
+        // the schema: MariaDB changes it for a moment to show what is in another.
+        let is_told = |change: &SessionChange| change.change_type == change_type::SCHEMA;
+        let is_explained = is_judged && (!reported.is_empty() || changes.iter().any(is_told));
         if says_so && is_silent(effects) && !is_explained {
             let volatile =
                 Traces::USER_VARIABLES | Traces::TEMPORARY_TABLES | Traces::PREPARED | Traces::ROLE;
