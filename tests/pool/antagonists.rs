@@ -80,7 +80,7 @@ pub fn run(number: usize, port: u16, tally: &Tally, over: &Over) {
                 transfer(round + turn, &mut ask);
             }
             // Or the others would never have the processor.
-            let_time_pass(Duration::from_millis(3));
+            let_time_pass(Duration::from_millis(20));
         }
     }
 }

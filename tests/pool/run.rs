@@ -28,6 +28,9 @@ pub struct Course {
     pub seed: u64,
 }
 
+/// After how many faults a run ends.
+const FAULTS: usize = 6;
+
 /// What became of it.
 #[derive(Default)]
 pub struct Report {
@@ -79,17 +82,21 @@ impl Course {
             }
             self.drive(server, port, &over)
         });
-        let mut report = match found {
-            Ok(report) => report,
-            Err(fault) => {
-                drop(dpm);
-                let fault = shrink::shrink(self.before, server, fault);
-                panic!(
-                    "seed {}, {} statements on {:?}:\n{fault}",
-                    self.seed, self.statements, server.flavour
-                );
-            }
-        };
+        let (mut report, faults) = found;
+        if !faults.is_empty() {
+            drop(dpm);
+            let shrunk = faults
+                .into_iter()
+                .map(|fault| shrink::shrink(self.before, server, fault));
+            let shrunk: Vec<_> = shrunk.map(|fault| fault.to_string()).collect();
+            panic!(
+                "seed {}, {} statements on {:?}:\n{report}\n{}",
+                self.seed,
+                self.statements,
+                server.flavour,
+                shrunk.join("\n\n")
+            );
+        }
         let order = std::sync::atomic::Ordering::Relaxed;
         report.by_antagonists = tally.statements.load(order);
         report.without_connection += tally.without_connection.load(order);
@@ -99,13 +106,14 @@ impl Course {
     }
 
     /// The clients' part, in one thread, so that a seed means one sequence.
-    fn drive(&self, server: &Server, port: u16, over: &Over) -> Result<Report, Fault> {
+    fn drive(&self, server: &Server, port: u16, over: &Over) -> (Report, Vec<Fault>) {
         let mut dice = StdRng::seed_from_u64(self.seed);
         let mut clients: Vec<_> = (0..self.clients)
             .map(|n| (Twin::new(n, port, server.port), Plan::default()))
             .collect();
         let mut report = Report::default();
         let mut steps: Vec<Step> = Vec::new();
+        let mut found = Vec::new();
         let mut last = 0;
         for done in 0..self.statements {
             assert!(!over.is(), "an antagonist has failed");
@@ -123,6 +131,7 @@ impl Course {
             let (twin, plan) = &mut clients[at];
             let operation = plan.next(twin, room, server.flavour, &mut dice);
             steps.push((at, operation.clone()));
+            let mut fault = None;
             match twin.perform(&operation) {
                 Verdict::Equal => report.equal += 1,
                 Verdict::Skipped => {}
@@ -131,14 +140,21 @@ impl Course {
                     report.refused.entry(reason).or_default()[half] += 1;
                 }
                 Verdict::NoConnection => report.without_connection += 1,
-                Verdict::Different(difference) => return Err(Fault { steps, difference }),
-                Verdict::Lost(error) => {
-                    let difference = Difference::lost(&error);
-                    return Err(Fault { steps, difference });
+                Verdict::Different(difference) => fault = Some(difference),
+                Verdict::Lost(error) => fault = Some(Difference::lost(&error)),
+            }
+            if let Some(difference) = fault {
+                let steps = steps.clone();
+                found.push(Fault { steps, difference });
+                if found.len() == FAULTS {
+                    break;
                 }
+                // Its tables may differ now, and all that it does from here on.
+                clients[at].0.leave();
+                scene::fill(server, &BTreeSet::from([at]));
             }
         }
-        Ok(report)
+        (report, found)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::support::Server;
 use crate::twin::{Difference, Twin, Verdict};
 
 /// How long it may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A sequence that shows a difference, if it is shown again without all that went before.
 pub fn shrink(before: Before, server: &Server, fault: Fault) -> Fault {
