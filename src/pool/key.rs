@@ -8,7 +8,8 @@ use crate::wire::Capabilities;
 pub const OF_LOGIN: Capabilities = Capabilities::FOUND_ROWS
     .union(Capabilities::IGNORE_SPACE)
     .union(Capabilities::LOCAL_FILES)
-    .union(Capabilities::MULTI_RESULTS);
+    .union(Capabilities::MULTI_RESULTS)
+    .union(Capabilities::PS_MULTI_RESULTS);
 
 /// Connections of the same server and the same key can be used by the same clients.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
