@@ -432,7 +432,7 @@ fn what_is_unknown_is_read_and_learnt() {
             "SELECT CAST(CONVERT(LAST_INSERT_ID() USING utf8mb4) AS BINARY),\
           CAST(CONVERT(DATABASE() USING utf8mb4) AS BINARY),\
           CAST(CONVERT(@@session.collation_connection USING utf8mb4) AS BINARY),\
-          CAST(CONVERT(@@session.foreign_key_checks USING utf8mb4) AS BINARY)"
+          CAST(CONVERT(@@session.foreign_key_checks USING utf8mb4) AS BINARY) LIMIT 1"
         ]
     );
     let left = Settings::left_behind(&talk.session, &talk.snapshot).unwrap();

@@ -114,7 +114,8 @@ impl Unknown {
         let mut columns = vec![as_bytes("LAST_INSERT_ID()"), as_bytes("DATABASE()")];
         let names = self.names.iter().map(|name| snapshot.name(name));
         columns.extend(names.map(|name| as_bytes(&format!("@@session.{name}"))));
-        queries.push(format!("SELECT {}", columns.join(",")).into_bytes());
+        // The limit is for sessions whose sql_select_limit is 0.
+        queries.push(format!("SELECT {} LIMIT 1", columns.join(",")).into_bytes());
         if self.parts.contains(Parts::VARIABLES) {
             queries.push(Snapshot::query().to_vec());
         }
