@@ -1,6 +1,8 @@
 //! What stored routines, views and triggers hide: judged by their definitions, which are read from the
 //! server's catalogue, with the same function as any other text.
 //!
+//! What is in the schema `sys` is not looked at, and opaque.
+//!
 //! [`Reading`] says which queries to send, takes their rows, and makes a [`Catalogue`] of them. What cannot be
 //! read, contains dynamic SQL, or is not understood is opaque; so are loadable functions. What the pool was
 //! told to be harmless is not looked at.
@@ -69,7 +71,7 @@ impl Hides {
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     graph: Graph,
-    /// Names, in lower case, whose use may hide something; of system schemas, the schema's.
+    /// Names, in lower case, whose use may hide something.
     names: HashSet<Vec<u8>>,
     /// Whether one of them has other characters than ASCII.
     has_others: bool,
@@ -135,8 +137,8 @@ impl Catalogue {
         let calls = about.changes.contains(crate::sql::Changes::CALL) || about.kind == "CALL";
         let writes = !matches!(about.kind, "SELECT" | "SET" | "SHOW" | "BEGIN" | "COMMIT")
             && self.unseen != Unseen::Nowhere;
-        let is_system = schema.is_some_and(graph::is_system);
-        if calls || writes || is_system || about.multi > 1 || self.mentions(sql, mode) {
+        let is_in_sys = schema.is_some_and(|schema| schema.eq_ignore_ascii_case(graph::SYS));
+        if calls || writes || is_in_sys || about.multi > 1 || self.mentions(sql, mode) {
             return self.judged(sql, mode, schema);
         }
         Hides::NOTHING

@@ -6,6 +6,8 @@ use crate::wire::{Com, Command, ErrPacket};
 
 /// The most bytes of rows that an errand may bring.
 const MAX_BYTES: usize = 4 << 20;
+/// The same for definitions of routines, of which there may be many.
+const MAX_DEFINITIONS: usize = 256 << 20;
 
 /// A row of the text protocol; `None` for NULL.
 pub type Row = Vec<Option<Vec<u8>>>;
@@ -26,6 +28,7 @@ pub struct Errand {
     answers: Vec<Answer>,
     current: Answer,
     bytes: usize,
+    max_bytes: usize,
 }
 
 impl Errand {
@@ -36,6 +39,15 @@ impl Errand {
             answers: Vec::new(),
             current: Answer::default(),
             bytes: 0,
+            max_bytes: MAX_BYTES,
+        }
+    }
+
+    /// One that brings many definitions.
+    pub fn with_definitions(self) -> Errand {
+        Errand {
+            max_bytes: MAX_DEFINITIONS,
+            ..self
         }
     }
 
@@ -45,7 +57,7 @@ impl Errand {
         let size = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len) + 24;
         self.bytes += row.iter().map(size).sum::<usize>();
         self.current.rows.push(row);
-        self.bytes <= MAX_BYTES
+        self.bytes <= self.max_bytes
     }
 
     /// The present command is answered. True if that was the last one.

@@ -23,7 +23,7 @@ impl ConnId {
     }
 
     #[cfg(test)]
-    pub(super) fn of(serial: u32, slot: u32) -> ConnId {
+    pub(crate) fn of(serial: u32, slot: u32) -> ConnId {
         let serial = NonZeroU32::new(serial).expect("a serial number");
         ConnId { serial, slot }
     }

@@ -18,21 +18,27 @@ const MODE: Mode = Mode {
 fn read(conn: &mut Conn, server: &Server, harmless: Harmless) -> Catalogue {
     conn.query_drop("SET NAMES utf8mb4").unwrap();
     let mut reading = Reading::new(server.flavour.is_mariadb(), harmless);
-    while let Some(query) = reading.query() {
-        let query = String::from_utf8(query).unwrap();
-        let Ok(rows) = conn.query::<Row, _>(query) else {
-            reading.failed();
-            continue;
-        };
-        for row in rows {
-            let values = row.unwrap();
-            let values = values.iter().map(|value| match value {
-                Value::Bytes(bytes) => Some(bytes.as_slice()),
-                _ => None,
-            });
-            reading.row(&values.collect::<Vec<_>>());
+    loop {
+        let queries = reading.queries();
+        if queries.is_empty() {
+            break;
         }
-        reading.done();
+        for query in queries {
+            let query = String::from_utf8(query).unwrap();
+            let Ok(rows) = conn.query::<Row, _>(query) else {
+                reading.failed();
+                continue;
+            };
+            for row in rows {
+                let values = row.unwrap();
+                let values = values.iter().map(|value| match value {
+                    Value::Bytes(bytes) => Some(bytes.as_slice()),
+                    _ => None,
+                });
+                reading.row(&values.collect::<Vec<_>>());
+            }
+            reading.done();
+        }
     }
     reading.finish()
 }

@@ -15,7 +15,7 @@ fn pool(server: &Server, options: &str) -> Dpm {
          pool = dpml.pool(l, {{
            servers = {{ {{ host = '127.0.0.1', port = tonumber(arg[1]) }} }},
            users = {{ ann = {{ password = 'p' }} }}, backend = {{ user = 'hidden', password = 'b' }},
-           size = 1, queue_timeout = 0.3, {options} }})"
+           size = 1, queue_timeout = 2, {options} }})"
     ))
     .arg(server.port)
     .start()

@@ -7,18 +7,9 @@ use super::{Harmless, Hides, lower};
 use crate::sql::Name;
 use crate::track::Doubt;
 
-/// In these schemas only what is written with the schema's name is suspicious: their names are common words.
-const SYSTEM: [&[u8]; 4] = [
-    b"information_schema",
-    b"mysql",
-    b"performance_schema",
-    b"sys",
-];
-
-/// Whether this is such a schema.
-pub(super) fn is_system(schema: &[u8]) -> bool {
-    SYSTEM.iter().any(|one| schema.eq_ignore_ascii_case(one))
-}
+/// The schema whose views and routines are not read: they set variables of their own, and their names are
+/// common words.
+pub(super) const SYS: &[u8] = b"sys";
 
 /// How something is used.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -207,13 +198,8 @@ impl Graph {
             );
             !is_routine && !node.hides.is_nothing()
         };
-        self.nodes.iter().filter(is_telling).map(|node| {
-            let (schema, name) = &node.key;
-            match SYSTEM.contains(&schema.as_slice()) {
-                true => schema.clone(),
-                false => name.clone(),
-            }
-        })
+        let telling = self.nodes.iter().filter(is_telling);
+        telling.map(|node| node.key.1.clone()).chain([SYS.to_vec()])
     }
 
     /// What calling this does; `schema` is the default one, in lower case.
@@ -271,7 +257,7 @@ impl Graph {
         };
         found.places = self.places(wanted, place, &lower);
         if object != Object::Routine {
-            if self.is_unread {
+            if self.is_unread || place == Some(SYS) {
                 found.unknown = Hides::opaque(Doubt::Hidden);
             }
             return found;

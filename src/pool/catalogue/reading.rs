@@ -12,13 +12,16 @@ use super::{Catalogue, Harmless, Unseen, lower};
 use crate::sql::{Mode, body};
 use crate::track::{Doubt, Traces};
 
+/// How many queries are sent at once.
+const BATCH: usize = 256;
 /// Beyond this the account's server is one that nobody can read in time.
 const MAX_ROWS: usize = 1_000_000;
 
 const ROUTINES: &str = "SELECT ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_BODY, ROUTINE_DEFINITION, SQL_MODE \
-     FROM information_schema.ROUTINES";
-const VIEWS: &str =
-    "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS";
+     FROM information_schema.ROUTINES \
+     WHERE ROUTINE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')";
+const VIEWS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS \
+     WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')";
 const TRIGGERS: &str = "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT, \
      SQL_MODE FROM information_schema.TRIGGERS";
 const LOADABLE_MARIADB: &str = "SELECT name FROM mysql.func";
@@ -51,7 +54,8 @@ enum Step {
     },
 }
 
-/// The catalogue while it is read. For each [query](Reading::query): its rows, then `done` or `failed`.
+/// The catalogue while it is read: [queries](Reading::queries) are to be sent until there are none; for each in
+/// turn, its rows are told, then that it is `done` or has `failed`.
 /// The connection has to send and show texts in utf8mb4.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -92,9 +96,14 @@ impl Reading {
         }
     }
 
-    /// The next query; `None` once all is read.
-    pub fn query(&self) -> Option<Vec<u8>> {
-        let text = match self.steps.front()? {
+    /// The next queries; none once all is read.
+    pub fn queries(&self) -> Vec<Vec<u8>> {
+        let next = self.steps.iter().take(BATCH);
+        next.map(|step| self.query(step)).collect()
+    }
+
+    fn query(&self, step: &Step) -> Vec<u8> {
+        let text = match step {
             Step::Routines => ROUTINES,
             Step::Views => VIEWS,
             Step::Triggers => TRIGGERS,
@@ -114,13 +123,13 @@ impl Reading {
                     _ => b"TRIGGER ",
                 };
                 let full = [quoted(schema), quoted(name)].join(&b'.');
-                return Some([b"SHOW CREATE ", kind, &full].concat());
+                return [b"SHOW CREATE ", kind, &full].concat();
             }
         };
-        Some(text.as_bytes().to_vec())
+        text.as_bytes().to_vec()
     }
 
-    /// A row of its answer.
+    /// A row of the answer to the first query that is not done.
     pub fn row(&mut self, values: &[Option<&[u8]>]) {
         self.rows += 1;
         self.found = true;

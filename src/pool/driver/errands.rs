@@ -20,10 +20,15 @@ const MAX_ROUNDS: u8 = 2;
 impl Pools {
     /// Executes commands on a connection that no client is linked to.
     pub(super) fn run(&self, proxy: &Proxy, server: ConnId, commands: Vec<Command>, then: Then) {
-        let errand = Box::new(Errand::new(commands.len()));
+        let errand = Errand::new(commands.len());
+        let (errand, times) = match then {
+            // Where there are very many tables, servers need time for that.
+            Then::Read(_) => (errand.with_definitions(), 12),
+            _ => (errand, 1),
+        };
         self.with_backend(server, |backend, pool| {
-            backend.used = Use::Errand(errand, then);
-            backend.errand_until = Instant::now() + pool.options.errand_timeout;
+            backend.used = Use::Errand(Box::new(errand), then);
+            backend.errand_until = Instant::now() + pool.options.errand_timeout * times;
         });
         self.agenda.borrow_mut().errands.insert(server);
         for command in &commands {
@@ -203,8 +208,7 @@ impl Pools {
                 .ok()
         });
         match is_known.flatten() {
-            Some(()) if self.begin_reading(proxy, server) => {}
-            Some(()) => self.back_on_the_shelf(server),
+            Some(()) => self.read_or_use(proxy, server),
             None => self.failed_on(proxy, server, None),
         }
     }

@@ -5,9 +5,11 @@ use std::time::Instant;
 use super::Pools;
 use crate::pool::backend::{Backend, Then, Use};
 use crate::pool::catalogue::Reading;
+use crate::pool::catalogues::Turn;
 use crate::pool::contents::{Pool, PoolId};
 use crate::pool::errand::{Answer, query};
 use crate::pool::flavour::Flavour;
+use crate::pool::key::KeyId;
 use crate::proxy::{ConnId, Proxy};
 use crate::track::Traces;
 use crate::wire::Com;
@@ -35,41 +37,61 @@ impl Pool {
 }
 
 impl Pools {
-    /// Reads the catalogue by this connection, if that is due. False if it is not.
-    pub(super) fn begin_reading(&self, proxy: &Proxy, server: ConnId) -> bool {
-        let reading = self.with_backend(server, |backend, pool| {
+    /// A connection is ready for a client, but for the catalogue of its account: that may have to be read, or
+    /// waited for.
+    pub(super) fn read_or_use(&self, proxy: &Proxy, server: ConnId) {
+        let turn = self.with_backend(server, |backend, pool| {
             let flavour = match backend.snapshot.as_ref()?.is_mariadb() {
                 true => Flavour::MariaDb,
                 false => Flavour::MySql,
             };
-            pool.catalogues.begin(backend.key, flavour, Instant::now())
+            let now = Instant::now();
+            Some(pool.catalogues.turn(backend.key, server, flavour, now))
         });
-        match reading.flatten() {
-            Some(reading) => {
-                self.go_on_reading(proxy, server, Box::new(reading));
-                true
-            }
-            None => false,
+        match turn.flatten() {
+            Some(Turn::Reads(reading)) => self.go_on_reading(proxy, server, reading),
+            Some(Turn::Waits) => {}
+            Some(Turn::Ready) | None => self.back_on_the_shelf(server),
         }
     }
 
     fn go_on_reading(&self, proxy: &Proxy, server: ConnId, reading: Box<Reading>) {
-        match reading.query() {
-            Some(sql) => self.run(proxy, server, vec![query(&sql)], Then::Read(reading)),
-            None => {
-                let is_blind = self.with_backend(server, |backend, pool| {
-                    let is_blind = pool.catalogues.read(backend.key, *reading, Instant::now());
-                    let account = pool.keys.get(backend.key)?.account.clone();
-                    is_blind.then_some(account)
-                });
-                if let Some(account) = is_blind.flatten() {
-                    log::warn!(
-                        "the pool's account {account} cannot see which tables have triggers: whoever writes one \
-                         keeps the connection (view-or-trigger). Grant it TRIGGER on its schemas"
-                    );
-                }
-                self.back_on_the_shelf(server);
+        let queries = reading.queries();
+        if !queries.is_empty() {
+            let commands = queries.iter().map(|sql| query(sql)).collect();
+            return self.run(proxy, server, commands, Then::Read(reading));
+        }
+        let told = self.with_backend(server, |backend, pool| {
+            let now = Instant::now();
+            let (waiting, is_blind) = pool.catalogues.read(backend.key, *reading, now);
+            let account = pool.keys.get(backend.key)?.account.clone();
+            if pool.catalogues.is_unread(backend.key) {
+                log::warn!(
+                    "the pool's account {account} cannot read definitions from information_schema, so whoever uses \
+                     a table keeps the connection"
+                );
             }
+            Some((waiting, is_blind.then_some(account)))
+        });
+        let Some((waiting, blind)) = told.flatten() else {
+            return;
+        };
+        if let Some(account) = blind {
+            log::warn!(
+                "the pool's account {account} cannot see which tables have triggers, so whoever writes to one keeps \
+                 the connection: grant it TRIGGER on its schemas"
+            );
+        }
+        for server in waiting.into_iter().chain([server]) {
+            self.back_on_the_shelf(server);
+        }
+    }
+
+    /// The connection has died that read the catalogue of its account.
+    pub(super) fn reading_was_interrupted(&self, proxy: &Proxy, id: PoolId, key: KeyId) {
+        let waiting = self.with_pool(id, |pool| pool.catalogues.interrupted(key));
+        for server in waiting.unwrap_or_default() {
+            self.read_or_use(proxy, server);
         }
     }
 

@@ -132,8 +132,14 @@ impl Pools {
         });
         // Another may be opened for those who wait.
         self.note_news();
-        if let Use::Errand(_, Then::Told { to } | Then::Carried { to, .. } | Then::SetUp { to }) = backend.used {
-            self.try_again(proxy, to, None);
+        match backend.used {
+            Use::Errand(_, Then::Told { to } | Then::Carried { to, .. } | Then::SetUp { to }) => {
+                self.try_again(proxy, to, None);
+            }
+            Use::Errand(_, Then::Read(_)) => {
+                self.reading_was_interrupted(proxy, id, backend.key);
+            }
+            _ => {}
         }
         let Some(client) = backend.owner else {
             return;

@@ -59,8 +59,12 @@ const OF_SERVERS: EventSet = Event::ServerGotCommand
     .with(Event::ServerWaitCommand.set())
     .with(Event::ServerReceivedError.set());
 
-/// What is seen in addition while the pool's own commands are executed.
-const OF_ERRANDS: EventSet = OF_SERVERS.with(Event::ServerSendingRows.set());
+/// What is seen in addition while the pool's own commands are executed, so that nobody else sees it.
+const OF_ERRANDS: EventSet = OF_SERVERS
+    .with(Event::ServerSentResultset.set())
+    .with(Event::ServerSendingFields.set())
+    .with(Event::ServerSentFields.set())
+    .with(Event::ServerSendingRows.set());
 
 const OF_CLIENTS: EventSet = Event::ClientSentCommand
     .set()
