@@ -9,9 +9,10 @@ use super::errand::{Errand, query};
 use super::key::KeyId;
 use super::shelf::Place;
 use super::state::{Settings, Snapshot, Unknown, is_restorable};
+use super::statements::{ConnectionStatements, Statement};
 use crate::proxy::{ConnId, Decoded};
 use crate::track::{Ending, Session};
-use crate::wire::{Com, Command, DecodeError};
+use crate::wire::{Com, Command, DecodeError, ErrPacket};
 
 /// What a connection is used for.
 #[derive(Debug)]
@@ -53,10 +54,32 @@ pub enum Then {
         /// Who gets the connection.
         to: ConnId,
     },
+    /// It is in the setting in which this client's statement is to be prepared.
+    InSetting(Box<Preparing>),
+    /// This client's statement is prepared on it.
+    Prepared(Box<Preparing>),
+    /// It is in this client's setting again.
+    Restored {
+        /// Who has the connection.
+        to: ConnId,
+        /// Why the client's statement could not be prepared, if it could not.
+        err: Option<Box<ErrPacket>>,
+    },
     /// It is as after a login: its variables are to be read.
     Reset,
     /// A part of the catalogue was read.
     Read(Box<Reading>),
+}
+
+/// A client's statement that is being prepared on the client's connection.
+#[derive(Debug, Clone)]
+pub struct Preparing {
+    /// Who has the connection.
+    pub to: ConnId,
+    /// The statement.
+    pub statement: Rc<Statement>,
+    /// The commands that lead back to the client's setting.
+    pub back: Vec<Command>,
 }
 
 /// A connection of a pool to a server.
@@ -74,6 +97,8 @@ pub struct Backend {
     pub snapshot: Option<Snapshot>,
     /// The session's settings, and the revision of `session` that they are of.
     pub settings: Option<(u64, Rc<Settings>)>,
+    /// What is prepared on it.
+    pub statements: ConnectionStatements,
     /// The client that used it last, and whose session is on it, unless that has left.
     pub owner: Option<ConnId>,
     /// What it is used for.
@@ -101,6 +126,20 @@ pub struct Backend {
 const MAX_COMMAND: usize = 1 << 20;
 /// A buffer that has grown beyond this is not kept.
 const KEPT: usize = 16 << 10;
+
+impl Then {
+    /// The client whose command waits for it.
+    pub fn client(&self) -> Option<ConnId> {
+        match self {
+            Then::Told { to }
+            | Then::Carried { to, .. }
+            | Then::SetUp { to }
+            | Then::Restored { to, .. } => Some(*to),
+            Then::InSetting(preparing) | Then::Prepared(preparing) => Some(preparing.to),
+            Then::Snapshot | Then::Ready | Then::Reset | Then::Read(_) => None,
+        }
+    }
+}
 
 impl Backend {
     /// A client's command is about to be sent on the connection, as it is. Its argument begins with a query's

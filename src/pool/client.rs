@@ -3,12 +3,14 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::decision::Ongoing;
 use super::diagnostics::Diagnostics;
 use super::flavour::Flavour;
 use super::queue::Line;
 use super::reason::Reason;
 use super::reports::Trackers;
 use super::state::{Settings, Snapshot};
+use super::statements::{ClientStatements, Dialect, Setting, Statement};
 use crate::proxy::ConnId;
 
 /// What a client is doing.
@@ -46,6 +48,28 @@ pub struct Held {
     pub statement: Vec<u8>,
 }
 
+/// A client's prepared statements.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The statements.
+    pub statements: ClientStatements,
+    /// What these settings are for statements.
+    pub setting: Option<(Rc<Settings>, Rc<Setting>)>,
+    /// The one that it has executed last.
+    pub executed: Option<Rc<Statement>>,
+}
+
+impl Prepared {
+    /// None yet. `number`: unlike that of any other client.
+    pub fn new(number: u64, dialect: Dialect) -> Prepared {
+        Prepared {
+            statements: ClientStatements::new(number, dialect),
+            setting: None,
+            executed: None,
+        }
+    }
+}
+
 /// A client of a pool.
 #[derive(Debug)]
 pub struct Client {
@@ -59,6 +83,8 @@ pub struct Client {
     pub settings: Rc<Settings>,
     /// `LAST_INSERT_ID()`.
     pub last_insert_id: u64,
+    /// Its prepared statements, if it has ever had any.
+    pub prepared: Option<Box<Prepared>>,
     /// What it is doing.
     pub phase: Phase,
     /// When it has sent the command that is being executed once more.
@@ -89,5 +115,17 @@ impl Client {
         });
         self.snapshot = snapshot;
         self.leaving = None;
+    }
+}
+
+impl Client {
+    /// What it has begun, beside what is known of the session on its connection.
+    pub fn ongoing(&self) -> Ongoing {
+        let mut ongoing = Ongoing::empty();
+        if let Some(prepared) = &self.prepared {
+            ongoing.set(Ongoing::CURSOR, prepared.statements.has_cursor());
+            ongoing.set(Ongoing::LONG_DATA, prepared.statements.has_long_data());
+        }
+        ongoing
     }
 }

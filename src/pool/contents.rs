@@ -16,6 +16,7 @@ use super::queue::{Queue, Want};
 use super::refusals::Refusals;
 use super::servers::{Health, Role, Server};
 use super::state::Settings;
+use super::statements::{Dialect, SharedStatements};
 use crate::proxy::ConnId;
 
 /// A pool's place among all.
@@ -45,6 +46,9 @@ pub struct Pool {
     pub(crate) refusals: Refusals,
     pub(crate) learnt: Learnt,
     pub(crate) tickets: HashMap<u64, Ticket>,
+    pub(crate) statements: SharedStatements,
+    /// That of its servers, once one has greeted.
+    pub(crate) dialect: Dialect,
     last_ticket: u64,
     /// Settings that several clients have, so that each is kept once.
     common: Vec<Rc<Settings>>,
@@ -57,6 +61,9 @@ impl std::fmt::Debug for Pool {
         f.write_str("Pool")
     }
 }
+
+/// The most bytes of the texts of prepared statements.
+const MAX_TEXTS: usize = 256 << 20;
 
 /// How many settings are remembered as common.
 const COMMON: usize = 64;
@@ -81,6 +88,8 @@ impl Pool {
             refusals: Refusals::default(),
             learnt: Learnt::new(),
             tickets: HashMap::new(),
+            statements: SharedStatements::new(MAX_TEXTS),
+            dialect: Dialect::MariaDb,
             last_ticket: 0,
             common: Vec::new(),
             outages: BTreeMap::new(),

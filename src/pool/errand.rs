@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{Com, Command, ErrPacket};
+use crate::wire::{Com, Command, ErrPacket, PrepareOk};
 
 /// The most bytes of rows that an errand may bring.
 const MAX_BYTES: usize = 4 << 20;
@@ -17,6 +17,8 @@ pub type Row = Vec<Option<Vec<u8>>>;
 pub struct Answer {
     /// The rows, if there are any.
     pub rows: Vec<Row>,
+    /// The statement that was prepared.
+    pub prepared: Option<PrepareOk>,
     /// The error that it has failed with.
     pub error: Option<ErrPacket>,
 }
@@ -58,6 +60,11 @@ impl Errand {
         self.bytes += row.iter().map(size).sum::<usize>();
         self.current.rows.push(row);
         self.bytes <= self.max_bytes
+    }
+
+    /// The present command has prepared a statement.
+    pub fn prepared(&mut self, ok: PrepareOk) {
+        self.current.prepared = Some(ok);
     }
 
     /// The present command is answered. True if that was the last one.

@@ -9,6 +9,8 @@ pub struct PoolOptions {
     pub size: usize,
     /// How many are kept open to each server although nobody uses them.
     pub min_idle: usize,
+    /// How many prepared statements a connection keeps.
+    pub max_prepared: usize,
     /// How many clients may wait.
     pub max_waiting: usize,
     /// How long a client waits for a connection.
@@ -43,6 +45,7 @@ impl Default for PoolOptions {
         PoolOptions {
             size: 20,
             min_idle: 2,
+            max_prepared: 256,
             max_waiting: 1000,
             queue_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(600),

@@ -45,7 +45,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Action, ClientStatements, Limits, Outcome};
+pub use client::{Action, ClientStatements, Limits, Outcome, Sharing};
 pub use connection::{ConnectionStatements, limit_per_connection};
 pub use dialect::Dialect;
 pub use sending::{Form, Sending, Then};

@@ -6,8 +6,9 @@ use super::Pools;
 use super::diagnostics::ongoing;
 use super::lend::{carry, know};
 use crate::pool::backend::{Backend, Use};
-use crate::pool::client::Held;
+use crate::pool::client::{Client, Held};
 use crate::pool::decision::{Decision, decide};
+use crate::pool::reason::Reason;
 use crate::pool::shelf::Claim;
 use crate::proxy::{ConnId, Proxy};
 
@@ -31,7 +32,8 @@ impl Pools {
             self.clients.with(client, |(_, client_of)| {
                 (client_of.asked, client_of.retries) = (None, 0);
                 carry(backend, client_of);
-                let ongoing = backend.ongoing() | ongoing(backend, client_of, pool);
+                let ongoing =
+                    backend.ongoing() | client_of.ongoing() | ongoing(backend, client_of, pool);
                 match decide(&backend.session, ongoing, pool.policy) {
                     Decision::Hold(reason) => {
                         let is_new = client_of
@@ -40,7 +42,8 @@ impl Pools {
                             .is_none_or(|held| held.reason != reason);
                         if is_new {
                             pool.counters.held += u64::from(client_of.held.is_none());
-                            client_of.held = Some(Box::new(held(backend, reason)));
+                            let statement = statement_of(backend, client_of);
+                            client_of.held = Some(Box::new(held(statement, reason)));
                         }
                         None
                     }
@@ -66,11 +69,20 @@ impl Pools {
     }
 }
 
-fn held(backend: &Backend, reason: crate::pool::reason::Reason) -> Held {
-    let statement = backend.argument.get(..KEPT_OF_STATEMENT);
+/// The SQL that a client has executed.
+fn statement_of<'a>(backend: &'a Backend, client: &'a Client) -> &'a [u8] {
+    let executed = client.prepared.as_ref().and_then(|of| of.executed.as_ref());
+    match executed {
+        Some(executed) if backend.com.names_statement() => executed.text(),
+        _ => &backend.argument,
+    }
+}
+
+fn held(statement: &[u8], reason: Reason) -> Held {
+    let start = statement.get(..KEPT_OF_STATEMENT);
     Held {
         reason,
         since: Instant::now(),
-        statement: statement.unwrap_or(&backend.argument).to_vec(),
+        statement: start.unwrap_or(statement).to_vec(),
     }
 }

@@ -37,11 +37,14 @@ impl Pools {
         if self.refuses(proxy, client, packet) {
             return Verdict::Hold;
         }
+        if let Some(verdict) = self.without_server(proxy, client, packet) {
+            return verdict;
+        }
         if let Some(server) = proxy.peer(client) {
             if self.take_back(client, server) {
                 self.with_client(client, |_, pool| pool.counters.kept += 1);
             }
-            return Verdict::Forward;
+            return self.on_its_connection(proxy, client, packet);
         }
         let line = self.clients.with(client, |(_, client)| client.line);
         let Some(line) = line else {
@@ -58,9 +61,10 @@ impl Pools {
             false => self.lend(proxy, client, waiting),
         };
         match lent {
-            Lent::Linked => Verdict::Forward,
+            Lent::Linked => self.on_its_connection(proxy, client, packet),
             // The command is needed later.
             Lent::Arranging => {
+                self.wait_silently(proxy, client, packet.payload);
                 self.clients.with(client, |(_, client)| {
                     if let Phase::Arranging(waiting) = &mut client.phase {
                         waiting.command = packet.payload.to_vec();
@@ -70,6 +74,7 @@ impl Pools {
             }
             Lent::No(mut waiting) => {
                 waiting.command = packet.payload.to_vec();
+                self.wait_silently(proxy, client, packet.payload);
                 self.wait(proxy, client, waiting);
                 Verdict::Hold
             }
@@ -130,6 +135,9 @@ impl Pools {
         }
         self.clients.with(client, |(_, client)| {
             client.held = None;
+            if let Some(prepared) = &mut client.prepared {
+                prepared.statements.clear();
+            }
             client.last_insert_id = 0;
             client.settings = client.initial.clone();
             client.diagnostics.begin_anew();

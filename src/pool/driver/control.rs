@@ -48,6 +48,7 @@ impl Pools {
                 initial: settings.clone(),
                 settings,
                 last_insert_id: 0,
+                prepared: None,
                 phase: Phase::Served,
                 asked: None,
                 retries: 0,

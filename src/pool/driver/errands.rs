@@ -60,6 +60,9 @@ impl Pools {
                     self.note_diagnostics(proxy, server, Some(&Decoded::Prepared(ok.clone())));
                     self.backends.with(server, |(_, backend)| {
                         backend.session.prepared(ok.statement_id);
+                        if let Use::Errand(errand, _) = &mut backend.used {
+                            errand.prepared(ok);
+                        }
                     });
                 }
             }
@@ -99,6 +102,9 @@ impl Pools {
         let decoded = packet.map(|packet| packet.decode());
         let known = decoded.as_ref().and_then(|decoded| decoded.as_ref().ok());
         self.note_diagnostics(proxy, server, known);
+        if is_last {
+            self.statement_answered(proxy, server, decoded.as_ref());
+        }
         let over = self.backends.with(server, |(_, backend)| {
             let error = match &decoded {
                 Some(Ok(Decoded::Err(err))) => Some(err.clone()),
@@ -137,7 +143,21 @@ impl Pools {
         }
         let err = answers.iter().find_map(|answer| answer.error.clone());
         match then {
-            Then::Reset if err.is_none() => self.read_snapshot(proxy, server),
+            Then::InSetting(preparing) if err.is_none() => {
+                self.prepare_in_setting(proxy, server, preparing);
+            }
+            Then::Prepared(preparing) => {
+                self.prepared_again(proxy, server, *preparing, answers.into_iter().next());
+            }
+            Then::Restored { to, err: failed } if err.is_none() => match failed {
+                Some(failed) => self.not_prepared(proxy, to, server, *failed),
+                None => self.goes_on_prepared(proxy, server, to),
+            },
+            Then::Reset if err.is_none() => {
+                self.backends
+                    .with(server, |(_, backend)| backend.statements.clear());
+                self.read_snapshot(proxy, server);
+            }
             Then::Snapshot if err.is_none() => self.use_snapshot(proxy, server, &answers),
             Then::Ready if err.is_none() => self.ready(proxy, server),
             Then::Carried {
@@ -151,12 +171,11 @@ impl Pools {
             }
             Then::Told { to } if err.is_none() => self.told(proxy, server, to, &answers),
             Then::SetUp { to } if err.is_none() => self.set_up(proxy, server, to),
-            Then::Told { to } | Then::Carried { to, .. } | Then::SetUp { to } => {
+            then => {
                 self.failed_on(proxy, server, err.as_ref());
-                self.try_again(proxy, to, err.as_ref());
-            }
-            Then::Reset | Then::Snapshot | Then::Ready | Then::Read(_) => {
-                self.failed_on(proxy, server, err.as_ref());
+                if let Some(to) = then.client() {
+                    self.try_again(proxy, to, err.as_ref());
+                }
             }
         }
     }
@@ -295,7 +314,7 @@ impl Pools {
         let command = waiting.command.clone();
         match self.hand_over(proxy, server, to, waiting) {
             Lent::Linked => {
-                proxy.show_again(to, &command);
+                self.show_command(proxy, to, &command);
             }
             Lent::No(waiting) => self.wait_again(to, waiting),
             Lent::Arranging | Lent::Closed => {}
@@ -328,11 +347,11 @@ impl Pools {
             return;
         };
         if let Lent::Linked = self.link(proxy, server, to) {
-            proxy.show_again(to, &waiting.command);
+            self.show_command(proxy, to, &waiting.command);
         }
     }
 
-    fn take_arranging(&self, client: ConnId) -> Option<crate::pool::client::Waiting> {
+    pub(super) fn take_arranging(&self, client: ConnId) -> Option<crate::pool::client::Waiting> {
         let waiting = self.clients.with(client, |(_, client)| {
             match std::mem::replace(&mut client.phase, Phase::Served) {
                 Phase::Arranging(waiting) => Some(*waiting),

@@ -20,12 +20,12 @@ impl Pools {
         }
         // A connection that is being made ready for it finds nobody, and goes back.
         if let Some(server) = proxy.last_peer(client) {
-            self.leave(client, server);
+            self.leave(proxy, client, server);
         }
     }
 
     /// A client leaves the connection that it is linked to.
-    fn leave(&self, client: ConnId, server: ConnId) {
+    fn leave(&self, proxy: &Proxy, client: ConnId, server: ConnId) {
         let is_its = self.backends.with(server, |(_, backend)| {
             let is_its = backend.owner == Some(client);
             if is_its {
@@ -36,13 +36,16 @@ impl Pools {
         if is_its != Some(true) {
             return;
         }
+        if proxy.answering(server).is_none() {
+            self.forget_statements(proxy, client, server);
+        }
         self.take_off_the_shelf(server);
         self.agenda.borrow_mut().left.push(server);
     }
 
     /// A client gives its connection back, and stays.
     pub(super) fn release(&self, proxy: &Proxy, client: ConnId, server: ConnId) {
-        self.leave(client, server);
+        self.leave(proxy, client, server);
         let _ = proxy.unlink(client, server);
     }
 
@@ -132,14 +135,13 @@ impl Pools {
         });
         // Another may be opened for those who wait.
         self.note_news();
-        match backend.used {
-            Use::Errand(_, Then::Told { to } | Then::Carried { to, .. } | Then::SetUp { to }) => {
-                self.try_again(proxy, to, None);
-            }
-            Use::Errand(_, Then::Read(_)) => {
-                self.reading_was_interrupted(proxy, id, backend.key);
-            }
-            _ => {}
+        if let Use::Errand(_, Then::Read(_)) = &backend.used {
+            self.reading_was_interrupted(proxy, id, backend.key);
+        }
+        if let Use::Errand(_, then) = &backend.used
+            && let Some(to) = then.client()
+        {
+            self.try_again(proxy, to, None);
         }
         let Some(client) = backend.owner else {
             return;
@@ -155,6 +157,11 @@ impl Pools {
             }
             return;
         }
+        self.clients.with(client, |(_, client)| {
+            if let Some(prepared) = &mut client.prepared {
+                prepared.statements.interrupted();
+            }
+        });
         if proxy.answering(client).is_some() {
             self.died_under(proxy, client, server, &backend);
         }

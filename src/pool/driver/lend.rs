@@ -293,7 +293,7 @@ impl Pools {
                 "not-restorable: this session could not be set up on another connection ({why})"
             );
             let err = ErrPacket::new(1105, b"HY000", message);
-            let _ = proxy.send(client, Packet::Err(&err));
+            self.answer_instead(proxy, client, &waiting.command, err);
             return;
         }
         self.wait_again(client, waiting);
@@ -374,7 +374,7 @@ impl Pools {
                 let command = waiting.command.clone();
                 match self.hand_over(proxy, server, waiter.client, waiting) {
                     Lent::Linked => {
-                        proxy.show_again(waiter.client, &command);
+                        self.show_command(proxy, waiter.client, &command);
                     }
                     Lent::No(waiting) => self.wait_again(waiter.client, waiting),
                     Lent::Arranging | Lent::Closed => {}
@@ -484,7 +484,7 @@ pub(super) fn carry(backend: &Backend, client: &mut Client) {
     }
 }
 
-fn command_of(step: &Step) -> Command {
+pub(super) fn command_of(step: &Step) -> Command {
     match step {
         Step::Query(sql) => query(sql),
         Step::InitDb(schema) => crate::pool::errand::command(Com::INIT_DB, schema),

@@ -18,6 +18,7 @@
 //! - `refusals`: errors of the pool's own
 //! - `due`: what time brings
 //! - `control`: what the layer above tells a pool to do
+//! - `statements`: prepared statements, whose ids change with the connection
 //! - `shown`: what is told of pools
 
 mod answer;
@@ -36,8 +37,9 @@ pub mod opening;
 mod refusals;
 mod reports;
 pub mod shown;
+mod statements;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -78,6 +80,8 @@ pub struct Pools {
     pools: RefCell<Vec<Pool>>,
     /// What is to be done at the end of the tick.
     agenda: RefCell<Agenda>,
+    /// A buffer for commands to servers.
+    written: Cell<Vec<u8>>,
 }
 
 /// What is to be done at the end of the tick.
@@ -203,15 +207,26 @@ impl Observer for Pools {
         else {
             return verdict;
         };
-        let passes = matches!(verdict, Verdict::Forward | Verdict::FlushDisconnect);
-        if event == Event::ClientSentCommand && passes {
+        match event {
+            Event::ServerPrepared => return self.prepared(proxy, conn.id, packet, verdict),
+            Event::ServerReceivedError => {
+                return self.prepare_failed(proxy, conn.id, packet, verdict);
+            }
+            Event::ClientSentCommand => {}
+            _ if conn.kind == ConnKind::Server && packet.kind == PacketKind::Ok => {
+                return self.show_ok(proxy, conn.id, packet, verdict);
+            }
+            _ => return verdict,
+        }
+        let com = packet.command();
+        if com.is_some_and(|com| com.names_statement() || com == Com::STMT_PREPARE) {
+            return self.forwards_statement(proxy, conn.id, packet, verdict);
+        }
+        if matches!(verdict, Verdict::Forward | Verdict::FlushDisconnect) {
             if self.answers(proxy, conn.id, packet) {
                 return Verdict::Hold;
             }
             self.forwards(proxy, conn.id, packet);
-        }
-        if conn.kind == ConnKind::Server && packet.kind == PacketKind::Ok {
-            return self.show_ok(proxy, conn.id, packet, verdict);
         }
         verdict
     }

@@ -8,6 +8,7 @@ use super::Pools;
 use crate::pool::backend::{Backend, Use};
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
+use crate::pool::statements::{ConnectionStatements, Dialect};
 use crate::proxy::{ConnId, Proxy};
 use crate::track::{Ending, Hidden, Login, Session};
 use crate::wire::{Com, Status};
@@ -42,7 +43,13 @@ impl Pools {
             true => Duration::from_secs(u64::from(u32::MAX)),
             false => lifetime.mul_f64(jitter),
         };
+        let dialect = Dialect::of_version(&opened.version);
+        let max_prepared = self.with_pool(id, |pool| {
+            pool.dialect = dialect;
+            pool.options.max_prepared
+        });
         let backend = Backend {
+            statements: ConnectionStatements::new(max_prepared.unwrap_or_default()),
             server: ticket.server,
             key: ticket.key,
             thread_id: opened.thread_id,

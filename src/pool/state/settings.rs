@@ -122,6 +122,19 @@ impl Settings {
         (settings, unknown)
     }
 
+    /// The same settings with another schema, and other values of these variables.
+    pub fn with(&self, schema: Option<&[u8]>, variables: &[(&str, &[u8])]) -> Settings {
+        let mut settings = Settings {
+            schema: schema.map(<[u8]>::to_vec),
+            ..self.clone()
+        };
+        for (name, value) in variables {
+            let value = Value::of(Some(value));
+            settings.variables.insert((*name).to_string(), value);
+        }
+        settings
+    }
+
     /// These settings were put on the connection of this session by the commands of
     /// [`differs`](super::differs).
     pub fn were_put_on(&self, session: &mut Session) {

@@ -40,6 +40,15 @@ pub enum Outcome {
     Err(u16),
 }
 
+/// Whether others may execute what a client has prepared on its connection.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// They may.
+    Anyone,
+    /// They may not: it is not certain in which setting it was prepared.
+    Nobody,
+}
+
 /// How many statements a client may have.
 #[derive(Copy, Clone, Debug)]
 pub struct Limits {
@@ -101,7 +110,7 @@ pub struct ClientStatements {
     newest: u32,
     /// The statement that was prepared last, which MariaDB has a special id for.
     last: Option<u32>,
-    preparing: Option<Used>,
+    preparing: Option<(Used, Sharing)>,
     /// The command that the server is about to answer.
     pub(super) running: Option<Running>,
     /// What the last COM_STMT_CLOSE has closed.
@@ -244,11 +253,11 @@ impl ClientStatements {
         Action::Closed
     }
 
-    /// After [`Action::Closed`], if the client has a connection: what was set apart for the statement
-    /// there, which is to be closed with COM_STMT_CLOSE.
-    pub fn closed(&mut self, connection: &mut ConnectionStatements) -> Option<u32> {
+    /// After [`Action::Closed`]: what was set apart for the statement on the client's connection, if it
+    /// has one, which is to be closed with COM_STMT_CLOSE.
+    pub fn closed(&mut self, connection: Option<&mut ConnectionStatements>) -> Option<u32> {
         let (statement, id) = self.closed.take()?;
-        connection.take_owned(&statement, self.owner(id))
+        connection?.take_owned(&statement, self.owner(id))
     }
 
     /// COM_RESET_CONNECTION or COM_CHANGE_USER has succeeded: all are closed. Ids go on.
@@ -268,7 +277,7 @@ impl ClientStatements {
     pub fn begin_prepare(
         &mut self,
         text: &[u8],
-        present: &Rc<Setting>,
+        (present, sharing): (&Rc<Setting>, Sharing),
         shared: &mut SharedStatements,
         limits: Limits,
     ) -> Result<(), ErrPacket> {
@@ -280,7 +289,7 @@ impl ClientStatements {
             false => shared.statement(text, present),
         };
         let statement = statement.ok_or_else(|| too_many_statements(self.len()))?;
-        self.preparing = Some(Used::new(statement));
+        self.preparing = Some((Used::new(statement), sharing));
         Ok(())
     }
 
@@ -292,11 +301,20 @@ impl ClientStatements {
         head: &PrepareOk,
         connection: &mut ConnectionStatements,
     ) -> Option<(PrepareOk, Vec<u32>)> {
-        let statement = self.preparing.take()?;
+        let (statement, sharing) = self.preparing.take()?;
         statement.set_params(head.params);
-        let superseded = connection.supersede(&statement);
-        connection.prepared(statement.statement(), head.statement_id);
         let id = self.next_id();
+        let superseded = match sharing {
+            Sharing::Anyone => connection.supersede(&statement),
+            Sharing::Nobody => Vec::new(),
+        };
+        connection.prepared(statement.statement(), head.statement_id);
+        if sharing == Sharing::Nobody
+            && let Some(server) = connection.get(&statement, head.statement_id)
+        {
+            server.private = true;
+            server.owner = Some(self.owner(id));
+        }
         self.last = Some(id);
         self.bytes += statement.text().len();
         let one = ClientStatement {
@@ -313,11 +331,26 @@ impl ClientStatements {
         Some((answer, superseded))
     }
 
+    /// What the client has prepared, until the answer has come.
+    pub fn preparing(&self) -> Option<&Rc<Statement>> {
+        let (statement, _) = self.preparing.as_ref()?;
+        Some(statement.statement())
+    }
+
     /// The server has answered the client's COM_STMT_PREPARE with an ERR, or not at all.
     pub fn prepare_failed(&mut self) {
         self.preparing = None;
         // Servers use up an id, too.
         self.next_id();
+    }
+
+    /// The connection has closed before the answer to the present command: cursors and long data are
+    /// gone with it.
+    pub fn interrupted(&mut self) {
+        self.preparing = None;
+        self.running = None;
+        self.cursors.clear();
+        self.long_data.clear();
     }
 
     fn next_id(&mut self) -> u32 {

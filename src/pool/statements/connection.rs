@@ -206,12 +206,21 @@ impl ConnectionStatements {
         Some(owned)
     }
 
-    /// The one that serves best, which counts as used.
-    pub(super) fn find(&mut self, need: &Need<'_>) -> Option<&mut ServerStatement> {
+    fn best(&self, need: &Need<'_>) -> Option<(u64, u32)> {
         let number = need.statement.number;
         let all = self.prepared.range((number, 0)..=(number, u32::MAX));
         let ranked = all.filter_map(|(key, one)| Some((need.rank(one)?, *key)));
-        let (_, key) = ranked.min()?;
+        ranked.min().map(|(_, key)| key)
+    }
+
+    /// Whether one serves.
+    pub(super) fn has(&self, need: &Need<'_>) -> bool {
+        self.best(need).is_some()
+    }
+
+    /// The one that serves best, which counts as used.
+    pub(super) fn find(&mut self, need: &Need<'_>) -> Option<&mut ServerStatement> {
+        let key = self.best(need)?;
         self.clock += 1;
         let found = self.prepared.get_mut(&key)?;
         found.used = self.clock;

@@ -112,6 +112,41 @@ impl ClientStatements {
         Sending::Ready
     }
 
+    /// What has to be prepared on this connection before a command can be sent there. Nothing is
+    /// changed by asking.
+    pub fn missing(
+        &self,
+        payload: &[u8],
+        connection: &ConnectionStatements,
+        form: Form<'_>,
+    ) -> Option<Rc<Statement>> {
+        let (com, argument) = payload.split_first()?;
+        let com = Com(*com);
+        let is_needed = matches!(
+            com,
+            Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE | Com::STMT_SEND_LONG_DATA
+        );
+        if !is_needed || !self.dialect.knows(com) {
+            return None;
+        }
+        let id = self.resolve(u32::from_le_bytes(*argument.first_chunk()?))?;
+        let one = self.by_id.get(&id)?;
+        let before = one.classes.as_deref();
+        // What is malformed is answered without the server.
+        let after = match com {
+            Com::STMT_SEND_LONG_DATA => None,
+            _ => Some(one.after(com, argument, self.dialect, form).ok()?),
+        };
+        let classes = after
+            .as_ref()
+            .map_or(before, |after| after.classes.as_deref());
+        let need = one.need(self.owner(id), (before, classes), form);
+        match connection.has(&need) {
+            true => None,
+            false => Some(one.statement.statement().clone()),
+        }
+    }
+
     /// Long data for this statement could not be sent; the next execute is answered with this.
     pub fn long_data_failed(&mut self, id: u32, err: ErrPacket) {
         if self.by_id.contains_key(&id) {
@@ -213,6 +248,23 @@ impl ClientStatement {
         Ok(server.id)
     }
 
+    /// Which statement of the server it needs.
+    fn need<'a>(
+        &'a self,
+        owner: Owner,
+        classes: (Option<&'a Classes>, Option<&'a Classes>),
+        form: Form<'_>,
+    ) -> Need<'a> {
+        let setting = self.statement.setting();
+        let elsewhere = !Rc::ptr_eq(setting, form.present) && !setting.parses_like(form.present);
+        Need {
+            statement: &self.statement,
+            owner,
+            classes,
+            private: elsewhere || classes.1.is_some_and(Classes::are_mixed),
+        }
+    }
+
     /// The server's statement for this one.
     fn find<'a>(
         &self,
@@ -221,14 +273,7 @@ impl ClientStatement {
         connection: &'a mut ConnectionStatements,
         form: Form<'_>,
     ) -> Result<&'a mut ServerStatement, Sending> {
-        let setting = self.statement.setting();
-        let elsewhere = !Rc::ptr_eq(setting, form.present) && !setting.parses_like(form.present);
-        let need = Need {
-            statement: &self.statement,
-            owner,
-            classes,
-            private: elsewhere || classes.1.is_some_and(Classes::are_mixed),
-        };
+        let need = self.need(owner, classes, form);
         let missing = || Sending::Prepare(self.statement.statement().clone());
         connection.find(&need).ok_or_else(missing)
     }

@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use super::classes::Classes;
+use crate::pool::state::{Settings, Snapshot};
 use crate::wire::{Hidden, ParamType};
 
 /// What a statement's meaning depends on when it is prepared.
@@ -23,6 +24,31 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// That of a session with these settings, on connections that begin with this snapshot.
+    pub fn of(settings: &Settings, snapshot: &Snapshot) -> Setting {
+        let value = |name| match settings.variable(name) {
+            Some(value) => value.unwrap_or_default().to_vec(),
+            None => snapshot.value(name).flatten().unwrap_or_default().to_vec(),
+        };
+        Setting {
+            schema: settings.schema().map(<[u8]>::to_vec),
+            sql_mode: value("sql_mode"),
+            charset: value("character_set_client"),
+            collation: value("collation_connection"),
+        }
+    }
+
+    /// The settings of a session, but for what they have of this.
+    pub fn within(&self, settings: &Settings) -> Settings {
+        let variables = [
+            ("sql_mode", &self.sql_mode),
+            ("character_set_client", &self.charset),
+            ("collation_connection", &self.collation),
+        ];
+        let variables = variables.map(|(name, value)| (name, value.as_slice()));
+        settings.with(self.schema.as_deref(), &variables)
+    }
+
     /// Whether parameters are read alike.
     pub(super) fn reads_like(&self, other: &Setting) -> bool {
         self.charset == other.charset && self.collation == other.collation

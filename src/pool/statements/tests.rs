@@ -59,7 +59,7 @@ impl Case {
         );
         let begun = client.begin_prepare(
             text.as_bytes(),
-            &self.present,
+            (&self.present, Sharing::Anyone),
             &mut self.shared,
             Limits::default(),
         );
@@ -173,7 +173,7 @@ fn ids_are_the_clients_own() {
     );
     // They are never given again.
     assert_eq!(one.command(&about(Com::STMT_CLOSE, 2, b"")), Action::Closed);
-    assert_eq!(one.closed(&mut connection), None);
+    assert_eq!(one.closed(Some(&mut connection)), None);
     assert_eq!(case.prepare(&mut one, &mut connection, "SELECT 2", 44), 3);
     one.prepare_failed();
     one.clear();

@@ -7,7 +7,7 @@ use crate::proxy::id::ConnId;
 use crate::proxy::table::conn::Role;
 use crate::proxy::table::received::Received;
 use crate::session::{Event, EventSet, Head, PacketKind, Step};
-use crate::wire::Status;
+use crate::wire::{Com, Status};
 
 impl Proxy {
     /// Shows a client's command again, which an observer has held back, to all observers and the
@@ -24,7 +24,8 @@ impl Proxy {
             };
             let is_owed = session.response().is_some_and(|answer| !answer.started());
             let head = Head::of(payload);
-            if !is_owed {
+            let com = Com(head.first().unwrap_or_default());
+            if com.expects_answer() && !is_owed || !session.authenticated() {
                 return false;
             }
             Received {

@@ -8,6 +8,7 @@ use crate::script::lua::option_table::OptionTable;
 pub const NAMES: &[&str] = &[
     "size",
     "min_idle",
+    "max_prepared",
     "max_waiting",
     "queue_timeout",
     "idle_timeout",
@@ -35,6 +36,9 @@ pub fn read(table: &OptionTable<'_>) -> Result<PoolOptions, ScriptError> {
     Ok(PoolOptions {
         size: table.positive("size", MAX_SIZE)?.unwrap_or(usual.size),
         min_idle: count("min_idle")?.unwrap_or(usual.min_idle),
+        max_prepared: table
+            .positive("max_prepared", MAX_SIZE)?
+            .unwrap_or(usual.max_prepared),
         max_waiting: count("max_waiting")?.unwrap_or(usual.max_waiting),
         queue_timeout: table
             .seconds("queue_timeout")?

@@ -177,14 +177,12 @@ impl Session {
                 .any(|assigned| assigned == canonical_name(name));
             self.variables.changed_by(name, is_own);
         }
-        let says_so = changes
-            .iter()
-            .any(|change| change.change_type == change_type::STATE_CHANGE);
-        // A variable that has changed explains it, if nothing else is known to be hidden; and so does
-        // the schema: MariaDB changes it for a moment to show what is in another.
-        let is_told = |change: &SessionChange| change.change_type == change_type::SCHEMA;
-        let is_explained = is_judged && (!reported.is_empty() || changes.iter().any(is_told));
-        if says_so && is_silent(effects) && !is_explained {
+        let tells = |kind| changes.iter().any(|change| change.change_type == kind);
+        // A prepared statement is executed in its own schema, and MariaDB shows what is in another by
+        // changing to it: servers report that as a change. A variable that has changed explains it,
+        // too, if nothing else is known to be hidden.
+        let is_explained = tells(change_type::SCHEMA) || is_judged && !reported.is_empty();
+        if tells(change_type::STATE_CHANGE) && is_silent(effects) && !is_explained {
             let volatile =
                 Traces::USER_VARIABLES | Traces::TEMPORARY_TABLES | Traces::PREPARED | Traces::ROLE;
             self.left.hid(volatile, Doubt::Hidden);

@@ -19,12 +19,12 @@ fn the_least_recently_used_goes() {
     assert_eq!(connection.make_room(), None);
     // First those that nobody has any more.
     client.command(&about(Com::STMT_CLOSE, ids[0], b""));
-    client.closed(&mut connection);
+    client.closed(Some(&mut connection));
     connection.prepared(client.statement(ids[1]).unwrap(), 13);
     assert_eq!(connection.make_room(), Some(10));
     assert_eq!(connection.unused(), None);
     client.command(&about(Com::STMT_CLOSE, ids[2], b""));
-    client.closed(&mut connection);
+    client.closed(Some(&mut connection));
     assert_eq!(connection.unused(), Some(12));
     assert_eq!(connection.evict(), Some(13));
     assert_eq!(connection.evict(), None);
@@ -50,7 +50,7 @@ fn a_client_has_no_more_than_its_share() {
         bytes: 20,
     };
     case.prepare(&mut client, &mut connection, "SELECT 1", 1);
-    let (present, shared) = (&case.present, &mut case.shared);
+    let (present, shared) = ((&case.present, Sharing::Anyone), &mut case.shared);
     let long = client.begin_prepare(b"SELECT 1234567", present, shared, limits);
     let message = "Can't create more than max_prepared_stmt_count statements (current value: 1)";
     assert_eq!(text_of(long.unwrap_err()), (1461, message.into()));

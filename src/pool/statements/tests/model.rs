@@ -113,7 +113,7 @@ impl World {
     fn prepare(&mut self, number: usize, text: &str) {
         let client = &mut self.clients[number];
         let connection = &mut self.connections[client.on];
-        let (present, shared) = (&client.present, &mut self.shared);
+        let (present, shared) = ((&client.present, Sharing::Anyone), &mut self.shared);
         let begun =
             (client.statements).begin_prepare(text.as_bytes(), present, shared, Limits::default());
         assert_eq!(begun, Ok(()));
@@ -254,7 +254,7 @@ impl World {
         let connection = &mut self.connections[client.on];
         let payload = about(Com::STMT_CLOSE, id, b"");
         assert_eq!(client.statements.command(&payload), Action::Closed);
-        if let Some(id) = client.statements.closed(&mut connection.statements) {
+        if let Some(id) = client.statements.closed(Some(&mut connection.statements)) {
             connection.close(id);
         }
         client.known.remove(&id);

@@ -60,7 +60,7 @@ fn a_cursor_is_its_clients() {
         client.command(&about(Com::STMT_CLOSE, id, b"")),
         Action::Closed
     );
-    assert_eq!(client.closed(&mut connection), Some(on_server));
+    assert_eq!(client.closed(Some(&mut connection)), Some(on_server));
     assert!(!client.has_cursor());
     // A cursor that was asked for, but not opened.
     asks[1] = second as u8;
@@ -154,7 +154,7 @@ fn mariadbs_id_of_the_last_statement() {
     client.command(&about(Com::STMT_CLOSE, first, b""));
     assert_eq!(client.command(&run), Action::WithStatement(second));
     // A prepare that fails leaves none.
-    let (present, shared) = (&case.present, &mut case.shared);
+    let (present, shared) = ((&case.present, Sharing::Anyone), &mut case.shared);
     client
         .begin_prepare(b"SELECT FROM", present, shared, Limits::default())
         .unwrap();
