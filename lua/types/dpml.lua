@@ -259,6 +259,7 @@ function M.proxy_new_clients(listener, plugin, options) end
 ---@field backend dpml.LoginOptions|(fun(user: string): dpml.LoginOptions)|nil
 ---@field size integer?
 ---@field min_idle integer?
+---@field max_prepared integer?
 ---@field max_waiting integer?
 ---@field queue_timeout number?
 ---@field idle_timeout number?
