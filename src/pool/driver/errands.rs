@@ -8,8 +8,10 @@ use crate::pool::backend::{Then, Use};
 use crate::pool::client::Phase;
 use crate::pool::decision::{Decision, decide};
 use crate::pool::errand::{Answer, Errand, command, query};
+use crate::pool::options::PoolOptions;
 use crate::pool::shelf::Claim;
 use crate::pool::state::{Snapshot, Unknown};
+use crate::pool::statements::limit_per_connection;
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy};
 use crate::session::Event;
 use crate::wire::{Com, Command, ErrPacket, TextRow};
@@ -207,8 +209,22 @@ impl Pools {
         });
         let snapshot = Snapshot::new(variables);
         let trackers = snapshot.enable_trackers();
-        self.backends
-            .with(server, |(_, backend)| backend.snapshot = Some(snapshot));
+        let most = rows.iter().find_map(|row| match row.as_slice() {
+            [Some(name), Some(value), ..] if name == b"max_prepared_stmt_count" => {
+                std::str::from_utf8(value).ok()?.parse().ok()
+            }
+            _ => None,
+        });
+        self.with_backend(server, |backend, pool| {
+            backend.snapshot = Some(snapshot);
+            if let Some(most) = most {
+                let PoolOptions {
+                    max_prepared, size, ..
+                } = pool.options;
+                let limit = limit_per_connection(max_prepared, most, size);
+                backend.statements.set_limit(limit);
+            }
+        });
         self.run(proxy, server, vec![query(&trackers)], Then::Ready);
     }
 
