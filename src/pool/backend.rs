@@ -39,6 +39,11 @@ pub enum Then {
         /// Who gets the connection.
         to: ConnId,
     },
+    /// The diagnostics of its last client were read: it closes.
+    Retired {
+        /// Why.
+        why: &'static str,
+    },
     /// What was unknown is known, and what its last client needs was read: it can be set up for
     /// this client.
     Carried {

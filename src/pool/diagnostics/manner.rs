@@ -217,7 +217,8 @@ impl Words<'_> {
             return Treatment::Replaces;
         }
         let lists = self.lists_conditions() && !self.is_followed_by(&["COUNT"]);
-        let changes = self.is_one_of(&["INSERT", "REPLACE"]) && !self.has_select;
+        const CHANGES: &[&str] = &["INSERT", "REPLACE", "CREATE", "DROP", "ALTER", "TRUNCATE"];
+        let changes = self.is_one_of(CHANGES) && !self.has_select;
         match lists || changes || self.is_plain() || self.is_one_of(&["GET"]) {
             true => Treatment::Keeps,
             false => Treatment::Unclear,

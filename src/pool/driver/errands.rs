@@ -172,6 +172,10 @@ impl Pools {
                 }
             }
             Then::Told { to } if err.is_none() => self.told(proxy, server, to, &answers),
+            Then::Retired { why } => {
+                self.read_diagnostics(server, &answers);
+                proxy.close(server, why);
+            }
             Then::SetUp { to } if err.is_none() => self.set_up(proxy, server, to),
             then => {
                 self.failed_on(proxy, server, err.as_ref());

@@ -313,7 +313,7 @@ impl Pools {
     }
 
     /// What belongs to its last client is being read from this connection.
-    fn note_leaving(&self, server: ConnId) {
+    pub(super) fn note_leaving(&self, server: ConnId) {
         let owner = self.backends.with(server, |(_, backend)| backend.owner);
         if let Some(owner) = owner.flatten() {
             self.clients
@@ -332,7 +332,10 @@ impl Pools {
                 return false;
             };
             backend.owner == Some(client)
-                && matches!(then, Then::Told { .. } | Then::Carried { .. })
+                && matches!(
+                    then,
+                    Then::Told { .. } | Then::Carried { .. } | Then::Retired { .. }
+                )
         });
         is_read == Some(true)
     }
@@ -428,14 +431,11 @@ impl Pools {
                 above.open(ticket, &server, &key);
                 false
             }
-            Some(Room::Close(server)) => {
-                self.retire(
-                    proxy,
-                    server,
-                    "clients of another account need a connection",
-                );
-                true
-            }
+            Some(Room::Close(server)) => self.retire(
+                proxy,
+                server,
+                "clients of another account need a connection",
+            ),
             None => false,
         }
     }

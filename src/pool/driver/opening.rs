@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 
 use super::Pools;
-use crate::pool::backend::{Backend, Use};
+use crate::pool::backend::{Backend, Then, Use};
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
+use crate::pool::errand::query;
 use crate::pool::statements::{ConnectionStatements, Dialect};
 use crate::proxy::{ConnId, Proxy};
 use crate::track::{Ending, Hidden, Login, Session};
@@ -107,14 +108,27 @@ impl Pools {
         waiting
     }
 
-    /// Closes a connection that is not used, and not on the shelf any more.
-    pub(super) fn retire(&self, proxy: &Proxy, server: ConnId, why: &str) {
+    /// Closes a connection that is not used, and not on the shelf any more. False if something is read
+    /// for its last client before.
+    pub(super) fn retire(&self, proxy: &Proxy, server: ConnId, why: &'static str) -> bool {
         if let Some(client) = proxy.peer(server) {
             self.backends
                 .with(server, |(_, backend)| backend.used = Use::Moving);
+            self.remember_statement(client, server);
             let _ = proxy.unlink(client, server);
         }
-        proxy.close(server, why);
+        let owner = self.backends.with(server, |(_, backend)| backend.owner);
+        let unread = owner
+            .flatten()
+            .map_or_else(Vec::new, |owner| self.unread_diagnostics(owner));
+        if unread.is_empty() {
+            proxy.close(server, why);
+            return true;
+        }
+        self.note_leaving(server);
+        let commands = unread.iter().map(|one| query(one.sql())).collect();
+        self.run(proxy, server, commands, Then::Retired { why });
+        false
     }
 }
 
