@@ -63,7 +63,7 @@ mod pool_cluster;
 mod pool_diagnostics;
 mod pool_failover;
 mod pool_hidden;
-mod pool_topology;
+mod pool_kills;
 mod pool_reports;
 mod pool_state;
 mod pool_kills;

@@ -47,8 +47,8 @@ local function kill_of(cmd)
 end
 
 local function names_itself(cmd, kill)
-    local operand = kill.computed and cmd:argument():sub(kill.from, kill.to):upper():gsub("%s", "")
-    return operand == "CONNECTION_ID()"
+    local text = kill.computed and cmd:argument():upper():gsub("%s+", " ")
+    return text and text:match("^ ?KILL [A-Z ]*CONNECTION_ID ?%( ?%) ?;? ?$") ~= nil
 end
 
 local function interrupted()

@@ -24,13 +24,15 @@ impl Pools {
         let mut pools = self.pools.borrow_mut();
         let is_free = self.backends.with(server, |(id, backend)| {
             let pool = pools.get_mut(id.0)?;
-            let is_its = backend.owner == Some(client) && matches!(backend.used, Use::Lent);
-            if !is_its || backend.pins > 0 {
+            if backend.owner != Some(client) || !matches!(backend.used, Use::Lent) {
                 return None;
             }
             let is_known = know(backend, pool).is_ok();
             self.clients.with(client, |(_, client_of)| {
                 (client_of.asked, client_of.retries) = (None, 0);
+                if backend.pins > 0 {
+                    return None; // until the server has answered the KILL
+                }
                 carry(backend, client_of);
                 let ongoing =
                     backend.ongoing() | client_of.ongoing() | ongoing(backend, client_of, pool);
