@@ -30,14 +30,18 @@ local NAME = "dpml.pool"
 -- Options of the native pool, which checks their values.
 local NATIVE = {
     "size", "min_idle", "max_prepared", "max_waiting", "queue_timeout", "idle_timeout", "max_lifetime", "max_hold",
-    "failover_timeout", "split", "retry_reads", "hold_opaque", "harmless", "lastval",
+    "failover_timeout", "split", "consistency_timeout", "retry_reads", "hold_opaque", "harmless", "lastval",
 }
 local OPTIONS = checks.union({
     servers = true, monitor = "a table", lag_limit = "a number", plugin = "a table or function",
+    consistency = "a string", tag = "a function",
 }, clients.OPTIONS, logins.OPTIONS)
 for _, name in ipairs(NATIVE) do
     OPTIONS[name] = true
 end
+
+-- Whose writes reads see, in the words of the native pool.
+local CONSISTENCY = { none = "none", session = "session", user = "party", tag = "party" }
 
 local LAG_LIMIT = 10 -- seconds that a replica may be late
 
@@ -222,7 +226,7 @@ local function server_changed(self, name, view)
     end
     local is_late = view.role == "replica" and view.lag and view.lag > self.lag_limit
     self.native:server(name, {
-        role = view.role or "replica", weight = view.server.weight,
+        role = view.role or "replica", weight = view.server.weight, syncs = view.syncs,
         health = view.usable and not is_late and "up" or "down",
     })
     if view.usable then
@@ -307,10 +311,24 @@ local function with_plugin(self, callbacks)
     return callbacks
 end
 
+-- Whose writes a client's reads see, beside its own; nil if nobody's.
+local function party_of(self, client, user)
+    if self.consistency == "tag" then
+        return checks.relay(self.tag, client, user)
+    elseif self.consistency == "user" then
+        return user
+    end
+end
+
 -- Logs the clients of `listener` in at the proxy, and gives each a connection for as long as it needs one.
 function pools.pool(listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
     checks.options(NAME, options, OPTIONS)
+    if options.consistency and not CONSISTENCY[options.consistency] then
+        checks.fail(NAME, 'consistency: expected "none", "session", "user" or "tag"')
+    elseif options.consistency == "tag" and not options.tag then
+        checks.fail(NAME, 'tag: expected a function of a client, for consistency = "tag"')
+    end
     local self = setmetatable({
         addresses = {},   -- server's name -> its address
         roles = {},       -- server's name -> its role, while connections to it may be in use
@@ -319,6 +337,8 @@ function pools.pool(listener, options)
         made_for = {},    -- connection's id -> its account, and the generation of the password
         monitor = monitor_of(options),
         lag_limit = options.lag_limit or LAG_LIMIT,
+        consistency = options.consistency or (options.tag and "tag" or "none"),
+        tag = options.tag,
         greeter = greeters.new({}),
     }, Pool)
     function self.forget_connection(server_id)
@@ -329,6 +349,7 @@ function pools.pool(listener, options)
         patience = options.failover_timeout or FAILOVER_TIMEOUT,
         changed = function(account) retire_old(self, account) end,
         adopt = function(client, session, auth)
+            session.party = party_of(self, client, session.user)
             self.native:adopt(client, session)
             self.kills:add(client)
             if self.show then
@@ -340,7 +361,7 @@ function pools.pool(listener, options)
         plugins.check(NAME, options.plugin)
         self.show = showing.new(options.plugin)
     end
-    local native = { tells_links = self.show ~= nil }
+    local native = { tells_links = self.show ~= nil, consistency = CONSISTENCY[self.consistency] }
     for _, name in ipairs(NATIVE) do
         native[name] = options[name]
     end

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::catalogue::Reading;
 use super::decision::Ongoing;
+use super::causal::{LastWrite, gtid_of};
 use super::errand::{Errand, query};
 use super::key::KeyId;
 use super::shelf::Place;
@@ -12,7 +13,7 @@ use super::state::{Settings, Snapshot, Unknown, is_restorable};
 use super::statements::{ConnectionStatements, Statement};
 use crate::proxy::{ConnId, Decoded};
 use crate::track::{Ending, Session};
-use crate::wire::{Com, Command, DecodeError, ErrPacket};
+use crate::wire::{Com, Command, DecodeError, ErrPacket, Ok as OkPacket, Status, session_changes};
 
 /// What a connection is used for.
 #[derive(Debug)]
@@ -70,6 +71,13 @@ pub enum Then {
         /// Why the client's statement could not be prepared, if it could not.
         err: Option<Box<ErrPacket>>,
     },
+    /// It has what was written before, or not in time.
+    Waited {
+        /// Who wants to read.
+        to: ConnId,
+        /// What it has to see.
+        write: LastWrite,
+    },
     /// It is as after a login: its variables are to be read.
     Reset,
     /// A part of the catalogue was read.
@@ -85,6 +93,17 @@ pub struct Preparing {
     pub statement: Rc<Statement>,
     /// The commands that lead back to the client's setting.
     pub back: Vec<Command>,
+}
+
+/// How it is followed what is written on a connection.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// Nobody wants to know.
+    Unwatched,
+    /// Nothing was written in the present transaction.
+    Nothing,
+    /// Something was, and its GTID is still to come.
+    Pending,
 }
 
 /// A connection of a pool to a server.
@@ -108,6 +127,12 @@ pub struct Backend {
     pub owner: Option<ConnId>,
     /// What it is used for.
     pub used: Use,
+    /// What it is known to have, of writes on other servers.
+    pub reached: LastWrite,
+    /// What the present command has written; `None` if nobody wants to know.
+    pub wrote: Option<LastWrite>,
+    /// How it is followed what clients write.
+    pub writes: Writes,
     /// Whether it has been ready for a client yet.
     pub is_ready: bool,
     /// Until when the pool's own commands have to be answered.
@@ -139,9 +164,14 @@ impl Then {
             Then::Told { to }
             | Then::Carried { to, .. }
             | Then::SetUp { to }
+            | Then::Waited { to, .. }
             | Then::Restored { to, .. } => Some(*to),
             Then::InSetting(preparing) | Then::Prepared(preparing) => Some(preparing.to),
-            Then::Snapshot | Then::Ready | Then::Reset | Then::Read(_) => None,
+            Then::Snapshot
+            | Then::Ready
+            | Then::Reset
+            | Then::Read(_)
+            | Then::Retired { .. } => None,
         }
     }
 }
@@ -211,11 +241,32 @@ impl Backend {
         queries.iter().map(|sql| query(sql)).collect()
     }
 
+    fn watch_writes(&mut self, ok: &OkPacket) {
+        if ok.affected_rows > 0 {
+            self.writes = Writes::Pending;
+        }
+        let changes = ok.session_changes.as_deref().map(session_changes::decode);
+        let gtid = changes.and_then(Result::ok).and_then(|all| gtid_of(&all));
+        let is_over = !ok.status.contains(Status::IN_TRANS);
+        if let Some(gtid) = gtid {
+            self.wrote = Some(LastWrite::Seen(gtid));
+            self.writes = Writes::Nothing;
+        } else if is_over && std::mem::replace(&mut self.writes, Writes::Nothing) == Writes::Pending
+        {
+            self.wrote = Some(LastWrite::Unseen);
+        }
+    }
+
     /// A result of the present command has ended.
     pub fn told(&mut self, packet: Option<Result<Decoded<'_>, DecodeError>>, is_last: bool) {
         // An ERR that answers no command is about the connection.
         if self.session.is_idle() {
             return;
+        }
+        if let Some(Ok(Decoded::Ok(ok))) = &packet
+            && self.writes != Writes::Unwatched
+        {
+            self.watch_writes(ok);
         }
         match packet {
             Some(Ok(Decoded::Ok(ok))) => self.session.result(

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::decision::Ongoing;
 use super::diagnostics::Diagnostics;
 use super::flavour::Flavour;
+use super::causal::LastWrite;
 use super::queue::Line;
 use super::reason::Reason;
 use super::reports::Trackers;
@@ -87,6 +88,10 @@ pub struct Client {
     pub prepared: Option<Box<Prepared>>,
     /// What it is doing.
     pub phase: Phase,
+    /// Whose writes its reads have to see, if not only its own.
+    pub party: Option<Rc<str>>,
+    /// Its own last write.
+    pub last_write: LastWrite,
     /// When it has sent the command that is being executed once more.
     pub asked: Option<Instant>,
     /// How often that has been.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::above::Above;
 use super::catalogue::Harmless;
 use super::catalogues::Catalogues;
+use super::causal::Parties;
 use super::counters::Counters;
 use super::decision::Policy;
 use super::diagnostics::Learnt;
@@ -15,7 +16,7 @@ use super::options::PoolOptions;
 use super::queue::{Queue, Want};
 use super::refusals::Refusals;
 use super::servers::{Health, Role, Server};
-use super::state::Settings;
+use super::state::{Settings, Snapshot};
 use super::statements::{Dialect, SharedStatements};
 use crate::proxy::ConnId;
 
@@ -52,6 +53,9 @@ pub struct Pool {
     last_ticket: u64,
     /// Settings that several clients have, so that each is kept once.
     common: Vec<Rc<Settings>>,
+    /// The variables of a session after its login.
+    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) parties: Parties,
     /// What those who wait have had no server for, and since when there has been one again.
     outages: BTreeMap<Want, Option<Instant>>,
 }
@@ -92,6 +96,8 @@ impl Pool {
             dialect: Dialect::MariaDb,
             last_ticket: 0,
             common: Vec::new(),
+            snapshot: None,
+            parties: Parties::default(),
             outages: BTreeMap::new(),
         }
     }
@@ -105,6 +111,19 @@ impl Pool {
                 self.servers
                     .push(Server::new(name, role, weight, health, size));
             }
+        }
+    }
+
+    /// Whether a server will do.
+    pub(crate) fn will_do(&self, index: usize, want: Want) -> bool {
+        let Some(server) = self.servers.get(index).filter(|server| server.is_usable()) else {
+            return false;
+        };
+        let is_replica = |server: &Server| server.role == Role::Replica && server.is_usable();
+        match want {
+            Want::Server(wanted) => wanted == index,
+            Want::Primary => server.role == Role::Primary,
+            Want::Replica => is_replica(server) || !self.servers.iter().any(is_replica),
         }
     }
 

@@ -65,4 +65,6 @@ counters! {
     retried,
     /// Commands that a server has refused because it takes no writes any more, and that waited for another.
     turned_away,
+    /// Reads that went to the primary because a replica did not have what was written before in time.
+    waited_in_vain,
 }

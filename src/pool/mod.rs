@@ -10,6 +10,7 @@
 //! - `decision`, `reason`: whether a connection is shared or kept, and why
 //! - `catalogue`, `catalogues`: what routines, views and triggers hide
 //! - `route`, `hints`: which server a statement may go to, and which it asks for
+//! - `causal`: reads on replicas that see what was written before
 //! - `diagnostics`: warnings and counts of the statement before, and who has them
 //! - `reports`: what clients are told of changes of their sessions
 //! - `reader`, `made_up`: statements that the proxy answers by itself, and its answers
@@ -28,6 +29,7 @@ pub mod above;
 pub mod backend;
 pub mod catalogue;
 pub mod catalogues;
+pub mod causal;
 pub mod client;
 pub mod contents;
 pub mod counters;
@@ -53,6 +55,7 @@ pub mod statements;
 
 pub use above::Above;
 pub use catalogue::{Catalogue, Harmless, Hides, Reading};
+pub use causal::Consistency;
 pub use contents::{Pool, PoolId};
 pub use decision::{Decision, Ongoing, Policy, Return, decide, refuses};
 pub use driver::control::Adopted;

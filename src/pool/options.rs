@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::causal::Consistency;
+
 /// The options of a pool. The times are those of `doc/POOLING.md`.
 #[derive(Debug, Clone)]
 pub struct PoolOptions {
@@ -27,6 +29,10 @@ pub struct PoolOptions {
     pub errand_timeout: Duration,
     /// Whether reads go to replicas.
     pub split: bool,
+    /// Whose writes a read on a replica has to see.
+    pub consistency: Consistency,
+    /// How long it waits for them before it goes to the primary.
+    pub consistency_timeout: Duration,
     /// Whether reads whose connection has died are executed again.
     pub retry_reads: bool,
     /// Whether the layer above is told which client has which connection.
@@ -54,6 +60,8 @@ impl Default for PoolOptions {
             failover_timeout: Duration::from_secs(10),
             errand_timeout: Duration::from_secs(5),
             split: false,
+            consistency: Consistency::None,
+            consistency_timeout: Duration::from_secs(1),
             retry_reads: true,
             tells_links: false,
             hold_opaque: true,

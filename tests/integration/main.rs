@@ -65,6 +65,7 @@ mod pool_failover;
 mod pool_hidden;
 mod pool_kills;
 mod pool_reports;
+mod pool_split;
 mod pool_state;
 mod pool_kills;
 mod pool_statements;

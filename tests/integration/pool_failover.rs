@@ -19,7 +19,7 @@ const WRITER: &str = "writer";
 const SECRET: &str = "quillwort";
 
 /// A pool before a cluster, with more options in Lua.
-fn pool(cluster: &Cluster, more: &str) -> Dpm {
+pub fn pool(cluster: &Cluster, more: &str) -> Dpm {
     let servers: Vec<_> = cluster
         .ports()
         .iter()
@@ -38,24 +38,26 @@ fn pool(cluster: &Cluster, more: &str) -> Dpm {
 }
 
 /// The table that is written to, and the account that writes.
-fn prepare(cluster: &Cluster) {
+pub fn prepare(cluster: &Cluster) {
     let identified = match cluster.kind.flavour().is_mariadb() {
         true => format!("IDENTIFIED BY '{SECRET}'"),
         false => format!("IDENTIFIED WITH caching_sha2_password BY '{SECRET}'"),
     };
+    // All but what lets it write where nobody else can.
+    let less = match cluster.kind.flavour().is_mariadb() {
+        true => "REVOKE SUPER, READ_ONLY ADMIN",
+        false => "REVOKE SUPER",
+    };
     cluster.node(0).sql(&format!(
         "CREATE USER IF NOT EXISTS {WRITER} {identified}; \
-         GRANT SELECT, INSERT, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO {WRITER}; {} \
+         GRANT ALL ON *.* TO {WRITER}; {less} ON *.* FROM {WRITER}; \
          DROP TABLE IF EXISTS test.written; \
-         CREATE TABLE test.written (client INT, number INT, PRIMARY KEY (client, number))",
-        match cluster.kind.flavour().is_mariadb() {
-            true => format!("GRANT SLAVE MONITOR ON *.* TO {WRITER};"),
-            false => String::new(),
-        }
+         CREATE TABLE test.written (client INT, number INT, PRIMARY KEY (client, number))"
     ));
 }
 
-fn writer(port: u16) -> Conn {
+/// A client with that account.
+pub fn writer(port: u16) -> Conn {
     let options = options(port).user(Some(WRITER)).pass(Some(SECRET));
     Conn::new(options.read_timeout(Some(Duration::from_secs(90)))).expect("a login")
 }

@@ -34,6 +34,7 @@ impl Pools {
                     return None; // until the server has answered the KILL
                 }
                 carry(backend, client_of);
+                Pools::note_write(client_of, backend, pool);
                 let ongoing =
                     backend.ongoing() | client_of.ongoing() | ongoing(backend, client_of, pool);
                 match decide(&backend.session, ongoing, pool.policy) {

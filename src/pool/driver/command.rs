@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Pools;
 use super::lend::Lent;
 use super::refusals::refuse;
+use super::routing::Goes;
 use crate::pool::backend::Use;
 use crate::pool::client::{Phase, Waiting};
 use crate::pool::queue::{Waiter, Want};
@@ -40,7 +41,9 @@ impl Pools {
         if let Some(verdict) = self.without_server(proxy, client, packet) {
             return verdict;
         }
-        if let Some(server) = proxy.peer(client) {
+        if let Goes::On = self.directs(proxy, client, packet)
+            && let Some(server) = proxy.peer(client)
+        {
             if self.take_back(client, server) {
                 self.with_client(client, |_, pool| pool.counters.kept += 1);
             }

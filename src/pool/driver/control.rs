@@ -1,8 +1,10 @@
 //! What the layer above tells a pool to do.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::Pools;
+use crate::pool::causal::LastWrite;
 use crate::pool::client::{Client, Phase};
 use crate::pool::contents::PoolId;
 use crate::pool::diagnostics::Diagnostics;
@@ -22,6 +24,8 @@ pub struct Adopted<'a> {
     pub user: &'a str,
     /// The name of the account that connections for it are logged in with.
     pub account: &'a str,
+    /// Whose writes its reads have to see, if that is not its own alone.
+    pub party: &'a str,
     /// What it has negotiated.
     pub capabilities: Capabilities,
     /// Its session after its login.
@@ -50,6 +54,10 @@ impl Pools {
                 last_insert_id: 0,
                 prepared: None,
                 phase: Phase::Served,
+                party: Some(adopted.party)
+                    .filter(|party| !party.is_empty())
+                    .map(Rc::from),
+                last_write: LastWrite::None,
                 asked: None,
                 retries: 0,
                 held: None,
@@ -70,6 +78,16 @@ impl Pools {
     pub fn set_server(&self, id: PoolId, name: &str, role: Role, weight: u32, health: Health) {
         self.with_pool(id, |pool| pool.set_server(name, role, weight, health));
         self.note_news();
+    }
+
+    /// Whether a server is one of Galera's, on which reads wait for all writes before them.
+    pub fn set_syncs(&self, id: PoolId, name: &str, syncs: bool) {
+        self.with_pool(id, |pool| {
+            let mut servers = pool.servers.iter_mut();
+            if let Some(server) = servers.find(|server| &*server.name == name) {
+                server.syncs = syncs;
+            }
+        });
     }
 
     /// Lets a server alone from now on, or not any more. False if there is none of this name.

@@ -5,10 +5,12 @@ use std::time::Instant;
 use super::Pools;
 use super::lend::Lent;
 use crate::pool::backend::{Then, Use};
+use crate::pool::causal::LastWrite;
 use crate::pool::client::Phase;
 use crate::pool::decision::{Decision, decide};
 use crate::pool::errand::{Answer, Errand, command, query};
 use crate::pool::options::PoolOptions;
+use crate::pool::queue::Want;
 use crate::pool::shelf::Claim;
 use crate::pool::state::{Snapshot, Unknown};
 use crate::pool::statements::limit_per_connection;
@@ -18,6 +20,13 @@ use crate::wire::{Com, Command, ErrPacket, TextRow};
 
 /// How often something more may be read of a session.
 const MAX_ROUNDS: u8 = 2;
+
+/// Whether a wait for a write was answered by the 0 that says that the write is there.
+fn has_in_time(answers: &[Answer]) -> bool {
+    let row = answers.first().and_then(|answer| answer.rows.first());
+    let value = row.and_then(|row| row.first()).and_then(Option::as_deref);
+    value == Some(b"0".as_slice())
+}
 
 impl Pools {
     /// Executes commands on a connection that no client is linked to.
@@ -176,6 +185,10 @@ impl Pools {
                 self.read_diagnostics(server, &answers);
                 proxy.close(server, why);
             }
+            Then::Waited { to, write } => {
+                let in_time = err.is_none() && has_in_time(&answers);
+                self.waited(proxy, server, to, write, in_time);
+            }
             Then::SetUp { to } if err.is_none() => self.set_up(proxy, server, to),
             then => {
                 self.failed_on(proxy, server, err.as_ref());
@@ -220,6 +233,7 @@ impl Pools {
             _ => None,
         });
         self.with_backend(server, |backend, pool| {
+            pool.snapshot = Some(snapshot.clone());
             backend.snapshot = Some(snapshot);
             if let Some(most) = most {
                 let PoolOptions {
@@ -339,6 +353,38 @@ impl Pools {
             Lent::No(waiting) => self.wait_again(to, waiting),
             Lent::Arranging | Lent::Closed => {}
         }
+    }
+
+    /// A connection has waited for a write that its next client has to see.
+    fn waited(&self, proxy: &Proxy, server: ConnId, to: ConnId, write: LastWrite, in_time: bool) {
+        self.backends.with(server, |(_, backend)| {
+            if in_time {
+                backend.reached = write;
+            }
+        });
+        let Some(mut waiting) = self.take_arranging(to) else {
+            self.back_on_the_shelf(server);
+            return;
+        };
+        if in_time {
+            let command = waiting.command.clone();
+            match self.hand_over(proxy, server, to, waiting) {
+                Lent::Linked => {
+                    proxy.show_again(to, &command);
+                }
+                Lent::No(waiting) => self.wait_again(to, waiting),
+                Lent::Arranging | Lent::Closed => {}
+            }
+            return;
+        }
+        self.back_on_the_shelf(server);
+        // The primary is sure to have it.
+        waiting.line.want = Want::Primary;
+        self.with_client(to, |client, pool| {
+            client.line.want = Want::Primary;
+            pool.counters.waited_in_vain += 1;
+        });
+        self.wait_again(to, waiting);
     }
 
     /// What was read has shown that a client must keep its connection.

@@ -129,6 +129,9 @@ impl Pools {
             self.remember_statement(last, server);
             let _ = proxy.unlink(last, server);
         }
+        if let Some(write) = self.has_to_wait(server, client) {
+            return self.wait_for_write(proxy, server, client, waiting, write);
+        }
         let (commands, then) = match need {
             Some(Need::Nothing) => {
                 return self.link(proxy, server, client);

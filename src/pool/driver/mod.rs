@@ -7,6 +7,7 @@
 //! never become part of another client's answer.
 //!
 //! - `command`: a client's command comes
+//! - `routing`: to which server it goes
 //! - `lend`: a client gets a connection
 //! - `errands`: the pool's own commands
 //! - `answer`: a client's command is answered
@@ -36,6 +37,7 @@ mod made_up;
 pub mod opening;
 mod refusals;
 mod reports;
+mod routing;
 pub mod shown;
 mod statements;
 

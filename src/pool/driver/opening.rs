@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 
 use super::Pools;
-use crate::pool::backend::{Backend, Then, Use};
+use crate::pool::backend::{Backend, Then, Use, Writes};
+use crate::pool::causal::{Consistency, LastWrite};
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
 use crate::pool::errand::query;
@@ -33,9 +34,10 @@ impl Pools {
         let now = Instant::now();
         let asked = self.with_pool(id, |pool| {
             let ticket = pool.tickets.remove(&opened.ticket)?;
-            Some((ticket, pool.options.max_lifetime))
+            let is_causal = pool.options.consistency != Consistency::None;
+            Some((ticket, pool.options.max_lifetime, is_causal))
         });
-        let Some((ticket, lifetime)) = asked.flatten() else {
+        let Some((ticket, lifetime, is_causal)) = asked.flatten() else {
             return false;
         };
         // Not all at once.
@@ -66,6 +68,12 @@ impl Pools {
             com: Com::SLEEP,
             argument: Vec::new(),
             attributes: None,
+            reached: LastWrite::None,
+            wrote: None,
+            writes: match is_causal {
+                true => Writes::Nothing,
+                false => Writes::Unwatched,
+            },
             is_about_to_send: false,
         };
         self.backends.insert(opened.server, (id, backend));

@@ -83,7 +83,7 @@ fn add_events(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> 
 
 fn adopt(runtime: &Rc<Runtime>, pool: PoolId, args: &Args) -> Answer {
     let client = connection(args, 0, "client")?;
-    let known = &["user", "account", "schema", "charset", "collation"];
+    let known = &["user", "account", "party", "schema", "charset", "collation"];
     let table = OptionTable::of(args, args.table(1, "session")?, "", known)?;
     let text = |name| Ok::<_, crate::script::ScriptError>(table.text(name)?.unwrap_or_default());
     let schema = table
@@ -93,6 +93,7 @@ fn adopt(runtime: &Rc<Runtime>, pool: PoolId, args: &Args) -> Answer {
         client: client.id,
         user: &text("user")?,
         account: &text("account")?,
+        party: &text("party")?,
         capabilities: client.capabilities.get(),
         settings: Settings::at_login(schema.as_deref(), &text("charset")?, &text("collation")?),
     };
@@ -105,7 +106,7 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
     let rt = runtime.clone();
     methods.add::<PoolObject>("server", move |_, pool, args| {
         let name = args.text(0, "name")?;
-        let known = &["role", "weight", "health"];
+        let known = &["role", "weight", "health", "syncs"];
         let table = OptionTable::of(args, args.table(1, "server")?, "", known)?;
         let roles = [("primary", Role::Primary), ("replica", Role::Replica)];
         let healths = [
@@ -116,7 +117,9 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
         let role = table.one_of("role", &roles)?.unwrap_or(Role::Primary);
         let weight = table.integer("weight", 1 << 20)?.unwrap_or(1) as u32;
         let health = table.one_of("health", &healths)?.unwrap_or(Health::Up);
+        let syncs = table.boolean("syncs")?.unwrap_or(false);
         rt.pools.set_server(pool.0, &name, role, weight, health);
+        rt.pools.set_syncs(pool.0, &name, syncs);
         nothing()
     })?;
     for (name, is_drained) in [("drain", true), ("enable", false)] {

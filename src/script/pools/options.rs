@@ -1,6 +1,6 @@
 //! A pool's options as a table.
 
-use crate::pool::PoolOptions;
+use crate::pool::{Consistency, PoolOptions};
 use crate::script::lua::error::ScriptError;
 use crate::script::lua::option_table::OptionTable;
 
@@ -16,6 +16,8 @@ pub const NAMES: &[&str] = &[
     "max_hold",
     "failover_timeout",
     "split",
+    "consistency",
+    "consistency_timeout",
     "retry_reads",
     "tells_links",
     "hold_opaque",
@@ -51,6 +53,19 @@ pub fn read(table: &OptionTable<'_>) -> Result<PoolOptions, ScriptError> {
             .unwrap_or(usual.failover_timeout),
         errand_timeout: usual.errand_timeout,
         split: table.boolean("split")?.unwrap_or(usual.split),
+        consistency: table
+            .one_of(
+                "consistency",
+                &[
+                    ("none", Consistency::None),
+                    ("session", Consistency::Session),
+                    ("party", Consistency::Party),
+                ],
+            )?
+            .unwrap_or(usual.consistency),
+        consistency_timeout: table
+            .seconds("consistency_timeout")?
+            .unwrap_or(usual.consistency_timeout),
         retry_reads: table.boolean("retry_reads")?.unwrap_or(usual.retry_reads),
         tells_links: table.boolean("tells_links")?.unwrap_or(usual.tells_links),
         hold_opaque: table.boolean("hold_opaque")?.unwrap_or(usual.hold_opaque),
