@@ -226,7 +226,7 @@ local function server_changed(self, name, view)
     end
     local is_late = view.role == "replica" and view.lag and view.lag > self.lag_limit
     self.native:server(name, {
-        role = view.role or "replica", weight = view.server.weight, syncs = view.syncs,
+        role = view.role or "replica", weight = view.server.weight, galera = view.galera,
         health = view.usable and not is_late and "up" or "down",
     })
     if view.usable then

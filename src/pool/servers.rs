@@ -42,9 +42,8 @@ pub struct Server {
     pub shelf: Shelf,
     /// When to try again to open one, after one could not be opened.
     retry: Option<Retry>,
-    /// Whether a read that has to see what was written elsewhere is preceded by Galera's `wsrep_sync_wait`, not by a wait
-    /// for a GTID.
-    pub syncs: bool,
+    /// Whether it is a node of Galera's.
+    pub is_galera: bool,
     /// Until when it is not believed to be what it is said to be.
     distrusted: Option<Instant>,
 }
@@ -75,7 +74,7 @@ impl Server {
             is_drained: false,
             shelf: Shelf::new(size),
             retry: None,
-            syncs: false,
+            is_galera: false,
             distrusted: None,
         }
     }

@@ -3,7 +3,7 @@
 -- An observation is { id = what its replicas call it, writable = whether it accepts writes,
 -- replication = nil, or { source = the id of the server that it follows, lag = seconds, or nil if it is not known now },
 -- group = nil, or { member = whether it may be used, why = if it may not, role = "primary" or "replica", or nil where
--- each member can write, index = its place, syncs = whether it is Galera's } }. Groups are Galera's and those of Group Replication.
+-- each member can write, index = its place, galera = whether it is Galera's } }. Groups are Galera's and those of Group Replication.
 
 local errors = require "dpml.errors"
 
@@ -82,7 +82,7 @@ local function galera_of(rows)
     elseif status.wsrep_ready ~= "ON" then
         why = "Galera: not ready"
     end
-    return { member = why == nil, why = why, index = number(status.wsrep_local_index) or 0, syncs = true }
+    return { member = why == nil, why = why, index = number(status.wsrep_local_index) or 0, galera = true }
 end
 
 -- A member that has lost the majority sees the others as UNREACHABLE, and itself as ONLINE.

@@ -73,7 +73,7 @@ local function judge(server, primary)
     elseif role == "primary" and not seen.writable then
         return out(role, "it is read-only")
     elseif role == "primary" or group then
-        return { role = role, usable = true, lag = 0, syncs = group ~= nil and group.syncs or nil }
+        return { role = role, usable = true, lag = 0, galera = group ~= nil and group.galera or nil }
     elseif declared or seen.replication then
         return { role = role, usable = true, lag = server.behind or 0 }
     elseif seen.writable then

@@ -80,12 +80,12 @@ impl Pools {
         self.note_news();
     }
 
-    /// Whether a server is one of Galera's, on which reads wait for all writes before them.
-    pub fn set_syncs(&self, id: PoolId, name: &str, syncs: bool) {
+    /// Whether a server is a node of Galera's.
+    pub fn set_galera(&self, id: PoolId, name: &str, is_galera: bool) {
         self.with_pool(id, |pool| {
             let mut servers = pool.servers.iter_mut();
             if let Some(server) = servers.find(|server| &*server.name == name) {
-                server.syncs = syncs;
+                server.is_galera = is_galera;
             }
         });
     }

@@ -100,10 +100,7 @@ impl Pools {
         mut waiting: Waiting,
         write: LastWrite,
     ) -> Lent {
-        let ask = self.with_backend(server, |backend, pool| {
-            if pool.servers.get(backend.server)?.syncs {
-                return Some(b"SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 0".to_vec());
-            }
+        let ask = self.with_backend(server, |_, pool| {
             let LastWrite::Seen(gtid) = &write else {
                 return None;
             };
@@ -169,9 +166,11 @@ fn wanted(client: &Client, pool: &Pool, packet: Incoming<'_>) -> Option<Want> {
 
 /// Where a client's reads may go.
 fn of_reads(client: &Client, pool: &Pool) -> Want {
-    let waits_for_all = pool.servers.iter().any(|server| server.syncs);
+    // Galera's nodes have GTIDs of their own, so that none can wait for another's.
+    let is_galera = pool.servers.iter().any(|server| server.is_galera);
     match last_write(client, pool) {
-        LastWrite::Unseen if !waits_for_all => Want::Primary,
+        LastWrite::Unseen => Want::Primary,
+        LastWrite::Seen(_) if is_galera => Want::Primary,
         _ => Want::Replica,
     }
 }

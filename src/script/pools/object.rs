@@ -106,7 +106,7 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
     let rt = runtime.clone();
     methods.add::<PoolObject>("server", move |_, pool, args| {
         let name = args.text(0, "name")?;
-        let known = &["role", "weight", "health", "syncs"];
+        let known = &["role", "weight", "health", "galera"];
         let table = OptionTable::of(args, args.table(1, "server")?, "", known)?;
         let roles = [("primary", Role::Primary), ("replica", Role::Replica)];
         let healths = [
@@ -117,9 +117,9 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
         let role = table.one_of("role", &roles)?.unwrap_or(Role::Primary);
         let weight = table.integer("weight", 1 << 20)?.unwrap_or(1) as u32;
         let health = table.one_of("health", &healths)?.unwrap_or(Health::Up);
-        let syncs = table.boolean("syncs")?.unwrap_or(false);
+        let is_galera = table.boolean("galera")?.unwrap_or(false);
         rt.pools.set_server(pool.0, &name, role, weight, health);
-        rt.pools.set_syncs(pool.0, &name, syncs);
+        rt.pools.set_galera(pool.0, &name, is_galera);
         nothing()
     })?;
     for (name, is_drained) in [("drain", true), ("enable", false)] {
