@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::catalogue::Reading;
-use super::decision::Ongoing;
 use super::causal::{LastWrite, gtid_of};
+use super::decision::Ongoing;
 use super::errand::{Errand, query};
 use super::key::KeyId;
 use super::shelf::Place;

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::causal::LastWrite;
 use super::decision::Ongoing;
 use super::diagnostics::Diagnostics;
 use super::flavour::Flavour;
-use super::causal::LastWrite;
 use super::queue::Line;
 use super::reason::Reason;
 use super::reports::Trackers;

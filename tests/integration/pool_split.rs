@@ -104,8 +104,10 @@ fn reads_see_writes(kind: Kind, consistency: &str) {
         assert_eq!(seen, Some(number), "on {port}");
         on_replicas += u32::from(port != primary);
     }
+    // Galera's nodes cannot wait for each other's GTIDs.
+    let least = if kind == Kind::Galera { 0 } else { 41 };
     assert!(
-        on_replicas > 40,
+        on_replicas >= least,
         "only {on_replicas} of 50 reads went to replicas"
     );
 }
