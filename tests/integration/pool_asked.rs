@@ -142,7 +142,7 @@ all! {
         let dpm = pool(server, 1, &users);
         let script = format!(
             "USE {database};\n\\W\nSET sql_mode = '';\nINSERT INTO numbers VALUES ('x'), ('y');\n\
-             SELECT CAST('z' AS SIGNED) AS n FROM three LIMIT 1;\nSELECT 1 AS one;\nshow warnings;\n\
+             SELECT 1 AS one;\nSELECT CAST('z' AS SIGNED) AS n FROM three LIMIT 1;\nshow warnings;\n\
              DROP TABLE IF EXISTS missing;\nSELECT * FROM missing;\nshow errors;\n"
         );
         let run = |port: u16| {
