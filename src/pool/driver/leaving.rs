@@ -143,20 +143,12 @@ impl Pools {
         {
             self.try_again(proxy, to, None);
         }
-        let Some(client) = backend.owner else {
+        let Some(client) = backend
+            .owner
+            .filter(|_| proxy.last_peer(server) == backend.owner)
+        else {
             return;
         };
-        if proxy.last_peer(server) != Some(client) {
-            // It was taken from this client for another, and the session on it was not read yet.
-            let is_unread = matches!(
-                backend.used,
-                Use::Moving | Use::Errand(_, Then::Carried { .. })
-            );
-            if is_unread && self.clients.has(client) {
-                self.agenda.borrow_mut().bereaved.push(client);
-            }
-            return;
-        }
         self.clients.with(client, |(_, client)| {
             if let Some(prepared) = &mut client.prepared {
                 prepared.statements.interrupted();

@@ -146,12 +146,7 @@ impl Pools {
                 };
                 (commands.unwrap_or_default(), then)
             }
-            Some(Need::Set(commands)) => {
-                // What its last client needs was read.
-                self.backends
-                    .with(server, |(_, backend)| backend.owner = None);
-                (commands, Then::SetUp { to: client })
-            }
+            Some(Need::Set(commands)) => (commands, Then::SetUp { to: client }),
             Some(Need::Reset) => {
                 self.reset(proxy, server);
                 return Lent::No(waiting);
