@@ -14,11 +14,13 @@ use super::diagnostics::Learnt;
 use super::key::{KeyId, Keys};
 use super::options::PoolOptions;
 use super::queue::{Queue, Want};
+use super::reason::Reason;
 use super::refusals::Refusals;
 use super::servers::{Health, Role, Server};
 use super::state::{Settings, Snapshot};
 use super::statements::{Dialect, SharedStatements};
 use crate::proxy::ConnId;
+use crate::sql::Mode;
 
 /// A pool's place among all.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -205,6 +207,12 @@ impl Pool {
             }
         }
         late
+    }
+
+    /// A statement of this user's was refused.
+    pub(crate) fn has_refused(&mut self, reason: Reason, sql: &[u8], user: &Rc<str>) {
+        self.refusals
+            .note(reason, sql, Mode::default(), user, Instant::now());
     }
 
     /// A number for a connection that is to be opened.

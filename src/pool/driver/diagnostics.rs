@@ -11,6 +11,7 @@ use crate::pool::diagnostics::{self, Answer, Manner, Outcome, Unread, asked, man
 use crate::pool::errand;
 use crate::pool::flavour::Flavour;
 use crate::pool::made_up::Results;
+use crate::pool::reason::Reason;
 use crate::pool::state::Snapshot;
 use crate::proxy::{ConnId, Decoded, Packet, Proxy};
 use crate::sql::Mode;
@@ -45,7 +46,11 @@ impl Pools {
                 false => Vec::new(),
             };
             let last = self.backends.with(server, |(_, backend)| last(backend));
-            reply(client_of, pool, sql, &last.unwrap_or_default())
+            let reply = reply(client_of, pool, sql, &last.unwrap_or_default());
+            if let Some(Reply::Refusal(_)) = reply {
+                pool.has_refused(Reason::DiagnosticsWanted, sql, &client_of.user);
+            }
+            reply
         });
         match reply.flatten() {
             None => return false,

@@ -26,9 +26,11 @@ impl Pools {
         let Some(sql) = argument else {
             return false;
         };
-        let reason = self.with_client(client, |_, pool| {
+        let reason = self.with_client(client, |client, pool| {
             // In no mode is it another function.
-            refuses(sql, Mode::default(), pool.policy)
+            let reason = refuses(sql, Mode::default(), pool.policy)?;
+            pool.has_refused(reason, sql, &client.user);
+            Some(reason)
         });
         match reason.flatten() {
             Some(reason) => {

@@ -5,6 +5,7 @@ use super::diagnostics::status;
 use super::made_up::send_results;
 use crate::pool::client::Client;
 use crate::pool::made_up::Results;
+use crate::pool::reason::Reason;
 use crate::pool::reports::{Said, Setting, Trackers, refusal, said};
 use crate::pool::state::Snapshot;
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy, Verdict};
@@ -27,7 +28,10 @@ impl Pools {
             let snapshot = client.snapshot.clone()?;
             let reply = reply(client, &snapshot, sql)?;
             if let Reply::Refusal(err) = &reply {
-                pool.counters.refused_session_track += u64::from(err.errnum == 1105);
+                if err.errnum == 1105 {
+                    pool.counters.refused_session_track += 1;
+                    pool.has_refused(Reason::SessionTrack, sql, &client.user);
+                }
                 client.diagnostics.refused(err);
             }
             Some(reply)
