@@ -255,7 +255,6 @@ function M.proxy_new_clients(listener, plugin, options) end
 
 ---@class dpml.PoolOptions: dpml.AcceptOptions
 ---@field servers string|dpml.PoolServer[]|(fun(): dpml.PoolServer[])
----@field accounts "server"?
 ---@field backend dpml.LoginOptions|(fun(user: string): dpml.LoginOptions)|nil
 ---@field size integer?
 ---@field min_idle integer?
@@ -265,9 +264,9 @@ function M.proxy_new_clients(listener, plugin, options) end
 ---@field idle_timeout number?
 ---@field max_lifetime number?
 ---@field max_hold number?
----@field split boolean?
----@field consistency ("none"|"session"|"user")?
+---@field monitor dpml.LoginOptions?
 ---@field lag_limit number?
+---@field lastval boolean?
 ---@field failover_timeout number?
 ---@field retry_reads boolean?
 ---@field hold_opaque boolean?

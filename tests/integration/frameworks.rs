@@ -2,9 +2,13 @@
 //! their transactions only.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::support::dpm::Launch;
-use crate::support::{Dpm, PASSWORD, PATIENCE, Server, USER, both, process};
+use crate::support::{Dpm, PASSWORD, Server, USER, both, process};
+
+/// An application needs a while where much else runs.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A pool of one connection, and its administrative port.
 fn pool(server: &Server) -> (Dpm, String) {

@@ -287,7 +287,7 @@ impl Reader {
 both! {
     fn the_guide(server) {
         let steps = steps("doc/GUIDE.md");
-        assert_eq!(steps.len(), 12, "what comes first, ten steps, and where to go next");
+        assert_eq!(steps.len(), 13, "what comes first, eleven steps, and where to go next");
         let mut reader = Reader::new(server);
         for (step, blocks) in steps.iter().enumerate() {
             println!("step {step}");
