@@ -267,6 +267,8 @@ function M.proxy_new_clients(listener, plugin, options) end
 ---@field max_lifetime number?
 ---@field max_hold number?
 ---@field monitor dpml.LoginOptions?
+---@field split boolean?
+---@field consistency ("none"|"session"|"user")?
 ---@field lag_limit number?
 ---@field lastval boolean?
 ---@field failover_timeout number?
