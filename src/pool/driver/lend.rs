@@ -156,7 +156,10 @@ impl Pools {
                 proxy.close(server, "its session cannot become that of the next client");
                 return Lent::No(waiting);
             }
-            None => return Lent::No(waiting),
+            None => {
+                self.back_on_the_shelf(server);
+                return Lent::No(waiting);
+            }
         };
         self.clients.with(client, |(_, client)| {
             client.phase = Phase::Arranging(Box::new(waiting));
@@ -352,7 +355,8 @@ impl Pools {
             true => Vec::new(),
             false => pool.queue.fronts(),
         });
-        for (line, waiter) in fronts.unwrap_or_default() {
+        let fronts = fronts.unwrap_or_default();
+        for (line, waiter) in fronts.iter().copied() {
             if self.is_leaving(waiter.client) {
                 continue;
             }
@@ -382,11 +386,11 @@ impl Pools {
                 }
                 return true;
             }
-            if self.make_room(proxy, id, line) {
-                return true;
-            }
         }
-        false
+        // Only then, or what was opened for one line would be closed for another before it is used.
+        fronts
+            .iter()
+            .any(|(line, _)| self.make_room(proxy, id, *line))
     }
 
     /// Opens a connection for those who wait in this line, if one may be opened. True if another was
