@@ -272,7 +272,7 @@ const QUERIES: Kind = Kind {
         "SELECT DATE_FORMAT('2020-03-01', '%M %W'), WEEK('2020-03-01')",
         "SELECT 'a' = 'A', 'a' = 'ä', HEX('ä'), CHARSET('x'), COLLATION('x')",
         "SELECT GROUP_CONCAT(s ORDER BY id) FROM {db}.t",
-        "SELECT NOT 1 BETWEEN -5 AND 5, COUNT (*) FROM {db}.t",
+        "SELECT NOT 1 BETWEEN -5 AND 5 FROM {db}.t",
         "SELECT LAST_INSERT_ID(), @@last_insert_id, @@identity",
         "SELECT id FROM {db}.t WHERE id IS NULL",
         "SELECT CURRENT_USER(), CURRENT_ROLE()",
@@ -511,6 +511,8 @@ pub const LASTING: Kind = Kind {
         "GET DIAGNOSTICS @a = NUMBER",
         "GET DIAGNOSTICS CONDITION 1 @b = MESSAGE_TEXT",
         "SHOW PROFILES",
+        // A loadable function, unless spaces are ignored.
+        "SELECT COUNT (*) FROM {db}.t",
         "M SET sql_mode=ORACLE",
     ],
 };
