@@ -133,6 +133,8 @@ pub struct Backend {
     pub wrote: Option<LastWrite>,
     /// How it is followed what clients write.
     pub writes: Writes,
+    /// Whether queries on it may have several statements. A reset leaves that as it is.
+    pub multi_statements: bool,
     /// Whether it has been ready for a client yet.
     pub is_ready: bool,
     /// Until when the pool's own commands have to be answered.

@@ -86,6 +86,8 @@ pub struct Client {
     pub last_insert_id: u64,
     /// Its prepared statements, if it has ever had any.
     pub prepared: Option<Box<Prepared>>,
+    /// Whether its queries may have several statements.
+    pub multi_statements: bool,
     /// What it is doing.
     pub phase: Phase,
     /// Whose writes its reads have to see, if not only its own.

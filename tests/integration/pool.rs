@@ -71,7 +71,7 @@ all! {
         let plugin = "plugin = {
             new_client = function(client, server, auth) print('new ' .. auth:user() .. ' ' .. tostring(server)) end,
             new_command = function(cmd, id, client) if cmd:command() == dpm.COM_QUERY then print('command ' .. cmd:argument()) end end,
-            new_row = function(row, id, client, rset) print('row ' .. row:field(1)) end,
+            new_row = function(row, id, client, rset) print('row ' .. rset:parse_row_array(row)[1]) end,
             finished_result = function(ok, id, client) print('finished') end,
         },";
         let dpm = pool(server, 1, plugin);
@@ -79,7 +79,8 @@ all! {
         one.query("SET time_zone = '+01:00'");
         two.query("SELECT 2");
         one.query("SELECT 1");
-        dpm.wait_until_idle();
+        dpm.line("row 1");
+        dpm.settle();
         assert_eq!(dpm.lines("new "), ["ann nil", "ann nil"]);
         assert_eq!(dpm.lines("command "), ["SET time_zone = '+01:00'", "SELECT 2", "SELECT 1"]);
         assert_eq!(dpm.lines("row "), ["2", "1"]);
@@ -103,5 +104,20 @@ all! {
         two.query("SET SESSION innodb_lock_wait_timeout = 2");
         drop(one);
         assert!(matches!(two.query("UPDATE test.kept SET id = 3 WHERE id = 1"), Answer::Ok(_)), "the lock is gone");
+    }
+}
+
+all! {
+    /// Whoever has not asked for several statements in a query cannot be tricked into them.
+    fn several_statements_are_for_those_who_asked_for_them(server) {
+        let dpm = pool(server, 1, "");
+        let mut one = login(&dpm);
+        let mut two = Wire::login_as(dpm.port(), "ann", "p", caps::BASE | caps::MULTI);
+        for _ in 0..2 {
+            let answer = one.query("DO 1; DO 2");
+            assert!(matches!(answer, Answer::Err(1064, ..)), "{answer:?}");
+            assert!(matches!(two.query("DO 1; DO 2"), Answer::Ok(_)));
+            assert_eq!(two.read()[0], 0, "the OK of the second");
+        }
     }
 }

@@ -53,6 +53,9 @@ impl Pools {
                 settings,
                 last_insert_id: 0,
                 prepared: None,
+                multi_statements: adopted
+                    .capabilities
+                    .contains(Capabilities::MULTI_STATEMENTS),
                 phase: Phase::Served,
                 party: Some(adopted.party)
                     .filter(|party| !party.is_empty())

@@ -121,8 +121,13 @@ impl Pools {
                 Some(Ok(Decoded::Err(err))) => Some(err.clone()),
                 _ => None,
             };
+            let is_set = error.is_none() && backend.com == Com::SET_OPTION;
             backend.told(decoded, is_last);
             let Use::Errand(errand, _) = &mut backend.used else {
+                if is_set {
+                    // 0 is MYSQL_OPTION_MULTI_STATEMENTS_ON.
+                    backend.multi_statements = backend.argument.first() == Some(&0);
+                }
                 return false;
             };
             is_last && errand.answered(error)

@@ -8,7 +8,7 @@ use super::refusals::refuse;
 use crate::pool::backend::{Backend, Then, Use};
 use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::{Pool, PoolId, Ticket};
-use crate::pool::errand::query;
+use crate::pool::errand::{command, query};
 use crate::pool::queue::{Line, Waiter};
 use crate::pool::state::{Settings, Side, Step, Unknown, differs};
 use crate::proxy::{ConnId, Packet, Proxy};
@@ -208,16 +208,21 @@ impl Pools {
         if is_opaque == Some(true) {
             return Some(Need::Reset);
         }
-        let (wanted, wanted_id) = self.clients.with(client, |(_, client)| {
-            (client.settings.clone(), client.last_insert_id)
+        let (wanted, wanted_id, several) = self.clients.with(client, |(_, client)| {
+            let wanted = client.settings.clone();
+            (wanted, client.last_insert_id, client.multi_statements)
         })?;
         let need = self.backends.with(server, |(_, backend)| {
             let (_, present) = backend.settings.clone()?;
             let is_same = Rc::ptr_eq(&present, &wanted) || present == wanted;
             let present_id = backend.session.last_insert_id().known().copied();
-            if is_same && present_id == Some(wanted_id) {
+            let is_allowed = backend.multi_statements == several;
+            if is_same && present_id == Some(wanted_id) && is_allowed {
                 return Some(Need::Nothing);
             }
+            let option = (!is_allowed).then(|| set_multi_statements(several));
+            // If it cannot be set, the connection is closed.
+            backend.multi_statements = several;
             let snapshot = backend.snapshot.clone()?;
             let from = Side {
                 settings: &present,
@@ -229,12 +234,12 @@ impl Pools {
             };
             Some(match differs(from, to, &snapshot) {
                 Err(_) => Need::Another,
-                Ok(steps) if steps.is_empty() => {
+                Ok(steps) if steps.is_empty() && option.is_none() => {
                     wanted.were_put_on(&mut backend.session);
                     backend.settings = Some((backend.session.revision(), wanted));
                     Need::Nothing
                 }
-                Ok(steps) => Need::Set(steps.iter().map(command_of).collect()),
+                Ok(steps) => Need::Set(steps.iter().map(command_of).chain(option).collect()),
             })
         })??;
         if matches!(need, Need::Set(_)) {
@@ -484,11 +489,18 @@ pub(super) fn carry(backend: &Backend, client: &mut Client) {
     if let Some(id) = backend.session.last_insert_id().known() {
         client.last_insert_id = *id;
     }
+    client.multi_statements = backend.multi_statements;
+}
+
+/// COM_SET_OPTION, which lets queries have several statements, or not.
+fn set_multi_statements(may_have_several: bool) -> Command {
+    // MYSQL_OPTION_MULTI_STATEMENTS_ON is 0, and …_OFF is 1.
+    command(Com::SET_OPTION, &[u8::from(!may_have_several), 0])
 }
 
 pub(super) fn command_of(step: &Step) -> Command {
     match step {
         Step::Query(sql) => query(sql),
-        Step::InitDb(schema) => crate::pool::errand::command(Com::INIT_DB, schema),
+        Step::InitDb(schema) => command(Com::INIT_DB, schema),
     }
 }

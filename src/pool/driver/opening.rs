@@ -61,6 +61,7 @@ impl Pools {
             settings: None,
             owner: None,
             used: Use::Moving,
+            multi_statements: true,
             is_ready: false,
             retires: now + lifetime,
             errand_until: now,
