@@ -169,11 +169,9 @@ impl Then {
             | Then::Waited { to, .. }
             | Then::Restored { to, .. } => Some(*to),
             Then::InSetting(preparing) | Then::Prepared(preparing) => Some(preparing.to),
-            Then::Snapshot
-            | Then::Ready
-            | Then::Reset
-            | Then::Read(_)
-            | Then::Retired { .. } => None,
+            Then::Snapshot | Then::Ready | Then::Reset | Then::Read(_) | Then::Retired { .. } => {
+                None
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ const OF_SERVERS: EventSet = Event::ServerGotCommand
     .with(Event::ServerReceivedError.set());
 
 /// What is seen in addition while the pool's own commands are executed, so that nobody else sees it.
-const OF_ERRANDS: EventSet = OF_SERVERS
+const OF_ERRANDS: EventSet = EventSet::OF_PACKETS;
     .with(Event::ServerSentResultset.set())
     .with(Event::ServerSendingFields.set())
     .with(Event::ServerSentFields.set())
