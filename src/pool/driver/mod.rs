@@ -65,10 +65,6 @@ const OF_SERVERS: EventSet = Event::ServerGotCommand
 
 /// What is seen in addition while the pool's own commands are executed, so that nobody else sees it.
 const OF_ERRANDS: EventSet = EventSet::OF_PACKETS;
-    .with(Event::ServerSentResultset.set())
-    .with(Event::ServerSendingFields.set())
-    .with(Event::ServerSentFields.set())
-    .with(Event::ServerSendingRows.set());
 
 const OF_CLIENTS: EventSet = Event::ClientSentCommand
     .set()
