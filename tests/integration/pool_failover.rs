@@ -18,7 +18,8 @@ const CLIENTS: usize = 20;
 const WRITER: &str = "writer";
 const SECRET: &str = "quillwort";
 
-/// A pool before a cluster, with more options in Lua.
+/// A pool before a cluster, with more options in Lua. A client that comes before the catalogue was read keeps no
+/// connection for that: who keeps one loses it with the server, which is not what these tests are about.
 pub fn pool(cluster: &Cluster, more: &str) -> Dpm {
     let servers: Vec<_> = cluster
         .ports()
@@ -29,7 +30,7 @@ pub fn pool(cluster: &Cluster, more: &str) -> Dpm {
         "local listener = dpm.listener('127.0.0.1', 0)
          pool = require('dpml.pool').pool(listener, {{
              servers = {{ {} }}, users = {{ {WRITER} = {{ password = '{SECRET}' }} }},
-             size = 8, failover_timeout = 60, {more}
+             size = 8, failover_timeout = 60, hold_opaque = false, {more}
          }})
          print('port ' .. listener:socket_port())",
         servers.join(", ")
