@@ -84,6 +84,7 @@ else
     run_integration
     run scale cargo test --test scale -- --test-threads=1
     run layers cargo test --test layers
+    run pool cargo test --test pool
     need_matrix
     run matrix cargo test --test matrix
     run doc cargo test --doc

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use mysql::prelude::Queryable as _;
 
 use crate::support::cli::Session;
+use crate::support::cluster::{self, Kind};
 use crate::support::dpm::Launch;
 use crate::support::exchange::execute_argument;
 use crate::support::wire::{Answer, Wire, caps, com};
-use crate::support::{self, Cli, Flavour, PASSWORD, USER, both, eventually, mariadb, process};
+use crate::support::{
+    self, Cli, Flavour, PASSWORD, Server, USER, both, eventually, mariadb, process,
+};
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
 
@@ -84,6 +87,34 @@ both! {
         assert_eq!(held(), "user-variable\tSET @a = ?\n");
         assert_eq!(clients.remove(0).quit(), 0);
         eventually("nobody is held", || held().is_empty());
+    }
+}
+
+#[test]
+fn rw_split() {
+    let cluster = cluster::shared(Kind::MariaDb).expect("a cluster");
+    let (primary, replica) = (cluster.node(0), cluster.node(1));
+    let dpm = Launch::demo("rw-split", primary)
+        .arg(replica.host())
+        .arg(replica.port)
+        .start();
+    primary.sql("CREATE TABLE IF NOT EXISTS test.read_here (id INT PRIMARY KEY)");
+    let flavour = primary.flavour;
+    let (primary, replica) = (primary.port.to_string(), replica.port.to_string());
+    let ask = |sql: &str| Cli::query(flavour, dpm.listening(), sql).trim().to_owned();
+    // Until it is known what the servers are for, all goes to the primary.
+    let read = "SELECT @@port + COUNT(*) FROM test.read_here";
+    eventually("reads go to the replica", || ask(read) == replica);
+    assert_eq!(ask(&format!("BEGIN; {read}; COMMIT")), primary);
+}
+
+both! {
+    fn failover(server) {
+        let replica = Server::start_own(server.flavour, &["--read-only=1"]);
+        let dpm = Launch::demo("failover", server).arg(replica.host()).arg(replica.port).start();
+        dpm.line("is up, primary");
+        let port = Cli::query(server.flavour, dpm.listening(), "SELECT @@port");
+        assert_eq!(port, format!("{}\n", server.port));
     }
 }
 
