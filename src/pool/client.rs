@@ -45,6 +45,8 @@ pub struct Held {
     pub reason: Reason,
     /// Since when.
     pub since: Instant,
+    /// When its last command was answered.
+    pub answered: Instant,
     /// The start of the statement that was the cause.
     pub statement: Vec<u8>,
 }

@@ -129,6 +129,11 @@ impl Pool {
         }
     }
 
+    /// What the client that came last needs connections for.
+    pub(crate) fn last_key(&self) -> Option<KeyId> {
+        self.keys.last()
+    }
+
     /// The only server that will do, if there is exactly one.
     pub(crate) fn only_candidate(&self, want: Want) -> Option<usize> {
         match (self.servers.as_slice(), want) {

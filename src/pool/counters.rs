@@ -51,6 +51,8 @@ counters! {
     closed_for_others,
     /// Connections closed because the pool's own commands have failed on them, or took too long.
     closed_failed,
+    /// Clients that were closed because they kept a connection and were silent.
+    closed_silent,
     /// Connections that have died, or that their servers have closed.
     died,
     /// Times that a client began to keep its connection.

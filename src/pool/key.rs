@@ -38,6 +38,7 @@ pub struct KeyId(pub u32);
 #[derive(Debug, Default)]
 pub struct Keys {
     keys: Vec<Key>,
+    last: Option<KeyId>,
 }
 
 impl Keys {
@@ -48,7 +49,14 @@ impl Keys {
             self.keys.push(key.clone());
             self.keys.len() - 1
         });
-        KeyId(u32::try_from(index).unwrap_or(u32::MAX))
+        let id = KeyId(u32::try_from(index).unwrap_or(u32::MAX));
+        self.last = Some(id);
+        id
+    }
+
+    /// The number of the key that was asked for last.
+    pub fn last(&self) -> Option<KeyId> {
+        self.last
     }
 
     /// The key with this number.

@@ -23,6 +23,17 @@ pub enum Claim {
     Heavy,
 }
 
+/// How a connection fits somebody who needs one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Nothing has to be changed.
+    Equal,
+    /// Its session can be changed.
+    Changeable,
+    /// It can never be used.
+    Never,
+}
+
 /// Where a free connection lies. The order is that in which connections of a key are taken.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -123,15 +134,15 @@ impl Shelf {
         self.free.remove(&place).map(|free| free.conn)
     }
 
-    /// Takes a free connection for somebody of this key. `suits` says which would need no change; the
-    /// first few are asked.
+    /// Takes a free connection for somebody of this key, whom it fits. Of the first few, one that needs
+    /// no change is preferred.
     pub fn take(
         &mut self,
         key: KeyId,
         now: Instant,
-        suits: impl Fn(ConnId) -> bool,
+        fit: impl Fn(ConnId) -> Fit,
     ) -> Option<ConnId> {
-        let (place, conn) = self.find(key, now, suits)?;
+        let (place, conn) = self.find(key, now, fit)?;
         self.free.remove(&place);
         Some(conn)
     }
@@ -141,13 +152,18 @@ impl Shelf {
         self.count < self.size && self.opening == 0
     }
 
-    /// If the budget is spent and none is being opened: takes the connection of another key that has
-    /// been idle longest, which is to be closed.
-    pub fn replace(&mut self, key: KeyId) -> Option<ConnId> {
+    /// If the budget is spent and none is being opened: takes the connection that has been idle longest
+    /// of those that somebody of this key can never use, which is to be closed.
+    pub fn replace(&mut self, key: KeyId, fit: impl Fn(ConnId) -> Fit) -> Option<ConnId> {
         if self.count < self.size || self.opening > 0 {
             return None;
         }
-        let others = self.free.iter().filter(|(place, _)| place.key != key);
+        let is_useless =
+            |place: &Place, free: &Free| place.key != key || fit(free.conn) == Fit::Never;
+        let others = self
+            .free
+            .iter()
+            .filter(|(place, free)| is_useless(place, free));
         let (place, free) = others.min_by_key(|(place, _)| place.stamp)?;
         let (place, conn) = (*place, free.conn);
         self.free.remove(&place);
@@ -158,7 +174,7 @@ impl Shelf {
         &self,
         key: KeyId,
         now: Instant,
-        suits: impl Fn(ConnId) -> bool,
+        fit: impl Fn(ConnId) -> Fit,
     ) -> Option<(Place, ConnId)> {
         /// How many are asked whether they suit.
         const LOOKED_AT: usize = 8;
@@ -175,22 +191,25 @@ impl Shelf {
             };
             self.free.range(from..=to)
         };
-        let suiting = |found: &(&Place, &Free)| suits(found.1.conn);
+        let is_equal = |found: &(&Place, &Free)| fit(found.1.conn) == Fit::Equal;
+        let is_of_use = |found: &(&Place, &Free)| fit(found.1.conn) != Fit::Never;
         let is_over = |free: &Free| now.saturating_duration_since(free.since) >= DWELL;
         let take = |found: (&Place, &Free)| (*found.0, found.1.conn);
 
         let unclaimed = || of(Claim::None);
-        if let Some(found) = unclaimed().take(LOOKED_AT).find(suiting) {
+        if let Some(found) = unclaimed().take(LOOKED_AT).find(is_equal) {
             return Some(take(found));
         }
         let light = || of(Claim::Light).filter(|(_, free)| !may_open || is_over(free));
-        if let Some(found) = light().take(LOOKED_AT).find(suiting) {
+        if let Some(found) = light().take(LOOKED_AT).find(is_equal) {
             return Some(take(found));
         }
-        let found = unclaimed().next().or_else(|| light().next());
+        let found = unclaimed()
+            .find(is_of_use)
+            .or_else(|| light().find(is_of_use));
         let found = found.or_else(|| match may_open {
             true => None,
-            false => of(Claim::Heavy).next(),
+            false => of(Claim::Heavy).find(is_of_use),
         });
         found.map(take)
     }

@@ -1,7 +1,7 @@
 //! The pool: many clients over few connections to servers.
 
 use crate::support::dpm::Launch;
-use crate::support::wire::{Answer, Wire, caps};
+use crate::support::wire::{Answer, Wire, caps, error};
 use crate::support::{Dpm, Server, all};
 
 /// A pool of so many connections, at which "ann" logs in with the password "p".
@@ -118,6 +118,38 @@ all! {
             assert!(matches!(answer, Answer::Err(1064, ..)), "{answer:?}");
             assert!(matches!(two.query("DO 1; DO 2"), Answer::Ok(_)));
             assert_eq!(two.read()[0], 0, "the OK of the second");
+        }
+    }
+}
+
+all! {
+    /// Whoever keeps a connection and says nothing is closed as by a server, and its transaction is rolled back.
+    fn silent_clients_do_not_keep_connections_for_ever(server) {
+        server.sql("CREATE TABLE IF NOT EXISTS test.silent (id INT PRIMARY KEY); REPLACE INTO test.silent VALUES (1)");
+        let dpm = pool(server, 2, "max_hold = 1");
+        let (mut one, mut two) = (login(&dpm), login(&dpm));
+        one.query("BEGIN");
+        one.query("UPDATE test.silent SET id = 2 WHERE id = 1");
+        one.wait_for_data();
+        one.seq = 0;
+        let Answer::Err(4031, state, _) = error(&one.read()) else { panic!("no error") };
+        assert_eq!(state, "HY000");
+        assert!(one.closed());
+        assert!(matches!(two.query("UPDATE test.silent SET id = 3 WHERE id = 1"), Answer::Ok(_)));
+    }
+}
+
+all! {
+    /// A client without a schema gets a connection that has none, as no command leads back to that.
+    fn clients_without_a_schema_have_connections_of_their_own(server) {
+        let dpm = pool(server, 2, "");
+        let (mut one, mut two) = (login(&dpm), login(&dpm));
+        one.query("USE test");
+        let (first, second) = (value(&mut one, "SELECT CONNECTION_ID()"), value(&mut two, "SELECT CONNECTION_ID()"));
+        for _ in 0..3 {
+            assert_eq!(value(&mut one, "SELECT CONNECTION_ID()"), first);
+            assert_eq!(value(&mut two, "SELECT CONNECTION_ID()"), second);
+            assert_eq!(value(&mut two, "SELECT DATABASE()"), "NULL");
         }
     }
 }

@@ -39,6 +39,9 @@ impl Pools {
                     backend.ongoing() | client_of.ongoing() | ongoing(backend, client_of, pool);
                 match decide(&backend.session, ongoing, pool.policy) {
                     Decision::Hold(reason) => {
+                        if let Some(held) = &mut client_of.held {
+                            held.answered = Instant::now();
+                        }
                         let is_new = client_of
                             .held
                             .as_ref()
@@ -86,6 +89,7 @@ fn held(statement: &[u8], reason: Reason) -> Held {
     Held {
         reason,
         since: Instant::now(),
+        answered: Instant::now(),
         statement: start.unwrap_or(statement).to_vec(),
     }
 }

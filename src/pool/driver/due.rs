@@ -3,8 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::Pools;
+use crate::pool::client::Held;
 use crate::pool::contents::PoolId;
+use crate::pool::queue::{Line, Want};
 use crate::proxy::Proxy;
+use crate::wire::ErrPacket;
 
 /// How often the end of a tick looks again whether it has caused something to be done.
 const PASSES: usize = 16;
@@ -53,6 +56,8 @@ impl Pools {
         let now = Instant::now();
         self.end_late_errands(proxy, now);
         self.end_long_waits(proxy, id, now);
+        self.end_long_holds(proxy, id, now);
+        self.keep_warm(id);
         self.retire_idle(proxy, id, now);
         self.read_what_is_due(proxy, id, now);
         self.serve(proxy);
@@ -78,6 +83,67 @@ impl Pools {
         });
         for (client, message) in late.unwrap_or_default() {
             self.give_up(proxy, client, message);
+        }
+    }
+
+    /// Closes clients that keep a connection and have been silent for too long.
+    fn end_long_holds(&self, proxy: &Proxy, id: PoolId, now: Instant) {
+        let limit = self.with_pool(id, |pool| pool.options.max_hold);
+        let Some(limit) = limit.filter(|limit| !limit.is_zero()) else {
+            return;
+        };
+        let mut late = Vec::new();
+        self.clients.each(|client, (of, client_of)| {
+            let is_late = |held: &Held| now.saturating_duration_since(held.answered) >= limit;
+            if *of == id && client_of.held.as_deref().is_some_and(is_late) {
+                late.push(client);
+            }
+        });
+        for client in late
+            .into_iter()
+            .filter(|client| proxy.answering(*client).is_none())
+        {
+            self.with_pool(id, |pool| pool.counters.closed_silent += 1);
+            let message = "The client was disconnected by the server because of inactivity.";
+            let err = ErrPacket::new(4031, b"HY000", message.into());
+            proxy.close_telling(
+                client,
+                &err,
+                "it has kept a connection and said nothing for max_hold",
+            );
+        }
+    }
+
+    /// Opens connections that nobody needs yet, so that the next clients need not wait for them.
+    fn keep_warm(&self, id: PoolId) {
+        let keys = self.with_pool(id, |pool| {
+            let is_short = pool.servers.iter().any(|server| {
+                server.is_usable()
+                    && server.shelf.count() < pool.options.min_idle.min(server.shelf.size())
+            });
+            (is_short && !pool.is_paused)
+                .then(|| pool.last_key())
+                .flatten()
+        });
+        let Some(key) = keys.flatten() else {
+            return;
+        };
+        let servers = self
+            .with_pool(id, |pool| pool.servers.len())
+            .unwrap_or_default();
+        for server in 0..servers {
+            let is_short = self.with_pool(id, |pool| {
+                pool.servers.get(server).is_some_and(|of| {
+                    of.is_usable() && of.shelf.count() < pool.options.min_idle.min(of.shelf.size())
+                })
+            });
+            if is_short == Some(true) {
+                let line = Line {
+                    key,
+                    want: Want::Server(server),
+                };
+                self.open_for(id, line);
+            }
         }
     }
 

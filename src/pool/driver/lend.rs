@@ -10,6 +10,7 @@ use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::{Pool, PoolId, Ticket};
 use crate::pool::errand::{command, query};
 use crate::pool::queue::{Line, Waiter};
+use crate::pool::shelf::Fit;
 use crate::pool::state::{Settings, Side, Step, Unknown, differs};
 use crate::proxy::{ConnId, Packet, Proxy};
 use crate::wire::{Com, Command, ErrPacket};
@@ -87,18 +88,9 @@ impl Pools {
         wanted: &Rc<Settings>,
         now: Instant,
     ) -> Option<ConnId> {
-        let suits = |conn: ConnId| {
-            let has = self.backends.with(conn, |(_, backend)| {
-                let now = backend.settings.as_ref();
-                now.is_some_and(|(_, settings)| Rc::ptr_eq(settings, wanted))
-            });
-            has == Some(true)
-        };
+        let fit = |conn: ConnId| self.fit(conn, wanted);
         let take = |pool: &mut Pool, server: usize| {
-            pool.servers
-                .get_mut(server)?
-                .shelf
-                .take(line.key, now, suits)
+            pool.servers.get_mut(server)?.shelf.take(line.key, now, fit)
         };
         let taken = match pool.only_candidate(line.want) {
             Some(server) => take(pool, server),
@@ -112,6 +104,22 @@ impl Pools {
             .with(taken, |(_, backend)| backend.used = Use::Lent);
         pool.counters.borrowed += 1;
         Some(taken)
+    }
+
+    /// How a free connection fits these settings.
+    fn fit(&self, conn: ConnId, wanted: &Rc<Settings>) -> Fit {
+        let fit = self.backends.with(conn, |(_, backend)| {
+            let Some((_, settings)) = &backend.settings else {
+                return Fit::Changeable;
+            };
+            match Rc::ptr_eq(settings, wanted) {
+                true => Fit::Equal,
+                // No command leads back to no schema.
+                false if wanted.schema().is_none() && settings.schema().is_some() => Fit::Never,
+                false => Fit::Changeable,
+            }
+        });
+        fit.unwrap_or(Fit::Never)
     }
 
     /// Gives a connection, which is not free any more, to a client.
@@ -395,54 +403,60 @@ impl Pools {
         // Only then, or what was opened for one line would be closed for another before it is used.
         fronts
             .iter()
-            .any(|(line, _)| self.make_room(proxy, id, *line))
+            .any(|(line, waiter)| self.make_room(proxy, id, *line, waiter.client))
     }
 
-    /// Opens a connection for those who wait in this line, if one may be opened. True if another was
-    /// closed for that.
-    fn make_room(&self, proxy: &Proxy, id: PoolId, line: Line) -> bool {
-        enum Room {
-            Open(
-                u64,
-                Rc<str>,
-                crate::pool::key::Key,
-                Rc<dyn crate::pool::above::Above>,
-            ),
-            Close(ConnId),
+    /// Opens a connection for those who wait in this line, if one may be opened; else closes one that
+    /// is of no use to the first of them. True if one was closed.
+    fn make_room(&self, proxy: &Proxy, id: PoolId, line: Line, first: ConnId) -> bool {
+        if self.open_for(id, line) {
+            return false;
         }
-        let now = Instant::now();
-        let room = self.with_pool(id, |pool| {
-            let candidates = pool.candidates(line.want);
-            let opens = candidates.iter().copied().find(|index| {
-                let server = pool.servers.get(*index);
-                server.is_some_and(|server| server.may_open(now))
-            });
-            if let Some(server) = opens {
-                let key = pool.keys.get(line.key)?.clone();
-                let ticket = pool.ticket(Ticket {
-                    server,
-                    key: line.key,
-                });
-                let of = pool.servers.get_mut(server)?;
-                of.shelf.begin_opening();
-                return Some(Room::Open(ticket, of.name.clone(), key, pool.above.clone()));
-            }
+        let wanted = self
+            .clients
+            .with(first, |(_, client)| client.settings.clone());
+        let replaced = self.with_pool(id, |pool| {
+            let wanted = wanted?;
+            let fit = |conn: ConnId| self.fit(conn, &wanted);
+            let mut candidates = pool.candidates(line.want).into_iter();
             let replaced = candidates
-                .into_iter()
-                .find_map(|index| pool.servers.get_mut(index)?.shelf.replace(line.key))?;
+                .find_map(|index| pool.servers.get_mut(index)?.shelf.replace(line.key, fit))?;
             pool.counters.closed_for_others += 1;
-            Some(Room::Close(replaced))
+            Some(replaced)
         });
-        match room.flatten() {
-            Some(Room::Open(ticket, server, key, above)) => {
-                above.open(ticket, &server, &key);
-                false
-            }
-            Some(Room::Close(server)) => self.retire(
+        match replaced.flatten() {
+            Some(server) => self.retire(
                 proxy,
                 server,
-                "clients of another account need a connection",
+                "clients that cannot use it need a connection",
             ),
+            None => false,
+        }
+    }
+
+    /// Opens a connection for this line. False if none may be opened now.
+    pub(super) fn open_for(&self, id: PoolId, line: Line) -> bool {
+        let now = Instant::now();
+        let opened = self.with_pool(id, |pool| {
+            let may_open = |index: &usize| {
+                let server = pool.servers.get(*index);
+                server.is_some_and(|server| server.may_open(now))
+            };
+            let server = pool.candidates(line.want).into_iter().find(may_open)?;
+            let key = pool.keys.get(line.key)?.clone();
+            let ticket = pool.ticket(Ticket {
+                server,
+                key: line.key,
+            });
+            let of = pool.servers.get_mut(server)?;
+            of.shelf.begin_opening();
+            Some((ticket, of.name.clone(), key, pool.above.clone()))
+        });
+        match opened.flatten() {
+            Some((ticket, server, key, above)) => {
+                above.open(ticket, &server, &key);
+                true
+            }
             None => false,
         }
     }

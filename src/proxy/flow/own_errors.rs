@@ -21,6 +21,26 @@ impl Proxy {
         }
     }
 
+    /// Sends a client an ERR that answers no command, as servers do before they close an idle
+    /// connection, and closes it.
+    pub fn close_telling(&self, client: ConnId, err: &ErrPacket, reason: &str) {
+        let mut payload = Vec::new();
+        {
+            let mut core = self.core();
+            let Some(conn) = core.open(client) else {
+                return;
+            };
+            err.encode(
+                conn.capabilities() | Capabilities::PROTOCOL_41,
+                &mut payload,
+            );
+            if let Err(why) = core.deliver(client, Leaving::new(Part::Unsolicited, &payload)) {
+                log::debug!("connection {}: not told of its end: {why}", client.serial);
+            }
+        }
+        self.close_for(client, reason);
+    }
+
     /// Answers a client's pending command with an ERR. A client that has sent more commands
     /// meanwhile is then closed.
     pub(crate) fn fail_pending(&self, client: ConnId, err: &ErrPacket, reason: &str) {
