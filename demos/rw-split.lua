@@ -1,6 +1,6 @@
 -- rw-split.lua: writes go to the primary, reads to a replica, which is waited for until it has what the client has written.
 -- Run: dpm --startfile demos/rw-split.lua -- [host] [port] [listen port] [user] [password] [replica's host] [replica's port]
--- Look: SELECT @@port, COUNT(*) FROM a_table, also after BEGIN, and (mysql --comments) behind /* dpm:primary */; INSERT, then SELECT at once.
+-- Look: SELECT @@port, COUNT(*) FROM a_table, also after BEGIN, and (mysql --comments) behind /* dpm:primary */
 
 local dpml = require "dpml"
 local host, port, listen_port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306, tonumber(arg[3]) or 5500
