@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread::available_parallelism;
 
-use report::{CONNECTIONS, IDLE, POINTS, Report, STALL, STREAM, TLS_CONNECTIONS, TLS_STREAM};
+use report::{
+    CONNECTIONS, IDLE, POINTS, POOLED, POOLED_IDLE, Report, STALL, STREAM, TLS_CONNECTIONS, TLS_STREAM,
+};
 use scenario::{Figures, Size, Target};
 use servers::{Cores, Database, Proxy, router_program};
 use tls::Certificate;
@@ -30,6 +32,7 @@ Usage: benches/run.sh [OPTION]...
                        c  connections per second      d  memory of idle connections
                        e  a client that stalls        f  a, with Lua callbacks on rows
                        g  a, with TLS towards clients h  c, with TLS towards clients
+                       i  a thousand clients' point selects, over 20 connections of a pool
   --targets T,…      of direct, haproxy, dpm, router (all)
   --quick            little of everything, to see that it works
   --dpm FILE         measure this program instead of the one just built
@@ -52,7 +55,7 @@ impl Options {
         let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
         let mut options = Self {
             runs: 5,
-            only: list("a,b,c,d,e,f,g,h"),
+            only: list("a,b,c,d,e,f,g,h,i"),
             targets: list("direct,haproxy,dpm,router"),
             size: Size::FULL,
             quick: false,
@@ -108,6 +111,12 @@ const ROWS: [(&str, Kind); 4] = [
     ("dpm parsed rows", Kind::Dpm("row-parse.lua")),
     ("before no-op rows", Kind::Before("row-noop.lua")),
     ("before parsed rows", Kind::Before("row-parse.lua")),
+];
+
+const POOLS: [(&str, Kind); 3] = [
+    ("haproxy", Kind::Haproxy),
+    ("dpm", Kind::Dpm("passthrough.lua")),
+    ("dpm pool", Kind::Dpm("pool.lua")),
 ];
 
 const TLS: [(&str, Kind); 2] = [("router", Kind::Router), ("dpm", Kind::DpmTls)];
@@ -171,6 +180,10 @@ fn jobs(options: &Options) -> Vec<Job> {
     }
     if options.wants("h") {
         add(TLS_CONNECTIONS, &TLS, || Box::new(scenario::connections));
+    }
+    if options.wants("i") {
+        add(POOLED, &POOLS, || points(1000));
+        add(POOLED_IDLE, &POOLS[2..], || Box::new(scenario::idle));
     }
     jobs
 }

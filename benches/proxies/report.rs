@@ -73,6 +73,10 @@ impl Report {
             let stalled = self.median(STALL, "dpm", "max ms")?;
             Some(stalled - self.median(STALL, "dpm", "unstalled max ms")?)
         };
+        let pool = |figure, other| {
+            let pooled = self.median(POOLED, "dpm pool", figure)?;
+            Some(pooled / self.median(POOLED, other, figure)?)
+        };
         let goals = [
             ("(a) CPU / HAProxy's", 1.2, ratio(STREAM, "CPU s")),
             ("(b) 1: CPU / HAProxy's", 1.2, ratio(POINTS[0].1, EACH)),
@@ -100,6 +104,21 @@ impl Report {
                 "(h) CPU / Router's",
                 1.0,
                 ratio_to("router", TLS_CONNECTIONS, EACH),
+            ),
+            (
+                "(i) pool: CPU / passthrough's",
+                1.4,
+                pool("CPU µs each", "dpm"),
+            ),
+            (
+                "(i) HAProxy's rate / pool's",
+                1.0,
+                pool("per s", "haproxy").map(|ratio| 1.0 / ratio),
+            ),
+            (
+                "(i) KB an idle client",
+                2.0,
+                self.median(POOLED_IDLE, "dpm pool", "KB each"),
             ),
         ];
 
@@ -149,6 +168,8 @@ pub const IDLE: &str = "(d) idle connections";
 pub const STALL: &str = "(e) beside a client that stalls";
 pub const TLS_STREAM: &str = "(g) one long result, TLS";
 pub const TLS_CONNECTIONS: &str = "(h) connections, TLS";
+pub const POOLED: &str = "(i) point selects, 1000 connections";
+pub const POOLED_IDLE: &str = "(i) idle clients of a pool";
 const EACH: &str = "CPU µs each";
 
 fn values<'a>(columns: &'a Columns, name: &str) -> Option<&'a [f64]> {

@@ -1,7 +1,7 @@
 //! The pool: many clients over few connections to servers.
 
 use crate::support::dpm::Launch;
-use crate::support::wire::{Answer, Wire, caps, error};
+use crate::support::wire::{Answer, Wire, caps, com, error};
 use crate::support::{Dpm, Server, all};
 
 /// A pool of so many connections, at which "ann" logs in with the password "p".
@@ -151,5 +151,25 @@ all! {
             assert_eq!(value(&mut two, "SELECT CONNECTION_ID()"), second);
             assert_eq!(value(&mut two, "SELECT DATABASE()"), "NULL");
         }
+    }
+}
+
+all! {
+    /// A session that is reset begins anew, but in its schema, as at a server.
+    fn a_reset_is_as_at_the_server(server) {
+        let dpm = pool(server, 1, "");
+        let (mut pooled, mut thief, mut direct) = (login(&dpm), login(&dpm), Wire::login(server.port, caps::BASE));
+        for client in [&mut pooled, &mut direct] {
+            for sql in ["USE test", "SET time_zone = '+03:00', @a = 1, autocommit = 0", "CREATE TEMPORARY TABLE of_session (id INT)"] {
+                assert!(matches!(client.query(sql), Answer::Ok(_)), "{sql}");
+            }
+            client.command(com::RESET_CONNECTION, b"");
+            assert_eq!(client.read()[0], 0);
+        }
+        value(&mut thief, "SELECT 1");
+        for sql in ["SELECT DATABASE()", "SELECT @@time_zone", "SELECT @a", "SELECT @@autocommit", "SELECT LAST_INSERT_ID()"] {
+            assert_eq!(value(&mut pooled, sql), value(&mut direct, sql), "{sql}");
+        }
+        assert!(matches!(pooled.query("SELECT * FROM of_session"), Answer::Err(1146, ..)));
     }
 }

@@ -1,5 +1,6 @@
 //! A client's command comes.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::Pools;
@@ -142,7 +143,8 @@ impl Pools {
                 prepared.statements.clear();
             }
             client.last_insert_id = 0;
-            client.settings = client.initial.clone();
+            // A reset leaves the schema as it is.
+            client.settings = Rc::new(client.initial.in_schema_of(&client.settings));
             client.diagnostics.begin_anew();
             client.trackers = None;
         });

@@ -59,6 +59,14 @@ impl Settings {
         }
     }
 
+    /// The same settings in another schema.
+    pub fn in_schema_of(&self, other: &Settings) -> Settings {
+        Settings {
+            schema: other.schema.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Those of a session, on a connection that began with this snapshot. They can be put on another
     /// connection.
     ///
