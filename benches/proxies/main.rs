@@ -17,7 +17,8 @@ use std::process::{Command, ExitCode};
 use std::thread::available_parallelism;
 
 use report::{
-    CONNECTIONS, IDLE, POINTS, POOLED, POOLED_IDLE, Report, STALL, STREAM, TLS_CONNECTIONS, TLS_STREAM,
+    CONNECTIONS, IDLE, POINTS, POOLED, POOLED_IDLE, Report, STALL, STREAM, TLS_CONNECTIONS,
+    TLS_STREAM,
 };
 use scenario::{Figures, Size, Target};
 use servers::{Cores, Database, Proxy, router_program};
