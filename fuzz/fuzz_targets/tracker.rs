@@ -101,7 +101,8 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         let [doubting, trusting, again] = &sessions;
-        assert_eq!(doubting, again, "always the same");
+        let told = [doubting, again].map(|session| format!("{session:?}"));
+        assert_eq!(told[0], told[1], "always the same");
         no_more(doubting.schema(), trusting.schema());
         no_more(doubting.transaction(), trusting.transaction());
         no_more(doubting.autocommit(), trusting.autocommit());
