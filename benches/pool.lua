@@ -9,5 +9,6 @@ dpml.pool(listener, {
   size = 20,
   min_idle = 20,
   max_waiting = 10000,
+  auth_plugin = "mysql_native_password", -- the only method that the load knows
 })
 print(listener:socket_port())
