@@ -1,5 +1,6 @@
 //! What makes connections of one server interchangeable.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::wire::Capabilities;
@@ -38,18 +39,22 @@ pub struct KeyId(pub u32);
 #[derive(Debug, Default)]
 pub struct Keys {
     keys: Vec<Key>,
+    ids: HashMap<Key, KeyId>,
     last: Option<KeyId>,
 }
 
 impl Keys {
     /// The number of a key, which is given one if it has none.
     pub fn id(&mut self, key: &Key) -> KeyId {
-        let found = self.keys.iter().position(|known| known == key);
-        let index = found.unwrap_or_else(|| {
-            self.keys.push(key.clone());
-            self.keys.len() - 1
-        });
-        let id = KeyId(u32::try_from(index).unwrap_or(u32::MAX));
+        let id = match self.ids.get(key) {
+            Some(id) => *id,
+            None => {
+                let id = KeyId(u32::try_from(self.keys.len()).unwrap_or(u32::MAX));
+                self.keys.push(key.clone());
+                self.ids.insert(key.clone(), id);
+                id
+            }
+        };
         self.last = Some(id);
         id
     }

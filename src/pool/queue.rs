@@ -26,6 +26,9 @@ pub struct Line {
     pub want: Want,
 }
 
+/// How long all commands that wait may be together.
+const MAX_BYTES: usize = 64 << 20;
+
 /// A client that waits.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Waiter {
@@ -33,6 +36,8 @@ pub struct Waiter {
     pub client: ConnId,
     /// Since when.
     pub since: Instant,
+    /// How long its command is, which is kept for it.
+    pub bytes: usize,
 }
 
 /// Those who wait for connections of one pool.
@@ -40,6 +45,8 @@ pub struct Waiter {
 pub struct Queue {
     lines: BTreeMap<Line, VecDeque<Waiter>>,
     count: usize,
+    /// The length of all commands.
+    bytes: usize,
     /// The line whose turn was last.
     last: Option<Line>,
 }
@@ -55,6 +62,12 @@ impl Queue {
         self.count == 0
     }
 
+    /// Whether a command of this length can be kept, beside those of the others that wait. A single one
+    /// always can: the connection's own limit has let it in.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= MAX_BYTES
+    }
+
     /// Whether somebody waits in this line.
     pub fn has(&self, line: Line) -> bool {
         self.lines.contains_key(&line)
@@ -64,12 +77,14 @@ impl Queue {
     pub fn push(&mut self, line: Line, waiter: Waiter) {
         self.lines.entry(line).or_default().push_back(waiter);
         self.count += 1;
+        self.bytes += waiter.bytes;
     }
 
     /// A client that has waited before has the first place again.
     pub fn push_front(&mut self, line: Line, waiter: Waiter) {
         self.lines.entry(line).or_default().push_front(waiter);
         self.count += 1;
+        self.bytes += waiter.bytes;
     }
 
     /// A client does not wait any more.
@@ -77,9 +92,11 @@ impl Queue {
         let Some(waiters) = self.lines.get_mut(&line) else {
             return;
         };
-        let before = waiters.len();
-        waiters.retain(|waiter| waiter.client != client);
-        self.count -= before - waiters.len();
+        let found = waiters.iter().position(|waiter| waiter.client == client);
+        if let Some(waiter) = found.and_then(|at| waiters.remove(at)) {
+            self.count -= 1;
+            self.bytes -= waiter.bytes;
+        }
         if waiters.is_empty() {
             self.lines.remove(&line);
         }
@@ -108,7 +125,10 @@ impl Queue {
         if waiters.is_empty() {
             self.lines.remove(&line);
         }
-        self.count -= usize::from(waiter.is_some());
+        if let Some(waiter) = &waiter {
+            self.count -= 1;
+            self.bytes -= waiter.bytes;
+        }
         self.last = Some(line);
         waiter
     }
@@ -121,13 +141,16 @@ impl Queue {
     /// All clients of this key do not wait any more.
     pub fn take(&mut self, key: KeyId) -> Vec<ConnId> {
         let mut taken = Vec::new();
+        let mut bytes = 0;
         self.lines.retain(|line, waiters| {
             if line.key == key {
                 taken.extend(waiters.iter().map(|waiter| waiter.client));
+                bytes += waiters.iter().map(|waiter| waiter.bytes).sum::<usize>();
             }
             line.key != key
         });
         self.count -= taken.len();
+        self.bytes -= bytes;
         taken
     }
 
@@ -144,5 +167,35 @@ impl Queue {
     pub fn oldest(&self) -> Option<Instant> {
         let fronts = self.lines.values().filter_map(VecDeque::front);
         fronts.map(|waiter| waiter.since).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_commands_are_bounded_together() {
+        let line = Line {
+            key: KeyId(0),
+            want: Want::Primary,
+        };
+        let client = ConnId::of(1, 1);
+        let waiter = |bytes| Waiter {
+            client,
+            since: Instant::now(),
+            bytes,
+        };
+        let mut queue = Queue::default();
+        assert!(queue.has_room(2 * MAX_BYTES));
+        queue.push(line, waiter(MAX_BYTES));
+        assert!(!queue.has_room(1));
+        queue.remove(line, client);
+        queue.push_front(line, waiter(10));
+        assert!(queue.has_room(MAX_BYTES - 10) && !queue.has_room(MAX_BYTES - 9));
+        assert_eq!(queue.pop(line).map(|waiter| waiter.bytes), Some(10));
+        queue.push(line, waiter(MAX_BYTES));
+        assert_eq!(queue.take(KeyId(0)).len(), 1);
+        assert!(queue.is_empty() && queue.has_room(MAX_BYTES));
     }
 }

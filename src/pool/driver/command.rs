@@ -107,7 +107,8 @@ impl Pools {
     /// A client waits for a connection from now on.
     pub(super) fn wait(&self, proxy: &Proxy, client: ConnId, waiting: Waiting) {
         let is_full = self.with_client(client, |client_of, pool| {
-            if pool.queue.len() >= pool.options.max_waiting {
+            let has_room = pool.queue.has_room(waiting.command.len());
+            if pool.queue.len() >= pool.options.max_waiting || !has_room {
                 pool.counters.refused_full += 1;
                 client_of.phase = Phase::Served;
                 return true;
@@ -116,6 +117,7 @@ impl Pools {
             let waiter = Waiter {
                 client,
                 since: waiting.since,
+                bytes: waiting.command.len(),
             };
             pool.queue.push(waiting.line, waiter);
             client_of.phase = Phase::Waiting(Box::new(waiting));

@@ -319,6 +319,7 @@ impl Pools {
             let waiter = Waiter {
                 client,
                 since: waiting.since,
+                bytes: waiting.command.len(),
             };
             pool.queue.push_front(waiting.line, waiter);
             client_of.phase = Phase::Waiting(Box::new(waiting));
