@@ -1,6 +1,6 @@
 //! What a pool asks of the layer above, which knows addresses and passwords.
 
-use super::key::Key;
+use crate::pool::lending::key::Key;
 use crate::proxy::ConnId;
 use crate::wire::Com;
 

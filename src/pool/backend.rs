@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::catalogue::Reading;
-use super::causal::{LastWrite, gtid_of};
-use super::decision::Ongoing;
 use super::errand::{Errand, query};
-use super::key::KeyId;
-use super::shelf::Place;
 use super::state::{Settings, Snapshot, Unknown, is_restorable};
 use super::statements::{ConnectionStatements, Statement};
+use crate::pool::judging::catalogue::Reading;
+use crate::pool::judging::decision::Ongoing;
+use crate::pool::lending::key::KeyId;
+use crate::pool::lending::shelf::Place;
+use crate::pool::routing::causal::{LastWrite, gtid_of};
 use crate::proxy::{ConnId, Decoded};
 use crate::track::{Ending, Session};
 use crate::wire::{Com, Command, DecodeError, ErrPacket, Ok as OkPacket, Status, session_changes};

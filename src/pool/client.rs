@@ -3,15 +3,15 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::causal::LastWrite;
-use super::decision::Ongoing;
-use super::diagnostics::Diagnostics;
 use super::flavour::Flavour;
-use super::queue::Line;
-use super::reason::Reason;
-use super::reports::Trackers;
 use super::state::{Settings, Snapshot};
 use super::statements::{ClientStatements, Dialect, Setting, Statement};
+use crate::pool::answers::diagnostics::Diagnostics;
+use crate::pool::answers::reports::Trackers;
+use crate::pool::judging::decision::Ongoing;
+use crate::pool::judging::reason::Reason;
+use crate::pool::lending::queue::Line;
+use crate::pool::routing::causal::LastWrite;
 use crate::proxy::ConnId;
 
 /// What a client is doing.

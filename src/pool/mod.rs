@@ -7,67 +7,50 @@
 //! Pure data and functions, which know no sockets and no clock:
 //!
 //! - `state`: the settings of a session, and how to get from one to another
-//! - `decision`, `reason`: whether a connection is shared or kept, and why
-//! - `catalogue`, `catalogues`: what routines, views and triggers hide
-//! - `route`, `hints`: which server a statement may go to, and which it asks for
-//! - `causal`: reads on replicas that see what was written before
-//! - `diagnostics`: warnings and counts of the statement before, and who has them
-//! - `reports`: what clients are told of changes of their sessions
-//! - `reader`, `made_up`: statements that the proxy answers by itself, and its answers
-//! - `flavour`: MariaDB or MySQL
-//! - `shelf`, `queue`, `key`: free connections, those who wait for one, and who can use which
-//! - `errand`: the pool's own commands, whose answers nobody else gets
-//! - `client`, `backend`, `servers`: what is known of each
+//! - `judging`: whether a connection is shared or kept, and why; what routines, views and triggers hide
+//! - `routing`: which server a statement goes to; roles, hints, reads that see what was written before
+//! - `lending`: free connections, those who wait for one, and who can use which
 //! - `statements`: prepared statements, which clients and connections share
+//! - `answers`: what clients are told without a server: diagnostics, reports, refusals, answers made up
+//! - `flavour`: MariaDB or MySQL
+//! - `errand`: the pool's own commands, whose answers nobody else gets
+//! - `client`, `backend`: what is known of each
 //! - `contents`: all of one pool; `above`: what a pool asks of the layer above
-//! - `refusals`: what was refused
 //! - `options`, `counters`
 //!
 //! `driver` is what acts: an observer of the proxy's.
 
 pub mod above;
+pub mod answers;
 pub mod backend;
-pub mod catalogue;
-pub mod catalogues;
-pub mod causal;
 pub mod client;
 pub mod contents;
 pub mod counters;
-pub mod decision;
-pub mod diagnostics;
 mod driver;
 pub mod errand;
 pub mod flavour;
-pub mod hints;
-pub mod key;
-pub mod made_up;
+pub mod judging;
+pub mod lending;
 pub mod options;
-pub mod queue;
-mod reader;
-pub mod reason;
-pub mod refusals;
-pub mod reports;
-pub mod route;
-pub mod servers;
-pub mod shelf;
+pub mod routing;
 pub mod state;
 pub mod statements;
 
 pub use above::Above;
-pub use catalogue::{Catalogue, Harmless, Hides, Reading};
-pub use causal::Consistency;
+pub use answers::made_up::Results;
 pub use contents::{Pool, PoolId};
-pub use decision::{Decision, Ongoing, Policy, Return, decide, refuses};
 pub use driver::control::Adopted;
 pub use driver::kills::{Doing, Present};
 pub use driver::opening::Opened;
 pub use driver::{Pools, shown};
 pub use flavour::Flavour;
-pub use hints::Hints;
-pub use key::Key;
-pub use made_up::Results;
+pub use judging::catalogue::{Catalogue, Harmless, Hides, Reading};
+pub use judging::decision::{Decision, Ongoing, Policy, Return, decide, refuses};
+pub use judging::reason::Reason;
+pub use lending::key::Key;
 pub use options::PoolOptions;
-pub use reason::Reason;
-pub use route::{Route, route};
-pub use servers::{Health, Role};
+pub use routing::causal::Consistency;
+pub use routing::hints::Hints;
+pub use routing::route::{Route, route};
+pub use routing::servers::{Health, Role};
 pub use state::Settings;

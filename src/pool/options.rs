@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::causal::Consistency;
+use crate::pool::routing::causal::Consistency;
 
 /// The options of a pool. The times are those of `doc/POOLING.md`.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! What the pool believes of diagnostics, compared with what real servers say: warnings,
 //! `ROW_COUNT()` and `FOUND_ROWS()` of statements that come before.
 
-use dpm::pool::diagnostics::{Answer as Reply, Diagnostics, Outcome, asked, manner};
+use dpm::pool::answers::diagnostics::{Answer as Reply, Diagnostics, Outcome, asked, manner};
 use dpm::pool::{Flavour as Kind, Results};
 use dpm::sql::Mode;
 use dpm::wire::{Capabilities, Column, Com, Eof, ErrPacket, Ok as OkPacket, TextRow};

@@ -1,7 +1,7 @@
 //! What a pool's clients are told of changes of their sessions, compared with what real servers tell:
 //! on one connection all trackers are on, as in a pool, and on the other as the client has them.
 
-use dpm::pool::reports::{Said, Trackers, said};
+use dpm::pool::answers::reports::{Said, Trackers, said};
 use dpm::pool::state::Snapshot;
 use dpm::sql::Mode;
 use dpm::wire::session_changes::{self, SessionChange};

@@ -9,7 +9,7 @@ use super::refusals::refuse;
 use super::routing::Goes;
 use crate::pool::backend::Use;
 use crate::pool::client::{Phase, Waiting};
-use crate::pool::queue::{Waiter, Want};
+use crate::pool::lending::queue::{Waiter, Want};
 use crate::proxy::{ConnId, Incoming, Packet, Proxy, Verdict};
 use crate::wire::{Com, Ok as OkPacket};
 

@@ -4,13 +4,13 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Pools;
-use crate::pool::causal::LastWrite;
+use crate::pool::answers::diagnostics::Diagnostics;
 use crate::pool::client::{Client, Phase};
 use crate::pool::contents::PoolId;
-use crate::pool::diagnostics::Diagnostics;
-use crate::pool::key::Key;
-use crate::pool::queue::Line;
-use crate::pool::servers::{Health, Role};
+use crate::pool::lending::key::Key;
+use crate::pool::lending::queue::Line;
+use crate::pool::routing::causal::LastWrite;
+use crate::pool::routing::servers::{Health, Role};
 use crate::pool::state::Settings;
 use crate::proxy::{ConnId, Proxy};
 use crate::wire::Capabilities;

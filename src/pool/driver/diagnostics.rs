@@ -3,15 +3,15 @@
 
 use super::Pools;
 use super::made_up::send_results;
+use crate::pool::answers::diagnostics::{self, Answer, Manner, Outcome, Unread, asked, manner};
+use crate::pool::answers::made_up::Results;
 use crate::pool::backend::{Backend, Use};
 use crate::pool::client::Client;
 use crate::pool::contents::Pool;
-use crate::pool::decision::Ongoing;
-use crate::pool::diagnostics::{self, Answer, Manner, Outcome, Unread, asked, manner};
 use crate::pool::errand;
 use crate::pool::flavour::Flavour;
-use crate::pool::made_up::Results;
-use crate::pool::reason::Reason;
+use crate::pool::judging::decision::Ongoing;
+use crate::pool::judging::reason::Reason;
 use crate::pool::state::Snapshot;
 use crate::proxy::{ConnId, Decoded, Packet, Proxy};
 use crate::sql::Mode;

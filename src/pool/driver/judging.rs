@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use super::Pools;
 use crate::pool::backend::{Backend, Then, Use};
-use crate::pool::catalogue::Reading;
-use crate::pool::catalogues::Turn;
 use crate::pool::contents::{Pool, PoolId};
 use crate::pool::errand::{Answer, query};
 use crate::pool::flavour::Flavour;
-use crate::pool::key::KeyId;
+use crate::pool::judging::catalogue::Reading;
+use crate::pool::judging::catalogues::Turn;
+use crate::pool::lending::key::KeyId;
 use crate::proxy::{ConnId, Proxy};
 use crate::track::Traces;
 use crate::wire::Com;

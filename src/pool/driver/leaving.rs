@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Pools;
 use crate::pool::backend::{Then, Use};
 use crate::pool::client::Phase;
-use crate::pool::decision::Return;
+use crate::pool::judging::decision::Return;
 use crate::pool::state::Settings;
 use crate::proxy::{ConnId, Proxy};
 

@@ -1,6 +1,6 @@
 //! Answers that clients get from the proxy itself.
 
-use crate::pool::made_up::Results;
+use crate::pool::answers::made_up::Results;
 use crate::proxy::{ConnId, Packet, Proxy};
 use crate::wire::{Eof, ResultsetHeader, Status};
 

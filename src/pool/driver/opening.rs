@@ -6,10 +6,10 @@ use rand::RngExt as _;
 
 use super::Pools;
 use crate::pool::backend::{Backend, Then, Use, Writes};
-use crate::pool::causal::{Consistency, LastWrite};
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
 use crate::pool::errand::query;
+use crate::pool::routing::causal::{Consistency, LastWrite};
 use crate::pool::statements::{ConnectionStatements, Dialect};
 use crate::proxy::{ConnId, Proxy};
 use crate::track::{Ending, Hidden, Login, Session};

@@ -1,8 +1,8 @@
 //! Errors of the pool's own.
 
 use super::Pools;
-use crate::pool::decision::refuses;
-use crate::pool::reason::Reason;
+use crate::pool::judging::decision::refuses;
+use crate::pool::judging::reason::Reason;
 use crate::proxy::{ConnId, Incoming, Packet, Proxy};
 use crate::sql::Mode;
 use crate::wire::{Com, ErrPacket};

@@ -3,10 +3,10 @@
 use super::Pools;
 use super::diagnostics::status;
 use super::made_up::send_results;
+use crate::pool::answers::made_up::Results;
+use crate::pool::answers::reports::{Said, Setting, Trackers, refusal, said};
 use crate::pool::client::Client;
-use crate::pool::made_up::Results;
-use crate::pool::reason::Reason;
-use crate::pool::reports::{Said, Setting, Trackers, refusal, said};
+use crate::pool::judging::reason::Reason;
 use crate::pool::state::Snapshot;
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy, Verdict};
 use crate::wire::{Com, Command, ErrPacket, Ok as OkPacket, Status};

@@ -3,15 +3,15 @@
 use super::Pools;
 use super::lend::{Lent, carry, know};
 use crate::pool::backend::{Backend, Then, Use};
-use crate::pool::causal::{Consistency, LastWrite, wait_for};
 use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::Pool;
 use crate::pool::errand::query;
 use crate::pool::flavour::Flavour;
-use crate::pool::hints::Hints;
-use crate::pool::queue::Want;
-use crate::pool::route::{Route, route};
-use crate::pool::servers::Role;
+use crate::pool::lending::queue::Want;
+use crate::pool::routing::causal::{Consistency, LastWrite, wait_for};
+use crate::pool::routing::hints::Hints;
+use crate::pool::routing::route::{Route, route};
+use crate::pool::routing::servers::Role;
 use crate::proxy::{ConnId, Incoming, Proxy};
 use crate::wire::Com;
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Pools;
+use crate::pool::answers::refusals::Refused;
 use crate::pool::backend::Use;
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
-use crate::pool::key::KeyId;
-use crate::pool::refusals::Refused;
-use crate::pool::servers::{Health, Role, Server};
+use crate::pool::lending::key::KeyId;
+use crate::pool::routing::servers::{Health, Role, Server};
 use crate::proxy::{ConnId, Proxy};
 
 /// A value that is told.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::catalogue::{Catalogue, Harmless, Hides, Reading};
-use super::flavour::Flavour;
-use super::key::KeyId;
+use crate::pool::flavour::Flavour;
+use crate::pool::judging::catalogue::{Catalogue, Harmless, Hides, Reading};
+use crate::pool::lending::key::KeyId;
 use crate::proxy::ConnId;
 use crate::sql::Mode;
 

@@ -3,7 +3,7 @@
 //! It is asked outside of transactions only, of clients that commit each statement and whose connection is not
 //! held. What is not proven to read only goes to the primary.
 
-use super::catalogue::Hides;
+use crate::pool::judging::catalogue::Hides;
 use crate::sql::{Kind, Mode, Statement, Tokens, statement};
 
 /// Where a statement goes.

@@ -1,7 +1,7 @@
 //! Statements that set what is reported, or ask for it.
 
 use super::variables::Tracker;
-use crate::pool::reader::{Reader, selected};
+use crate::pool::answers::reader::{Reader, selected};
 use crate::sql::effects::Value;
 use crate::sql::{Kind, Mode};
 

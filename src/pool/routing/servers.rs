@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::shelf::Shelf;
+use crate::pool::lending::shelf::Shelf;
 
 /// What a server is for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use bitflags::bitflags;
 use std::rc::Rc;
 
 use super::said::Setting;
+use crate::pool::answers::made_up::{self, Results, row_of};
 use crate::pool::flavour::Flavour;
-use crate::pool::made_up::{self, Results, row_of};
-use crate::pool::reason::Reason;
+use crate::pool::judging::reason::Reason;
 use crate::pool::state::Snapshot;
 use crate::sql::effects::Value;
 use crate::wire::{Column, ColumnType, ErrPacket, column_flags};

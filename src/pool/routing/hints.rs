@@ -1,6 +1,6 @@
 //! What a statement asks of the pool: `/* dpm:replica */`, or the same as a query attribute.
 
-use super::servers::Role;
+use crate::pool::routing::servers::Role;
 use crate::sql::{Mode, comments};
 
 /// What begins each hint.

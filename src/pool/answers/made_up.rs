@@ -1,6 +1,6 @@
 //! Results that the proxy makes up in a server's place.
 
-use super::flavour::Flavour;
+use crate::pool::flavour::Flavour;
 use crate::wire::{Column, row};
 
 /// The columns and rows of a result in the text protocol. It ends without warnings.

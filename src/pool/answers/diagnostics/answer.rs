@@ -2,9 +2,9 @@
 
 use super::asked::{Item, Needs};
 use super::conditions::Condition;
+use crate::pool::answers::made_up::{self, Results, row_of};
 use crate::pool::flavour::Flavour;
-use crate::pool::made_up::{self, Results, row_of};
-use crate::pool::reason::Reason;
+use crate::pool::judging::reason::Reason;
 use crate::wire::{Column, ColumnType, ErrPacket, column_flags};
 
 /// How a statement that asks for diagnostics is answered.

@@ -17,7 +17,7 @@ mod tests;
 pub use said::{Said, Setting, said};
 pub use variables::{Tracker, Trackers};
 
-use super::flavour::Flavour;
+use crate::pool::flavour::Flavour;
 use crate::wire::session_changes::{self, SessionChange, change_type};
 use crate::wire::{Capabilities, ErrPacket, Ok as OkPacket, Status};
 use variables::{Kinds, Listed};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::key::KeyId;
+use crate::pool::lending::key::KeyId;
 use crate::proxy::ConnId;
 
 /// How long a connection stays with its last client although others could use it, as long as there

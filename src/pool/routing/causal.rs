@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::flavour::Flavour;
+use crate::pool::flavour::Flavour;
 use crate::wire::session_changes::{SessionChange, change_type};
 
 /// Whose writes a read has to see.

@@ -29,8 +29,8 @@ pub use conditions::{Condition, Conditions};
 pub use learnt::Learnt;
 pub use manner::{Manner, manner};
 
-use super::flavour::Flavour;
-use super::made_up::Results;
+use crate::pool::answers::made_up::Results;
+use crate::pool::flavour::Flavour;
 use crate::wire::ErrPacket;
 use asked::What;
 use manner::Treatment;

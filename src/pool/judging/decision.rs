@@ -5,8 +5,8 @@
 
 use bitflags::bitflags;
 
-use super::reason::Reason;
-use super::state;
+use crate::pool::judging::reason::Reason;
+use crate::pool::state;
 use crate::sql::{Mode, Tokens};
 use crate::track::{Doubt, Fact, Session, Traces, Transaction};
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::reason::Reason;
+use crate::pool::judging::reason::Reason;
 use crate::sql::{self, Mode};
 
 /// How many kinds are remembered.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::key::KeyId;
+use crate::pool::lending::key::KeyId;
 use crate::proxy::ConnId;
 
 /// Which of a pool's servers somebody needs.

@@ -2,7 +2,7 @@
 
 use bitflags::bitflags;
 
-use crate::pool::reader::{Reader, selected};
+use crate::pool::answers::reader::{Reader, selected};
 use crate::sql::{Kind, Mode};
 use crate::wire::column_flags;
 
