@@ -10,7 +10,7 @@ use crate::pool::answers::diagnostics::Diagnostics;
 use crate::pool::answers::reports::Trackers;
 use crate::pool::judging::decision::Ongoing;
 use crate::pool::judging::reason::Reason;
-use crate::pool::lending::queue::Line;
+use crate::pool::lending::waiters::Line;
 use crate::pool::routing::causal::LastWrite;
 use crate::proxy::ConnId;
 

@@ -16,7 +16,9 @@ use crate::pool::judging::catalogues::Catalogues;
 use crate::pool::judging::decision::Policy;
 use crate::pool::judging::reason::Reason;
 use crate::pool::lending::key::{KeyId, Keys};
-use crate::pool::lending::queue::{Queue, Want};
+use crate::pool::lending::queue::Queue;
+use crate::pool::lending::shelf::Shelf;
+use crate::pool::lending::waiters::{Waiters, Want};
 use crate::pool::routing::causal::Parties;
 use crate::pool::routing::servers::{Health, Role, Server};
 use crate::proxy::ConnId;
@@ -43,7 +45,7 @@ pub struct Pool {
     pub(crate) catalogues: Catalogues,
     pub(crate) servers: Vec<Server>,
     pub(crate) keys: Keys,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Box<dyn Waiters>,
     pub(crate) is_paused: bool,
     pub(crate) counters: Counters,
     pub(crate) refusals: Refusals,
@@ -81,6 +83,7 @@ impl Pool {
         let mut policy = Policy::default();
         policy.set(Policy::HOLD_OPAQUE, options.hold_opaque);
         policy.set(Policy::LASTVAL, options.lastval);
+        let queue = Box::new(Queue::new(options.max_waiting));
         Pool {
             above,
             options,
@@ -88,7 +91,7 @@ impl Pool {
             catalogues: Catalogues::new(harmless),
             servers: Vec::new(),
             keys: Keys::default(),
-            queue: Queue::default(),
+            queue,
             is_paused: false,
             counters: Counters::default(),
             refusals: Refusals::default(),
@@ -109,9 +112,9 @@ impl Pool {
         match self.servers.iter_mut().find(|server| &*server.name == name) {
             Some(server) => server.is_known(role, weight, health),
             None => {
-                let size = self.options.size;
+                let shelf = Box::new(Shelf::new(self.options.size));
                 self.servers
-                    .push(Server::new(name, role, weight, health, size));
+                    .push(Server::new(name, role, weight, health, shelf));
             }
         }
     }
@@ -208,7 +211,7 @@ impl Pool {
             };
             if let Some((then, message)) = limit {
                 let waiting = self.queue.waiting_since(line, then);
-                late.extend(waiting.map(|client| (client, message)));
+                late.extend(waiting.into_iter().map(|client| (client, message)));
             }
         }
         late

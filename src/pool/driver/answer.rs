@@ -9,7 +9,7 @@ use crate::pool::backend::{Backend, Use};
 use crate::pool::client::{Client, Held};
 use crate::pool::judging::decision::{Decision, decide};
 use crate::pool::judging::reason::Reason;
-use crate::pool::lending::shelf::Claim;
+use crate::pool::lending::budget::Claim;
 use crate::proxy::{ConnId, Proxy};
 
 /// How much of a statement is kept that makes its client keep a connection.

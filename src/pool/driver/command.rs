@@ -9,7 +9,8 @@ use super::refusals::refuse;
 use super::routing::Goes;
 use crate::pool::backend::Use;
 use crate::pool::client::{Phase, Waiting};
-use crate::pool::lending::queue::{Waiter, Want};
+use crate::pool::lending::waiters::{Waiter, Want};
+
 use crate::proxy::{ConnId, Incoming, Packet, Proxy, Verdict};
 use crate::wire::{Com, Ok as OkPacket};
 
@@ -107,19 +108,17 @@ impl Pools {
     /// A client waits for a connection from now on.
     pub(super) fn wait(&self, proxy: &Proxy, client: ConnId, waiting: Waiting) {
         let is_full = self.with_client(client, |client_of, pool| {
-            let has_room = pool.queue.has_room(waiting.command.len());
-            if pool.queue.len() >= pool.options.max_waiting || !has_room {
-                pool.counters.refused_full += 1;
-                client_of.phase = Phase::Served;
-                return true;
-            }
-            pool.counters.waited += 1;
             let waiter = Waiter {
                 client,
                 since: waiting.since,
                 bytes: waiting.command.len(),
             };
-            pool.queue.push(waiting.line, waiter);
+            if pool.queue.push(waiting.line, waiter).is_err() {
+                pool.counters.refused_full += 1;
+                client_of.phase = Phase::Served;
+                return true;
+            }
+            pool.counters.waited += 1;
             client_of.phase = Phase::Waiting(Box::new(waiting));
             false
         });

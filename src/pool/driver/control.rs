@@ -8,7 +8,7 @@ use crate::pool::answers::diagnostics::Diagnostics;
 use crate::pool::client::{Client, Phase};
 use crate::pool::contents::PoolId;
 use crate::pool::lending::key::Key;
-use crate::pool::lending::queue::Line;
+use crate::pool::lending::waiters::Line;
 use crate::pool::routing::causal::LastWrite;
 use crate::pool::routing::servers::{Health, Role};
 use crate::pool::state::Settings;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Pools;
 use crate::pool::client::Held;
 use crate::pool::contents::PoolId;
-use crate::pool::lending::queue::{Line, Want};
+use crate::pool::lending::waiters::{Line, Want};
 use crate::proxy::Proxy;
 use crate::wire::ErrPacket;
 

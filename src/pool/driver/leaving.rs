@@ -6,6 +6,7 @@ use super::Pools;
 use crate::pool::backend::{Then, Use};
 use crate::pool::client::Phase;
 use crate::pool::judging::decision::Return;
+use crate::pool::lending::budget::Stage;
 use crate::pool::state::Settings;
 use crate::proxy::{ConnId, Proxy};
 
@@ -126,7 +127,10 @@ impl Pools {
         self.agenda.borrow_mut().errands.remove(&server);
         self.with_pool(id, |pool| {
             if let Some(of) = pool.servers.get_mut(backend.server) {
-                of.shelf.lost(!backend.is_ready);
+                of.shelf.lost(match backend.is_ready {
+                    true => Stage::Open,
+                    false => Stage::Opening,
+                });
                 if !backend.is_ready {
                     of.has_failed(Instant::now());
                 }

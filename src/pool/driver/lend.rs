@@ -9,8 +9,8 @@ use crate::pool::backend::{Backend, Then, Use};
 use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::{Pool, PoolId, Ticket};
 use crate::pool::errand::{command, query};
-use crate::pool::lending::queue::{Line, Waiter};
-use crate::pool::lending::shelf::Fit;
+use crate::pool::lending::budget::Fit;
+use crate::pool::lending::waiters::{Line, Waiter};
 use crate::pool::state::{Settings, Side, Step, Unknown, differs};
 use crate::proxy::{ConnId, Packet, Proxy};
 use crate::wire::{Com, Command, ErrPacket};
@@ -90,7 +90,10 @@ impl Pools {
     ) -> Option<ConnId> {
         let fit = |conn: ConnId| self.fit(conn, wanted);
         let take = |pool: &mut Pool, server: usize| {
-            pool.servers.get_mut(server)?.shelf.take(line.key, now, fit)
+            pool.servers
+                .get_mut(server)?
+                .shelf
+                .take(line.key, now, &fit)
         };
         let taken = match pool.only_candidate(line.want) {
             Some(server) => take(pool, server),
@@ -375,7 +378,11 @@ impl Pools {
                 continue;
             }
             if let Some(server) = self.choose(proxy, waiter.client, line) {
-                self.with_pool(id, |pool| pool.queue.pop(line));
+                let served = self.with_pool(id, |pool| pool.queue.serve(line, waiter.client));
+                if served != Some(true) {
+                    self.back_on_the_shelf(server);
+                    return true;
+                }
                 let waiting =
                     self.clients.with(waiter.client, |(_, client)| {
                         match std::mem::replace(&mut client.phase, Phase::Served) {
@@ -421,7 +428,7 @@ impl Pools {
             let fit = |conn: ConnId| self.fit(conn, &wanted);
             let mut candidates = pool.candidates(line.want).into_iter();
             let replaced = candidates
-                .find_map(|index| pool.servers.get_mut(index)?.shelf.replace(line.key, fit))?;
+                .find_map(|index| pool.servers.get_mut(index)?.shelf.replace(line.key, &fit))?;
             pool.counters.closed_for_others += 1;
             Some(replaced)
         });
@@ -439,18 +446,16 @@ impl Pools {
     pub(super) fn open_for(&self, id: PoolId, line: Line) -> bool {
         let now = Instant::now();
         let opened = self.with_pool(id, |pool| {
-            let may_open = |index: &usize| {
-                let server = pool.servers.get(*index);
-                server.is_some_and(|server| server.may_open(now))
-            };
-            let server = pool.candidates(line.want).into_iter().find(may_open)?;
             let key = pool.keys.get(line.key)?.clone();
+            let server = pool.candidates(line.want).into_iter().find(|index| {
+                let server = pool.servers.get_mut(*index);
+                server.is_some_and(|server| server.begin_opening(now))
+            })?;
             let ticket = pool.ticket(Ticket {
                 server,
                 key: line.key,
             });
-            let of = pool.servers.get_mut(server)?;
-            of.shelf.begin_opening();
+            let of = pool.servers.get(server)?;
             Some((ticket, of.name.clone(), key, pool.above.clone()))
         });
         match opened.flatten() {

@@ -9,6 +9,7 @@ use crate::pool::backend::{Backend, Then, Use, Writes};
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
 use crate::pool::errand::query;
+use crate::pool::lending::budget::Stage;
 use crate::pool::routing::causal::{Consistency, LastWrite};
 use crate::pool::statements::{ConnectionStatements, Dialect};
 use crate::proxy::{ConnId, Proxy};
@@ -89,7 +90,7 @@ impl Pools {
             if let Some(ticket) = pool.tickets.remove(&ticket)
                 && let Some(server) = pool.servers.get_mut(ticket.server)
             {
-                server.shelf.lost(true);
+                server.shelf.lost(Stage::Opening);
                 server.has_failed(Instant::now());
                 pool.counters.failed += 1;
             }
@@ -103,7 +104,7 @@ impl Pools {
         let waiting = self.with_pool(id, |pool| {
             let ticket = pool.tickets.remove(&ticket)?;
             if let Some(server) = pool.servers.get_mut(ticket.server) {
-                server.shelf.lost(true);
+                server.shelf.lost(Stage::Opening);
             }
             pool.counters.failed += 1;
             Some(pool.queue.take(ticket.key))

@@ -7,7 +7,7 @@ use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::Pool;
 use crate::pool::errand::query;
 use crate::pool::flavour::Flavour;
-use crate::pool::lending::queue::Want;
+use crate::pool::lending::waiters::Want;
 use crate::pool::routing::causal::{Consistency, LastWrite, wait_for};
 use crate::pool::routing::hints::Hints;
 use crate::pool::routing::route::{Route, route};

@@ -1,9 +1,12 @@
 //! Free connections, those who wait for one, and who can use which.
 //!
 //! - `key`: what makes connections interchangeable
-//! - `shelf`: a server's free connections
-//! - `queue`: clients that wait, in the order of their coming
+//! - `budget`, `waiters`: free connections and how many there may be, and those who wait for one, as the
+//!   driver knows them
+//! - `shelf`, `queue`: the same where there is one thread
 
+pub mod budget;
 pub mod key;
 pub mod queue;
 pub mod shelf;
+pub mod waiters;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::pool::lending::shelf::Shelf;
+use crate::pool::lending::budget::Budget;
 
 /// What a server is for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Server {
     /// Whether the administrator wants it to be left alone: what is in use is not disturbed.
     pub is_drained: bool,
     /// Its connections.
-    pub shelf: Shelf,
+    pub shelf: Box<dyn Budget>,
     /// When to try again to open one, after one could not be opened.
     retry: Option<Retry>,
     /// Whether it is a node of Galera's.
@@ -65,23 +65,29 @@ const DISTRUST: Duration = Duration::from_millis(500);
 
 impl Server {
     /// A server without connections.
-    pub fn new(name: &str, role: Role, weight: u32, health: Health, size: usize) -> Server {
+    pub fn new(
+        name: &str,
+        role: Role,
+        weight: u32,
+        health: Health,
+        shelf: Box<dyn Budget>,
+    ) -> Server {
         Server {
             name: name.into(),
             role,
             weight,
             health,
             is_drained: false,
-            shelf: Shelf::new(size),
+            shelf,
             retry: None,
             is_galera: false,
             distrusted: None,
         }
     }
 
-    /// Whether a connection may be opened now.
-    pub fn may_open(&self, now: Instant) -> bool {
-        self.shelf.may_open() && self.retry.is_none_or(|retry| retry.at <= now)
+    /// A connection is being opened. False if none may be opened now.
+    pub fn begin_opening(&mut self, now: Instant) -> bool {
+        self.retry.is_none_or(|retry| retry.at <= now) && self.shelf.begin_opening()
     }
 
     /// It has shown that it is not what it is said to be: it is left alone until more is known, or for a moment.

@@ -1,0 +1,99 @@
+//! Who waits for a connection of a pool: the order is kept in each line, and the lines take turns.
+//!
+//! The driver knows [`Waiters`] alone. [`Queue`](crate::pool::lending::queue::Queue) is what implements it where there
+//! is one thread.
+
+#[cfg(test)]
+mod laws;
+
+use std::fmt::Debug;
+use std::time::Instant;
+
+use crate::pool::lending::key::KeyId;
+use crate::proxy::ConnId;
+
+#[cfg(test)]
+pub(super) use laws::obey_the_laws;
+
+/// How long all commands that wait may be together.
+pub const MAX_BYTES: usize = 64 << 20;
+
+/// Which of a pool's servers somebody needs.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Want {
+    /// One that takes writes.
+    Primary,
+    /// One that answers reads: a replica, or the primary if there is none.
+    Replica,
+    /// This one, by its place in the pool's list.
+    Server(usize),
+}
+
+/// Those who wait for the same.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line {
+    /// What makes connections interchangeable for them.
+    pub key: KeyId,
+    /// The servers that will do.
+    pub want: Want,
+}
+
+/// A client that waits.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The client.
+    pub client: ConnId,
+    /// Since when.
+    pub since: Instant,
+    /// How long its command is, which is kept for it.
+    pub bytes: usize,
+}
+
+/// There is no room for another that waits.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Those who wait for connections of one pool. Each function is one step that nobody else sees half of.
+pub trait Waiters: Debug {
+    /// How many wait.
+    fn len(&self) -> usize;
+
+    /// Whether nobody waits.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether somebody waits in this line.
+    fn has(&self, line: Line) -> bool;
+
+    /// A client waits from now on, behind all others of its line.
+    ///
+    /// # Errors
+    /// So many wait already, or their commands are [so long](MAX_BYTES). A single one always may: its
+    /// connection's own limit has let its command in.
+    fn push(&mut self, line: Line, waiter: Waiter) -> Result<(), Full>;
+
+    /// A client that has waited before has the first place again. There is always room for it.
+    fn push_front(&mut self, line: Line, waiter: Waiter);
+
+    /// A client does not wait any more.
+    fn remove(&mut self, line: Line, client: ConnId);
+
+    /// The first waiter of each line, beginning with the line after the one whose turn was last.
+    fn fronts(&self) -> Vec<(Line, Waiter)>;
+
+    /// This client, the first of its line, gets a connection. False if it is not the first any more.
+    fn serve(&mut self, line: Line, client: ConnId) -> bool;
+
+    /// The lines in which somebody waits.
+    fn lines(&self) -> Vec<Line>;
+
+    /// All clients of this key do not wait any more.
+    fn take(&mut self, key: KeyId) -> Vec<ConnId>;
+
+    /// The clients of a line that have waited since then or longer.
+    fn waiting_since(&self, line: Line, then: Instant) -> Vec<ConnId>;
+
+    /// Since when the first of all has waited.
+    fn oldest(&self) -> Option<Instant>;
+}

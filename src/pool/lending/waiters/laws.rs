@@ -1,0 +1,209 @@
+//! What all [`Waiters`] have to keep to.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::{Full, Line, MAX_BYTES, Waiter, Waiters, Want};
+use crate::pool::lending::key::KeyId;
+use crate::proxy::ConnId;
+
+/// A step that somebody takes.
+#[derive(Clone, Debug)]
+enum Step {
+    Push(u8, u8),
+    /// The next whose turn it is gets a connection, and may come back as it could not be made ready.
+    Serve {
+        comes_back: bool,
+    },
+    ServeAnother(u8),
+    Remove(u8),
+    Take(u8),
+    LetTimePass(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..6_u8, 0..4_u8).prop_map(|(line, size)| Step::Push(line, size)),
+        4 => prop::bool::weighted(0.2).prop_map(|comes_back| Step::Serve { comes_back }),
+        1 => any::<u8>().prop_map(Step::ServeAnother),
+        1 => any::<u8>().prop_map(Step::Remove),
+        1 => (0..3_u8).prop_map(Step::Take),
+        2 => (1..4_u8).prop_map(Step::LetTimePass),
+    ]
+}
+
+/// Lines of three keys, which want one of two kinds of servers.
+fn line(number: u8) -> Line {
+    Line {
+        key: KeyId(u32::from(number) / 2),
+        want: match number.is_multiple_of(2) {
+            true => Want::Primary,
+            false => Want::Replica,
+        },
+    }
+}
+
+/// What is known of those who wait from the steps alone.
+struct Model {
+    waiters: Box<dyn Waiters>,
+    max: usize,
+    now: Instant,
+    /// In the order of their coming.
+    all: Vec<(Line, Waiter)>,
+    last: Option<Line>,
+    serial: u32,
+}
+
+impl Model {
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Push(number, size) => {
+                self.push(line(number), usize::from(size) * (MAX_BYTES / 5))
+            }
+            Step::Serve { comes_back } => {
+                let Some((line, waiter)) = self.waiters.fronts().first().copied() else {
+                    assert!(self.all.is_empty());
+                    return;
+                };
+                assert!(self.waiters.serve(line, waiter.client));
+                assert!(
+                    !self.waiters.serve(line, waiter.client),
+                    "it is served once"
+                );
+                let at = self
+                    .all
+                    .iter()
+                    .position(|(_, one)| one.client == waiter.client);
+                self.all.remove(at.expect("it has waited"));
+                self.last = Some(line);
+                if comes_back {
+                    self.waiters.push_front(line, waiter);
+                    self.all.insert(0, (line, waiter));
+                }
+            }
+            Step::ServeAnother(index) => {
+                if let Some((line, waiter)) = self.at(index) {
+                    let is_first = self.fronts().contains(&(line, waiter));
+                    assert_eq!(self.waiters.serve(line, waiter.client), is_first);
+                    if is_first {
+                        self.forget(waiter.client);
+                        self.last = Some(line);
+                    }
+                }
+            }
+            Step::Remove(index) => {
+                if let Some((line, waiter)) = self.at(index) {
+                    self.waiters.remove(line, waiter.client);
+                    self.forget(waiter.client);
+                }
+            }
+            Step::Take(key) => {
+                let key = KeyId(key.into());
+                let taken: HashSet<_> = self.waiters.take(key).into_iter().collect();
+                let of_key = self.all.iter().filter(|(line, _)| line.key == key);
+                assert_eq!(taken, of_key.map(|(_, waiter)| waiter.client).collect());
+                self.all.retain(|(line, _)| line.key != key);
+            }
+            Step::LetTimePass(ms) => self.now += Duration::from_millis(ms.into()),
+        }
+    }
+
+    fn push(&mut self, line: Line, bytes: usize) {
+        self.serial += 1;
+        let waiter = Waiter {
+            client: ConnId::of(self.serial, self.serial),
+            since: self.now,
+            bytes,
+        };
+        let present: usize = self.all.iter().map(|(_, waiter)| waiter.bytes).sum();
+        let has_room = self.all.len() < self.max && (present == 0 || present + bytes <= MAX_BYTES);
+        let wanted = if has_room { Ok(()) } else { Err(Full) };
+        assert_eq!(
+            self.waiters.push(line, waiter),
+            wanted,
+            "both limits are kept"
+        );
+        if has_room {
+            self.all.push((line, waiter));
+        }
+    }
+
+    fn at(&self, index: u8) -> Option<(Line, Waiter)> {
+        let index = usize::from(index) % self.all.len().max(1);
+        self.all.get(index).copied()
+    }
+
+    fn forget(&mut self, client: ConnId) {
+        self.all.retain(|(_, waiter)| waiter.client != client);
+    }
+
+    /// The first of each line, by the order of lines after the last.
+    fn fronts(&self) -> Vec<(Line, Waiter)> {
+        let mut seen = HashSet::new();
+        let mut fronts: Vec<_> = self
+            .all
+            .iter()
+            .copied()
+            .filter(|(line, _)| seen.insert(*line))
+            .collect();
+        fronts.sort_by_key(|(line, _)| (Some(*line) <= self.last, *line));
+        fronts
+    }
+
+    fn check(&self) {
+        let waiters = &self.waiters;
+        assert_eq!(waiters.len(), self.all.len());
+        assert_eq!(waiters.is_empty(), self.all.is_empty());
+        assert_eq!(
+            waiters.fronts(),
+            self.fronts(),
+            "the order is kept in lines, and lines take turns"
+        );
+        let lines: HashSet<_> = waiters.lines().into_iter().collect();
+        assert_eq!(lines, self.all.iter().map(|(line, _)| *line).collect());
+        assert_eq!(
+            waiters.oldest(),
+            self.all.iter().map(|(_, waiter)| waiter.since).min()
+        );
+        for number in 0..6 {
+            let line = line(number);
+            assert_eq!(waiters.has(line), lines.contains(&line));
+            let then = self.now - Duration::from_millis(3);
+            let late = self
+                .all
+                .iter()
+                .filter(|(of, waiter)| *of == line && waiter.since <= then);
+            let late: Vec<_> = late.map(|(_, waiter)| waiter.client).collect();
+            assert_eq!(
+                waiters.waiting_since(line, then),
+                late,
+                "who waits for too long is found"
+            );
+        }
+    }
+}
+
+/// Panics unless waiters of this kind obey the laws.
+pub fn obey_the_laws<W: Waiters + 'static>(new: impl Fn(usize) -> W) {
+    let steps = prop::collection::vec(step(), 1..200);
+    let mut runner = TestRunner::new(Config::with_cases(128));
+    let result = runner.run(&(0..20_usize, steps), |(max, steps)| {
+        let mut model = Model {
+            waiters: Box::new(new(max)),
+            max,
+            now: Instant::now() + Duration::from_secs(1),
+            all: Vec::new(),
+            last: None,
+            serial: 0,
+        };
+        for step in steps {
+            model.take(step);
+            model.check();
+        }
+        Ok(())
+    });
+    result.expect("the laws are obeyed");
+}
