@@ -40,10 +40,19 @@ pub enum Then {
         /// Who gets the connection.
         to: ConnId,
     },
-    /// The diagnostics of its last client were read: it closes.
+    /// The diagnostics of its last client were read: it closes once nothing else is unread.
     Retired {
         /// Why.
         why: &'static str,
+    },
+    /// What was unknown is known: it closes, if its last client does not have to keep it.
+    Saved {
+        /// Why it closes.
+        why: &'static str,
+        /// What was asked for.
+        unknown: Unknown,
+        /// How often something was asked for before.
+        rounds: u8,
     },
     /// What was unknown is known, and what its last client needs was read: it can be set up for
     /// this client.
@@ -169,10 +178,18 @@ impl Then {
             | Then::Waited { to, .. }
             | Then::Restored { to, .. } => Some(*to),
             Then::InSetting(preparing) | Then::Prepared(preparing) => Some(preparing.to),
-            Then::Snapshot | Then::Ready | Then::Reset | Then::Read(_) | Then::Retired { .. } => {
-                None
-            }
+            Then::Snapshot
+            | Then::Ready
+            | Then::Reset
+            | Then::Read(_)
+            | Then::Retired { .. }
+            | Then::Saved { .. } => None,
         }
+    }
+
+    /// Whether something is being read without which its last client's session is not known.
+    pub fn reads_session(&self) -> bool {
+        matches!(self, Then::Carried { .. } | Then::Saved { .. })
     }
 }
 

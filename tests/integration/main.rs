@@ -68,6 +68,7 @@ mod pool_reports;
 mod pool_split;
 mod pool_state;
 mod pool_statements;
+mod pool_strangers;
 mod pool_topology;
 mod pooling_page;
 mod prepared;

@@ -38,7 +38,7 @@ impl Pools {
                 self.turn_away(proxy, client);
             }
             for client in bereaved {
-                proxy.close(client, "the server connection that it kept is gone");
+                proxy.close(client, "the server connection with its session is gone");
             }
             for server in left {
                 self.left(proxy, server);

@@ -21,6 +21,16 @@ use crate::wire::{Com, Command, ErrPacket, TextRow};
 /// How often something more may be read of a session.
 const MAX_ROUNDS: u8 = 2;
 
+/// What has become of a connection whose last client's session was read.
+enum Parting {
+    /// Its last client has no part in it any more.
+    Done,
+    /// Its last client must keep it.
+    Stays,
+    /// Still not all is known.
+    Unknown,
+}
+
 /// Whether a wait for a write was answered by the 0 that says that the write is there.
 fn has_in_time(answers: &[Answer]) -> bool {
     let row = answers.first().and_then(|answer| answer.rows.first());
@@ -181,14 +191,33 @@ impl Pools {
                 unknown,
                 rounds,
             } if err.is_none() => {
-                if self.learnt(proxy, server, to, &unknown, rounds, &answers) {
+                let again = |unknown, rounds| Then::Carried {
+                    to,
+                    unknown,
+                    rounds,
+                };
+                if self.learnt(proxy, server, &unknown, rounds, &answers, again) {
                     self.carried(proxy, server, to);
                 }
             }
+            Then::Saved {
+                why,
+                unknown,
+                rounds,
+            } if err.is_none() => {
+                let again = |unknown, rounds| Then::Saved {
+                    why,
+                    unknown,
+                    rounds,
+                };
+                if self.learnt(proxy, server, &unknown, rounds, &answers, again) {
+                    self.saved(proxy, server, why);
+                }
+            }
             Then::Told { to } if err.is_none() => self.told(proxy, server, to, &answers),
-            Then::Retired { why } => {
+            Then::Retired { why } if err.is_none() => {
                 self.read_diagnostics(server, &answers);
-                proxy.close(server, why);
+                self.retire(proxy, server, why);
             }
             Then::Waited { to, write } => {
                 let in_time = err.is_none() && has_in_time(&answers);
@@ -196,6 +225,9 @@ impl Pools {
             }
             Then::SetUp { to } if err.is_none() => self.set_up(proxy, server, to),
             then => {
+                if then.reads_session() {
+                    self.owner_is_lost(server);
+                }
                 self.failed_on(proxy, server, err.as_ref());
                 if let Some(to) = then.client() {
                     self.try_again(proxy, to, err.as_ref());
@@ -277,10 +309,10 @@ impl Pools {
         &self,
         proxy: &Proxy,
         server: ConnId,
-        to: ConnId,
         unknown: &Unknown,
         rounds: u8,
         answers: &[Answer],
+        again: impl FnOnce(Unknown, u8) -> Then,
     ) -> bool {
         let more = self.with_backend(server, |backend, pool| {
             let snapshot = backend.snapshot.clone()?;
@@ -293,48 +325,77 @@ impl Pools {
         let Some((commands, unknown)) = more.flatten() else {
             return true;
         };
-        let rounds = rounds + 1;
-        let then = Then::Carried {
-            to,
-            unknown,
-            rounds,
-        };
-        self.run(proxy, server, commands, then);
+        self.run(proxy, server, commands, again(unknown, rounds + 1));
         false
     }
 
     /// What was unknown of a session is known; what its client needs was read.
     fn carried(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
+        match self.parts_from_owner(proxy, server) {
+            Parting::Done => {
+                // Its next command may have come meanwhile.
+                self.note_news();
+                self.goes_to(proxy, server, to);
+            }
+            Parting::Unknown => {
+                self.failed_on(proxy, server, None);
+                self.try_again(proxy, to, None);
+            }
+            Parting::Stays => self.try_again(proxy, to, None),
+        }
+    }
+
+    /// The same of one that is to be closed.
+    fn saved(&self, proxy: &Proxy, server: ConnId, why: &'static str) {
+        match self.parts_from_owner(proxy, server) {
+            Parting::Done => {
+                self.note_news();
+                proxy.close(server, why);
+            }
+            Parting::Unknown => self.failed_on(proxy, server, None),
+            Parting::Stays => {}
+        }
+    }
+
+    /// The last client of a connection keeps what is known of its session, and leaves the connection to
+    /// others; or it turns out that it must stay.
+    fn parts_from_owner(&self, proxy: &Proxy, server: ConnId) -> Parting {
         let learnt = self.with_backend(server, |backend, pool| {
             super::lend::know(backend, pool).ok()?;
             let decision = decide(&backend.session, backend.ongoing(), pool.policy);
             Some((backend.owner.take(), decision))
         });
-        let owner = match learnt.flatten() {
-            None => {
-                self.failed_on(proxy, server, None);
-                self.try_again(proxy, to, None);
-                return;
-            }
-            Some((owner, decision)) => {
-                let owner = owner.filter(|owner| self.clients.has(*owner));
-                if let (Some(owner), Decision::Hold(_)) = (owner, decision) {
-                    self.stays(proxy, server, owner);
-                    self.try_again(proxy, to, None);
-                    return;
-                }
-                owner
-            }
+        let Some((owner, decision)) = learnt.flatten() else {
+            self.owner_is_lost(server);
+            return Parting::Unknown;
         };
-        if let Some(owner) = owner {
-            self.backends.with(server, |(_, backend)| {
-                self.clients
-                    .with(owner, |(_, client)| super::lend::carry(backend, client));
-            });
+        let Some(owner) = owner.filter(|owner| self.clients.has(*owner)) else {
+            return Parting::Done;
+        };
+        if let Decision::Hold(_) = decision {
+            self.stays(proxy, server, owner);
+            return Parting::Stays;
         }
-        // Its next command may have come meanwhile.
-        self.note_news();
-        self.goes_to(proxy, server, to);
+        self.backends.with(server, |(_, backend)| {
+            self.clients
+                .with(owner, |(_, client)| super::lend::carry(backend, client));
+        });
+        Parting::Done
+    }
+
+    fn owner_is_lost(&self, server: ConnId) {
+        let owner = self.backends.with(server, |(_, backend)| backend.owner);
+        if let Some(owner) = owner.flatten() {
+            self.session_is_lost(owner);
+        }
+    }
+
+    /// What the session of this client consists of cannot be found out any more: the client is told as
+    /// its own server would, by a closed connection.
+    pub(super) fn session_is_lost(&self, client: ConnId) {
+        if self.clients.has(client) {
+            self.agenda.borrow_mut().bereaved.push(client);
+        }
     }
 
     /// The diagnostics of its last client were read.
@@ -394,8 +455,24 @@ impl Pools {
 
     /// What was read has shown that a client must keep its connection.
     fn stays(&self, proxy: &Proxy, server: ConnId, owner: ConnId) {
+        // Its next command may have come meanwhile.
+        let waiting = self.with_client(owner, |client, pool| {
+            match std::mem::replace(&mut client.phase, Phase::Served) {
+                Phase::Waiting(waiting) => {
+                    pool.queue.remove(waiting.line, owner);
+                    Some(waiting)
+                }
+                other => {
+                    client.phase = other;
+                    None
+                }
+            }
+        });
         if let Lent::Linked = self.link(proxy, server, owner) {
-            self.served(proxy, owner);
+            match waiting.flatten() {
+                Some(waiting) => self.show_command(proxy, owner, &waiting.command),
+                None => self.served(proxy, owner),
+            }
         }
     }
 

@@ -142,10 +142,13 @@ impl Pools {
         if let Use::Errand(_, Then::Read(_)) = &backend.used {
             self.reading_was_interrupted(proxy, id, backend.key);
         }
-        if let Use::Errand(_, then) = &backend.used
-            && let Some(to) = then.client()
-        {
-            self.try_again(proxy, to, None);
+        if let Use::Errand(_, then) = &backend.used {
+            if let Some(to) = then.client() {
+                self.try_again(proxy, to, None);
+            }
+            if let Some(owner) = backend.owner.filter(|_| then.reads_session()) {
+                self.session_is_lost(owner);
+            }
         }
         let Some(client) = backend
             .owner

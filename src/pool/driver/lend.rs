@@ -352,7 +352,10 @@ impl Pools {
             backend.owner == Some(client)
                 && matches!(
                     then,
-                    Then::Told { .. } | Then::Carried { .. } | Then::Retired { .. }
+                    Then::Told { .. }
+                        | Then::Carried { .. }
+                        | Then::Retired { .. }
+                        | Then::Saved { .. }
                 )
         });
         is_read == Some(true)

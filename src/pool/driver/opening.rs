@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 
 use super::Pools;
+use super::lend::know;
 use crate::pool::backend::{Backend, Then, Use, Writes};
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
@@ -128,16 +129,37 @@ impl Pools {
             let _ = proxy.unlink(client, server);
         }
         let owner = self.backends.with(server, |(_, backend)| backend.owner);
-        let unread = owner
-            .flatten()
-            .map_or_else(Vec::new, |owner| self.unread_diagnostics(owner));
-        if unread.is_empty() {
+        let Some(owner) = owner.flatten().filter(|owner| self.clients.has(*owner)) else {
             proxy.close(server, why);
             return true;
-        }
+        };
+        // What is volatile is read first, as everything else replaces it.
+        let unread = self.unread_diagnostics(owner);
+        let (commands, then) = if unread.is_empty() {
+            let unknown = self.with_backend(server, |backend, pool| {
+                let unknown = know(backend, pool).err()?;
+                pool.counters.carried += 1;
+                Some((backend.ask(&unknown), unknown))
+            });
+            let Some((commands, unknown)) = unknown.flatten() else {
+                proxy.close(server, why);
+                return true;
+            };
+            let rounds = 0;
+            (
+                commands,
+                Then::Saved {
+                    why,
+                    unknown,
+                    rounds,
+                },
+            )
+        } else {
+            let commands = unread.iter().map(|one| query(one.sql())).collect();
+            (commands, Then::Retired { why })
+        };
         self.note_leaving(server);
-        let commands = unread.iter().map(|one| query(one.sql())).collect();
-        self.run(proxy, server, commands, Then::Retired { why });
+        self.run(proxy, server, commands, then);
         false
     }
 }
