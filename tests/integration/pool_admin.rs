@@ -87,7 +87,17 @@ fn tables_are_shown() {
     let mut wire = login(&dpm);
     assert_eq!(
         wire.rows("SHOW POOLS"),
-        [["app", "active", "40", "2", "3", "1.5", "3", "1"]]
+        [[
+            "app",
+            "FOUND_ROWS",
+            "active",
+            "40",
+            "2",
+            "3",
+            "1.5",
+            "3",
+            "1"
+        ]]
     );
     let servers = wire.rows("show global servers;");
     assert_eq!(servers[0][..4], ["db1:3306", "primary", "up", "1"]);

@@ -53,6 +53,7 @@ local tables = {
     pools = {
         about = "connections that can stand for each other, and who waits for one",
         { "Account", TEXT, told "account" },
+        { "Capabilities", TEXT, told "capabilities" },
         { "State", TEXT, told "state" },
         { "Clients", INTEGER, told "clients" },
         { "Held", INTEGER, told "held" },

@@ -135,8 +135,10 @@ impl Pools {
     ) -> Lent {
         let need = self.need(server, client);
         if let Some(last) = proxy.peer(server) {
-            self.backends
-                .with(server, |(_, backend)| backend.used = Use::Moving);
+            self.with_backend(server, |backend, pool| {
+                backend.used = Use::Moving;
+                pool.counters.stolen += 1;
+            });
             self.remember_statement(last, server);
             let _ = proxy.unlink(last, server);
         }

@@ -8,7 +8,7 @@ use crate::pool::answers::refusals::Refused;
 use crate::pool::backend::Use;
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
-use crate::pool::lending::key::KeyId;
+use crate::pool::lending::key::{Key, KeyId};
 use crate::pool::routing::servers::{Health, Role, Server};
 use crate::proxy::{ConnId, Proxy};
 
@@ -86,9 +86,12 @@ impl Pools {
             let row = |(key, sums): (KeyId, Sums)| {
                 let first = sums.first.map_or(Told::Nothing, |since| age(now, since));
                 let state = if pool.is_paused { "paused" } else { "active" };
-                let account = pool.keys.get(key).map(|key| &*key.account);
+                let key = pool.keys.get(key);
+                let account = key.map(|key| &*key.account);
+                let capabilities = key.map(Key::capability_names);
                 vec![
                     ("account", account.unwrap_or_default().into()),
+                    ("capabilities", (&*capabilities.unwrap_or_default()).into()),
                     ("state", state.into()),
                     ("clients", sums.clients.into()),
                     ("held", sums.held.into()),

@@ -29,6 +29,16 @@ impl Key {
             capabilities: capabilities & OF_LOGIN,
         }
     }
+
+    /// The names of its capabilities, with spaces between them.
+    pub fn capability_names(&self) -> String {
+        let names: Vec<_> = self
+            .capabilities
+            .iter_names()
+            .map(|(name, _)| name)
+            .collect();
+        names.join(" ")
+    }
 }
 
 /// A key's number in its pool.
