@@ -19,7 +19,8 @@
 //! - `refusals`: errors of the pool's own
 //! - `due`: what time brings
 //! - `control`: what the layer above tells a pool to do
-//! - `statements`: prepared statements, whose ids change with the connection
+//! - `statements`: commands about prepared statements, whose ids change with the connection; `preparing`:
+//!   statements that are prepared again, and closed
 //! - `shown`: what is told of pools
 
 mod answer;
@@ -35,6 +36,7 @@ mod leaving;
 mod lend;
 mod made_up;
 pub mod opening;
+mod preparing;
 mod refusals;
 mod reports;
 mod routing;
@@ -141,6 +143,22 @@ impl Pools {
         let mut pools = self.pools.borrow_mut();
         let found = self.backends.with(id, |(pool, backend)| {
             pools.get_mut(pool.0).map(|pool| f(backend, pool))
+        });
+        found.flatten()
+    }
+
+    /// Calls `f` with a client, a connection and their pool. `f` must not use `self`.
+    fn with_both<R>(
+        &self,
+        client: ConnId,
+        server: ConnId,
+        f: impl FnOnce(&mut Client, &mut Backend, &mut Pool) -> R,
+    ) -> Option<R> {
+        let mut pools = self.pools.borrow_mut();
+        let found = self.clients.with(client, |(id, client)| {
+            let pool = pools.get_mut(id.0)?;
+            self.backends
+                .with(server, |(_, backend)| f(client, backend, pool))
         });
         found.flatten()
     }

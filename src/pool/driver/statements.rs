@@ -1,24 +1,14 @@
 //! Prepared statements: each command gets to the client's connection with the id that its statement
 //! has there.
 
-use std::rc::Rc;
-
 use super::Pools;
-use super::lend::{Lent, command_of, know};
-use crate::pool::backend::{Backend, Preparing, Then as BackendThen, Use};
-use crate::pool::client::{Client, Phase, Prepared, Waiting};
-use crate::pool::contents::Pool;
-use crate::pool::errand::{Answer, command};
-use crate::pool::state::{Side, differs};
-use crate::pool::statements;
-use crate::pool::statements::{
-    Action, ClientStatements, Form, Limits, Outcome, Sending, Setting, Sharing, Statement,
-};
+use super::preparing::{TOO_MANY, capabilities_of, form, present};
+use crate::pool::backend::{Backend, Use};
+use crate::pool::client::Prepared;
+use crate::pool::errand::command;
+use crate::pool::statements::{Action, ClientStatements, Limits, Outcome, Sending, Then};
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy, Verdict};
-use crate::wire::{Capabilities, Com, Command, DecodeError, ErrPacket, PrepareOk, Status};
-
-/// ER_MAX_PREPARED_STMT_COUNT_REACHED.
-const TOO_MANY: u16 = 1461;
+use crate::wire::{Com, DecodeError, ErrPacket, PrepareOk, Status};
 
 impl Pools {
     // A command comes -----------------------------------------------------------------------------
@@ -47,176 +37,6 @@ impl Pools {
                 Some(Verdict::Hold)
             }
         }
-    }
-
-    /// A client has a connection for its command: what it needs is prepared there first.
-    pub(super) fn on_its_connection(
-        &self,
-        proxy: &Proxy,
-        client: ConnId,
-        packet: Incoming<'_>,
-    ) -> Verdict {
-        let is_about_statement = packet.command().is_some_and(Com::names_statement);
-        let Some(server) = proxy.peer(client).filter(|_| is_about_statement) else {
-            return Verdict::Forward;
-        };
-        let capabilities = capabilities_of(proxy, server);
-        let missing = self.with_both(client, server, |client, backend, pool| {
-            let (present, _) = present(client, backend, pool)?;
-            let statements = &client.prepared.as_ref()?.statements;
-            let form = form(&present, &packet, capabilities);
-            let statement = statements.missing(packet.payload, &backend.statements, form)?;
-            let waiting = Waiting {
-                command: packet.payload.to_vec(),
-                line: client.line,
-                since: std::time::Instant::now(),
-                failures: 0,
-            };
-            client.phase = Phase::Arranging(Box::new(waiting));
-            Some((statement, present))
-        });
-        let Some((statement, present)) = missing.flatten() else {
-            return Verdict::Forward;
-        };
-        self.with_backend(server, |backend, _| backend.used = Use::Moving);
-        let _ = proxy.unlink(client, server);
-        self.wait_silently(proxy, client, packet.payload);
-        self.prepare_again(proxy, client, server, &statement, &present);
-        Verdict::Hold
-    }
-
-    /// Prepares a client's statement on the connection that it has had until now.
-    fn prepare_again(
-        &self,
-        proxy: &Proxy,
-        client: ConnId,
-        server: ConnId,
-        statement: &Rc<Statement>,
-        present: &Rc<Setting>,
-    ) {
-        let steps = self.with_backend(server, |backend, _| {
-            if statement.setting() == present {
-                return Some((Vec::new(), Vec::new()));
-            }
-            let snapshot = backend.snapshot.as_ref()?;
-            let (_, settings) = backend.settings.as_ref()?;
-            let within = statement.setting().within(settings);
-            let id = backend.session.last_insert_id().known().copied();
-            let side = |settings| Side {
-                settings,
-                last_insert_id: id,
-            };
-            let there = differs(side(settings), side(&within), snapshot).ok()?;
-            let back = differs(side(&within), side(settings), snapshot).ok()?;
-            Some((there, back))
-        });
-        let Some((there, back)) = steps.flatten() else {
-            let why = "not-restorable: this statement cannot be prepared again on another connection, \
-                       as the session has left the schema that it was prepared in";
-            let err = ErrPacket::new(1105, b"HY000", why.into());
-            return self.not_prepared(proxy, client, server, err);
-        };
-        let preparing = Box::new(Preparing {
-            to: client,
-            statement: statement.clone(),
-            back: back.iter().map(command_of).collect(),
-        });
-        if there.is_empty() {
-            return self.prepare_in_setting(proxy, server, preparing);
-        }
-        let commands = there.iter().map(command_of).collect();
-        self.run(proxy, server, commands, BackendThen::InSetting(preparing));
-    }
-
-    /// A connection is in the setting that a client's statement is to be prepared in. (The text is only
-    /// sent now, as its effects depend on modes that have to be known.)
-    pub(super) fn prepare_in_setting(
-        &self,
-        proxy: &Proxy,
-        server: ConnId,
-        preparing: Box<Preparing>,
-    ) {
-        self.make_room_for_statement(proxy, server);
-        let prepare = command(Com::STMT_PREPARE, preparing.statement.text());
-        self.run(
-            proxy,
-            server,
-            vec![prepare],
-            BackendThen::Prepared(preparing),
-        );
-    }
-
-    /// The server has answered what was to be prepared again.
-    pub(super) fn prepared_again(
-        &self,
-        proxy: &Proxy,
-        server: ConnId,
-        preparing: Preparing,
-        answer: Option<Answer>,
-    ) {
-        let answer = answer.unwrap_or_default();
-        let Preparing {
-            to,
-            statement,
-            back,
-        } = preparing;
-        if answer
-            .error
-            .as_ref()
-            .is_some_and(|err| err.errnum == TOO_MANY)
-            && self.give_up_statements(proxy, server)
-        {
-            let preparing = Preparing {
-                to,
-                statement,
-                back,
-            };
-            return self.prepare_in_setting(proxy, server, Box::new(preparing));
-        }
-        if let Some(ok) = answer.prepared.filter(|ok| ok.params == statement.params()) {
-            self.with_backend(server, |backend, _| {
-                backend.statements.prepared(&statement, ok.statement_id);
-            });
-        } else if answer.error.is_none() {
-            self.failed_on(proxy, server, None);
-            return self.try_again(proxy, to, None);
-        }
-        match (back.is_empty(), answer.error) {
-            (true, None) => self.goes_on_prepared(proxy, server, to),
-            (true, Some(err)) => self.not_prepared(proxy, to, server, err),
-            (false, err) => {
-                let err = err.map(Box::new);
-                self.run(proxy, server, back, BackendThen::Restored { to, err });
-            }
-        }
-    }
-
-    /// What a client's command needs is prepared on the connection that the client had before.
-    pub(super) fn goes_on_prepared(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
-        let Some(waiting) = self.take_arranging(to) else {
-            self.agenda.borrow_mut().left.push(server);
-            return;
-        };
-        if let Lent::Linked = self.link(proxy, server, to) {
-            self.show_command(proxy, to, &waiting.command);
-        }
-    }
-
-    /// A client's statement could not be prepared again: that is the answer to its command.
-    pub(super) fn not_prepared(
-        &self,
-        proxy: &Proxy,
-        client: ConnId,
-        server: ConnId,
-        err: ErrPacket,
-    ) {
-        let Some(waiting) = self.take_arranging(client) else {
-            self.agenda.borrow_mut().left.push(server);
-            return;
-        };
-        self.link(proxy, server, client);
-        self.answer_instead(proxy, client, &waiting.command, err);
-        self.served(proxy, client);
     }
 
     // A command goes ------------------------------------------------------------------------------
@@ -399,11 +219,11 @@ impl Pools {
         let then = self.with_both(client, server, |client, backend, _| {
             let statements = &mut client.prepared.as_mut()?.statements;
             Some(match statements.preparing() {
-                Some(_) => statements::Then::Done,
+                Some(_) => Then::Done,
                 None => statements.ended(outcome, &mut backend.statements),
             })
         });
-        if let Some(statements::Then::Close(id)) = then.flatten() {
+        if let Some(Then::Close(id)) = then.flatten() {
             self.close_statement(proxy, server, id);
         }
     }
@@ -448,65 +268,7 @@ impl Pools {
         verdict
     }
 
-    /// The server of this connection has too many statements: half of those that the pool can do without
-    /// are closed. False if there are none.
-    fn give_up_statements(&self, proxy: &Proxy, server: ConnId) -> bool {
-        let mut given_up = Vec::new();
-        let of = self.with_backend(server, |backend, _| {
-            for _ in 0..backend.statements.len().div_ceil(2) {
-                given_up.extend(backend.statements.evict().map(|id| (server, id)));
-            }
-            backend.server
-        });
-        if given_up.is_empty() {
-            let mut others = Vec::new();
-            self.backends.each(|id, (_, backend)| {
-                if Some(backend.server) == of && !backend.statements.is_empty() {
-                    others.push(id);
-                }
-            });
-            for other in others {
-                let evicted = self.with_backend(other, |backend, _| backend.statements.evict());
-                given_up.extend(evicted.flatten().map(|id| (other, id)));
-            }
-        }
-        for (server, id) in &given_up {
-            self.close_statement(proxy, *server, *id);
-        }
-        !given_up.is_empty()
-    }
-
     // Common --------------------------------------------------------------------------------------
-
-    /// Closes a server's statement.
-    fn close_statement(&self, proxy: &Proxy, server: ConnId, id: u32) {
-        let close = Command::of_statement(Com::STMT_CLOSE, id);
-        if let Err(error) = proxy.send(server, Packet::Command(&close)) {
-            log::debug!("connection {}: {error}", server.serial());
-        }
-    }
-
-    /// Makes room for another statement on a connection.
-    fn make_room_for_statement(&self, proxy: &Proxy, server: ConnId) {
-        loop {
-            let id = self.with_backend(server, |backend, _| backend.statements.make_room());
-            let Some(id) = id.flatten() else {
-                return;
-            };
-            self.close_statement(proxy, server, id);
-        }
-    }
-
-    /// A client has left a connection: what was set apart for it there is closed.
-    pub(super) fn forget_statements(&self, proxy: &Proxy, client: ConnId, server: ConnId) {
-        let number = u64::from(client.serial());
-        let forgotten = self.with_backend(server, |backend, _| {
-            backend.statements.forget_client(number)
-        });
-        for id in forgotten.unwrap_or_default() {
-            self.close_statement(proxy, server, id);
-        }
-    }
 
     /// Answers a client's command with an error, now or with its next execute.
     pub(super) fn answer_instead(
@@ -551,22 +313,6 @@ impl Pools {
         let is_free = |(_, backend): &mut (_, Backend)| matches!(backend.used, Use::Free(_));
         self.backends.with(server, is_free) == Some(true)
     }
-
-    /// Calls `f` with a client, a connection and their pool. `f` must not use `self`.
-    fn with_both<R>(
-        &self,
-        client: ConnId,
-        server: ConnId,
-        f: impl FnOnce(&mut Client, &mut Backend, &mut Pool) -> R,
-    ) -> Option<R> {
-        let mut pools = self.pools.borrow_mut();
-        let found = self.clients.with(client, |(id, client)| {
-            let pool = pools.get_mut(id.0)?;
-            self.backends
-                .with(server, |(_, backend)| f(client, backend, pool))
-        });
-        found.flatten()
-    }
 }
 
 /// A buffer that has grown beyond this is not kept.
@@ -576,39 +322,4 @@ fn is_silent(payload: &[u8]) -> bool {
     payload
         .first()
         .is_some_and(|com| !Com(*com).expects_answer())
-}
-
-fn capabilities_of(proxy: &Proxy, id: ConnId) -> Capabilities {
-    let info = proxy.info(id);
-    info.map(|info| info.capabilities.get()).unwrap_or_default()
-}
-
-fn form<'a>(present: &'a Rc<Setting>, packet: &Incoming<'_>, server: Capabilities) -> Form<'a> {
-    Form {
-        present,
-        client: packet.capabilities,
-        server,
-    }
-}
-
-/// The setting that a client's connection is in, and whether that is certain.
-fn present(
-    client: &mut Client,
-    backend: &mut Backend,
-    pool: &mut Pool,
-) -> Option<(Rc<Setting>, Sharing)> {
-    let (settings, sharing) = match know(backend, pool) {
-        Ok(()) => (backend.settings.as_ref()?.1.clone(), Sharing::Anyone),
-        Err(_) => (client.settings.clone(), Sharing::Nobody),
-    };
-    let snapshot = backend.snapshot.as_ref()?;
-    let prepared = client.prepared.as_mut()?;
-    if let Some((of, setting)) = &prepared.setting
-        && Rc::ptr_eq(of, &settings)
-    {
-        return Some((setting.clone(), sharing));
-    }
-    let setting = pool.statements.setting(Setting::of(&settings, snapshot));
-    prepared.setting = Some((settings, setting.clone()));
-    Some((setting, sharing))
 }
