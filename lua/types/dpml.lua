@@ -257,6 +257,7 @@ function M.proxy_new_clients(listener, plugin, options) end
 ---@field servers string|dpml.PoolServer[]|(fun(): dpml.PoolServer[])
 ---@field accounts "server"?
 ---@field max_user_clients (integer|table<string, integer>)?
+---@field max_user_connections (integer|table<string, integer>)?
 ---@field backend dpml.LoginOptions|(fun(user: string): dpml.LoginOptions)|nil
 ---@field size integer?
 ---@field min_idle integer?

@@ -10,6 +10,7 @@ use crate::pool::judging::catalogue::Reading;
 use crate::pool::judging::decision::Ongoing;
 use crate::pool::lending::budget::Place;
 use crate::pool::lending::key::KeyId;
+use crate::pool::lending::users::UserId;
 use crate::pool::routing::causal::{LastWrite, gtid_of};
 use crate::proxy::{ConnId, Decoded};
 use crate::track::{Ending, Session};
@@ -136,6 +137,8 @@ pub struct Backend {
     pub owner: Option<ConnId>,
     /// What it is used for.
     pub used: Use,
+    /// Whose client uses it, if that user has a limit.
+    pub charged: Option<UserId>,
     /// What it is known to have, of writes on other servers.
     pub reached: LastWrite,
     /// What the present command has written; `None` if nobody wants to know.

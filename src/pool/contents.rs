@@ -18,6 +18,7 @@ use crate::pool::judging::reason::Reason;
 use crate::pool::lending::key::{KeyId, Keys};
 use crate::pool::lending::queue::Queue;
 use crate::pool::lending::shelf::Shelf;
+use crate::pool::lending::users::Users;
 use crate::pool::lending::waiters::{Waiters, Want};
 use crate::pool::routing::causal::Parties;
 use crate::pool::routing::servers::{Health, Role, Server};
@@ -45,6 +46,7 @@ pub struct Pool {
     pub(crate) catalogues: Catalogues,
     pub(crate) servers: Vec<Server>,
     pub(crate) keys: Keys,
+    pub(crate) users: Users,
     pub(crate) queue: Box<dyn Waiters>,
     pub(crate) is_paused: bool,
     pub(crate) counters: Counters,
@@ -73,6 +75,9 @@ impl std::fmt::Debug for Pool {
 /// The most bytes of the texts of prepared statements.
 const MAX_TEXTS: usize = 256 << 20;
 
+/// Why a client has waited in vain whose user is at its limit.
+const USER_AT_LIMIT: &str = "Too many connections: this user's max_user_connections are in use, and none became free in time";
+
 /// How many settings are remembered as common.
 const COMMON: usize = 64;
 
@@ -91,6 +96,7 @@ impl Pool {
             catalogues: Catalogues::new(harmless),
             servers: Vec::new(),
             keys: Keys::default(),
+            users: Users::default(),
             queue,
             is_paused: false,
             counters: Counters::default(),
@@ -207,7 +213,11 @@ impl Pool {
                 let since = again.map(|again| *again.get_or_insert(now));
                 let then = now.checked_sub(self.options.queue_timeout);
                 let then = then.filter(|then| since.is_none_or(|since| since <= *then));
-                then.map(|then| (then, "Too many connections: none became free in time"))
+                let message = match self.users.is_at_limit(line.user) {
+                    true => USER_AT_LIMIT,
+                    false => "Too many connections: none became free in time",
+                };
+                then.map(|then| (then, message))
             };
             if let Some((then, message)) = limit {
                 let waiting = self.queue.waiting_since(line, then);

@@ -64,6 +64,7 @@ mod pool_diagnostics;
 mod pool_failover;
 mod pool_hidden;
 mod pool_kills;
+mod pool_limits;
 mod pool_reports;
 mod pool_split;
 mod pool_state;

@@ -4,6 +4,7 @@ local backends = require "dpml.pool.backends"
 local charsets = require "dpml.pool.charsets"
 local checks = require "dpml.checks"
 local errors = require "dpml.errors"
+local limits = require "dpml.pool.limits"
 local login_ok = require "dpml.login_ok"
 local refusals = require "dpml.pool.refusals"
 local results = require "dpml.results"
@@ -12,7 +13,7 @@ local warnings = require "dpml.warnings"
 
 local clients = {}
 
-clients.OPTIONS = checks.union(backends.OPTIONS, { max_user_clients = "a number or table" })
+clients.OPTIONS = checks.union(backends.OPTIONS, { max_user_clients = true, max_user_connections = true })
 
 local PAUSE = 200     -- milliseconds between attempts to reach a server
 local RESERVE = 0.1   -- of the time that a client has left for its login, to tell it that there is no server
@@ -31,7 +32,8 @@ function clients.new(what, options, hooks)
         hooks = hooks,
         backends = backends.new(what, options, hooks),
         charsets = charsets.new(),
-        limit = options.max_user_clients or 0,
+        max_clients = limits.read(what, "max_user_clients", options.max_user_clients),
+        max_connections = limits.read(what, "max_user_connections", options.max_user_connections),
         accounts = {}, -- client id -> its account
         users = {},    -- client id -> the name that it has logged in with
         counts = {},   -- user -> how many clients there are
@@ -65,16 +67,9 @@ function clients.login(account, address)
     return options, generation
 end
 
-local function limit_of(self, user)
-    if type(self.limit) == "table" then
-        return self.limit[user] or 0
-    end
-    return self.limit
-end
-
 -- The error for one client more of this user; nil if there may be one.
 local function too_many(self, user)
-    local limit, count = limit_of(self, user), self.counts[user] or 0
+    local limit, count = self.max_clients(user), self.counts[user] or 0
     if limit > 0 and count >= limit then
         return errors.new(1226, "42000", ("User '%s' has exceeded the 'max_user_connections' resource (current value: %d)"):format(
             user, limit))
@@ -176,6 +171,7 @@ function Clients:new_client(client, auth, ok, granted)
         self.hooks.adopt(client, {
             user = user, account = account.key, schema = auth:databasename(),
             charset = settings.character_set_client, collation = settings.collation_connection,
+            max_connections = self.max_connections(user),
         }, auth)
         dpm.wire_packet(client, ok)
     end)

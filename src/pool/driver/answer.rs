@@ -63,6 +63,7 @@ impl Pools {
                         };
                         let place = of.shelf.put(server, backend.key, claim, Instant::now());
                         backend.used = Use::Free(place);
+                        pool.users.charge(&mut backend.charged, None);
                         Some(!pool.queue.is_empty())
                     }
                 }

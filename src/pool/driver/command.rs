@@ -7,7 +7,7 @@ use super::Pools;
 use super::lend::Lent;
 use super::refusals::refuse;
 use super::routing::Goes;
-use crate::pool::backend::Use;
+use crate::pool::backend::{Backend, Use};
 use crate::pool::client::{Phase, Waiting};
 use crate::pool::lending::waiters::{Waiter, Want};
 
@@ -45,6 +45,7 @@ impl Pools {
         }
         if let Goes::On = self.directs(proxy, client, packet)
             && let Some(server) = proxy.peer(client)
+            && !self.is_one_too_many(client, server)
         {
             if self.take_back(client, server) {
                 self.with_client(client, |_, pool| pool.counters.kept += 1);
@@ -87,8 +88,18 @@ impl Pools {
         }
     }
 
+    /// Whether a client has a connection that is not in use, and its user may use none more.
+    fn is_one_too_many(&self, client: ConnId, server: ConnId) -> bool {
+        let is_free = |(_, backend): &mut (_, Backend)| matches!(backend.used, Use::Free(_));
+        self.backends.with(server, is_free) == Some(true)
+            && self.with_client(client, |client, pool| {
+                pool.users.is_at_limit(client.line.user)
+            }) == Some(true)
+    }
+
     /// The connection that a client still has is not free for others any more. False if it was not.
     pub(super) fn take_back(&self, client: ConnId, server: ConnId) -> bool {
+        let user = self.clients.with(client, |(_, client)| client.line.user);
         let was_free = self.with_backend(server, |backend, pool| {
             let Use::Free(place) = backend.used else {
                 return false;
@@ -100,6 +111,7 @@ impl Pools {
                 server.shelf.remove(place);
             }
             backend.used = Use::Lent;
+            pool.users.charge(&mut backend.charged, user.flatten());
             true
         });
         was_free == Some(true)

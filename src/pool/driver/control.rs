@@ -26,6 +26,8 @@ pub struct Adopted<'a> {
     pub account: &'a str,
     /// Whose writes its reads have to see, if that is not its own alone.
     pub party: &'a str,
+    /// How many connections all clients of this name may use at a time; 0: as many as there are.
+    pub max_connections: usize,
     /// What it has negotiated.
     pub capabilities: Capabilities,
     /// Its session after its login.
@@ -48,6 +50,7 @@ impl Pools {
                 line: Line {
                     key: pool.keys.id(&key),
                     want: super::command::ANY,
+                    user: pool.users.id(adopted.user, adopted.max_connections),
                 },
                 initial: settings.clone(),
                 settings,

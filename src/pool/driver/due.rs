@@ -141,6 +141,7 @@ impl Pools {
                 let line = Line {
                     key,
                     want: Want::Server(server),
+                    user: None,
                 };
                 self.open_for(id, line);
             }

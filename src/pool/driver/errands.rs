@@ -516,6 +516,7 @@ impl Pools {
     pub(super) fn back_on_the_shelf(&self, server: ConnId) {
         self.with_backend(server, |backend, pool| {
             backend.owner = None;
+            pool.users.charge(&mut backend.charged, None);
             let Some(of) = pool.servers.get_mut(backend.server) else {
                 return;
             };
@@ -531,6 +532,7 @@ impl Pools {
     pub(super) fn reset(&self, proxy: &Proxy, server: ConnId) {
         self.with_backend(server, |backend, pool| {
             pool.counters.reset += 1;
+            pool.users.charge(&mut backend.charged, None);
             backend.owner = None;
         });
         let commands = vec![command(Com::RESET_CONNECTION, b"")];

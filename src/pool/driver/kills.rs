@@ -73,9 +73,16 @@ impl Pools {
         })
     }
 
-    /// The connection that a client has, which is not lent to anybody else until [`Pools::unpin`].
+    /// The connection that a client has, which is not lent to anybody else until [`Pools::unpin`]. Whoever waits has
+    /// none that a KILL could be for.
     pub fn pin(&self, proxy: &Proxy, client: ConnId) -> Option<Present> {
         let conn = proxy.peer(client)?;
+        let waits = self
+            .clients
+            .with(client, |(_, client)| !matches!(client.phase, Phase::Served));
+        if waits == Some(true) {
+            return None;
+        }
         self.take_back(client, conn);
         let present = self.with_backend(conn, |backend, pool| {
             let server = pool.servers.get(backend.server)?.name.clone();

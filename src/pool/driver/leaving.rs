@@ -121,7 +121,7 @@ impl Pools {
     /// A connection to a server closes.
     pub(super) fn server_died(&self, proxy: &Proxy, server: ConnId) {
         self.take_off_the_shelf(server);
-        let Some((id, backend)) = self.backends.remove(server) else {
+        let Some((id, mut backend)) = self.backends.remove(server) else {
             return;
         };
         self.agenda.borrow_mut().errands.remove(&server);
@@ -136,6 +136,7 @@ impl Pools {
                 }
             }
             pool.counters.died += 1;
+            pool.users.charge(&mut backend.charged, None);
         });
         // Another may be opened for those who wait.
         self.note_news();
@@ -161,7 +162,13 @@ impl Pools {
                 prepared.statements.interrupted();
             }
         });
-        if proxy.answering(client).is_some() {
+        let waits = self
+            .clients
+            .with(client, |(_, client)| !matches!(client.phase, Phase::Served));
+        if waits == Some(true) {
+            // Its command has not been sent.
+            let _ = proxy.unlink(client, server);
+        } else if proxy.answering(client).is_some() {
             self.died_under(proxy, client, server, &backend);
         }
         let is_held = self

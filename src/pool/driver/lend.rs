@@ -50,7 +50,10 @@ impl Pools {
     pub(super) fn lend(&self, proxy: &Proxy, client: ConnId, waiting: Waiting) -> Lent {
         let line = waiting.line;
         // What is free is for those who have waited.
-        let is_first = self.with_client(client, |_, pool| !pool.queue.has(line));
+        let is_first = self.with_client(client, |_, pool| {
+            let may = |user| !pool.users.is_at_limit(user);
+            may(line.user) && !pool.queue.is_before(line, &may)
+        });
         let chosen = match is_first {
             Some(true) => self.choose(proxy, client, line),
             _ => None,
@@ -103,8 +106,10 @@ impl Pools {
             }
         };
         let taken = taken?;
-        self.backends
-            .with(taken, |(_, backend)| backend.used = Use::Lent);
+        self.backends.with(taken, |(_, backend)| {
+            backend.used = Use::Lent;
+            pool.users.charge(&mut backend.charged, line.user);
+        });
         pool.counters.borrowed += 1;
         Some(taken)
     }
@@ -270,9 +275,11 @@ impl Pools {
 
     /// Links a client to a connection that is ready for it.
     pub(super) fn link(&self, proxy: &Proxy, server: ConnId, client: ConnId) -> Lent {
-        self.backends.with(server, |(_, backend)| {
+        let user = self.clients.with(client, |(_, client)| client.line.user);
+        self.with_backend(server, |backend, pool| {
             backend.owner = Some(client);
             backend.used = Use::Lent;
+            pool.users.charge(&mut backend.charged, user.flatten());
         });
         let snapshot = self
             .backends
@@ -373,14 +380,21 @@ impl Pools {
 
     /// Serves one of those who wait. False if there is nothing for anybody.
     fn serve_one(&self, proxy: &Proxy, id: PoolId) -> bool {
-        let fronts = self.with_pool(id, |pool| match pool.is_paused {
-            true => Vec::new(),
-            false => pool.queue.fronts(),
+        let fronts = self.with_pool(id, |pool| {
+            let mut fronts = match pool.is_paused {
+                true => Vec::new(),
+                false => pool.queue.fronts(),
+            };
+            fronts.retain(|(line, _)| !pool.users.is_at_limit(line.user));
+            fronts
         });
         let fronts = fronts.unwrap_or_default();
         for (line, waiter) in fronts.iter().copied() {
             if self.is_leaving(waiter.client) {
                 continue;
+            }
+            if self.goes_on(proxy, waiter.client) {
+                return true;
             }
             if let Some(server) = self.choose(proxy, waiter.client, line) {
                 let served = self.with_pool(id, |pool| pool.queue.serve(line, waiter.client));
@@ -417,6 +431,38 @@ impl Pools {
         fronts
             .iter()
             .any(|(line, waiter)| self.make_room(proxy, id, *line, waiter.client))
+    }
+
+    /// A client has waited for its user's limit alone, and still has its connection. False if that is not so.
+    fn goes_on(&self, proxy: &Proxy, client: ConnId) -> bool {
+        let Some(server) = proxy.peer(client) else {
+            return false;
+        };
+        let is_free = self.backends.with(server, |(_, backend)| {
+            backend.owner == Some(client) && matches!(backend.used, Use::Free(_))
+        });
+        if is_free != Some(true) {
+            return false;
+        }
+        let waiting = self.with_client(client, |client_of, pool| {
+            match std::mem::replace(&mut client_of.phase, Phase::Served) {
+                Phase::Waiting(waiting) => {
+                    pool.queue.serve(waiting.line, client);
+                    pool.counters.kept += 1;
+                    Some(waiting)
+                }
+                other => {
+                    client_of.phase = other;
+                    None
+                }
+            }
+        });
+        let Some(waiting) = waiting.flatten() else {
+            return false;
+        };
+        self.take_back(client, server);
+        self.show_command(proxy, client, &waiting.command);
+        true
     }
 
     /// Opens a connection for those who wait in this line, if one may be opened; else closes one that

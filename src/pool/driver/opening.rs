@@ -63,6 +63,7 @@ impl Pools {
             settings: None,
             owner: None,
             used: Use::Moving,
+            charged: None,
             multi_statements: true,
             is_ready: false,
             retires: now + lifetime,

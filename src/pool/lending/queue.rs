@@ -1,19 +1,22 @@
 //! Who waits for a connection, where there is one thread.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
 use crate::pool::lending::key::KeyId;
+use crate::pool::lending::users::UserId;
 use crate::pool::lending::waiters::{Full, Line, MAX_BYTES, Waiter, Waiters};
 use crate::proxy::ConnId;
 
 /// Those who wait for connections of one pool.
 #[derive(Debug)]
 pub struct Queue {
-    /// How many may wait.
+    /// How many may wait, of each user with a limit and of all others.
     max: usize,
     lines: BTreeMap<Line, VecDeque<Waiter>>,
     count: usize,
+    /// How many there are of each user with a limit, and of all others.
+    counts: HashMap<Option<UserId>, usize>,
     /// The length of all commands.
     bytes: usize,
     /// The line whose turn was last.
@@ -27,13 +30,32 @@ impl Queue {
             max,
             lines: BTreeMap::new(),
             count: 0,
+            counts: HashMap::new(),
             bytes: 0,
             last: None,
         }
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        self.bytes == 0 || self.bytes + bytes <= MAX_BYTES
+    fn has_room(&self, user: Option<UserId>, bytes: usize) -> bool {
+        let count = self.counts.get(&user).copied().unwrap_or_default();
+        count < self.max && (self.bytes == 0 || self.bytes + bytes <= MAX_BYTES)
+    }
+
+    fn came(&mut self, line: Line, waiter: Waiter) {
+        self.count += 1;
+        *self.counts.entry(line.user).or_default() += 1;
+        self.bytes += waiter.bytes;
+    }
+
+    fn went(&mut self, line: Line, waiter: Waiter) {
+        self.count -= 1;
+        self.bytes -= waiter.bytes;
+        if let Some(count) = self.counts.get_mut(&line.user) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&line.user);
+            }
+        }
     }
 }
 
@@ -42,24 +64,25 @@ impl Waiters for Queue {
         self.count
     }
 
-    fn has(&self, line: Line) -> bool {
-        self.lines.contains_key(&line)
+    fn is_before(&self, line: Line, may: &dyn Fn(Option<UserId>) -> bool) -> bool {
+        let first = Line { user: None, ..line };
+        let same = self.lines.range(first..).map(|(other, _)| other);
+        let mut same = same.take_while(|other| other.needs() == line.needs());
+        same.any(|other| may(other.user))
     }
 
     fn push(&mut self, line: Line, waiter: Waiter) -> Result<(), Full> {
-        if self.count >= self.max || !self.has_room(waiter.bytes) {
+        if !self.has_room(line.user, waiter.bytes) {
             return Err(Full);
         }
         self.lines.entry(line).or_default().push_back(waiter);
-        self.count += 1;
-        self.bytes += waiter.bytes;
+        self.came(line, waiter);
         Ok(())
     }
 
     fn push_front(&mut self, line: Line, waiter: Waiter) {
         self.lines.entry(line).or_default().push_front(waiter);
-        self.count += 1;
-        self.bytes += waiter.bytes;
+        self.came(line, waiter);
     }
 
     fn remove(&mut self, line: Line, client: ConnId) {
@@ -67,12 +90,12 @@ impl Waiters for Queue {
             return;
         };
         let found = waiters.iter().position(|waiter| waiter.client == client);
-        if let Some(waiter) = found.and_then(|at| waiters.remove(at)) {
-            self.count -= 1;
-            self.bytes -= waiter.bytes;
-        }
+        let found = found.and_then(|at| waiters.remove(at));
         if waiters.is_empty() {
             self.lines.remove(&line);
+        }
+        if let Some(waiter) = found {
+            self.went(line, waiter);
         }
     }
 
@@ -80,15 +103,13 @@ impl Waiters for Queue {
         let front = |(line, waiters): (&Line, &VecDeque<Waiter>)| {
             waiters.front().map(|waiter| (*line, *waiter))
         };
-        let after = self
-            .lines
-            .iter()
-            .filter(|(line, _)| Some(**line) > self.last);
-        let before = self
-            .lines
-            .iter()
-            .filter(|(line, _)| Some(**line) <= self.last);
-        after.chain(before).filter_map(front).collect()
+        let mut fronts: Vec<_> = self.lines.iter().filter_map(front).collect();
+        let last = self.last.map(|line| line.needs());
+        fronts.sort_by_key(|(line, waiter)| {
+            let needs = line.needs();
+            (Some(needs) <= last, needs, waiter.since)
+        });
+        fronts
     }
 
     fn serve(&mut self, line: Line, client: ConnId) -> bool {
@@ -107,17 +128,16 @@ impl Waiters for Queue {
 
     fn take(&mut self, key: KeyId) -> Vec<ConnId> {
         let mut taken = Vec::new();
-        let mut bytes = 0;
         self.lines.retain(|line, waiters| {
             if line.key == key {
-                taken.extend(waiters.iter().map(|waiter| waiter.client));
-                bytes += waiters.iter().map(|waiter| waiter.bytes).sum::<usize>();
+                taken.extend(waiters.iter().map(|waiter| (*line, *waiter)));
             }
             line.key != key
         });
-        self.count -= taken.len();
-        self.bytes -= bytes;
-        taken
+        for (line, waiter) in &taken {
+            self.went(*line, *waiter);
+        }
+        taken.into_iter().map(|(_, waiter)| waiter.client).collect()
     }
 
     fn waiting_since(&self, line: Line, then: Instant) -> Vec<ConnId> {

@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use std::time::Instant;
 
 use crate::pool::lending::key::KeyId;
+use crate::pool::lending::users::UserId;
 use crate::proxy::ConnId;
 
 #[cfg(test)]
@@ -36,6 +37,15 @@ pub struct Line {
     pub key: KeyId,
     /// The servers that will do.
     pub want: Want,
+    /// Whose limit counts beside the pool's: a user who is at it holds up nobody else.
+    pub user: Option<UserId>,
+}
+
+impl Line {
+    /// What connections have to be to be of use.
+    pub fn needs(&self) -> (KeyId, Want) {
+        (self.key, self.want)
+    }
 }
 
 /// A client that waits.
@@ -63,13 +73,13 @@ pub trait Waiters: Debug {
         self.len() == 0
     }
 
-    /// Whether somebody waits in this line.
-    fn has(&self, line: Line) -> bool;
+    /// Whether somebody waits for the same as this line, and is not kept from it by a limit: `may` tells of whose.
+    fn is_before(&self, line: Line, may: &dyn Fn(Option<UserId>) -> bool) -> bool;
 
     /// A client waits from now on, behind all others of its line.
     ///
     /// # Errors
-    /// So many wait already, or their commands are [so long](MAX_BYTES). A single one always may: its
+    /// So many wait already (of a user with a limit: of that user, or else of all others), or their commands are [so long](MAX_BYTES). A single one always may: its
     /// connection's own limit has let its command in.
     fn push(&mut self, line: Line, waiter: Waiter) -> Result<(), Full>;
 
@@ -79,7 +89,8 @@ pub trait Waiters: Debug {
     /// A client does not wait any more.
     fn remove(&mut self, line: Line, client: ConnId);
 
-    /// The first waiter of each line, beginning with the line after the one whose turn was last.
+    /// The first waiter of each line, beginning with the lines after the one whose turn was last. Lines for the same
+    /// come in the order in which their first waiters have come.
     fn fronts(&self) -> Vec<(Line, Waiter)>;
 
     /// This client, the first of its line, gets a connection. False if it is not the first any more.

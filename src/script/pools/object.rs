@@ -16,6 +16,9 @@ use crate::script::runtime::Runtime;
 /// The longest name of a server, an account or a user.
 const MAX_NAME: usize = 1024;
 
+/// The highest limit of connections for one user.
+const MAX_CONNECTIONS: u64 = 1 << 31;
+
 /// A pool, as scripts hold it. It lives as long as the program.
 #[derive(Debug)]
 pub struct PoolObject(PoolId);
@@ -83,7 +86,15 @@ fn add_events(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> 
 
 fn adopt(runtime: &Rc<Runtime>, pool: PoolId, args: &Args) -> Answer {
     let client = connection(args, 0, "client")?;
-    let known = &["user", "account", "party", "schema", "charset", "collation"];
+    let known = &[
+        "user",
+        "account",
+        "party",
+        "schema",
+        "charset",
+        "collation",
+        "max_connections",
+    ];
     let table = OptionTable::of(args, args.table(1, "session")?, "", known)?;
     let text = |name| Ok::<_, crate::script::ScriptError>(table.text(name)?.unwrap_or_default());
     let schema = table
@@ -94,6 +105,9 @@ fn adopt(runtime: &Rc<Runtime>, pool: PoolId, args: &Args) -> Answer {
         user: &text("user")?,
         account: &text("account")?,
         party: &text("party")?,
+        max_connections: table
+            .integer("max_connections", MAX_CONNECTIONS)?
+            .unwrap_or_default() as usize,
         capabilities: client.capabilities.get(),
         settings: Settings::at_login(schema.as_deref(), &text("charset")?, &text("collation")?),
     };

@@ -8,6 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::{Full, Line, MAX_BYTES, Waiter, Waiters, Want};
 use crate::pool::lending::key::KeyId;
+use crate::pool::lending::users::{UserId, Users};
 use crate::proxy::ConnId;
 
 /// A step that somebody takes.
@@ -26,7 +27,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..6_u8, 0..4_u8).prop_map(|(line, size)| Step::Push(line, size)),
+        6 => (0..LINES, 0..4_u8).prop_map(|(line, size)| Step::Push(line, size)),
         4 => prop::bool::weighted(0.2).prop_map(|comes_back| Step::Serve { comes_back }),
         1 => any::<u8>().prop_map(Step::ServeAnother),
         1 => any::<u8>().prop_map(Step::Remove),
@@ -35,15 +36,25 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Lines of three keys, which want one of two kinds of servers.
+/// How many lines there are.
+const LINES: u8 = 18;
+
+/// Lines of three keys, which want one of two kinds of servers, of two users with limits and of all others.
 fn line(number: u8) -> Line {
     Line {
-        key: KeyId(u32::from(number) / 2),
+        key: KeyId(u32::from(number) % 6 / 2),
         want: match number.is_multiple_of(2) {
             true => Want::Primary,
             false => Want::Replica,
         },
+        user: user(number / 6),
     }
+}
+
+fn user(number: u8) -> Option<UserId> {
+    let mut users = Users::default();
+    let ids = ["ann", "bob"].map(|name| users.id(name, 1));
+    number.checked_sub(1).and_then(|at| ids[usize::from(at)])
 }
 
 /// What is known of those who wait from the steps alone.
@@ -119,7 +130,8 @@ impl Model {
             bytes,
         };
         let present: usize = self.all.iter().map(|(_, waiter)| waiter.bytes).sum();
-        let has_room = self.all.len() < self.max && (present == 0 || present + bytes <= MAX_BYTES);
+        let of_user = self.all.iter().filter(|(of, _)| of.user == line.user);
+        let has_room = of_user.count() < self.max && (present == 0 || present + bytes <= MAX_BYTES);
         let wanted = if has_room { Ok(()) } else { Err(Full) };
         assert_eq!(
             self.waiters.push(line, waiter),
@@ -140,7 +152,7 @@ impl Model {
         self.all.retain(|(_, waiter)| waiter.client != client);
     }
 
-    /// The first of each line, by the order of lines after the last.
+    /// The first of each line, by the order of what lines are for after the last, and of the coming of the first.
     fn fronts(&self) -> Vec<(Line, Waiter)> {
         let mut seen = HashSet::new();
         let mut fronts: Vec<_> = self
@@ -149,7 +161,11 @@ impl Model {
             .copied()
             .filter(|(line, _)| seen.insert(*line))
             .collect();
-        fronts.sort_by_key(|(line, _)| (Some(*line) <= self.last, *line));
+        let last = self.last.map(|line| line.needs());
+        fronts.sort_by_key(|(line, waiter)| {
+            let needs = line.needs();
+            (Some(needs) <= last, needs, waiter.since, line.user)
+        });
         fronts
     }
 
@@ -168,9 +184,16 @@ impl Model {
             waiters.oldest(),
             self.all.iter().map(|(_, waiter)| waiter.since).min()
         );
-        for number in 0..6 {
+        for number in 0..LINES {
             let line = line(number);
-            assert_eq!(waiters.has(line), lines.contains(&line));
+            let same = || lines.iter().filter(|of| of.needs() == line.needs());
+            assert_eq!(waiters.is_before(line, &|_| true), same().count() > 0);
+            let is_other = |user| user != line.user;
+            assert_eq!(
+                waiters.is_before(line, &is_other),
+                same().any(|of| is_other(of.user)),
+                "who is at a limit holds up nobody else"
+            );
             let then = self.now - Duration::from_millis(3);
             let late = self
                 .all
