@@ -1,12 +1,13 @@
 //! A client of a pool: its logical session while it has no connection, and what it waits for.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::flavour::Flavour;
 use super::state::{Settings, Snapshot};
 use super::statements::{ClientStatements, Dialect, Setting, Statement};
 use crate::pool::answers::diagnostics::Diagnostics;
+use crate::pool::answers::idle::Patience;
 use crate::pool::answers::reports::Trackers;
 use crate::pool::judging::decision::Ongoing;
 use crate::pool::judging::reason::Reason;
@@ -73,6 +74,82 @@ impl Prepared {
     }
 }
 
+/// How long a client may be silent: its `wait_timeout`.
+#[derive(Debug, Clone)]
+pub struct Idle {
+    /// When its last command was answered.
+    pub since: Instant,
+    /// What it has set, in seconds; `None`: what the server gives it.
+    pub own: Option<u32>,
+    /// What the command sets that is being executed.
+    pub pending: Option<Patience>,
+    /// Whether it has logged in as interactive, for which the server has another value.
+    pub is_interactive: bool,
+}
+
+impl Idle {
+    /// Of a client that has logged in.
+    pub fn new(is_interactive: bool) -> Idle {
+        Idle {
+            since: Instant::now(),
+            own: None,
+            pending: None,
+            is_interactive,
+        }
+    }
+
+    /// The server's value for it, and that of the connections, which are not interactive.
+    fn of_server(&self, snapshot: &Snapshot) -> (Option<u32>, Option<u32>) {
+        let value = |name| {
+            let text = std::str::from_utf8(snapshot.value(name)??).ok()?;
+            text.parse().ok()
+        };
+        let of_connections = value("wait_timeout");
+        match self.is_interactive {
+            true => (value("interactive_timeout"), of_connections),
+            false => (of_connections, of_connections),
+        }
+    }
+
+    /// How long it may be silent.
+    pub fn limit(&self, snapshot: &Snapshot) -> Option<Duration> {
+        let seconds = self.own.or_else(|| self.of_server(snapshot).0);
+        seconds.map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// Its value if that is not the connections', and theirs.
+    pub fn beside(&self, snapshot: &Snapshot) -> Option<(Option<u32>, u32)> {
+        let (of_server, of_connections) = self.of_server(snapshot);
+        let kept = of_connections?;
+        let own = self.own.or(of_server).filter(|own| *own != kept);
+        Some((own, kept))
+    }
+
+    /// The command that was executed has succeeded in setting it.
+    fn settle(&mut self) {
+        match self.pending.take() {
+            Some(Patience::Default) => self.own = None,
+            Some(Patience::Seconds(seconds)) => self.own = Some(seconds),
+            None => {}
+        }
+    }
+
+    /// A command is answered that has led from these settings to those. The server may have been told a value itself.
+    pub fn answered(&mut self, before: &Settings, after: &Settings) {
+        let value = |settings: &Settings| {
+            let text = settings.variable("wait_timeout")??;
+            std::str::from_utf8(text).ok()?.parse::<u32>().ok()
+        };
+        if self.pending.is_some() {
+            return self.settle();
+        }
+        let after = value(after);
+        if after.is_some() && after != value(before) {
+            self.own = after;
+        }
+    }
+}
+
 /// A client of a pool.
 #[derive(Debug)]
 pub struct Client {
@@ -100,6 +177,8 @@ pub struct Client {
     pub asked: Option<Instant>,
     /// How often that has been.
     pub retries: u8,
+    /// How long it may be silent.
+    pub idle: Idle,
     /// Why it keeps its connection, if it does.
     pub held: Option<Box<Held>>,
     /// What statements about the statement before would tell it.

@@ -49,6 +49,8 @@ pub struct Pool {
     pub(crate) users: Users,
     pub(crate) queue: Box<dyn Waiters>,
     pub(crate) is_paused: bool,
+    /// When silent clients were looked for last.
+    pub(crate) looked_for_silent: Option<Instant>,
     pub(crate) counters: Counters,
     pub(crate) refusals: Refusals,
     pub(crate) learnt: Learnt,
@@ -99,6 +101,7 @@ impl Pool {
             users: Users::default(),
             queue,
             is_paused: false,
+            looked_for_silent: None,
             counters: Counters::default(),
             refusals: Refusals::default(),
             learnt: Learnt::new(),

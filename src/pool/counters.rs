@@ -53,6 +53,8 @@ counters! {
     closed_failed,
     /// Clients that were closed because they kept a connection and were silent.
     closed_silent,
+    /// Clients that were closed because they were silent for longer than their `wait_timeout`.
+    closed_idle_clients,
     /// Connections that have died, or that their servers have closed.
     died,
     /// Times that a client began to keep its connection.

@@ -63,6 +63,7 @@ mod pool_cluster;
 mod pool_diagnostics;
 mod pool_failover;
 mod pool_hidden;
+mod pool_idle;
 mod pool_kills;
 mod pool_limits;
 mod pool_reports;

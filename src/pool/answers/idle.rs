@@ -11,6 +11,9 @@ use crate::sql::{Kind, Mode};
 
 const NAME: &[u8] = b"wait_timeout";
 
+/// That of SHOW VARIABLES: by their bytes.
+const ORDER: &str = " ORDER BY CAST(LOWER(Variable_name) AS BINARY)";
+
 /// The highest value that servers take, in seconds.
 const MAX: u32 = 31_536_000;
 
@@ -103,7 +106,9 @@ fn sets(mut reader: Reader<'_>, kept: u32) -> Option<(Patience, Vec<u8>)> {
     let mut is_global = false;
     reader.step();
     loop {
-        is_global |= ["GLOBAL", "PERSIST", "PERSIST_ONLY"].iter().any(|word| reader.is(word));
+        is_global |= ["GLOBAL", "PERSIST", "PERSIST_ONLY"]
+            .iter()
+            .any(|word| reader.is(word));
         match takes_target(&mut reader) {
             // After GLOBAL, servers differ in what is meant.
             Some(Target::Plain) if is_global => return None,
@@ -114,7 +119,8 @@ fn sets(mut reader: Reader<'_>, kept: u32) -> Option<(Patience, Vec<u8>)> {
                 text.extend_from_slice(kept.as_bytes());
                 copied = token.to;
                 reader.step();
-                let is_all = reader.now.is_none() || reader.is_operator(b",") || reader.is_operator(b";");
+                let is_all =
+                    reader.now.is_none() || reader.is_operator(b",") || reader.is_operator(b";");
                 is_all.then_some(())?;
             }
             None => skip_part(&mut reader),
@@ -159,8 +165,13 @@ fn value(reader: &Reader<'_>) -> Option<Patience> {
         return Some(Patience::Default);
     }
     let text = std::str::from_utf8(reader.text()).ok()?;
-    let seconds = text.parse().ok().filter(|_| reader.kind() == Some(Kind::Number))?;
-    (1..=MAX).contains(&seconds).then_some(Patience::Seconds(seconds))
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|_| reader.kind() == Some(Kind::Number))?;
+    (1..=MAX)
+        .contains(&seconds)
+        .then_some(Patience::Seconds(seconds))
 }
 
 /// Skips what is left of a part.
@@ -186,7 +197,19 @@ fn deeper(reader: &Reader<'_>, depth: usize) -> usize {
 /// The text with the client's value in place of the variable. A column that is nothing else keeps its name.
 fn asks(mut reader: Reader<'_>, own: u32) -> Option<Vec<u8>> {
     const ENDS: &[&str] = &[
-        "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "INTO", "UNION", "EXCEPT", "INTERSECT", "FOR", "LOCK", "VALUES",
+        "FROM",
+        "WHERE",
+        "GROUP",
+        "HAVING",
+        "ORDER",
+        "LIMIT",
+        "INTO",
+        "UNION",
+        "EXCEPT",
+        "INTERSECT",
+        "FOR",
+        "LOCK",
+        "VALUES",
         "SET",
     ];
     let sql = reader.sql;
@@ -219,8 +242,12 @@ fn asks(mut reader: Reader<'_>, own: u32) -> Option<Vec<u8>> {
             continue;
         }
         if depth == 0 {
-            in_columns = reader.is("SELECT") || in_columns && !ENDS.iter().any(|word| reader.is(word));
-            begins = reader.is("SELECT") || reader.is("DISTINCT") || reader.is("ALL") || reader.is_operator(b",");
+            in_columns =
+                reader.is("SELECT") || in_columns && !ENDS.iter().any(|word| reader.is(word));
+            begins = reader.is("SELECT")
+                || reader.is("DISTINCT")
+                || reader.is("ALL")
+                || reader.is_operator(b",");
         }
         depth = deeper(&reader, depth);
         reader.step();
@@ -261,11 +288,19 @@ fn shows(mut reader: Reader<'_>, flavour: Flavour, own: u32) -> Option<Vec<u8>> 
             skip_to_end(&mut reader)?;
             let condition = sql.get(from..)?.trim_ascii();
             let condition = condition.strip_suffix(b";").unwrap_or(condition);
-            [b"SELECT * FROM (", list.as_bytes(), b") AS variables ", condition].concat()
+            [
+                b"SELECT * FROM (",
+                list.as_bytes(),
+                b") AS variables ",
+                condition,
+            ]
+            .concat()
         }
         false => list.into_bytes(),
     };
-    reader.is_over().then(|| [&text[..], b" ORDER BY 1"].concat())
+    reader
+        .is_over()
+        .then(|| [&text[..], ORDER.as_bytes()].concat())
 }
 
 /// Steps to the end; `None` if another statement follows.
@@ -282,7 +317,13 @@ mod tests {
 
     fn said_of(sql: &str) -> (Option<Patience>, String) {
         let text = |sql: Vec<u8>| String::from_utf8(sql).unwrap();
-        match said(sql.as_bytes(), Mode::default(), Flavour::MariaDb, Some(5), 28800) {
+        match said(
+            sql.as_bytes(),
+            Mode::default(),
+            Flavour::MariaDb,
+            Some(5),
+            28800,
+        ) {
             Said::Nothing => (None, String::new()),
             Said::Sets(patience, sql) => (Some(patience), text(sql)),
             Said::Asks(sql) => (None, text(sql)),
@@ -293,18 +334,33 @@ mod tests {
     fn the_server_is_told_the_value_that_it_has() {
         for (sql, seconds, told) in [
             ("SET wait_timeout = 7", 7, "SET wait_timeout = 28800"),
-            ("set session WAIT_TIMEOUT=7;", 7, "set session WAIT_TIMEOUT=28800;"),
+            (
+                "set session WAIT_TIMEOUT=7;",
+                7,
+                "set session WAIT_TIMEOUT=28800;",
+            ),
             ("SET @@wait_timeout := 7", 7, "SET @@wait_timeout := 28800"),
             (
                 "SET NAMES utf8mb4, @@SESSION.sql_mode = CONCAT(@@sql_mode, ',x'), @@session.`wait_timeout` = 2147483, autocommit=1",
                 2_147_483,
                 "SET NAMES utf8mb4, @@SESSION.sql_mode = CONCAT(@@sql_mode, ',x'), @@session.`wait_timeout` = 28800, autocommit=1",
             ),
-            ("SET wait_timeout=7, wait_timeout=8", 8, "SET wait_timeout=28800, wait_timeout=28800"),
+            (
+                "SET wait_timeout=7, wait_timeout=8",
+                8,
+                "SET wait_timeout=28800, wait_timeout=28800",
+            ),
         ] {
-            assert_eq!(said_of(sql), (Some(Patience::Seconds(seconds)), told.into()), "{sql}");
+            assert_eq!(
+                said_of(sql),
+                (Some(Patience::Seconds(seconds)), told.into()),
+                "{sql}"
+            );
         }
-        assert_eq!(said_of("SET wait_timeout = DEFAULT"), (Some(Patience::Default), "SET wait_timeout = 28800".into()));
+        assert_eq!(
+            said_of("SET wait_timeout = DEFAULT"),
+            (Some(Patience::Default), "SET wait_timeout = 28800".into())
+        );
     }
 
     #[test]
@@ -338,19 +394,31 @@ mod tests {
     #[test]
     fn the_clients_value_stands_where_it_is_asked_for() {
         for (sql, told) in [
-            ("SELECT @@wait_timeout", "SELECT CAST(5 AS UNSIGNED) AS `@@wait_timeout`"),
+            (
+                "SELECT @@wait_timeout",
+                "SELECT CAST(5 AS UNSIGNED) AS `@@wait_timeout`",
+            ),
             (
                 "select @@Session.`wait_timeout` , @@sql_mode from dual",
                 "select CAST(5 AS UNSIGNED) AS `@@Session.``wait_timeout``` , @@sql_mode from dual",
             ),
-            ("SELECT @@wait_timeout AS w, 1", "SELECT CAST(5 AS UNSIGNED) AS w, 1"),
+            (
+                "SELECT @@wait_timeout AS w, 1",
+                "SELECT CAST(5 AS UNSIGNED) AS w, 1",
+            ),
             ("SELECT @@wait_timeout w", "SELECT CAST(5 AS UNSIGNED) w"),
-            ("SELECT f(1, @@wait_timeout, 2) x", "SELECT f(1, CAST(5 AS UNSIGNED), 2) x"),
+            (
+                "SELECT f(1, @@wait_timeout, 2) x",
+                "SELECT f(1, CAST(5 AS UNSIGNED), 2) x",
+            ),
             (
                 "SELECT a FROM t ORDER BY 1, @@wait_timeout",
                 "SELECT a FROM t ORDER BY 1, CAST(5 AS UNSIGNED)",
             ),
-            ("INSERT INTO t VALUES (1, @@wait_timeout)", "INSERT INTO t VALUES (1, CAST(5 AS UNSIGNED))"),
+            (
+                "INSERT INTO t VALUES (1, @@wait_timeout)",
+                "INSERT INTO t VALUES (1, CAST(5 AS UNSIGNED))",
+            ),
         ] {
             assert_eq!(said_of(sql), (None, told.into()), "{sql}");
         }
@@ -361,11 +429,16 @@ mod tests {
         const LIST: &str = "SELECT LOWER(VARIABLE_NAME) AS Variable_name, \
             IF(VARIABLE_NAME = 'wait_timeout', '5', VARIABLE_VALUE) AS Value FROM information_schema.SESSION_VARIABLES";
         for (sql, told) in [
-            ("SHOW VARIABLES", format!("{LIST} ORDER BY 1")),
-            ("show session variables like '%timeout';", format!("{LIST} WHERE VARIABLE_NAME LIKE '%timeout' ORDER BY 1")),
+            ("SHOW VARIABLES", format!("{LIST}{ORDER}")),
+            (
+                "show session variables like '%timeout';",
+                format!("{LIST} WHERE VARIABLE_NAME LIKE '%timeout'{ORDER}"),
+            ),
             (
                 "SHOW VARIABLES WHERE Variable_name IN ('wait_timeout');",
-                format!("SELECT * FROM ({LIST}) AS variables WHERE Variable_name IN ('wait_timeout') ORDER BY 1"),
+                format!(
+                    "SELECT * FROM ({LIST}) AS variables WHERE Variable_name IN ('wait_timeout'){ORDER}"
+                ),
             ),
         ] {
             assert_eq!(said_of(sql), (None, told), "{sql}");

@@ -15,6 +15,7 @@ mod variables;
 mod tests;
 
 pub use said::{Said, Setting, said};
+pub(super) use variables::fits;
 pub use variables::{Tracker, Trackers};
 
 use crate::pool::flavour::Flavour;

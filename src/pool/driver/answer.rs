@@ -33,7 +33,9 @@ impl Pools {
                 if backend.pins > 0 {
                     return None; // until the server has answered the KILL
                 }
+                let before = client_of.settings.clone();
                 carry(backend, client_of);
+                client_of.idle.answered(&before, &client_of.settings);
                 Pools::note_write(client_of, backend, pool);
                 let ongoing =
                     backend.ongoing() | client_of.ongoing() | ongoing(backend, client_of, pool);

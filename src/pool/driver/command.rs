@@ -8,7 +8,7 @@ use super::lend::Lent;
 use super::refusals::refuse;
 use super::routing::Goes;
 use crate::pool::backend::{Backend, Use};
-use crate::pool::client::{Phase, Waiting};
+use crate::pool::client::{Idle, Phase, Waiting};
 use crate::pool::lending::waiters::{Waiter, Want};
 
 use crate::proxy::{ConnId, Incoming, Packet, Proxy, Verdict};
@@ -159,6 +159,7 @@ impl Pools {
             // A reset leaves the schema as it is.
             client.settings = Rc::new(client.initial.in_schema_of(&client.settings));
             client.diagnostics.begin_anew();
+            client.idle = Idle::new(client.idle.is_interactive);
             client.trackers = None;
         });
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Pools;
 use crate::pool::answers::diagnostics::Diagnostics;
-use crate::pool::client::{Client, Phase};
+use crate::pool::client::{Client, Idle, Phase};
 use crate::pool::contents::PoolId;
 use crate::pool::lending::key::Key;
 use crate::pool::lending::waiters::Line;
@@ -66,6 +66,7 @@ impl Pools {
                 last_write: LastWrite::None,
                 asked: None,
                 retries: 0,
+                idle: Idle::new(adopted.capabilities.contains(Capabilities::INTERACTIVE)),
                 held: None,
                 diagnostics: Diagnostics::new(),
                 trackers: None,

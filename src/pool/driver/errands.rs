@@ -132,6 +132,10 @@ impl Pools {
                 _ => None,
             };
             let is_set = error.is_none() && backend.com == Com::SET_OPTION;
+            if let (Some(_), Some(owner)) = (&error, backend.owner) {
+                self.clients
+                    .with(owner, |(_, client)| client.idle.pending = None);
+            }
             backend.told(decoded, is_last);
             let Use::Errand(errand, _) = &mut backend.used else {
                 if is_set {

@@ -17,7 +17,7 @@
 //! - `diagnostics`, `reports`, `made_up`: what the proxy answers in a server's place
 //! - `opening`: connections are opened, and close
 //! - `refusals`: errors of the pool's own
-//! - `due`: what time brings
+//! - `due`: what time brings; `idle`: clients that are silent
 //! - `control`: what the layer above tells a pool to do
 //! - `statements`: commands about prepared statements, whose ids change with the connection; `preparing`:
 //!   statements that are prepared again, and closed
@@ -30,6 +30,7 @@ mod diagnostics;
 mod due;
 mod errands;
 mod failover;
+mod idle;
 mod judging;
 pub mod kills;
 mod leaving;
@@ -193,7 +194,10 @@ impl Observer for Pools {
             (Event::ClientSentCommand, Some(packet)) => {
                 return self.command(proxy, conn.id, packet);
             }
-            (Event::ClientWaiting, _) => self.served(proxy, conn.id),
+            (Event::ClientWaiting, _) => {
+                self.begins_to_idle(conn.id);
+                self.served(proxy, conn.id);
+            }
             (Event::ServerReceivedError, Some(packet))
                 if self.is_turned_away(proxy, conn.id, packet) =>
             {
@@ -302,7 +306,9 @@ impl Pools {
             return false;
         }
         let sql = packet.sql().unwrap_or_default();
-        self.answer_diagnostics(proxy, client, sql) || self.answer_trackers(proxy, client, sql)
+        self.answer_diagnostics(proxy, client, sql)
+            || self.answer_trackers(proxy, client, sql)
+            || self.rewrite_idle(proxy, client, sql)
     }
 
     fn forwards(&self, proxy: &Proxy, client: ConnId, packet: Incoming<'_>) {

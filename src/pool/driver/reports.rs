@@ -48,17 +48,7 @@ impl Pools {
                 send_results(proxy, client, &results, status, 0);
             }
             Some(Reply::Instead(sql)) => {
-                let command = Command {
-                    com: Com::QUERY,
-                    argument: sql.into(),
-                    ..Command::default()
-                };
-                if let Some(server) = proxy.peer(client)
-                    && let Err(error) = proxy.send(server, Packet::Command(&command))
-                {
-                    log::warn!("connection {}: {error}", server.serial());
-                    proxy.close(server, "a statement could not be sent to it");
-                }
+                send_instead(proxy, client, sql);
             }
         }
         true
@@ -117,6 +107,21 @@ impl Pools {
                 verdict
             }
         }
+    }
+}
+
+/// Has a client's server execute this text in place of what the client has sent.
+pub(super) fn send_instead(proxy: &Proxy, client: ConnId, sql: Vec<u8>) {
+    let command = Command {
+        com: Com::QUERY,
+        argument: sql.into(),
+        ..Command::default()
+    };
+    if let Some(server) = proxy.peer(client)
+        && let Err(error) = proxy.send(server, Packet::Command(&command))
+    {
+        log::warn!("connection {}: {error}", server.serial());
+        proxy.close(server, "a statement could not be sent to it");
     }
 }
 

@@ -111,7 +111,7 @@ const OWN: &str = "session_track_gtids session_track_schema session_track_state_
 
 /// How long a connection may be idle: the pool acts on it where the client is, and never sets it on
 /// a connection that others use.
-const IDLE: &str = "interactive_timeout wait_timeout";
+const IDLE: &str = "wait_timeout";
 
 /// Those that can be NULL, which servers report as an empty value.
 const NULLABLE: &str = "character_set_results default_tmp_storage_engine enforce_storage_engine \

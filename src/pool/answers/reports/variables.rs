@@ -381,7 +381,7 @@ fn listed(text: &[u8]) -> Listed {
 }
 
 /// Whether a name fits the pattern of a LIKE. Both are short.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
+pub(in crate::pool::answers) fn fits(pattern: &[u8], name: &[u8]) -> bool {
     // The places in the pattern that may be reached.
     let after_percents = |mut at: usize, reached: &mut Vec<usize>| {
         loop {
