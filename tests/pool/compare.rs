@@ -50,7 +50,8 @@ pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> S
             }
             Outcome::Rows { columns, rows, end } => {
                 for column in columns {
-                    let _ = writeln!(text, "column {}", one_name(column, names));
+                    let column = with_charset(column);
+                    let _ = writeln!(text, "column {}", one_name(&column, names));
                 }
                 for row in rows {
                     if lists_variables && is_exempt(row) {
@@ -71,7 +72,8 @@ pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> S
                 ..
             } => {
                 for definition in parameters.iter().chain(columns) {
-                    let _ = writeln!(text, "definition {}", one_name(definition, names));
+                    let definition = with_charset(definition);
+                    let _ = writeln!(text, "definition {}", one_name(&definition, names));
                 }
                 writeln!(text, "prepared {} {}", parameters.len(), columns.len())
             }
@@ -101,6 +103,39 @@ fn told_in_words(told: &Told, names: [&str; 2]) -> String {
         one_name(&told.info, names),
         blocks.join(" ")
     )
+}
+
+/// A column's definition in which one collation stands for all of its character set: which of them is told depends on
+/// the login, as `doc/POOLING.md` says.
+fn with_charset(definition: &[u8]) -> Vec<u8> {
+    let mut definition = definition.to_vec();
+    let mut at = 0;
+    // Catalogue, schema, table and column under both names, and the length of what follows.
+    for _ in 0..6 {
+        let (len, size) = lenenc(definition.get(at..).unwrap_or_default());
+        at += size + len as usize;
+    }
+    if let Some([low, high]) = definition.get_mut(at + 1..at + 3) {
+        let number = charset_of(u16::from_le_bytes([*low, *high]));
+        [*low, *high] = number.to_le_bytes();
+    }
+    definition
+}
+
+/// The collation that stands for those of its character set.
+fn charset_of(collation: u16) -> u16 {
+    match collation {
+        5 | 15 | 31 | 47..=49 | 94 => 8,
+        46 | 224..=247 | 255..=323 | 2304..=2559 => 45,
+        83 | 192..=215 | 223 | 2048..=2303 => 33,
+        14 | 23 | 50 | 52 => 51,
+        74 => 7,
+        87 => 28,
+        88 => 13,
+        65 => 11,
+        55 | 101..=124 => 54,
+        other => other,
+    }
 }
 
 /// Whether a row of SHOW VARIABLES is one that may differ.
