@@ -17,6 +17,21 @@ impl Flavour {
             None => Flavour::MySql,
         }
     }
+
+    /// The number by which it is written down.
+    pub fn number(self) -> u64 {
+        match self {
+            Flavour::MariaDb => 1,
+            Flavour::MySql => 2,
+        }
+    }
+
+    /// The one that was written down so.
+    pub fn of_number(number: u64) -> Option<Flavour> {
+        [Flavour::MariaDb, Flavour::MySql]
+            .into_iter()
+            .find(|one| one.number() == number)
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! - `statements`: prepared statements, which clients and connections share
 //! - `answers`: what clients are told without a server: diagnostics, reports, refusals, answers made up
 //! - `flavour`: MariaDB or MySQL
+//! - `session`: a logical session as data, written down and read back; `record`: how
 //! - `errand`: the pool's own commands, whose answers nobody else gets
 //! - `client`, `backend`: what is known of each
 //! - `contents`: all of one pool; `above`: what a pool asks of the layer above
@@ -32,7 +33,9 @@ pub mod flavour;
 pub mod judging;
 pub mod lending;
 pub mod options;
+pub mod record;
 pub mod routing;
+pub mod session;
 pub mod state;
 pub mod statements;
 
@@ -53,4 +56,5 @@ pub use routing::causal::Consistency;
 pub use routing::hints::Hints;
 pub use routing::route::{Route, route};
 pub use routing::servers::{Health, Role};
+pub use session::LogicalSession;
 pub use state::Settings;

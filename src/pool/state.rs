@@ -6,12 +6,14 @@
 //! - [`Unknown`]: what must be read of a connection before its settings are known
 //! - [`differs`]: the commands that lead from one session's settings to another's
 //! - `variables`: which system variables there are, and how each is restored
+//! - `written`: settings as bytes
 
 mod differs;
 mod settings;
 mod snapshot;
 mod unknown;
 mod variables;
+mod written;
 
 pub use differs::{Obstacle, Side, Step, differs};
 pub(super) use settings::has_movable_transaction;

@@ -7,6 +7,7 @@
 //! - [`SharedStatements`]: the texts that clients have prepared, each once
 //! - [`ClientStatements`]: a client's ids, and what it has bound to its statements
 //! - [`ConnectionStatements`]: what is prepared on a connection, and under which id
+//! - [`Portable`]: a client's statements as data, for another thread or another program
 //! - [`Dialect`]: what MariaDB and MySQL do differently, such as the errors of ids that are unknown
 //!
 //! # How a command passes
@@ -40,6 +41,7 @@ mod classes;
 mod client;
 mod connection;
 mod dialect;
+mod portable;
 mod sending;
 mod shared;
 #[cfg(test)]
@@ -48,5 +50,6 @@ mod tests;
 pub use client::{Action, ClientStatements, Limits, Outcome, Sharing};
 pub use connection::{ConnectionStatements, limit_per_connection};
 pub use dialect::Dialect;
+pub use portable::Portable;
 pub use sending::{Form, Sending, Then};
 pub use shared::{Setting, SharedStatements, Statement};

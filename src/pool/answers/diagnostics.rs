@@ -12,6 +12,7 @@
 //! - `asked`: which values a statement asks for, and in which form
 //! - `conditions`: warnings and errors
 //! - `answer`: answers that are made up
+//! - `written`: diagnostics as bytes
 //! - `learnt`: statements after which connections are not given away
 
 mod answer;
@@ -19,6 +20,7 @@ mod asked;
 mod conditions;
 mod learnt;
 mod manner;
+mod written;
 
 #[cfg(test)]
 mod tests;

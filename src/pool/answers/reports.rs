@@ -7,9 +7,11 @@
 //!
 //! - `said`: statements that set these variables, or ask for them
 //! - `variables`: their values
+//! - `written`: these as bytes
 
 mod said;
 mod variables;
+mod written;
 
 #[cfg(test)]
 mod tests;

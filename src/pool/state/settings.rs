@@ -33,12 +33,12 @@ impl Value {
 /// What a session has set, as far as another connection can take it over. Pure data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Settings {
-    schema: Option<Vec<u8>>,
+    pub(super) schema: Option<Vec<u8>>,
     /// The variables that were mentioned, by their one names.
-    variables: BTreeMap<String, Value>,
+    pub(super) variables: BTreeMap<String, Value>,
     /// The statements that lead to the characteristics of the next transaction, or of the open one
     /// if it was not used yet.
-    characteristics: Vec<u8>,
+    pub(super) characteristics: Vec<u8>,
 }
 
 impl Settings {
@@ -226,7 +226,12 @@ pub(in crate::pool) fn has_movable_transaction(session: &Session) -> bool {
     let Fact::Known(text) = session.characteristics() else {
         return false;
     };
-    session.is_unused() && statements(text).all(is_repeatable)
+    session.is_unused() && are_repeatable(text)
+}
+
+/// Whether characteristics are of a transaction that can be begun again.
+pub(super) fn are_repeatable(characteristics: &[u8]) -> bool {
+    statements(characteristics).all(is_repeatable)
 }
 
 /// Not XA, nor what reads the data of a moment.

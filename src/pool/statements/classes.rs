@@ -25,6 +25,28 @@ pub(super) enum Class {
 }
 
 impl Class {
+    /// All of them; the place of each is the number by which it is written down.
+    const ALL: [Class; 11] = [
+        Class::Unknown,
+        Class::Signed,
+        Class::Unsigned,
+        Class::Decimal,
+        Class::Double,
+        Class::Date,
+        Class::Time,
+        Class::DateTime,
+        Class::Text,
+        Class::Blob,
+        Class::Several,
+    ];
+
+    fn number(self) -> u8 {
+        let place = Class::ALL.iter().position(|one| *one == self);
+        place
+            .and_then(|place| place.try_into().ok())
+            .unwrap_or(u8::MAX)
+    }
+
     pub(super) fn of(param_type: ParamType) -> Class {
         match param_type.column_type {
             ColumnType::NULL => Class::Unknown,
@@ -78,6 +100,17 @@ impl Classes {
         }
         let classes = (0..types.len()).map(|at| known(at).and(bound(at)));
         Some(Classes(classes.collect()))
+    }
+
+    /// These as bytes, one for each parameter.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().map(|class| class.number()).collect()
+    }
+
+    /// Those that were written so.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Option<Classes> {
+        let class = |number: &u8| Class::ALL.get(usize::from(*number)).copied();
+        bytes.iter().map(class).collect::<Option<_>>().map(Classes)
     }
 
     /// Whether a parameter has been of several classes.

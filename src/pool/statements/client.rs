@@ -107,15 +107,15 @@ pub struct ClientStatements {
     pub(super) number: u64,
     pub(super) by_id: BTreeMap<u32, ClientStatement>,
     /// The id that was given last.
-    newest: u32,
+    pub(super) newest: u32,
     /// The statement that was prepared last, which MariaDB has a special id for.
-    last: Option<u32>,
+    pub(super) last: Option<u32>,
     preparing: Option<(Used, Sharing)>,
     /// The command that the server is about to answer.
     pub(super) running: Option<Running>,
     /// What the last COM_STMT_CLOSE has closed.
     closed: Option<(Used, u32)>,
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Those with an open cursor.
     pub(super) cursors: BTreeSet<u32>,
     /// Those whose next execute has long data.

@@ -48,7 +48,7 @@ impl Condition {
 /// A list of them and how many there were, which can be more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conditions {
-    list: Option<Box<List>>,
+    pub(super) list: Option<Box<List>>,
     /// `@@warning_count`, if it is known.
     pub warnings: Option<u64>,
     /// `@@error_count`, if it is known.
@@ -56,11 +56,11 @@ pub struct Conditions {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct List {
-    all: Vec<Condition>,
+pub(super) struct List {
+    pub(super) all: Vec<Condition>,
     bytes: usize,
     /// The character set of the texts; `None` for NULL, in which they are as they were made.
-    charset: Option<Vec<u8>>,
+    pub(super) charset: Option<Vec<u8>>,
 }
 
 impl Conditions {
@@ -85,11 +85,7 @@ impl Conditions {
         charset: Option<&[u8]>,
         limit: u64,
     ) -> Option<Conditions> {
-        let mut list = List {
-            all: Vec::new(),
-            bytes: 0,
-            charset: charset.map(<[u8]>::to_vec),
-        };
+        let mut list = List::new(charset.map(<[u8]>::to_vec));
         for row in rows {
             let [Some(level), Some(code), Some(message)] = row[..] else {
                 return None;
@@ -123,14 +119,9 @@ impl Conditions {
         if condition.is_error() {
             add(&mut self.errors);
         }
-        let list = self.list.get_or_insert_with(|| {
-            Box::new(List {
-                all: Vec::new(),
-                bytes: 0,
-                charset: None,
-            })
-        });
-        list.push(condition)
+        let list = &mut self.list;
+        list.get_or_insert_with(|| Box::new(List::new(None)))
+            .push(condition)
     }
 
     /// The conditions that are asked for, for a client whose results are in this character set.
@@ -156,7 +147,17 @@ impl Conditions {
 }
 
 impl List {
-    fn push(&mut self, condition: Condition) -> bool {
+    /// Without any, in this character set.
+    pub(super) fn new(charset: Option<Vec<u8>>) -> List {
+        List {
+            all: Vec::new(),
+            bytes: 0,
+            charset,
+        }
+    }
+
+    /// Adds one; false if there are too many.
+    pub(super) fn push(&mut self, condition: Condition) -> bool {
         self.bytes += condition.size();
         self.all.push(condition);
         self.bytes <= MAX_BYTES

@@ -91,7 +91,7 @@ pub struct Trackers {
     /// Whether the last report of a transaction was that one has been begun.
     pub(super) told_begun: bool,
     /// The list as it is shown.
-    list: Option<Rc<[u8]>>,
+    pub(super) list: Option<Rc<[u8]>>,
 }
 
 const TRANSACTION: Kinds = Kinds::TRANSACTION_STATE.union(Kinds::CHARACTERISTICS);
