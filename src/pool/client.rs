@@ -52,6 +52,16 @@ pub struct Held {
     pub statement: Vec<u8>,
 }
 
+/// Whether rows of an answer are looked at.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Listing {
+    /// They are not.
+    #[default]
+    Nothing,
+    /// Variables are listed, among them those that are the proxy's for each client.
+    Variables,
+}
+
 /// A client's prepared statements.
 #[derive(Debug)]
 pub struct Prepared {
@@ -185,6 +195,8 @@ pub struct Client {
     pub diagnostics: Diagnostics,
     /// What it has set of the reports that it gets; `None`: as its server has them.
     pub trackers: Option<Box<Trackers>>,
+    /// What of its present answer is not as its server sends it.
+    pub listing: Listing,
     /// Its last statement before another client got its connection.
     pub before: Vec<u8>,
     /// The initial variables of the connection that it has, or had last.

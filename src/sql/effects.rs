@@ -52,11 +52,18 @@ pub fn effects(sql: &[u8], mode: Mode) -> Vec<Effects> {
 /// Ends the list with a statement that may have several results.
 fn up_to_several_results(mut found: Vec<Effects>) -> Vec<Effects> {
     let has_several = |one: &Effects| one.action.may_be_anything();
-    if let Some(last) = found.iter().position(has_several)
-        && last + 1 < found.len()
-    {
-        found.truncate(last);
-        found.push(Effects::opaque());
+    let Some(last) = found.iter().position(has_several) else {
+        return found;
+    };
+    let after = found.split_off(last + 1);
+    let Some(first) = found.pop() else {
+        return found;
+    };
+    match after.iter().try_fold(first.clone(), Effects::and_then) {
+        Some(all) => found.push(all),
+        // If the server does not understand the first, it executes none of them.
+        None if first.action == Action::Unfamiliar => found.extend([first, Effects::opaque()]),
+        None => found.push(Effects::opaque()),
     }
     found
 }
@@ -83,7 +90,12 @@ fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
     is_broken |= tokens.in_version_comment();
     let doubts = tokens.doubts();
     if is_broken {
-        return (vec![Effects::opaque()], doubts);
+        // What no server can read to its end executes nothing, but for the statements before it.
+        let broken = match parts.len() {
+            1 => Effects::unfamiliar(),
+            _ => Effects::opaque(),
+        };
+        return (vec![broken], doubts);
     }
 
     let whole = (parts.len() > 1).then(|| statement(sql, mode)).flatten();
@@ -216,6 +228,7 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
             Some(name) => Effects::of(Action::Use(name)),
             None => Effects::opaque(),
         },
+        "SET" if head.sets_for_statement() => passing(sql, mode),
         "SET" => set::set(head, about),
         "PREPARE" => Effects {
             leaves: Traces::PREPARED,
@@ -262,18 +275,46 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
                 ..reads
             }
         }
-        "KILL" => plain,
+        "KILL" | "RESIGNAL" | "SIGNAL" => plain,
         // Parameters may return values.
         "CALL" => Effects {
             may_leave: variables(sql, mode),
             tables: true,
             ..Effects::of(Action::Call)
         },
-        "OTHER" => Effects {
-            action: Action::Unfamiliar,
-            ..Effects::opaque()
-        },
+        "OTHER" => Effects::unfamiliar(),
         _ => Effects::opaque(),
+    }
+}
+
+/// `SET STATEMENT a = 1, b = 2 FOR SELECT …`. What follows is no other SET, which MariaDB would refuse.
+fn passing(sql: &[u8], mode: Mode) -> Effects {
+    let mut depth = 0_usize;
+    let mut code = Tokens::new(sql, mode).filter(|token| token.kind.is_code());
+    let begin = code.find(|token| {
+        let text = sql.get(token.from..token.to).unwrap_or_default();
+        match text {
+            b"(" => depth += 1,
+            b")" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && token.kind == Kind::Word && text.eq_ignore_ascii_case(b"FOR")
+    });
+    let Some(rest) = begin.and_then(|token| sql.get(token.to..)) else {
+        return Effects::opaque();
+    };
+    let Some(about) = statement(rest, mode).filter(|about| about.kind != "SET") else {
+        return Effects::opaque();
+    };
+    let effects = of_one(rest, mode, &about);
+    match effects.action {
+        Action::Unfamiliar | Action::Opaque => Effects::opaque(),
+        _ => Effects {
+            is_passing: true,
+            // Even without reading it the statement may have been given another id.
+            sets_insert_id: true,
+            ..effects
+        },
     }
 }
 

@@ -51,4 +51,6 @@ status! {
     IN_TRANS_READONLY = 8192, "SERVER_STATUS_IN_TRANS_READONLY";
     /// The OK packet tells of changes of the session's state.
     SESSION_STATE_CHANGED = 16384, "SERVER_SESSION_STATE_CHANGED";
+    /// A double quote begins a name. MariaDB's; MySQL does not tell.
+    ANSI_QUOTES = 32768, "SERVER_STATUS_ANSI_QUOTES";
 }

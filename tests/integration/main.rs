@@ -67,6 +67,7 @@ mod pool_idle;
 mod pool_kills;
 mod pool_limits;
 mod pool_reports;
+mod pool_shared;
 mod pool_split;
 mod pool_state;
 mod pool_statements;

@@ -39,6 +39,8 @@ pub struct Report {
     pub refused: BTreeMap<String, [usize; 2]>,
     pub without_connection: usize,
     pub by_antagonists: usize,
+    /// Who held connections when there was none, the first few times.
+    pub held_meanwhile: Vec<Vec<String>>,
 }
 
 /// A difference that was found.
@@ -70,6 +72,7 @@ impl Course {
         scene::fill(server, &(0..self.clients).collect());
         let dpm = scene::dpm(self.before, server);
         let port = dpm.port();
+        let admin = scene::admin(self.before, &dpm);
         let (tally, over) = (Tally::default(), Over::default());
         let found = std::thread::scope(|scope| {
             let _end = over.at_end();
@@ -80,7 +83,7 @@ impl Course {
                     antagonists::run(number, port, tally, over);
                 });
             }
-            self.drive(server, port, &over)
+            self.drive(server, port, admin, &over)
         });
         let (mut report, faults) = found;
         if !faults.is_empty() {
@@ -106,7 +109,13 @@ impl Course {
     }
 
     /// The clients' part, in one thread, so that a seed means one sequence.
-    fn drive(&self, server: &Server, port: u16, over: &Over) -> (Report, Vec<Fault>) {
+    fn drive(
+        &self,
+        server: &Server,
+        port: u16,
+        mut admin: Option<Wire>,
+        over: &Over,
+    ) -> (Report, Vec<Fault>) {
         let mut dice = StdRng::seed_from_u64(self.seed);
         let mut clients: Vec<_> = (0..self.clients)
             .map(|n| (Twin::new(n, port, server.port), Plan::default()))
@@ -139,12 +148,31 @@ impl Course {
                     let half = usize::from(done * 2 > self.statements);
                     report.refused.entry(reason).or_default()[half] += 1;
                 }
-                Verdict::NoConnection => report.without_connection += 1,
+                Verdict::NoConnection => {
+                    report.without_connection += 1;
+                    if let Some(admin) = &mut admin
+                        && report.held_meanwhile.len() < 3
+                    {
+                        let held = admin.rows("SELECT Reason, Statement FROM held");
+                        let held: Vec<_> = held.iter().map(|row| row.join(" ")).collect();
+                        println!("{done}: no connection for {operation}: {held:#?}");
+                        report.held_meanwhile.push(held);
+                    }
+                    assert!(
+                        report.without_connection < 3 + done / 200,
+                        "seed {}: clients get no connections: {report}",
+                        self.seed
+                    );
+                }
                 Verdict::Different(difference) => fault = Some(difference),
                 Verdict::Lost(error) => fault = Some(Difference::lost(&error)),
             }
             if let Some(difference) = fault {
                 let steps = steps.clone();
+                println!(
+                    "{done}: {at} {operation}\nwanted:\n{}got:\n{}",
+                    difference.wanted, difference.got
+                );
                 found.push(Fault { steps, difference });
                 if found.len() == FAULTS {
                     break;

@@ -52,14 +52,31 @@ pub fn dpm(before: Before, server: &Server) -> Dpm {
         Before::Pool { size } => format!(
             "local dpml = require 'dpml'
              local listener = require('harness').listen(function() end)
-             dpml.pool(listener, {{
+             local pool = dpml.pool(listener, {{
                servers = {{ {{ host = arg[1], port = tonumber(arg[2]) }} }},
                users = {{ empty = {{ password = '' }} }},
                size = {size}, min_idle = 0, queue_timeout = 3,
-             }})"
+             }})
+             local admin = dpm.listener('127.0.0.1', 0)
+             pool:admin(admin, {{ users = {{ empty = {{ password = '' }} }}, literals = true }})
+             print('admin port ' .. admin:socket_port())"
         ),
     };
-    Launch::script(&script).quiet().server(server).start()
+    let mut launch = Launch::script(&script).quiet().server(server);
+    if let Ok(level) = std::env::var("DPM_POOL_LOG") {
+        launch = launch.env("RUST_LOG", &level);
+    }
+    launch.start()
+}
+
+/// Asks the pool about itself; nothing without a pool.
+pub fn admin(before: Before, dpm: &Dpm) -> Option<Wire> {
+    if before == Before::Passthrough {
+        return None;
+    }
+    let line = dpm.line("admin port ");
+    let port = line.rsplit(' ').next()?.parse().expect("a port");
+    Some(Wire::login_empty(port, caps::BASE))
 }
 
 /// Makes the databases of these clients, and of their twins, as they were at the beginning.

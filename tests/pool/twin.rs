@@ -53,6 +53,22 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// The lines that are in one of them only; all if they are in another order.
+    fn between(wanted: &str, got: &str) -> Difference {
+        let lines_of = |text: &str, other: &str| {
+            let only = text
+                .lines()
+                .filter(|line| !other.lines().any(|one| one == *line));
+            only.collect::<Vec<_>>().join("\n")
+        };
+        let only = [lines_of(wanted, got), lines_of(got, wanted)];
+        let [wanted, got] = match only.iter().all(String::is_empty) {
+            true => [wanted.to_owned(), got.to_owned()],
+            false => only,
+        };
+        Difference { wanted, got }
+    }
+
     /// The connection to the pool ended, and nobody had ended it.
     pub fn lost(error: &str) -> Difference {
         Difference {
@@ -298,10 +314,10 @@ impl Twin {
         let names = [self.direct.database.as_str(), self.pooled.database.as_str()];
         let wanted = compare::shown(&wanted, operation, names);
         let got = compare::shown(&got, operation, names);
-        if wanted == got {
-            return Verdict::Equal;
+        match wanted == got {
+            true => Verdict::Equal,
+            false => Verdict::Different(Difference::between(&wanted, &got)),
         }
-        Verdict::Different(Difference { wanted, got })
     }
 }
 

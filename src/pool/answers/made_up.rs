@@ -21,6 +21,25 @@ pub(super) struct Charset {
     pub(super) bytes: u32,
 }
 
+impl Charset {
+    /// A text of ASCII characters in it.
+    pub(super) fn text(self, ascii: &[u8]) -> Vec<u8> {
+        let wide = |form: fn(u8) -> Vec<u8>| ascii.iter().copied().flat_map(form).collect();
+        match self.number {
+            UCS2 | UTF16 => wide(|byte| vec![0, byte]),
+            UTF16LE => wide(|byte| vec![byte, 0]),
+            UTF32 => wide(|byte| vec![0, 0, 0, byte]),
+            _ => ascii.to_vec(),
+        }
+    }
+}
+
+// The collations of character sets in which ASCII has more than one byte.
+const UCS2: u16 = 35;
+const UTF16: u16 = 54;
+const UTF16LE: u16 = 56;
+const UTF32: u16 = 60;
+
 /// The character set of texts in results, by the value of `character_set_results`.
 pub(super) fn charset(flavour: Flavour, name: Option<&[u8]>) -> Option<Charset> {
     // The system's own, if nothing is converted.
@@ -83,11 +102,11 @@ const CHARSETS: &[(&str, u16, u32)] = &[
     ("sjis", 13, 2),
     ("swe7", 10, 1),
     ("tis620", 18, 1),
-    ("ucs2", 35, 2),
+    ("ucs2", UCS2, 2),
     ("ujis", 12, 3),
-    ("utf16", 54, 4),
-    ("utf16le", 56, 4),
-    ("utf32", 60, 4),
+    ("utf16", UTF16, 4),
+    ("utf16le", UTF16LE, 4),
+    ("utf32", UTF32, 4),
 ];
 
 /// What servers announce as the decimals of a text that was made up.

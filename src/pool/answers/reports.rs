@@ -16,7 +16,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-pub use said::{Said, Setting, said};
+pub use said::{Said, Setting, lists_variables, said};
 pub(super) use variables::fits;
 pub use variables::{Tracker, Trackers};
 

@@ -16,6 +16,15 @@ use crate::proxy::{ConnId, Proxy};
 const KEPT_OF_STATEMENT: usize = 1024;
 
 impl Pools {
+    /// A server has answered its last command. If its client has all of the answer already, as when that was a
+    /// single packet with the client's own id of a statement in it, nothing else ends the command.
+    pub(super) fn answered(&self, proxy: &Proxy, server: ConnId) {
+        let has_answer = |client: &ConnId| proxy.answering(*client).is_none();
+        if let Some(client) = proxy.peer(server).filter(has_answer) {
+            self.served(proxy, client);
+        }
+    }
+
     /// A client's command is answered: its connection is free for others, or the client keeps it.
     pub(super) fn served(&self, proxy: &Proxy, client: ConnId) {
         let Some(server) = proxy.peer(client) else {
@@ -26,6 +35,9 @@ impl Pools {
             let pool = pools.get_mut(id.0)?;
             if backend.owner != Some(client) || !matches!(backend.used, Use::Lent) {
                 return None;
+            }
+            if !backend.session.is_idle() {
+                return None; // until the end of the server's answer has been looked at
             }
             let is_known = know(backend, pool).is_ok();
             self.clients.with(client, |(_, client_of)| {

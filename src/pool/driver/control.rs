@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Pools;
 use crate::pool::answers::diagnostics::Diagnostics;
-use crate::pool::client::{Client, Idle, Phase};
+use crate::pool::client::{Client, Idle, Listing, Phase};
 use crate::pool::contents::PoolId;
 use crate::pool::lending::key::Key;
 use crate::pool::lending::waiters::Line;
@@ -73,6 +73,7 @@ impl Pools {
                 before: Vec::new(),
                 snapshot: None,
                 leaving: None,
+                listing: Listing::Nothing,
             }
         });
         if let Some(client) = client {

@@ -196,6 +196,11 @@ pub(super) fn status(client: &Client, snapshot: &Snapshot) -> Status {
         Status::NO_BACKSLASH_ESCAPES,
         mode.no_backslash_escapes == Some(true),
     );
+    let tells_quotes = snapshot.is_mariadb();
+    status.set(
+        Status::ANSI_QUOTES,
+        tells_quotes && mode.ansi_quotes == Some(true),
+    );
     status
 }
 

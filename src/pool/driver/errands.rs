@@ -148,6 +148,9 @@ impl Pools {
         });
         if over == Some(true) {
             self.agenda.borrow_mut().answered.push(server);
+        } else if is_last {
+            self.ends_listing(proxy, server);
+            self.answered(proxy, server);
         }
     }
 

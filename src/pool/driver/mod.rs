@@ -181,6 +181,9 @@ impl Observer for Pools {
         match conn.kind {
             ConnKind::Client if self.clients.has(conn.id) => OF_CLIENTS,
             ConnKind::Server if self.backends.has(conn.id) => match proxy.peer(conn.id) {
+                Some(client) if self.lists(client) => {
+                    OF_SERVERS.with(Event::ServerSendingRows.set())
+                }
                 Some(_) => OF_SERVERS,
                 None => OF_ERRANDS,
             },
@@ -233,6 +236,7 @@ impl Observer for Pools {
                 return self.prepare_failed(proxy, conn.id, packet, verdict);
             }
             Event::ClientSentCommand => {}
+            Event::ServerSendingRows => return self.show_row(proxy, conn.id, packet, verdict),
             _ if conn.kind == ConnKind::Server && packet.kind == PacketKind::Ok => {
                 return self.show_ok(proxy, conn.id, packet, verdict);
             }
@@ -321,6 +325,9 @@ impl Pools {
         let sql = packet.sql().unwrap_or(argument);
         let size = argument.len() - sql.len();
         let attributes = argument.get(..size).unwrap_or_default();
+        if com == Com::QUERY {
+            self.begins_listing(proxy, client, server, sql);
+        }
         self.backends.with(server, |(_, backend)| {
             backend.note_clients(com, attributes, sql)
         });

@@ -4,11 +4,12 @@ use super::Pools;
 use super::diagnostics::status;
 use super::made_up::send_results;
 use crate::pool::answers::made_up::Results;
-use crate::pool::answers::reports::{Said, Setting, Trackers, refusal, said};
-use crate::pool::client::Client;
+use crate::pool::answers::reports::{Said, Setting, Trackers, lists_variables, refusal, said};
+use crate::pool::client::{Client, Listing};
 use crate::pool::judging::reason::Reason;
 use crate::pool::state::Snapshot;
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy, Verdict};
+use crate::sql::Mode;
 use crate::wire::{Com, Command, ErrPacket, Ok as OkPacket, Status};
 
 /// What the proxy does about a statement that is about trackers.
@@ -52,6 +53,71 @@ impl Pools {
             }
         }
         true
+    }
+
+    /// A client's query is about to be executed: whether rows of its answer are to be looked at.
+    pub(super) fn begins_listing(&self, proxy: &Proxy, client: ConnId, server: ConnId, sql: &[u8]) {
+        let is_new = self.clients.with(client, |(_, client)| {
+            let mode = client.snapshot.as_ref();
+            let mode = mode.map_or_else(Mode::default, |of| client.settings.mode(of));
+            let listing = match lists_variables(sql, mode) {
+                true => Listing::Variables,
+                false => Listing::Nothing,
+            };
+            std::mem::replace(&mut client.listing, listing) != listing
+        });
+        if is_new == Some(true) {
+            proxy.rearm(server);
+        }
+    }
+
+    /// Whether rows that this client gets are looked at.
+    pub(super) fn lists(&self, client: ConnId) -> bool {
+        let listing = self.clients.with(client, |(_, client)| client.listing);
+        listing == Some(Listing::Variables)
+    }
+
+    /// The answer that a client gets of this server has ended.
+    pub(super) fn ends_listing(&self, proxy: &Proxy, server: ConnId) {
+        let Some(client) = proxy.peer(server).filter(|client| self.lists(*client)) else {
+            return;
+        };
+        self.clients
+            .with(client, |(_, client)| client.listing = Listing::Nothing);
+        proxy.rearm(server);
+    }
+
+    /// Shows a row of a list of variables to its client, with the client's own trackers.
+    pub(super) fn show_row(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        packet: Incoming<'_>,
+        verdict: Verdict,
+    ) -> Verdict {
+        let Some(client) = proxy.peer(server).filter(|_| verdict == Verdict::Forward) else {
+            return verdict;
+        };
+        let row = self.clients.with(client, |(_, client)| {
+            let snapshot = client.snapshot.as_ref()?;
+            let charset = client.settings.effective("character_set_results", snapshot);
+            let charset = charset.unwrap_or(Some(b"?"));
+            match &client.trackers {
+                _ if client.listing == Listing::Nothing => None,
+                Some(trackers) => trackers.listed(packet.payload, charset),
+                None => Trackers::of(snapshot).listed(packet.payload, charset),
+            }
+        });
+        let Some(row) = row.flatten() else {
+            return verdict;
+        };
+        match proxy.send(client, Packet::Row(&row)) {
+            Ok(()) => Verdict::Hold,
+            Err(error) => {
+                log::debug!("connection {}: {error}", client.serial());
+                verdict
+            }
+        }
     }
 
     /// Shows an OK of a server's to its client as that is to see it.

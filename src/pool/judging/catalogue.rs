@@ -135,8 +135,7 @@ impl Catalogue {
             return Hides::NOTHING;
         };
         let calls = about.changes.contains(crate::sql::Changes::CALL) || about.kind == "CALL";
-        let writes = !matches!(about.kind, "SELECT" | "SET" | "SHOW" | "BEGIN" | "COMMIT")
-            && self.unseen != Unseen::Nowhere;
+        let writes = self.unseen != Unseen::Nowhere && may_write(sql, mode, about.kind);
         let is_in_sys = schema.is_some_and(|schema| schema.eq_ignore_ascii_case(graph::SYS));
         if calls || writes || is_in_sys || about.multi > 1 || self.mentions(sql, mode) {
             return self.judged(sql, mode, schema);
@@ -228,6 +227,21 @@ impl Catalogue {
             }
         }
         true
+    }
+}
+
+/// Whether a statement of this kind may write to a table by its verb.
+fn may_write(sql: &[u8], mode: Mode, kind: &str) -> bool {
+    match kind {
+        "SELECT" | "SHOW" | "BEGIN" | "COMMIT" => false,
+        // SET STATEMENT … FOR …
+        "SET" => {
+            let mut code = Tokens::new(sql, mode).filter(|token| token.kind.is_code());
+            let second = code.nth(1);
+            let second = second.and_then(|token| sql.get(token.from..token.to));
+            second.is_some_and(|word| word.eq_ignore_ascii_case(b"STATEMENT"))
+        }
+        _ => true,
     }
 }
 

@@ -91,7 +91,11 @@ impl Snapshot {
                 )
         };
         let list = self.tracked.iter().map(String::as_str);
-        let list: Vec<&str> = list.filter(|name| !hides(name)).collect();
+        let list: Vec<&str> = match self.is_mariadb && !self.shares_names {
+            // There the list is too long for SHOW VARIABLES, which would warn of that.
+            true => vec!["*"],
+            false => list.filter(|name| !hides(name)).collect(),
+        };
         let gtids = match self.values.contains_key("session_track_gtids") {
             true => ", session_track_gtids='OWN_GTID'",
             false => "",

@@ -160,6 +160,10 @@ fn the_trackers_list_what_is_reported_rightly() {
             version == MYSQL
         );
         assert!(rest.contains("session_track_transaction_info='CHARACTERISTICS'"));
+        if version == MARIADB_10 {
+            assert_eq!(list, ["*"], "SHOW VARIABLES has no room for more");
+            continue;
+        }
         assert_eq!(
             list[..3],
             ["last_gtid", "collation_connection", "autocommit"]

@@ -121,6 +121,8 @@ pub struct Effects {
     pub sets_insert_id: bool,
     /// Whether tables are named, or may be: they may be views, or have triggers.
     pub tables: bool,
+    /// `SET STATEMENT … FOR …`: variables have other values while it is executed.
+    pub is_passing: bool,
 }
 
 impl Effects {
@@ -134,6 +136,7 @@ impl Effects {
             names: Names::default(),
             sets_insert_id: false,
             tables: false,
+            is_passing: false,
         }
     }
 
@@ -142,6 +145,14 @@ impl Effects {
         Effects {
             tables: true,
             ..Effects::of(Action::Opaque)
+        }
+    }
+
+    /// For a statement that begins like no other.
+    pub(super) fn unfamiliar() -> Effects {
+        Effects {
+            action: Action::Unfamiliar,
+            ..Effects::opaque()
         }
     }
 
@@ -211,6 +222,24 @@ impl Effects {
             clears: self.clears & other.clears,
             sets_insert_id: self.sets_insert_id || other.sets_insert_id,
             tables: self.tables || other.tables,
+            is_passing: self.is_passing || other.is_passing,
         }
+    }
+
+    /// A procedure, which may have any number of results, and a statement after it: whose results are whose
+    /// cannot be told. `None` if the statement can do what a procedure cannot.
+    pub(super) fn and_then(self, next: &Effects) -> Option<Effects> {
+        let is_known = matches!(
+            next.action,
+            Action::Plain | Action::Diagnostics | Action::Insert(_) | Action::Call
+        ) && (next.clears | next.may_clear).is_empty()
+            && next.names == Names::default();
+        (self.action == Action::Call && is_known).then(|| Effects {
+            may_leave: self.may_leave | next.leaves | next.may_leave,
+            sets_insert_id: self.sets_insert_id || next.sets_insert_id,
+            tables: self.tables || next.tables,
+            is_passing: self.is_passing || next.is_passing,
+            ..self
+        })
     }
 }

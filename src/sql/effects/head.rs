@@ -144,6 +144,12 @@ impl<'a> Head<'a> {
         self.items.iter().any(names)
     }
 
+    /// SET STATEMENT, and not a variable of that name.
+    pub(super) fn sets_for_statement(&self) -> bool {
+        let assigns = |item: &Item<'_>| item.is_operator("=") || item.is_operator(":=");
+        self.is(1, "STATEMENT") && !self.items.get(2).is_some_and(assigns)
+    }
+
     /// ANALYZE TABLE; without TABLE it is MariaDB's ANALYZE, which executes a statement.
     pub(super) fn is_analyze_table(&self) -> bool {
         self.is(1, "TABLE")

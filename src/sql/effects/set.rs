@@ -95,8 +95,15 @@ pub(super) fn set(head: &Head<'_>, about: &Statement) -> Effects {
         };
         return effects;
     }
-    if first("STATEMENT") && !is_variable {
-        return Effects::opaque();
+    let of_session = first("SESSION") || first("LOCAL");
+    if (of_session || first("GLOBAL")) && items.get(1).is_some_and(|item| item.is("TRANSACTION")) {
+        let all = characteristics(items.get(2..).unwrap_or_default());
+        effects.action = match all {
+            Some(all) if of_session => Action::Set(vec![Setting::Transaction(all)]),
+            Some(_) => Action::Set(vec![Setting::Other]),
+            None => Action::Opaque,
+        };
+        return effects;
     }
     if first("PASSWORD") && !is_variable {
         return effects;
@@ -245,10 +252,6 @@ fn setting(part: &[Item<'_>], scope: &mut Scope) -> Option<Found> {
         }
         if set.is("SESSION") || set.is("LOCAL") {
             *scope = Scope::Session;
-            if rest.first().is_some_and(|item| item.is("TRANSACTION")) {
-                let all = characteristics(rest.get(1..)?)?;
-                return found(Setting::Transaction(all));
-            }
             return variable(rest, Scope::Session).map(Found::Setting);
         }
     }
@@ -275,7 +278,12 @@ fn setting(part: &[Item<'_>], scope: &mut Scope) -> Option<Found> {
     }
     let (name, scope) = match after(b"session.").or_else(|| after(b"local.")) {
         Some(name) => (name, Scope::Session),
-        None => (lower, Scope::Unsaid),
+        None => (lower.clone(), Scope::Unsaid),
+    };
+    // With quotes inside it is none of the plain names that are understood.
+    let name = match name.as_slice() {
+        [b'`', inner @ .., b'`'] => inner.to_vec(),
+        _ => name,
     };
     assignment(name, scope, part.get(1..)?).map(Found::Setting)
 }

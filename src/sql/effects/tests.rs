@@ -56,6 +56,8 @@ fn what_only_reads_leaves_the_session_alone() {
 fn what_calls_something_may_do_anything() {
     assert_eq!(action("CALL p()"), Action::Call);
     assert_eq!(action("nonsense"), Action::Unfamiliar);
+    assert_eq!(action("SELECT 'x"), Action::Unfamiliar, "an error");
+    assert_eq!(action("SELECT 1 /* x"), Action::Unfamiliar, "an error");
     assert_eq!(action("SELECT f(1)"), Action::Function);
     assert_eq!(action("SELECT shop.f(1)"), Action::Function);
     assert_eq!(action("INSERT INTO t (a) VALUES (f(1))"), Action::Function);
@@ -64,11 +66,13 @@ fn what_calls_something_may_do_anything() {
     for sql in [
         "EXECUTE s",
         "EXECUTE IMMEDIATE 'x'",
-        "SET STATEMENT a = 1 FOR SELECT 1",
+        "SET STATEMENT a = 1 FOR nonsense",
+        "SET STATEMENT a = (SELECT 1 FOR UPDATE)",
+        "SET STATEMENT a = 1 FOR SET STATEMENT a = 1 FOR SELECT 1",
         "EXPLAIN ANALYZE SELECT f()",
-        "SET @@local.`x` = 1",
+        "SET @@local.`x``y` = 1",
         "ANALYZE SELECT 1",
-        "SELECT 'x",
+        "SELECT 1; SELECT 'x",
         "/*!80000 SELECT 1 */",
         "/*M! SELECT 1 */",
         "BEGIN NOT ATOMIC SELECT 1; END",
@@ -79,6 +83,43 @@ fn what_calls_something_may_do_anything() {
     ] {
         assert_eq!(action(sql), Action::Opaque, "{sql}");
     }
+}
+
+#[test]
+fn what_follows_a_procedure_may_be_its_own() {
+    let all = effects(
+        b"CALL p(); SELECT @a := 1, LAST_INSERT_ID(5) FROM t",
+        Mode::default(),
+    );
+    let [one] = all.as_slice() else {
+        panic!("{all:?}");
+    };
+    assert_eq!(one.action, Action::Call);
+    assert_eq!(one.may_leave, Traces::USER_VARIABLES);
+    assert!(one.sets_insert_id && one.tables);
+}
+
+#[test]
+fn variables_may_have_other_values_for_a_statement() {
+    for (sql, wanted) in [
+        ("SET STATEMENT a = 1 FOR SELECT f(1)", Action::Function),
+        (
+            "SET STATEMENT a = (1), b = 2 FOR UPDATE t SET a = 1",
+            Action::Plain,
+        ),
+        ("SET STATEMENT a = 1 FOR CALL p()", Action::Call),
+    ] {
+        let one = one(sql);
+        assert_eq!(one.action, wanted, "{sql}");
+        assert!(one.is_passing && one.sets_insert_id, "{sql}");
+    }
+    assert!(!one("SET statement = 1").is_passing);
+    let locks = one("SET STATEMENT a = 1 FOR SELECT GET_LOCK('x', 1)");
+    assert_eq!(locks.may_leave, Traces::NAMED_LOCKS);
+    assert_eq!(
+        action("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'x'"),
+        Action::Plain
+    );
 }
 
 #[test]
@@ -353,6 +394,18 @@ fn several_statements() {
         actions("SELECT 1; CALL p(); USE b"),
         [Action::Plain, Action::Opaque]
     );
+    assert_eq!(
+        actions("SELECT 1; CALL p(); SELECT 2"),
+        [Action::Plain, Action::Call]
+    );
+    assert_eq!(
+        actions("USE a; nonsense; USE b"),
+        [
+            Action::Use(b"a".to_vec()),
+            Action::Unfamiliar,
+            Action::Opaque
+        ]
+    );
     assert_eq!(actions(""), []);
     assert_eq!(actions("-- nothing"), []);
     assert_eq!(
@@ -385,5 +438,5 @@ fn a_mode_that_is_not_known_makes_a_difference_where_it_does() {
         of("INSERT INTO t VALUES (\"a\")"),
         Action::Insert(Inserted::Unless(vec![]))
     );
-    assert_eq!(of("USE `a"), Action::Opaque);
+    assert_eq!(of("USE `a"), Action::Unfamiliar);
 }

@@ -224,8 +224,10 @@ impl<'a> Reader<'a> {
             }
             "UPDATE" | "SHARE" if self.before[0].is_word("FOR") => current.locking = true,
             "LOCK" => current.locking |= current.stage != Stage::Verb,
-            // NEXT VALUE FOR
-            "FOR" if self.before[0].is_word("VALUE") => current.changes |= Changes::SEQUENCE,
+            // NEXT VALUE FOR, but not PREVIOUS VALUE FOR
+            "FOR" if self.before[0].is_word("VALUE") && !self.before[1].is_word("PREVIOUS") => {
+                current.changes |= Changes::SEQUENCE;
+            }
             "NEXTVAL" | "SETVAL" => current.changes |= Changes::SEQUENCE,
             "SQL_CALC_FOUND_ROWS" => current.changes |= Changes::FOUND_ROWS,
             "ANALYZE" => current.analyzes = true,

@@ -20,10 +20,13 @@ impl Session {
         let index = pending.map_or(0, |pending| pending.results);
         let hides = pending.and_then(|pending| pending.hides);
         let effects = match task {
-            Some(Task::Text(text)) => text.get(index).cloned().or_else(|| {
+            Some(Task::Text(text)) => match (text.get(index), text.last()) {
+                (Some(effects), _) => Some(effects.clone()),
+                // A procedure has a result for each of its queries, and one of its own.
+                (None, Some(last)) if last.action.may_be_anything() => Some(last.clone()),
                 // More results than statements: the text was not understood.
-                (index > 0).then(Effects::opaque)
-            }),
+                _ => (index > 0).then(Effects::opaque),
+            },
             _ => None,
         };
         let Ending::Err(errno) = ending else {
@@ -110,6 +113,9 @@ impl Session {
         if effects.tables && self.doubts_tables() {
             self.doubt_functions(Doubt::Hidden);
         }
+        if effects.is_passing && !self.reports() {
+            self.doubt_values(Doubt::Expression);
+        }
         if effects.sets_insert_id {
             self.last_insert_id = Fact::Unknown(Doubt::Expression);
         }
@@ -172,6 +178,9 @@ impl Session {
         }
         if effects.tables && self.doubts_tables() {
             self.doubt_functions(Doubt::Hidden);
+        }
+        if effects.is_passing && !self.reports() {
+            self.doubt_values(why);
         }
         if effects.sets_insert_id {
             self.last_insert_id = Fact::Unknown(why);

@@ -623,6 +623,23 @@ fn pipelined_and_prepared() {
     assert_eq!(talk.ok("").schema(), unknown(Doubt::Routine));
 }
 
+#[test]
+fn all_results_of_a_procedure_are_its_own() {
+    let more = Status::AUTOCOMMIT | Status::MORE_RESULTS_EXISTS;
+    let mut talk = Talk(Session::new(&Login::default(), Hidden::Reported));
+    talk.ok("");
+    talk.0.begin_reports(Rc::default());
+    for sql in ["CALL p()", "SELECT 1; CALL p(); SELECT 2"] {
+        talk.0.command(Com::QUERY, sql.as_bytes());
+        talk.0.hides(Traces::empty(), None);
+        talk.end(more, 0, 0, "", false);
+        talk.end(more, 0, 0, "", false);
+        talk.end(more, 0, 0, "", false);
+        talk.end(Status::AUTOCOMMIT, 0, 0, "", true);
+        assert_eq!(talk.0.opaque(), None, "{sql}");
+    }
+}
+
 const LAST: [u8; 4] = [0xFF; 4];
 
 #[test]

@@ -149,13 +149,8 @@ impl Session {
             }
         }
         // SET STATEMENT reports values that hold only for that statement.
-        let is_passing = matches!(
-            effects,
-            Some(Effects {
-                action: Action::Opaque,
-                ..
-            })
-        ) && self.is_mariadb();
+        let may_pass = |effects: &Effects| effects.is_passing || effects.action == Action::Opaque;
+        let is_passing = effects.is_some_and(may_pass) && self.is_mariadb();
         // The open transaction began with others.
         self.unused &= !reported
             .iter()

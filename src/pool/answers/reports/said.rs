@@ -135,6 +135,24 @@ fn item(reader: &mut Reader<'_>) -> Option<(Tracker, usize)> {
     Some((tracker, to))
 }
 
+/// Whether a text is a SHOW VARIABLES of the session's, the server's answer to which has the pool's values of
+/// trackers among others.
+pub fn lists_variables(sql: &[u8], mode: Mode) -> bool {
+    // A quick look: most texts begin with other words, or comments.
+    let may_show = matches!(
+        sql.trim_ascii_start(),
+        [b's' | b'S', b'h' | b'H', ..] | [b'/' | b'-' | b'#', ..]
+    );
+    let mut reader = match may_show {
+        true => Reader::new(sql, mode),
+        false => return false,
+    };
+    reader.takes("SHOW") && {
+        let _ = reader.takes("SESSION") || reader.takes("LOCAL");
+        reader.takes("VARIABLES")
+    }
+}
+
 /// The pattern of SHOW VARIABLES LIKE, if it begins with the names' common part.
 fn list(reader: &mut Reader<'_>) -> Option<Vec<u8>> {
     let _ = reader.takes("SESSION") || reader.takes("LOCAL");

@@ -4,12 +4,12 @@ use bitflags::bitflags;
 use std::rc::Rc;
 
 use super::said::Setting;
-use crate::pool::answers::made_up::{self, Results, row_of};
+use crate::pool::answers::made_up::{self, Charset, Results, row_of};
 use crate::pool::flavour::Flavour;
 use crate::pool::judging::reason::Reason;
 use crate::pool::state::Snapshot;
 use crate::sql::effects::Value;
-use crate::wire::{Column, ColumnType, ErrPacket, column_flags};
+use crate::wire::{Column, ColumnType, ErrPacket, TextRow, column_flags};
 
 bitflags! {
     /// What is reported besides variables.
@@ -311,17 +311,18 @@ impl Trackers {
                 ..Column::default()
             }
         };
-        let values = items.iter().map(|(tracker, _)| {
+        let value = |(tracker, _): &(Tracker, &[u8])| {
             let value = self.value(*tracker);
             match (tracker.is_boolean(), value) {
-                (true, Some(b"ON")) => Some(&b"1"[..]),
-                (true, _) => Some(&b"0"[..]),
-                (false, value) => value,
+                (true, Some(b"ON")) => Some(b"1".to_vec()),
+                (true, _) => Some(b"0".to_vec()),
+                (false, value) => value.map(|value| set.text(value)),
             }
-        });
+        };
+        let values: Vec<_> = items.iter().map(value).collect();
         Some(Results {
             columns: items.iter().map(column).collect(),
-            rows: vec![row_of(values)],
+            rows: vec![row_of(values.iter().map(Option::as_deref))],
         })
     }
 
@@ -360,12 +361,25 @@ impl Trackers {
             .into_iter()
             .filter(|one| *one != Tracker::Gtids || self.flavour == Flavour::MySql)
             .filter(|one| fits(pattern, one.name().as_bytes()))
-            .map(|one| {
-                let value = self.value(one).unwrap_or_default();
-                row_of([Some(one.name().as_bytes()), Some(value)].into_iter())
-            })
+            .map(|one| self.row(one, set))
             .collect();
         Some(Results { columns, rows })
+    }
+
+    /// A row of the server's answer to SHOW VARIABLES as the client is to see it; `None` if as it is.
+    pub fn listed(&self, row: &[u8], character_set_results: Option<&[u8]>) -> Option<Vec<u8>> {
+        let name = TextRow::new(row).next()?.ok()??;
+        let set = made_up::charset(self.flavour, character_set_results)?;
+        let of_this_name = |one: &Tracker| set.text(one.name().as_bytes()) == name;
+        let tracker = Tracker::ALL.into_iter().find(of_this_name)?;
+        Some(self.row(tracker, set))
+    }
+
+    /// Its row of SHOW VARIABLES.
+    fn row(&self, tracker: Tracker, set: Charset) -> Vec<u8> {
+        let name = set.text(tracker.name().as_bytes());
+        let value = set.text(self.value(tracker).unwrap_or_default());
+        row_of([Some(&name[..]), Some(&value)].into_iter())
     }
 }
 

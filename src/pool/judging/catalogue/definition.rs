@@ -150,7 +150,7 @@ mod tests {
             "BEGIN PREPARE s FROM @a; EXECUTE s; END",
             "EXECUTE IMMEDIATE 'SELECT 1'",
             "BEGIN p(); END",
-            "SET STATEMENT a = 1 FOR SELECT 1",
+            "SET STATEMENT a = 1 FOR nonsense",
             "nonsense",
         ] {
             assert_eq!(of(body).hides.opaque, Some(Doubt::Routine), "{body}");
