@@ -7,6 +7,16 @@ local identities = {}
 
 local known = {} -- client id -> { user =, host =, database =, used_password = }
 
+-- The same for clients that have logged in alike, as most of an application's do: each is kept once, as long as a client
+-- has it.
+local alike = setmetatable({}, { __mode = "v" })
+
+local function shared(identity)
+    local key = table.concat({ identity.user, identity.host, tostring(identity.used_password), identity.database }, "\0")
+    alike[key] = alike[key] or identity
+    return alike[key]
+end
+
 -- What a client has logged in as. Whether it has sent a password (`used_password`) is not known yet.
 function identities.new(client, auth)
     return { user = auth:user(), host = client:socket_address(), database = auth:databasename() }
@@ -14,7 +24,7 @@ end
 
 -- The client has logged in so, or changed its user.
 function identities.set(client_id, identity)
-    known[client_id] = identity
+    known[client_id] = shared(identity)
 end
 
 -- Who a client is; nil if it has not logged in at the proxy.

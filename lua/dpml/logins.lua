@@ -46,7 +46,7 @@ end
 local MAX_FAILURES = 3 -- as in MariaDB, against guessing passwords with COM_CHANGE_USER
 
 local clients = {}   -- client id -> client: so that scripts need not hold it
-local verifiers = {} -- client id -> what judges its login, and those that it asks for later
+local verifiers = {} -- client id -> what judges its login
 -- client id -> the login that is under way: { auth =, identity =, again = it was logged in before, judge = who judges the
 -- password that it shows, if that is not us, verdict = what was said, credential = the account's }
 local logging_in = {}
@@ -163,6 +163,10 @@ local function new_logins(lookup, callbacks, listener, greet)
         -- MariaDB's clients accept a self-signed certificate if the server proves that it knows their password.
         local tls = client:tls()
         local proof = tls and verifiers[client_id]:certificate_proof(tls.fingerprint)
+        -- If it asks for another login, it is sent a new challenge; unless it cannot be.
+        if login.auth:client_flags(dpm.CLIENT_PLUGIN_AUTH) then
+            verifiers[client_id] = nil
+        end
         local ok = dpm.new_ok_pkt()
         if proof then
             ok:message(proof)
@@ -257,6 +261,7 @@ local function new_logins(lookup, callbacks, listener, greet)
         auth:client_flags(auth:client_flags(), false)
         auth:client_flags(flags[client_id], true)
         auth:client_flags(dpm.CLIENT_CONNECT_WITH_DB, auth:databasename() ~= "")
+        verifiers[client_id] = verifiers[client_id] or dpm.new_verifier(new_handshake(callbacks, nil, listener:tls()), key)
         return begin(cmd, auth, client, true)
     end
 

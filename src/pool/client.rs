@@ -197,8 +197,8 @@ pub struct Client {
     pub trackers: Option<Box<Trackers>>,
     /// What of its present answer is not as its server sends it.
     pub listing: Listing,
-    /// Its last statement before another client got its connection.
-    pub before: Vec<u8>,
+    /// The digest of its last statement before another client got its connection.
+    pub before: Option<[u8; 16]>,
     /// The initial variables of the connection that it has, or had last.
     pub snapshot: Option<Snapshot>,
     /// The connection from which is being read what belongs to it.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::above::Above;
 use super::counters::Counters;
+use super::names::Names;
 use super::options::PoolOptions;
 use super::state::{Settings, Snapshot};
 use super::statements::{Dialect, SharedStatements};
@@ -59,6 +60,8 @@ pub struct Pool {
     /// That of its servers, once one has greeted.
     pub(crate) dialect: Dialect,
     last_ticket: u64,
+    /// The names of users and parties.
+    pub(crate) names: Names,
     /// Settings that several clients have, so that each is kept once.
     common: Vec<Rc<Settings>>,
     /// The variables of a session after its login.
@@ -109,6 +112,7 @@ impl Pool {
             statements: SharedStatements::new(MAX_TEXTS),
             dialect: Dialect::MariaDb,
             last_ticket: 0,
+            names: Names::default(),
             common: Vec::new(),
             snapshot: None,
             parties: Parties::default(),

@@ -32,6 +32,7 @@ pub mod errand;
 pub mod flavour;
 pub mod judging;
 pub mod lending;
+mod names;
 pub mod options;
 pub mod record;
 pub mod routing;

@@ -93,8 +93,8 @@ pub struct LogicalSession {
     pub trackers: Option<Trackers>,
     /// Its last write.
     pub last_write: LastWrite,
-    /// Its last statement.
-    pub before: Vec<u8>,
+    /// The digest of its last statement, if another client has got its connection since.
+    pub before: Option<[u8; 16]>,
     /// Why it keeps its connection, if it does.
     pub held: Option<Hold>,
 }
@@ -133,7 +133,7 @@ impl LogicalSession {
             LastWrite::Seen(gtid) => out.bytes(WRITE_SEEN, gtid),
             LastWrite::Unseen => out.flag(WRITE_UNSEEN, true),
         }
-        out.bytes(BEFORE, &self.before);
+        out.optional(BEFORE, self.before.as_ref().map(<[u8; 16]>::as_slice));
         if let Some(held) = &self.held {
             out.record(HELD, |out| {
                 out.bytes(REASON, held.reason.name().as_bytes());
@@ -194,7 +194,10 @@ impl LogicalSession {
             TRACKERS => self.trackers = Some(Trackers::of_record(field.fields())?),
             WRITE_SEEN => self.last_write = LastWrite::Seen(field.value.into()),
             WRITE_UNSEEN => self.last_write = LastWrite::Unseen,
-            BEFORE => self.before = field.bytes(),
+            BEFORE => {
+                let digest = field.value.try_into();
+                self.before = Some(digest.map_err(|_| Unreadable::Malformed)?);
+            }
             HELD => self.held = Some(hold(field.fields())?),
             _ => {}
         }
@@ -219,7 +222,7 @@ impl Default for LogicalSession {
             statements: None,
             trackers: None,
             last_write: LastWrite::None,
-            before: Vec::new(),
+            before: None,
             held: None,
         }
     }

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Crowd {
     port: u16,
     tls: bool,
+    /// The name that the client with this number logs in with.
+    user: fn(usize) -> String,
     poll: Poll,
     events: Events,
     clients: Vec<Client>,
@@ -59,9 +61,18 @@ impl Crowd {
         Crowd {
             port,
             tls,
+            user: |_| USER.to_owned(),
             poll: Poll::new().expect("a poll"),
             events: Events::with_capacity(1024),
             clients: Vec::new(),
+        }
+    }
+
+    /// Each client has a name of its own; the password is the usual one.
+    pub fn with_names(port: u16, user: fn(usize) -> String) -> Crowd {
+        Crowd {
+            user,
+            ..Crowd::new(port, false)
         }
     }
 
@@ -179,7 +190,7 @@ impl Crowd {
                 let Some(client) = self.clients.get_mut(at) else {
                     continue;
                 };
-                client.go_on(self.tls);
+                client.go_on(self.tls, || (self.user)(at));
                 let over = matches!(client.state, State::Idle | State::Gone(_));
                 if over && waiting.remove(&at) {
                     longest = longest.max(client.since.elapsed());
@@ -209,10 +220,10 @@ impl Client {
     }
 
     /// Takes what has come, and says what there is to say.
-    fn go_on(&mut self, tls: bool) {
+    fn go_on(&mut self, tls: bool, user: impl Fn() -> String) {
         let stays = self.peer.receive();
         while let Some((seq, packet)) = self.peer.packet() {
-            self.take(seq, &packet, tls);
+            self.take(seq, &packet, tls, &user);
         }
         self.peer.send();
         if !stays && !matches!(self.state, State::Gone(_)) {
@@ -220,14 +231,14 @@ impl Client {
         }
     }
 
-    fn take(&mut self, seq: u8, packet: &[u8], tls: bool) {
+    fn take(&mut self, seq: u8, packet: &[u8], tls: bool, user: impl Fn() -> String) {
         let is_end = packet.first() == Some(&0xFE) && packet.len() < 9;
         match (&self.state, packet) {
             (State::Gone(_), _) => {}
             (State::Outside, [0xFF, ..]) | (State::AtTheDoor, [0xFF, ..]) => {
                 self.state = State::Gone(error_text(packet));
             }
-            (State::Outside, _) => self.log_in(&Greeting::parse(packet), tls),
+            (State::Outside, _) => self.log_in(&Greeting::parse(packet), tls, &user()),
             (State::AtTheDoor, [0, ..]) => self.state = State::Idle,
             (State::Asked, [0, ..]) => {
                 self.rows.push("OK".to_owned());
@@ -253,19 +264,19 @@ impl Client {
         }
     }
 
-    fn log_in(&mut self, greeting: &Greeting, tls: bool) {
+    fn log_in(&mut self, greeting: &Greeting, tls: bool, user: &str) {
         let mut capabilities = caps::BASE | caps::MULTI;
         let mut seq = 1;
         if tls {
             capabilities |= caps::SSL;
-            let request = auth_packet(&greeting.nonce, USER, "", capabilities);
+            let request = auth_packet(&greeting.nonce, user, "", capabilities);
             self.peer.say(1, &request[..32]);
             self.peer.send();
             self.peer
                 .begin_tls(tls::connection().expect("TLS can be had"));
             seq = 2;
         }
-        let mut auth = auth_packet(&greeting.nonce, USER, PASSWORD, capabilities);
+        let mut auth = auth_packet(&greeting.nonce, user, PASSWORD, capabilities);
         auth.extend_from_slice(b"mysql_native_password\0");
         self.peer.say(seq, &auth);
         self.state = State::AtTheDoor;

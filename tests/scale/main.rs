@@ -14,6 +14,7 @@ mod crowd;
 mod echo;
 mod listeners;
 mod peer;
+mod pools;
 mod storms;
 mod things;
 

@@ -1,6 +1,5 @@
 //! What the layer above tells a pool to do.
 
-use std::rc::Rc;
 use std::time::Instant;
 
 use super::Pools;
@@ -46,7 +45,7 @@ impl Pools {
             let key = Key::new(adopted.account.into(), adopted.capabilities);
             let settings = pool.share(adopted.settings);
             Client {
-                user: adopted.user.into(),
+                user: pool.names.share(adopted.user),
                 line: Line {
                     key: pool.keys.id(&key),
                     want: super::command::ANY,
@@ -62,7 +61,7 @@ impl Pools {
                 phase: Phase::Served,
                 party: Some(adopted.party)
                     .filter(|party| !party.is_empty())
-                    .map(Rc::from),
+                    .map(|party| pool.names.share(party)),
                 last_write: LastWrite::None,
                 asked: None,
                 retries: 0,
@@ -70,7 +69,7 @@ impl Pools {
                 held: None,
                 diagnostics: Diagnostics::new(),
                 trackers: None,
-                before: Vec::new(),
+                before: None,
                 snapshot: None,
                 leaving: None,
                 listing: Listing::Nothing,

@@ -14,10 +14,10 @@ use crate::pool::judging::decision::Ongoing;
 use crate::pool::judging::reason::Reason;
 use crate::pool::state::Snapshot;
 use crate::proxy::{ConnId, Decoded, Packet, Proxy};
-use crate::sql::Mode;
+use crate::sql::{Mode, digest};
 use crate::wire::{Com, ErrPacket, Ok as OkPacket, Status};
 
-/// How much of a statement is remembered, to learn it.
+/// How much of a statement is looked at, to learn it.
 const KEPT: usize = 1024;
 
 /// How many conditions a server lists if `max_error_count` is not known: the least that a session
@@ -41,12 +41,11 @@ impl Pools {
             if client_of.diagnostics.are_there() {
                 return None;
             }
-            let last = |backend: &Backend| match backend.owner == Some(client) {
-                true => backend.last_statement().to_vec(),
-                false => Vec::new(),
-            };
-            let last = self.backends.with(server, |(_, backend)| last(backend));
-            let reply = reply(client_of, pool, sql, &last.unwrap_or_default());
+            let last = self.backends.with(server, |(_, backend)| {
+                let is_own = backend.owner == Some(client);
+                is_own.then(|| digest_of(backend, client_of)).flatten()
+            });
+            let reply = reply(client_of, pool, sql, last.flatten());
             if let Some(Reply::Refusal(_)) = reply {
                 pool.has_refused(Reason::DiagnosticsWanted, sql, &client_of.user);
             }
@@ -134,8 +133,7 @@ impl Pools {
     pub(super) fn remember_statement(&self, client: ConnId, server: ConnId) {
         self.backends.with(server, |(_, backend)| {
             self.clients.with(client, |(_, client)| {
-                client.before.clear();
-                client.before.extend_from_slice(backend.last_statement());
+                client.before = digest_of(backend, client);
             });
         });
     }
@@ -154,11 +152,22 @@ pub(super) fn ongoing(backend: &Backend, client: &Client, pool: &mut Pool) -> On
     }
 }
 
+/// The digest of the last statement that a client has executed on a connection, if it was a text.
+fn digest_of(backend: &Backend, client: &Client) -> Option<[u8; 16]> {
+    let statement = Some(backend.last_statement()).filter(|text| !text.is_empty())?;
+    Some(digest(statement, mode(client, backend.snapshot.as_ref())).hash)
+}
+
 fn mode(client: &Client, snapshot: Option<&Snapshot>) -> Mode {
     snapshot.map_or_else(Mode::default, |snapshot| client.settings.mode(snapshot))
 }
 
-fn reply(client: &mut Client, pool: &mut Pool, sql: &[u8], last: &[u8]) -> Option<Reply> {
+fn reply(
+    client: &mut Client,
+    pool: &mut Pool,
+    sql: &[u8],
+    last: Option<[u8; 16]>,
+) -> Option<Reply> {
     let snapshot = client.snapshot.as_ref()?;
     let mode = client.settings.mode(snapshot);
     let asked = asked(sql, mode)?;
@@ -175,10 +184,8 @@ fn reply(client: &mut Client, pool: &mut Pool, sql: &[u8], last: &[u8]) -> Optio
         }
         Answer::Refused(needs) => {
             pool.counters.refused_diagnostics += 1;
-            for statement in [&client.before[..], last] {
-                if !statement.is_empty() {
-                    pool.learnt.learn(statement, mode);
-                }
+            for digest in client.before.into_iter().chain(last) {
+                pool.learnt.learn(digest);
             }
             let err = diagnostics::refusal(needs);
             client.diagnostics.refused(&err);

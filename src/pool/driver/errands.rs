@@ -277,6 +277,9 @@ impl Pools {
             _ => None,
         });
         self.with_backend(server, |backend, pool| {
+            // Usually all connections of a server have the same, which is kept once.
+            let known = pool.snapshot.take().filter(|known| *known == snapshot);
+            let snapshot = known.unwrap_or(snapshot);
             pool.snapshot = Some(snapshot.clone());
             backend.snapshot = Some(snapshot);
             if let Some(most) = most {

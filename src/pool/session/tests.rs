@@ -78,7 +78,7 @@ fn whole() -> LogicalSession {
         statements: Some(prepared(&mut shared).to_portable()),
         trackers: None,
         last_write: LastWrite::Seen(b"0-1-7".as_slice().into()),
-        before: b"SELECT * FROM missing".to_vec(),
+        before: Some(*b"sixteen bytes of"),
         held: Some(Hold {
             reason: Reason::TemporaryTable,
             statement: b"CREATE TEMPORARY TABLE t (a INT)".to_vec(),

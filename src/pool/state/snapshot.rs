@@ -21,16 +21,19 @@ const FIRST: &[&str] = &[
 /// The values of a connection's variables right after its login or reset, as far as sessions can set
 /// them. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct Snapshot(Rc<Contents>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Contents {
     values: Rc<Values>,
     /// A name that the server knows each variable under.
-    names: Rc<BTreeMap<String, String>>,
+    names: BTreeMap<String, String>,
     /// All names for the list of what is tracked.
-    tracked: Rc<[String]>,
+    tracked: Vec<String>,
     is_mariadb: bool,
     /// Whether variables that share their storage are reported under one name.
     shares_names: bool,
-    init_connect: Rc<[u8]>,
+    init_connect: Vec<u8>,
 }
 
 impl Snapshot {
@@ -70,33 +73,33 @@ impl Snapshot {
         }
         let first = |name: &String| FIRST.iter().position(|first| first == name);
         tracked.sort_by_key(|name| first(name).unwrap_or(FIRST.len()));
-        Snapshot {
+        Snapshot(Rc::new(Contents {
             values: values.into(),
-            names: names.into(),
-            tracked: tracked.into(),
+            names,
+            tracked,
             is_mariadb: is_mariadb(&version),
             shares_names: shares_names(&version),
-            init_connect: init_connect.into(),
-        }
+            init_connect,
+        }))
     }
 
     /// The statement that switches on the trackers, for all variables of the session.
     pub fn enable_trackers(&self) -> Vec<u8> {
         // Where these share a name with their collation, that one is to be reported.
         let hides = |name: &str| {
-            self.shares_names
+            self.0.shares_names
                 && matches!(
                     name,
                     "character_set_connection" | "character_set_server" | "character_set_database"
                 )
         };
-        let list = self.tracked.iter().map(String::as_str);
-        let list: Vec<&str> = match self.is_mariadb && !self.shares_names {
+        let list = self.0.tracked.iter().map(String::as_str);
+        let list: Vec<&str> = match self.0.is_mariadb && !self.0.shares_names {
             // There the list is too long for SHOW VARIABLES, which would warn of that.
             true => vec!["*"],
             false => list.filter(|name| !hides(name)).collect(),
         };
-        let gtids = match self.values.contains_key("session_track_gtids") {
+        let gtids = match self.0.values.contains_key("session_track_gtids") {
             true => ", session_track_gtids='OWN_GTID'",
             false => "",
         };
@@ -111,45 +114,46 @@ impl Snapshot {
 
     /// All values, under the one name of each variable.
     pub fn values(&self) -> &Rc<Values> {
-        &self.values
+        &self.0.values
     }
 
     /// The value of a variable, under its one name; `None` if the server does not have it.
     pub fn value(&self, name: &str) -> Option<Option<&[u8]>> {
-        self.values.get(name).map(Option::as_deref)
+        self.0.values.get(name).map(Option::as_deref)
     }
 
     /// Whether it has the values of all variables that the other one has.
     pub(super) fn has_all_of(&self, other: &Snapshot) -> bool {
         other
+            .0
             .values
             .keys()
-            .all(|name| self.values.contains_key(name))
+            .all(|name| self.0.values.contains_key(name))
     }
 
     /// The name that the server knows a variable under.
     pub(super) fn name<'a>(&'a self, name: &'a str) -> &'a str {
-        self.names.get(name).map_or(name, String::as_str)
+        self.0.names.get(name).map_or(name, String::as_str)
     }
 
     /// Whether the server is a MariaDB.
     pub fn is_mariadb(&self) -> bool {
-        self.is_mariadb
+        self.0.is_mariadb
     }
 
     /// Whether the server reports variables that share their storage under one name.
     pub fn shares_names(&self) -> bool {
-        self.shares_names
+        self.0.shares_names
     }
 
     /// Whether this variable, in lower case, is reported when it changes.
     pub fn is_tracked(&self, name: &str) -> bool {
-        self.tracked.iter().any(|one| one == name)
+        self.0.tracked.iter().any(|one| one == name)
     }
 
     /// The statements that the server runs after logins of accounts without special privileges, and
     /// not after resets; empty if there are none.
     pub fn init_connect(&self) -> &[u8] {
-        &self.init_connect
+        &self.0.init_connect
     }
 }

@@ -31,7 +31,6 @@ pub struct VerifierObject {
 }
 
 struct Verification {
-    capabilities: Capabilities,
     /// The challenge that the client answers.
     nonce: Vec<u8>,
     round: Option<Round>,
@@ -84,7 +83,6 @@ impl VerifierObject {
             greeting: greeting.auth_plugin.unwrap_or(USUAL.to_vec()),
             key,
             progress: RefCell::new(Verification {
-                capabilities: Capabilities::empty(),
                 nonce: greeting.scramble,
                 round: None,
                 proven: None,
@@ -96,7 +94,8 @@ impl VerifierObject {
 
     fn step(&self, lua: &Lua, args: &Args) -> Result<Judgement, ScriptError> {
         const WANTED: &str = "an auth, authdata or COM_CHANGE_USER packet";
-        let secure = connection(args, 1, "client")?.secure.get();
+        let client = connection(args, 1, "client")?;
+        let secure = client.secure.get();
         if let Some(packet) = auth_data::argument(args, 0) {
             return self.go_on(args, &packet.0, secure);
         }
@@ -117,7 +116,8 @@ impl VerifierObject {
         }
         match ChangeUser::decode(&command.argument) {
             Ok(login) => {
-                let auth = login.into_auth(self.progress.borrow().capabilities);
+                // The command does not repeat what the client has agreed on.
+                let auth = login.into_auth(client.capabilities.get());
                 self.begin(&auth, true, credential, like, secure)
             }
             Err(error) => {
@@ -160,7 +160,6 @@ impl VerifierObject {
             said: Vec::new(),
         };
         let mut progress = self.progress.borrow_mut();
-        progress.capabilities = auth.capabilities;
         progress.used_password = shows_password(&auth.auth_response);
         let can_switch = auth.capabilities.contains(Capabilities::PLUGIN_AUTH);
         // Clients differ in which challenge they use for COM_CHANGE_USER: that of their first

@@ -22,9 +22,8 @@ impl Learnt {
         Learnt::default()
     }
 
-    /// After a statement like this one, diagnostics were asked for and had been lost.
-    pub fn learn(&mut self, sql: &[u8], mode: Mode) {
-        let digest = sql::digest(sql, mode).hash;
+    /// After a statement with this digest, diagnostics were asked for and had been lost.
+    pub fn learn(&mut self, digest: [u8; 16]) {
         if self.needs(&digest) {
             return;
         }
