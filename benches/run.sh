@@ -25,18 +25,18 @@ if [ ${#missing[@]} -gt 0 ]; then
     DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
 fi
 
-# MySQL Router is in Debian sid only, in the folder that the tests keep it in.
+# MySQL and its Router are in Debian sid only, in the folder that the tests keep them in.
 if [[ " $* " != *" --targets "* || " $* " == *router* ]]; then
     # shellcheck source=tests/setup.sh
     . tests/setup.sh
     # shellcheck source=tests/sid.sh
     . tests/sid.sh
     if need_sid router; then
-        export DPM_BENCH_ROUTER=$SID_LANE/dpm-bin/mysqlrouter
+        export DPM_BENCH_ROUTER=$SID_LANE/dpm-bin/mysqlrouter DPM_BENCH_MYSQL=$SID_LANE/dpm-bin/mysqld
         DPM_BENCH_ROUTER_PLUGINS=$(dirname "$(find "$SID_LANE/usr/lib" -path '*router*' -name io.so | head -n 1)")
         export DPM_BENCH_ROUTER_PLUGINS
     else
-        echo "warning: MySQL Router is not available: (g) and (h) are measured without it" >&2
+        echo "warning: MySQL Router is not available: (g) and (h) are measured without it, and not (j)" >&2
         set -- "$@" --targets direct,haproxy,dpm
     fi
 fi

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 use crate::tls;
 
@@ -21,6 +22,9 @@ const SSL: u32 = 1 << 11;
 /// The length of the request for TLS, which is the start of the auth packet.
 const SSL_REQUEST: usize = 32;
 const COM_QUERY: u8 = 3;
+const COM_STMT_PREPARE: u8 = 22;
+const COM_STMT_EXECUTE: u8 = 23;
+const MYSQL_TYPE_LONGLONG: u8 = 8;
 
 /// LONG_PASSWORD, CONNECT_WITH_DB, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, PLUGIN_AUTH; not
 /// DEPRECATE_EOF, so that the end of a result looks the same through every proxy.
@@ -84,8 +88,8 @@ impl Client {
         };
 
         let handshake = client.packet()?;
-        let own = handshake.ends_with(b"caching_sha2_password\0");
-        let auth = auth(&challenge(&handshake)?, own, tls);
+        let sha2 = handshake.ends_with(b"caching_sha2_password\0");
+        let auth = auth(&challenge(&handshake)?, sha2, tls);
         if tls {
             client.send(1, &auth[..SSL_REQUEST])?;
             if let Socket::Plain(socket) = mem::replace(&mut client.socket, Socket::None) {
@@ -93,18 +97,24 @@ impl Client {
             }
         }
         client.send(1 + u8::from(tls), &auth)?;
-        let mut answer = client.packet()?;
-        // MySQL Router's handshake has a challenge of its own, and the server's comes in an auth
-        // switch.
-        if answer.first() == Some(&0xFE) {
-            let challenge = answer.split(|&b| b == 0).nth(1).unwrap_or_default();
-            let response = native_password(challenge);
-            client.send(3 + u8::from(tls), &response)?;
-            answer = client.packet()?;
-        }
-        match answer.first() {
-            Some(0) => Ok(client),
-            _ => Err(refused(&answer)),
+        let mut sequence = 3 + u8::from(tls);
+        loop {
+            let answer = client.packet()?;
+            let response = match answer.as_slice() {
+                [0, ..] => return Ok(client),
+                // MySQL Router's handshake has a challenge of its own, and the server's comes in an auth
+                // switch.
+                [0xFE, switch @ ..] => response_to(switch),
+                // The server of caching_sha2_password needs the password itself, or does not.
+                [1, 4] if tls => [PASSWORD.as_bytes(), b"\0"].concat(),
+                [1, 3] => {
+                    sequence += 1;
+                    continue;
+                }
+                _ => return Err(refused(&answer)),
+            };
+            client.send(sequence, &response)?;
+            sequence += 2;
         }
     }
 
@@ -112,13 +122,43 @@ impl Client {
         self.query_watched(sql, |_| {})
     }
 
+    /// Prepares a statement with one parameter, a number; returns its id.
+    pub fn prepare(&mut self, sql: &str) -> Result<u32> {
+        self.send(0, &[&[COM_STMT_PREPARE], sql.as_bytes()].concat())?;
+        let head = self.packet()?;
+        let &[0, a, b, c, d, columns, _, parameters, _, ..] = &head[..] else {
+            return Err(refused(&head));
+        };
+        for count in [parameters, columns] {
+            // An EOF follows where there are definitions.
+            for _ in 0..u16::from(count) + u16::from(count > 0) {
+                self.packet()?;
+            }
+        }
+        Ok(u32::from_le_bytes([a, b, c, d]))
+    }
+
+    /// Executes it.
+    pub fn execute(&mut self, statement: u32, parameter: u64) -> Result<Count> {
+        let mut command = vec![COM_STMT_EXECUTE];
+        command.extend_from_slice(&statement.to_le_bytes());
+        command.extend_from_slice(&[0, 1, 0, 0, 0]); // no cursor, once
+        command.extend_from_slice(&[0, 1, MYSQL_TYPE_LONGLONG, 0]); // not NULL, and of this type
+        command.extend_from_slice(&parameter.to_le_bytes());
+        self.send(0, &command)?;
+        self.response(|_| {})
+    }
+
     /// Like `query`; `watch` is told after each read how many bytes have come.
-    pub fn query_watched(&mut self, sql: &str, mut watch: impl FnMut(u64)) -> Result<Count> {
+    pub fn query_watched(&mut self, sql: &str, watch: impl FnMut(u64)) -> Result<Count> {
         let mut command = Vec::with_capacity(sql.len() + 1);
         command.push(COM_QUERY);
         command.extend_from_slice(sql.as_bytes());
         self.send(0, &command)?;
+        self.response(watch)
+    }
 
+    fn response(&mut self, mut watch: impl FnMut(u64)) -> Result<Count> {
         let mut response = Response::default();
         let mut kept = 0;
         loop {
@@ -229,8 +269,8 @@ fn challenge(handshake: &[u8]) -> Result<Vec<u8>> {
     Ok([first, second].concat())
 }
 
-/// `none`: with an empty answer, because the server's challenge is not known yet.
-fn auth(challenge: &[u8], none: bool, tls: bool) -> Vec<u8> {
+/// `sha2`: for `caching_sha2_password`, otherwise for `mysql_native_password`.
+fn auth(challenge: &[u8], sha2: bool, tls: bool) -> Vec<u8> {
     let mut packet = Vec::new();
     let capabilities = CAPABILITIES | if tls { SSL } else { 0 };
     packet.extend_from_slice(&capabilities.to_le_bytes());
@@ -239,18 +279,18 @@ fn auth(challenge: &[u8], none: bool, tls: bool) -> Vec<u8> {
     packet.extend_from_slice(&[0; 23]);
     packet.extend_from_slice(USER.as_bytes());
     packet.push(0);
-    if none {
-        packet.push(0);
-    } else {
-        packet.push(20);
-        packet.extend_from_slice(&native_password(challenge));
-    }
+    let (response, plugin) = match sha2 {
+        true => (
+            caching_sha2_password(challenge),
+            &b"caching_sha2_password\0"[..],
+        ),
+        false => (native_password(challenge), &b"mysql_native_password\0"[..]),
+    };
+    packet.push(response.len() as u8);
+    packet.extend_from_slice(&response);
     packet.extend_from_slice(DATABASE.as_bytes());
     packet.push(0);
-    packet.extend_from_slice(match none {
-        true => b"caching_sha2_password\0",
-        false => b"mysql_native_password\0",
-    });
+    packet.extend_from_slice(plugin);
     packet
 }
 
@@ -263,6 +303,29 @@ fn native_password(challenge: &[u8]) -> Vec<u8> {
         .zip(mask.finalize())
         .map(|(a, b)| a ^ b)
         .collect()
+}
+
+/// SHA256(password) xor SHA256(SHA256(SHA256(password)), challenge)
+fn caching_sha2_password(challenge: &[u8]) -> Vec<u8> {
+    let once = Sha256::digest(PASSWORD);
+    let twice = Sha256::digest(once);
+    let mask = Sha256::new()
+        .chain_update(twice)
+        .chain_update(challenge)
+        .finalize();
+    once.iter().zip(mask).map(|(a, b)| a ^ b).collect()
+}
+
+/// The answer to an auth switch: the plugin's name and its challenge follow.
+fn response_to(switch: &[u8]) -> Vec<u8> {
+    let mut parts = switch.splitn(2, |&b| b == 0);
+    let plugin = parts.next().unwrap_or_default();
+    let challenge = parts.next().unwrap_or_default();
+    let challenge = challenge.strip_suffix(b"\0").unwrap_or(challenge);
+    match plugin {
+        b"caching_sha2_password" => caching_sha2_password(challenge),
+        _ => native_password(challenge),
+    }
 }
 
 fn invalid(message: &str) -> Error {

@@ -3,6 +3,7 @@
 //! `benches/run.sh` prepares the machine and runs this; `HELP` says what it takes.
 
 mod client;
+mod database;
 mod process;
 mod report;
 mod scenario;
@@ -16,12 +17,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread::available_parallelism;
 
+use database::{Database, mysql_program};
 use report::{
-    CONNECTIONS, IDLE, POINTS, POOLED, POOLED_IDLE, Report, STALL, STREAM, TLS_CONNECTIONS,
+    CONNECTIONS, IDLE, POINTS, POOLED, POOLED_IDLE, Report, SHARED, STALL, STREAM, TLS_CONNECTIONS,
     TLS_STREAM,
 };
-use scenario::{Figures, Size, Target};
-use servers::{Cores, Database, Proxy, router_program};
+use scenario::{Figures, Manner, Size, Target};
+use servers::{Cores, Proxy, router_program};
 use tls::Certificate;
 
 const HELP: &str = "\
@@ -34,6 +36,7 @@ Usage: benches/run.sh [OPTION]...
                        e  a client that stalls        f  a, with Lua callbacks on rows
                        g  a, with TLS towards clients h  c, with TLS towards clients
                        i  a thousand clients' point selects, over 20 connections of a pool
+                       j  i, with TLS towards clients, before MySQL
   --targets T,…      of direct, haproxy, dpm, router (all)
   --quick            little of everything, to see that it works
   --dpm FILE         measure this program instead of the one just built
@@ -56,7 +59,7 @@ impl Options {
         let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
         let mut options = Self {
             runs: 5,
-            only: list("a,b,c,d,e,f,g,h,i"),
+            only: list("a,b,c,d,e,f,g,h,i,j"),
             targets: list("direct,haproxy,dpm,router"),
             size: Size::FULL,
             quick: false,
@@ -99,7 +102,13 @@ enum Kind {
     /// This and the next terminate the clients' TLS.
     Router,
     DpmTls,
+    /// The same, with the pool of this script.
+    DpmPoolTls,
+    RouterPool,
 }
+
+/// How many connections pools have.
+const POOL: usize = 20;
 
 const PLAIN: [(&str, Kind); 4] = [
     ("direct", Kind::Direct),
@@ -120,15 +129,29 @@ const POOLS: [(&str, Kind); 3] = [
     ("dpm pool", Kind::Dpm("pool.lua")),
 ];
 
+const SHARING: [(&str, Kind); 3] = [
+    ("router", Kind::RouterPool),
+    ("dpm", Kind::DpmTls),
+    ("dpm pool", Kind::DpmPoolTls),
+];
+
 const TLS: [(&str, Kind); 2] = [("router", Kind::Router), ("dpm", Kind::DpmTls)];
 
 type Measure = Box<dyn Fn(Target, &Size) -> io::Result<Figures>>;
+
+/// What is behind a proxy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    MariaDb,
+    MySql,
+}
 
 /// One cell of the table.
 struct Job {
     scenario: &'static str,
     target: &'static str,
     kind: Kind,
+    behind: Behind,
     measure: Measure,
 }
 
@@ -146,6 +169,10 @@ fn jobs(options: &Options) -> Vec<Job> {
                     scenario,
                     target,
                     kind,
+                    behind: match SHARED.contains(&scenario) {
+                        true => Behind::MySql,
+                        false => Behind::MariaDb,
+                    },
                     measure: measure(),
                 });
             }
@@ -171,7 +198,9 @@ fn jobs(options: &Options) -> Vec<Job> {
         add(CONNECTIONS, &PLAIN, || Box::new(scenario::connections));
     }
     if options.wants("d") {
-        add(IDLE, &PLAIN[1..], || Box::new(scenario::idle));
+        add(IDLE, &PLAIN[1..], || {
+            Box::new(|target, size| scenario::idle(target, size, size.idle))
+        });
     }
     if options.wants("e") {
         add(STALL, &PLAIN, || Box::new(scenario::stall));
@@ -183,14 +212,32 @@ fn jobs(options: &Options) -> Vec<Job> {
         add(TLS_CONNECTIONS, &TLS, || Box::new(scenario::connections));
     }
     if options.wants("i") {
-        add(POOLED, &POOLS, || points(1000));
-        add(POOLED_IDLE, &POOLS[2..], || Box::new(scenario::idle));
+        let [query, zones, prepared] = POOLED;
+        add(query, &POOLS, || pooled(Manner::Query));
+        add(zones, &POOLS[2..], || pooled(Manner::TimeZones));
+        add(prepared, &POOLS, || pooled(Manner::Prepared));
+        add(POOLED_IDLE, &POOLS[2..], || {
+            Box::new(|target, size| scenario::idle(target, size, size.pooled_idle))
+        });
+    }
+    // It needs the same folder of Debian sid that Router is in.
+    if options.wants("j") && options.targets.iter().any(|target| target == "router") {
+        let [query, zones, prepared] = SHARED;
+        add(query, &SHARING, || pooled(Manner::Query));
+        add(zones, &[SHARING[0], SHARING[2]], || {
+            pooled(Manner::TimeZones)
+        });
+        add(prepared, &SHARING, || pooled(Manner::Prepared));
     }
     jobs
 }
 
 fn points(clients: u64) -> Measure {
-    Box::new(move |target, size| scenario::points(target, size, clients))
+    Box::new(move |target, size| scenario::points(target, size, clients, Manner::Query))
+}
+
+fn pooled(manner: Manner) -> Measure {
+    Box::new(move |target, size| scenario::points(target, size, size.pooled, manner))
 }
 
 fn main() -> ExitCode {
@@ -219,13 +266,17 @@ fn run() -> Result<(), Box<dyn Error>> {
     let folder = Folder::new()?;
     let cores = Cores::split(available_parallelism()?.get());
     stay_on(&cores.rest)?;
-    eprintln!("starting MariaDB");
-    let database = Database::start(&folder.0, &cores, options.size.points)?;
-
     let certificate = Certificate::create(&folder.0)?;
-
     let mut report = Report::default();
     let jobs = jobs(&options);
+    let points = options.size.points;
+    let needs = |behind| jobs.iter().any(|job| job.behind == behind);
+    eprintln!("starting the databases");
+    let mariadb = needs(Behind::MariaDb).then(|| Database::mariadb(&folder.0, &cores, points));
+    let mariadb = mariadb.transpose()?;
+    let mysql = needs(Behind::MySql).then(|| Database::mysql(&folder.0, &cores, points));
+    let mysql = mysql.transpose()?;
+
     for run in 0..options.runs {
         // Each run begins with a different job, so that none has the same position in all of them.
         for at in 0..jobs.len() {
@@ -237,12 +288,17 @@ fn run() -> Result<(), Box<dyn Error>> {
                 job.scenario,
                 job.target
             );
+            let database = match job.behind {
+                Behind::MariaDb => &mariadb,
+                Behind::MySql => &mysql,
+            };
+            let Some(database) = database else { continue };
             let proxy = start(
                 job.kind,
                 &options,
                 &folder.0,
                 &cores,
-                &database,
+                database,
                 &certificate,
             )?;
             let target = Target {
@@ -288,13 +344,15 @@ fn start(
     let proxy = match kind {
         Kind::Direct => return Ok(None),
         Kind::Haproxy => Proxy::haproxy(folder, cores, database)?,
-        Kind::Router => Proxy::router(folder, cores, database, certificate)?,
+        Kind::Router => Proxy::router(folder, cores, database, certificate, None)?,
+        Kind::RouterPool => Proxy::router(folder, cores, database, certificate, Some(POOL))?,
         Kind::Dpm(script) => run(&options.dpm, script, None)?,
         Kind::Before(script) => {
             let before = options.before.as_deref();
             run(before.unwrap_or(&options.dpm), script, None)?
         }
         Kind::DpmTls => run(&options.dpm, "tls.lua", Some(certificate))?,
+        Kind::DpmPoolTls => run(&options.dpm, "pool.lua", Some(certificate))?,
     };
     Ok(Some(proxy))
 }
@@ -353,6 +411,7 @@ fn facts(options: &Options, cores: &Cores, load: String) -> Vec<(&'static str, S
         ),
         ("load before", load),
         ("mariadb", first_line("mariadbd", &["--version"])),
+        ("mysql", first_line(&mysql_program(), &["--version"])),
         ("haproxy", first_line("haproxy", &["-v"])),
         ("router", first_line(&router_program(), &["--version"])),
         ("dpm", first_line(&options.dpm, &["--version"])),

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::{Error, Result};
+use std::process::Command;
+use std::time::Duration;
 
 /// User and system CPU seconds of all its threads, to the nanosecond.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
@@ -47,4 +49,18 @@ fn keyed(pid: u32, file: &str, key: &str) -> Result<u64> {
 fn number(text: Option<&str>) -> Result<u64> {
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| Error::other("the kernel's figure is missing"))
+}
+
+/// How many system calls it makes during this time; `None` where nobody counts them.
+pub fn system_calls(pid: u32, time: Duration) -> Option<u64> {
+    let output = Command::new("perf")
+        .args(["stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p"])
+        .arg(pid.to_string())
+        .args(["--", "sleep"])
+        .arg(time.as_secs_f64().to_string())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = text.lines().find(|line| line.contains("sys_enter"))?;
+    line.split(',').next()?.parse().ok()
 }

@@ -73,10 +73,12 @@ impl Report {
             let stalled = self.median(STALL, "dpm", "max ms")?;
             Some(stalled - self.median(STALL, "dpm", "unstalled max ms")?)
         };
-        let pool = |figure, other| {
-            let pooled = self.median(POOLED, "dpm pool", figure)?;
-            Some(pooled / self.median(POOLED, other, figure)?)
+        let beside = |scenario, figure, target, other| {
+            let pooled = self.median(scenario, target, figure)?;
+            Some(pooled / self.median(scenario, other, figure)?)
         };
+        let pool = |scenario, other| beside(scenario, EACH, "dpm pool", other);
+        let router = |scenario| beside(scenario, EACH, "dpm pool", "router");
         let goals = [
             ("(a) CPU / HAProxy's", 1.2, ratio(STREAM, "CPU s")),
             ("(b) 1: CPU / HAProxy's", 1.2, ratio(POINTS[0].1, EACH)),
@@ -105,16 +107,16 @@ impl Report {
                 1.0,
                 ratio_to("router", TLS_CONNECTIONS, EACH),
             ),
-            (
-                "(i) pool: CPU / passthrough's",
-                1.4,
-                pool("CPU µs each", "dpm"),
-            ),
+            ("(i) CPU / passthrough's", 1.4, pool(POOLED[0], "dpm")),
+            ("(i) prepared: the same", 1.4, pool(POOLED[2], "dpm")),
             (
                 "(i) HAProxy's rate / pool's",
                 1.0,
-                pool("per s", "haproxy").map(|ratio| 1.0 / ratio),
+                beside(POOLED[0], RATE, "haproxy", "dpm pool"),
             ),
+            ("(j) CPU / Router's", 1.0, router(SHARED[0])),
+            ("(j) time zones: the same", 1.0, router(SHARED[1])),
+            ("(j) prepared: the same", 1.0, router(SHARED[2])),
             (
                 "(i) KB an idle client",
                 2.0,
@@ -168,8 +170,20 @@ pub const IDLE: &str = "(d) idle connections";
 pub const STALL: &str = "(e) beside a client that stalls";
 pub const TLS_STREAM: &str = "(g) one long result, TLS";
 pub const TLS_CONNECTIONS: &str = "(h) connections, TLS";
-pub const POOLED: &str = "(i) point selects, 1000 connections";
-pub const POOLED_IDLE: &str = "(i) idle clients of a pool";
+/// By how clients ask.
+pub const POOLED: [&str; 3] = [
+    "(i) point selects, 1000 clients",
+    "(i) with a time zone each",
+    "(i) prepared",
+];
+pub const POOLED_IDLE: &str = "(i) 5000 idle clients of a pool";
+/// The same with TLS, before MySQL.
+pub const SHARED: [&str; 3] = [
+    "(j) point selects, 1000 clients, TLS",
+    "(j) with a time zone each, TLS",
+    "(j) prepared, TLS",
+];
+const RATE: &str = "per s";
 const EACH: &str = "CPU µs each";
 
 fn values<'a>(columns: &'a Columns, name: &str) -> Option<&'a [f64]> {

@@ -21,6 +21,10 @@ pub struct Size {
     pub connections: u64,
     /// Connections held idle.
     pub idle: u64,
+    /// The same of a pool's clients.
+    pub pooled_idle: u64,
+    /// Clients of a pool that ask.
+    pub pooled: u64,
     /// For how long the stalling client stops reading.
     pub stall: Duration,
 }
@@ -32,6 +36,8 @@ impl Size {
         window: Duration::from_secs(3),
         connections: 4000,
         idle: 1000,
+        pooled_idle: 5000,
+        pooled: 1000,
         stall: Duration::from_secs(10),
     };
 
@@ -41,6 +47,8 @@ impl Size {
         window: Duration::from_millis(300),
         connections: 200,
         idle: 100,
+        pooled_idle: 500,
+        pooled: 100,
         stall: Duration::from_secs(1),
     };
 
@@ -105,24 +113,46 @@ pub fn stream(target: Target, size: &Size) -> Result<Figures> {
     Ok(figures)
 }
 
-/// (b): as many point selects as `clients` connections can do.
-pub fn points(target: Target, size: &Size, clients: u64) -> Result<Figures> {
+/// How clients ask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// By a query of its own each time.
+    Query,
+    /// The same, by clients of which each has a time zone of its own.
+    TimeZones,
+    /// By a statement that each client has prepared.
+    Prepared,
+}
+
+/// (b), (i), (j): as many point selects as `clients` connections can do.
+pub fn points(target: Target, size: &Size, clients: u64, manner: Manner) -> Result<Figures> {
     let done = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
-    let connections = (0..clients)
-        .map(|_| target.login())
+    let connections = (1..=clients)
+        .map(|seed| {
+            let mut client = target.login()?;
+            if manner == Manner::TimeZones {
+                client.query(&format!("SET time_zone='{}'", time_zone(seed)))?;
+            }
+            let statement = match manner {
+                Manner::Prepared => Some(client.prepare("SELECT c FROM points WHERE id=?")?),
+                Manner::Query | Manner::TimeZones => None,
+            };
+            Ok((client, statement, Ids::new(seed, size.points)))
+        })
         .collect::<Result<Vec<_>>>()?;
 
-    let (queries, wall, cpu) = thread::scope(|scope| {
+    let (queries, wall, cpu, calls) = thread::scope(|scope| {
         let (done, stop) = (&done, &stop);
         let threads: Vec<_> = connections
             .into_iter()
-            .zip(1..)
-            .map(|(mut client, seed)| {
+            .map(|(mut client, statement, mut ids)| {
                 scope.spawn(move || {
-                    let mut ids = Ids::new(seed, size.points);
                     while !stop.load(Relaxed) {
-                        select_point(&mut client, &mut ids)?;
+                        match statement {
+                            Some(id) => expect(client.execute(id, ids.next())?.rows, 1, "row")?,
+                            None => select_point(&mut client, &mut ids)?,
+                        }
                         done.fetch_add(1, Relaxed);
                     }
                     client.quit()
@@ -136,15 +166,31 @@ pub fn points(target: Target, size: &Size, clients: u64) -> Result<Figures> {
         sleep(size.window);
         let (last, cpu_after) = (done.load(Relaxed), target.cpu());
         let wall = start.elapsed().as_secs_f64();
+        // Apart, as counting takes time, too.
+        let calls = target
+            .pid
+            .and_then(|pid| process::system_calls(pid, size.window / 3));
+        let counted = (done.load(Relaxed) - last) as f64;
         stop.store(true, Relaxed);
         join(threads)?;
         let cpu = cpu?.zip(cpu_after?).map(|(before, after)| after - before);
-        Ok::<_, Error>(((last - first) as f64, wall, cpu))
+        let calls = calls.map(|calls| calls as f64 / counted);
+        Ok::<_, Error>(((last - first) as f64, wall, cpu, calls))
     })?;
 
     let mut figures = vec![("per s", queries / wall)];
     figures.extend(cpu.map(|cpu| ("CPU µs each", cpu * 1e6 / queries)));
+    figures.extend(calls.map(|calls| ("system calls each", calls)));
     Ok(figures)
+}
+
+/// One of 1679 offsets.
+fn time_zone(seed: u64) -> String {
+    let minutes = seed % (27 * 60 + 59);
+    match minutes.checked_sub(14 * 60) {
+        Some(minutes) => format!("-{:02}:{:02}", minutes / 60, minutes % 60),
+        None => format!("+{:02}:{:02}", minutes / 60, minutes % 60),
+    }
 }
 
 /// (c), and (h) with TLS: log in and quit, over and over, eight at a time.
@@ -175,8 +221,8 @@ pub fn connections(target: Target, size: &Size) -> Result<Figures> {
     Ok(figures)
 }
 
-/// (d): the memory of connections that were used once and are idle now.
-pub fn idle(target: Target, size: &Size) -> Result<Figures> {
+/// (d), (i): the memory of so many connections that were used once and are idle now.
+pub fn idle(target: Target, size: &Size, clients: u64) -> Result<Figures> {
     let mut ids = Ids::new(1, size.points);
     let mut open = |count| {
         let one = |_| {
@@ -190,7 +236,7 @@ pub fn idle(target: Target, size: &Size) -> Result<Figures> {
     sleep(SETTLE);
 
     let before = target.resident_kb()?;
-    let mut held = open(size.idle)?;
+    let mut held = open(clients)?;
     sleep(SETTLE * 5);
     let after = target.resident_kb()?;
     for client in &mut held {
@@ -199,7 +245,7 @@ pub fn idle(target: Target, size: &Size) -> Result<Figures> {
 
     Ok(before.zip(after).map_or_else(Vec::new, |(before, after)| {
         let growth = after as f64 - before as f64;
-        vec![("KB each", growth / size.idle as f64)]
+        vec![("KB each", growth / clients as f64)]
     }))
 }
 

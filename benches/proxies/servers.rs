@@ -1,18 +1,16 @@
-//! The programs under test and the database behind them, each started for itself and stopped when
-//! dropped.
+//! The programs under test, each started for itself and stopped when dropped.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Error, Result};
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, DATABASE, PASSWORD, USER};
+use crate::client::Client;
 use crate::tls::Certificate;
 
 /// How long a program may take to start.
@@ -45,7 +43,7 @@ impl Cores {
 }
 
 /// A command that is killed with this program and runs on `cores`.
-fn pinned(cores: &str, program: &str) -> Command {
+pub fn pinned(cores: &str, program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
     if !cores.is_empty() {
@@ -56,7 +54,7 @@ fn pinned(cores: &str, program: &str) -> Command {
 }
 
 /// A child process, killed when dropped.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -64,87 +62,6 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-pub struct Database {
-    _process: Running,
-    pub address: SocketAddr,
-}
-
-impl Database {
-    /// `points` rows are there to be selected by `id`.
-    pub fn start(folder: &Path, cores: &Cores, points: u64) -> Result<Self> {
-        let data = folder.join("data");
-        let log = folder.join("mariadb.log");
-        let root = fs::metadata("/proc/self")?.uid() == 0;
-
-        let mut install = Command::new("mariadb-install-db");
-        install.args(["--no-defaults", "--skip-test-db"]);
-        install.arg("--auth-root-authentication-method=normal");
-        install.arg(option("datadir", &data));
-        if root {
-            install.arg("--user=root");
-        }
-        let done = install
-            .stdout(Stdio::null())
-            .stderr(create(&log)?)
-            .status()?;
-        if !done.success() {
-            return Err(failed("mariadb-install-db", &log));
-        }
-
-        let first = folder.join("first.sql");
-        fs::write(&first, schema(points))?;
-        let port = free_port()?;
-        let mut server = pinned(&cores.rest, "mariadbd");
-        server.arg("--no-defaults");
-        server.arg(option("datadir", &data));
-        server.arg(option("socket", &folder.join("mariadb.sock")));
-        server.arg(option("pid-file", &folder.join("mariadb.pid")));
-        server.arg(option("init-file", &first));
-        server.arg(format!("--port={port}"));
-        server.args([
-            "--bind-address=127.0.0.1",
-            "--skip-name-resolve",
-            "--skip-log-bin",
-            "--query-cache-type=0",
-            "--max-connections=5000",
-            "--max-connect-errors=1000000",
-            "--thread-cache-size=2000",
-            "--back-log=2000",
-            "--innodb-buffer-pool-size=32M",
-            "--max-heap-table-size=256M",
-        ]);
-        if root {
-            server.arg("--user=root");
-        }
-        let child = server.stdout(Stdio::null()).stderr(create(&log)?).spawn()?;
-        let address = local(port);
-        let mut process = Running(child);
-        until_login(&mut process, address, false, "mariadbd", &log)?;
-        Ok(Self {
-            _process: process,
-            address,
-        })
-    }
-}
-
-fn schema(points: u64) -> String {
-    [
-        format!("CREATE DATABASE {DATABASE};"),
-        format!(
-            "CREATE TABLE {DATABASE}.points (id INT PRIMARY KEY, c CHAR(60) NOT NULL) \
-             ENGINE=MEMORY CHARSET=latin1;"
-        ),
-        format!(
-            "INSERT INTO {DATABASE}.points \
-             SELECT seq, RPAD(MD5(seq), 60, 'x') FROM {DATABASE}.seq_1_to_{points};"
-        ),
-        format!("CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}';"),
-        // Last, so that the rest is in place once a login succeeds.
-        format!("GRANT ALL ON *.* TO {USER}@'%';\n"),
-    ]
-    .join("\n")
 }
 
 /// A proxy in front of the database.
@@ -182,12 +99,14 @@ impl Proxy {
         })
     }
 
-    /// MySQL Router, which terminates the clients' TLS and uses none towards the database.
+    /// MySQL Router, which terminates the clients' TLS and uses none towards the database. `pool`: so many
+    /// connections to the database wait for clients, and are shared by them.
     pub fn router(
         folder: &Path,
         cores: &Cores,
         database: SocketAddr,
         certificate: &Certificate,
+        pool: Option<usize>,
     ) -> Result<Self> {
         let port = free_port()?;
         let config = folder.join("router.conf");
@@ -199,6 +118,14 @@ impl Proxy {
         let own = folder.join("router");
         fs::create_dir_all(&own)?;
         let own = own.display();
+        let sharing = match pool {
+            // A connection is shared as soon as its client has been answered.
+            Some(size) => format!(
+                "connection_sharing=1\nconnection_sharing_delay=0\n\
+                 [connection_pool]\nmax_idle_server_connections={size}\nidle_timeout=60\n"
+            ),
+            None => "connection_sharing=0\n".to_owned(),
+        };
         fs::write(
             &config,
             format!(
@@ -209,9 +136,9 @@ impl Proxy {
                  [routing:bench]\nbind_address=127.0.0.1\nbind_port={port}\n\
                  destinations={database}\nrouting_strategy=first-available\n\
                  protocol=classic\nmax_connections=5000\n\
-                 max_connect_errors=1000000\nconnection_sharing=0\n\
+                 max_connect_errors=1000000\n\
                  client_ssl_mode=PREFERRED\nclient_ssl_cert={cert}\nclient_ssl_key={key}\n\
-                 server_ssl_mode=DISABLED\n"
+                 server_ssl_mode=DISABLED\n{sharing}"
             ),
         )?;
         let mut command = pinned(&cores.proxy, &router_program());
@@ -281,7 +208,7 @@ pub fn router_program() -> String {
     std::env::var("DPM_BENCH_ROUTER").unwrap_or_else(|_| "mysqlrouter".into())
 }
 
-fn until_login(
+pub fn until_login(
     process: &mut Running,
     address: SocketAddr,
     tls: bool,
@@ -304,26 +231,26 @@ fn until_login(
     }
 }
 
-fn failed(name: &str, log: &Path) -> Error {
+pub fn failed(name: &str, log: &Path) -> Error {
     let log = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = log.lines().collect();
     let tail = lines[lines.len().saturating_sub(20)..].join("\n");
     Error::other(format!("{name} did not start\n{tail}"))
 }
 
-fn option(name: &str, value: &Path) -> String {
+pub fn option(name: &str, value: &Path) -> String {
     format!("--{name}={}", value.display())
 }
 
-fn create(path: &Path) -> Result<File> {
+pub fn create(path: &Path) -> Result<File> {
     File::options().create(true).append(true).open(path)
 }
 
-fn local(port: u16) -> SocketAddr {
+pub fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
