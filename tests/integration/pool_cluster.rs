@@ -2,7 +2,6 @@
 
 use crate::pool_topology::Watcher;
 use crate::support::cluster::{self, Kind};
-use crate::support::eventually;
 
 /// The names of the servers.
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -26,10 +25,10 @@ fn replication(kind: Kind) {
     watcher.until(&[("b", "replica"), (NAMES[heir], "primary")]);
     // A replica that applies nothing gets later and later.
     cluster.lag(1);
-    eventually("b is late", || watcher.lag("b") >= 2.0);
+    cluster::until("b is late", || watcher.lag("b") >= 2.0);
     assert_eq!(watcher.shown("b"), "replica");
     cluster.catch_up(1);
-    eventually("b has caught up", || watcher.lag("b") < 1.0);
+    cluster::until("b has caught up", || watcher.lag("b") < 1.0);
     // Two primaries: the one that hung, while another was promoted, and the other, which the third follows.
     cluster.freeze(heir);
     watcher.until(&[(NAMES[heir], "it has not answered within")]);
@@ -60,7 +59,7 @@ fn one_node_of_galera_gets_the_writes() {
         return;
     };
     let mut watcher = Watcher::new(&cluster);
-    eventually("there is one primary", || {
+    cluster::until("there is one primary", || {
         let roles = NAMES.map(|name| watcher.shown(name));
         let count = |role| roles.iter().filter(|each| *each == role).count();
         count("primary") == 1 && count("replica") == 2
@@ -78,7 +77,7 @@ fn one_node_of_galera_gets_the_writes() {
     watcher.until(&[(NAMES[first], "replica"), (NAMES[second], "primary")]);
     cluster.kill(second);
     watcher.until(&[(NAMES[second], "Can't connect")]);
-    eventually("a third primary", || {
+    cluster::until("a third primary", || {
         NAMES.iter().any(|name| watcher.shown(name) == "primary")
     });
     cluster.restart(second);
@@ -96,7 +95,7 @@ fn a_group_elects_its_primary() {
     watcher.until(&[("b", "primary"), ("a", "replica"), ("c", "replica")]);
     cluster.kill(1);
     watcher.until(&[("b", "Can't connect")]);
-    eventually("another primary", || {
+    cluster::until("another primary", || {
         ["a", "c"]
             .iter()
             .any(|name| watcher.shown(name) == "primary")

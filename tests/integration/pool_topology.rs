@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{self, Cluster};
 use crate::support::dpm::Launch;
-use crate::support::{PASSWORD, Stage, USER, eventually, mariadb, process};
+use crate::support::{PASSWORD, Stage, USER, mariadb, process};
 
 /// A program that looks after the servers of a cluster, by the names "a", "b" and "c".
 pub struct Watcher(Stage);
@@ -52,7 +52,7 @@ impl Watcher {
     pub fn until(&mut self, expected: &[(&str, &str)]) {
         for (name, what) in expected {
             let mut last = String::new();
-            eventually(&format!("{name} is {what}"), || {
+            cluster::until(&format!("{name} is {what}"), || {
                 last = self.shown(name);
                 last.starts_with(what)
             });

@@ -71,7 +71,7 @@ fn common_options(id: usize) -> Vec<String> {
 
 /// Repeats `condition` until it is true. Panics with `what` after [`PATIENCE`].
 #[track_caller]
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
         assert!(begun.elapsed() < PATIENCE, "timed out: {what}");
