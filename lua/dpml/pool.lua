@@ -116,12 +116,13 @@ local function open(self, ticket, server_name, key, flags)
             return warnings.warn(NAME, ("%s: %s"):format(server_name, tostring(err)))
         end
         local server_id = server:id()
+        self.version = handshake:server_version()
         self.connections[server_id], self.made_for[server_id] = server, { account = account, generation = generation }
         if self.show then
             self.show:watch_for_all(server)
         end
         server:on_close(self.forget_connection)
-        if not self.native:opened(ticket, server, handshake:thread_id(), handshake:server_version()) then
+        if not self.native:opened(ticket, server, handshake:thread_id(), self.version) then
             dpm.close(server)
         end
     end
@@ -340,6 +341,7 @@ function pools.pool(listener, options)
         consistency = options.consistency or (options.tag and "tag" or "none"),
         tag = options.tag,
         greeter = greeters.new({}),
+        version = nil,    -- of the server that was connected to last
     }, Pool)
     function self.forget_connection(server_id)
         self.connections[server_id], self.made_for[server_id] = nil, nil
@@ -379,6 +381,7 @@ function pools.pool(listener, options)
     }
     self.kills = kills.new(self.native, {
         account = function(client) return self.clients:account(client) end,
+        is_mariadb = function() return self.version ~= nil and self.version:find("MariaDB", 1, true) ~= nil end,
         login = function(client, server_name)
             local options, err = clients.login(self.clients:account(client), self.addresses[server_name or names_in_order(self)[1]])
             return options or error(err, 0)

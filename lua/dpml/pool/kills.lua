@@ -17,7 +17,7 @@ local Kills = {}
 Kills.__index = Kills
 
 -- For a pool. hooks.login(client, server's name) returns the options of connect_mysql_server with which the client's account
--- logs in there; hooks.account(client) is its account; hooks.connections: { the pool's connections by their numbers }.
+-- logs in there; hooks.account(client) is its account; hooks.is_mariadb(): whether the servers are; hooks.connections: { the pool's connections by their numbers }.
 function pool_kills.new(native, hooks)
     return setmetatable({ native = native, hooks = hooks, realm = kills.new() }, Kills)
 end
@@ -51,7 +51,11 @@ local function names_itself(cmd, kill)
     return text and text:match("^ ?KILL [A-Z ]*CONNECTION_ID ?%( ?%) ?;? ?$") ~= nil
 end
 
-local function interrupted()
+-- What a client is told that has killed itself: MariaDB has an error of its own for its connection.
+local function killed(self, kill)
+    if self.hooks.is_mariadb() and not kill.query_only then
+        return errors.new(1927, "70100", "Connection was killed")
+    end
     return errors.cancelled()
 end
 
@@ -147,7 +151,7 @@ local function kill(self, cmd, killer)
         end
     end
     if victim == killer then
-        error(interrupted(), 0)
+        error(killed(self, one), 0)
     elseif is_own_user then
         kill_own(self, killer, one, victim)
     else
