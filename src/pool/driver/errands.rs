@@ -418,7 +418,12 @@ impl Pools {
     /// A connection of whose last client more is known than before goes to this one.
     fn goes_to(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
         let Some(waiting) = self.take_arranging(to) else {
-            self.back_on_the_shelf(server);
+            // Nobody needs it any more. Its last client may still have something unread on it.
+            let owner = self.backends.with(server, |(_, backend)| backend.owner);
+            match owner.flatten().filter(|owner| self.clients.has(*owner)) {
+                Some(owner) => self.stays(proxy, server, owner),
+                None => self.back_on_the_shelf(server),
+            }
             return;
         };
         let command = waiting.command.clone();
