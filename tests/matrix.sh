@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the results of every client with every server, directly and through dpm. Installs what is
 # missing into the cache, and builds. `--write` updates doc/COMPATIBILITY.md; names of clients (see
-# tests/matrix/client.rs) restrict the run to these.
+# tests/matrix/client.rs) restrict the run to these, DPM_MATRIX_WAYS=pool to the pool.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh

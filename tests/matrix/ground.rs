@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use mysql::prelude::Queryable;
 
@@ -24,10 +24,12 @@ pub enum Way {
     Accounts,
     /// Passthrough with a Lua function in every state, which reads its arguments.
     Callbacks,
+    /// Connections that are shared, also with strangers.
+    Pool,
 }
 
 /// The ways through the proxy.
-pub const PROXIED: [Way; 3] = [Way::Passthrough, Way::Accounts, Way::Callbacks];
+pub const PROXIED: [Way; 4] = [Way::Passthrough, Way::Accounts, Way::Callbacks, Way::Pool];
 
 impl Way {
     /// Its name in the startfile and the document.
@@ -37,6 +39,7 @@ impl Way {
             Way::Passthrough => "passthrough",
             Way::Accounts => "accounts",
             Way::Callbacks => "callbacks",
+            Way::Pool => "pool",
         }
     }
 }
@@ -85,6 +88,10 @@ pub struct Ground {
     pub ca: PathBuf,
     /// A file for LOAD DATA LOCAL.
     pub file: PathBuf,
+    /// The administrative port of the pool.
+    pub admin: u16,
+    /// How many clients under test are at the pool.
+    visitors: AtomicUsize,
     root: Mutex<mysql::Conn>,
     proxies: Vec<(Way, Dpm, u16)>,
 }
@@ -188,6 +195,8 @@ impl Ground {
             ca: tls.ca.clone(),
             version: greeting,
             file,
+            admin: 0,
+            visitors: AtomicUsize::new(0),
             root: Mutex::new(root),
             proxies: Vec::new(),
             server,
@@ -211,6 +220,10 @@ impl Ground {
                 .arg(&ground.version)
                 .start();
             let port = dpm.port();
+            if way == Way::Pool {
+                let line = dpm.line("admin ");
+                ground.admin = line["admin ".len()..].parse().expect("a port");
+            }
             ground.proxies.push((way, dpm, port));
         }
         Some(ground)
@@ -271,9 +284,29 @@ impl Ground {
             .map_or(self.server.port, |proxy| proxy.2)
     }
 
+    /// Tells strangers that a client under test uses the pool, until the result is dropped.
+    pub fn visit(&self) -> Visit<'_> {
+        self.visitors.fetch_add(1, Ordering::Relaxed);
+        Visit(self)
+    }
+
+    /// Whether a client under test uses the pool.
+    pub fn is_visited(&self) -> bool {
+        self.visitors.load(Ordering::Relaxed) > 0
+    }
+
     /// The proxies, whose counters are checked at the end.
     pub fn proxies(&self) -> impl Iterator<Item = (Way, &Dpm)> {
         self.proxies.iter().map(|(way, dpm, _)| (*way, dpm))
+    }
+}
+
+/// The time for which a client under test uses the pool.
+pub struct Visit<'a>(&'a Ground);
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.visitors.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod battery;
 mod client;
+mod compare;
 mod ground;
 mod report;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -16,9 +18,10 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use client::Client;
+use compare::{clip, difference, first_difference, known_as, shown};
 use ground::{Ground, PASSWORD, PROXIED, Plugin, Way};
 use report::{Cell, Row, Verdict};
-use support::Flavour;
+use support::{Flavour, Over};
 
 const TLS: [&str; 3] = ["off", "required", "verify-ca"];
 const COMPRESSION: [&str; 3] = ["none", "zlib", "zstd"];
@@ -36,6 +39,11 @@ fn main() {
         .filter(|flavour| chosen(wanted.as_deref(), &format!("{flavour:?}").to_lowercase()))
         .filter_map(Ground::prepare)
         .collect();
+    let ways = std::env::var("DPM_MATRIX_WAYS").ok();
+    let ways: Vec<Way> = PROXIED
+        .into_iter()
+        .filter(|way| chosen(ways.as_deref(), way.name()))
+        .collect();
     let wanted = std::env::var("DPM_MATRIX_CLIENTS").ok();
     let kinds = client::ALL
         .iter()
@@ -46,25 +54,44 @@ fn main() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(3);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap().pop_front();
-                    let Some(kind) = next else { return };
-                    let done = examine(kind, &grounds);
-                    rows.lock().unwrap().extend(done);
-                }
-            });
-        }
+    let over = Over::default();
+    let strangers: Vec<String> = std::thread::scope(|scope| {
+        let strangers: Vec<_> = (grounds.iter())
+            .map(|ground| scope.spawn(|| strangers::run(ground, &over)))
+            .collect();
+        let at_end = over.at_end();
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().unwrap().pop_front();
+                        let Some(kind) = next else { return };
+                        let done = examine(kind, &grounds, &ways);
+                        rows.lock().unwrap().extend(done);
+                    }
+                });
+            }
+        });
+        drop(at_end);
+        let complaint = |stranger: std::thread::ScopedJoinHandle<'_, _>| match stranger.join() {
+            Ok(complaint) => complaint,
+            Err(_) => Some("a stranger has panicked".to_owned()),
+        };
+        strangers.into_iter().filter_map(complaint).collect()
     });
     let mut rows = rows.into_inner().unwrap();
     rows.sort_by_key(|row| client::ALL.iter().position(|kind| kind.name == row.client));
-    let mut fell_back = 0;
+    for complaint in &strangers {
+        println!("FAILED {complaint}");
+    }
+    let mut fell_back = strangers.len();
     for ground in &grounds {
         for (way, dpm) in ground.proxies() {
             let stats = dpm.stats();
             fell_back += report::fallbacks(&rows, &ground.title, way, &stats);
+            if way == Way::Pool {
+                fell_back += report::sharing(&rows, &ground.title, &stats);
+            }
             if stats["callback_errors"] > 0.0 || stats["protocol_errors"] > 0.0 {
                 let (callbacks, protocol) = (stats["callback_errors"], stats["protocol_errors"]);
                 let name = format!("{} {}", ground.title, way.name());
@@ -81,7 +108,9 @@ fn main() {
             }
         }
     }
-    let whole = wanted.is_none() && std::env::var_os("DPM_MATRIX_SERVERS").is_none();
+    let whole = wanted.is_none()
+        && ways.len() == PROXIED.len()
+        && std::env::var_os("DPM_MATRIX_SERVERS").is_none();
     let ended = report::print(&rows, &grounds, begun.elapsed(), fell_back, whole);
     drop(grounds);
     std::process::exit(ended);
@@ -93,7 +122,7 @@ fn chosen(list: Option<&str>, name: &str) -> bool {
 }
 
 /// Runs everything for one client.
-fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
+fn examine(kind: &'static client::Kind, grounds: &[Ground], ways: &[Way]) -> Vec<Row> {
     let begun = Instant::now();
     let mut rows = Vec::new();
     let mut client = match Client::start(kind) {
@@ -124,6 +153,7 @@ fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
                     let mut seat = Seat {
                         client: &mut client,
                         ground,
+                        ways,
                         base: &base,
                     };
                     let verdicts = seat.cell(plugin, tls, compression);
@@ -145,6 +175,7 @@ fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
         let mut seat = Seat {
             client: &mut client,
             ground,
+            ways,
             base: &base,
         };
         (row.battery, row.steps) = seat.battery(&row.cells);
@@ -163,6 +194,7 @@ fn examine(kind: &'static client::Kind, grounds: &[Ground]) -> Vec<Row> {
 struct Seat<'a> {
     client: &'a mut Client,
     ground: &'a Ground,
+    ways: &'a [Way],
     base: &'a str,
 }
 
@@ -179,6 +211,7 @@ impl Seat<'_> {
             "user": user, "password": PASSWORD, "database": self.base,
             "tls": tls, "ca": self.ground.ca, "compression": compression, "steps": steps,
         });
+        let _visit = (way == Way::Pool).then(|| self.ground.visit());
         let answer = self.client.job(&job).to_string();
         // Some errors contain the server's address.
         let answer = answer.replace(&format!("127.0.0.1:{}", self.ground.port(way)), "SERVER");
@@ -201,22 +234,22 @@ impl Seat<'_> {
             return Vec::new();
         }
         let direct = known_as(&direct, &user);
-        PROXIED
-            .into_iter()
-            .map(|way| {
-                let mut failure = None;
-                // A login may time out once on a busy machine; twice is a failure.
-                for _ in 0..2 {
-                    let user = self.ground.account(plugin);
-                    let said = self.job(way, &user, legs, battery::connect());
-                    failure = difference(&direct, &known_as(&said, &user));
-                    if failure.is_none() {
-                        break;
-                    }
+        let ways = self.ways.iter().copied();
+        ways.map(|way| {
+            let mut failure = None;
+            // A login may time out once on a busy machine; twice is a failure.
+            for _ in 0..2 {
+                let user = self.ground.account(plugin);
+                let said = self.job(way, &user, legs, battery::connect());
+                let said = shown(way, known_as(&said, &user));
+                failure = difference(&shown(way, direct.clone()), &said);
+                if failure.is_none() {
+                    break;
                 }
-                Verdict { way, failure }
-            })
-            .collect()
+            }
+            Verdict { way, failure }
+        })
+        .collect()
     }
 
     /// Runs the whole battery, with the best account that the client can use directly. Also returns
@@ -260,19 +293,19 @@ impl Seat<'_> {
             return (Vec::new(), 0);
         }
         let mut verdicts = Vec::new();
-        for way in PROXIED {
+        for way in self.ways.iter().copied() {
             let said = run(self, way);
-            let mut failure = first_difference(&direct, &said, &steps);
+            let mut failure = first_difference(way, &direct, &said, &steps);
             if failure.is_some() {
                 // On a busy machine two runs of the same may differ in time-outs.
                 let again = run(self, way);
-                failure = first_difference(&direct, &again, &steps);
+                failure = first_difference(way, &direct, &again, &steps);
             }
             if failure.is_some() {
                 // A difference that also occurs between two direct runs, such as how a killed
                 // session ends, is not the proxy's fault.
                 direct.push(run(self, Way::Direct));
-                failure = first_difference(&direct, &said, &steps);
+                failure = first_difference(way, &direct, &said, &steps);
             }
             verdicts.push(Verdict { way, failure });
         }
@@ -300,65 +333,4 @@ fn came_about(probe: &str, tls: &str, compression: &str) -> bool {
     let ciphers = ["AES", "CHACHA", "414553", "434841434841"];
     let encrypted = ciphers.iter().any(|cipher| probe.contains(cipher));
     encrypted == (tls != "off") && compressed == (compression != "none")
-}
-
-/// The answer with the account's name replaced by a fixed one, since a new account or the proxy's
-/// own may be in use.
-fn known_as(answer: &Value, user: &str) -> Value {
-    let text = answer.to_string();
-    let name = user.trim_start_matches("a_");
-    let text = text
-        .replace(user, "ACCOUNT")
-        .replace(&format!("b_{name}"), "ACCOUNT");
-    let text = text.replace("b_other", "a_other");
-    // The proxy refuses logins like servers do, except for this part of the text.
-    let text = text.replace(" (using password: YES)", "");
-    serde_json::from_str(&text).unwrap_or(Value::String(text))
-}
-
-/// A description of the difference between two answers.
-fn difference(direct: &Value, other: &Value) -> Option<String> {
-    if direct == other {
-        return None;
-    }
-    Some(format!(
-        "{} instead of {}",
-        clip(&other.to_string(), 600),
-        clip(&direct.to_string(), 300)
-    ))
-}
-
-/// The first step whose result differs from those of all direct runs.
-fn first_difference(direct: &[[Value; 2]], said: &[Value; 2], steps: &[Value]) -> Option<String> {
-    for part in 0..2 {
-        let all = said[part]["steps"].as_array();
-        let count = direct[0][part]["steps"].as_array().map_or(0, Vec::len);
-        if all.map_or(0, Vec::len) != count {
-            return difference(&direct[0][part], &said[part]);
-        }
-        for n in 0..count {
-            let step = &said[part]["steps"][n];
-            if direct
-                .iter()
-                .any(|direct| direct[part]["steps"][n] == *step)
-            {
-                continue;
-            }
-            let what = if part == 0 {
-                clip(&steps[n].to_string(), 200)
-            } else {
-                "kill".into()
-            };
-            let why = difference(&direct[0][part]["steps"][n], step).unwrap_or_default();
-            return Some(format!("{what}: {why}"));
-        }
-    }
-    None
-}
-
-fn clip(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }

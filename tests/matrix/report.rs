@@ -145,6 +145,35 @@ pub fn fallbacks(rows: &[Row], server: &str, way: Way, stats: &HashMap<String, f
     missing
 }
 
+/// Prints what the pool before a server has done. Returns 1 if nobody's connection was ever taken away
+/// although clients have passed the battery: then nothing was tested.
+pub fn sharing(rows: &[Row], server: &str, stats: &HashMap<String, f64>) -> usize {
+    let counted = |name: &str| stats.get(name).copied().unwrap_or_default();
+    println!(
+        "   {server} [pool]: {} times was a connection lent, {} times taken away, {} times changed, {} times read; \
+         {} commands found their own; {} times was one held; {} connections were opened, {} closed for others; \
+         {} statements answered, {} refused",
+        counted("pool_borrowed"),
+        counted("pool_stolen"),
+        counted("pool_switched"),
+        counted("pool_carried"),
+        counted("pool_kept"),
+        counted("pool_held"),
+        counted("pool_opened"),
+        counted("pool_closed_for_others"),
+        counted("pool_answered"),
+        counted("pool_refused_diagnostics"),
+    );
+    let is_used = rows
+        .iter()
+        .any(|row| row.server == server && !row.battery.is_empty());
+    if is_used && counted("pool_stolen") < 100.0 {
+        println!("FAILED {server} [pool]: hardly any connection was taken away");
+        return 1;
+    }
+    0
+}
+
 const HEAD: &str = include_str!("head.md");
 
 fn document(rows: &[Row], grounds: &[Ground]) -> String {

@@ -1,7 +1,8 @@
 -- ways.lua: the proxy of the matrix, in front of one server.
 --   dpm --startfile tests/matrix/ways.lua -- WAY HOST PORT CERT KEY CA PASSWORD VERSION
--- WAY is "passthrough"; "callbacks": the same with a function in every state; or "accounts":
--- clients log in to the proxy as a_NAME, and the proxy to the server as b_NAME.
+-- WAY is "passthrough"; "callbacks": the same with a function in every state; "accounts": clients
+-- log in to the proxy as a_NAME, and the proxy to the server as b_NAME; or "pool": the same, but the
+-- clients share connections, also with strangers, who are s_NAME.
 
 local dpml = require "dpml"
 local way, host, port = arg[1], arg[2], tonumber(arg[3])
@@ -98,14 +99,20 @@ local function log_in_for(client, auth, ok)
     return dpm.DPM_NOPROXY
 end
 
+-- The method in an account's name decides in which form its password is kept.
+local kept = {
+    native = dpm.hash_pass and dpm.hash_pass(password),
+    sha2_full = dpm.hash_pass and dpm.hash_pass(password, "caching_sha2_password"),
+}
+
+local function credential_of(user)
+    local method = user:match("^a_(%l[%l%d]*_?%l*)")
+    return kept[(method or ""):gsub("_$", "")] or { password = password }
+end
+
 -- Global, so that it is not collected.
 listener = dpm.listener("127.0.0.1", 0, listener_options)
 if way == "accounts" then
-    -- The method in an account's name decides in which form its password is kept.
-    local kept = {
-        native = dpm.hash_pass and dpm.hash_pass(password),
-        sha2_full = dpm.hash_pass and dpm.hash_pass(password, "caching_sha2_password"),
-    }
     local offered = version:find("MariaDB") and {
         [dpm.CLIENT_LONG_PASSWORD] = false, -- or MariaDB's capabilities would be ignored
         [dpm.MARIADB_CLIENT_EXTENDED_METADATA] = true,
@@ -120,10 +127,29 @@ if way == "accounts" then
         capabilities = offered,
         auth_plugin = version:find("MariaDB") and "mysql_native_password" or "caching_sha2_password",
     }
-    dpml.authenticate_new_clients(listener, callbacks, function(user)
-        local method = user:match("^a_(%l[%l%d]*_?%l*)")
-        return kept[(method or ""):gsub("_$", "")] or { password = password }
-    end)
+    dpml.authenticate_new_clients(listener, callbacks, credential_of)
+elseif way == "pool" then
+    pool = dpml.pool(listener, {
+        servers = { { host = host, port = port, tls = server_options.tls } },
+        authenticate = function(user)
+            return user:find("^s_") and "" or credential_of(user)
+        end,
+        backend = function(user)
+            return { user = user:gsub("^[as]_", "b_"), password = password }
+        end,
+        monitor = { user = "b_other", password = password },
+        -- Fewer than clients and strangers, all of whom may have to wait for one that is held.
+        size = 2,
+        queue_timeout = 60,
+        plugin = {
+            new_client = function(client)
+                client:register(dpm.MY_CLOSING, function() count_leg(client) end)
+            end,
+        },
+    })
+    local admin = dpm.listener("127.0.0.1", 0)
+    pool:admin(admin, { users = { stranger = "" } })
+    print("admin " .. admin:socket_port())
 else
     listener:register(dpm.MYC_CONNECT, pass_through)
 end
@@ -131,6 +157,7 @@ end
 dpm.on_signal("USR1", function()
     local parts = {}
     for name, value in pairs(dpm.stats()) do parts[#parts + 1] = name .. "=" .. tostring(value) end
+    for name, value in pairs(pool and pool:status("counters") or {}) do parts[#parts + 1] = "pool_" .. name .. "=" .. value end
     for name, value in pairs(legs) do parts[#parts + 1] = name .. "=" .. tostring(value) end
     print("STATS " .. table.concat(parts, " "))
 end)
