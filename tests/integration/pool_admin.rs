@@ -14,7 +14,7 @@ const POOL: &str = r#"
 local dpml = require "dpml"
 local native = {}
 function native:pools()
-    return { { account = "app", state = "active", clients = 40, held = 2, waiting = 3, maxwait = 1.5004,
+    return { { account = "app", capabilities = "FOUND_ROWS", state = "active", clients = 40, held = 2, waiting = 3, maxwait = 1.5004,
         connections = 3, free = 1 } }
 end
 function native:servers()
