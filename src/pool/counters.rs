@@ -29,6 +29,9 @@ counters! {
     switched,
     /// Connections of which something had to be read before they changed hands.
     carried,
+    /// The pool's own commands: for a connection that is opened, changes hands or is reset, and for prepared statements that
+    /// are missing on it.
+    own_commands,
     /// Commands that had to wait for a connection.
     waited,
     /// Clients that were refused because too many waited.

@@ -50,6 +50,7 @@ impl Pools {
         self.with_backend(server, |backend, pool| {
             backend.used = Use::Errand(Box::new(errand), then);
             backend.errand_until = Instant::now() + pool.options.errand_timeout * times;
+            pool.counters.own_commands += commands.len() as u64;
         });
         self.agenda.borrow_mut().errands.insert(server);
         for command in &commands {
