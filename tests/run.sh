@@ -61,6 +61,8 @@ compgen -G "/usr/lib/*/lua/5.1/cjson.so" >/dev/null || need_packages lua-cjson
     need_packages python3 python3-pymysql python3-cryptography
 /usr/bin/python3 -c 'import django, sqlalchemy, MySQLdb' 2>/dev/null ||
     need_packages python3-django python3-sqlalchemy python3-mysqldb
+# Integration tests run applications made with the matrix's clients.
+need_matrix
 note "MariaDB: $(mariadbd --version | sed 's/.*Ver //')"
 if need_sid mariadb11; then
     export DPM_TEST_SID=$SID_LANE
@@ -85,7 +87,6 @@ else
     run scale cargo test --test scale -- --test-threads=1
     run layers cargo test --test layers
     run pool cargo test --test pool
-    need_matrix
     run matrix cargo test --test matrix
     run doc cargo test --doc
     run fuzz bash tests/fuzz.sh 60

@@ -52,7 +52,7 @@ with transaction.atomic():
     locked = Item.objects.select_for_update().get(name="item 3")
     locked.price = 30
     locked.save()
-    checks.within("transaction")
+    checks.phase("transaction")
 checks.phase("committed")
 assert Item.objects.get(name="item 3").price == 30
 try:

@@ -37,14 +37,14 @@ for number in range(5):
     checks.phase(f"created {number}")
 with Session(engine) as session:
     assert session.scalar(select(func.count()).where(Item.price > 2)) == 2
-    checks.within("reading")
+    checks.phase("reading")
 checks.phase("read")
 
 with Session(engine) as session, session.begin():
     item = session.execute(select(Item).where(Item.name == "item 3").with_for_update()).scalar_one()
     item.price = 30
     session.flush()
-    checks.within("transaction")
+    checks.phase("transaction")
 checks.phase("committed")
 with Session(engine) as session:
     assert session.execute(select(Item.price).where(Item.name == "item 3")).scalar_one() == 30

@@ -5,6 +5,9 @@
 
 MATRIX_HOME=${DPM_MATRIX_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/dpm/matrix}
 MATRIX_CLIENTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/clients
+FRAMEWORKS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../frameworks" && pwd)
+HIBERNATE_JARS=(HikariCP antlr commons-collections3 dom4j geronimo-jpa_2.0_spec geronimo-jta-1.2-spec
+    hibernate-commons-annotations hibernate-core mariadb-java-client slf4j-api slf4j-nop javassist)
 
 # matrix_part NAME STAMP-FILE COMMAND…: runs the command, which installs into $MATRIX_HOME/NAME,
 # unless that was done before for the same contents of the file.
@@ -48,9 +51,20 @@ matrix_java() {
     javac -cp /usr/share/java/mariadb-java-client.jar -d "$MATRIX_HOME/java" "$MATRIX_CLIENTS/java/Client.java" "$MATRIX_CLIENTS/java/Json.java"
 }
 
+matrix_hibernate() {
+    local jars
+    jars=$(printf ':/usr/share/java/%s.jar' "${HIBERNATE_JARS[@]}")
+    javac -nowarn -cp "${jars#:}" -d "$MATRIX_HOME/hibernate" "$FRAMEWORKS/WithHibernate.java" &&
+        printf '%s\n' "${jars#:}" >"$MATRIX_HOME/hibernate/jars"
+}
+
 matrix_go() {
-    (cd "$MATRIX_CLIENTS/go" && GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$MATRIX_HOME/go-build \
-        go build -o "$MATRIX_HOME/go/client" .)
+    go_program "$MATRIX_CLIENTS/go" client && go_program "$FRAMEWORKS/go" application
+}
+
+go_program() {
+    (cd "$1" && GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$MATRIX_HOME/go-build \
+        go build -o "$MATRIX_HOME/go/$2" .)
 }
 
 # Built with dpm's Rust, but as a package of its own, so that its dependencies are not dpm's.
@@ -76,6 +90,9 @@ need_matrix() {
     perl -MJSON::PP -e 1 2>/dev/null || wanted+=(perl)
     command -v javac >/dev/null || wanted+=(default-jdk-headless)
     [ -e /usr/share/java/mariadb-java-client.jar ] || wanted+=(libmariadb-java)
+    [ -e /usr/share/java/hibernate-core.jar ] || wanted+=(libhibernate3-java)
+    [ -e /usr/share/java/HikariCP.jar ] || wanted+=(libhikaricp-java)
+    [ -e /usr/share/php/Illuminate/Database/autoload.php ] || wanted+=(php-illuminate-database)
     command -v go >/dev/null || wanted+=(golang-go)
     [ -d /usr/share/gocode/src/github.com/go-sql-driver/mysql ] ||
         wanted+=(golang-github-go-sql-driver-mysql-dev)
@@ -89,7 +106,8 @@ need_matrix() {
     matrix_part python "$MATRIX_CLIENTS/python/requirements.txt" matrix_python
     matrix_part node "$MATRIX_CLIENTS/node/package.json" matrix_node
     matrix_part java <(cat "$MATRIX_CLIENTS"/java/*.java) matrix_java
-    matrix_part go <(cat "$MATRIX_CLIENTS"/go/*.go) matrix_go
+    matrix_part hibernate "$FRAMEWORKS/WithHibernate.java" matrix_hibernate
+    matrix_part go <(cat "$MATRIX_CLIENTS"/go/*.go "$FRAMEWORKS"/go/*.go) matrix_go
     matrix_part rust <(cat "$MATRIX_CLIENTS"/rust/Cargo.* "$MATRIX_CLIENTS"/rust/src/*.rs "$MATRIX_CLIENTS"/rust/src/bin/*.rs) matrix_rust
     export DPM_MATRIX_HOME=$MATRIX_HOME
     exec 8>&-

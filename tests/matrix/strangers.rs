@@ -102,7 +102,7 @@ fn enter(
     let mut wire = Wire::new(stream);
     wire.timeout(Duration::from_secs(90));
     let greeting = wire.try_read().map_err(|e| e.to_string())?;
-    let wanted = caps::BASE | caps::DEPRECATE_EOF | numbers(capabilities);
+    let wanted = caps::BASE | caps::DEPRECATE_EOF | caps::of_pool(capabilities);
     wire.authenticate(&Greeting::parse(&greeting), &user, "", wanted);
     let answer = wire.try_read().map_err(|e| e.to_string())?;
     if answer.first() != Some(&0) {
@@ -113,19 +113,6 @@ fn enter(
     expect(&mut stranger, "USE mysql", "")?;
     expect(&mut stranger, "SELECT LAST_INSERT_ID(4711)", "4711")?;
     Ok(stranger)
-}
-
-/// The flags of these names.
-fn numbers(names: &str) -> u32 {
-    let flag = |name| match name {
-        "FOUND_ROWS" => 0x2,
-        "LOCAL_FILES" => caps::LOCAL_FILES,
-        "IGNORE_SPACE" => 0x100,
-        "MULTI_RESULTS" => 0x2_0000,
-        "PS_MULTI_RESULTS" => 0x4_0000,
-        other => panic!("a new capability of keys: {other}"),
-    };
-    names.split_whitespace().map(flag).sum()
 }
 
 /// Compares the first value of an answer, nothing where it has no rows, or the number of an error.

@@ -89,6 +89,22 @@ pub fn sid_bin() -> PathBuf {
     sid_root().join("dpm-bin")
 }
 
+/// Counts the calling test as skipped, because this is missing.
+pub fn skipped(missing: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // Not by `eprintln!`, whose output the test runner captures.
+    let _ = writeln!(std::io::stderr(), "SKIPPED, {missing} is missing: {test}");
+    if let Some(path) = std::env::var_os("DPM_TEST_SKIPS") {
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .expect("the list of skipped tests");
+        writeln!(file, "{test}").expect("the list of skipped tests");
+    }
+}
+
 impl Flavour {
     /// Whether it is MariaDB, of either version.
     pub fn is_mariadb(self) -> bool {
@@ -101,18 +117,7 @@ impl Flavour {
         if program.is_relative() || program.exists() {
             return true;
         }
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("a test");
-        // Not by `eprintln!`, whose output the test runner captures.
-        let _ = writeln!(std::io::stderr(), "SKIPPED, {self:?} is missing: {test}");
-        if let Some(path) = std::env::var_os("DPM_TEST_SKIPS") {
-            let mut file = std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .expect("the list of skipped tests");
-            writeln!(file, "{test}").expect("the list of skipped tests");
-        }
+        skipped(&format!("{self:?}"));
         false
     }
 

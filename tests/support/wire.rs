@@ -35,6 +35,19 @@ pub mod caps {
     /// CLIENT_QUERY_ATTRIBUTES
     pub const QUERY_ATTRIBUTES: u32 = 0x800_0000;
 
+    /// Those that the clients of a pool have to agree in, by the names that SHOW POOLS has.
+    pub fn of_pool(names: &str) -> u32 {
+        let flag = |name| match name {
+            "FOUND_ROWS" => 0x2,
+            "LOCAL_FILES" => LOCAL_FILES,
+            "IGNORE_SPACE" => 0x100,
+            "MULTI_RESULTS" => 0x2_0000,
+            "PS_MULTI_RESULTS" => 0x4_0000,
+            other => panic!("a new capability of pools: {other}"),
+        };
+        names.split_whitespace().map(flag).sum()
+    }
+
     /// MariaDB's extended capabilities; they count only if the lowest bit of the others is clear.
     pub mod extended {
         /// MARIADB_CLIENT_PROGRESS
