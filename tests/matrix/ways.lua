@@ -110,6 +110,9 @@ local function credential_of(user)
     return kept[(method or ""):gsub("_$", "")] or { password = password }
 end
 
+-- As in the server's own handshake.
+local auth_plugin = version:find("MariaDB") and "mysql_native_password" or "caching_sha2_password"
+
 -- Global, so that it is not collected.
 listener = dpm.listener("127.0.0.1", 0, listener_options)
 if way == "accounts" then
@@ -122,10 +125,10 @@ if way == "accounts" then
     } or { [dpm.CLIENT_QUERY_ATTRIBUTES] = true }
     local callbacks = {
         new_client = log_in_for,
-        -- Both as in the server's own handshake.
+        -- As in the server's own handshake, too.
         server_version = version,
         capabilities = offered,
-        auth_plugin = version:find("MariaDB") and "mysql_native_password" or "caching_sha2_password",
+        auth_plugin = auth_plugin,
     }
     dpml.authenticate_new_clients(listener, callbacks, credential_of)
 elseif way == "pool" then
@@ -140,6 +143,7 @@ elseif way == "pool" then
         monitor = { user = "b_other", password = password },
         -- Fewer than clients and strangers, all of whom may have to wait for one that is held.
         size = 2,
+        auth_plugin = auth_plugin,
         queue_timeout = 60,
         plugin = {
             new_client = function(client)
