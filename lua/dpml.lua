@@ -7,6 +7,7 @@
 
 local autoexplain = require "dpml.autoexplain"
 local proxied_clients = require "dpml.proxied_clients"
+local by_key = require "dpml.by_key"
 local callbacks = require "dpml.callbacks"
 local chains = require "dpml.chains"
 local coalesce = require "dpml.coalesce"
@@ -48,6 +49,7 @@ dpml = {
     accept_clients = services.accept_clients,
     multiplex = multiplexer.serve,
     pool = pools.pool,
+    by_key = by_key.by_key,
     -- plug-ins
     chain = chains.chain,
     reloadable = reload.reloadable,

@@ -30,11 +30,11 @@ local NAME = "dpml.pool"
 -- Options of the native pool, which checks their values.
 local NATIVE = {
     "size", "min_idle", "max_prepared", "max_waiting", "queue_timeout", "idle_timeout", "max_lifetime", "max_hold",
-    "failover_timeout", "split", "consistency_timeout", "retry_reads", "hold_opaque", "harmless", "lastval",
+    "statement_timeout", "failover_timeout", "split", "consistency_timeout", "retry_reads", "hold_opaque", "harmless", "lastval",
 }
 local OPTIONS = checks.union({
     servers = true, monitor = "a table", lag_limit = "a number", plugin = "a table or function",
-    consistency = "a string", tag = "a function",
+    consistency = "a string", tag = "a function", choose = "a function", on_hold = "a function",
 }, clients.OPTIONS, logins.OPTIONS)
 for _, name in ipairs(NATIVE) do
     OPTIONS[name] = true
@@ -45,6 +45,7 @@ local CONSISTENCY = { none = "none", session = "session", user = "party", tag = 
 
 local LAG_LIMIT = 10 -- seconds that a replica may be late
 
+local KILL_LIMIT = 10000 -- milliseconds for a KILL
 local TICK = 100 -- milliseconds between looks at what time brings
 local FAILOVER_TIMEOUT = 10 -- seconds, as that of the native pool
 
@@ -144,25 +145,66 @@ local function retire_old(self, account)
     end
 end
 
+-- Executes a KILL on a short connection of the account of this key.
+local function kill_at(self, server_name, key, sql)
+    local account = self.clients.backends:by_key(key)
+    if not account then
+        error(NO_CLIENT, 0)
+    end
+    local options, err = clients.login(account, self.addresses[server_name])
+    local db = databases.connect(options or error(err, 0))
+    pcall(db.query, db, sql) -- it may be over by itself
+    db:close()
+end
+
 -- Ends a statement whose client is gone.
 local function kill(self, server_name, key, thread_id)
     tasks.spawn(function()
-        local ok, problem = pcall(function()
-            local account = self.clients.backends:by_key(key)
-            if not account then
-                error(NO_CLIENT, 0)
-            end
-            local options, err = clients.login(account, self.addresses[server_name])
-            local db = databases.connect(options or error(err, 0))
-            local _, refusal = pcall(db.query, db, ("KILL %d"):format(thread_id))
-            db:close()
-            return refusal
-        end)
+        local ok, problem = pcall(kill_at, self, server_name, key, ("KILL %d"):format(thread_id))
         if not ok then
             warnings.warn(NAME, ("%s: a statement could not be ended whose client is gone: %s"):format(server_name,
                 errors.text(problem)))
         end
     end)
+end
+
+-- Ends a statement that has taken too long. Until the server has answered, the connection is nobody else's.
+local function interrupt(self, connection_id, server_name, key, thread_id)
+    tasks.spawn(function()
+        local sql = ("KILL QUERY %d"):format(thread_id)
+        local ok, problem = pcall(tasks.with_timeout, KILL_LIMIT, kill_at, self, server_name, key, sql)
+        local connection = self.connections[connection_id]
+        if connection then
+            self.native:unpin(connection)
+        end
+        if not ok then
+            warnings.warn(NAME, ("%s: a statement could not be ended that takes too long: %s"):format(server_name,
+                errors.text(problem)))
+        end
+    end)
+end
+
+-- The functions of a script's that decide, in the form of the native pool's. It asks only if they are there.
+local OVERRULES = { release = 1, refuse = 2 }
+
+local function on_hold(self, client_id, reason, sql)
+    local said = self.on_hold(reason, logins.client(client_id), sql)
+    if said ~= nil and not OVERRULES[said] then
+        error(('on_hold: expected nil, "release" or "refuse", got %s'):format(tostring(said)), 0)
+    end
+    return OVERRULES[said]
+end
+
+local function choose(self, client_id, names)
+    local chosen = self.choose(names, logins.client(client_id), self.clients.users[client_id])
+    for place, name in ipairs(names) do
+        if name == chosen then
+            return place
+        end
+    end
+    if chosen ~= nil then
+        error(("choose: expected nil or one of %s, got %s"):format(table.concat(names, ", "), tostring(chosen)), 0)
+    end
 end
 
 -- How to log in at servers in order to look after them; nil if no password is known.
@@ -315,7 +357,11 @@ end
 -- Whose writes a client's reads see, beside its own; nil if nobody's.
 local function party_of(self, client, user)
     if self.consistency == "tag" then
-        return checks.relay(self.tag, client, user)
+        local tag = self.tag(client, user)
+        if tag ~= nil and type(tag) ~= "string" then
+            error(("tag: expected a string or nil, got %s"):format(type(tag)), 0)
+        end
+        return tag
     elseif self.consistency == "user" then
         return user
     end
@@ -329,6 +375,8 @@ function pools.pool(listener, options)
         checks.fail(NAME, 'consistency: expected "none", "session", "user" or "tag"')
     elseif options.consistency == "tag" and not options.tag then
         checks.fail(NAME, 'tag: expected a function of a client, for consistency = "tag"')
+    elseif options.tag and options.consistency and options.consistency ~= "tag" then
+        checks.fail(NAME, ('consistency: with tag it is "tag", not "%s"'):format(options.consistency))
     end
     local self = setmetatable({
         addresses = {},   -- server's name -> its address
@@ -340,6 +388,8 @@ function pools.pool(listener, options)
         lag_limit = options.lag_limit or LAG_LIMIT,
         consistency = options.consistency or (options.tag and "tag" or "none"),
         tag = options.tag,
+        choose = options.choose,
+        on_hold = options.on_hold,
         greeter = greeters.new({}),
         version = nil,    -- of the server that was connected to last
     }, Pool)
@@ -370,6 +420,9 @@ function pools.pool(listener, options)
     self.native = checks.relay(dpm.new_pool, {
         open = function(...) tasks.spawn(open, self, ...) end,
         kill = function(...) kill(self, ...) end,
+        interrupt = function(...) interrupt(self, ...) end,
+        on_hold = options.on_hold and function(...) return on_hold(self, ...) end,
+        choose = options.choose and function(...) return choose(self, ...) end,
         look_again = function(name) self.topology:look_again(name) end,
         lent = function(client, server) self.show:join(client, server) end,
         taken = function(_, server) self.show:leave(server:id()) end,

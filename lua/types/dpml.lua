@@ -269,7 +269,11 @@ function M.proxy_new_clients(listener, plugin, options) end
 ---@field max_hold number?
 ---@field monitor dpml.LoginOptions?
 ---@field split boolean?
----@field consistency ("none"|"session"|"user")?
+---@field statement_timeout number?
+---@field consistency ("none"|"session"|"user"|"tag")?
+---@field tag (fun(client: dpm.Connection, user: string): string?)?
+---@field choose (fun(names: string[], client: dpm.Connection, user: string): string?)?
+---@field on_hold (fun(reason: string, client: dpm.Connection, sql: string): ("release"|"refuse")?)?
 ---@field lag_limit number?
 ---@field lastval boolean?
 ---@field failover_timeout number?
@@ -302,6 +306,11 @@ function Pool:status(name, options) end
 ---@param options dpml.PoolOptions
 ---@return dpml.Pool
 function M.pool(listener, options) end
+
+---A function for the option `choose` of pools: each key has its server, and only the keys of one that is gone move.
+---@param key_of fun(client: dpm.Connection, user: string): string?
+---@return fun(names: string[], client: dpm.Connection, user: string): string?
+function M.by_key(key_of) end
 
 ---@class dpml.AuthenticateCallbacks
 ---@field new_client (fun(client: dpm.Connection, auth: dpm.Auth, ok: dpm.Ok): dpm.Verdict)?

@@ -151,6 +151,12 @@ pub struct Backend {
     pub is_ready: bool,
     /// Until when the pool's own commands have to be answered.
     pub errand_until: Instant,
+    /// Since when a statement is executed on it, if statements have a limit.
+    pub began: Option<Instant>,
+    /// Whether its client is not listened to until a KILL is answered, which would hit the client's next statement.
+    pub is_hushed: bool,
+    /// Whether its client may lose what it would keep the connection for: it is reset before others get it.
+    pub is_released: bool,
     /// How many KILLs are under way that are for the client it is linked to.
     pub pins: u32,
     /// When it is retired.

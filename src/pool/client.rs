@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::above::Overrule;
 use super::flavour::Flavour;
 use super::state::{Settings, Snapshot};
 use super::statements::{ClientStatements, Dialect, Setting, Statement};
@@ -11,7 +12,7 @@ use crate::pool::answers::idle::Patience;
 use crate::pool::answers::reports::Trackers;
 use crate::pool::judging::decision::Ongoing;
 use crate::pool::judging::reason::Reason;
-use crate::pool::lending::waiters::Line;
+use crate::pool::lending::waiters::{Line, Want};
 use crate::pool::routing::causal::LastWrite;
 use crate::proxy::ConnId;
 
@@ -189,6 +190,12 @@ pub struct Client {
     pub retries: u8,
     /// How long it may be silent.
     pub idle: Idle,
+    /// What a script has said to its keeping the connection, for this reason.
+    pub overruled: Option<(Reason, Overrule)>,
+    /// What was given up since a script has refused that its connection is kept: it has still to be told.
+    pub given_up: Option<Reason>,
+    /// Where its commands could go of which a script has chosen one server.
+    pub chosen: Option<Want>,
     /// Why it keeps its connection, if it does.
     pub held: Option<Box<Held>>,
     /// What statements about the statement before would tell it.

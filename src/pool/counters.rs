@@ -68,6 +68,12 @@ counters! {
     refused_diagnostics,
     /// Statements that were refused as they use the variables that choose reports in other forms.
     refused_session_track,
+    /// Clients that would have kept their connections, and were told by a script to share them.
+    released,
+    /// Statements that a script has refused as they would have kept their connections.
+    refused_holds,
+    /// Statements that were ended at the server because they took too long.
+    ended_late,
     /// Reads that were executed again because their connection had died.
     retried,
     /// Commands that a server has refused because it takes no writes any more, and that waited for another.

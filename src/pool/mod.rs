@@ -40,7 +40,7 @@ pub mod session;
 pub mod state;
 pub mod statements;
 
-pub use above::Above;
+pub use above::{Above, Overrule, Policies};
 pub use answers::made_up::Results;
 pub use contents::{Pool, PoolId};
 pub use driver::control::Adopted;

@@ -23,6 +23,8 @@ pub struct PoolOptions {
     pub max_lifetime: Duration,
     /// How long a client may be idle while it keeps a connection; zero: for ever.
     pub max_hold: Duration,
+    /// How long a statement may take before it is ended at the server; zero: for ever.
+    pub statement_timeout: Duration,
     /// How long a command waits while no server is usable.
     pub failover_timeout: Duration,
     /// How long the pool's own commands may take.
@@ -57,6 +59,7 @@ impl Default for PoolOptions {
             idle_timeout: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
             max_hold: Duration::ZERO,
+            statement_timeout: Duration::ZERO,
             failover_timeout: Duration::from_secs(10),
             errand_timeout: Duration::from_secs(5),
             split: false,

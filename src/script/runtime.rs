@@ -355,7 +355,7 @@ impl Runtime {
         self.errors.set(self.errors.get() + 1);
     }
 
-    /// Calls a Lua callback. All calls go through here.
+    /// Calls a Lua callback that returns a verdict.
     pub fn call(
         &self,
         lua: &Lua,
@@ -363,6 +363,33 @@ impl Runtime {
         target: Target<'_>,
         args: &[Arg<'_>],
     ) -> Result<Verdict, ()> {
+        let number = match self.ask(lua, &what, target, args)? {
+            None => return Ok(Verdict::Forward),
+            Some(number) => number,
+        };
+        if number == 0.0 {
+            Ok(Verdict::Forward)
+        } else if number == 1.0 {
+            Ok(Verdict::Hold)
+        } else if number == 2.0 {
+            Ok(Verdict::FlushDisconnect)
+        } else {
+            log::error!(
+                "callback {}: returned {number}, which is no verdict",
+                what()
+            );
+            Err(())
+        }
+    }
+
+    /// Calls a Lua callback, and tells the number that it returns, if it is one. All calls go through here.
+    pub fn ask(
+        &self,
+        lua: &Lua,
+        what: &impl Fn() -> String,
+        target: Target<'_>,
+        args: &[Arg<'_>],
+    ) -> Result<Option<f64>, ()> {
         let depth = self.depth.get();
         if depth >= MAX_DEPTH {
             log::error!(
@@ -393,27 +420,7 @@ impl Runtime {
             );
         }
 
-        let number = match result {
-            Ok(None) => return Ok(Verdict::Forward),
-            Ok(Some(number)) => number,
-            Err(message) => {
-                log::error!("callback {}: {}", what(), explained(&message));
-                return Err(());
-            }
-        };
-        if number == 0.0 {
-            Ok(Verdict::Forward)
-        } else if number == 1.0 {
-            Ok(Verdict::Hold)
-        } else if number == 2.0 {
-            Ok(Verdict::FlushDisconnect)
-        } else {
-            log::error!(
-                "callback {}: returned {number}, which is no verdict",
-                what()
-            );
-            Err(())
-        }
+        result.map_err(|message| log::error!("callback {}: {}", what(), explained(&message)))
     }
 
     /// An error if what a script asks for would make callbacks nest too deep.

@@ -99,6 +99,16 @@ pub enum Ending<'a> {
     Other,
 }
 
+impl Ending<'_> {
+    /// The OK of a statement outside of transactions that has nothing to tell.
+    pub const PLAIN_OK: Ending<'static> = Ending::Ok {
+        status: Status::AUTOCOMMIT,
+        insert_id: 0,
+        warnings: 0,
+        changes: None,
+    };
+}
+
 /// What is known of a session. It can be cloned, and takes a bounded number of bytes.
 #[derive(Clone, Debug)]
 pub struct Session {

@@ -66,6 +66,7 @@ mod pool_hidden;
 mod pool_idle;
 mod pool_kills;
 mod pool_limits;
+mod pool_policies;
 mod pool_reports;
 mod pool_shared;
 mod pool_split;

@@ -88,7 +88,12 @@ fn reads_see_writes(kind: Kind, consistency: &str) {
     };
     prepare(&cluster);
     let primary = cluster.node(0).port;
-    let more = format!("split = true, consistency_timeout = 10, consistency = '{consistency}'");
+    // With a tag of a script's: that of the reader is the writer's.
+    let policy = match consistency {
+        "tag" => "tag = function(client, user) return user .. 's' end".to_string(),
+        consistency => format!("consistency = '{consistency}'"),
+    };
+    let more = format!("split = true, consistency_timeout = 10, {policy}");
     let dpm = pool(&cluster, &more);
     let (mut conn, mut other) = (reader(&dpm, &cluster), reader(&dpm, &cluster));
     let mut on_replicas = 0;
@@ -96,7 +101,7 @@ fn reads_see_writes(kind: Kind, consistency: &str) {
         conn.query_drop(format!("INSERT INTO test.written VALUES (1, {number})"))
             .expect("a write");
         let reader = match consistency {
-            "user" => &mut other,
+            "user" | "tag" => &mut other,
             _ => &mut conn,
         };
         let read: Option<(u16, Option<i64>)> = reader.query_first(READ).expect("an answer");
@@ -158,6 +163,16 @@ fn reads_see_the_clients_writes_on_mysql() {
 #[test]
 fn reads_see_the_users_writes_on_mysql() {
     reads_see_writes(Kind::MySql, "user");
+}
+
+#[test]
+fn reads_see_the_tags_writes_on_mariadb() {
+    reads_see_writes(Kind::MariaDb, "tag");
+}
+
+#[test]
+fn reads_see_the_tags_writes_on_mysql() {
+    reads_see_writes(Kind::MySql, "tag");
 }
 
 #[test]

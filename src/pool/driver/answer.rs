@@ -5,11 +5,14 @@ use std::time::Instant;
 use super::Pools;
 use super::diagnostics::ongoing;
 use super::lend::{carry, know};
+use crate::pool::above::{Overrule, Policies};
 use crate::pool::backend::{Backend, Use};
 use crate::pool::client::{Client, Held};
+use crate::pool::contents::Pool;
 use crate::pool::judging::decision::{Decision, decide};
 use crate::pool::judging::reason::Reason;
 use crate::pool::lending::budget::Claim;
+use crate::pool::state::Settings;
 use crate::proxy::{ConnId, Proxy};
 
 /// How much of a statement is kept that makes its client keep a connection.
@@ -27,8 +30,22 @@ impl Pools {
 
     /// A client's command is answered: its connection is free for others, or the client keeps it.
     pub(super) fn served(&self, proxy: &Proxy, client: ConnId) {
+        match self.share_or_hold(proxy, client) {
+            Served::Nothing => {}
+            Served::Free => self.note_news(),
+            Served::Asks(reason, sql) => {
+                self.ask_on_hold(client, reason, &sql);
+                self.served(proxy, client);
+            }
+            Served::GivesUp(reason, is_known) => {
+                self.give_up_hold(proxy, client, reason, is_known);
+            }
+        }
+    }
+
+    fn share_or_hold(&self, proxy: &Proxy, client: ConnId) -> Served {
         let Some(server) = proxy.peer(client) else {
-            return;
+            return Served::Nothing;
         };
         let mut pools = self.pools.borrow_mut();
         let is_free = self.backends.with(server, |(id, backend)| {
@@ -51,8 +68,24 @@ impl Pools {
                 Pools::note_write(client_of, backend, pool);
                 let ongoing =
                     backend.ongoing() | client_of.ongoing() | ongoing(backend, client_of, pool);
-                match decide(&backend.session, ongoing, pool.policy) {
-                    Decision::Hold(reason) => {
+                let decision = decide(&backend.session, ongoing, pool.policy);
+                let overruled = match decision {
+                    Decision::Hold(reason) if asks(pool) => match client_of.overruled_for(reason) {
+                        None => {
+                            let sql = statement_of(backend, client_of).to_vec();
+                            return Some(Served::Asks(reason, sql));
+                        }
+                        Some(Overrule::Refuse) => {
+                            let is_known = keeps_settings(backend, client_of, pool);
+                            return Some(Served::GivesUp(reason, is_known));
+                        }
+                        Some(overrule) => overrule,
+                    },
+                    _ => Overrule::Keep,
+                };
+                backend.is_released = overruled == Overrule::Release;
+                match decision {
+                    Decision::Hold(reason) if !backend.is_released => {
                         if let Some(held) = &mut client_of.held {
                             held.answered = Instant::now();
                         }
@@ -67,27 +100,56 @@ impl Pools {
                         }
                         None
                     }
-                    Decision::Share | Decision::Ask => {
+                    _ => {
                         client_of.held = None;
+                        match backend.is_released {
+                            true => pool.counters.released += 1,
+                            false => client_of.overruled = None,
+                        }
                         let of = pool.servers.get_mut(backend.server)?;
                         let id = backend.session.last_insert_id();
-                        let claim = match is_known && id.known().is_some() {
+                        let is_light = is_known && id.known().is_some() && !backend.is_released;
+                        let claim = match is_light {
                             true => Claim::Light,
                             false => Claim::Heavy,
                         };
                         let place = of.shelf.put(server, backend.key, claim, Instant::now());
                         backend.used = Use::Free(place);
                         pool.users.charge(&mut backend.charged, None);
-                        Some(!pool.queue.is_empty())
+                        (!pool.queue.is_empty()).then_some(Served::Free)
                     }
                 }
             })?
         });
-        drop(pools);
-        if is_free.flatten() == Some(true) {
-            self.note_news();
-        }
+        is_free.flatten().unwrap_or(Served::Nothing)
     }
+}
+
+/// What comes of a client's command that is answered.
+enum Served {
+    /// Nothing more.
+    Nothing,
+    /// Somebody waits who may get the connection.
+    Free,
+    /// A script has to be asked whether the client keeps it for this, because of this statement.
+    Asks(Reason, Vec<u8>),
+    /// The client may not keep it for this; and whether its session is known.
+    GivesUp(Reason, bool),
+}
+
+/// A client's transaction is about to be ended, and its settings stay. False if these are not known.
+fn keeps_settings(backend: &Backend, client: &mut Client, pool: &mut Pool) -> bool {
+    let snapshot = backend.snapshot.as_ref();
+    let settings = snapshot.and_then(|of| Settings::without_transaction(&backend.session, of));
+    if let Some(settings) = settings {
+        client.settings = pool.share(settings);
+        return true;
+    }
+    false
+}
+
+fn asks(pool: &Pool) -> bool {
+    pool.above.policies().contains(Policies::ON_HOLD)
 }
 
 /// The SQL that a client has executed.

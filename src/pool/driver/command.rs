@@ -37,7 +37,7 @@ impl Pools {
             }
             _ => {}
         }
-        if self.refuses(proxy, client, packet) {
+        if self.refuses(proxy, client, packet) || self.is_overruled(proxy, client, packet) {
             return Verdict::Hold;
         }
         if let Some(verdict) = self.without_server(proxy, client, packet) {
@@ -152,6 +152,7 @@ impl Pools {
         }
         self.clients.with(client, |(_, client)| {
             client.held = None;
+            (client.overruled, client.given_up) = (None, None);
             if let Some(prepared) = &mut client.prepared {
                 prepared.statements.clear();
             }

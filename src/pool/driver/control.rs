@@ -66,6 +66,9 @@ impl Pools {
                 asked: None,
                 retries: 0,
                 idle: Idle::new(adopted.capabilities.contains(Capabilities::INTERACTIVE)),
+                overruled: None,
+                given_up: None,
+                chosen: None,
                 held: None,
                 diagnostics: Diagnostics::new(),
                 trackers: None,
@@ -84,6 +87,7 @@ impl Pools {
     /// A server is there, or what is known of it has changed.
     pub fn set_server(&self, id: PoolId, name: &str, role: Role, weight: u32, health: Health) {
         self.with_pool(id, |pool| pool.set_server(name, role, weight, health));
+        self.forget_choices(id);
         self.note_news();
     }
 
@@ -113,6 +117,7 @@ impl Pools {
         let Some(free) = free.flatten() else {
             return false;
         };
+        self.forget_choices(id);
         for server in free {
             self.take_off_the_shelf(server);
             self.retire(proxy, server, "its server is drained");

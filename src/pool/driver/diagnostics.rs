@@ -12,6 +12,7 @@ use crate::pool::errand;
 use crate::pool::flavour::Flavour;
 use crate::pool::judging::decision::Ongoing;
 use crate::pool::judging::reason::Reason;
+use crate::pool::routing::hints::Hints;
 use crate::pool::state::Snapshot;
 use crate::proxy::{ConnId, Decoded, Packet, Proxy};
 use crate::sql::{Mode, digest};
@@ -146,10 +147,13 @@ pub(super) fn ongoing(backend: &Backend, client: &Client, pool: &mut Pool) -> On
         let mode = mode(client, backend.snapshot.as_ref());
         pool.learnt.holds(backend.last_statement(), mode)
     };
-    match is_learnt {
-        true => Ongoing::DIAGNOSTICS_WANTED,
-        false => Ongoing::empty(),
+    let mut ongoing = Ongoing::empty();
+    ongoing.set(Ongoing::DIAGNOSTICS_WANTED, is_learnt);
+    if backend.com == Com::QUERY {
+        let mode = mode(client, backend.snapshot.as_ref());
+        ongoing.set(Ongoing::HINT, Hints::of(&backend.argument, mode).hold);
     }
+    ongoing
 }
 
 /// The digest of the last statement that a client has executed on a connection, if it was a text.

@@ -58,6 +58,7 @@ impl Pools {
         self.end_long_waits(proxy, id, now);
         self.end_long_holds(proxy, id, now);
         self.end_silence(proxy, id, now);
+        self.end_long_statements(proxy, id, now);
         self.keep_warm(id);
         self.retire_idle(proxy, id, now);
         self.read_what_is_due(proxy, id, now);

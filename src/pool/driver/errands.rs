@@ -74,6 +74,8 @@ impl Pools {
             Event::ServerGotCommand => {
                 self.with_backend(server, |backend, pool| {
                     backend.sent();
+                    let is_limited = !pool.options.statement_timeout.is_zero();
+                    backend.began = is_limited.then(Instant::now);
                     pool.judge(backend);
                 });
             }
@@ -373,7 +375,10 @@ impl Pools {
     fn parts_from_owner(&self, proxy: &Proxy, server: ConnId) -> Parting {
         let learnt = self.with_backend(server, |backend, pool| {
             super::lend::know(backend, pool).ok()?;
-            let decision = decide(&backend.session, backend.ongoing(), pool.policy);
+            let decision = match backend.is_released {
+                true => Decision::Share,
+                false => decide(&backend.session, backend.ongoing(), pool.policy),
+            };
             Some((backend.owner.take(), decision))
         });
         let Some((owner, decision)) = learnt.flatten() else {
@@ -548,6 +553,7 @@ impl Pools {
     pub(super) fn reset(&self, proxy: &Proxy, server: ConnId) {
         self.with_backend(server, |backend, pool| {
             pool.counters.reset += 1;
+            backend.is_released = false;
             pool.users.charge(&mut backend.charged, None);
             backend.owner = None;
         });

@@ -2,9 +2,12 @@
 //! a connection is not lent to anybody else until the server has answered a KILL that is for it.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::Pools;
+use crate::pool::backend::Use;
 use crate::pool::client::Phase;
+use crate::pool::contents::PoolId;
 use crate::proxy::{ConnId, Incoming, Packet, Proxy};
 use crate::sql;
 use crate::wire::{Com, ErrPacket};
@@ -96,6 +99,55 @@ impl Pools {
         present.flatten()
     }
 
+    /// Ends statements at the servers that have taken too long. Their clients are not listened to meanwhile, as a KILL that
+    /// comes late would hit their next statements.
+    pub(super) fn end_long_statements(&self, proxy: &Proxy, id: PoolId, now: Instant) {
+        let limit = self.with_pool(id, |pool| pool.options.statement_timeout);
+        let Some(limit) = limit.filter(|limit| !limit.is_zero()) else {
+            return;
+        };
+        let mut late = Vec::new();
+        self.backends.each(|conn, (of, backend)| {
+            let is_late = |began| now.saturating_duration_since(began) >= limit;
+            let may_last = matches!(backend.com, Com::BINLOG_DUMP | Com::BINLOG_DUMP_GTID);
+            let is_clients = matches!(backend.used, Use::Lent) && backend.pins == 0 && !may_last;
+            if *of == id && is_clients && backend.began.is_some_and(is_late) {
+                late.push(conn);
+            }
+        });
+        for server in late {
+            let Some(client) = proxy
+                .peer(server)
+                .filter(|_| proxy.answering(server).is_some())
+            else {
+                continue;
+            };
+            let found = self.with_backend(server, |backend, pool| {
+                let name = pool.servers.get(backend.server)?.name.clone();
+                let key = pool.keys.get(backend.key)?.clone();
+                backend.pins += 1;
+                // If it goes on all the same, it is ended once more later.
+                (backend.began, backend.is_hushed) = (Some(now), true);
+                pool.counters.ended_late += 1;
+                Some((pool.above.clone(), name, key, backend.thread_id))
+            });
+            if let Some((above, name, key, thread_id)) = found.flatten() {
+                proxy.pause(client);
+                above.interrupt(server, &name, &key, thread_id);
+            }
+        }
+    }
+
+    /// The client of this connection is listened to again, if it was not.
+    pub(super) fn listen_again(&self, proxy: &Proxy, server: ConnId, client: Option<ConnId>) {
+        let was_hushed = self.backends.with(server, |(_, backend)| {
+            std::mem::take(&mut backend.is_hushed)
+        });
+        if let (Some(true), Some(client)) = (was_hushed, client) {
+            proxy.resume(client);
+        }
+    }
+
     /// The server has answered a KILL that was for this connection.
     pub fn unpin(&self, proxy: &Proxy, server: ConnId) {
         let is_last = self.backends.with(server, |(_, backend)| {
@@ -105,6 +157,7 @@ impl Pools {
         if is_last != Some(true) {
             return;
         }
+        self.listen_again(proxy, server, proxy.peer(server));
         match proxy.peer(server) {
             None => {
                 self.agenda.borrow_mut().left.push(server);

@@ -121,6 +121,7 @@ impl Pools {
     /// A connection to a server closes.
     pub(super) fn server_died(&self, proxy: &Proxy, server: ConnId) {
         self.take_off_the_shelf(server);
+        self.listen_again(proxy, server, proxy.last_peer(server));
         let Some((id, mut backend)) = self.backends.remove(server) else {
             return;
         };

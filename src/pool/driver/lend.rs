@@ -9,6 +9,7 @@ use crate::pool::backend::{Backend, Then, Use};
 use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::{Pool, PoolId, Ticket};
 use crate::pool::errand::{command, query};
+use crate::pool::judging::decision::Return;
 use crate::pool::lending::budget::Fit;
 use crate::pool::lending::waiters::{Line, Waiter};
 use crate::pool::state::{Settings, Side, Step, Unknown, differs};
@@ -223,6 +224,19 @@ impl Pools {
         let is_opaque = self
             .backends
             .with(server, |(_, backend)| backend.session.opaque().is_some());
+        let is_released = self
+            .backends
+            .with(server, |(_, backend)| backend.is_released);
+        if is_released == Some(true) {
+            let returned = self.backends.with(server, |(id, backend)| {
+                let policy = pools.get(id.0)?.policy;
+                Some(Return::of(&backend.session, backend.ongoing(), policy))
+            });
+            return Some(match returned.flatten() {
+                Some(Return::Close) => Need::Another,
+                _ => Need::Reset,
+            });
+        }
         if is_opaque == Some(true) {
             return Some(Need::Reset);
         }

@@ -16,7 +16,7 @@
 //! - `leaving`: a client or a server is gone; `failover`: what becomes of the command that it executed
 //! - `diagnostics`, `reports`, `made_up`: what the proxy answers in a server's place
 //! - `opening`: connections are opened, and close
-//! - `refusals`: errors of the pool's own
+//! - `refusals`: errors of the pool's own; `policies`: what a script decides
 //! - `due`: what time brings; `idle`: clients that are silent
 //! - `control`: what the layer above tells a pool to do
 //! - `statements`: commands about prepared statements, whose ids change with the connection; `preparing`:
@@ -37,6 +37,7 @@ mod leaving;
 mod lend;
 mod made_up;
 pub mod opening;
+mod policies;
 mod preparing;
 mod refusals;
 mod reports;

@@ -15,7 +15,7 @@ use crate::pool::routing::causal::{Consistency, LastWrite};
 use crate::pool::statements::{ConnectionStatements, Dialect};
 use crate::proxy::{ConnId, Proxy};
 use crate::track::{Ending, Hidden, Login, Session};
-use crate::wire::{Com, Status};
+use crate::wire::Com;
 
 /// A connection that the layer above has opened.
 #[derive(Debug, Clone)]
@@ -68,6 +68,9 @@ impl Pools {
             is_ready: false,
             retires: now + lifetime,
             errand_until: now,
+            began: None,
+            is_hushed: false,
+            is_released: false,
             pins: 0,
             com: Com::SLEEP,
             argument: Vec::new(),
@@ -166,18 +169,12 @@ impl Pools {
 }
 
 /// The session of a connection that has just been logged in, to no schema.
-fn logged_in(version: &[u8]) -> Session {
+pub(super) fn logged_in(version: &[u8]) -> Session {
     let login = Login {
         version,
         ..Login::default()
     };
     let mut session = Session::new(&login, Hidden::Reported);
-    let ok = Ending::Ok {
-        status: Status::AUTOCOMMIT,
-        insert_id: 0,
-        warnings: 0,
-        changes: None,
-    };
-    session.result(ok, true);
+    session.result(Ending::PLAIN_OK, true);
     session
 }

@@ -2,6 +2,7 @@
 
 use super::Pools;
 use super::lend::{Lent, carry, know};
+use crate::pool::above::Policies;
 use crate::pool::backend::{Backend, Then, Use};
 use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::Pool;
@@ -27,15 +28,16 @@ impl Pools {
     /// Notes which servers may execute a client's command. If it is linked to one that may not, it is not any more.
     pub(super) fn directs(&self, proxy: &Proxy, client: ConnId, packet: Incoming<'_>) -> Goes {
         let linked = proxy.peer(client);
-        let wanted = self.with_client(client, |client, pool| {
-            let wanted = wanted(client, pool, packet)?;
-            client.line.want = wanted;
-            Some(wanted)
-        });
+        let wanted = self.with_client(client, |client, pool| wanted(client, pool, packet));
+        let wanted = wanted.flatten().map(|wanted| self.choice(client, wanted));
+        if let Some(wanted) = wanted {
+            self.clients
+                .with(client, |(_, client)| client.line.want = wanted);
+        }
         let Some(server) = linked else {
             return Goes::Elsewhere;
         };
-        let Some(wanted) = wanted.flatten() else {
+        let Some(wanted) = wanted else {
             return Goes::On;
         };
         let write = self.with_client(client, |client, pool| last_write(client, pool));
@@ -128,8 +130,13 @@ impl Pools {
 
 /// Which servers may execute a command; `None` if it belongs where the client is.
 fn wanted(client: &Client, pool: &Pool, packet: Incoming<'_>) -> Option<Want> {
-    if pool.servers.len() < 2 || client.held.is_some() || packet.command() != Some(Com::QUERY) {
+    if pool.servers.len() < 2 || client.held.is_some() {
         return None;
+    }
+    if packet.command() != Some(Com::QUERY) {
+        let is_unchosen = client.chosen.is_none() && client.line.want == Want::Primary;
+        let chooses = pool.above.policies().contains(Policies::CHOOSE);
+        return (is_unchosen && chooses).then_some(Want::Primary);
     }
     let sql = packet.sql()?;
     let Some(snapshot) = pool.snapshot.as_ref() else {

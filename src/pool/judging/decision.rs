@@ -5,10 +5,12 @@
 
 use bitflags::bitflags;
 
+use crate::pool::judging::catalogue::Hides;
 use crate::pool::judging::reason::Reason;
 use crate::pool::state;
 use crate::sql::{Mode, Tokens};
-use crate::track::{Doubt, Fact, Session, Traces, Transaction};
+use crate::track::{Doubt, Ending, Fact, Session, Traces, Transaction};
+use crate::wire::Com;
 
 bitflags! {
     /// What the pool was told about its clients.
@@ -104,6 +106,19 @@ pub fn decide(session: &Session, ongoing: Ongoing, policy: Policy) -> Decision {
         (Some(reason), _) => Decision::Hold(reason),
         (None, Fact::Unknown(_)) => Decision::Ask,
         (None, _) => Decision::Share,
+    }
+}
+
+/// Why a connection would be held after this statement alone, as far as its text and what that uses tell. `blank` is a session
+/// in which nothing has happened.
+pub fn foresee(sql: &[u8], hides: &Hides, blank: Session, policy: Policy) -> Option<Reason> {
+    let mut session = blank;
+    session.command(Com::QUERY, sql);
+    session.hides(hides.traces, hides.opaque);
+    session.result(Ending::PLAIN_OK, true);
+    match decide(&session, Ongoing::empty(), policy) {
+        Decision::Hold(reason) => Some(reason),
+        Decision::Share | Decision::Ask => None,
     }
 }
 

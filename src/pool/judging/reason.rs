@@ -118,6 +118,22 @@ impl Reason {
         self.words().1
     }
 
+    /// Whether what it is about can be given up without the client's statements doing something else than they say: a
+    /// transaction cannot be ended behind its client's back, nor an answer in its middle.
+    pub fn can_be_given_up(self) -> bool {
+        !matches!(
+            self,
+            Reason::Transaction
+                | Reason::ConsistentSnapshot
+                | Reason::Xa
+                | Reason::Cursor
+                | Reason::LongData
+                | Reason::SeveralResults
+                | Reason::LocalInfile
+                | Reason::Replication
+        )
+    }
+
     /// The reason of this name.
     pub fn of_name(name: &str) -> Option<Reason> {
         Reason::ALL.into_iter().find(|one| one.name() == name)

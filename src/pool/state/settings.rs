@@ -80,6 +80,14 @@ impl Settings {
         }
     }
 
+    /// Those of a session whose transaction is about to be ended. `None` if something else has to be read first.
+    pub fn without_transaction(session: &Session, snapshot: &Snapshot) -> Option<Settings> {
+        let (mut settings, unknown) = Settings::known(session, snapshot);
+        settings.characteristics.clear();
+        let is_known = unknown.is_of_transaction() && session.last_insert_id().known().is_some();
+        is_known.then_some(settings)
+    }
+
     /// Those of a session whose client is gone: only good for [`differs`](super::differs) to come
     /// from. `None` if what is not known cannot be set without having been read.
     pub fn left_behind(session: &Session, snapshot: &Snapshot) -> Option<Settings> {

@@ -31,6 +31,7 @@ struct Contents {
     /// All names for the list of what is tracked.
     tracked: Vec<String>,
     is_mariadb: bool,
+    version: Vec<u8>,
     /// Whether variables that share their storage are reported under one name.
     shares_names: bool,
     init_connect: Vec<u8>,
@@ -79,6 +80,7 @@ impl Snapshot {
             tracked,
             is_mariadb: is_mariadb(&version),
             shares_names: shares_names(&version),
+            version,
             init_connect,
         }))
     }
@@ -134,6 +136,11 @@ impl Snapshot {
     /// The name that the server knows a variable under.
     pub(super) fn name<'a>(&'a self, name: &'a str) -> &'a str {
         self.0.names.get(name).map_or(name, String::as_str)
+    }
+
+    /// The server's version.
+    pub fn version(&self) -> &[u8] {
+        &self.0.version
     }
 
     /// Whether the server is a MariaDB.

@@ -87,6 +87,12 @@ impl Unknown {
         self.parts.is_empty() && self.names.is_empty()
     }
 
+    /// Whether everything is known but for what ends with the transaction.
+    pub(super) fn is_of_transaction(&self) -> bool {
+        let ends = Parts::TRANSACTION | Parts::CHARACTERISTICS;
+        ends.contains(self.parts) && self.names.is_empty()
+    }
+
     /// The variables that are not known, if nothing else is unknown that would have to be read
     /// before it can be set.
     pub(super) fn uncertain(&self) -> Option<&[String]> {

@@ -14,6 +14,7 @@ pub const NAMES: &[&str] = &[
     "idle_timeout",
     "max_lifetime",
     "max_hold",
+    "statement_timeout",
     "failover_timeout",
     "split",
     "consistency",
@@ -48,6 +49,9 @@ pub fn read(table: &OptionTable<'_>) -> Result<PoolOptions, ScriptError> {
         idle_timeout: table.seconds("idle_timeout")?.unwrap_or(usual.idle_timeout),
         max_lifetime: table.seconds("max_lifetime")?.unwrap_or(usual.max_lifetime),
         max_hold: table.seconds("max_hold")?.unwrap_or(usual.max_hold),
+        statement_timeout: table
+            .seconds("statement_timeout")?
+            .unwrap_or(usual.statement_timeout),
         failover_timeout: table
             .seconds("failover_timeout")?
             .unwrap_or(usual.failover_timeout),
