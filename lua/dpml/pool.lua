@@ -17,6 +17,7 @@ local queries = require "dpml.queries"
 local refusals = require "dpml.pool.refusals"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
+local sessions = require "dpml.pool.sessions"
 local showing = require "dpml.showing"
 local tasks = require "dpml.tasks"
 local topology = require "dpml.pool.topology"
@@ -322,6 +323,17 @@ function Pool:status(name, options)
     return figures.status(self, name, options)
 end
 
+-- What a client's session consists of, as a string that Pool:adopt understands, here or in another pool; nil and why there is
+-- none. What its last connection knows of it is read first, so this may wait.
+function Pool:session(client)
+    return sessions.of(self, client)
+end
+
+-- Has a client of this pool or of another go on with a session in this one. true; or nil and why it cannot.
+function Pool:adopt(client, session)
+    return sessions.adopt(self, client, session)
+end
+
 -- Shows the plug-in a client that has logged in. There is no server: the client has one for each of its commands, in turn
 -- with others.
 local function begin_plugin(self, client, auth)
@@ -383,6 +395,7 @@ function pools.pool(listener, options)
         roles = {},       -- server's name -> its role, while connections to it may be in use
         opening = {},     -- ticket -> the connection that is being opened
         connections = {}, -- connection's id -> the connection
+        parting = {},     -- client id -> functions to be called when its session is known
         made_for = {},    -- connection's id -> its account, and the generation of the password
         monitor = monitor_of(options),
         lag_limit = options.lag_limit or LAG_LIMIT,
@@ -403,6 +416,7 @@ function pools.pool(listener, options)
         adopt = function(client, session, auth)
             session.party = party_of(self, client, session.user)
             self.native:adopt(client, session)
+            sessions.belongs(self, client:id())
             self.kills:add(client)
             if self.show then
                 begin_plugin(self, client, auth)
@@ -427,6 +441,7 @@ function pools.pool(listener, options)
         lent = function(client, server) self.show:join(client, server) end,
         taken = function(_, server) self.show:leave(server:id()) end,
         command = function(...) command(self, ...) end,
+        parted = function(client_id) sessions.parted(self, client_id) end,
     }, native)
     self.topology = topology.new {
         servers = options.servers, account = self.monitor,
@@ -445,8 +460,8 @@ function pools.pool(listener, options)
         new_client = function(...) return self.clients:new_client(...) end,
         new_command = false,
         closing = function(client_id)
-            self.kills:remove(client_id)
-            self.clients:left(client_id)
+            self.clients:left(client_id) -- it may be in the middle of its login
+            sessions.closed(client_id)
         end,
     }), options), self.clients:lookup(), function(tell) self.greeter:greet(tell) end)
 

@@ -301,6 +301,19 @@ function Pool:admin(listener, options) end
 ---@return table
 function Pool:status(name, options) end
 
+---What a client's session consists of, as a string for `adopt`; nil and why there is none. It may wait.
+---@param client dpm.Connection
+---@return string?
+---@return string? why
+function Pool:session(client) end
+
+---Has a client of this pool, or of another one, go on with a session in this pool; nil and why it cannot. It may wait.
+---@param client dpm.Connection
+---@param session string
+---@return true?
+---@return string? why
+function Pool:adopt(client, session) end
+
 ---Many clients over few server connections: doc/POOLING.md.
 ---@param listener dpm.Connection
 ---@param options dpml.PoolOptions

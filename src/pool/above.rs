@@ -62,6 +62,9 @@ pub trait Above {
     /// A client logs in anew, or wants to kill one: the layer above answers this command.
     fn command(&self, client: ConnId, com: Com, argument: &[u8]);
 
+    /// What belongs to a client's session was read, so that the session is known now; or the client is gone.
+    fn parted(&self, client: ConnId);
+
     /// Something was learnt about a server that its roles and health should be looked at for.
     fn look_again(&self, server: &str);
 }

@@ -38,8 +38,8 @@ pub enum Then {
     Ready,
     /// The diagnostics of its last client were read, before anything could replace them.
     Told {
-        /// Who gets the connection.
-        to: ConnId,
+        /// Who gets the connection, if somebody does.
+        to: Option<ConnId>,
     },
     /// The diagnostics of its last client were read: it closes once nothing else is unread.
     Retired {
@@ -58,8 +58,8 @@ pub enum Then {
     /// What was unknown is known, and what its last client needs was read: it can be set up for
     /// this client.
     Carried {
-        /// Who gets the connection.
-        to: ConnId,
+        /// Who gets the connection, if somebody does.
+        to: Option<ConnId>,
         /// What was asked for.
         unknown: Unknown,
         /// How often something was asked for before.
@@ -181,11 +181,8 @@ impl Then {
     /// The client whose command waits for it.
     pub fn client(&self) -> Option<ConnId> {
         match self {
-            Then::Told { to }
-            | Then::Carried { to, .. }
-            | Then::SetUp { to }
-            | Then::Waited { to, .. }
-            | Then::Restored { to, .. } => Some(*to),
+            Then::Told { to } | Then::Carried { to, .. } => *to,
+            Then::SetUp { to } | Then::Waited { to, .. } | Then::Restored { to, .. } => Some(*to),
             Then::InSetting(preparing) | Then::Prepared(preparing) => Some(preparing.to),
             Then::Snapshot
             | Then::Ready

@@ -45,6 +45,7 @@ pub use answers::made_up::Results;
 pub use contents::{Pool, PoolId};
 pub use driver::control::Adopted;
 pub use driver::kills::{Doing, Present};
+pub use driver::moving::{NoSession, NotAdopted};
 pub use driver::opening::Opened;
 pub use driver::{Pools, shown};
 pub use flavour::Flavour;

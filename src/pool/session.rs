@@ -63,6 +63,12 @@ impl fmt::Debug for Hold {
     }
 }
 
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason.name(), self.reason.advice())
+    }
+}
+
 /// A client's logical session. The client's socket, and what is on its way, are no part of it; nor are
 /// the time limits of the pool, which begin anew. (The client's own ones are among its settings.)
 #[derive(Clone, Debug, PartialEq, Eq)]

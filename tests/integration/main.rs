@@ -69,6 +69,7 @@ mod pool_limits;
 mod pool_policies;
 mod pool_reports;
 mod pool_shared;
+mod pool_sessions;
 mod pool_split;
 mod pool_state;
 mod pool_statements;

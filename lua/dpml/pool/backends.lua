@@ -169,6 +169,14 @@ function Backends:of(user, granted)
     return self:account { user = user, password = password }
 end
 
+-- The account of a client that has `account` in another pool; nil and an error if there is none. It may wait.
+function Backends:taken_over(user, account)
+    if self.shared or self.backend then
+        return self:of(user)
+    end
+    return self:of(user, { account = account })
+end
+
 -- The account of a key that a client has.
 function Backends:by_key(key)
     return self.accounts[key]

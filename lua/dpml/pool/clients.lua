@@ -51,6 +51,30 @@ function Clients:account(client)
     return self.accounts[client:id()]
 end
 
+-- The name that a client has logged in with.
+function Clients:user(client)
+    return self.users[client:id()]
+end
+
+-- The account here of a client that comes from other ones; nil and an error if there is none. It may wait.
+function Clients:account_from(others, client)
+    if others == self then
+        return self:account(client)
+    end
+    local user = others:user(client)
+    local refusal = self:too_many(user)
+    if refusal then
+        return nil, refusal
+    end
+    return self.backends:taken_over(user, others:account(client))
+end
+
+-- A client has come from other ones.
+function Clients:joined(client_id, user, account)
+    self.users[client_id], self.accounts[client_id] = user, account
+    self.counts[user] = (self.counts[user] or 0) + 1
+end
+
 -- The options of connect_mysql_server for a login of this account at the server of an address, and the generation of its
 -- password; nil and an error if there is none.
 function clients.login(account, address)
@@ -68,7 +92,7 @@ function clients.login(account, address)
 end
 
 -- The error for one client more of this user; nil if there may be one.
-local function too_many(self, user)
+function Clients:too_many(user)
     local limit, count = self.max_clients(user), self.counts[user] or 0
     if limit > 0 and count >= limit then
         return errors.new(1226, "42000", ("User '%s' has exceeded the 'max_user_connections' resource (current value: %d)"):format(
@@ -156,14 +180,13 @@ function Clients:new_client(client, auth, ok, granted)
         end
         local before = self.users[client_id]
         leave(self, client_id)
-        local refusal = not done and account or too_many(self, user)
+        local refusal = not done and account or self:too_many(user)
         if refusal then
             warnings.warn(self.what, ("client %d: it is not let in: %s"):format(client_id, errors.text(refusal)))
             results.end_answer(client, refusal)
             return before and dpm.close(client) -- or it would go on as the user before
         end
-        self.users[client_id], self.accounts[client_id] = user, account
-        self.counts[user] = (self.counts[user] or 0) + 1
+        self:joined(client_id, user, account)
         if beginning.ok then
             login_ok.tell_as(ok, beginning.ok)
         end

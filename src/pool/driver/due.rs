@@ -46,6 +46,7 @@ impl Pools {
             for server in answered {
                 self.errand_over(proxy, server);
             }
+            self.tell_parted();
             self.serve(proxy);
         }
         // The rest is done at the end of the next tick.

@@ -343,18 +343,22 @@ impl Pools {
     }
 
     /// What was unknown of a session is known; what its client needs was read.
-    fn carried(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
+    pub(super) fn carried(&self, proxy: &Proxy, server: ConnId, to: Option<ConnId>) {
         match self.parts_from_owner(proxy, server) {
             Parting::Done => {
                 // Its next command may have come meanwhile.
                 self.note_news();
-                self.goes_to(proxy, server, to);
+                match to {
+                    Some(to) => self.goes_to(proxy, server, to),
+                    None => self.back_on_the_shelf(server),
+                }
+                return;
             }
-            Parting::Unknown => {
-                self.failed_on(proxy, server, None);
-                self.try_again(proxy, to, None);
-            }
-            Parting::Stays => self.try_again(proxy, to, None),
+            Parting::Unknown => self.failed_on(proxy, server, None),
+            Parting::Stays => {}
+        }
+        if let Some(to) = to {
+            self.try_again(proxy, to, None);
         }
     }
 
@@ -415,10 +419,13 @@ impl Pools {
     }
 
     /// The diagnostics of its last client were read.
-    fn told(&self, proxy: &Proxy, server: ConnId, to: ConnId, answers: &[Answer]) {
+    fn told(&self, proxy: &Proxy, server: ConnId, to: Option<ConnId>, answers: &[Answer]) {
         self.read_diagnostics(server, answers);
         self.note_news();
-        self.goes_to(proxy, server, to);
+        match to {
+            Some(to) => self.goes_to(proxy, server, to),
+            None => self.part(proxy, server),
+        }
     }
 
     /// A connection of whose last client more is known than before goes to this one.

@@ -16,6 +16,9 @@ impl Pools {
         let Some((id, gone)) = self.clients.remove(client) else {
             return;
         };
+        if self.awaited.borrow().contains_key(&client) {
+            self.note_news();
+        }
         if let Phase::Waiting(waiting) = &gone.phase {
             self.with_pool(id, |pool| pool.queue.remove(waiting.line, client));
         }

@@ -155,11 +155,11 @@ impl Pools {
             Some(Need::Nothing) => {
                 return self.link(proxy, server, client);
             }
-            Some(Need::Ask(commands)) => (commands, Then::Told { to: client }),
+            Some(Need::Ask(commands)) => (commands, Then::Told { to: Some(client) }),
             Some(Need::Read(unknown)) => {
                 let commands = self.with_backend(server, |backend, _| backend.ask(&unknown));
                 let then = Then::Carried {
-                    to: client,
+                    to: Some(client),
                     unknown,
                     rounds: 0,
                 };

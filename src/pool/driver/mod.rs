@@ -21,6 +21,7 @@
 //! - `control`: what the layer above tells a pool to do
 //! - `statements`: commands about prepared statements, whose ids change with the connection; `preparing`:
 //!   statements that are prepared again, and closed
+//! - `moving`: sessions are written down, and gone on with
 //! - `shown`: what is told of pools
 
 mod answer;
@@ -36,6 +37,7 @@ pub mod kills;
 mod leaving;
 mod lend;
 mod made_up;
+pub mod moving;
 pub mod opening;
 mod policies;
 mod preparing;
@@ -46,7 +48,7 @@ pub mod shown;
 mod statements;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::above::Above;
@@ -82,6 +84,8 @@ pub struct Pools {
     pools: RefCell<Vec<Pool>>,
     /// What is to be done at the end of the tick.
     agenda: RefCell<Agenda>,
+    /// Clients whose sessions are to be known, and are being read.
+    awaited: RefCell<HashMap<ConnId, PoolId>>,
     /// A buffer for commands to servers.
     written: Cell<Vec<u8>>,
 }

@@ -14,7 +14,8 @@ use crate::wire::Com;
 
 /// Calls the functions of a table: `open(ticket, server, account, capabilities)`,
 /// `kill(server, account, thread_id)`, `lent(client, server)`, `taken(client, server)`,
-/// `command(client_id, number, argument)`, `look_again(server)` and `interrupt(connection_id, server, account, thread_id)`. If it has
+/// `command(client_id, number, argument)`, `parted(client_id)`, `look_again(server)` and
+/// `interrupt(connection_id, server, account, thread_id)`. If it has
 /// them, also `on_hold(client_id, reason, sql)`, which returns 1 to release and 2 to refuse, and `choose(client_id, servers)`, which
 /// returns a place in that list.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Functions {
     lent: Place,
     taken: Place,
     command: Place,
+    parted: Place,
     look_again: Place,
     interrupt: Place,
     on_hold: Option<Place>,
@@ -52,6 +54,7 @@ impl Functions {
             lent: keep("lent")?,
             taken: keep("taken")?,
             command: keep("command")?,
+            parted: keep("parted")?,
             look_again: keep("look_again")?,
             interrupt: keep("interrupt")?,
             on_hold: find("on_hold")?,
@@ -191,6 +194,12 @@ impl Above for Functions {
                 Value::Number(com.0.into()),
                 Value::String(lua.create_string(argument)?),
             ])
+        });
+    }
+
+    fn parted(&self, client: ConnId) {
+        self.call("parted", self.parted, |_| {
+            Ok(vec![Value::Number(client.serial().into())])
         });
     }
 

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use mlua::{Lua, UserData, UserDataFields, Value};
 
 use super::above::Functions;
-use super::{options, tables};
+use super::handle::PoolObject;
+use super::{options, sessions, tables};
 use crate::pool::{Adopted, Doing, Health, Opened, Pool, PoolId, Role, Settings};
 use crate::script::connections::conn::connection;
 use crate::script::lua::error::Answer;
@@ -15,13 +16,6 @@ use crate::script::runtime::Runtime;
 
 /// The longest name of a server, an account or a user.
 const MAX_NAME: usize = 1024;
-
-/// The highest limit of connections for one user.
-const MAX_CONNECTIONS: u64 = 1 << 31;
-
-/// A pool, as scripts hold it. It lives as long as the program.
-#[derive(Debug)]
-pub struct PoolObject(PoolId);
 
 /// `dpm.new_pool(functions, options)`
 pub fn new_pool(runtime: &Rc<Runtime>, args: &Args) -> Answer {
@@ -43,6 +37,7 @@ impl UserData for PoolObject {
             add_events(&methods, &runtime)?;
             add_control(&methods, &runtime)?;
             add_kills(&methods, &runtime)?;
+            sessions::add(&methods, &runtime)?;
             add_tables(&methods, &runtime)?;
             Ok(methods.table)
         });
@@ -106,7 +101,7 @@ fn adopt(runtime: &Rc<Runtime>, pool: PoolId, args: &Args) -> Answer {
         account: &text("account")?,
         party: &text("party")?,
         max_connections: table
-            .integer("max_connections", MAX_CONNECTIONS)?
+            .integer("max_connections", sessions::MAX_CONNECTIONS)?
             .unwrap_or_default() as usize,
         capabilities: client.capabilities.get(),
         settings: Settings::at_login(schema.as_deref(), &text("charset")?, &text("collation")?),
