@@ -41,7 +41,7 @@ impl Database {
         }
 
         let first = folder.join("first.sql");
-        fs::write(&first, schema(points, SEQUENCE))?;
+        fs::write(&first, schema(&rows_on_mariadb(points)))?;
         let port = free_port()?;
         let mut server = pinned(&cores.rest, "mariadbd");
         server.arg("--no-defaults");
@@ -91,8 +91,8 @@ impl Database {
         }
 
         let first = folder.join("mysql-first.sql");
-        let settings = format!("SET SESSION cte_max_recursion_depth={};\n", points + 1);
-        fs::write(&first, settings + &schema(points, RECURSION))?;
+        let settings = format!("SET SESSION cte_max_recursion_depth={};\n", points);
+        fs::write(&first, settings + &schema(&rows_on_mysql(points)))?;
         let port = free_port()?;
         let mut server = pinned(&cores.rest, &mysql_program());
         server.arg("--no-defaults").arg("--user=root");
@@ -104,6 +104,7 @@ impl Database {
         server.args([
             "--bind-address=127.0.0.1",
             "--mysqlx=OFF",
+            "--secure-file-priv=",
             "--skip-name-resolve",
             "--skip-log-bin",
             "--max-connections=5000",
@@ -125,19 +126,27 @@ impl Database {
     }
 }
 
-/// Numbers from 1, up to a number that follows.
-const SEQUENCE: &str = "SELECT seq, RPAD(MD5(seq), 60, 'x') FROM bench.seq_1_to_";
-const RECURSION: &str = "WITH RECURSIVE one AS (SELECT 1 AS seq UNION ALL SELECT seq + 1 FROM one) \
-    SELECT seq, RPAD(MD5(seq), 60, 'x') FROM one LIMIT ";
+/// The rows of the table of point selects, of which there are so many.
+fn rows_on_mariadb(points: u64) -> String {
+    format!("SELECT seq, LEFT(SHA2(seq, 256), 60) FROM seq_1_to_{points}")
+}
 
-fn schema(points: u64, rows: &str) -> String {
+fn rows_on_mysql(points: u64) -> String {
+    format!(
+        "WITH RECURSIVE one AS (SELECT 1 AS seq UNION ALL SELECT seq + 1 FROM one WHERE seq < {points}) \
+         SELECT seq, LEFT(SHA2(seq, 256), 60) FROM one"
+    )
+}
+
+fn schema(rows: &str) -> String {
     [
         format!("CREATE DATABASE {DATABASE};"),
+        format!("USE {DATABASE};"),
         format!(
             "CREATE TABLE {DATABASE}.points (id INT PRIMARY KEY, c CHAR(60) NOT NULL) \
              ENGINE=MEMORY CHARSET=latin1;"
         ),
-        format!("INSERT INTO {DATABASE}.points {rows}{points};"),
+        format!("INSERT INTO {DATABASE}.points {rows};"),
         format!("CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}';"),
         // Last, so that the rest is in place once a login succeeds.
         format!("GRANT ALL ON *.* TO {USER}@'%';\n"),
