@@ -256,7 +256,7 @@ fn written(
         statements,
         trackers: client.trackers.as_deref().cloned(),
         last_write: client.last_write.clone(),
-        before: client.before.clone(),
+        before: client.before,
         held: client.held.as_deref().map(hold),
     }
 }
