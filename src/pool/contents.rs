@@ -1,6 +1,6 @@
 //! One pool: its servers, its budget, and those who wait.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -201,6 +201,20 @@ impl Pool {
             found.sort_by_key(load);
         }
         found
+    }
+
+    /// The keys of which connections are free that clients may be given.
+    pub(crate) fn free_keys(&self) -> BTreeSet<KeyId> {
+        let usable = self.servers.iter().filter(|server| server.is_usable());
+        usable.flat_map(|server| server.shelf.free_keys()).collect()
+    }
+
+    /// Whether a connection may be opened, or closed for another, at one of the servers that will do.
+    pub(crate) fn may_make_room(&self, want: Want, now: Instant) -> bool {
+        self.candidates(want).into_iter().any(|index| {
+            let server = self.servers.get(index);
+            server.is_some_and(|server| server.may_make_room(now))
+        })
     }
 
     /// Those who have waited for too long, and for what. While there is no server for them the queue's clock stands,

@@ -78,9 +78,8 @@ pub fn is_plain_charset(name: &str) -> Option<bool> {
         list.split_ascii_whitespace()
             .any(|one| one.eq_ignore_ascii_case(name))
     };
-    match (is_in(PLAIN), is_in(OTHERS)) {
-        (true, _) => Some(true),
-        (_, true) => Some(false),
-        _ => None,
+    match is_in(PLAIN) {
+        true => Some(true),
+        false => is_in(OTHERS).then_some(false),
     }
 }

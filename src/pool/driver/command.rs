@@ -71,11 +71,7 @@ impl Pools {
             // The command is needed later.
             Lent::Arranging => {
                 self.wait_silently(proxy, client, packet.payload);
-                self.clients.with(client, |(_, client)| {
-                    if let Phase::Arranging(waiting) = &mut client.phase {
-                        waiting.command = packet.payload.to_vec();
-                    }
-                });
+                self.keep_command(client, packet.payload.to_vec());
                 Verdict::Hold
             }
             Lent::No(mut waiting) => {
@@ -115,6 +111,15 @@ impl Pools {
             true
         });
         was_free == Some(true)
+    }
+
+    /// Keeps a command for which a connection is being made ready.
+    pub(super) fn keep_command(&self, client: ConnId, command: Vec<u8>) {
+        self.clients.with(client, |(_, client)| {
+            if let Phase::Arranging(waiting) | Phase::Waiting(waiting) = &mut client.phase {
+                waiting.command = command;
+            }
+        });
     }
 
     /// A client waits for a connection from now on.

@@ -66,7 +66,7 @@ impl Pools {
     }
 
     /// A free connection, which is not free any more.
-    fn choose(&self, proxy: &Proxy, client: ConnId, line: Line) -> Option<ConnId> {
+    pub(super) fn choose(&self, proxy: &Proxy, client: ConnId, line: Line) -> Option<ConnId> {
         let now = Instant::now();
         loop {
             let taken = {
@@ -116,7 +116,7 @@ impl Pools {
     }
 
     /// How a free connection fits these settings.
-    fn fit(&self, conn: ConnId, wanted: &Rc<Settings>) -> Fit {
+    pub(super) fn fit(&self, conn: ConnId, wanted: &Rc<Settings>) -> Fit {
         let fit = self.backends.with(conn, |(_, backend)| {
             let Some((_, settings)) = &backend.settings else {
                 return Fit::Changeable;
@@ -382,129 +382,6 @@ impl Pools {
                 )
         });
         is_read == Some(true)
-    }
-
-    /// Serves those who wait, as far as there are connections for them.
-    pub(super) fn serve(&self, proxy: &Proxy) {
-        let pools = self.pools.borrow().len();
-        for pool in 0..pools {
-            while self.serve_one(proxy, PoolId(pool)) {}
-        }
-    }
-
-    /// Serves one of those who wait. False if there is nothing for anybody.
-    fn serve_one(&self, proxy: &Proxy, id: PoolId) -> bool {
-        let fronts = self.with_pool(id, |pool| {
-            let mut fronts = match pool.is_paused {
-                true => Vec::new(),
-                false => pool.queue.fronts(),
-            };
-            fronts.retain(|(line, _)| !pool.users.is_at_limit(line.user));
-            fronts
-        });
-        let fronts = fronts.unwrap_or_default();
-        for (line, waiter) in fronts.iter().copied() {
-            if self.is_leaving(waiter.client) {
-                continue;
-            }
-            if self.goes_on(proxy, waiter.client) {
-                return true;
-            }
-            if let Some(server) = self.choose(proxy, waiter.client, line) {
-                let served = self.with_pool(id, |pool| pool.queue.serve(line, waiter.client));
-                if served != Some(true) {
-                    self.back_on_the_shelf(server);
-                    return true;
-                }
-                let waiting =
-                    self.clients.with(waiter.client, |(_, client)| {
-                        match std::mem::replace(&mut client.phase, Phase::Served) {
-                            Phase::Waiting(waiting) => Some(*waiting),
-                            other => {
-                                client.phase = other;
-                                None
-                            }
-                        }
-                    });
-                let Some(waiting) = waiting.flatten() else {
-                    self.back_on_the_shelf(server);
-                    return true;
-                };
-                let command = waiting.command.clone();
-                match self.hand_over(proxy, server, waiter.client, waiting) {
-                    Lent::Linked => {
-                        self.show_command(proxy, waiter.client, &command);
-                    }
-                    Lent::No(waiting) => self.wait_again(waiter.client, waiting),
-                    Lent::Arranging | Lent::Closed => {}
-                }
-                return true;
-            }
-        }
-        // Only then, or what was opened for one line would be closed for another before it is used.
-        fronts
-            .iter()
-            .any(|(line, waiter)| self.make_room(proxy, id, *line, waiter.client))
-    }
-
-    /// A client has waited for its user's limit alone, and still has its connection. False if that is not so.
-    fn goes_on(&self, proxy: &Proxy, client: ConnId) -> bool {
-        let Some(server) = proxy.peer(client) else {
-            return false;
-        };
-        let is_free = self.backends.with(server, |(_, backend)| {
-            backend.owner == Some(client) && matches!(backend.used, Use::Free(_))
-        });
-        if is_free != Some(true) {
-            return false;
-        }
-        let waiting = self.with_client(client, |client_of, pool| {
-            match std::mem::replace(&mut client_of.phase, Phase::Served) {
-                Phase::Waiting(waiting) => {
-                    pool.queue.serve(waiting.line, client);
-                    pool.counters.kept += 1;
-                    Some(waiting)
-                }
-                other => {
-                    client_of.phase = other;
-                    None
-                }
-            }
-        });
-        let Some(waiting) = waiting.flatten() else {
-            return false;
-        };
-        self.take_back(client, server);
-        self.show_command(proxy, client, &waiting.command);
-        true
-    }
-
-    /// Opens a connection for those who wait in this line, if one may be opened; else closes one that
-    /// is of no use to the first of them. True if one was closed.
-    fn make_room(&self, proxy: &Proxy, id: PoolId, line: Line, first: ConnId) -> bool {
-        if self.open_for(id, line) {
-            return false;
-        }
-        let wanted = self
-            .clients
-            .with(first, |(_, client)| client.settings.clone());
-        let replaced = self.with_pool(id, |pool| {
-            let wanted = wanted?;
-            let fit = |conn: ConnId| self.fit(conn, &wanted);
-            let mut candidates = pool.candidates(line.want).into_iter();
-            let replaced = candidates
-                .find_map(|index| pool.servers.get_mut(index)?.shelf.replace(line.key, &fit))?;
-            pool.counters.closed_for_others += 1;
-            Some(replaced)
-        });
-        match replaced.flatten() {
-            Some(server) => self.retire(
-                proxy,
-                server,
-                "clients that cannot use it need a connection",
-            ),
-            None => false,
-        }
     }
 
     /// Opens a connection for this line. False if none may be opened now.

@@ -8,7 +8,7 @@
 //!
 //! - `command`: a client's command comes
 //! - `routing`: to which server it goes
-//! - `lend`: a client gets a connection
+//! - `lend`: a client gets a connection; `serve`: those who have waited for one
 //! - `errands`: the pool's own commands
 //! - `answer`: a client's command is answered
 //! - `judging`: what statements hide
@@ -44,6 +44,7 @@ mod preparing;
 mod refusals;
 mod reports;
 mod routing;
+mod serve;
 pub mod shown;
 mod statements;
 

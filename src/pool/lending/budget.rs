@@ -108,6 +108,9 @@ pub trait Budget: Debug {
     /// idle longest of those that somebody of this key can never use, which is to be closed.
     fn replace(&mut self, key: KeyId, fit: &dyn Fn(ConnId) -> Fit) -> Option<ConnId>;
 
+    /// The keys of which connections are free, each once.
+    fn free_keys(&self) -> Vec<KeyId>;
+
     /// All free connections.
     fn all_free(&self) -> Vec<ConnId>;
 

@@ -162,6 +162,21 @@ impl Budget for Shelf {
         Some(conn)
     }
 
+    fn free_keys(&self) -> Vec<KeyId> {
+        let mut keys = Vec::new();
+        let mut next = self.free.keys().next();
+        while let Some(Place { key, .. }) = next {
+            keys.push(*key);
+            let others = Place {
+                key: KeyId(key.0.saturating_add(1)),
+                claim: Claim::None,
+                stamp: 0,
+            };
+            next = self.free.range(others..).next().map(|(place, _)| place);
+        }
+        keys
+    }
+
     fn all_free(&self) -> Vec<ConnId> {
         self.free.values().map(|free| free.conn).collect()
     }

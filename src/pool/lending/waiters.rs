@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod laws;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Instant;
 
@@ -30,21 +31,22 @@ pub enum Want {
     Server(usize),
 }
 
-/// Those who wait for the same.
+/// Those who wait for the same. Lines are ordered by the servers that will do for them, and then by their keys, of
+/// which there may be thousands.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Line {
-    /// What makes connections interchangeable for them.
-    pub key: KeyId,
     /// The servers that will do.
     pub want: Want,
+    /// What makes connections interchangeable for them.
+    pub key: KeyId,
     /// Whose limit counts beside the pool's: a user who is at it holds up nobody else.
     pub user: Option<UserId>,
 }
 
 impl Line {
     /// What connections have to be to be of use.
-    pub fn needs(&self) -> (KeyId, Want) {
-        (self.key, self.want)
+    pub fn needs(&self) -> (Want, KeyId) {
+        (self.want, self.key)
     }
 }
 
@@ -89,9 +91,17 @@ pub trait Waiters: Debug {
     /// A client does not wait any more.
     fn remove(&mut self, line: Line, client: ConnId);
 
-    /// The first waiter of each line, beginning with the lines after the one whose turn was last. Lines for the same
-    /// come in the order in which their first waiters have come.
-    fn fronts(&self) -> Vec<(Line, Waiter)>;
+    /// The first waiter of each line of these keys, beginning with the lines after the one whose turn was last. Lines
+    /// for the same come in the order in which their first waiters have come. It takes as long as there are lines, or
+    /// keys, whichever are fewer.
+    fn fronts(&self, keys: &BTreeSet<KeyId>) -> Vec<(Line, Waiter)>;
+
+    /// The servers that somebody waits for, beginning with those whose turn is next.
+    fn wants(&self) -> Vec<Want>;
+
+    /// The first waiters of the lines whose turn is next of those that wait for such a server, or whose turn is next
+    /// after that of this key; all of them need the same. None after the last.
+    fn next(&self, want: Want, after: Option<KeyId>) -> Vec<(Line, Waiter)>;
 
     /// This client, the first of its line, gets a connection. False if it is not the first any more.
     fn serve(&mut self, line: Line, client: ConnId) -> bool;

@@ -90,6 +90,15 @@ impl Server {
         self.retry.is_none_or(|retry| retry.at <= now) && self.shelf.begin_opening()
     }
 
+    /// Whether a connection may be opened now, or one closed for another that somebody waits for.
+    pub fn may_make_room(&self, now: Instant) -> bool {
+        let has_room = match self.shelf.count() < self.shelf.size() {
+            true => self.retry.is_none_or(|retry| retry.at <= now),
+            false => self.shelf.free() > 0,
+        };
+        has_room && self.shelf.opening() == 0
+    }
+
     /// It has shown that it is not what it is said to be: it is left alone until more is known, or for a moment.
     pub fn distrust(&mut self, now: Instant) {
         self.distrusted = Some(now + DISTRUST);

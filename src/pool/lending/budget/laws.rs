@@ -1,6 +1,6 @@
 //! What every [`Budget`] has to keep to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -190,6 +190,8 @@ impl Model {
         assert_eq!(budget.free(), self.free.len());
         assert_eq!(budget.opening(), self.opening);
         assert!(budget.count() <= budget.size(), "no more than the size");
+        let keys: BTreeSet<_> = self.free.keys().map(|place| place.key).collect();
+        assert_eq!(budget.free_keys(), keys.into_iter().collect::<Vec<_>>());
         let idle = budget.idle_since(self.now);
         let mut all = budget.all_free();
         let mut known: Vec<_> = self.free.iter().collect();

@@ -1,6 +1,6 @@
 //! What all [`Waiters`] have to keep to.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -57,6 +57,10 @@ fn user(number: u8) -> Option<UserId> {
     number.checked_sub(1).and_then(|at| ids[usize::from(at)])
 }
 
+fn keys(numbers: std::ops::Range<u32>) -> BTreeSet<KeyId> {
+    numbers.map(KeyId).collect()
+}
+
 /// What is known of those who wait from the steps alone.
 struct Model {
     waiters: Box<dyn Waiters>,
@@ -75,7 +79,7 @@ impl Model {
                 self.push(line(number), usize::from(size) * (MAX_BYTES / 5))
             }
             Step::Serve { comes_back } => {
-                let Some((line, waiter)) = self.waiters.fronts().first().copied() else {
+                let Some((line, waiter)) = self.waiters.fronts(&keys(0..3)).first().copied() else {
                     assert!(self.all.is_empty());
                     return;
                 };
@@ -173,11 +177,32 @@ impl Model {
         let waiters = &self.waiters;
         assert_eq!(waiters.len(), self.all.len());
         assert_eq!(waiters.is_empty(), self.all.is_empty());
-        assert_eq!(
-            waiters.fronts(),
-            self.fronts(),
-            "the order is kept in lines, and lines take turns"
-        );
+        let fronts = self.fronts();
+        for keys in [keys(0..3), keys(1..2), keys(2..9), keys(0..0)] {
+            let of_keys = fronts.iter().filter(|(line, _)| keys.contains(&line.key));
+            assert_eq!(
+                waiters.fronts(&keys),
+                of_keys.copied().collect::<Vec<_>>(),
+                "the order is kept in lines, and lines take turns"
+            );
+        }
+        let mut wants = fronts.iter().map(|(line, _)| line.want).collect::<Vec<_>>();
+        for want in [Want::Primary, Want::Replica] {
+            let mut all = Vec::new();
+            let mut next = waiters.next(want, None);
+            while let Some((line, _)) = next.first() {
+                let key = line.key;
+                all.append(&mut next);
+                next = waiters.next(want, Some(key));
+            }
+            let of_want = fronts.iter().filter(|(line, _)| line.want == want);
+            assert_eq!(all, of_want.copied().collect::<Vec<_>>());
+        }
+        wants.sort();
+        wants.dedup();
+        let mut told = waiters.wants();
+        told.sort();
+        assert_eq!(told, wants);
         let lines: HashSet<_> = waiters.lines().into_iter().collect();
         assert_eq!(lines, self.all.iter().map(|(line, _)| *line).collect());
         assert_eq!(
