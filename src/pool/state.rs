@@ -17,7 +17,7 @@ mod written;
 
 pub use differs::{Obstacle, Side, Step, differs};
 pub(super) use settings::has_movable_transaction;
-pub use settings::{Settings, is_restorable};
+pub use settings::{Access, Settings, is_restorable};
 pub use snapshot::Snapshot;
 pub use unknown::{Row, Unknown};
 

@@ -15,6 +15,8 @@ pub enum Doubt {
     Text,
     /// Of what may be left behind: a loadable function was called, or one that is not known.
     Loadable,
+    /// Of what may be left behind: a stored routine was called that is not known.
+    Missing,
     /// A table was used, which may be a view or have triggers.
     Hidden,
     /// It was set to a value that the text does not contain.
@@ -39,6 +41,7 @@ impl Doubt {
             Doubt::Routine => "routine",
             Doubt::Text => "text",
             Doubt::Loadable => "loadable",
+            Doubt::Missing => "missing",
             Doubt::Hidden => "hidden",
             Doubt::Expression => "expression",
             Doubt::Coupled => "coupled",

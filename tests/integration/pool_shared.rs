@@ -26,7 +26,7 @@ fn schema(server: &Server) -> String {
 all! {
     fn procedures_with_results_hold_nothing(server) {
         let schema = schema(server);
-        let dpm = pool(server, 1, "queue_timeout = 1");
+        let dpm = pool(server, 1, "");
         let (mut one, mut two) = (login_multi(&dpm), login(&dpm));
         for sql in [
             format!("CALL {schema}.shows()"),
@@ -40,9 +40,9 @@ all! {
 
 all! {
     fn what_servers_do_not_understand_holds_nothing(server) {
-        let dpm = pool(server, 1, "queue_timeout = 1");
+        let dpm = pool(server, 1, "");
         let (mut one, mut two) = (login_multi(&dpm), login(&dpm));
-        for sql in ["nonsense", "SELECT 'x", "SELECT 1 /* x", "SIGNAL SQLSTATE '45000'", "DO 1; nonsense; DO 2"] {
+        for sql in ["nonsense", "SELECT 'x", "SELECT 1 /* x", "SIGNAL SQLSTATE '45000'", "DO 1; nonsense; DO 2", "CALL test.missing()", "SELECT test.missing(1)"] {
             one.outcomes(com::QUERY, sql.as_bytes());
             assert!(is_shared(&mut two), "{sql}");
         }
@@ -52,7 +52,7 @@ all! {
 all! {
     /// The answer is one packet, and the client has it before all is known about it.
     fn preparing_what_has_no_values_holds_nothing(server) {
-        let dpm = pool(server, 1, "queue_timeout = 1");
+        let dpm = pool(server, 1, "");
         let (mut one, mut two) = (login(&dpm), login(&dpm));
         one.outcomes(com::STMT_PREPARE, b"DO 1");
         assert!(is_shared(&mut two));
@@ -64,7 +64,7 @@ all! {
         if !server.flavour.is_mariadb() {
             return;
         }
-        let dpm = pool(server, 1, "queue_timeout = 1");
+        let dpm = pool(server, 1, "");
         let (mut one, mut two) = (login(&dpm), login(&dpm));
         let before = value(&mut one, "SELECT @@sort_buffer_size");
         let changed = value(&mut one, "SET STATEMENT sort_buffer_size = 65536 FOR SELECT @@sort_buffer_size");
@@ -113,5 +113,21 @@ all! {
         assert!(is_shared(&mut two));
         let Answer::Rows { status, .. } = one.query("SHOW WARNINGS") else { panic!("no rows") };
         assert_eq!(status, direct);
+    }
+}
+
+all! {
+    /// A transaction that was begun and not used lets its connection go; its status stays.
+    fn answers_of_the_proxys_own_tell_of_transactions(server) {
+        let dpm = pool(server, 1, "");
+        let (mut one, mut two) = (login(&dpm), login(&dpm));
+        for sql in ["START TRANSACTION", "START TRANSACTION READ ONLY"] {
+            one.query(sql);
+            let Answer::Rows { status: direct, .. } = one.query("SELECT 1") else { panic!("no rows") };
+            assert!(is_shared(&mut two), "{sql}");
+            let Answer::Rows { status, .. } = one.query("SELECT @@warning_count") else { panic!("no rows") };
+            assert_eq!(status, direct, "{sql}");
+            one.query("ROLLBACK");
+        }
     }
 }

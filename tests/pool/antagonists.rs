@@ -63,7 +63,7 @@ pub fn run(number: usize, port: u16, tally: &Tally, over: &Over) {
             continue;
         };
         let mut ask = |sql: &str| answer(&mut wire, sql, tally);
-        if ask(set).is_none() || ask("USE bank").is_none() {
+        if ask(set).is_none() {
             continue;
         }
         for turn in 0..20 {
@@ -113,7 +113,8 @@ fn login(port: u16) -> Option<Wire> {
     if first[0] == 0xFF {
         return None;
     }
-    let capabilities = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
+    let capabilities = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF | caps::CONNECT_WITH_DB;
+    wire.schema = "bank".to_owned();
     wire.authenticate(&Greeting::parse(&first), "empty", "", capabilities);
     (wire.try_read().ok()?[0] == 0).then_some(wire)
 }

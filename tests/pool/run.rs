@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -41,6 +42,9 @@ pub struct Report {
     pub by_antagonists: usize,
     /// Who held connections when there was none, the first few times.
     pub held_meanwhile: Vec<Vec<String>>,
+    /// What the pool has counted.
+    pub counters: BTreeMap<String, String>,
+    pub took: Duration,
 }
 
 /// A difference that was found.
@@ -121,6 +125,7 @@ impl Course {
             .map(|n| (Twin::new(n, port, server.port), Plan::default()))
             .collect();
         let mut report = Report::default();
+        let begun = Instant::now();
         let mut steps: Vec<Step> = Vec::new();
         let mut found = Vec::new();
         let mut last = 0;
@@ -145,10 +150,15 @@ impl Course {
                 Verdict::Equal => report.equal += 1,
                 Verdict::Skipped => {}
                 Verdict::Refused(reason) => {
+                    plan.forget();
+                    let own = steps.iter().rev().filter(|(n, _)| *n == at);
+                    let last: Vec<_> = own.take(3).map(|(_, one)| one.to_string()).collect();
+                    println!("{done}: refused, the last first: {last:?}");
                     let half = usize::from(done * 2 > self.statements);
                     report.refused.entry(reason).or_default()[half] += 1;
                 }
                 Verdict::NoConnection => {
+                    plan.forget();
                     report.without_connection += 1;
                     if let Some(admin) = &mut admin
                         && report.held_meanwhile.len() < 3
@@ -182,8 +192,19 @@ impl Course {
                 scene::fill(server, &BTreeSet::from([at]));
             }
         }
+        if let Some(admin) = &mut admin {
+            report.counters = counters(admin);
+        }
+        report.took = begun.elapsed();
         (report, found)
     }
+}
+
+/// What the pool has counted, but for what has never happened.
+fn counters(admin: &mut Wire) -> BTreeMap<String, String> {
+    let rows = admin.rows("SHOW STATUS");
+    let rows = rows.into_iter().map(|row| (row[0].clone(), row[1].clone()));
+    rows.filter(|(_, value)| value != "0").collect()
 }
 
 fn money(server: &Server) -> String {
@@ -208,8 +229,13 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "{} equal, {} without a connection, {} of antagonists, refused (halves) {:?}",
-            self.equal, self.without_connection, self.by_antagonists, self.refused
+            "{} equal in {:?}, {} without a connection, {} of antagonists, refused (halves) {:?}; the pool {:?}",
+            self.equal,
+            self.took,
+            self.without_connection,
+            self.by_antagonists,
+            self.refused,
+            self.counters
         )
     }
 }

@@ -8,22 +8,31 @@ use rand::{Rng, RngExt};
 
 use crate::operation::{Execution, Operation, Parameter, Rows, Types};
 use crate::statements::{
-    ANY, ENDS, Holds, INSIDE, Kind, PREPARED, STANDSTILLS, TRANSACTIONS, fill, one_of,
+    ANY, ASIDES, ASKED_ABOUT, CERTAIN, ENDS, Holds, INSIDE, Kind, LASTING_QUESTIONS, PREPARED,
+    QUESTIONS, STANDSTILLS, TRANSACTIONS, fill, one_of,
 };
 use crate::support::Flavour;
 use crate::support::wire::caps;
 use crate::twin::{PLACES, Twin};
 
-/// Capabilities that clients differ in. IGNORE_SPACE, FOUND_ROWS, INTERACTIVE.
+/// Capabilities that clients differ in. IGNORE_SPACE, FOUND_ROWS, INTERACTIVE. Most log in with their schema: others
+/// cost a connection.
 const CAPABILITIES: &[u32] = &[
+    USUAL,
+    USUAL,
+    USUAL,
+    USUAL,
+    USUAL | caps::SESSION_TRACK,
+    USUAL | caps::SESSION_TRACK,
+    caps::CONNECT_WITH_DB,
+    caps::CONNECT_WITH_DB | caps::SESSION_TRACK,
     caps::DEPRECATE_EOF,
-    caps::DEPRECATE_EOF | caps::SESSION_TRACK,
-    0,
-    caps::SESSION_TRACK,
-    caps::DEPRECATE_EOF | 0x2,
-    caps::DEPRECATE_EOF | 0x100,
-    caps::DEPRECATE_EOF | 0x400,
+    USUAL | 0x2,
+    USUAL | 0x100,
+    USUAL | 0x400,
 ];
+
+const USUAL: u32 = caps::DEPRECATE_EOF | caps::CONNECT_WITH_DB;
 
 /// How many connections the others leave to be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +61,12 @@ impl Plan {
     pub fn holds(&self, twin: &Twin) -> bool {
         twin.connected()
             && (self.lasting.is_some() || self.locks || self.in_burst() || twin.in_transaction())
+    }
+
+    /// The pool has refused a statement, which its twin has not executed: both get the same diagnostics.
+    pub fn forget(&mut self) {
+        let query = Operation::Query("SELECT id FROM {db}.u".to_owned());
+        self.burst = VecDeque::from([query]);
     }
 
     /// Whether no other client may come in between.
@@ -105,6 +120,21 @@ impl Plan {
         match dice.random_range(0..100) {
             0..18 => self.prepared(twin, may_hold, dice),
             18..20 => self.other(dice),
+            23..29 => {
+                let aside = Operation::Query(one_of(&ASIDES, flavour, dice));
+                self.burst = VecDeque::from([aside]);
+                Operation::Query(one_of(&CERTAIN, flavour, dice))
+            }
+            // In forms that the proxy does not answer; so they come next, as after all statements like that.
+            21..23 => {
+                let about = Operation::Query(one_of(&ASKED_ABOUT, flavour, dice));
+                let kind = kind_of_question(may_hold);
+                if kind.holds == Holds::Session {
+                    self.lasting.get_or_insert(0);
+                }
+                self.burst = VecDeque::from([Operation::Query(one_of(kind, flavour, dice))]);
+                about
+            }
             // With nobody else's locks, for which it would wait, nor its own transaction, whose commit would
             // wait for the twin.
             20..21 if room == Room::All && !twin.in_transaction() && !self.locks => {
@@ -239,6 +269,13 @@ impl Plan {
 
 fn connect(dice: &mut StdRng) -> Operation {
     Operation::Connect(*CAPABILITIES.choose(dice).expect("one"))
+}
+
+fn kind_of_question(may_hold: bool) -> &'static Kind {
+    match may_hold {
+        true => &LASTING_QUESTIONS,
+        false => &QUESTIONS,
+    }
 }
 
 /// A kind of statement, by its weight.

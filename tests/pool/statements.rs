@@ -325,9 +325,9 @@ const WRITES: Kind = Kind {
     ],
 };
 
-/// What is asked about the statement before.
-const ASIDES: Kind = Kind {
-    weight: 8,
+/// What is asked about the statement before, in forms that the proxy can answer.
+pub const ASIDES: Kind = Kind {
+    weight: 0,
     holds: Holds::Nothing,
     templates: &[
         "SHOW WARNINGS",
@@ -339,7 +339,60 @@ const ASIDES: Kind = Kind {
         "SELECT FOUND_ROWS()",
         "SELECT @@warning_count, @@error_count",
         "SELECT LAST_INSERT_ID()",
+    ],
+};
+
+/// Statements that are followed by one of those: what they do to the diagnostics is certain.
+pub const CERTAIN: Kind = Kind {
+    weight: 0,
+    holds: Holds::Nothing,
+    templates: &[
+        "SELECT * FROM t ORDER BY id LIMIT {n}",
+        "SELECT id, CAST(s AS SIGNED) FROM t ORDER BY id",
+        "SELECT 'certain' + 1 FROM u",
+        "INSERT INTO t (s) VALUES ({string}), ('certain')",
+        "INSERT IGNORE INTO t VALUES ({id}, 1, 'ignored')",
+        "INSERT INTO t (v) VALUES ('x')",
+        "UPDATE u SET s = {string}",
+        "DELETE FROM t WHERE id > 6",
+        "SELECT * FROM no_such_table",
+        "SELECT no_such_column FROM t",
+        "INSERT INTO u VALUES (1, 'twice')",
+    ],
+};
+
+/// Statements that are followed by a question about them in a form that the pool refuses, until it has learnt
+/// that. So they are unlike all others.
+pub const ASKED_ABOUT: Kind = Kind {
+    weight: 0,
+    holds: Holds::Nothing,
+    templates: &[
+        "SELECT CAST('asked' AS SIGNED)",
+        "SELECT SQL_CALC_FOUND_ROWS id AS asked FROM t LIMIT 1",
+        "UPDATE u SET s = CONCAT('asked ', {n})",
+        "SELECT 'asked' + 1 FROM u",
+    ],
+};
+
+/// What is asked about them.
+pub const QUESTIONS: Kind = Kind {
+    weight: 0,
+    holds: Holds::Nothing,
+    templates: &[
         "SELECT ROW_COUNT(), FOUND_ROWS(), LAST_INSERT_ID()",
+        "SELECT ROW_COUNT() + 1",
+        "SELECT FOUND_ROWS() FROM {db}.u",
+    ],
+};
+
+/// The same, into user variables.
+pub const LASTING_QUESTIONS: Kind = Kind {
+    weight: 0,
+    holds: Holds::Session,
+    templates: &[
+        "SELECT ROW_COUNT(), FOUND_ROWS(), LAST_INSERT_ID()",
+        "GET DIAGNOSTICS @a = NUMBER",
+        "GET DIAGNOSTICS CONDITION 1 @b = MESSAGE_TEXT",
     ],
 };
 
@@ -504,8 +557,6 @@ pub const LASTING: Kind = Kind {
         "SET insert_id=500",
         "SET rand_seed1={n}, rand_seed2={n}",
         "SELECT RAND({n})",
-        "GET DIAGNOSTICS @a = NUMBER",
-        "GET DIAGNOSTICS CONDITION 1 @b = MESSAGE_TEXT",
         "SHOW PROFILES",
         // Some servers execute them, and others do not.
         "/*!99999 SET sql_mode='ANSI' */",
@@ -546,14 +597,12 @@ pub const PREPARED: &[&str] = &[
     "INSERT INTO {db}.t (s) VALUES (?)",
     "INSERT INTO {db}.t (v, s) VALUES (?, ?) ON DUPLICATE KEY UPDATE s = 'prepared'",
     "UPDATE {db}.u SET s = ? WHERE id = ?",
-    "SELECT LAST_INSERT_ID(), ROW_COUNT()",
     "SELECT 'a' = 'A', CHARSET('x'), COLLATION('x'), CHARSET(?)",
     "SET time_zone='+07:00'",
     "CALL {db}.shows(?)",
     "SELECT 1 WHERE ? IS NULL",
     "nonsense ?",
     "DO 1",
-    "SELECT ROW_COUNT()",
     "DELETE FROM {db}.t WHERE id > ?",
 ];
 
@@ -563,7 +612,6 @@ pub const ANY: &[Kind] = &[
     HIDDEN,
     QUERIES,
     WRITES,
-    ASIDES,
     ERRORS,
     ROUTINES,
     SEVERAL,

@@ -172,6 +172,7 @@ impl Side {
         let mut wire = Wire::new(TcpStream::connect(("127.0.0.1", self.port))?);
         wire.timeout(Duration::from_secs(30));
         wire.charset = COLLATION;
+        wire.schema.clone_from(&self.database);
         let first = wire.try_read()?;
         if first[0] == 0xFF {
             return Ok(vec![refusal(&first)]);
@@ -185,7 +186,10 @@ impl Side {
         }
         self.plugin = greeting.plugin;
         self.thread = greeting.thread;
-        let mut outcomes = wire.try_outcomes(com::INIT_DB, self.database.as_bytes())?;
+        let mut outcomes = Vec::new();
+        if capabilities & caps::CONNECT_WITH_DB == 0 {
+            outcomes = wire.try_outcomes(com::INIT_DB, self.database.as_bytes())?;
+        }
         outcomes.extend(begun(&mut wire)?);
         self.wire = Some(wire);
         Ok(outcomes)

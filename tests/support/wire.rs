@@ -111,6 +111,8 @@ pub struct Wire {
     pub lenient: bool,
     /// The number of the collation that it logs in with.
     pub charset: u8,
+    /// The schema that it logs in with, if it has that capability.
+    pub schema: String,
 }
 
 /// The answer to a command.
@@ -141,6 +143,7 @@ impl Wire {
             statements: HashMap::new(),
             lenient: false,
             charset: 45,
+            schema: "test".to_owned(),
         };
         wire.timeout(Duration::from_secs(20));
         wire
@@ -330,6 +333,11 @@ impl Wire {
     pub fn authenticate(&mut self, greeting: &Greeting, user: &str, password: &str, wanted: u32) {
         self.capabilities = wanted & greeting.capabilities;
         let mut packet = auth_packet(&greeting.nonce, user, password, self.capabilities);
+        if self.capabilities & caps::CONNECT_WITH_DB != 0 {
+            packet.truncate(packet.len() - b"test\0".len());
+            packet.extend_from_slice(self.schema.as_bytes());
+            packet.push(0);
+        }
         packet[8] = self.charset;
         packet[28..32].copy_from_slice(&self.extended.to_le_bytes());
         if self.capabilities & caps::PLUGIN_AUTH != 0 {

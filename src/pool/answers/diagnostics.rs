@@ -171,7 +171,7 @@ impl Diagnostics {
             _ => manner.found_rows,
         };
         match (found, outcome) {
-            (_, Outcome::Err { .. }) | (Treatment::Keeps, _) => {}
+            (_, Outcome::Err { .. }) | (Treatment::Keeps | Treatment::KeepsUnlessTold, _) => {}
             (Treatment::Replaces, Outcome::Rows { rows, .. }) => {
                 self.found_rows = Held::There(rows);
             }
@@ -201,6 +201,7 @@ impl Diagnostics {
             (treatment, Outcome::Ok { warnings, .. } | Outcome::Rows { warnings, .. }) => {
                 match (warnings, treatment) {
                     (1.., _) => self.conditions = Held::There(None),
+                    (0, Treatment::KeepsUnlessTold) => {}
                     (0, Treatment::Replaces) => {
                         self.conditions = Held::There(Some(Conditions::none()));
                     }

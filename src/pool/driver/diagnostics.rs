@@ -13,7 +13,7 @@ use crate::pool::flavour::Flavour;
 use crate::pool::judging::decision::Ongoing;
 use crate::pool::judging::reason::Reason;
 use crate::pool::routing::hints::Hints;
-use crate::pool::state::Snapshot;
+use crate::pool::state::{Access, Snapshot};
 use crate::proxy::{ConnId, Decoded, Packet, Proxy};
 use crate::sql::{Mode, digest};
 use crate::wire::{Com, ErrPacket, Ok as OkPacket, Status};
@@ -198,7 +198,7 @@ fn reply(
     }
 }
 
-/// The status of a client's session that is in no transaction.
+/// The status of a client's session, whose transaction has used nothing yet if there is one.
 pub(super) fn status(client: &Client, snapshot: &Snapshot) -> Status {
     let mut status = Status::empty();
     status.set(Status::AUTOCOMMIT, client.settings.autocommit(snapshot));
@@ -207,6 +207,10 @@ pub(super) fn status(client: &Client, snapshot: &Snapshot) -> Status {
         Status::NO_BACKSLASH_ESCAPES,
         mode.no_backslash_escapes == Some(true),
     );
+    if let Some(access) = client.settings.begun(snapshot) {
+        status.insert(Status::IN_TRANS);
+        status.set(Status::IN_TRANS_READONLY, access == Access::ReadOnly);
+    }
     let tells_quotes = snapshot.is_mariadb();
     status.set(
         Status::ANSI_QUOTES,

@@ -250,7 +250,7 @@ fn reason_of_traces(traces: Traces, policy: Policy) -> Option<Reason> {
 /// Why anything may have been left behind.
 fn reason_of_doubt(why: Doubt) -> Reason {
     match why {
-        Doubt::Routine => Reason::Routine,
+        Doubt::Routine | Doubt::Missing => Reason::Routine,
         Doubt::Hidden => Reason::ViewOrTrigger,
         Doubt::Loadable => Reason::LoadableFunction,
         _ => Reason::NotUnderstood,

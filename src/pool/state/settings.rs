@@ -30,6 +30,15 @@ impl Value {
     }
 }
 
+/// What a transaction may do.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It only reads.
+    ReadOnly,
+    /// It may write, too.
+    ReadWrite,
+}
+
 /// What a session has set, as far as another connection can take it over. Pure data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Settings {
@@ -184,6 +193,24 @@ impl Settings {
     /// if it was not used yet.
     pub fn characteristics(&self) -> &[u8] {
         &self.characteristics
+    }
+
+    /// The access of the transaction that was begun and not used yet, if there is one.
+    pub fn begun(&self, snapshot: &Snapshot) -> Option<Access> {
+        let mut access = match self.effective("transaction_read_only", snapshot) {
+            Some(Some(b"ON")) => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        };
+        let mut is_begun = false;
+        for statement in statements(&self.characteristics) {
+            is_begun |= statement.starts_with(b"START TRANSACTION");
+            if statement.ends_with(b"READ ONLY") {
+                access = Access::ReadOnly;
+            } else if statement.ends_with(b"READ WRITE") {
+                access = Access::ReadWrite;
+            }
+        }
+        is_begun.then_some(access)
     }
 
     /// The modes in which texts of this session are parsed.

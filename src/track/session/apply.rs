@@ -10,8 +10,9 @@ use crate::track::transaction::with_next;
 /// Errors about a missing or forbidden schema, after which the schema has not changed.
 const NO_SCHEMA: [u16; 3] = [1044, 1046, 1049];
 const SYNTAX_ERROR: u16 = 1064;
-/// A function, or another routine, does not exist.
-const NO_FUNCTION: u16 = 1305;
+/// A function, or another routine, does not exist; the same if it would be one that is built in, without the space
+/// before its parenthesis.
+const NO_FUNCTION: [u16; 2] = [1305, 1630];
 
 impl Session {
     /// A result of this command has ended; without a command, the login.
@@ -135,7 +136,10 @@ impl Session {
         self.left.failed(effects, schema);
         // Whether all functions exist is found out before any is called.
         let hides = match hides {
-            Some(hides) if hides.opaque == Some(Doubt::Loadable) && errno == NO_FUNCTION => {
+            Some(hides)
+                if matches!(hides.opaque, Some(Doubt::Loadable | Doubt::Missing))
+                    && NO_FUNCTION.contains(&errno) =>
+            {
                 Some(Hides {
                     opaque: None,
                     ..hides

@@ -4,7 +4,7 @@
 //! [unclear](Treatment::Unclear).
 
 use crate::pool::flavour::Flavour;
-use crate::sql::{Kind, Mode, Tokens};
+use crate::sql::{self, Changes, Kind, Mode, Tokens};
 use crate::wire::Com;
 
 /// What becomes of a value.
@@ -12,6 +12,8 @@ use crate::wire::Com;
 pub(super) enum Treatment {
     /// It stays.
     Keeps,
+    /// It stays, unless the answer tells of others.
+    KeepsUnlessTold,
     /// It is replaced, by what the answer tells.
     Replaces,
     /// It is replaced, by something that the answer does not tell.
@@ -93,10 +95,14 @@ struct Words<'a> {
     has_select: bool,
     has_parenthesis: bool,
     has_group: bool,
+    /// Whether rows may be counted, or the least or greatest be found, without reading them.
+    has_aggregate: bool,
     counts_rows: bool,
     limit: Limit,
     /// Whether a table is named behind a FROM outside of parentheses.
     has_from: bool,
+    /// Whether a FROM is anywhere.
+    may_have_table: bool,
     /// Whether rows of several queries are combined, or analysed.
     combines: bool,
 }
@@ -166,11 +172,17 @@ impl Words<'_> {
             }
             Some(b'O') if is("OFFSET") => self.limit = Limit::Other,
             Some(b'F') if is("FETCH") => self.limit = Limit::Other,
+            Some(b'F') => self.may_have_table |= is("FROM"),
+
             Some(b'G') => self.has_group |= is("GROUP"),
             Some(b'U') => self.combines |= is("UNION"),
             Some(b'E') => self.combines |= is("EXCEPT"),
             Some(b'I') => self.combines |= is("INTERSECT"),
-            Some(b'M') => self.combines |= is("MINUS"),
+            Some(b'M') => {
+                self.combines |= is("MINUS");
+                self.has_aggregate |= is("MIN") || is("MAX");
+            }
+            Some(b'C') => self.has_aggregate |= is("COUNT"),
             Some(b'P') => self.combines |= is("PROCEDURE"),
             _ => {}
         }
@@ -225,7 +237,39 @@ impl Words<'_> {
         }
     }
 
-    fn conditions(&self, flavour: Flavour) -> Treatment {
+    /// Whether it is sure to use a table, or what MariaDB makes one of: then it forgets the conditions.
+    fn uses_table(&self) -> bool {
+        const LISTED: &[&str] = &[
+            "COLUMNS",
+            "DATABASES",
+            "FULL",
+            "GLOBAL",
+            "INDEX",
+            "LOCAL",
+            "SESSION",
+            "STATUS",
+            "TABLES",
+            "VARIABLES",
+        ];
+        const DEFINED: &[&str] = &["CREATE", "ALTER", "DROP", "TRUNCATE", "OPTIMIZE"];
+        self.is_one_of(&["INSERT", "UPDATE", "DELETE", "REPLACE"])
+            || self.is_query() && self.has_from
+            || self.is_one_of(DEFINED) && self.is_followed_by(&["TABLE", "TEMPORARY"])
+            || self.is_one_of(&["SHOW"]) && self.is_followed_by(LISTED)
+    }
+
+    /// Whether it is sure to use no table.
+    fn uses_none(&self, sql: &[u8], mode: Mode) -> bool {
+        let calls = || {
+            let about = sql::statement(sql, mode);
+            about.is_none_or(|about| about.changes.contains(Changes::CALL))
+        };
+        (self.is_query() || self.is_one_of(&["DO"]))
+            && !self.may_have_table
+            && !(self.has_parenthesis && calls())
+    }
+
+    fn conditions(&self, sql: &[u8], mode: Mode, flavour: Flavour) -> Treatment {
         if self.lists_conditions() || self.is_one_of(&["GET"]) {
             return Treatment::Keeps;
         }
@@ -233,13 +277,14 @@ impl Words<'_> {
         match flavour {
             Flavour::MySql if !self.is_one_of(&unclear) => Treatment::Replaces,
             Flavour::MySql => Treatment::Unclear,
-            Flavour::MariaDb if self.is_plain() => Treatment::Keeps,
+            Flavour::MariaDb if self.is_plain() => Treatment::KeepsUnlessTold,
             Flavour::MariaDb => {
-                let uses_table = self.is_one_of(&["INSERT", "UPDATE", "DELETE", "REPLACE"])
-                    || self.is_query() && self.has_from;
-                match uses_table {
-                    true => Treatment::Replaces,
-                    false => Treatment::Unclear,
+                if self.uses_table() {
+                    Treatment::Replaces
+                } else if self.uses_none(sql, mode) {
+                    Treatment::KeepsUnlessTold
+                } else {
+                    Treatment::Unclear
                 }
             }
         }
@@ -258,9 +303,9 @@ fn of_text(sql: &[u8], mode: Mode, flavour: Flavour) -> Manner {
         Treatment::Replaces if hides_rows => Treatment::Hides,
         other => other,
     };
-    let may_be_kept = flavour == Flavour::MariaDb && words.has_parenthesis && !words.has_group;
+    let may_be_kept = flavour == Flavour::MariaDb && words.has_aggregate && !words.has_group;
     Manner {
-        conditions: words.conditions(flavour),
+        conditions: words.conditions(sql, mode, flavour),
         row_count: match words.is_one_of(&["GET"]) {
             true => Treatment::Keeps,
             false => Treatment::Replaces,

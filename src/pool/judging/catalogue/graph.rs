@@ -272,7 +272,8 @@ impl Graph {
         let is_loadable = own.is_none() && self.loadable.contains(&lower);
         found.unknown = match (found.places.is_empty(), own.is_none()) {
             (true, true) => Hides::opaque(Doubt::Loadable),
-            (true, false) => Hides::opaque(Doubt::Routine),
+            (true, false) if place == Some(SYS) => Hides::opaque(Doubt::Routine),
+            (true, false) => Hides::opaque(Doubt::Missing),
             _ if is_loadable => Hides::opaque(Doubt::Loadable),
             _ => Hides::NOTHING,
         };

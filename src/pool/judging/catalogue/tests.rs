@@ -283,7 +283,7 @@ fn what_is_opaque() {
         ("CALL dynamic()", Doubt::Routine),
         ("CALL by_way()", Doubt::Routine),
         ("CALL no_such_procedure()", Doubt::Loadable),
-        ("CALL shop.no_such_procedure()", Doubt::Routine),
+        ("CALL shop.no_such_procedure()", Doubt::Missing),
         ("SELECT js()", Doubt::Routine),
         ("SELECT plsql()", Doubt::Routine),
         ("SELECT crc64('x')", Doubt::Loadable),
