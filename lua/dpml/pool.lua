@@ -31,7 +31,7 @@ local NAME = "dpml.pool"
 -- Options of the native pool, which checks their values.
 local NATIVE = {
     "size", "min_idle", "max_prepared", "max_waiting", "queue_timeout", "idle_timeout", "max_lifetime", "max_hold",
-    "statement_timeout", "failover_timeout", "split", "consistency_timeout", "retry_reads", "hold_opaque", "harmless", "lastval",
+    "statement_timeout", "failover_timeout", "split", "consistency_timeout", "retry_reads", "restore_user_variables", "hold_opaque", "harmless", "lastval",
 }
 local OPTIONS = checks.union({
     servers = true, monitor = "a table", lag_limit = "a number", plugin = "a table or function",

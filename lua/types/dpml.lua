@@ -278,6 +278,7 @@ function M.proxy_new_clients(listener, plugin, options) end
 ---@field lastval boolean?
 ---@field failover_timeout number?
 ---@field retry_reads boolean?
+---@field restore_user_variables boolean?
 ---@field hold_opaque boolean?
 ---@field harmless string[]?
 ---@field plugin dpml.Plugin?

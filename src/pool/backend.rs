@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::errand::{Errand, query};
-use super::state::{Settings, Snapshot, Unknown, is_restorable};
+use super::state::{Names, Settings, Snapshot, Unknown, UserVariables, is_restorable};
 use super::statements::{ConnectionStatements, Statement};
 use crate::pool::judging::catalogue::Reading;
 use crate::pool::judging::decision::Ongoing;
@@ -88,10 +88,28 @@ pub enum Then {
         /// What it has to see.
         write: LastWrite,
     },
+    /// The names, or the values, of its last client's user variables were read.
+    UserVariables {
+        /// The names; `None` if these were asked for.
+        names: Option<Names>,
+        /// Who gets the connection, or why it is closed.
+        next: Next,
+    },
     /// It is as after a login: its variables are to be read.
     Reset,
     /// A part of the catalogue was read.
     Read(Box<Reading>),
+}
+
+/// What becomes of a connection once its last client's session is known.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This client gets it.
+    Lend(ConnId),
+    /// It is free for anybody.
+    Part,
+    /// It is closed.
+    Close(&'static str),
 }
 
 /// A client's statement that is being prepared on the client's connection.
@@ -131,6 +149,8 @@ pub struct Backend {
     pub snapshot: Option<Snapshot>,
     /// The session's settings, and the revision of `session` that they are of.
     pub settings: Option<(u64, Rc<Settings>)>,
+    /// The user variables that are on it, but for what its session is known to have changed since.
+    pub user_variables: Rc<UserVariables>,
     /// What is prepared on it.
     pub statements: ConnectionStatements,
     /// The client that used it last, and whose session is on it, unless that has left.
@@ -183,19 +203,27 @@ impl Then {
         match self {
             Then::Told { to } | Then::Carried { to, .. } => *to,
             Then::SetUp { to } | Then::Waited { to, .. } | Then::Restored { to, .. } => Some(*to),
+            Then::UserVariables {
+                next: Next::Lend(to),
+                ..
+            } => Some(*to),
             Then::InSetting(preparing) | Then::Prepared(preparing) => Some(preparing.to),
             Then::Snapshot
             | Then::Ready
             | Then::Reset
             | Then::Read(_)
             | Then::Retired { .. }
+            | Then::UserVariables { .. }
             | Then::Saved { .. } => None,
         }
     }
 
     /// Whether something is being read without which its last client's session is not known.
     pub fn reads_session(&self) -> bool {
-        matches!(self, Then::Carried { .. } | Then::Saved { .. })
+        matches!(
+            self,
+            Then::Carried { .. } | Then::Saved { .. } | Then::UserVariables { .. }
+        )
     }
 }
 

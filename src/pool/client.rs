@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::above::Overrule;
 use super::flavour::Flavour;
-use super::state::{Settings, Snapshot};
+use super::state::{Settings, Snapshot, UserVariables};
 use super::statements::{ClientStatements, Dialect, Setting, Statement};
 use crate::pool::answers::diagnostics::Diagnostics;
 use crate::pool::answers::idle::Patience;
@@ -174,6 +174,10 @@ pub struct Client {
     pub settings: Rc<Settings>,
     /// `LAST_INSERT_ID()`.
     pub last_insert_id: u64,
+    /// Its user variables, if they are restored, as its last connection has left them.
+    pub user_variables: Rc<UserVariables>,
+    /// Whether it has user variables that cannot be restored.
+    pub keeps_user_variables: bool,
     /// Its prepared statements, if it has ever had any.
     pub prepared: Option<Box<Prepared>>,
     /// Whether its queries may have several statements.

@@ -1,10 +1,11 @@
 //! One pool: its servers, its budget, and those who wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::above::Above;
+use super::client::Client;
 use super::counters::Counters;
 use super::names::Names;
 use super::options::PoolOptions;
@@ -44,6 +45,8 @@ pub struct Pool {
     pub(crate) above: Rc<dyn Above>,
     pub(crate) options: PoolOptions,
     pub(crate) policy: Policy,
+    /// Accounts that may not list user variables.
+    pub(crate) unlistable: HashSet<KeyId>,
     pub(crate) catalogues: Catalogues,
     pub(crate) servers: Vec<Server>,
     pub(crate) keys: Keys,
@@ -93,11 +96,16 @@ impl Pool {
         let mut policy = Policy::default();
         policy.set(Policy::HOLD_OPAQUE, options.hold_opaque);
         policy.set(Policy::LASTVAL, options.lastval);
+        policy.set(
+            Policy::RESTORE_USER_VARIABLES,
+            options.restore_user_variables,
+        );
         let queue = Box::new(Queue::new(options.max_waiting));
         Pool {
             above,
             options,
             policy,
+            unlistable: HashSet::new(),
             catalogues: Catalogues::new(harmless),
             servers: Vec::new(),
             keys: Keys::default(),
@@ -246,6 +254,19 @@ impl Pool {
             }
         }
         late
+    }
+
+    /// What it was told about a client whose connection has this key. User variables are not restored where that cannot be done:
+    /// an account may not list them, or the client has such as cannot be set; nor where the client's next statement may need
+    /// another server at once.
+    pub(crate) fn policy_for(&self, key: KeyId, client: Option<&Client>) -> Policy {
+        let cannot = self.servers.len() > 1
+            || self.unlistable.contains(&key)
+            || client.is_none_or(|client| client.keeps_user_variables);
+        match cannot {
+            true => self.policy - Policy::RESTORE_USER_VARIABLES,
+            false => self.policy,
+        }
     }
 
     /// A statement of this user's was refused.

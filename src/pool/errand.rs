@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{Com, Command, ErrPacket, PrepareOk};
+use crate::wire::{Column, Com, Command, ErrPacket, PrepareOk};
 
 /// The most bytes of rows that an errand may bring.
 const MAX_BYTES: usize = 4 << 20;
@@ -15,6 +15,8 @@ pub type Row = Vec<Option<Vec<u8>>>;
 /// What a server has answered to one command.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Answer {
+    /// The columns of a result.
+    pub columns: Vec<Column>,
     /// The rows, if there are any.
     pub rows: Vec<Row>,
     /// The statement that was prepared.
@@ -60,6 +62,11 @@ impl Errand {
         self.bytes += row.iter().map(size).sum::<usize>();
         self.current.rows.push(row);
         self.bytes <= self.max_bytes
+    }
+
+    /// A column of the present command's answer.
+    pub fn column(&mut self, column: Column) {
+        self.current.columns.push(column);
     }
 
     /// The present command has prepared a statement.

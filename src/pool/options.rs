@@ -39,6 +39,8 @@ pub struct PoolOptions {
     pub retry_reads: bool,
     /// Whether the layer above is told which client has which connection.
     pub tells_links: bool,
+    /// Whether user variables are read when a connection is given to another client, and set again.
+    pub restore_user_variables: bool,
     /// Whether what cannot be judged holds its connection.
     pub hold_opaque: bool,
     /// Routines, views and triggers that are known to change no session, as `schema.name` or `schema.*`; and
@@ -67,6 +69,7 @@ impl Default for PoolOptions {
             consistency_timeout: Duration::from_secs(1),
             retry_reads: true,
             tells_links: false,
+            restore_user_variables: false,
             hold_opaque: true,
             harmless: Vec::new(),
             lastval: true,

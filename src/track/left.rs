@@ -149,7 +149,7 @@ impl Left {
     }
 
     /// All of this that is known is gone.
-    fn forget(&mut self, traces: Traces) {
+    pub(super) fn forget(&mut self, traces: Traces) {
         self.certain -= traces;
         self.possible -= traces;
         self.unnamed -= traces;

@@ -364,6 +364,11 @@ impl Session {
         self.warnings
     }
 
+    /// What was left of these has been read, and is known by whoever has read it.
+    pub fn were_read(&mut self, traces: Traces) {
+        self.left.forget(traces);
+    }
+
     /// What was left behind on the connection.
     pub fn left(&self) -> Traces {
         self.left.certain()

@@ -75,6 +75,7 @@ mod pool_state;
 mod pool_statements;
 mod pool_strangers;
 mod pool_topology;
+mod pool_user_variables;
 mod pooling_page;
 mod prepared;
 mod proxied_logins;

@@ -136,7 +136,7 @@ all! {
 all! {
     /// It ends with an error that says why; and the places of a user who waits are not those of others.
     fn a_user_who_waits_takes_no_places_of_others(server) {
-        let dpm = pool(server, 2, "max_user_connections = { ann = 1 }, max_waiting = 1, queue_timeout = 1");
+        let dpm = pool(server, 2, "max_user_connections = { ann = 1 }, max_waiting = 1, queue_timeout = 3");
         let mut ann: Vec<_> = (0..3).map(|_| login(&dpm, "ann")).collect();
         let mut bob: Vec<_> = (0..2).map(|_| login(&dpm, "bob")).collect();
         hold(&mut ann[0]);

@@ -14,6 +14,7 @@ use crate::pool::judging::reason::Reason;
 use crate::pool::lending::budget::Claim;
 use crate::pool::state::Settings;
 use crate::proxy::{ConnId, Proxy};
+use crate::track::Traces;
 
 /// How much of a statement is kept that makes its client keep a connection.
 const KEPT_OF_STATEMENT: usize = 1024;
@@ -68,7 +69,8 @@ impl Pools {
                 Pools::note_write(client_of, backend, pool);
                 let ongoing =
                     backend.ongoing() | client_of.ongoing() | ongoing(backend, client_of, pool);
-                let decision = decide(&backend.session, ongoing, pool.policy);
+                let policy = pool.policy_for(backend.key, Some(client_of));
+                let decision = decide(&backend.session, ongoing, policy);
                 let overruled = match decision {
                     Decision::Hold(reason) if asks(pool) => match client_of.overruled_for(reason) {
                         None => {
@@ -108,7 +110,12 @@ impl Pools {
                         }
                         let of = pool.servers.get_mut(backend.server)?;
                         let id = backend.session.last_insert_id();
-                        let is_light = is_known && id.known().is_some() && !backend.is_released;
+                        let is_changed = backend
+                            .session
+                            .known_to_be_left()
+                            .contains(Traces::USER_VARIABLES);
+                        let is_light =
+                            is_known && id.known().is_some() && !backend.is_released && !is_changed;
                         let claim = match is_light {
                             true => Claim::Light,
                             false => Claim::Heavy,

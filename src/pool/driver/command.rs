@@ -158,6 +158,7 @@ impl Pools {
         self.clients.with(client, |(_, client)| {
             client.held = None;
             (client.overruled, client.given_up) = (None, None);
+            (client.user_variables, client.keeps_user_variables) = (Rc::default(), false);
             if let Some(prepared) = &mut client.prepared {
                 prepared.statements.clear();
             }

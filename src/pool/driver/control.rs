@@ -1,5 +1,6 @@
 //! What the layer above tells a pool to do.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::Pools;
@@ -54,6 +55,8 @@ impl Pools {
                 initial: settings.clone(),
                 settings,
                 last_insert_id: 0,
+                user_variables: Rc::default(),
+                keeps_user_variables: false,
                 prepared: None,
                 multi_statements: adopted
                     .capabilities

@@ -1,10 +1,11 @@
 //! The pool's own commands on a connection that no client is linked to.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::Pools;
 use super::lend::Lent;
-use crate::pool::backend::{Then, Use};
+use crate::pool::backend::{Next, Then, Use};
 use crate::pool::client::Phase;
 use crate::pool::errand::{Answer, Errand, command, query};
 use crate::pool::judging::decision::{Decision, decide};
@@ -16,6 +17,7 @@ use crate::pool::state::{Snapshot, Unknown};
 use crate::pool::statements::limit_per_connection;
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy};
 use crate::session::Event;
+use crate::track::Traces;
 use crate::wire::{Com, Command, ErrPacket, TextRow};
 
 /// How often something more may be read of a session.
@@ -86,6 +88,15 @@ impl Pools {
                         backend.session.prepared(ok.statement_id);
                         if let Use::Errand(errand, _) = &mut backend.used {
                             errand.prepared(ok);
+                        }
+                    });
+                }
+            }
+            Event::ServerSendingFields => {
+                if let Some(Ok(Decoded::Column(column))) = packet.map(|packet| packet.decode()) {
+                    self.backends.with(server, |(_, backend)| {
+                        if let Use::Errand(errand, _) = &mut backend.used {
+                            errand.column(column);
                         }
                     });
                 }
@@ -176,6 +187,9 @@ impl Pools {
         };
         if let Then::Read(reading) = then {
             return self.has_read(proxy, server, reading, &answers);
+        }
+        if let Then::UserVariables { names, next } = then {
+            return self.have_read_user_variables(proxy, server, names, next, &answers);
         }
         let err = answers.iter().find_map(|answer| answer.error.clone());
         match then {
@@ -344,6 +358,10 @@ impl Pools {
 
     /// What was unknown of a session is known; what its client needs was read.
     pub(super) fn carried(&self, proxy: &Proxy, server: ConnId, to: Option<ConnId>) {
+        if self.has_unread_user_variables(server) {
+            let next = to.map_or(Next::Part, Next::Lend);
+            return self.read_user_variables(proxy, server, next);
+        }
         match self.parts_from_owner(proxy, server) {
             Parting::Done => {
                 // Its next command may have come meanwhile.
@@ -364,6 +382,9 @@ impl Pools {
 
     /// The same of one that is to be closed.
     fn saved(&self, proxy: &Proxy, server: ConnId, why: &'static str) {
+        if self.has_unread_user_variables(server) {
+            return self.read_user_variables(proxy, server, Next::Close(why));
+        }
         match self.parts_from_owner(proxy, server) {
             Parting::Done => {
                 self.note_news();
@@ -381,7 +402,10 @@ impl Pools {
             super::lend::know(backend, pool).ok()?;
             let decision = match backend.is_released {
                 true => Decision::Share,
-                false => decide(&backend.session, backend.ongoing(), pool.policy),
+                false => {
+                    let policy = self.policy_of(backend, pool);
+                    decide(&backend.session, backend.ongoing(), policy)
+                }
             };
             Some((backend.owner.take(), decision))
         });
@@ -429,7 +453,7 @@ impl Pools {
     }
 
     /// A connection of whose last client more is known than before goes to this one.
-    fn goes_to(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
+    pub(super) fn goes_to(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
         let Some(waiting) = self.take_arranging(to) else {
             // Nobody needs it any more. Its last client may still have something unread on it.
             let owner = self.backends.with(server, |(_, backend)| backend.owner);
@@ -482,7 +506,7 @@ impl Pools {
     }
 
     /// What was read has shown that a client must keep its connection.
-    fn stays(&self, proxy: &Proxy, server: ConnId, owner: ConnId) {
+    pub(super) fn stays(&self, proxy: &Proxy, server: ConnId, owner: ConnId) {
         // Its next command may have come meanwhile.
         let waiting = self.with_client(owner, |client, pool| {
             match std::mem::replace(&mut client.phase, Phase::Served) {
@@ -506,10 +530,14 @@ impl Pools {
 
     /// A connection is set up for a client.
     fn set_up(&self, proxy: &Proxy, server: ConnId, to: ConnId) {
-        let wanted = self.clients.with(to, |(_, client)| client.settings.clone());
+        let wanted = self.clients.with(to, |(_, client)| {
+            (client.settings.clone(), client.user_variables.clone())
+        });
         let is_known = self.with_backend(server, |backend, pool| {
-            if let Some(wanted) = wanted {
+            if let Some((wanted, variables)) = wanted {
                 wanted.were_put_on(&mut backend.session);
+                backend.session.were_read(Traces::USER_VARIABLES);
+                backend.user_variables = variables;
             }
             super::lend::know(backend, pool).is_ok()
         });
@@ -560,6 +588,7 @@ impl Pools {
     pub(super) fn reset(&self, proxy: &Proxy, server: ConnId) {
         self.with_backend(server, |backend, pool| {
             pool.counters.reset += 1;
+            backend.user_variables = Rc::default();
             backend.is_released = false;
             pool.users.charge(&mut backend.charged, None);
             backend.owner = None;

@@ -8,7 +8,7 @@ use crate::pool::client::Waiting;
 use crate::pool::contents::PoolId;
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy};
 use crate::sql::{Mode, statement};
-use crate::track::Transaction;
+use crate::track::{Traces, Transaction};
 use crate::wire::{Com, ErrPacket};
 
 /// How often a read is executed again whose connection has died.
@@ -74,6 +74,10 @@ impl Pools {
             backend.owner == Some(client)
                 && matches!(backend.used, Use::Lent)
                 && backend.attributes.is_some()
+                && !backend
+                    .session
+                    .known_to_be_left()
+                    .contains(Traces::USER_VARIABLES)
                 && !is_in_transaction(backend)
         });
         let is_held = self
@@ -138,13 +142,15 @@ impl Pools {
         client: ConnId,
         server: ConnId,
         backend: &Backend,
+        may_repeat: bool,
     ) {
         self.look_again_at(client, backend.server);
         if !proxy.is_owed_all(client) {
             return; // it has the beginning of an answer that will not end
         }
         let retries = self.with_client(client, |client, pool| {
-            let may = pool.options.retry_reads
+            let may = may_repeat
+                && pool.options.retry_reads
                 && client.held.is_none()
                 && client.retries < MAX_RETRIES
                 && !is_in_transaction(backend)

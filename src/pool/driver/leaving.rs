@@ -125,6 +125,7 @@ impl Pools {
     pub(super) fn server_died(&self, proxy: &Proxy, server: ConnId) {
         self.take_off_the_shelf(server);
         self.listen_again(proxy, server, proxy.last_peer(server));
+        let loses_variables = self.has_unread_user_variables(server);
         let Some((id, mut backend)) = self.backends.remove(server) else {
             return;
         };
@@ -173,12 +174,14 @@ impl Pools {
             // Its command has not been sent.
             let _ = proxy.unlink(client, server);
         } else if proxy.answering(client).is_some() {
-            self.died_under(proxy, client, server, &backend);
+            let may_repeat = !loses_variables;
+            self.died_under(proxy, client, server, &backend, may_repeat);
         }
         let is_held = self
             .clients
             .with(client, |(_, client)| client.held.take().is_some());
-        if is_held == Some(true) {
+        // What it has set of user variables was on that connection alone.
+        if is_held == Some(true) || loses_variables {
             self.agenda.borrow_mut().bereaved.push(client);
         }
     }

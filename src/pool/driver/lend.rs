@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Pools;
 use super::refusals::refuse;
-use crate::pool::backend::{Backend, Then, Use};
+use crate::pool::backend::{Backend, Next, Then, Use};
 use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::{Pool, PoolId, Ticket};
 use crate::pool::errand::{command, query};
@@ -36,6 +36,8 @@ enum Need {
     Nothing,
     /// These have to be executed: they tell of its last client's last statement.
     Ask(Vec<Command>),
+    /// The user variables of its last client have to be read.
+    ReadUserVariables,
     /// This has to be read, or the session of its last client is not known.
     Read(Unknown),
     /// These have to be executed; the session is the client's then.
@@ -165,6 +167,14 @@ impl Pools {
                 };
                 (commands.unwrap_or_default(), then)
             }
+            Some(Need::ReadUserVariables) => {
+                self.clients.with(client, |(_, client)| {
+                    client.phase = Phase::Arranging(Box::new(waiting));
+                });
+                self.note_leaving(server);
+                self.read_user_variables(proxy, server, Next::Lend(client));
+                return Lent::Arranging;
+            }
             Some(Need::Set(commands)) => (commands, Then::SetUp { to: client }),
             Some(Need::Reset) => {
                 self.reset(proxy, server);
@@ -190,6 +200,7 @@ impl Pools {
 
     /// What has to be done before a connection can be used by a client.
     fn need(&self, server: ConnId, client: ConnId) -> Option<Need> {
+        let has_changed = self.has_unread_user_variables(server);
         let mut pools = self.pools.borrow_mut();
         let (owner, read) = self.backends.with(server, |(id, backend)| {
             let pool = pools.get_mut(id.0)?;
@@ -202,6 +213,9 @@ impl Pools {
             self.count(&mut pools, server, |pool| pool.counters.carried += 1);
             let commands = unread.iter().map(|one| query(one.sql()));
             return Some(Need::Ask(commands.collect()));
+        }
+        if owner.is_some() && has_changed {
+            return Some(Need::ReadUserVariables);
         }
         match (read, owner) {
             (Ok(()), _) => {}
@@ -240,13 +254,21 @@ impl Pools {
         if is_opaque == Some(true) {
             return Some(Need::Reset);
         }
-        let (wanted, wanted_id, several) = self.clients.with(client, |(_, client)| {
-            let wanted = client.settings.clone();
-            (wanted, client.last_insert_id, client.multi_statements)
-        })?;
+        let (wanted, wanted_id, several, variables) =
+            self.clients.with(client, |(_, client)| {
+                let wanted = client.settings.clone();
+                let variables = client.user_variables.clone();
+                let several = client.multi_statements;
+                (wanted, client.last_insert_id, several, variables)
+            })?;
         let need = self.backends.with(server, |(_, backend)| {
             let (_, present) = backend.settings.clone()?;
             let is_same = Rc::ptr_eq(&present, &wanted) || present == wanted;
+            let variables = match Rc::ptr_eq(&variables, &backend.user_variables) {
+                true => None,
+                false => variables.differs(&backend.user_variables),
+            };
+            let is_same = is_same && variables.is_none();
             let present_id = backend.session.last_insert_id().known().copied();
             let is_allowed = backend.multi_statements == several;
             if is_same && present_id == Some(wanted_id) && is_allowed {
@@ -266,12 +288,16 @@ impl Pools {
             };
             Some(match differs(from, to, &snapshot) {
                 Err(_) => Need::Another,
-                Ok(steps) if steps.is_empty() && option.is_none() => {
+                Ok(steps) if steps.is_empty() && option.is_none() && variables.is_none() => {
                     wanted.were_put_on(&mut backend.session);
                     backend.settings = Some((backend.session.revision(), wanted));
                     Need::Nothing
                 }
-                Ok(steps) => Need::Set(steps.iter().map(command_of).chain(option).collect()),
+                Ok(steps) => {
+                    let variables = variables.iter().map(|sql| query(sql));
+                    let steps = steps.iter().map(command_of).chain(option);
+                    Need::Set(variables.chain(steps).collect())
+                }
             })
         })??;
         if matches!(need, Need::Set(_)) {
@@ -379,6 +405,7 @@ impl Pools {
                         | Then::Carried { .. }
                         | Then::Retired { .. }
                         | Then::Saved { .. }
+                        | Then::UserVariables { .. }
                 )
         });
         is_read == Some(true)

@@ -23,6 +23,7 @@
 //!   statements that are prepared again, and closed
 //! - `moving`: sessions are written down, and gone on with
 //! - `shown`: what is told of pools
+//! - `user_variables`: user variables that are restored
 
 mod answer;
 mod command;
@@ -47,6 +48,7 @@ mod routing;
 mod serve;
 pub mod shown;
 mod statements;
+mod user_variables;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};

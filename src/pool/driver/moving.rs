@@ -11,6 +11,7 @@ use crate::pool::client::{Client, Held, Phase, Prepared};
 use crate::pool::contents::PoolId;
 use crate::pool::errand::query;
 use crate::pool::flavour::Flavour;
+use crate::pool::judging::reason::Reason;
 use crate::pool::lending::key::OF_LOGIN;
 use crate::pool::session::{Hold, LogicalSession};
 use crate::pool::state::Snapshot;
@@ -257,8 +258,20 @@ fn written(
         trackers: client.trackers.as_deref().cloned(),
         last_write: client.last_write.clone(),
         before: client.before,
-        held: client.held.as_deref().map(hold),
+        held: client
+            .held
+            .as_deref()
+            .map(hold)
+            .or_else(|| keeps_user_variables(client)),
     }
+}
+
+/// User variables are restored by SQL, which a session that somebody else has written down must not bring with it.
+fn keeps_user_variables(client: &Client) -> Option<Hold> {
+    (!client.user_variables.is_empty()).then(|| Hold {
+        reason: Reason::UserVariable,
+        statement: Vec::new(),
+    })
 }
 
 fn hold(held: &Held) -> Hold {

@@ -1,12 +1,13 @@
 //! Connections are opened, and close.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 
 use super::Pools;
 use super::lend::know;
-use crate::pool::backend::{Backend, Then, Use, Writes};
+use crate::pool::backend::{Backend, Next, Then, Use, Writes};
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
 use crate::pool::errand::query;
@@ -61,6 +62,7 @@ impl Pools {
             session: logged_in(&opened.version),
             snapshot: None,
             settings: None,
+            user_variables: Rc::default(),
             owner: None,
             used: Use::Moving,
             charged: None,
@@ -139,6 +141,11 @@ impl Pools {
         };
         // What is volatile is read first, as everything else replaces it.
         let unread = self.unread_diagnostics(owner);
+        if unread.is_empty() && self.has_unread_user_variables(server) {
+            self.note_leaving(server);
+            self.read_user_variables(proxy, server, Next::Close(why));
+            return false;
+        }
         let (commands, then) = if unread.is_empty() {
             let unknown = self.with_backend(server, |backend, pool| {
                 let unknown = know(backend, pool).err()?;

@@ -39,7 +39,8 @@ fn foreseen(client: &Client, pool: &Pool, sql: &[u8]) -> Option<Reason> {
         .hides(client.line.key, sql, mode, settings.schema());
     let mut blank = logged_in(snapshot.version());
     blank.begin_reports(snapshot.values().clone());
-    let reason = foresee(sql, &hides, blank, pool.policy)?;
+    let policy = pool.policy_for(client.line.key, Some(client));
+    let reason = foresee(sql, &hides, blank, policy)?;
     let is_known = client.held.is_some() || client.overruled_for(reason).is_some();
     (!is_known).then_some(reason)
 }

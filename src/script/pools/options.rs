@@ -21,6 +21,7 @@ pub const NAMES: &[&str] = &[
     "consistency_timeout",
     "retry_reads",
     "tells_links",
+    "restore_user_variables",
     "hold_opaque",
     "harmless",
     "lastval",
@@ -72,6 +73,9 @@ pub fn read(table: &OptionTable<'_>) -> Result<PoolOptions, ScriptError> {
             .unwrap_or(usual.consistency_timeout),
         retry_reads: table.boolean("retry_reads")?.unwrap_or(usual.retry_reads),
         tells_links: table.boolean("tells_links")?.unwrap_or(usual.tells_links),
+        restore_user_variables: table
+            .boolean("restore_user_variables")?
+            .unwrap_or(usual.restore_user_variables),
         hold_opaque: table.boolean("hold_opaque")?.unwrap_or(usual.hold_opaque),
         harmless: harmless(table)?.unwrap_or_default(),
         lastval: table.boolean("lastval")?.unwrap_or(usual.lastval),
