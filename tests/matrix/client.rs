@@ -20,7 +20,7 @@ pub struct Kind {
 }
 
 /// Where tests/matrix/setup.sh has put what the clients need.
-fn home() -> PathBuf {
+pub fn home() -> PathBuf {
     PathBuf::from(std::env::var_os("DPM_MATRIX_HOME").unwrap_or_default())
 }
 

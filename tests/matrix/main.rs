@@ -8,6 +8,7 @@ mod compare;
 mod ground;
 mod report;
 mod strangers;
+mod suites;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -39,6 +40,12 @@ fn main() {
         .filter(|flavour| chosen(wanted.as_deref(), &format!("{flavour:?}").to_lowercase()))
         .filter_map(Ground::prepare)
         .collect();
+    if let Ok(wanted) = std::env::var("DPM_MATRIX_SUITES") {
+        let wanted = Some(wanted.as_str()).filter(|wanted| !wanted.is_empty());
+        let failed = suites::run(&grounds, |name| chosen(wanted, name));
+        drop(grounds);
+        std::process::exit(i32::from(failed > 0));
+    }
     let ways = std::env::var("DPM_MATRIX_WAYS").ok();
     let ways: Vec<Way> = PROXIED
         .into_iter()

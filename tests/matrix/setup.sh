@@ -112,3 +112,31 @@ need_matrix() {
     export DPM_MATRIX_HOME=$MATRIX_HOME
     exec 8>&-
 }
+
+# The sources of the drivers' own tests, beside what the matrix has. PyMySQL's packages of later versions have none.
+matrix_suites() {
+    local suites=$MATRIX_HOME/suites pip=$MATRIX_HOME/python/bin/pip crate
+    "$pip" install --disable-pip-version-check pytest &&
+        "$pip" download --disable-pip-version-check --no-deps --no-binary :all: -d "$suites" PyMySQL==0.10.1 mysqlclient==2.3.1 ||
+        return 1
+    mkdir "$suites/pymysql" "$suites/mysqlclient" &&
+        tar xzf "$suites"/PyMySQL-*.tar.gz --strip-components 1 -C "$suites/pymysql" &&
+        tar xzf "$suites"/mysqlclient-*.tar.gz --strip-components 1 -C "$suites/mysqlclient" || return 1
+    # Not beside the tests, which are to use the driver that is installed.
+    rm -rf "$suites/mysqlclient/src"
+    GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$MATRIX_HOME/go-build \
+        go test -c -o "$suites/go-tests" github.com/go-sql-driver/mysql || return 1
+    crate=$(cargo metadata --format-version 1 --manifest-path "$MATRIX_HOME/rust/Cargo.toml" | /usr/bin/python3 -c '
+import json, os, sys
+print(next(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == "mysql"))') || return 1
+    cp -r "$crate" "$suites/mysql-crate" && chmod -R u+w "$suites/mysql-crate" &&
+        cargo test --manifest-path "$suites/mysql-crate/Cargo.toml" --target-dir "$MATRIX_HOME/suites-target" \
+            --lib --no-run --no-default-features --features minimal-rust &&
+        cp "$(find "$MATRIX_HOME/suites-target/debug/deps" -name 'mysql-*' -type f -executable -printf '%T@ %p\n' |
+            sort -n | tail -n 1 | cut -d ' ' -f 2)" "$suites/mysql-crate-tests"
+}
+
+need_suites() {
+    need_matrix
+    matrix_part suites <(declare -f matrix_suites) matrix_suites
+}
