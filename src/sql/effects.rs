@@ -225,7 +225,10 @@ fn by_kind(sql: &[u8], mode: Mode, about: &Statement, head: &Head<'_>) -> Effect
         "RELEASE" => Effects::of(Action::Transaction),
         "XA" => xa(head),
         "USE" => match head.name(1) {
-            Some(name) => Effects::of(Action::Use(name)),
+            Some(name) => Effects {
+                clears: Traces::SCHEMA_CHARSET,
+                ..Effects::of(Action::Use(name))
+            },
             None => Effects::opaque(),
         },
         "SET" if head.sets_for_statement() => passing(sql, mode),

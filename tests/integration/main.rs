@@ -55,6 +55,7 @@ mod pipelining;
 mod plugins;
 mod pool;
 mod pool_admin;
+mod pool_anew;
 mod pool_asked;
 mod pool_backends;
 mod pool_catalogue;

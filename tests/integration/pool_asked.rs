@@ -264,3 +264,68 @@ all! {
         }
     }
 }
+
+/// Executes a statement without parameters, which answers with one column and one row or none.
+fn execute(wire: &mut Wire, id: u32) -> Vec<u8> {
+    let mut argument = id.to_le_bytes().to_vec();
+    argument.extend([0, 1, 0, 0, 0]);
+    wire.command(com::STMT_EXECUTE, &argument);
+    let mut answer = vec![wire.read()];
+    if matches!(answer[0][0], 0 | 0xFF) {
+        return answer.remove(0);
+    }
+    // The columns, the rows, and an EOF after each.
+    let mut ends = 0;
+    while ends < 2 {
+        let packet = wire.read();
+        ends += u8::from(packet[0] == 0xFE);
+        answer.push(packet);
+    }
+    answer.remove(answer.len() - 2)
+}
+
+all! {
+    /// Prepared statements ask, too: for what is there they get it, for what is gone an error, and then it is kept.
+    fn prepared_statements_that_ask(server) {
+        let database = database(server);
+        let dpm = pool(server, 1, "");
+        let (mut client, mut other) = (login(&dpm), login(&dpm));
+        client.query(&format!("USE {database}"));
+        let prepare = |client: &mut Wire, sql: &str| {
+            client.command(com::STMT_PREPARE, sql.as_bytes());
+            let head = client.read();
+            assert_eq!(head[0], 0, "{sql}");
+            for _ in 0..=head[5] {
+                if head[5] > 0 {
+                    client.read();
+                }
+            }
+            u32::from_le_bytes(head[1..5].try_into().unwrap())
+        };
+        let asks = prepare(&mut client, "SELECT ROW_COUNT()");
+        let deletes = prepare(&mut client, "DELETE FROM numbers LIMIT 2");
+        let row = |count: u8| vec![0, 0, count, 0, 0, 0, 0, 0, 0, 0];
+        let is_refused = |answer: &[u8]| {
+            answer[0] == 0xFF && answer[9..].starts_with(b"diagnostics-wanted: ROW_COUNT()")
+        };
+        // A text, and a statement of the binary protocol.
+        client.query("INSERT INTO numbers VALUES (1), (2)");
+        assert_eq!(execute(&mut client, asks), row(2));
+        client.query("INSERT INTO numbers VALUES (1), (2), (3)");
+        steal(&mut other);
+        let answer = execute(&mut client, asks);
+        assert!(is_refused(&answer), "{}", String::from_utf8_lossy(&answer));
+        client.query("INSERT INTO numbers VALUES (1), (2), (3)");
+        other.command(com::QUERY, b"SELECT 1");
+        assert_eq!(execute(&mut client, asks), row(3), "it has been kept");
+        assert!(matches!(other.answer(), Answer::Rows { .. }));
+        assert_eq!(execute(&mut client, deletes)[0], 0);
+        steal(&mut other);
+        let answer = execute(&mut client, asks);
+        assert!(is_refused(&answer), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(execute(&mut client, deletes)[0], 0);
+        other.command(com::QUERY, b"SELECT 1");
+        assert_eq!(execute(&mut client, asks), row(2), "it has been kept");
+        assert!(matches!(other.answer(), Answer::Rows { .. }));
+    }
+}

@@ -1,8 +1,9 @@
 //! The character sets that a session begins with, by the number of the collation that its client asks for.
 
+use crate::pool::{login, pool, value};
 use crate::support::dpm::Launch;
 use crate::support::wire::{Answer, Greeting, Wire, auth_packet, caps, error};
-use crate::support::{Server, both, mariadb11};
+use crate::support::{Server, all, both, mariadb11};
 
 const READ: &str = "SELECT @@character_set_client, @@character_set_connection, @@character_set_results, @@collation_connection";
 
@@ -129,6 +130,26 @@ both! {
                 own.sql("REVOKE ALL ON *.* FROM 'empty'@'%'");
             }
             begins_as_directly(&own);
+        }
+    }
+}
+
+all! {
+    /// The schema's character set, which sessions can set, cannot be restored: it keeps its connection until another
+    /// schema is chosen.
+    fn the_schemas_charset_keeps_its_connection(server) {
+        let dpm = pool(server, 1, "queue_timeout = 2,");
+        let (mut one, mut two) = (login(&dpm), login(&dpm));
+        one.query("USE test");
+        assert_eq!(value(&mut two, "SELECT 1"), "1");
+        for sql in ["SET character_set_database = latin2", "SET collation_database = latin2_bin"] {
+            one.query(sql);
+            let refused = two.query("SELECT 1");
+            assert!(matches!(refused, Answer::Err(1040, ..)), "{sql}: {refused:?}");
+            assert_eq!(value(&mut one, "SELECT @@character_set_database"), "latin2");
+            one.query("USE test");
+            assert_eq!(value(&mut two, "SELECT @@character_set_database <> 'latin2'"), "1");
+            assert_eq!(value(&mut one, "SELECT @@character_set_database <> 'latin2'"), "1");
         }
     }
 }

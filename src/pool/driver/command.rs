@@ -163,8 +163,8 @@ impl Pools {
                 prepared.statements.clear();
             }
             client.last_insert_id = 0;
-            // A reset leaves the schema as it is.
-            client.settings = Rc::new(client.initial.in_schema_of(&client.settings));
+            let snapshot = client.snapshot.as_ref();
+            client.settings = Rc::new(client.initial.after_reset(&client.settings, snapshot));
             client.diagnostics.begin_anew();
             client.idle = Idle::new(client.idle.is_interactive);
             client.trackers = None;

@@ -3,7 +3,9 @@
 
 use super::Pools;
 use super::made_up::send_results;
-use crate::pool::answers::diagnostics::{self, Answer, Manner, Outcome, Unread, asked, manner};
+use crate::pool::answers::diagnostics::{
+    self, Answer, Manner, Needs, Outcome, Unread, asked, manner,
+};
 use crate::pool::answers::made_up::Results;
 use crate::pool::backend::{Backend, Use};
 use crate::pool::client::Client;
@@ -62,6 +64,42 @@ impl Pools {
             }
         }
         true
+    }
+
+    /// The error for an execute of a client's statement that asks for diagnostics which the client's
+    /// connection does not have. `None` if it is a matter for the server. (What the proxy would answer
+    /// is in the text protocol.)
+    pub(super) fn refuses_execute(
+        &self,
+        client: ConnId,
+        server: ConnId,
+        id: u32,
+    ) -> Option<ErrPacket> {
+        let err = self.with_both(client, server, |client_of, backend, pool| {
+            if client_of.diagnostics.are_there() {
+                return None;
+            }
+            let statement = client_of
+                .prepared
+                .as_ref()?
+                .statements
+                .statement(id)?
+                .clone();
+            let snapshot = client_of.snapshot.as_ref()?;
+            let mode = client_of.settings.mode(snapshot);
+            let asked = asked(statement.text(), mode)?;
+            if matches!(
+                client_of.diagnostics.answer(&asked, Some(b"?")),
+                Answer::Server
+            ) {
+                return None;
+            }
+            let is_own = backend.owner == Some(client);
+            let last = is_own.then(|| digest_of(backend, client_of)).flatten();
+            pool.has_refused(Reason::DiagnosticsWanted, statement.text(), &client_of.user);
+            Some(refuse(client_of, pool, asked.needs(), last))
+        });
+        err.flatten()
     }
 
     /// A result of a client's command has ended.
@@ -143,9 +181,10 @@ impl Pools {
 /// What is going on with the statement that a client has just been answered: whether it is one after
 /// which diagnostics were asked for.
 pub(super) fn ongoing(backend: &Backend, client: &Client, pool: &mut Pool) -> Ongoing {
-    let is_learnt = !pool.learnt.is_empty() && backend.com == Com::QUERY && {
+    let is_learnt = !pool.learnt.is_empty() && {
         let mode = mode(client, backend.snapshot.as_ref());
-        pool.learnt.holds(backend.last_statement(), mode)
+        let last = last_statement(backend, client);
+        !last.is_empty() && pool.learnt.holds(last, mode)
     };
     let mut ongoing = Ongoing::empty();
     ongoing.set(Ongoing::DIAGNOSTICS_WANTED, is_learnt);
@@ -156,9 +195,9 @@ pub(super) fn ongoing(backend: &Backend, client: &Client, pool: &mut Pool) -> On
     ongoing
 }
 
-/// The digest of the last statement that a client has executed on a connection, if it was a text.
+/// The digest of the last statement that a client has executed on a connection.
 fn digest_of(backend: &Backend, client: &Client) -> Option<[u8; 16]> {
-    let statement = Some(backend.last_statement()).filter(|text| !text.is_empty())?;
+    let statement = Some(last_statement(backend, client)).filter(|text| !text.is_empty())?;
     Some(digest(statement, mode(client, backend.snapshot.as_ref())).hash)
 }
 
@@ -186,16 +225,24 @@ fn reply(
             let warnings = client.diagnostics.answered(&asked, &results);
             Some(Reply::Results(results, status, warnings))
         }
-        Answer::Refused(needs) => {
-            pool.counters.refused_diagnostics += 1;
-            for digest in client.before.into_iter().chain(last) {
-                pool.learnt.learn(digest);
-            }
-            let err = diagnostics::refusal(needs);
-            client.diagnostics.refused(&err);
-            Some(Reply::Refusal(err))
-        }
+        Answer::Refused(needs) => Some(Reply::Refusal(refuse(client, pool, needs, last))),
     }
+}
+
+/// Refuses a client what it has asked for, and learns of the statement that came before.
+fn refuse(
+    client: &mut Client,
+    pool: &mut Pool,
+    needs: Needs,
+    last: Option<[u8; 16]>,
+) -> ErrPacket {
+    pool.counters.refused_diagnostics += 1;
+    for digest in client.before.into_iter().chain(last) {
+        pool.learnt.learn(digest);
+    }
+    let err = diagnostics::refusal(needs);
+    client.diagnostics.refused(&err);
+    err
 }
 
 /// The status of a client's session, whose transaction has used nothing yet if there is one.
@@ -254,13 +301,13 @@ fn outcome<'a>(packet: Option<&'a Decoded<'_>>, rows: Option<u64>) -> Outcome<'a
     }
 }
 
-impl Backend {
-    /// The start of the last statement on it, if it was a text.
-    fn last_statement(&self) -> &[u8] {
-        let text = match self.com {
-            Com::QUERY => &self.argument[..],
-            _ => b"",
-        };
-        text.get(..KEPT).unwrap_or(text)
-    }
+/// The start of the last statement on a client's connection, if it was a text, or was prepared from one.
+fn last_statement<'a>(backend: &'a Backend, client: &'a Client) -> &'a [u8] {
+    let executed = client.prepared.as_ref().and_then(|of| of.executed.as_ref());
+    let text = match (backend.com, executed) {
+        (Com::QUERY, _) => &backend.argument[..],
+        (Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE, Some(executed)) => executed.text(),
+        _ => b"",
+    };
+    text.get(..KEPT).unwrap_or(text)
 }

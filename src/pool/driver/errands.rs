@@ -14,7 +14,7 @@ use crate::pool::lending::waiters::Want;
 use crate::pool::options::PoolOptions;
 use crate::pool::routing::causal::LastWrite;
 use crate::pool::state::{Snapshot, Unknown};
-use crate::pool::statements::limit_per_connection;
+use crate::pool::statements::{Dialect, limit_per_connection};
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy};
 use crate::session::Event;
 use crate::track::Traces;
@@ -275,7 +275,11 @@ impl Pools {
 
     /// Reads a session's variables, as its login or a reset has left them.
     pub(super) fn read_snapshot(&self, proxy: &Proxy, server: ConnId) {
-        let commands = vec![query(Snapshot::query())];
+        let dialect = self.with_backend(server, |_, pool| pool.dialect);
+        let mut commands = vec![query(Snapshot::query())];
+        if dialect == Some(Dialect::MySql) {
+            commands.push(query(Snapshot::reset_query()));
+        }
         self.run(proxy, server, commands, Then::Snapshot);
     }
 
@@ -285,7 +289,10 @@ impl Pools {
             [Some(name), value, ..] => Some((name.as_slice(), value.as_deref())),
             _ => None,
         });
-        let snapshot = Snapshot::new(variables);
+        let mut snapshot = Snapshot::new(variables);
+        if let Some(row) = answers.get(1).and_then(|answer| answer.rows.first()) {
+            snapshot = snapshot.with_reset(row);
+        }
         let trackers = snapshot.enable_trackers();
         let most = rows.iter().find_map(|row| match row.as_slice() {
             [Some(name), Some(value), ..] if name == b"max_prepared_stmt_count" => {

@@ -69,6 +69,14 @@ impl Pools {
                 }
             };
         }
+        let id = crate::session::Head::of(packet.payload).statement();
+        let refused = id
+            .filter(|_| com == Com::STMT_EXECUTE)
+            .and_then(|id| self.refuses_execute(client, server, id));
+        if let Some(err) = refused {
+            let _ = proxy.send(client, Packet::Err(&err));
+            return Verdict::Hold;
+        }
         let mut written = self.written.take();
         let capabilities = capabilities_of(proxy, server);
         let sending = self.with_both(client, server, |client, backend, pool| {
@@ -76,8 +84,7 @@ impl Pools {
             let form = form(&present, &packet, capabilities);
             let prepared = client.prepared.as_mut()?;
             let (statements, on_server) = (&mut prepared.statements, &mut backend.statements);
-            let id = crate::session::Head::of(packet.payload).statement()?;
-            prepared.executed = statements.statement(id).cloned();
+            prepared.executed = statements.statement(id?).cloned();
             Some(statements.send(packet.payload, on_server, form, &mut written))
         });
         let sent = match sending.flatten() {

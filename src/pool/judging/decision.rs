@@ -215,7 +215,7 @@ fn reason_of_transaction(session: &Session) -> Reason {
 
 /// What holds a connection with these traces, the weightiest first.
 fn reason_of_traces(traces: Traces, policy: Policy) -> Option<Reason> {
-    const REASONS: [(Traces, Reason); 17] = [
+    const REASONS: [(Traces, Reason); 18] = [
         (Traces::GLOBAL_READ_LOCK, Reason::GlobalReadLock),
         (Traces::TABLE_LOCKS, Reason::TableLocks),
         (Traces::BACKUP_LOCKS, Reason::BackupLock),
@@ -231,6 +231,7 @@ fn reason_of_traces(traces: Traces, policy: Policy) -> Option<Reason> {
         (Traces::PACKAGE_VARIABLES, Reason::PackageVariable),
         (Traces::ONE_SHOT, Reason::OneShotVariable),
         (Traces::TIMESTAMP, Reason::OneShotVariable),
+        (Traces::SCHEMA_CHARSET, Reason::NotRestorable),
         (Traces::SEQUENCES, Reason::Sequence),
         (Traces::USER_VARIABLES, Reason::UserVariable),
     ];

@@ -68,12 +68,18 @@ impl Settings {
         }
     }
 
-    /// The same settings in another schema.
-    pub fn in_schema_of(&self, other: &Settings) -> Settings {
-        Settings {
-            schema: other.schema.clone(),
+    /// What a reset makes of a session that has begun with these settings, and has others now: it leaves
+    /// the schema as it is.
+    pub fn after_reset(&self, now: &Settings, snapshot: Option<&Snapshot>) -> Settings {
+        let mut settings = Settings {
+            schema: now.schema.clone(),
             ..self.clone()
+        };
+        for (name, value) in snapshot.map_or(&[][..], Snapshot::reset) {
+            let value = Value::of(value.as_deref());
+            settings.variables.insert((*name).to_string(), value);
         }
+        settings
     }
 
     /// Those of a session, on a connection that began with this snapshot. They can be put on another

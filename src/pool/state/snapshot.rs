@@ -23,7 +23,7 @@ const FIRST: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot(Rc<Contents>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Contents {
     values: Rc<Values>,
     /// A name that the server knows each variable under.
@@ -35,9 +35,39 @@ struct Contents {
     /// Whether variables that share their storage are reported under one name.
     shares_names: bool,
     init_connect: Vec<u8>,
+    /// What a reset makes of [`RESET`]; empty where that is what the login has made of it.
+    reset: Vec<AfterReset>,
 }
 
+/// A variable, and its value after a reset; `None` for NULL.
+type AfterReset = (&'static str, Option<Vec<u8>>);
+
+/// Variables that a reset on MySQL sets to the global values, and not to those of the login.
+const RESET: [&str; 3] = [
+    "character_set_client",
+    "character_set_results",
+    "collation_connection",
+];
+
 impl Snapshot {
+    /// The command that asks what a reset makes of the character sets.
+    pub fn reset_query() -> &'static [u8] {
+        b"SELECT @@global.character_set_client, @@global.character_set_results, @@global.collation_connection"
+    }
+
+    /// With the row of [`Snapshot::reset_query`].
+    pub fn with_reset(self, row: &[Option<Vec<u8>>]) -> Snapshot {
+        let Snapshot(mut contents) = self;
+        let values = RESET.into_iter().zip(row.iter().cloned());
+        Rc::make_mut(&mut contents).reset = values.collect();
+        Snapshot(contents)
+    }
+
+    /// What a reset makes of variables that the login has set otherwise.
+    pub(super) fn reset(&self) -> &[AfterReset] {
+        &self.0.reset
+    }
+
     /// The command that asks for its rows.
     pub fn query() -> &'static [u8] {
         QUERY
@@ -82,6 +112,7 @@ impl Snapshot {
             shares_names: shares_names(&version),
             version,
             init_connect,
+            reset: Vec::new(),
         }))
     }
 

@@ -14,7 +14,7 @@ use crate::script::runtime::Runtime;
 use crate::track::{Begun, Fact, Hidden, Session, Traces, Transaction};
 
 /// What may be left on a connection, by the names that scripts know.
-const TRACES: [(&str, Traces); 19] = [
+const TRACES: [(&str, Traces); 20] = [
     ("user_variables", Traces::USER_VARIABLES),
     ("temporary_tables", Traces::TEMPORARY_TABLES),
     ("table_locks", Traces::TABLE_LOCKS),
@@ -34,6 +34,7 @@ const TRACES: [(&str, Traces); 19] = [
     ("timestamp", Traces::TIMESTAMP),
     ("package_variables", Traces::PACKAGE_VARIABLES),
     ("savepoints", Traces::SAVEPOINTS),
+    ("schema_charset", Traces::SCHEMA_CHARSET),
 ];
 
 /// Longer names are no system variables'.

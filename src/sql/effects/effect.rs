@@ -48,6 +48,8 @@ bitflags! {
         const PACKAGE_VARIABLES = 1 << 17;
         /// Savepoints of the open transaction.
         const SAVEPOINTS = 1 << 18;
+        /// The character set of the default schema, as the session sees it.
+        const SCHEMA_CHARSET = 1 << 19;
     }
 }
 

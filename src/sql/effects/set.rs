@@ -164,6 +164,8 @@ fn leave_trace(effects: &mut Effects, one: &Assignment) {
             let is_clock = is(&["DEFAULT", "0"]);
             (Traces::TIMESTAMP, is_clock, is_clock)
         }
+        // Choosing a schema sets them again.
+        b"character_set_database" | b"collation_database" => (Traces::SCHEMA_CHARSET, false, false),
         b"insert_id" | b"rand_seed1" | b"rand_seed2" => (Traces::ONE_SHOT, false, false),
         _ => return,
     };

@@ -1,7 +1,7 @@
 //! Updates what is known by answers.
 
 use super::{Doubt, Ending, Fact, Hides, Left, Session, Task, Transaction};
-use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Value};
+use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Traces, Value};
 use crate::track::canonical;
 use crate::track::commands::Pending;
 use crate::track::couplings::canonical_name;
@@ -35,7 +35,10 @@ impl Session {
                 self.succeeded(effects, hides);
             }
             match task {
-                Some(Task::Use(name)) => self.set_schema(name),
+                Some(Task::Use(name)) => {
+                    self.left.remove(Traces::SCHEMA_CHARSET);
+                    self.set_schema(name);
+                }
                 Some(Task::Reset) => self.reset(Doubt::Reset),
                 Some(Task::ChangeUser(login)) => {
                     let kept = Left::KEPT & (self.left() | self.may_be_left().0);
