@@ -232,6 +232,49 @@ fn a_script_chooses_the_server(flavour: Flavour) {
     assert_eq!(moved.len(), 2, "some have moved, and some have stayed");
 }
 
+/// Who waits for a chosen server that is taken out of service goes where it could have gone; and what a script answers that is
+/// no server changes nothing.
+#[test]
+fn a_choice_ends_with_its_server() {
+    let servers = [0, 1].map(|_| Server::start_own(Flavour::MariaDb, &[]));
+    let dpm = Launch::script(&format!(
+        "local dpml = require 'dpml'
+         local l = require('harness').listen(function() end)
+         local first = '127.0.0.1:{}'
+         pool = dpml.pool(l, {{
+           servers = {{ {{ host = '127.0.0.1', port = {}, role = 'primary' }}, {{ host = '127.0.0.1', port = {}, role = 'primary' }} }},
+           users = {{ ann = {{ password = 'p' }}, bob = {{ password = 'p' }} }}, backend = {{ user = 'empty' }}, size = 1,
+           choose = function(names, client, user) return user == 'ann' and first or 'nonsense' end }})
+         dpm.on_signal('HUP', function() pool.native:drain(first); print('drained') end)",
+        servers[0].port, servers[0].port, servers[1].port
+    ))
+    .start();
+    let login = |user| Wire::login_as(dpm.port(), user, "p", caps::BASE);
+    let (mut holder, mut waiter, mut other) = (login("ann"), login("ann"), login("bob"));
+    let first = servers[0].port.to_string();
+    eventually("the choice is followed", || {
+        value(&mut holder, "SELECT @@port") == first
+    });
+    done(&mut holder, "BEGIN");
+    done(&mut holder, "SELECT COUNT(*) FROM mysql.plugin");
+    // Its only connection is held.
+    waiter.command(com::QUERY, b"SELECT @@port");
+    dpm.settle();
+    value(&mut other, "SELECT @@port");
+    dpm.line("choose: expected nil or one of ");
+    dpm.signal("HUP");
+    dpm.line("drained");
+    let answer = waiter.answer();
+    let Answer::Rows { rows, .. } = &answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(
+        rows[0][0].as_deref(),
+        Some(servers[1].port.to_string().as_bytes())
+    );
+    assert_eq!(value(&mut holder, "SELECT @@port"), first);
+}
+
 #[test]
 fn a_script_chooses_the_server_on_mariadb() {
     a_script_chooses_the_server(Flavour::MariaDb);
