@@ -222,7 +222,11 @@ impl Then {
     pub fn reads_session(&self) -> bool {
         matches!(
             self,
-            Then::Carried { .. } | Then::Saved { .. } | Then::UserVariables { .. }
+            Then::Told { .. }
+                | Then::Retired { .. }
+                | Then::Carried { .. }
+                | Then::Saved { .. }
+                | Then::UserVariables { .. }
         )
     }
 }

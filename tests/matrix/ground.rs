@@ -136,7 +136,7 @@ fn certificates(folder: &Path) -> Certificates {
 
 impl Ground {
     /// Starts a server and its proxies. `None` if the server is not installed.
-    pub fn prepare(flavour: Flavour) -> Option<Ground> {
+    pub fn prepare(flavour: Flavour, pool_size: u32) -> Option<Ground> {
         if !flavour.available() {
             return None;
         }
@@ -218,6 +218,7 @@ impl Ground {
                 .arg(tls.ca.display())
                 .arg(PASSWORD)
                 .arg(&ground.version)
+                .arg(pool_size)
                 .start();
             let port = dpm.port();
             if way == Way::Pool {

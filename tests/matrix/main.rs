@@ -24,6 +24,9 @@ use ground::{Ground, PASSWORD, PROXIED, Plugin, Way};
 use report::{Cell, Row, Verdict};
 use support::{Flavour, Over};
 
+/// How many connections the pool has.
+const POOL_SIZE: u32 = 2;
+
 const TLS: [&str; 3] = ["off", "required", "verify-ca"];
 const COMPRESSION: [&str; 3] = ["none", "zlib", "zstd"];
 
@@ -35,12 +38,17 @@ fn main() {
     let begun = Instant::now();
     let flavours = [Flavour::MariaDb, Flavour::MariaDb11, Flavour::MySql];
     let wanted = std::env::var("DPM_MATRIX_SERVERS").ok();
+    let suites = std::env::var("DPM_MATRIX_SUITES").ok();
+    let pool_size = match suites {
+        Some(_) => suites::POOL_SIZE,
+        None => POOL_SIZE,
+    };
     let grounds: Vec<Ground> = flavours
         .into_iter()
         .filter(|flavour| chosen(wanted.as_deref(), &format!("{flavour:?}").to_lowercase()))
-        .filter_map(Ground::prepare)
+        .filter_map(|flavour| Ground::prepare(flavour, pool_size))
         .collect();
-    if let Ok(wanted) = std::env::var("DPM_MATRIX_SUITES") {
+    if let Some(wanted) = suites {
         let wanted = Some(wanted.as_str()).filter(|wanted| !wanted.is_empty());
         let failed = suites::run(&grounds, |name| chosen(wanted, name));
         drop(grounds);

@@ -1,5 +1,5 @@
 -- ways.lua: the proxy of the matrix, in front of one server.
---   dpm --startfile tests/matrix/ways.lua -- WAY HOST PORT CERT KEY CA PASSWORD VERSION
+--   dpm --startfile tests/matrix/ways.lua -- WAY HOST PORT CERT KEY CA PASSWORD VERSION POOL-SIZE
 -- WAY is "passthrough"; "callbacks": the same with a function in every state; "accounts": clients
 -- log in to the proxy as a_NAME, and the proxy to the server as b_NAME; or "pool": the same, but the
 -- clients share connections, also with strangers, who are s_NAME.
@@ -141,8 +141,8 @@ elseif way == "pool" then
             return { user = user:gsub("^[as]_", "b_"), password = password }
         end,
         monitor = { user = "b_other", password = password },
-        -- Fewer than clients and strangers, all of whom may have to wait for one that is held.
-        size = 2,
+        -- For the matrix fewer than clients and strangers, all of whom may have to wait for one that is held.
+        size = tonumber(arg[9]),
         auth_plugin = auth_plugin,
         queue_timeout = 60,
         plugin = {

@@ -398,15 +398,7 @@ impl Pools {
             let Use::Errand(_, then) = &backend.used else {
                 return false;
             };
-            backend.owner == Some(client)
-                && matches!(
-                    then,
-                    Then::Told { .. }
-                        | Then::Carried { .. }
-                        | Then::Retired { .. }
-                        | Then::Saved { .. }
-                        | Then::UserVariables { .. }
-                )
+            backend.owner == Some(client) && then.reads_session()
         });
         is_read == Some(true)
     }
