@@ -229,8 +229,9 @@ both! {
 
 both! {
     fn hibernate(server) {
-        let Some(classes) = installed("hibernate") else { return };
-        let jars = std::fs::read_to_string(classes.join("jars")).expect("the list of jars");
+        let Some(list) = installed("hibernate/jars") else { return };
+        let jars = std::fs::read_to_string(&list).expect("the list of jars");
+        let classes = list.parent().expect("its folder");
         let mut command = process::command("java");
         command.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "--add-opens", "java.base/java.lang=ALL-UNNAMED", "-cp"]);
         command.arg(format!("{}:{}", classes.display(), jars.trim())).arg("WithHibernate");
