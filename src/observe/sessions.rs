@@ -8,7 +8,7 @@ use crate::proxy::{
 };
 use crate::session::{Event, EventSet};
 use crate::track::{Ending, Hidden, Login, Session};
-use crate::wire::{Auth, Capabilities, Com, Command};
+use crate::wire::{Auth, Capabilities, Com};
 
 /// Longer commands are not parsed, so their effects are unknown.
 const MAX_COMMAND: usize = 1 << 20;
@@ -240,14 +240,15 @@ impl Observer for Sessions {
 
     /// A packet that a script or an observer has sent.
     fn sent(&self, _: &Proxy, conn: &Rc<ConnInfo>, packet: &Packet<'_>) {
-        self.0
-            .with(conn.id, |tracked| match (packet, &mut tracked.login) {
-                (Packet::Command(Command { com, argument, .. }), _) => tracked.said(*com, argument),
-                (Packet::Auth(said), LoginStage::Begun { auth, .. }) => {
-                    *auth = Some((*said).clone())
-                }
-                _ => {}
-            });
+        self.0.with(conn.id, |tracked| {
+            if let Some((com, argument)) = packet.command() {
+                tracked.said(com, argument);
+            } else if let (Packet::Auth(said), LoginStage::Begun { auth, .. }) =
+                (packet, &mut tracked.login)
+            {
+                *auth = Some((*said).clone());
+            }
+        });
     }
 
     fn closing(&self, _: &Proxy, conn: &Rc<ConnInfo>) {

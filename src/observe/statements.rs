@@ -223,20 +223,22 @@ impl Observer for StatementMemory {
 
     /// A command was sent to a server instead of a client's, or without one.
     fn sent(&self, proxy: &Proxy, conn: &Rc<ConnInfo>, packet: &Packet<'_>) {
-        let Packet::Command(command) = packet else {
+        let Some((com, argument)) = packet.command() else {
             return;
         };
         let id = conn.id;
-        if command.com == Com::STMT_EXECUTE
+        let statement_id = com.names_statement().then(|| argument.first_chunk());
+        let statement_id = statement_id.flatten().map(|id| u32::from_le_bytes(*id));
+        if com == Com::STMT_EXECUTE
             && let Some(client) = proxy.peer(id)
-            && let Some(statement_id) = command.statement_id()
+            && let Some(statement_id) = statement_id
             && let Some((statement, form)) = self.meant(proxy, client, statement_id)
         {
-            statement.goes_to_server(&command.argument, form);
+            statement.goes_to_server(argument, form);
         }
-        self.follow(id, command.com, command.statement_id());
-        if command.com == Com::STMT_PREPARE {
-            self.remember_text(id, &command.argument);
+        self.follow(id, com, statement_id);
+        if com == Com::STMT_PREPARE {
+            self.remember_text(id, argument);
         }
     }
 

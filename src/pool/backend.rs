@@ -190,6 +190,8 @@ pub struct Backend {
     pub attributes: Option<Vec<u8>>,
     /// Whether that command has still to be sent.
     pub is_about_to_send: bool,
+    /// The last command about a client's statement, as the client has sent it; empty if it was long.
+    pub asked_as: Vec<u8>,
 }
 
 /// Longer commands are not looked at, so that their effects are unknown.
@@ -249,6 +251,14 @@ impl Backend {
         let attributes = self.attributes.as_deref()?;
         let com = std::slice::from_ref(&self.com.0);
         Some([com, attributes, &self.argument].concat())
+    }
+
+    /// A client's command about a statement, which is sent with another id.
+    pub fn note_asked(&mut self, payload: &[u8]) {
+        self.asked_as.clear();
+        if payload.len() <= KEPT {
+            self.asked_as.extend_from_slice(payload);
+        }
     }
 
     /// A command is about to be sent on the connection.

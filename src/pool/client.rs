@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::above::Overrule;
 use super::flavour::Flavour;
 use super::state::{Settings, Snapshot, UserVariables};
-use super::statements::{ClientStatements, Dialect, Setting, Statement};
+use super::statements::{ClientStatements, Dialect, Setting, Statement, Then};
 use crate::pool::answers::diagnostics::Diagnostics;
 use crate::pool::answers::idle::Patience;
 use crate::pool::answers::reports::Trackers;
@@ -72,6 +72,8 @@ pub struct Prepared {
     pub setting: Option<(Rc<Settings>, Rc<Setting>)>,
     /// The one that it has executed last.
     pub executed: Option<Rc<Statement>>,
+    /// What is to be done about the last answer.
+    pub then: Then,
 }
 
 impl Prepared {
@@ -81,6 +83,7 @@ impl Prepared {
             statements: ClientStatements::new(number, dialect),
             setting: None,
             executed: None,
+            then: Then::Done,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::session::PacketKind;
 use crate::wire::{
-    Auth, Column, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket, PrepareOk,
+    Auth, Column, Com, Command, Eof, ErrPacket, Handshake, LocalInfile, Ok as OkPacket, PrepareOk,
     Progress, ResultsetHeader,
 };
 
@@ -23,6 +23,8 @@ pub enum Packet<'a> {
     Eof(&'a Eof),
     /// A command, to a server.
     Command(&'a Command),
+    /// A command as it is on the wire, to a server; not COM_CHANGE_USER, which is a login.
+    EncodedCommand(&'a [u8]),
     /// The column count, to a client.
     ResultsetHeader(&'a ResultsetHeader),
     /// A column's definition, to a client.
@@ -59,7 +61,7 @@ impl Packet<'_> {
             Packet::Ok(_) => PacketKind::Ok,
             Packet::Err(_) => PacketKind::Err,
             Packet::Eof(_) => PacketKind::Eof,
-            Packet::Command(_) => PacketKind::Command,
+            Packet::Command(_) | Packet::EncodedCommand(_) => PacketKind::Command,
             Packet::ResultsetHeader(_) => PacketKind::ResultsetHeader,
             Packet::Column(_) => PacketKind::Column,
             Packet::Row(_) => PacketKind::TextRow,
@@ -79,7 +81,20 @@ impl Packet<'_> {
             Packet::Row(bytes)
             | Packet::Stats(bytes)
             | Packet::AuthData(bytes)
-            | Packet::Data(bytes) => Some(bytes.len()),
+            | Packet::Data(bytes)
+            | Packet::EncodedCommand(bytes) => Some(bytes.len()),
+            _ => None,
+        }
+    }
+
+    /// The command that it is, and its argument: of a query without attributes the SQL.
+    pub fn command(&self) -> Option<(Com, &[u8])> {
+        match self {
+            Packet::Command(command) => Some((command.com, &command.argument)),
+            Packet::EncodedCommand(bytes) => {
+                let (com, argument) = bytes.split_first()?;
+                Some((Com(*com), argument))
+            }
             _ => None,
         }
     }

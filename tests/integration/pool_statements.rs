@@ -511,3 +511,40 @@ all! {
         assert_eq!(sum, Some(15));
     }
 }
+
+all! {
+    /// A statement that its server has lost is prepared again, also in a transaction, and the client is not told.
+    fn a_lost_statement_is_prepared_again(server) {
+        server.sql(
+            "CREATE USER IF NOT EXISTS pooled@'%' IDENTIFIED BY 'b'; GRANT ALL ON *.* TO pooled@'%'",
+        );
+        let mut stage = crate::support::stage::Stage::with(
+            "local dpml = require 'dpml'
+             pool = dpml.pool(h.listen(function() end), {
+               servers = { { host = arg[1], port = tonumber(arg[2]) } }, size = 1,
+               users = { ann = { password = 'p' } }, backend = { user = 'pooled', password = 'b' } })",
+            server.port,
+        );
+        let mut client = Client::of_pool(&stage.dpm);
+        client.prepare("SELECT ?, @@autocommit");
+        let wanted = client.execute(client.id, Some(&[INT]), &[5, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(matches!(wanted, Got::Rows(..)), "{wanted:?}");
+        for sql in ["DO 0", "BEGIN"] {
+            client.query(sql);
+            stage.lua(
+                "for _, connection in pairs(pool.connections) do
+                   for id = 1, 9 do
+                     local cmd = dpm.new_cmd_pkt()
+                     cmd:command(dpm.COM_STMT_CLOSE)
+                     cmd:argument(string.char(id, 0, 0, 0))
+                     dpm.wire_packet(connection, cmd)
+                   end
+                 end",
+            );
+            // The types are those of before.
+            let got = client.execute(client.id, None, &[5, 0, 0, 0, 0, 0, 0, 0]);
+            assert_eq!(got, wanted, "after {sql}");
+        }
+        assert!(matches!(client.query("COMMIT"), Answer::Ok(_)));
+    }
+}

@@ -16,13 +16,14 @@ impl Pools {
     /// The end of a tick.
     pub(super) fn do_what_is_due(&self, proxy: &Proxy) {
         for _ in 0..PASSES {
-            let (answered, left, bereaved, turned_away, has_news) = {
+            let (answered, left, bereaved, turned_away, asked_again, has_news) = {
                 let mut agenda = self.agenda.borrow_mut();
                 (
                     std::mem::take(&mut agenda.answered),
                     std::mem::take(&mut agenda.left),
                     std::mem::take(&mut agenda.bereaved),
                     std::mem::take(&mut agenda.turned_away),
+                    std::mem::take(&mut agenda.asked_again),
                     std::mem::take(&mut agenda.has_news),
                 )
             };
@@ -30,12 +31,16 @@ impl Pools {
                 && left.is_empty()
                 && bereaved.is_empty()
                 && turned_away.is_empty()
+                && asked_again.is_empty()
                 && !has_news;
             if is_idle {
                 return;
             }
             for client in turned_away {
                 self.turn_away(proxy, client);
+            }
+            for client in asked_again {
+                self.ask_again(proxy, client);
             }
             for client in bereaved {
                 proxy.close(client, "the server connection with its session is gone");

@@ -62,7 +62,7 @@ use crate::proxy::{
     ConnId, ConnInfo, ConnKind, Incoming, Observer, Packet, PerConnection, Proxy, Shown, Verdict,
 };
 use crate::session::{Event, EventSet, PacketKind};
-use crate::wire::{Com, Command};
+use crate::wire::Com;
 
 /// What is seen of every connection to a server.
 const OF_SERVERS: EventSet = Event::ServerGotCommand
@@ -104,6 +104,8 @@ struct Agenda {
     bereaved: Vec<ConnId>,
     /// Clients whose server has refused a command because it is not what it was.
     turned_away: Vec<ConnId>,
+    /// Clients whose servers have lost the statement that they have executed.
+    asked_again: Vec<ConnId>,
     /// Connections on which the pool's own commands are executed.
     errands: HashSet<ConnId>,
     /// Whether something has become free that somebody may wait for.
@@ -217,6 +219,9 @@ impl Observer for Pools {
             }
             (event, packet) if conn.kind == ConnKind::Server => {
                 self.server_event(proxy, conn.id, event, packet);
+                if event == Event::ServerReceivedError && self.has_lost_statement(proxy, conn.id) {
+                    return Verdict::Hold;
+                }
                 if self.is_on_errand(conn.id) {
                     // Nobody else is shown the pool's own commands and their answers.
                     return Verdict::Hold;
@@ -265,9 +270,9 @@ impl Observer for Pools {
 
     /// A packet that a script, an observer or the pool itself has sent.
     fn sent(&self, _: &Proxy, conn: &Rc<ConnInfo>, packet: &Packet<'_>) {
-        if let Packet::Command(Command { com, argument, .. }) = packet {
+        if let Some((com, argument)) = packet.command() {
             self.backends
-                .with(conn.id, |(_, backend)| backend.note(*com, argument));
+                .with(conn.id, |(_, backend)| backend.note(com, argument));
         }
     }
 

@@ -84,6 +84,7 @@ impl Pools {
                 false => Writes::Unwatched,
             },
             is_about_to_send: false,
+            asked_as: Vec::new(),
         };
         self.backends.insert(opened.server, (id, backend));
         proxy.rearm(opened.server);

@@ -83,16 +83,18 @@ impl Pools {
             let (present, _) = present(client, backend, pool)?;
             let form = form(&present, &packet, capabilities);
             let prepared = client.prepared.as_mut()?;
-            let (statements, on_server) = (&mut prepared.statements, &mut backend.statements);
+            let statements = &mut prepared.statements;
             prepared.executed = statements.statement(id?).cloned();
+            prepared.then = Then::Done;
+            backend.asked_as.clear();
+            if com == Com::STMT_EXECUTE {
+                backend.note_asked(packet.payload);
+            }
+            let on_server = &mut backend.statements;
             Some(statements.send(packet.payload, on_server, form, &mut written))
         });
         let sent = match sending.flatten() {
-            Some(Sending::Ready) => {
-                let argument = written.get(1..).unwrap_or_default();
-                let command = command(com, argument);
-                proxy.send(server, Packet::Command(&command))
-            }
+            Some(Sending::Ready) => proxy.send(server, Packet::EncodedCommand(&written)),
             Some(Sending::Ping) => {
                 let ping = command(Com::PING, b"");
                 proxy.send(server, Packet::Command(&ping))
@@ -224,14 +226,52 @@ impl Pools {
             _ => Outcome::Ok(Status::empty()),
         };
         let then = self.with_both(client, server, |client, backend, _| {
-            let statements = &mut client.prepared.as_mut()?.statements;
-            Some(match statements.preparing() {
+            let prepared = client.prepared.as_mut()?;
+            let statements = &mut prepared.statements;
+            prepared.then = match statements.preparing() {
                 Some(_) => Then::Done,
                 None => statements.ended(outcome, &mut backend.statements),
-            })
+            };
+            Some(prepared.then)
         });
         if let Some(Then::Close(id)) = then.flatten() {
             self.close_statement(proxy, server, id);
+        }
+    }
+
+    /// Whether a server has lost the statement that a client has executed, which has had no effect: the
+    /// client is not told, and the statement is prepared again.
+    pub(super) fn has_lost_statement(&self, proxy: &Proxy, server: ConnId) -> bool {
+        let Some(client) = proxy
+            .peer(server)
+            .filter(|client| proxy.is_owed_all(*client))
+        else {
+            return false;
+        };
+        let is_lost = self.with_both(client, server, |client, backend, _| {
+            let then = client.prepared.as_ref().map(|prepared| prepared.then);
+            let may = then == Some(Then::Again)
+                && !backend.asked_as.is_empty()
+                && client.retries < MAX_LOST;
+            client.retries += u8::from(may);
+            may
+        });
+        if is_lost == Some(true) {
+            self.agenda.borrow_mut().asked_again.push(client);
+        }
+        is_lost == Some(true)
+    }
+
+    /// A client's server has lost the statement of its command: the command is sent again.
+    pub(super) fn ask_again(&self, proxy: &Proxy, client: ConnId) {
+        let Some(server) = proxy.peer(client) else {
+            return;
+        };
+        let asked = self
+            .backends
+            .with(server, |(_, backend)| std::mem::take(&mut backend.asked_as));
+        if let Some(payload) = asked {
+            proxy.show_again(client, &payload);
         }
     }
 
@@ -321,6 +361,9 @@ impl Pools {
         self.backends.with(server, is_free) == Some(true)
     }
 }
+
+/// How often a statement of one command may be lost.
+const MAX_LOST: u8 = 3;
 
 /// A buffer that has grown beyond this is not kept.
 const KEPT: usize = 64 << 10;

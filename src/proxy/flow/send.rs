@@ -14,8 +14,11 @@ use crate::proxy::translate::ending;
 use crate::proxy::translate::ending::Ending;
 use crate::proxy::translate::{redirect, translation};
 use crate::session::{ClientSession, PacketKind, ServerSession};
-use crate::wire::Capabilities;
 use crate::wire::row::TextRow;
+use crate::wire::{Capabilities, Com};
+
+/// The buffer that packets are encoded in is not kept if it has grown beyond this.
+const KEPT: usize = 64 << 10;
 
 impl Proxy {
     /// Queues a packet on a connection, steps its session, and fires the resulting events there
@@ -82,10 +85,11 @@ impl Core {
         {
             return Ok(delivered);
         }
+        let mut payload = std::mem::take(&mut self.encoded);
+        payload.clear();
         let Some(conn) = self.open_mut(id) else {
             return Ok(Delivered::default());
         };
-        let mut payload = Vec::new();
         let encoded = match &mut conn.role {
             Role::Client(session) => to_client(id, session, &conn.options, packet, &mut payload),
             Role::Server(session) => {
@@ -105,6 +109,9 @@ impl Core {
         if let Some(conn) = self.open_mut(id) {
             conn.follow_wired(packet, &payload).map_err(forbidden)?;
         }
+        payload.truncate(KEPT);
+        payload.shrink_to(KEPT);
+        self.encoded = payload;
         Ok(delivered)
     }
 }
@@ -167,7 +174,9 @@ fn to_client(
             payload.extend_from_slice(bytes)
         }
         Packet::Auth(_) => return Err("an auth packet goes to a server".into()),
-        Packet::Command(_) => return Err("a command goes to a server".into()),
+        Packet::Command(_) | Packet::EncodedCommand(_) => {
+            return Err("a command goes to a server".into());
+        }
     }
     Ok(Some(Part::Own(packet.kind())))
 }
@@ -225,6 +234,14 @@ fn to_server(
                 ));
             }
             command.encode(session.capabilities(), payload);
+            Ok(Part::Own(PacketKind::Command))
+        }
+        Packet::EncodedCommand(bytes) => {
+            let com = bytes.first().map_or(Com::SLEEP, |com| Com(*com));
+            if !com.is_known() || com == Com::CHANGE_USER {
+                return Err(format!("command 0x{:02x} cannot be sent so", com.0));
+            }
+            payload.extend_from_slice(bytes);
             Ok(Part::Own(PacketKind::Command))
         }
         Packet::AuthData(bytes) => {

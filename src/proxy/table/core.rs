@@ -73,6 +73,8 @@ pub(crate) struct Core {
     /// The time at which this pass of the loop began: exact enough for time-outs.
     pub now: Instant,
     pub script_timers: usize,
+    /// A buffer for packets that are encoded.
+    pub encoded: Vec<u8>,
     /// The present connection's share of this pass.
     pub slice: Slice,
     /// Connections queued for reading.
@@ -119,6 +121,7 @@ impl Core {
         Ok(Core {
             conns: Slab::new(),
             serials: Serials::new(),
+            encoded: Vec::new(),
             resolver: Resolver::new(poller.wake_handle()),
             poller,
             signals,
