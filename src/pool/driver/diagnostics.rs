@@ -230,12 +230,7 @@ fn reply(
 }
 
 /// Refuses a client what it has asked for, and learns of the statement that came before.
-fn refuse(
-    client: &mut Client,
-    pool: &mut Pool,
-    needs: Needs,
-    last: Option<[u8; 16]>,
-) -> ErrPacket {
+fn refuse(client: &mut Client, pool: &mut Pool, needs: Needs, last: Option<[u8; 16]>) -> ErrPacket {
     pool.counters.refused_diagnostics += 1;
     for digest in client.before.into_iter().chain(last) {
         pool.learnt.learn(digest);
