@@ -80,6 +80,27 @@ all! {
 }
 
 all! {
+    /// Whatever a script refuses, what holds nothing is executed, from the first statement of the first client on.
+    fn what_keeps_nothing_is_never_refused(server) {
+        server.sql("CREATE TABLE IF NOT EXISTS test.unrefused (id INT)");
+        let dpm = pool(server, 1, "on_hold = function(reason, client, sql) print('on_hold ' .. reason .. ' ' .. sql) return 'refuse' end,");
+        let mut clients = [login(&dpm), login(&dpm)];
+        for client in &mut clients {
+            for sql in [
+                "SELECT COUNT(*) FROM test.unrefused", "SET NAMES latin1, sql_mode = 'ANSI_QUOTES'", "SELECT 'it\\'s', \"id\" FROM test.unrefused",
+                "SET sql_mode = DEFAULT", "SELECT \"a string\", 'a''b' /* and */ -- more", "USE test", "INSERT INTO unrefused VALUES (1)",
+                "DELETE FROM unrefused", "SHOW TABLES", "BEGIN", "COMMIT", "SELECT LAST_INSERT_ID(), @@time_zone, NOW()", "SET @@time_zone = '+01:00'",
+            ] {
+                done(client, sql);
+            }
+        }
+        dpm.settle();
+        assert_eq!(dpm.count("on_hold "), 0);
+        dpm.assert_no_errors();
+    }
+}
+
+all! {
     /// What turns out after the statement is given up: a transaction is rolled back, and its client is told.
     fn a_script_refuses_transactions(server) {
         server.sql("CREATE TABLE IF NOT EXISTS test.no_transactions (id INT PRIMARY KEY); DELETE FROM test.no_transactions");

@@ -6,6 +6,7 @@ use super::opening::logged_in;
 use crate::pool::above::{Above, Overrule, Policies};
 use crate::pool::client::{Client, Phase};
 use crate::pool::contents::{Pool, PoolId};
+use crate::pool::judging::catalogue::Hides;
 use crate::pool::judging::decision::foresee;
 use crate::pool::judging::reason::Reason;
 use crate::pool::lending::waiters::{Waiter, Want};
@@ -34,9 +35,12 @@ fn foreseen(client: &Client, pool: &Pool, sql: &[u8]) -> Option<Reason> {
     let snapshot = client.snapshot.as_ref().or(pool.snapshot.as_ref())?;
     let settings = &client.settings;
     let mode = settings.mode(snapshot);
-    let hides = pool
-        .catalogues
-        .hides(client.line.key, sql, mode, settings.schema());
+    let key = client.line.key;
+    // What the catalogue will tell, the answer shows in time.
+    let hides = match pool.catalogues.is_unread(key) {
+        true => Hides::NOTHING,
+        false => pool.catalogues.hides(key, sql, mode, settings.schema()),
+    };
     let mut blank = logged_in(snapshot.version());
     blank.begin_reports(snapshot.values().clone());
     let policy = pool.policy_for(client.line.key, Some(client));
