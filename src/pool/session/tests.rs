@@ -204,3 +204,20 @@ proptest! {
         let _ = LogicalSession::read(&[MARK, &[VERSION], &record].concat());
     }
 }
+
+/// What the fuzz target begins with can be read.
+#[test]
+fn the_seeds_are_sessions() {
+    let seeds = include_str!("../../../fuzz/corpus/sessions.txt");
+    for line in seeds.lines() {
+        let digits: Vec<u8> = line.bytes().collect();
+        let pairs = digits
+            .chunks(2)
+            .map(|pair| std::str::from_utf8(pair).unwrap());
+        let bytes: Vec<u8> = pairs
+            .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+            .collect();
+        let session = LogicalSession::read(&bytes);
+        assert!(session.is_ok(), "{line}: {session:?}");
+    }
+}
