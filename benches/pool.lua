@@ -10,6 +10,7 @@ dpml.pool(listener, {
   size = 20,
   min_idle = 20,
   max_waiting = 10000,
+  queue_timeout = 60, -- on a busy machine the first connection takes long
   -- Without TLS, as HAProxy's clients.
   auth_plugin = tls and "caching_sha2_password" or "mysql_native_password",
 })

@@ -88,6 +88,9 @@ pub type Figures = Vec<(&'static str, f64)>;
 /// Long enough for the proxy to finish what it was sent.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// How long it may take until all clients have been answered once.
+const READY: Duration = Duration::from_secs(60);
+
 /// One long result: (a), (f) with a script that has row callbacks, (g) with TLS.
 pub fn stream(target: Target, size: &Size) -> Result<Figures> {
     let mut client = Client::login(target.address, target.tls, 256 << 10)?;
@@ -160,6 +163,11 @@ pub fn points(target: Target, size: &Size, clients: u64, manner: Manner) -> Resu
             })
             .collect();
 
+        // A pool opens its connections first.
+        let begun = Instant::now();
+        while done.load(Relaxed) < clients && begun.elapsed() < READY {
+            sleep(SETTLE);
+        }
         sleep(size.window / 10);
         let (first, cpu) = (done.load(Relaxed), target.cpu());
         let start = Instant::now();
