@@ -41,6 +41,7 @@ const WRITE_SEEN: u8 = 13;
 const WRITE_UNSEEN: u8 = 14;
 const BEFORE: u8 = 15;
 const HELD: u8 = 16;
+const WAIT_TIMEOUT: u8 = 17;
 
 const REASON: u8 = 1;
 const STATEMENT: u8 = 2;
@@ -101,6 +102,8 @@ pub struct LogicalSession {
     pub last_write: LastWrite,
     /// The digest of its last statement, if another client has got its connection since.
     pub before: Option<[u8; 16]>,
+    /// How many seconds it may be silent, if it has set that: its own `wait_timeout`.
+    pub wait_timeout: Option<u32>,
     /// Why it keeps its connection, if it does.
     pub held: Option<Hold>,
 }
@@ -140,6 +143,9 @@ impl LogicalSession {
             LastWrite::Unseen => out.flag(WRITE_UNSEEN, true),
         }
         out.optional(BEFORE, self.before.as_ref().map(<[u8; 16]>::as_slice));
+        if let Some(seconds) = self.wait_timeout {
+            out.number(WAIT_TIMEOUT, seconds.into());
+        }
         if let Some(held) = &self.held {
             out.record(HELD, |out| {
                 out.bytes(REASON, held.reason.name().as_bytes());
@@ -204,6 +210,7 @@ impl LogicalSession {
                 let digest = field.value.try_into();
                 self.before = Some(digest.map_err(|_| Unreadable::Malformed)?);
             }
+            WAIT_TIMEOUT => self.wait_timeout = Some(field.small()?),
             HELD => self.held = Some(hold(field.fields())?),
             _ => {}
         }
@@ -229,6 +236,7 @@ impl Default for LogicalSession {
             trackers: None,
             last_write: LastWrite::None,
             before: None,
+            wait_timeout: None,
             held: None,
         }
     }

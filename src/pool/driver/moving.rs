@@ -223,6 +223,7 @@ impl Pools {
             client.trackers = session.trackers.map(Box::new);
             client.last_write = session.last_write;
             client.before = session.before;
+            client.idle.own = session.wait_timeout;
             client.prepared = prepared;
         });
         Ok(())
@@ -258,6 +259,7 @@ fn written(
         trackers: client.trackers.as_deref().cloned(),
         last_write: client.last_write.clone(),
         before: client.before,
+        wait_timeout: client.idle.own,
         held: client
             .held
             .as_deref()

@@ -79,6 +79,7 @@ fn whole() -> LogicalSession {
         trackers: None,
         last_write: LastWrite::Seen(b"0-1-7".as_slice().into()),
         before: Some(*b"sixteen bytes of"),
+        wait_timeout: Some(300),
         held: Some(Hold {
             reason: Reason::TemporaryTable,
             statement: b"CREATE TEMPORARY TABLE t (a INT)".to_vec(),
