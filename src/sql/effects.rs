@@ -311,7 +311,7 @@ fn passing(sql: &[u8], mode: Mode) -> Effects {
     };
     let effects = of_one(rest, mode, &about);
     match effects.action {
-        Action::Unfamiliar | Action::Opaque => Effects::opaque(),
+        Action::Unfamiliar | Action::Opaque => effects,
         _ => Effects {
             is_passing: true,
             // Even without reading it the statement may have been given another id.

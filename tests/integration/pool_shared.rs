@@ -70,6 +70,12 @@ all! {
         let changed = value(&mut one, "SET STATEMENT sort_buffer_size = 65536 FOR SELECT @@sort_buffer_size");
         assert_eq!(changed, "65536");
         assert!(is_shared(&mut two));
+        for sql in ["SET STATEMENT time_zone='-11:30', sql_mode='no such mode' FOR SELECT 1", "SET STATEMENT time_zone='+01:00' FOR nonsense"] {
+            assert!(matches!(one.query(sql), Answer::Err(..)), "{sql}");
+            assert!(is_shared(&mut two), "{sql}");
+            let zone = value(&mut two, "SELECT @@time_zone");
+            assert_eq!(value(&mut one, "SELECT @@time_zone"), zone, "{sql}");
+        }
         assert_eq!(value(&mut one, "SELECT @@sort_buffer_size"), before);
         assert!(is_shared(&mut two));
     }
@@ -129,5 +135,23 @@ all! {
             assert_eq!(status, direct, "{sql}");
             one.query("ROLLBACK");
         }
+    }
+}
+
+all! {
+    /// MariaDB reports nothing of `SET @@x` in a routine.
+    fn variables_that_routines_set_silently_are_their_clients(server) {
+        let schema = server.database();
+        server.sql(&format!(
+            "USE {schema};
+             CREATE PROCEDURE sets(n INT) SET SESSION div_precision_increment = n;
+             CREATE PROCEDURE sets_silently(n INT) SET @@div_precision_increment = n"
+        ));
+        let dpm = pool(server, 1, "");
+        let (mut one, mut two) = (login(&dpm), login(&dpm));
+        one.query(&format!("CALL {schema}.sets(12)"));
+        one.query(&format!("CALL {schema}.sets_silently(2)"));
+        assert_eq!(value(&mut two, "SELECT @@div_precision_increment"), "4");
+        assert_eq!(value(&mut one, "SELECT @@div_precision_increment"), "2");
     }
 }

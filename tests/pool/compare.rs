@@ -150,8 +150,12 @@ fn is_exempt(row: &[u8]) -> bool {
 /// The same of an error's message.
 fn without_numbers(number: u16, message: &str) -> String {
     match number {
-        // MariaDB counts the rows of the statement before, sometimes.
-        1210 | 1243 | 1366 | 1421 => message.chars().filter(|c| !c.is_ascii_digit()).collect(),
+        // MariaDB sometimes counts the rows of the statement before.
+        1366 => match message.rsplit_once(" at row ") {
+            Some((text, _)) => text.to_owned(),
+            None => message.to_owned(),
+        },
+        1210 | 1243 | 1421 => message.chars().filter(|c| !c.is_ascii_digit()).collect(),
         _ => message.to_owned(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::compare;
 use crate::operation::Operation;
-use crate::support::outcome::{AUTOCOMMIT, IN_TRANS, Outcome};
+use crate::support::outcome::{AUTOCOMMIT, Block, IN_TRANS, Outcome};
 use crate::support::wire::{Greeting, Wire, caps, com, error};
 
 /// How many prepared statements a client has at a time.
@@ -84,6 +84,9 @@ pub struct Twin {
     pub direct: Side,
     /// The status flags of the last answer.
     pub status: u16,
+    /// Whether a server may owe reports: after an error MariaDB tells with a later statement what was changed before
+    /// it, on the connection that it happened on.
+    owed: bool,
 }
 
 impl Side {
@@ -225,6 +228,17 @@ impl Side {
     }
 }
 
+fn has_reports(outcome: &Outcome) -> bool {
+    outcome.told().is_some_and(|told| !told.blocks.is_empty())
+}
+
+fn without_variables(outcome: &mut Outcome) {
+    if let Outcome::Ok(told) | Outcome::Rows { end: told, .. } = outcome {
+        told.blocks
+            .retain(|block| !matches!(block, Block::Variable(..) | Block::State));
+    }
+}
+
 /// The first statement of each session. Before it FOUND_ROWS() is not defined: MariaDB gives what another
 /// connection has left.
 fn begun(wire: &mut Wire) -> io::Result<Vec<Outcome>> {
@@ -246,6 +260,7 @@ impl Twin {
             pooled: Side::new(pool, database(n, 'p')),
             direct: Side::new(server, database(n, 'd')),
             status: AUTOCOMMIT,
+            owed: false,
         }
     }
 
@@ -288,7 +303,7 @@ impl Twin {
     }
 
     fn compare(&mut self, operation: &Operation) -> Verdict {
-        let got = match self.pooled.perform(operation) {
+        let mut got = match self.pooled.perform(operation) {
             Ok(Some(got)) => got,
             Ok(None) => return Verdict::Skipped,
             Err(error) => {
@@ -303,7 +318,7 @@ impl Twin {
             }
             _ => {}
         }
-        let wanted = match self.direct.perform(operation) {
+        let mut wanted = match self.direct.perform(operation) {
             Ok(Some(wanted)) => wanted,
             Ok(None) => return Verdict::Skipped,
             Err(error) => {
@@ -315,6 +330,14 @@ impl Twin {
         if let Some(told) = wanted.iter().rev().find_map(Outcome::told) {
             self.status = told.status;
         }
+        if self.owed && wanted.iter().any(has_reports) {
+            wanted
+                .iter_mut()
+                .chain(&mut got)
+                .for_each(without_variables);
+            self.owed = false;
+        }
+        self.owed |= wanted.iter().any(|one| matches!(one, Outcome::Err(..)));
         let names = [self.direct.database.as_str(), self.pooled.database.as_str()];
         let wanted = compare::shown(&wanted, operation, names);
         let got = compare::shown(&got, operation, names);

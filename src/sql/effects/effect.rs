@@ -50,6 +50,9 @@ bitflags! {
         const SAVEPOINTS = 1 << 18;
         /// The character set of the default schema, as the session sees it.
         const SCHEMA_CHARSET = 1 << 19;
+        /// In a definition: variables that are set as `@@x`, which MariaDB does not report. A text of the session's
+        /// shows them itself.
+        const UNREPORTED = 1 << 20;
     }
 }
 

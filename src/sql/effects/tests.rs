@@ -57,6 +57,7 @@ fn what_calls_something_may_do_anything() {
     assert_eq!(action("CALL p()"), Action::Call);
     assert_eq!(action("nonsense"), Action::Unfamiliar);
     assert_eq!(action("SELECT 'x"), Action::Unfamiliar, "an error");
+    assert_eq!(action("SET STATEMENT a = 1 FOR x"), Action::Unfamiliar);
     assert_eq!(action("SELECT 1 /* x"), Action::Unfamiliar, "an error");
     assert_eq!(action("SELECT f(1)"), Action::Function);
     assert_eq!(action("SELECT shop.f(1)"), Action::Function);
@@ -66,7 +67,7 @@ fn what_calls_something_may_do_anything() {
     for sql in [
         "EXECUTE s",
         "EXECUTE IMMEDIATE 'x'",
-        "SET STATEMENT a = 1 FOR nonsense",
+        "SET STATEMENT a = 1 FOR EXECUTE s",
         "SET STATEMENT a = (SELECT 1 FOR UPDATE)",
         "SET STATEMENT a = 1 FOR SET STATEMENT a = 1 FOR SELECT 1",
         "EXPLAIN ANALYZE SELECT f()",

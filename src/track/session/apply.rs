@@ -303,7 +303,11 @@ impl Session {
     }
 
     fn hid(&mut self, hides: Hides) {
-        self.left.hid(hides.traces, Doubt::Routine);
+        if hides.traces.contains(Traces::UNREPORTED) && self.is_mariadb() {
+            self.variables.doubt_all(Doubt::Routine);
+        }
+        self.left
+            .hid(hides.traces - Traces::UNREPORTED, Doubt::Routine);
         if let Some(why) = hides.opaque {
             self.left.may_be_anything(why);
         }

@@ -2,7 +2,7 @@
 
 use super::graph::Object;
 use super::{Hides, Needs};
-use crate::sql::effects::{self, Action};
+use crate::sql::effects::{self, Action, Scope, Setting};
 use crate::sql::{Access, Mode, Part, Ways, parts, tables};
 use crate::track::{Doubt, Traces};
 
@@ -72,6 +72,11 @@ impl Definition {
             // Transactions are known by the server's status.
             let traces = (one.leaves | one.may_leave) - Traces::XA - Traces::SAVEPOINTS;
             self.hides.traces |= traces;
+            if let Action::Set(settings) = &one.action
+                && settings.iter().any(is_unreported)
+            {
+                self.hides.traces |= Traces::UNREPORTED;
+            }
             if matches!(one.action, Action::Opaque | Action::Unfamiliar) {
                 self.hides.opaque = Some(why);
             }
@@ -92,6 +97,11 @@ impl Definition {
             self.needs.push(Needs { name, object });
         }
     }
+}
+
+/// `@@x = …`
+fn is_unreported(setting: &Setting) -> bool {
+    matches!(setting, Setting::Variable(one) if one.scope == Scope::Unsaid)
 }
 
 #[cfg(test)]
@@ -117,6 +127,8 @@ mod tests {
             ),
             ("SET NEW.a = OLD.a, NEW.b = 5", Traces::empty()),
             ("SET time_zone = '+00:00'", Traces::empty()),
+            ("SET @@session.time_zone = '+00:00'", Traces::empty()),
+            ("SET @@time_zone = '+00:00'", Traces::UNREPORTED),
             ("SELECT 1 INTO @a", Traces::USER_VARIABLES),
             ("SET NEW.a = 1, @b = 2", Traces::USER_VARIABLES),
             (
