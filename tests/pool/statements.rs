@@ -336,7 +336,6 @@ pub const ASIDES: Kind = Kind {
         "SHOW WARNINGS LIMIT 1",
         "SHOW COUNT(*) WARNINGS",
         "SELECT ROW_COUNT()",
-        "SELECT FOUND_ROWS()",
         "SELECT @@warning_count, @@error_count",
         "SELECT LAST_INSERT_ID()",
     ],
@@ -367,9 +366,8 @@ pub const ASKED_ABOUT: Kind = Kind {
     weight: 0,
     holds: Holds::Nothing,
     templates: &[
-        "SELECT CAST('asked' AS SIGNED)",
+        "SELECT id AS asked FROM t WHERE id < {n}",
         "SELECT SQL_CALC_FOUND_ROWS id AS asked FROM t LIMIT 1",
-        "UPDATE u SET s = CONCAT('asked ', {n})",
         "SELECT 'asked' + 1 FROM u",
     ],
 };
