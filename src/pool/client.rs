@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::above::Overrule;
+use super::backend::Backend;
 use super::flavour::Flavour;
 use super::state::{Settings, Snapshot, UserVariables};
 use super::statements::{ClientStatements, Dialect, Setting, Statement, Then};
@@ -241,5 +242,14 @@ impl Client {
             ongoing.set(Ongoing::LONG_DATA, prepared.statements.has_long_data());
         }
         ongoing
+    }
+
+    /// The SQL that it has executed last, on the connection that it has.
+    pub fn executed<'a>(&'a self, backend: &'a Backend) -> &'a [u8] {
+        let executed = self.prepared.as_ref().and_then(|of| of.executed.as_ref());
+        match executed {
+            Some(executed) if backend.com.names_statement() => executed.text(),
+            _ => &backend.argument,
+        }
     }
 }

@@ -62,6 +62,7 @@ mod pool_catalogue;
 mod pool_charsets;
 mod pool_cluster;
 mod pool_diagnostics;
+mod pool_expectations;
 mod pool_failover;
 mod pool_hidden;
 mod pool_idle;

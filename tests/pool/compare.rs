@@ -36,10 +36,11 @@ pub fn reason(text: &str) -> Option<&str> {
 /// An answer in words, in which the two databases have one name.
 pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> String {
     let lists_variables = matches!(operation, Operation::Query(sql) if sql.starts_with("SHOW") && sql.contains("VARIABLES"));
+    let told_in_words = |told: &Told| told_in_words(told, operation, names);
     let mut text = String::new();
     for outcome in outcomes {
         let _ = match outcome {
-            Outcome::Ok(told) => writeln!(text, "OK {}", told_in_words(told, names)),
+            Outcome::Ok(told) => writeln!(text, "OK {}", told_in_words(told)),
             Outcome::Err(number, state, message) => {
                 let message = without_numbers(*number, message);
                 writeln!(
@@ -64,7 +65,7 @@ pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> S
                         false => writeln!(text, "row {row}"),
                     };
                 }
-                writeln!(text, "end {}", told_in_words(end, names))
+                writeln!(text, "end {}", told_in_words(end))
             }
             Outcome::Prepared {
                 parameters,
@@ -83,11 +84,19 @@ pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> S
     text
 }
 
-fn told_in_words(told: &Told, names: [&str; 2]) -> String {
+fn told_in_words(told: &Told, operation: &Operation, names: [&str; 2]) -> String {
+    // After an error MySQL tells the schema once more, as long as the connection is the same.
+    let may_change_schema = match operation {
+        Operation::InitDb(_) | Operation::Connect(_) | Operation::ChangeUser(_) => true,
+        Operation::Query(sql) => sql.contains("USE"),
+        _ => false,
+    };
     let mut blocks: Vec<_> = told
         .blocks
         .iter()
-        .filter(|block| !matches!(block, Block::Gtids(_)))
+        // MySQL tells the state of transactions now and then although nobody has asked for it.
+        .filter(|block| !matches!(block, Block::Gtids(_) | Block::Transaction(_)))
+        .filter(|block| may_change_schema || !matches!(block, Block::Schema(_)))
         .filter(
             |block| !matches!(block, Block::Variable(name, _) if EXEMPT.contains(&name.as_str())),
         )

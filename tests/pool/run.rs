@@ -156,6 +156,9 @@ impl Course {
                     println!("{done}: refused, the last first: {last:?}");
                     let half = usize::from(done * 2 > self.statements);
                     report.refused.entry(reason).or_default()[half] += 1;
+                    // The error is about something else than what its twin was told last.
+                    plan.forget_burst();
+                    twin.perform(&Operation::Query("SELECT 1".to_owned()));
                 }
                 Verdict::NoConnection => {
                     plan.forget();

@@ -52,6 +52,8 @@ pub struct Plan {
     locks: bool,
     /// What is done next, with no other client in between.
     burst: VecDeque<Operation>,
+    /// Whether each place's statement asks about the one before.
+    asks: [bool; PLACES],
     /// The parameters of each place's statement: how many, and the types of the last execute.
     parameters: [(usize, Option<Vec<Parameter>>); PLACES],
 }
@@ -72,6 +74,11 @@ impl Plan {
     /// Whether no other client may come in between.
     pub fn in_burst(&self) -> bool {
         !self.burst.is_empty()
+    }
+
+    /// What was to come next does not, after all.
+    pub fn forget_burst(&mut self) {
+        self.burst.clear();
     }
 
     /// The next operation.
@@ -118,7 +125,7 @@ impl Plan {
         }
         let may_hold = room != Room::None || self.holds(twin);
         match dice.random_range(0..100) {
-            0..18 => self.prepared(twin, may_hold, dice),
+            0..18 => self.prepared(twin, may_hold, flavour, dice),
             18..20 => self.other(dice),
             23..29 => {
                 let aside = Operation::Query(one_of(&ASIDES, flavour, dice));
@@ -173,7 +180,13 @@ impl Plan {
     }
 
     /// Something of the binary protocol.
-    fn prepared(&mut self, twin: &Twin, may_hold: bool, dice: &mut StdRng) -> Operation {
+    fn prepared(
+        &mut self,
+        twin: &Twin,
+        may_hold: bool,
+        flavour: Flavour,
+        dice: &mut StdRng,
+    ) -> Operation {
         let place = dice.random_range(0..PLACES);
         if !twin.has(place) || dice.random_ratio(1, 8) {
             let sql = PREPARED.choose(dice).expect("a statement");
@@ -184,14 +197,24 @@ impl Plan {
             1 => return Operation::Reset(place),
             _ => {}
         }
+        // MySQL remembers for what types a statement was executed before, and tells of results accordingly: a
+        // statement that is prepared again on another connection is like one that was executed for its present ones.
+        let remembers_types = flavour == Flavour::MySql;
         let (count, before) = &mut self.parameters[place];
         let types = match before {
             Some(_) if dice.random_ratio(1, 3) => Types::AsBefore,
             _ => Types::Sent,
         };
-        let long = may_hold && *count > 0 && types == Types::Sent && dice.random_ratio(1, 10);
+        let may_be_long = before.is_none() || !remembers_types;
+        let long = may_hold
+            && *count > 0
+            && types == Types::Sent
+            && may_be_long
+            && dice.random_ratio(1, 10);
         let parameters: Vec<_> = match (types, &before) {
-            (Types::AsBefore, Some(before)) => before.iter().map(|p| alike(p, dice)).collect(),
+            (_, Some(before)) if types == Types::AsBefore || remembers_types => {
+                before.iter().map(|p| alike(p, dice)).collect()
+            }
             _ => (0..*count)
                 .map(|at| {
                     if long && at == 0 {
@@ -226,6 +249,9 @@ impl Plan {
                 all.push_front(Operation::LongData(place, 0, b"long data ".repeat(30)));
             }
         }
+        if long && remembers_types {
+            all.push_back(Operation::Close(place));
+        }
         if by_cursor {
             // The rest of a cursor's life: one that is closed before its end, or not at all.
             all.push_back(Operation::Fetch(place, 1));
@@ -233,6 +259,9 @@ impl Plan {
             all.push_back(Operation::Fetch(place, dice.random_range(1..100)));
             // MySQL 9.7 never answers an execute without a cursor of a statement that has had one.
             all.push_back(Operation::Close(place));
+        }
+        if self.asks[place] {
+            all.push_front(Operation::Query("UPDATE {db}.u SET s = 'asked'".to_owned()));
         }
         let first = all.pop_front().expect("one at least");
         self.burst = all;
@@ -254,6 +283,7 @@ impl Plan {
             }
             Operation::Prepare(place, sql) => {
                 self.parameters[*place] = (sql.matches('?').count(), None);
+                self.asks[*place] = sql.contains("ROW_COUNT");
             }
             Operation::Query(sql) => {
                 if sql.starts_with("LOCK TABLES") {

@@ -311,8 +311,10 @@ impl Twin {
                 return Verdict::Lost(error.to_string());
             }
         };
+        if got.iter().any(|one| matches!(one, Outcome::Err(1040, ..))) {
+            return Verdict::NoConnection;
+        }
         match got.last() {
-            Some(Outcome::Err(1040, ..)) => return Verdict::NoConnection,
             Some(Outcome::Err(1105, _, text)) if compare::reason(text).is_some() => {
                 return Verdict::Refused(compare::reason(text).unwrap_or_default().to_owned());
             }

@@ -9,7 +9,7 @@ use crate::pool::above::{Overrule, Policies};
 use crate::pool::backend::{Backend, Use};
 use crate::pool::client::{Client, Held};
 use crate::pool::contents::Pool;
-use crate::pool::judging::decision::{Decision, decide};
+use crate::pool::judging::decision::{Decision, Ongoing, decide};
 use crate::pool::judging::reason::Reason;
 use crate::pool::lending::budget::Claim;
 use crate::pool::state::Settings;
@@ -31,12 +31,17 @@ impl Pools {
 
     /// A client's command is answered: its connection is free for others, or the client keeps it.
     pub(super) fn served(&self, proxy: &Proxy, client: ConnId) {
-        match self.share_or_hold(proxy, client) {
+        self.keep_or_share(proxy, client, Ongoing::empty());
+    }
+
+    /// The same, but this is no reason to keep it any more.
+    pub(super) fn keep_or_share(&self, proxy: &Proxy, client: ConnId, over: Ongoing) {
+        match self.share_or_hold(proxy, client, over) {
             Served::Nothing => {}
             Served::Free => self.note_news(),
             Served::Asks(reason, sql) => {
                 self.ask_on_hold(client, reason, &sql);
-                self.served(proxy, client);
+                self.keep_or_share(proxy, client, over);
             }
             Served::GivesUp(reason, is_known) => {
                 self.give_up_hold(proxy, client, reason, is_known);
@@ -44,7 +49,7 @@ impl Pools {
         }
     }
 
-    fn share_or_hold(&self, proxy: &Proxy, client: ConnId) -> Served {
+    fn share_or_hold(&self, proxy: &Proxy, client: ConnId, over: Ongoing) -> Served {
         let Some(server) = proxy.peer(client) else {
             return Served::Nothing;
         };
@@ -70,11 +75,11 @@ impl Pools {
                 let ongoing =
                     backend.ongoing() | client_of.ongoing() | ongoing(backend, client_of, pool);
                 let policy = pool.policy_for(backend.key, Some(client_of));
-                let decision = decide(&backend.session, ongoing, policy);
+                let decision = decide(&backend.session, ongoing - over, policy);
                 let overruled = match decision {
                     Decision::Hold(reason) if asks(pool) => match client_of.overruled_for(reason) {
                         None => {
-                            let sql = statement_of(backend, client_of).to_vec();
+                            let sql = client_of.executed(backend).to_vec();
                             return Some(Served::Asks(reason, sql));
                         }
                         Some(Overrule::Refuse) => {
@@ -97,7 +102,7 @@ impl Pools {
                             .is_none_or(|held| held.reason != reason);
                         if is_new {
                             pool.counters.held += u64::from(client_of.held.is_none());
-                            let statement = statement_of(backend, client_of);
+                            let statement = client_of.executed(backend);
                             client_of.held = Some(Box::new(held(statement, reason)));
                         }
                         None
@@ -157,15 +162,6 @@ fn keeps_settings(backend: &Backend, client: &mut Client, pool: &mut Pool) -> bo
 
 fn asks(pool: &Pool) -> bool {
     pool.above.policies().contains(Policies::ON_HOLD)
-}
-
-/// The SQL that a client has executed.
-fn statement_of<'a>(backend: &'a Backend, client: &'a Client) -> &'a [u8] {
-    let executed = client.prepared.as_ref().and_then(|of| of.executed.as_ref());
-    match executed {
-        Some(executed) if backend.com.names_statement() => executed.text(),
-        _ => &backend.argument,
-    }
 }
 
 fn held(statement: &[u8], reason: Reason) -> Held {

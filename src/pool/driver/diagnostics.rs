@@ -296,12 +296,10 @@ fn outcome<'a>(packet: Option<&'a Decoded<'_>>, rows: Option<u64>) -> Outcome<'a
     }
 }
 
-/// The start of the last statement on a client's connection, if it was a text, or was prepared from one.
+/// The start of the last statement on a client's connection, if it was one.
 fn last_statement<'a>(backend: &'a Backend, client: &'a Client) -> &'a [u8] {
-    let executed = client.prepared.as_ref().and_then(|of| of.executed.as_ref());
-    let text = match (backend.com, executed) {
-        (Com::QUERY, _) => &backend.argument[..],
-        (Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE, Some(executed)) => executed.text(),
+    let text = match backend.com {
+        Com::QUERY | Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE => client.executed(backend),
         _ => b"",
     };
     text.get(..KEPT).unwrap_or(text)

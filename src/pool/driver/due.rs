@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 use super::Pools;
 use crate::pool::client::Held;
 use crate::pool::contents::PoolId;
+use crate::pool::judging::decision::Ongoing;
+use crate::pool::judging::reason::Reason;
 use crate::pool::lending::waiters::{Line, Want};
 use crate::proxy::Proxy;
 use crate::wire::ErrPacket;
 
 /// How often the end of a tick looks again whether it has caused something to be done.
 const PASSES: usize = 16;
+/// How long a connection is kept after a statement about which clients are known to ask: they do so at once.
+const EXPECTATION: Duration = Duration::from_secs(1);
 
 impl Pools {
     /// The end of a tick.
@@ -63,6 +67,7 @@ impl Pools {
         self.end_late_errands(proxy, now);
         self.end_long_waits(proxy, id, now);
         self.end_long_holds(proxy, id, now);
+        self.end_expectations(proxy, id, now);
         self.end_silence(proxy, id, now);
         self.end_long_statements(proxy, id, now);
         self.keep_warm(id);
@@ -119,6 +124,27 @@ impl Pools {
                 &err,
                 "it has kept a connection and said nothing for max_hold",
             );
+        }
+    }
+
+    /// Who has not asked about its last statement by now will not: what was learnt of statements like that one
+    /// keeps its connection no longer.
+    fn end_expectations(&self, proxy: &Proxy, id: PoolId, now: Instant) {
+        let mut over = Vec::new();
+        self.clients.each(|client, (of, client_of)| {
+            let is_over = |held: &Held| {
+                held.reason == Reason::DiagnosticsWanted
+                    && now.saturating_duration_since(held.answered) >= EXPECTATION
+            };
+            if *of == id && client_of.held.as_deref().is_some_and(is_over) {
+                over.push(client);
+            }
+        });
+        for client in over
+            .into_iter()
+            .filter(|client| proxy.answering(*client).is_none())
+        {
+            self.keep_or_share(proxy, client, Ongoing::DIAGNOSTICS_WANTED);
         }
     }
 

@@ -144,17 +144,20 @@ impl Pools {
         let Some(info) = proxy.info(client) else {
             return verdict;
         };
+        let asked = proxy.answering(client);
         let other = self.clients.with(client, |(_, client)| {
             let snapshot = client.snapshot.as_ref()?;
             let shown = match &mut client.trackers {
                 Some(trackers) => trackers.show(&ok, info.capabilities.get()),
                 None => Trackers::of(snapshot).show(&ok, info.capabilities.get()),
             };
-            // MySQL counts the warnings that it has kept, which may be another client's.
-            let warnings = client
-                .diagnostics
-                .own_warnings()
-                .filter(|own| is_simple == Some(true) && *own != ok.warnings);
+            // MySQL counts the warnings that it has kept, which may be another client's. A reset of a statement that
+            // is not there is answered by COM_PING, and counts none.
+            let warnings = match asked {
+                Some(Com::STMT_RESET) => Some(0),
+                _ => client.diagnostics.own_warnings(),
+            };
+            let warnings = warnings.filter(|own| is_simple == Some(true) && *own != ok.warnings);
             match warnings {
                 None => shown,
                 Some(warnings) => Some(OkPacket {
