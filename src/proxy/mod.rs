@@ -151,6 +151,11 @@ impl Proxy {
         self.core().open(id)?.answering()
     }
 
+    /// Whether the far end has closed its sending side, or is gone: nothing follows what it has sent.
+    pub fn has_hung_up(&self, id: ConnId) -> bool {
+        self.core().open(id).is_some_and(|conn| conn.has_hung_up())
+    }
+
     /// How many values each row has, if rows stream over the connection now and that is known.
     pub fn row_values(&self, id: ConnId) -> Option<u16> {
         self.core().open(id)?.row_values()

@@ -57,6 +57,7 @@ mod pool;
 mod pool_admin;
 mod pool_anew;
 mod pool_asked;
+mod pool_attacks;
 mod pool_backends;
 mod pool_catalogue;
 mod pool_charsets;

@@ -9,6 +9,7 @@ use crate::pool::judging::decision::Ongoing;
 use crate::pool::judging::reason::Reason;
 use crate::pool::lending::waiters::{Line, Want};
 use crate::proxy::Proxy;
+use crate::track::{Fact, Transaction};
 use crate::wire::ErrPacket;
 
 /// How often the end of a tick looks again whether it has caused something to be done.
@@ -68,6 +69,7 @@ impl Pools {
         self.end_long_waits(proxy, id, now);
         self.end_long_holds(proxy, id, now);
         self.end_expectations(proxy, id, now);
+        self.end_abandoned_transactions(proxy, id);
         self.end_silence(proxy, id, now);
         self.end_long_statements(proxy, id, now);
         self.keep_warm(id);
@@ -124,6 +126,32 @@ impl Pools {
                 &err,
                 "it has kept a connection and said nothing for max_hold",
             );
+        }
+    }
+
+    /// A client that has gone away while its statement runs in a transaction waits for no answer: it is closed, and its
+    /// statement killed, or it would keep its locks. (Outside of transactions who has sent all that it has to say gets its
+    /// answers.)
+    fn end_abandoned_transactions(&self, proxy: &Proxy, id: PoolId) {
+        let mut gone = Vec::new();
+        self.clients.each(|client, (of, client_of)| {
+            if *of == id && client_of.held.is_some() && proxy.has_hung_up(client) {
+                gone.push(client);
+            }
+        });
+        for client in gone
+            .into_iter()
+            .filter(|client| proxy.answering(*client).is_some())
+        {
+            let is_in_transaction = proxy.peer(client).and_then(|server| {
+                self.backends.with(server, |(_, backend)| {
+                    let transaction = backend.session.transaction();
+                    matches!(transaction, Fact::Known(Transaction::Open { .. }))
+                })
+            });
+            if is_in_transaction == Some(true) {
+                proxy.close(client, "it has gone away in the middle of a transaction");
+            }
         }
     }
 

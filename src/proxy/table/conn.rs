@@ -11,7 +11,7 @@ use bitflags::bitflags;
 use super::channel::{Channel, Expect, Turn};
 use super::limits::Limits;
 use super::login::Login;
-use super::sides::{Deferred, Numbering, ReadSide, WriteSide};
+use super::sides::{Deferred, FarEnd, Numbering, ReadSide, WriteSide};
 use crate::net::{Listener, Stream, TlsClient, TlsSession};
 use crate::proxy::id::ConnId;
 use crate::proxy::info::ConnInfo;
@@ -278,6 +278,11 @@ impl Conn {
     /// The command whose answer is under way.
     pub fn answering(&self) -> Option<Com> {
         self.response().map(Response::com)
+    }
+
+    /// Whether the far end has closed its sending side, or is gone.
+    pub fn has_hung_up(&self) -> bool {
+        self.read.far_end != FarEnd::Open
     }
 
     /// Whether rows stream over it.
