@@ -133,6 +133,8 @@ fn answer(wire: &mut Wire, sql: &str, tally: &Tally) -> Option<String> {
             tally.without_connection.fetch_add(1, Ordering::Relaxed);
             None
         }
+        // Their connection is ended.
+        Outcome::Err(1053 | 1317 | 1927, ..) => None,
         Outcome::Err(1105, _, text) if compare::reason(text).is_some() => None,
         Outcome::Err(number, _, text) => panic!("{sql}: {number} {text}"),
         _ => Some(String::new()),

@@ -9,6 +9,7 @@ mod support;
 
 mod antagonists;
 mod compare;
+mod deaths;
 mod operation;
 mod run;
 mod scene;
@@ -17,7 +18,7 @@ mod shrink;
 mod statements;
 mod twin;
 
-use run::Course;
+use run::{Course, Dying};
 use scene::Before;
 use support::Flavour;
 
@@ -30,7 +31,7 @@ fn asked(name: &str) -> Option<usize> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}: a number")))
 }
 
-fn check(flavour: Flavour, before: Before, clients: usize, statements: usize) {
+fn check(flavour: Flavour, before: Before, dying: Dying, clients: usize, statements: usize) {
     let Some(server) = scene::server(flavour) else {
         return;
     };
@@ -40,6 +41,7 @@ fn check(flavour: Flavour, before: Before, clients: usize, statements: usize) {
         clients,
         statements: asked("DPM_POOL_STATEMENTS").unwrap_or(statements),
         seed: asked("DPM_POOL_SEED").unwrap_or(1) as u64,
+        dying,
     };
     let report = course.run(server);
     println!("{flavour:?}: {report}");
@@ -75,12 +77,18 @@ macro_rules! on_all {
 
 // Equal by construction: what this finds is wrong with the generator, or with the comparison.
 on_all!(a_passthrough_changes_nothing, |flavour| {
-    check(flavour, Before::Passthrough, 20, STATEMENTS);
+    check(flavour, Before::Passthrough, Dying::Nobody, 20, STATEMENTS);
 });
 
 // On demand: it takes minutes on a busy machine.
 on_all!(pooled_clients_see_what_direct_ones_see, |flavour| {
     if asked("DPM_POOL_STATEMENTS").is_some() {
-        check(flavour, Before::Pool { size: 4 }, 40, 0);
+        check(flavour, Before::Pool { size: 4 }, Dying::Nobody, 40, 0);
+    }
+});
+
+on_all!(what_dies_is_noticed_by_nobody_else, |flavour| {
+    if asked("DPM_POOL_STATEMENTS").is_some() {
+        check(flavour, Before::Pool { size: 4 }, Dying::Connections, 40, 0);
     }
 });

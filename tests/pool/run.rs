@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::antagonists::{self, ANTAGONISTS, Tally};
+use crate::deaths::{self, Deaths};
 use crate::operation::Operation;
 use crate::scene::{self, Before};
 use crate::sessions::Plan;
@@ -27,6 +28,15 @@ pub struct Course {
     pub clients: usize,
     pub statements: usize,
     pub seed: u64,
+    pub dying: Dying,
+}
+
+/// Whether connections of the servers die meanwhile. (Clients do so in any case: whoever logs in once more has left
+/// without a word.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dying {
+    Nobody,
+    Connections,
 }
 
 /// After how many faults a run ends.
@@ -40,6 +50,8 @@ pub struct Report {
     pub refused: BTreeMap<String, [usize; 2]>,
     pub without_connection: usize,
     pub by_antagonists: usize,
+    /// How many connections have died, and how many clients have noticed.
+    pub deaths: [usize; 2],
     /// Who held connections when there was none, the first few times.
     pub held_meanwhile: Vec<Vec<String>>,
     /// What the pool has counted.
@@ -129,6 +141,10 @@ impl Course {
         let mut steps: Vec<Step> = Vec::new();
         let mut found = Vec::new();
         let mut last = 0;
+        let mut deaths = match self.dying {
+            Dying::Nobody => None,
+            Dying::Connections => Some(Deaths::new(server, self.clients)),
+        };
         for done in 0..self.statements {
             assert!(!over.is(), "an antagonist has failed");
             // Who comes back soon should find its connection; all others find another's.
@@ -139,6 +155,11 @@ impl Course {
                 dice.random_range(0..self.clients)
             };
             last = at;
+            if let Some(deaths) = &mut deaths {
+                let direct = clients.iter().map(|(twin, _)| twin.direct.thread).collect();
+                deaths.before(done, &direct, &mut dice);
+                report.deaths[0] = deaths.count;
+            }
             let others = clients.iter().enumerate();
             let others = others.filter(|(n, (twin, plan))| *n != at && plan.holds(twin));
             let room = self.room(others.count());
@@ -146,7 +167,20 @@ impl Course {
             let operation = plan.next(twin, room, server.flavour, &mut dice);
             steps.push((at, operation.clone()));
             let mut fault = None;
-            match twin.perform(&operation) {
+            let verdict = twin.perform(&operation);
+            let by_death = deaths.as_ref().is_some_and(|deaths| deaths.explain(at));
+            if let Some(deaths) = &mut deaths {
+                deaths.saw(at, done);
+            }
+            match verdict {
+                Verdict::Lost(_) if by_death => {
+                    report.deaths[1] += 1;
+                    self.begin_again(server, &mut clients[at].0, at);
+                }
+                Verdict::Refused(reason) if by_death && reason == deaths::UNKNOWN => {
+                    report.deaths[1] += 1;
+                    self.begin_again(server, &mut clients[at].0, at);
+                }
                 Verdict::Equal => report.equal += 1,
                 Verdict::Skipped => {}
                 Verdict::Refused(reason) => {
@@ -190,9 +224,7 @@ impl Course {
                 if found.len() == FAULTS {
                     break;
                 }
-                // Its tables may differ now, and all that it does from here on.
-                clients[at].0.leave();
-                scene::fill(server, &BTreeSet::from([at]));
+                self.begin_again(server, &mut clients[at].0, at);
             }
         }
         if let Some(admin) = &mut admin {
@@ -200,6 +232,12 @@ impl Course {
         }
         report.took = begun.elapsed();
         (report, found)
+    }
+
+    /// Client and twin leave. Their tables may differ, and all that they would do from here on.
+    fn begin_again(&self, server: &Server, twin: &mut Twin, number: usize) {
+        twin.leave();
+        scene::fill(server, &BTreeSet::from([number]));
     }
 }
 
@@ -232,12 +270,14 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "{} equal in {:?}, {} without a connection, {} of antagonists, refused (halves) {:?}; the pool {:?}",
+            "{} equal in {:?}, {} without a connection, {} of antagonists, refused (halves) {:?}, deaths and who has \
+             noticed {:?}; the pool {:?}",
             self.equal,
             self.took,
             self.without_connection,
             self.by_antagonists,
             self.refused,
+            self.deaths,
             self.counters
         )
     }
