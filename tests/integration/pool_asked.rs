@@ -118,7 +118,7 @@ all! {
             wire.query(&format!("USE {database}"));
             wire.query("SET sql_mode = ''");
         }
-        for sql in ["SELECT 1", "SET @@sql_notes = 1", "DO 1", "BEGIN", "COMMIT"] {
+        for sql in ["SELECT 1", "SET @@sql_safe_updates = 0", "DO 1", "BEGIN", "COMMIT"] {
             other.query("INSERT INTO numbers VALUES ('secret')");
             client.query(sql);
             let Answer::Rows { rows, .. } = client.query("SHOW WARNINGS") else {
