@@ -70,6 +70,15 @@ pub enum Then {
         /// Who gets the connection.
         to: ConnId,
     },
+    /// What was unknown of its client's session is known: the client's command can be looked at again.
+    Known {
+        /// Who has the connection.
+        to: ConnId,
+        /// What was asked for.
+        unknown: Unknown,
+        /// How often something was asked for before.
+        rounds: u8,
+    },
     /// It is in the setting in which this client's statement is to be prepared.
     InSetting(Box<Preparing>),
     /// This client's statement is prepared on it.
@@ -204,7 +213,8 @@ impl Then {
     pub fn client(&self) -> Option<ConnId> {
         match self {
             Then::Told { to } | Then::Carried { to, .. } => *to,
-            Then::SetUp { to } | Then::Waited { to, .. } | Then::Restored { to, .. } => Some(*to),
+            Then::SetUp { to } | Then::Waited { to, .. } => Some(*to),
+            Then::Restored { to, .. } | Then::Known { to, .. } => Some(*to),
             Then::UserVariables {
                 next: Next::Lend(to),
                 ..

@@ -196,6 +196,8 @@ pub struct Client {
     pub asked: Option<Instant>,
     /// How often that has been.
     pub retries: u8,
+    /// Whether what was unknown of its session has been read for the present command, which is done once.
+    pub has_read: bool,
     /// How long it may be silent.
     pub idle: Idle,
     /// What a script has said to its keeping the connection, for this reason.
@@ -223,11 +225,8 @@ pub struct Client {
 impl Client {
     /// It gets a connection, on which there are such initial variables.
     pub fn arrive(&mut self, snapshot: Option<Snapshot>) {
-        let is_mariadb = snapshot.as_ref().is_some_and(Snapshot::is_mariadb);
-        self.diagnostics.arrive(match is_mariadb {
-            true => Flavour::MariaDb,
-            false => Flavour::MySql,
-        });
+        let flavour = snapshot.as_ref().map_or(Flavour::MySql, Snapshot::flavour);
+        self.diagnostics.arrive(flavour);
         self.snapshot = snapshot;
         self.leaving = None;
     }

@@ -26,7 +26,8 @@ pub use set::{Assignment, Charset, Scope, Setting, Value};
 pub const MAX_STATEMENTS: usize = 64;
 
 /// The effects of each statement of a text, in order. The list ends after a statement that may have
-/// several results, since it is unknown which results belong to the statements after it.
+/// several results, since it is unknown which results belong to the statements after it. If that one is
+/// unfamiliar, what follows is one entry more: a server that does not understand a text executes none of it.
 pub fn effects(sql: &[u8], mode: Mode) -> Vec<Effects> {
     let (found, doubts) = read(sql, mode);
     let tried = Doubts::ESCAPED_QUOTE | Doubts::DOUBLE_QUOTE;

@@ -548,3 +548,38 @@ all! {
         assert!(matches!(client.query("COMMIT"), Answer::Ok(_)));
     }
 }
+
+all! {
+    /// Servers do not report the collation of SET NAMES, so it is read before a statement is prepared in it, or in another.
+    fn what_was_set_just_before_counts(server) {
+        let dpm = pool(server, "max_prepared = 1");
+        let mut both = Both::of(server, &dpm);
+        let sql = "SELECT CHARSET('x'), COLLATION('x')";
+        let set = |client: &mut Client, names: &str| {
+            let answer = client.query(&format!("SET NAMES {names}"));
+            assert!(matches!(answer, Answer::Ok(_)), "{names}: {answer:?}");
+        };
+        let mut texts = Vec::new();
+        for (prepared_in, executed_in) in [
+            ("latin1, collation_connection = DEFAULT", "utf8mb4 COLLATE utf8mb4_bin"),
+            ("utf8mb4 COLLATE utf8mb4_bin", "latin1, collation_connection = DEFAULT"),
+            ("latin1 COLLATE latin1_german1_ci", "utf8mb4 COLLATE utf8mb4_bin"),
+        ] {
+            both.check(|client| {
+                set(client, prepared_in);
+                client.prepare(sql)
+            });
+            // The server keeps one statement, so the client's has to be prepared again.
+            both.thief.prepare("SELECT 1");
+            let got = both.check(|client| {
+                set(client, executed_in);
+                client.execute(client.id, None, b"")
+            });
+            let Got::Rows(_, rows) = got else {
+                panic!("{got:?}");
+            };
+            texts.push(String::from_utf8_lossy(&rows[0]).into_owned());
+        }
+        assert!(texts[1].contains("utf8mb4_bin") && texts[2].contains("latin1_german1_ci"), "{texts:?}");
+    }
+}

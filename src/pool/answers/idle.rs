@@ -4,15 +4,13 @@
 //! connection has anyway, so that the rest of the statement, its errors and its reports are the server's own. Where it is asked
 //! for, the client's value stands in its place. Whatever is in another form goes to the server as it is.
 
+use super::made_up::{charset, row_of};
 use super::reader::Reader;
-use super::reports::fits;
 use crate::pool::flavour::Flavour;
 use crate::sql::{Kind, Mode};
+use crate::wire::TextRow;
 
 const NAME: &[u8] = b"wait_timeout";
-
-/// That of SHOW VARIABLES: by their bytes.
-const ORDER: &str = " ORDER BY CAST(LOWER(Variable_name) AS BINARY)";
 
 /// The highest value that servers take, in seconds.
 const MAX: u32 = 31_536_000;
@@ -38,9 +36,9 @@ pub enum Said {
 }
 
 /// What a text says of it. `own` is the client's value if that is not the connection's, `kept` the connection's.
-pub fn said(sql: &[u8], mode: Mode, flavour: Flavour, own: Option<u32>, kept: u32) -> Said {
+pub fn said(sql: &[u8], mode: Mode, own: Option<u32>, kept: u32) -> Said {
     let mentions = mentions(sql);
-    if !mentions && own.is_none() {
+    if !mentions {
         return Said::Nothing;
     }
     let reader = Reader::new(sql, mode);
@@ -53,9 +51,8 @@ pub fn said(sql: &[u8], mode: Mode, flavour: Flavour, own: Option<u32>, kept: u3
     let Some(own) = own else {
         return Said::Nothing;
     };
-    let asks = match reader.is("SHOW") {
-        true => shows(reader, flavour, own),
-        false if mentions && reads(&reader) => asks(reader, own),
+    let asks = match mentions && reads(&reader) {
+        true => asks(reader, own),
         false => None,
     };
     asks.map_or(Said::Nothing, Said::Asks)
@@ -258,57 +255,18 @@ fn asks(mut reader: Reader<'_>, own: u32) -> Option<Vec<u8>> {
     })
 }
 
-/// SHOW VARIABLES as a SELECT in which the client's value stands; `None` if the variable is not among what it shows.
-fn shows(mut reader: Reader<'_>, flavour: Flavour, own: u32) -> Option<Vec<u8>> {
-    reader.takes("SHOW");
-    let _ = reader.takes("SESSION") || reader.takes("LOCAL");
-    reader.takes("VARIABLES").then_some(())?;
-    let table = match flavour {
-        Flavour::MariaDb => "information_schema.SESSION_VARIABLES",
-        Flavour::MySql => "performance_schema.session_variables",
-    };
-    let list = format!(
-        "SELECT LOWER(VARIABLE_NAME) AS Variable_name, IF(VARIABLE_NAME = 'wait_timeout', '{own}', VARIABLE_VALUE) AS Value \
-         FROM {table}"
-    );
-    let sql = reader.sql;
-    let text = match reader.takes("LIKE") {
-        true => {
-            let [b'\'' | b'"', pattern @ .., _] = reader.text() else {
-                return None;
-            };
-            let shows_it = reader.kind() == Some(Kind::String) && fits(pattern, NAME);
-            shows_it.then_some(())?;
-            let quoted = reader.text();
-            reader.step();
-            [list.as_bytes(), b" WHERE VARIABLE_NAME LIKE ", quoted].concat()
-        }
-        false if reader.is("WHERE") => {
-            let from = reader.now?.from;
-            skip_to_end(&mut reader)?;
-            let condition = sql.get(from..)?.trim_ascii();
-            let condition = condition.strip_suffix(b";").unwrap_or(condition);
-            [
-                b"SELECT * FROM (",
-                list.as_bytes(),
-                b") AS variables ",
-                condition,
-            ]
-            .concat()
-        }
-        false => list.into_bytes(),
-    };
-    reader
-        .is_over()
-        .then(|| [&text[..], ORDER.as_bytes()].concat())
-}
-
-/// Steps to the end; `None` if another statement follows.
-fn skip_to_end(reader: &mut Reader<'_>) -> Option<()> {
-    while reader.now.is_some() && !reader.is_operator(b";") {
-        reader.step();
-    }
-    reader.is_over().then_some(())
+/// A row of the server's answer to SHOW VARIABLES with the client's own value; `None` if it is another variable's.
+pub fn listed(
+    row: &[u8],
+    flavour: Flavour,
+    character_set_results: Option<&[u8]>,
+    own: u32,
+) -> Option<Vec<u8>> {
+    let name = TextRow::new(row).next()?.ok()??;
+    let set = charset(flavour, character_set_results)?;
+    let is_own = set.text(NAME) == name;
+    let value = set.text(own.to_string().as_bytes());
+    is_own.then(|| row_of([Some(name), Some(&value[..])].into_iter()))
 }
 
 #[cfg(test)]
@@ -317,13 +275,7 @@ mod tests {
 
     fn said_of(sql: &str) -> (Option<Patience>, String) {
         let text = |sql: Vec<u8>| String::from_utf8(sql).unwrap();
-        match said(
-            sql.as_bytes(),
-            Mode::default(),
-            Flavour::MariaDb,
-            Some(5),
-            28800,
-        ) {
+        match said(sql.as_bytes(), Mode::default(), Some(5), 28800) {
             Said::Nothing => (None, String::new()),
             Said::Sets(patience, sql) => (Some(patience), text(sql)),
             Said::Asks(sql) => (None, text(sql)),
@@ -426,22 +378,13 @@ mod tests {
 
     #[test]
     fn lists_show_it() {
-        const LIST: &str = "SELECT LOWER(VARIABLE_NAME) AS Variable_name, \
-            IF(VARIABLE_NAME = 'wait_timeout', '5', VARIABLE_VALUE) AS Value FROM information_schema.SESSION_VARIABLES";
-        for (sql, told) in [
-            ("SHOW VARIABLES", format!("{LIST}{ORDER}")),
-            (
-                "show session variables like '%timeout';",
-                format!("{LIST} WHERE VARIABLE_NAME LIKE '%timeout'{ORDER}"),
-            ),
-            (
-                "SHOW VARIABLES WHERE Variable_name IN ('wait_timeout');",
-                format!(
-                    "SELECT * FROM ({LIST}) AS variables WHERE Variable_name IN ('wait_timeout'){ORDER}"
-                ),
-            ),
-        ] {
-            assert_eq!(said_of(sql), (None, told), "{sql}");
-        }
+        let row = |name: &str, value: &str| {
+            row_of([Some(name.as_bytes()), Some(value.as_bytes())].into_iter())
+        };
+        let listed = |row: &[u8]| listed(row, Flavour::MariaDb, Some(b"utf8mb4"), 5);
+        let shown = listed(&row("wait_timeout", "28800"));
+        assert_eq!(shown, Some(row("wait_timeout", "5")));
+        assert_eq!(listed(&row("lock_wait_timeout", "28800")), None);
+        assert_eq!(listed(b"\xFE"), None);
     }
 }

@@ -17,7 +17,6 @@ mod written;
 mod tests;
 
 pub use said::{Said, Setting, lists_variables, said};
-pub(super) use variables::fits;
 pub use variables::{Tracker, Trackers};
 
 use crate::pool::flavour::Flavour;

@@ -65,6 +65,7 @@ impl Pools {
             let is_known = know(backend, pool).is_ok();
             self.clients.with(client, |(_, client_of)| {
                 (client_of.asked, client_of.retries) = (None, 0);
+                client_of.has_read = false;
                 if backend.pins > 0 {
                     return None; // until the server has answered the KILL
                 }

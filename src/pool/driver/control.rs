@@ -68,6 +68,7 @@ impl Pools {
                 last_write: LastWrite::None,
                 asked: None,
                 retries: 0,
+                has_read: false,
                 idle: Idle::new(adopted.capabilities.contains(Capabilities::INTERACTIVE)),
                 overruled: None,
                 given_up: None,

@@ -11,7 +11,6 @@ use crate::pool::backend::{Backend, Use};
 use crate::pool::client::Client;
 use crate::pool::contents::Pool;
 use crate::pool::errand;
-use crate::pool::flavour::Flavour;
 use crate::pool::judging::decision::Ongoing;
 use crate::pool::judging::reason::Reason;
 use crate::pool::routing::hints::Hints;
@@ -262,10 +261,7 @@ pub(super) fn status(client: &Client, snapshot: &Snapshot) -> Status {
 }
 
 fn manner_of(backend: &Backend) -> Option<Manner> {
-    let flavour = match backend.snapshot.as_ref()?.is_mariadb() {
-        true => Flavour::MariaDb,
-        false => Flavour::MySql,
-    };
+    let flavour = backend.snapshot.as_ref()?.flavour();
     let sql = (backend.com == Com::QUERY).then_some(&backend.argument[..]);
     manner(backend.com, sql, backend.session.mode(), flavour)
 }

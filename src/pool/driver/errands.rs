@@ -224,6 +224,20 @@ impl Pools {
                     self.carried(proxy, server, to);
                 }
             }
+            Then::Known {
+                to,
+                unknown,
+                rounds,
+            } if err.is_none() => {
+                let again = |unknown, rounds| Then::Known {
+                    to,
+                    unknown,
+                    rounds,
+                };
+                if self.learnt(proxy, server, &unknown, rounds, &answers, again) {
+                    self.goes_on_prepared(proxy, server, to);
+                }
+            }
             Then::Saved {
                 why,
                 unknown,

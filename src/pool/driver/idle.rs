@@ -7,7 +7,6 @@ use super::reports::send_instead;
 use crate::pool::answers::idle::{Said, said};
 use crate::pool::client::{Client, Phase};
 use crate::pool::contents::{Pool, PoolId};
-use crate::pool::flavour::Flavour;
 use crate::proxy::{ConnId, Proxy};
 use crate::wire::ErrPacket;
 
@@ -85,11 +84,7 @@ impl Pools {
 fn instead(client: &mut Client, sql: &[u8]) -> Option<Vec<u8>> {
     let snapshot = client.snapshot.as_ref()?;
     let (own, kept) = client.idle.beside(snapshot)?;
-    let flavour = match snapshot.is_mariadb() {
-        true => Flavour::MariaDb,
-        false => Flavour::MySql,
-    };
-    match said(sql, client.settings.mode(snapshot), flavour, own, kept) {
+    match said(sql, client.settings.mode(snapshot), own, kept) {
         Said::Nothing => None,
         Said::Sets(patience, sql) => {
             client.idle.pending = Some(patience);

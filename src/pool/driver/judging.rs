@@ -6,7 +6,6 @@ use super::Pools;
 use crate::pool::backend::{Backend, Then, Use};
 use crate::pool::contents::{Pool, PoolId};
 use crate::pool::errand::{Answer, query};
-use crate::pool::flavour::Flavour;
 use crate::pool::judging::catalogue::Reading;
 use crate::pool::judging::catalogues::Turn;
 use crate::pool::lending::key::KeyId;
@@ -41,10 +40,7 @@ impl Pools {
     /// waited for.
     pub(super) fn read_or_use(&self, proxy: &Proxy, server: ConnId) {
         let turn = self.with_backend(server, |backend, pool| {
-            let flavour = match backend.snapshot.as_ref()?.is_mariadb() {
-                true => Flavour::MariaDb,
-                false => Flavour::MySql,
-            };
+            let flavour = backend.snapshot.as_ref()?.flavour();
             let now = Instant::now();
             Some(pool.catalogues.turn(backend.key, server, flavour, now))
         });

@@ -10,7 +10,6 @@ use crate::pool::backend::{Then, Use};
 use crate::pool::client::{Client, Held, Phase, Prepared};
 use crate::pool::contents::PoolId;
 use crate::pool::errand::query;
-use crate::pool::flavour::Flavour;
 use crate::pool::judging::reason::Reason;
 use crate::pool::lending::key::OF_LOGIN;
 use crate::pool::session::{Hold, LogicalSession};
@@ -185,7 +184,7 @@ impl Pools {
             return Err(NotAdopted::OtherCapabilities);
         }
         let prepared = self.with_pool(id, |pool| {
-            let present = pool.snapshot.as_ref().map(flavour_of);
+            let present = pool.snapshot.as_ref().map(Snapshot::flavour);
             if session
                 .flavour
                 .is_some_and(|of| present.is_some_and(|present| present != of))
@@ -245,7 +244,7 @@ fn written(
         .map(|of| of.statements.to_portable());
     let snapshot = client.snapshot.as_ref().or(snapshot);
     LogicalSession {
-        flavour: snapshot.map(flavour_of),
+        flavour: snapshot.map(Snapshot::flavour),
         user: client.user.clone(),
         account,
         party: client.party.clone(),
@@ -280,12 +279,5 @@ fn hold(held: &Held) -> Hold {
     Hold {
         reason: held.reason,
         statement: held.statement.clone(),
-    }
-}
-
-fn flavour_of(snapshot: &Snapshot) -> Flavour {
-    match snapshot.is_mariadb() {
-        true => Flavour::MariaDb,
-        false => Flavour::MySql,
     }
 }

@@ -9,13 +9,21 @@ use crate::pool::backend::{Backend, Preparing, Then as BackendThen, Use};
 use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::Pool;
 use crate::pool::errand::{Answer, command};
-use crate::pool::state::{Side, differs};
+use crate::pool::state::{Side, Unknown, differs};
 use crate::pool::statements::{Form, Setting, Sharing, Statement};
 use crate::proxy::{ConnId, Incoming, Packet, Proxy, Verdict};
 use crate::wire::{Capabilities, Com, Command, ErrPacket};
 
 /// ER_MAX_PREPARED_STMT_COUNT_REACHED.
 pub(super) const TOO_MANY: u16 = 1461;
+
+/// What a command cannot be sent without.
+enum Lacks {
+    /// What the session is like, as statements are those of the setting that they are prepared in: this has to be read.
+    Knowledge(Vec<Command>, Unknown),
+    /// Its statement is not prepared on this connection, which is in this setting.
+    Statement(Rc<Statement>, Rc<Setting>),
+}
 
 impl Pools {
     /// A client has a connection for its command: what it needs is prepared there first.
@@ -25,16 +33,14 @@ impl Pools {
         client: ConnId,
         packet: Incoming<'_>,
     ) -> Verdict {
-        let is_about_statement = packet.command().is_some_and(Com::names_statement);
-        let Some(server) = proxy.peer(client).filter(|_| is_about_statement) else {
+        let is_about = |com: &Com| com.names_statement() || *com == Com::STMT_PREPARE;
+        let com = packet.command().filter(is_about);
+        let (Some(com), Some(server)) = (com, proxy.peer(client)) else {
             return Verdict::Forward;
         };
         let capabilities = capabilities_of(proxy, server);
-        let missing = self.with_both(client, server, |client, backend, pool| {
-            let (present, _) = present(client, backend, pool)?;
-            let statements = &client.prepared.as_ref()?.statements;
-            let form = form(&present, &packet, capabilities);
-            let statement = statements.missing(packet.payload, &backend.statements, form)?;
+        let lacks = self.with_both(client, server, |client, backend, pool| {
+            let lacks = lacks(client, backend, pool, (com, &packet, capabilities))?;
             let waiting = Waiting {
                 command: packet.payload.to_vec(),
                 line: client.line,
@@ -42,15 +48,27 @@ impl Pools {
                 failures: 0,
             };
             client.phase = Phase::Arranging(Box::new(waiting));
-            Some((statement, present))
+            Some(lacks)
         });
-        let Some((statement, present)) = missing.flatten() else {
+        let Some(lacks) = lacks.flatten() else {
             return Verdict::Forward;
         };
         self.with_backend(server, |backend, _| backend.used = Use::Moving);
         let _ = proxy.unlink(client, server);
         self.wait_silently(proxy, client, packet.payload);
-        self.prepare_again(proxy, client, server, &statement, &present);
+        match lacks {
+            Lacks::Statement(statement, present) => {
+                self.prepare_again(proxy, client, server, &statement, &present);
+            }
+            Lacks::Knowledge(commands, unknown) => {
+                let then = BackendThen::Known {
+                    to: client,
+                    unknown,
+                    rounds: 0,
+                };
+                self.run(proxy, server, commands, then);
+            }
+        }
         Verdict::Hold
     }
 
@@ -262,6 +280,34 @@ pub(super) fn form<'a>(
         client: packet.capabilities,
         server,
     }
+}
+
+/// What a client's command about a statement lacks; `None` if nothing.
+fn lacks(
+    client: &mut Client,
+    backend: &mut Backend,
+    pool: &mut Pool,
+    (com, packet, server): (Com, &Incoming<'_>, Capabilities),
+) -> Option<Lacks> {
+    let missing = if com == Com::STMT_PREPARE {
+        None
+    } else {
+        let (present, _) = present(client, backend, pool)?;
+        let statements = &client.prepared.as_ref()?.statements;
+        let form = form(&present, packet, server);
+        let statement = statements.missing(packet.payload, &backend.statements, form)?;
+        Some(Lacks::Statement(statement, present))
+    };
+    let unknown = know(backend, pool).err();
+    let unknown = unknown.filter(|unknown| !client.has_read && !unknown.is_unreadable());
+    if let Some(unknown) = unknown {
+        let commands = backend.ask(&unknown);
+        if !commands.is_empty() {
+            client.has_read = true;
+            return Some(Lacks::Knowledge(commands, unknown));
+        }
+    }
+    missing
 }
 
 /// The setting that a client's connection is in, and whether that is certain.

@@ -3,6 +3,7 @@
 use super::Pools;
 use super::diagnostics::status;
 use super::made_up::send_results;
+use crate::pool::answers::idle;
 use crate::pool::answers::made_up::Results;
 use crate::pool::answers::reports::{Said, Setting, Trackers, lists_variables, refusal, said};
 use crate::pool::client::{Client, Listing};
@@ -87,7 +88,7 @@ impl Pools {
         proxy.rearm(server);
     }
 
-    /// Shows a row of a list of variables to its client, with the client's own trackers.
+    /// Shows a row of a list of variables to its client, with the client's own trackers and `wait_timeout`.
     pub(super) fn show_row(
         &self,
         proxy: &Proxy,
@@ -102,11 +103,16 @@ impl Pools {
             let snapshot = client.snapshot.as_ref()?;
             let charset = client.settings.effective("character_set_results", snapshot);
             let charset = charset.unwrap_or(Some(b"?"));
-            match &client.trackers {
-                _ if client.listing == Listing::Nothing => None,
-                Some(trackers) => trackers.listed(packet.payload, charset),
-                None => Trackers::of(snapshot).listed(packet.payload, charset),
+            if client.listing == Listing::Nothing {
+                return None;
             }
+            let row = packet.payload;
+            let tracker = match &client.trackers {
+                Some(trackers) => trackers.listed(row, charset),
+                None => Trackers::of(snapshot).listed(row, charset),
+            };
+            let own = client.idle.beside(snapshot).and_then(|(own, _)| own);
+            tracker.or_else(|| idle::listed(row, snapshot.flavour(), charset, own?))
         });
         let Some(row) = row.flatten() else {
             return verdict;

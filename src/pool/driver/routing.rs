@@ -7,7 +7,6 @@ use crate::pool::backend::{Backend, Then, Use};
 use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::Pool;
 use crate::pool::errand::query;
-use crate::pool::flavour::Flavour;
 use crate::pool::lending::waiters::Want;
 use crate::pool::routing::causal::{Consistency, LastWrite, wait_for};
 use crate::pool::routing::hints::Hints;
@@ -106,10 +105,7 @@ impl Pools {
             let LastWrite::Seen(gtid) = &write else {
                 return None;
             };
-            let flavour = match pool.snapshot.as_ref()?.is_mariadb() {
-                true => Flavour::MariaDb,
-                false => Flavour::MySql,
-            };
+            let flavour = pool.snapshot.as_ref()?.flavour();
             wait_for(gtid, flavour, pool.options.consistency_timeout)
         });
         let Some(ask) = ask.flatten() else {

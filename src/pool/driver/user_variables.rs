@@ -9,7 +9,7 @@ use crate::pool::contents::Pool;
 use crate::pool::errand::{Answer, query};
 use crate::pool::flavour::Flavour;
 use crate::pool::judging::decision::Policy;
-use crate::pool::state::{Names, UserVariables};
+use crate::pool::state::{Names, Snapshot, UserVariables};
 use crate::proxy::{ConnId, Proxy};
 use crate::track::Traces;
 
@@ -45,13 +45,7 @@ impl Pools {
     pub(super) fn read_user_variables(&self, proxy: &Proxy, server: ConnId, next: Next) {
         let flavour = self.with_backend(server, |backend, pool| {
             pool.counters.carried += 1;
-            backend
-                .snapshot
-                .as_ref()
-                .map(|snapshot| match snapshot.is_mariadb() {
-                    true => Flavour::MariaDb,
-                    false => Flavour::MySql,
-                })
+            backend.snapshot.as_ref().map(Snapshot::flavour)
         });
         let ask = Names::query(flavour.flatten().unwrap_or(Flavour::MySql));
         let then = Then::UserVariables { names: None, next };

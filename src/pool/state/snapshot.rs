@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::variables::{is_nullable, is_of_session, is_passing};
+use crate::pool::flavour::Flavour;
 use crate::track::{Values, canonical_name, is_mariadb, shares_names};
 
 /// Asks for a snapshot's rows.
@@ -172,6 +173,14 @@ impl Snapshot {
     /// The server's version.
     pub fn version(&self) -> &[u8] {
         &self.0.version
+    }
+
+    /// What kind of server it is.
+    pub fn flavour(&self) -> Flavour {
+        match self.0.is_mariadb {
+            true => Flavour::MariaDb,
+            false => Flavour::MySql,
+        }
     }
 
     /// Whether the server is a MariaDB.

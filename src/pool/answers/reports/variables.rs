@@ -99,10 +99,7 @@ const TRANSACTION: Kinds = Kinds::TRANSACTION_STATE.union(Kinds::CHARACTERISTICS
 impl Trackers {
     /// As the server has them after a login or a reset.
     pub fn of(snapshot: &Snapshot) -> Trackers {
-        let flavour = match snapshot.is_mariadb() {
-            true => Flavour::MariaDb,
-            false => Flavour::MySql,
-        };
+        let flavour = snapshot.flavour();
         let value = |tracker: Tracker| snapshot.value(tracker.name()).flatten().unwrap_or_default();
         let is = |tracker, text: &str| value(tracker).eq_ignore_ascii_case(text.as_bytes());
         let mut kinds = Kinds::empty();
