@@ -1,6 +1,7 @@
 //! What must hold for each text of SQL.
 
-use dpm::sql::{Kind, Mode, Tokens, digest, effects::effects, statement, tables};
+use dpm::sql::effects::{Action, effects};
+use dpm::sql::{Kind, Mode, Tokens, digest, statement, tables};
 
 /// The tokens cover the text, one after the other, with nothing but white space between them.
 pub fn tokens(sql: &[u8], mode: Mode) {
