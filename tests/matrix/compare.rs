@@ -34,12 +34,25 @@ fn forget_collations(answer: &mut Value) {
         Value::Object(fields) => {
             for (name, value) in fields {
                 match name == "columns" {
-                    true => forget_numbers(value),
+                    true => {
+                        forget_numbers(value);
+                        forget_precisions(value);
+                    }
                     false => forget_collations(value),
                 }
             }
         }
         _ => {}
+    }
+}
+
+/// Connector/J tells how many characters a column of text may have. It divides bytes by what a character of the collation
+/// takes at most, which it knows of the collations that it knows.
+fn forget_precisions(columns: &mut Value) {
+    for column in columns.as_array_mut().into_iter().flatten() {
+        if column[9] == "java.lang.String" {
+            column[5] = Value::Null;
+        }
     }
 }
 
