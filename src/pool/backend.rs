@@ -164,6 +164,9 @@ pub struct Backend {
     pub statements: ConnectionStatements,
     /// The client that used it last, and whose session is on it, unless that has left.
     pub owner: Option<ConnId>,
+    /// Whether something that this client's session has was not known when its last command was answered, and is on this
+    /// connection alone.
+    pub is_unread: bool,
     /// What it is used for.
     pub used: Use,
     /// Whose client uses it, if that user has a limit.

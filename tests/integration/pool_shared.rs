@@ -2,7 +2,7 @@
 
 use super::pool::{login, pool, value};
 use crate::support::wire::{Answer, Wire, caps, com};
-use crate::support::{Dpm, Server, all};
+use crate::support::{Dpm, Server, all, eventually};
 
 /// A client that may send several statements at once.
 fn login_multi(dpm: &Dpm) -> Wire {
@@ -153,5 +153,26 @@ all! {
         one.query(&format!("CALL {schema}.sets_silently(2)"));
         assert_eq!(value(&mut two, "SELECT @@div_precision_increment"), "4");
         assert_eq!(value(&mut one, "SELECT @@div_precision_increment"), "2");
+    }
+}
+
+all! {
+    /// MariaDB does not report `SET @@x`, so the connection is asked for it before others get it. If the connection dies
+    /// before that, its client is not shown what it has not set.
+    fn a_session_that_is_lost_unread_is_not_made_up(server) {
+        let dpm = pool(server, 1, "");
+        let mut client = login(&dpm);
+        let thread = value(&mut client, "SELECT CONNECTION_ID()");
+        client.query("SET @@sql_mode = 'ANSI_QUOTES'");
+        server.sql(&format!("KILL {thread}"));
+        eventually("the connection is gone", || {
+            server.sql(&format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id = {thread}")).trim() == "0"
+        });
+        dpm.settle();
+        match server.flavour.is_mariadb() {
+            true => assert!(client.closed(), "nobody knows what it has set"),
+            false => assert_eq!(value(&mut client, "SELECT @@sql_mode"), "ANSI_QUOTES"),
+        }
+        assert_ne!(value(&mut login(&dpm), "SELECT CONNECTION_ID()"), thread);
     }
 }

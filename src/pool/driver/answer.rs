@@ -62,7 +62,7 @@ impl Pools {
             if !backend.session.is_idle() {
                 return None; // until the end of the server's answer has been looked at
             }
-            let is_known = know(backend, pool).is_ok();
+            backend.is_unread = know(backend, pool).is_err();
             self.clients.with(client, |(_, client_of)| {
                 (client_of.asked, client_of.retries) = (None, 0);
                 client_of.has_read = false;
@@ -115,13 +115,11 @@ impl Pools {
                             false => client_of.overruled = None,
                         }
                         let of = pool.servers.get_mut(backend.server)?;
-                        let id = backend.session.last_insert_id();
                         let is_changed = backend
                             .session
                             .known_to_be_left()
                             .contains(Traces::USER_VARIABLES);
-                        let is_light =
-                            is_known && id.known().is_some() && !backend.is_released && !is_changed;
+                        let is_light = !backend.is_unread && !backend.is_released && !is_changed;
                         let claim = match is_light {
                             true => Claim::Light,
                             false => Claim::Heavy,

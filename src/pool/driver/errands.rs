@@ -442,6 +442,7 @@ impl Pools {
             return Parting::Stays;
         }
         self.backends.with(server, |(_, backend)| {
+            backend.is_unread = false;
             self.clients
                 .with(owner, |(_, client)| super::lend::carry(backend, client));
         });

@@ -125,10 +125,12 @@ impl Pools {
     pub(super) fn server_died(&self, proxy: &Proxy, server: ConnId) {
         self.take_off_the_shelf(server);
         self.listen_again(proxy, server, proxy.last_peer(server));
-        let loses_variables = self.has_unread_user_variables(server);
+        let has_variables = self.has_unread_user_variables(server);
         let Some((id, mut backend)) = self.backends.remove(server) else {
             return;
         };
+        // What is on that connection alone is gone with it.
+        let is_loss = has_variables || backend.is_unread;
         self.agenda.borrow_mut().errands.remove(&server);
         self.with_pool(id, |pool| {
             if let Some(of) = pool.servers.get_mut(backend.server) {
@@ -174,14 +176,13 @@ impl Pools {
             // Its command has not been sent.
             let _ = proxy.unlink(client, server);
         } else if proxy.answering(client).is_some() {
-            let may_repeat = !loses_variables;
+            let may_repeat = !is_loss;
             self.died_under(proxy, client, server, &backend, may_repeat);
         }
         let is_held = self
             .clients
             .with(client, |(_, client)| client.held.take().is_some());
-        // What it has set of user variables was on that connection alone.
-        if is_held == Some(true) || loses_variables {
+        if is_held == Some(true) || is_loss {
             self.agenda.borrow_mut().bereaved.push(client);
         }
     }

@@ -317,6 +317,7 @@ impl Pools {
     pub(super) fn link(&self, proxy: &Proxy, server: ConnId, client: ConnId) -> Lent {
         let user = self.clients.with(client, |(_, client)| client.line.user);
         self.with_backend(server, |backend, pool| {
+            backend.is_unread &= backend.owner == Some(client);
             backend.owner = Some(client);
             backend.used = Use::Lent;
             pool.users.charge(&mut backend.charged, user.flatten());

@@ -64,6 +64,7 @@ impl Pools {
             settings: None,
             user_variables: Rc::default(),
             owner: None,
+            is_unread: false,
             used: Use::Moving,
             charged: None,
             multi_statements: true,

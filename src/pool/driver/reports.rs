@@ -100,12 +100,12 @@ impl Pools {
             return verdict;
         };
         let row = self.clients.with(client, |(_, client)| {
-            let snapshot = client.snapshot.as_ref()?;
-            let charset = client.settings.effective("character_set_results", snapshot);
-            let charset = charset.unwrap_or(Some(b"?"));
             if client.listing == Listing::Nothing {
                 return None;
             }
+            let snapshot = client.snapshot.as_ref()?;
+            let charset = client.settings.effective("character_set_results", snapshot);
+            let charset = charset.unwrap_or(Some(b"?"));
             let row = packet.payload;
             let tracker = match &client.trackers {
                 Some(trackers) => trackers.listed(row, charset),

@@ -454,7 +454,7 @@ fn are_converted(types: &[ParamType]) -> bool {
 /// The client has changed its character set, and goes on with types that it has bound before that: the
 /// server would have read its values in the old character set.
 fn bound_elsewhere() -> ErrPacket {
-    let message = "statement_charset: the types of the parameters were bound in another character \
+    let message = "not-restorable: the types of the parameters were bound in another character \
                    set, and the pool has changed the connection since; bind them again";
     ErrPacket::new(1105, b"HY000", message.into())
 }

@@ -174,7 +174,7 @@ fn types_stay_bound_in_their_character_set() {
     let Err(Sending::Answer(err)) = case.execute(&mut client, &mut there, id, None, 1) else {
         panic!("it would be read in latin1");
     };
-    assert!(text_of(err).1.starts_with("statement_charset: "));
+    assert!(text_of(err).1.starts_with("not-restorable: "));
     let sent = case.execute(&mut client, &mut there, id, Some(&[TEXT]), 1);
     assert_eq!(sent.unwrap(), (2, true));
     case.present = usual;
