@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::pool::{login, pool, value};
-use crate::support::wire::{Answer, Wire};
+use crate::support::wire::{Answer, Wire, com};
 use crate::support::{Flavour, Server, let_time_pass, mariadb, server};
 
 /// The same test on each kind of server that lists user variables.
@@ -130,7 +130,7 @@ everywhere! {
         }
         assert_eq!(value(&mut one, "SELECT CONCAT(@a, @b, @c, @out, @inside, @@time_zone)"), "92378+03:00");
         // A session that begins anew has none.
-        one.command(crate::support::wire::com::RESET_CONNECTION, b"");
+        one.command(com::RESET_CONNECTION, b"");
         assert_eq!(one.read()[0], 0);
         assert_eq!(value(&mut one, "SELECT CONCAT_WS(',', @a, @b, @c)"), "");
         // Nor does anybody get those of a client that has left.
@@ -214,5 +214,23 @@ fn an_account_that_may_not_list_them() {
 fn a_server_that_has_no_list() {
     if let Some(server) = server::mysql() {
         unlisted(server, "backend = { user = 'empty' }");
+    }
+}
+
+everywhere! {
+    /// Reading what a client has set can be the first use of a transaction that was only begun: the transaction's client
+    /// stays with its connection then, and is served.
+    fn a_transaction_that_reading_begins_stays_with_its_client(server) {
+        let dpm = pool(server, 1, "restore_user_variables = true, queue_timeout = 10,");
+        let (mut one, mut two) = (login(&dpm), login(&dpm));
+        done(&mut one, "BEGIN");
+        done(&mut one, "SET @a = 4711");
+        two.command(com::QUERY, b"SELECT @a IS NULL");
+        assert_eq!(two.silent(Duration::from_millis(500)), !server.flavour.is_mariadb());
+        assert_eq!(value(&mut one, "SELECT @a"), "4711");
+        done(&mut one, "COMMIT");
+        let Answer::Rows { rows, .. } = two.answer() else { panic!("no rows") };
+        assert_eq!(rows, [[Some("1".into())]]);
+        assert_eq!(value(&mut one, "SELECT @a"), "4711");
     }
 }

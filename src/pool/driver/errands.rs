@@ -419,8 +419,8 @@ impl Pools {
     /// The last client of a connection keeps what is known of its session, and leaves the connection to
     /// others; or it turns out that it must stay.
     fn parts_from_owner(&self, proxy: &Proxy, server: ConnId) -> Parting {
-        let learnt = self.with_backend(server, |backend, pool| {
-            super::lend::know(backend, pool).ok()?;
+        let found = self.with_backend(server, |backend, pool| {
+            let is_known = super::lend::know(backend, pool).is_ok();
             let decision = match backend.is_released {
                 true => Decision::Share,
                 false => {
@@ -428,23 +428,27 @@ impl Pools {
                     decide(&backend.session, backend.ongoing(), policy)
                 }
             };
-            Some((backend.owner.take(), decision))
+            (is_known, decision, backend.owner)
         });
-        let Some((owner, decision)) = learnt.flatten() else {
-            self.owner_is_lost(server);
+        let Some((is_known, decision, owner)) = found else {
             return Parting::Unknown;
         };
-        let Some(owner) = owner.filter(|owner| self.clients.has(*owner)) else {
-            return Parting::Done;
-        };
-        if let Decision::Hold(_) = decision {
+        let owner = owner.filter(|owner| self.clients.has(*owner));
+        // Also if the reading itself was the first use of a transaction, whose session cannot be put elsewhere.
+        if let (Some(owner), Decision::Hold(_)) = (owner, decision) {
             self.stays(proxy, server, owner);
             return Parting::Stays;
         }
+        if !is_known {
+            self.owner_is_lost(server);
+            return Parting::Unknown;
+        }
         self.backends.with(server, |(_, backend)| {
-            backend.is_unread = false;
-            self.clients
-                .with(owner, |(_, client)| super::lend::carry(backend, client));
+            (backend.owner, backend.is_unread) = (None, false);
+            if let Some(owner) = owner {
+                self.clients
+                    .with(owner, |(_, client)| super::lend::carry(backend, client));
+            }
         });
         Parting::Done
     }
