@@ -9,7 +9,7 @@
 //! - `command`: a client's command comes
 //! - `routing`: to which server it goes
 //! - `lend`: a client gets a connection; `serve`: those who have waited for one
-//! - `errands`: the pool's own commands
+//! - `errands`: the pool's own commands; `handing_over`: what becomes of the connection and of its clients then
 //! - `answer`: a client's command is answered
 //! - `judging`: what statements hide
 //! - `kills`: a client is killed, or kills
@@ -32,6 +32,7 @@ mod diagnostics;
 mod due;
 mod errands;
 mod failover;
+mod handing_over;
 mod idle;
 mod judging;
 pub mod kills;
