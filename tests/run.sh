@@ -101,6 +101,7 @@ else
     run_integration
     run scale cargo test --test scale -- --test-threads=1
     run layers cargo test --test layers
+    run allocations cargo test --test allocations
     run pool cargo test --test pool
     run_matrix
     run doc cargo test --doc

@@ -34,7 +34,7 @@ local NATIVE = {
     "statement_timeout", "failover_timeout", "split", "consistency_timeout", "retry_reads", "restore_user_variables", "hold_opaque", "harmless", "lastval",
 }
 local OPTIONS = checks.union({
-    servers = true, monitor = "a table", lag_limit = "a number", plugin = "a table or function",
+    servers = true, monitor = "a table", lag_limit = "a number", health_interval = "a number", plugin = "a table or function",
     consistency = "a string", tag = "a function", choose = "a function", on_hold = "a function",
 }, clients.OPTIONS, logins.OPTIONS)
 for _, name in ipairs(NATIVE) do
@@ -43,6 +43,9 @@ end
 
 -- Whose writes reads see, in the words of the native pool.
 local CONSISTENCY = { none = "none", session = "session", user = "party", tag = "party" }
+
+-- Seconds between looks at a server.
+local MIN_INTERVAL, MAX_INTERVAL = 0.1, 3600
 
 local LAG_LIMIT = 10 -- seconds that a replica may be late
 
@@ -390,6 +393,10 @@ function pools.pool(listener, options)
     elseif options.tag and options.consistency and options.consistency ~= "tag" then
         checks.fail(NAME, ('consistency: with tag it is "tag", not "%s"'):format(options.consistency))
     end
+    local interval = options.health_interval
+    if interval and not (interval >= MIN_INTERVAL and interval <= MAX_INTERVAL) then
+        checks.fail(NAME, ("health_interval: expected %g to %g seconds"):format(MIN_INTERVAL, MAX_INTERVAL))
+    end
     local self = setmetatable({
         addresses = {},   -- server's name -> its address
         roles = {},       -- server's name -> its role, while connections to it may be in use
@@ -444,7 +451,7 @@ function pools.pool(listener, options)
         parted = function(client_id) sessions.parted(self, client_id) end,
     }, native)
     self.topology = topology.new {
-        servers = options.servers, account = self.monitor,
+        servers = options.servers, account = self.monitor, interval = options.health_interval,
         on_change = function(name, view) server_changed(self, name, view) end,
     }
     self.kills = kills.new(self.native, {

@@ -275,6 +275,7 @@ function M.proxy_new_clients(listener, plugin, options) end
 ---@field choose (fun(names: string[], client: dpm.Connection, user: string): string?)?
 ---@field on_hold (fun(reason: string, client: dpm.Connection, sql: string): ("release"|"refuse")?)?
 ---@field lag_limit number?
+---@field health_interval number?
 ---@field lastval boolean?
 ---@field failover_timeout number?
 ---@field retry_reads boolean?

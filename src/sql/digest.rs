@@ -1,10 +1,20 @@
 //! The common form of statements that differ only in their values, whitespace and comments.
 
+use std::cell::RefCell;
+
 use sha2::{Digest as _, Sha256};
 
 use super::Mode;
 use super::tokens::{Doubts, Kind, Token, Tokens};
 use super::words::{self, Known};
+
+/// How much memory is kept for the next hash.
+const MAX_SCRATCH: usize = 16 << 10;
+
+thread_local! {
+    /// Where texts are normalised of which only the hash is wanted.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A normalised statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +31,15 @@ pub struct Digest {
 /// The digest of a text.
 pub fn digest(sql: &[u8], mode: Mode) -> Digest {
     normalise(sql, mode, Purpose::Statistics)
+}
+
+/// The hash of a text's digest alone, for which no memory is allocated.
+pub fn digest_hash(sql: &[u8], mode: Mode) -> [u8; 16] {
+    let text = SCRATCH.take();
+    let mut digest = normalise_into(text, sql, mode, Purpose::Statistics);
+    digest.text.shrink_to(MAX_SCRATCH);
+    SCRATCH.set(digest.text);
+    digest.hash
 }
 
 /// The digest by which a statement is let through: it also has what decides what the statement does
@@ -46,8 +65,15 @@ enum Purpose {
 }
 
 fn normalise(sql: &[u8], mode: Mode, purpose: Purpose) -> Digest {
+    let text = Vec::with_capacity(sql.len().min(1024));
+    normalise_into(text, sql, mode, purpose)
+}
+
+/// The same in a buffer, which becomes the digest's text.
+fn normalise_into(mut out: Vec<u8>, sql: &[u8], mode: Mode, purpose: Purpose) -> Digest {
+    out.clear();
     let mut tokens = Tokens::new(sql, mode);
-    let mut writer = Writer::new(sql, purpose);
+    let mut writer = Writer::new(out, sql, purpose);
     let mut waiting = None;
     // What a word is depends on the next token.
     for token in tokens.by_ref() {
@@ -175,11 +201,11 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(sql: &'a [u8], purpose: Purpose) -> Writer<'a> {
+    fn new(out: Vec<u8>, sql: &'a [u8], purpose: Purpose) -> Writer<'a> {
         Writer {
             sql,
             purpose,
-            out: Vec::with_capacity(sql.len().min(1024)),
+            out,
             items: [(Item::Start, 0); KEPT],
             count: 0,
             names_tables: false,

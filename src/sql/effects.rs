@@ -11,6 +11,8 @@ mod modes;
 mod names;
 mod set;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::statement::{Changes, Statement, other_modes, statement};
 use super::tables::Name;
 use super::tokens::{Doubts, Kind, Tokens};
@@ -22,17 +24,20 @@ pub use modes::mode_after;
 pub use names::{Named, Names};
 pub use set::{Assignment, Charset, Scope, Setting, Value};
 
+/// Effects of the statements of a text: most texts are one statement, for which no memory is allocated.
+pub type List = SmallVec<[Effects; 1]>;
+
 /// The most statements in one text that are examined.
 pub const MAX_STATEMENTS: usize = 64;
 
 /// The effects of each statement of a text, in order. The list ends after a statement that may have
 /// several results, since it is unknown which results belong to the statements after it. If that one is
 /// unfamiliar, what follows is one entry more: a server that does not understand a text executes none of it.
-pub fn effects(sql: &[u8], mode: Mode) -> Vec<Effects> {
+pub fn effects(sql: &[u8], mode: Mode) -> List {
     let (found, doubts) = read(sql, mode);
     let tried = Doubts::ESCAPED_QUOTE | Doubts::DOUBLE_QUOTE;
     if mode.is_in_doubt(doubts - tried) {
-        return vec![Effects::opaque()];
+        return smallvec![Effects::opaque()];
     }
     if !doubts.intersects(tried) {
         return found;
@@ -44,19 +49,19 @@ pub fn effects(sql: &[u8], mode: Mode) -> Vec<Effects> {
             .zip(reading)
             .map(|(one, two)| one.either(two))
             .collect(),
-        false => vec![Effects::opaque()],
+        false => smallvec![Effects::opaque()],
     });
     // What is unclear between the readings may have several results, too.
     up_to_several_results(found)
 }
 
 /// Ends the list with a statement that may have several results.
-fn up_to_several_results(mut found: Vec<Effects>) -> Vec<Effects> {
+fn up_to_several_results(mut found: List) -> List {
     let has_several = |one: &Effects| one.action.may_be_anything();
     let Some(last) = found.iter().position(has_several) else {
         return found;
     };
-    let after = found.split_off(last + 1);
+    let after: List = found.drain(last + 1..).collect();
     let Some(first) = found.pop() else {
         return found;
     };
@@ -70,9 +75,9 @@ fn up_to_several_results(mut found: Vec<Effects>) -> Vec<Effects> {
 }
 
 /// The text parsed in one mode.
-fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
+fn read(sql: &[u8], mode: Mode) -> (List, Doubts) {
     let mut tokens = Tokens::new(sql, mode);
-    let mut parts = Vec::new();
+    let mut parts = SmallVec::<[(usize, usize); 4]>::new();
     let mut from = 0;
     // Signs that a server would parse the text differently, or not at all.
     let mut is_broken = false;
@@ -96,11 +101,11 @@ fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
             1 => Effects::unfamiliar(),
             _ => Effects::opaque(),
         };
-        return (vec![broken], doubts);
+        return (smallvec![broken], doubts);
     }
 
     let whole = (parts.len() > 1).then(|| statement(sql, mode)).flatten();
-    let mut found = Vec::new();
+    let mut found = List::new();
     for (from, to) in parts {
         let Some(part) = sql.get(from..to) else {
             continue;
@@ -110,9 +115,9 @@ fn read(sql: &[u8], mode: Mode) -> (Vec<Effects>, Doubts) {
     match whole {
         // Whether it has a body, in which semicolons do not end the statement.
         Some(whole) if whole.multi == 1 && found.len() > 1 => {
-            return (vec![of_one(sql, mode, &whole)], doubts);
+            return (smallvec![of_one(sql, mode, &whole)], doubts);
         }
-        Some(whole) if whole.multi != found.len() => return (vec![Effects::opaque()], doubts),
+        Some(whole) if whole.multi != found.len() => return (smallvec![Effects::opaque()], doubts),
         _ => {}
     }
     (up_to_several_results(found), doubts)

@@ -1,11 +1,12 @@
 //! A connection's unanswered commands, and its prepared statements.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
 use std::rc::Rc;
 
 use super::fact::Doubt;
 use crate::sql::Mode;
-use crate::sql::effects::{Effects, Traces, effects};
+use crate::sql::effects::{Effects, List, Traces, effects};
 use crate::wire::{ChangeUser, Com, LAST_PREPARED};
 
 /// The most bytes of one text, and of all texts together, that are remembered; longer texts count
@@ -17,16 +18,49 @@ const MAX_LOOKED_AT: usize = 64;
 /// How many prepared statements are remembered.
 const MAX_PREPARED: usize = 1024;
 
+/// The effects of a text's statements. Of most texts that is one, for which no memory is allocated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    One(Effects),
+    Others(Rc<[Effects]>),
+}
+
+impl Deref for Text {
+    type Target = [Effects];
+
+    fn deref(&self) -> &[Effects] {
+        match self {
+            Text::One(one) => std::slice::from_ref(one),
+            Text::Others(others) => others,
+        }
+    }
+}
+
+impl From<List> for Text {
+    fn from(list: List) -> Text {
+        match list.into_inner() {
+            Ok([one]) => Text::One(one),
+            Err(others) => Text::Others(others.into_vec().into()),
+        }
+    }
+}
+
+impl FromIterator<Effects> for Text {
+    fn from_iter<I: IntoIterator<Item = Effects>>(effects: I) -> Text {
+        List::from_iter(effects).into()
+    }
+}
+
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Task {
     /// To execute these statements.
-    Text(Rc<[Effects]>),
+    Text(Text),
     /// To execute the statement that was prepared last, which is known only when the command is
     /// answered.
     ExecuteLast,
     /// To prepare this.
-    Prepare(Rc<[Effects]>),
+    Prepare(Text),
     Use(Vec<u8>),
     ChangeUser(Login),
     Reset,
@@ -88,7 +122,7 @@ impl Pending {
 /// A statement that is prepared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Prepared {
-    text: Rc<[Effects]>,
+    text: Text,
     hides: Option<Hides>,
 }
 
@@ -137,6 +171,10 @@ impl Commands {
             Com::STMT_EXECUTE | Com::STMT_BULK_EXECUTE => self.hidden_by(argument),
             _ => None,
         };
+        if self.pending.capacity() == 0 {
+            // Most clients wait for each answer.
+            self.pending.reserve_exact(1);
+        }
         self.pending.push_back(Pending {
             hides,
             ..Pending::of(task)
@@ -192,7 +230,7 @@ impl Commands {
         }
     }
 
-    fn read(&self, sql: &[u8], mode: Mode) -> Rc<[Effects]> {
+    fn read(&self, sql: &[u8], mode: Mode) -> Text {
         let text = effects(sql, mode);
         let size = text.iter().map(Effects::size).sum::<usize>();
         match size <= MAX_TEXT && self.bytes + size <= MAX_BYTES {
@@ -201,7 +239,7 @@ impl Commands {
         }
     }
 
-    fn find(&self, id: Option<u32>, is_bulk: bool) -> Rc<[Effects]> {
+    fn find(&self, id: Option<u32>, is_bulk: bool) -> Text {
         let found = id.and_then(|id| self.prepared.get(&id));
         match found.map(|prepared| &prepared.text) {
             Some(text) if is_bulk => text.iter().map(Effects::for_many).collect(),
@@ -262,7 +300,9 @@ impl Commands {
         if !self.pending.is_empty() {
             return;
         }
-        self.pending = VecDeque::new();
+        if self.pending.capacity() > 1 {
+            self.pending = VecDeque::new();
+        }
         if self.behind > 0 {
             self.behind -= 1;
             let task = Task::Text(opaque_text());
@@ -289,6 +329,6 @@ fn size(text: &[Effects]) -> usize {
     text.iter().map(Effects::size).sum()
 }
 
-fn opaque_text() -> Rc<[Effects]> {
-    [Effects::opaque()].into()
+fn opaque_text() -> Text {
+    Text::One(Effects::opaque())
 }

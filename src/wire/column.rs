@@ -10,6 +10,9 @@ const NAME: &str = "column";
 /// How many bytes the fields of fixed size take.
 const FIXED: u8 = 12;
 
+/// How many of them clients look at: two are unused.
+const USED: usize = 10;
+
 /// A column's definition.
 ///
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset_column_definition.html>,
@@ -71,6 +74,44 @@ impl Default for Column {
 lossless!(Column);
 
 impl Column {
+    /// Puts a definition into the form for other capabilities, without decoding its names.
+    ///
+    /// # Errors
+    /// It is not a definition.
+    pub fn translate(
+        payload: &[u8],
+        from: Capabilities,
+        to: Capabilities,
+        out: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(NAME, payload);
+        for name in [
+            "catalog",
+            "schema",
+            "table",
+            "org_table",
+            "name",
+            "org_name",
+        ] {
+            reader.lenenc_bytes(name)?;
+        }
+        let names = payload.len() - reader.peek().len();
+        out.put_slice(payload.get(..names).unwrap_or_default());
+        let mut extended = &[][..];
+        if from.contains(Capabilities::MARIADB_EXTENDED_METADATA) {
+            extended = reader.lenenc_bytes("extended")?;
+        }
+        if to.contains(Capabilities::MARIADB_EXTENDED_METADATA) {
+            out.put_lenenc_bytes(extended);
+        }
+        let fixed = reader.peek();
+        out.put_slice(fixed);
+        if reader.lenenc_bytes("fixed fields")?.len() < USED {
+            return Err(reader.invalid("fixed fields", "too few of them"));
+        }
+        Ok(())
+    }
+
     fn parse(payload: &[u8], capabilities: Capabilities) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(NAME, payload);
         let catalog = reader.lenenc_bytes("catalog")?.to_vec();

@@ -75,9 +75,8 @@ impl Handshake {
     /// Decodes a payload.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut packet = Self::parse(payload)?;
-        let mut usual = Vec::with_capacity(payload.len());
-        packet.encode_usual(&mut usual);
-        packet.original = Original::new(payload, Capabilities::empty(), &usual);
+        let encode = |out: &mut Vec<u8>| packet.encode_usual(out);
+        packet.original = Original::unless_usual(payload, Capabilities::empty(), encode);
         Ok(packet)
     }
 

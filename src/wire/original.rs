@@ -1,6 +1,16 @@
 //! Encodes an unchanged packet to exactly the bytes it was decoded from, even if they are unusual.
 
+use std::cell::RefCell;
+
 use super::{Capabilities, DecodeError};
+
+/// How much memory is kept for the next comparison.
+const MAX_SCRATCH: usize = 16 << 10;
+
+thread_local! {
+    /// Where packets are encoded to be compared: most are only looked at, and need no memory of their own.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The bytes a packet was decoded from, kept only if the packet's values alone would be encoded
 /// otherwise: a length in a longer form than needed, an absent field, bytes that trail.
@@ -12,12 +22,23 @@ use super::{Capabilities, DecodeError};
 pub struct Original(Option<Box<(Capabilities, Vec<u8>)>>);
 
 impl Original {
-    /// Keeps `payload` if it differs from `usual`, the usual encoding of the packet's values.
-    pub(crate) fn new(payload: &[u8], capabilities: Capabilities, usual: &[u8]) -> Self {
-        if payload == usual {
-            return Self(None);
+    /// Keeps `payload` if it differs from the usual encoding of the packet's values.
+    pub(crate) fn unless_usual(
+        payload: &[u8],
+        capabilities: Capabilities,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Self {
+        let is_usual = SCRATCH.with_borrow_mut(|usual| {
+            usual.clear();
+            encode(usual);
+            let is_usual = payload == usual;
+            usual.shrink_to(MAX_SCRATCH);
+            is_usual
+        });
+        match is_usual {
+            true => Self(None),
+            false => Self(Some(Box::new((capabilities, payload.to_vec())))),
         }
-        Self(Some(Box::new((capabilities, payload.to_vec()))))
     }
 
     /// The original bytes, if `packet` has not changed since they were decoded.
@@ -59,9 +80,8 @@ macro_rules! lossless {
             /// Decodes a payload.
             pub fn decode(payload: &[u8], capabilities: Capabilities) -> Result<Self, DecodeError> {
                 let mut packet = Self::parse(payload, capabilities)?;
-                let mut usual = Vec::with_capacity(payload.len());
-                packet.encode_usual(capabilities, &mut usual);
-                packet.original = Original::new(payload, capabilities, &usual);
+                let encode = |out: &mut Vec<u8>| packet.encode_usual(capabilities, out);
+                packet.original = Original::unless_usual(payload, capabilities, encode);
                 Ok(packet)
             }
 

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::pool;
 use crate::support::cluster::{self, Cluster};
 use crate::support::dpm::Launch;
-use crate::support::{PASSWORD, Stage, USER, mariadb, process};
+use crate::support::{Flavour, PASSWORD, Server, Stage, USER, eventually, mariadb, process};
 
 /// A program that looks after the servers of a cluster, by the names "a", "b" and "c".
 pub struct Watcher(Stage);
@@ -221,4 +222,18 @@ fn a_name_has_all_its_addresses() {
     let mut done = done.start();
     done.line("found\ttrue");
     assert!(done.wait_for_end().success());
+}
+
+#[test]
+fn servers_are_asked_as_often_as_is_said() {
+    let server = Server::start_own(Flavour::MariaDb, &[]);
+    server.sql("CREATE USER watcher@'%' IDENTIFIED BY 'w'; GRANT ALL ON *.* TO watcher@'%'");
+    let monitor = "monitor = { user = 'watcher', password = 'w' }, health_interval = 3600,";
+    let dpm = pool::pool(&server, 1, monitor);
+    assert_eq!(pool::value(&mut pool::login(&dpm), "SELECT 1"), "1");
+    eventually("nobody asks for three seconds", || {
+        let sql =
+            "SELECT MIN(time) >= 3 FROM information_schema.processlist WHERE user = 'watcher'";
+        server.sql(sql).trim() == "1"
+    });
 }

@@ -39,7 +39,7 @@ pub struct Refusals {
 impl Refusals {
     /// A statement is refused.
     pub fn note(&mut self, reason: Reason, sql: &[u8], mode: Mode, user: &Rc<str>, now: Instant) {
-        let digest = sql::digest(sql, mode).hash;
+        let digest = sql::digest_hash(sql, mode);
         let same = |one: &Refused| one.reason == reason && one.digest == digest;
         let before = self.known.iter().position(same);
         let times = match before.and_then(|place| self.known.remove(place)) {

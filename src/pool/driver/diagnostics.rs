@@ -16,7 +16,7 @@ use crate::pool::judging::reason::Reason;
 use crate::pool::routing::hints::Hints;
 use crate::pool::state::{Access, Snapshot};
 use crate::proxy::{ConnId, Decoded, Packet, Proxy};
-use crate::sql::{Mode, digest};
+use crate::sql::{Mode, digest_hash};
 use crate::wire::{Com, ErrPacket, Ok as OkPacket, Status};
 
 /// How much of a statement is looked at, to learn it.
@@ -43,11 +43,13 @@ impl Pools {
             if client_of.diagnostics.are_there() {
                 return None;
             }
-            let last = self.backends.with(server, |(_, backend)| {
-                let is_own = backend.owner == Some(client);
-                is_own.then(|| digest_of(backend, client_of)).flatten()
+            let reply = reply(client_of, pool, sql, |client_of| {
+                let last = self.backends.with(server, |(_, backend)| {
+                    let is_own = backend.owner == Some(client);
+                    is_own.then(|| digest_of(backend, client_of)).flatten()
+                });
+                last.flatten()
             });
-            let reply = reply(client_of, pool, sql, last.flatten());
             if let Some(Reply::Refusal(_)) = reply {
                 pool.has_refused(Reason::DiagnosticsWanted, sql, &client_of.user);
             }
@@ -197,7 +199,8 @@ pub(super) fn ongoing(backend: &Backend, client: &Client, pool: &mut Pool) -> On
 /// The digest of the last statement that a client has executed on a connection.
 fn digest_of(backend: &Backend, client: &Client) -> Option<[u8; 16]> {
     let statement = Some(last_statement(backend, client)).filter(|text| !text.is_empty())?;
-    Some(digest(statement, mode(client, backend.snapshot.as_ref())).hash)
+    let mode = mode(client, backend.snapshot.as_ref());
+    Some(digest_hash(statement, mode))
 }
 
 fn mode(client: &Client, snapshot: Option<&Snapshot>) -> Mode {
@@ -208,7 +211,7 @@ fn reply(
     client: &mut Client,
     pool: &mut Pool,
     sql: &[u8],
-    last: Option<[u8; 16]>,
+    last: impl FnOnce(&Client) -> Option<[u8; 16]>,
 ) -> Option<Reply> {
     let snapshot = client.snapshot.as_ref()?;
     let mode = client.settings.mode(snapshot);
@@ -224,7 +227,10 @@ fn reply(
             let warnings = client.diagnostics.answered(&asked, &results);
             Some(Reply::Results(results, status, warnings))
         }
-        Answer::Refused(needs) => Some(Reply::Refusal(refuse(client, pool, needs, last))),
+        Answer::Refused(needs) => {
+            let last = last(client);
+            Some(Reply::Refusal(refuse(client, pool, needs, last)))
+        }
     }
 }
 

@@ -161,6 +161,7 @@ impl Core {
         if fails {
             self.stats.failed_logins += 1;
         }
+        self.lend_buffer(to);
         let Some(conn) = self.open_mut(to) else {
             return Ok(Delivered::default());
         };

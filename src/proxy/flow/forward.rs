@@ -147,11 +147,12 @@ impl Core {
                 let eof = Leaving::new(Part::Forwarded(PacketKind::Eof), &eof);
                 self.deliver(to, eof.numbered(received.numbering))?;
             }
+            let mut buffer = std::mem::take(&mut self.encoded);
             let Some(session) = self.open_mut(to).and_then(Conn::client) else {
                 return Ok(Delivered::default());
             };
-            match translation::answer(session, &payload, received)? {
-                Translated::Same => {}
+            match translation::answer(session, &payload, received, &mut buffer)? {
+                Translated::Same => self.keep_encoded(buffer),
                 Translated::Nothing => return Ok(Delivered::default()),
                 Translated::Other(other) => payload = Cow::Owned(other),
             }
@@ -167,7 +168,11 @@ impl Core {
         let leaving = leaving
             .numbered(received.numbering)
             .ends(received.step.done);
-        self.deliver(to, leaving)
+        let delivered = self.deliver(to, leaving);
+        if let Cow::Owned(buffer) = payload {
+            self.keep_encoded(buffer);
+        }
+        delivered
     }
 
     /// Sends the EOF after columns to a client that needs it, if the server sent none.

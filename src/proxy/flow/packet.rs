@@ -258,11 +258,11 @@ impl Proxy {
                 warnings: 0,
                 status: received.status,
             };
-            let mut payload = Vec::new();
-            eof.encode(received.capabilities, &mut payload);
             let armed = !self.core().armed(id, event.set()).is_empty();
             received.info.state.set(Some(event));
             if armed {
+                let mut payload = Vec::new();
+                eof.encode(received.capabilities, &mut payload);
                 let packet = Incoming {
                     kind: PacketKind::Eof,
                     payload: &payload,

@@ -164,13 +164,16 @@ impl Proxy {
                 self.guarded(Some(*id), || self.close_for(*id, reason));
             }
             self.guarded(None, || self.tell_end_of_tick());
-            let dirty = std::mem::take(&mut self.core().dirty);
+            let mut dirty = std::mem::take(&mut self.core().dirty);
             for id in &dirty {
                 self.guarded(Some(*id), || self.flush(*id));
             }
             self.guarded(None, || self.relieve());
             self.core().reap();
-            if dirty.is_empty() {
+            let is_over = dirty.is_empty();
+            dirty.clear();
+            self.core().go_on_with(dirty);
+            if is_over {
                 break;
             }
         }

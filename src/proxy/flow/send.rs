@@ -86,7 +86,6 @@ impl Core {
             return Ok(delivered);
         }
         let mut payload = std::mem::take(&mut self.encoded);
-        payload.clear();
         let Some(conn) = self.open_mut(id) else {
             return Ok(Delivered::default());
         };
@@ -109,10 +108,15 @@ impl Core {
         if let Some(conn) = self.open_mut(id) {
             conn.follow_wired(packet, &payload).map_err(forbidden)?;
         }
-        payload.truncate(KEPT);
-        payload.shrink_to(KEPT);
-        self.encoded = payload;
+        self.keep_encoded(payload);
         Ok(delivered)
+    }
+
+    /// Keeps a buffer for the next packet that is encoded.
+    pub(crate) fn keep_encoded(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        buffer.shrink_to(KEPT);
+        self.encoded = buffer;
     }
 }
 
@@ -139,15 +143,17 @@ fn to_client(
             let login = !session.authenticated();
             let other = (!options.allow_redirect).then(|| redirect::without(ok, login));
             let ok = other.as_ref().and_then(Option::as_ref).unwrap_or(ok);
-            match ending::encode(session, Ending::Ok(ok)) {
+            match ending::encode(session, Ending::Ok(ok), std::mem::take(payload)) {
                 Some(encoded) => *payload = encoded,
                 None => return Ok(None),
             }
         }
-        Packet::Eof(eof) => match ending::encode(session, Ending::Eof(eof)) {
-            Some(encoded) => *payload = encoded,
-            None => return Ok(None),
-        },
+        Packet::Eof(eof) => {
+            match ending::encode(session, Ending::Eof(eof), std::mem::take(payload)) {
+                Some(encoded) => *payload = encoded,
+                None => return Ok(None),
+            }
+        }
         // Before the capabilities are negotiated it is not known whether the client understands an
         // SQLSTATE, so it is sent.
         Packet::Err(err) => err.encode(capabilities | Capabilities::PROTOCOL_41, payload),

@@ -18,6 +18,7 @@ use super::conn::{Conn, HIGH_WATER, LOW_WATER, Listed, Role, Socket};
 use super::limits::Idle;
 use super::sides::{FarEnd, Stopped};
 use super::slice::Slice;
+use super::spare::SpareBuffers;
 use super::tls_clients::TlsClients;
 use crate::net::{LastResort, Poller, Resolver, Signals, Stream, TimerId, Timers};
 use crate::proxy::id::{ConnId, Serials};
@@ -75,6 +76,8 @@ pub(crate) struct Core {
     pub script_timers: usize,
     /// A buffer for packets that are encoded.
     pub encoded: Vec<u8>,
+    /// Buffers of queues that have been written.
+    pub spare: SpareBuffers,
     /// The present connection's share of this pass.
     pub slice: Slice,
     /// Connections queued for reading.
@@ -122,6 +125,7 @@ impl Core {
             conns: Slab::new(),
             serials: Serials::new(),
             encoded: Vec::new(),
+            spare: SpareBuffers::default(),
             resolver: Resolver::new(poller.wake_handle()),
             poller,
             signals,
@@ -260,6 +264,13 @@ impl Core {
         }
     }
 
+    /// Uses the memory of a list of connections to be flushed, which is empty now, for the next one.
+    pub fn go_on_with(&mut self, flushed: Vec<ConnId>) {
+        if self.dirty.capacity() == 0 {
+            self.dirty = flushed;
+        }
+    }
+
     /// Sets (or lifts: zero) the connection's time limit.
     pub fn set_deadline(&mut self, id: ConnId, limit: Duration) {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|c| c.id() == id) else {
@@ -381,9 +392,23 @@ impl Core {
         self.stats.bytes_out += written as u64;
     }
 
+    /// Gives a connection a buffer for its queue, if it has none.
+    pub fn lend_buffer(&mut self, id: ConnId) {
+        let needs = self
+            .get(id)
+            .is_some_and(|conn| conn.write.output.capacity() == 0);
+        if needs
+            && let Some(buffer) = self.spare.take()
+            && let Some(conn) = self.get_mut(id)
+        {
+            conn.write.output = buffer;
+        }
+    }
+
     /// Forwards bytes at the end of the tick.
     pub fn forward_span_later(&mut self, to: ConnId, bytes: &[u8]) {
         let now = self.now;
+        self.lend_buffer(to);
         if let Some(conn) = self.get_mut(to) {
             conn.limits.is_active(now);
             conn.write.output.extend_from_slice(bytes);
@@ -405,6 +430,7 @@ impl Core {
             flushed.error = conn.flush_channel();
         }
         let mut written = 0;
+        let mut written_buffer = BytesMut::new();
         let mut postponed = false;
         while conn.write.writable && !conn.write.output.is_empty() {
             let len = conn.writable_len();
@@ -440,8 +466,8 @@ impl Core {
             conn.number_as_frames();
         }
         if conn.write.output.is_empty() {
-            // Frees the memory: an idle connection is to hold no buffer.
-            conn.write.output = BytesMut::new();
+            // An idle connection is to hold no buffer.
+            written_buffer = std::mem::take(&mut conn.write.output);
             if conn.closing() && flushed.error.is_none() && !conn.is_parting() {
                 conn.finish_writing();
             }
@@ -458,6 +484,7 @@ impl Core {
         if may_end {
             self.schedule(id);
         }
+        self.spare.keep(written_buffer);
         self.stats.bytes_out += written as u64;
         self.account(id);
         flushed

@@ -6,7 +6,7 @@
 //! - `link`, `close`: linking two connections, and the end of one
 //! - `limits`: the timers of a connection; `pace`: how slowly a client may send a packet; `buffered`: what all
 //!   connections hold together
-//! - `slice`: how much of a pass of the loop one connection gets
+//! - `slice`: how much of a pass of the loop one connection gets; `spare`: buffers for queues
 //! - `patience`: how a server's login fits into the time of the client that waits for it
 //! - `received`: what is said of a packet that was received; `admission`: whether there is room for another
 //!   client; `tls_clients`: TLS towards servers, by destination; `certificate_log`: warnings about
@@ -27,4 +27,5 @@ pub(super) mod patience;
 pub(super) mod received;
 pub(super) mod sides;
 pub(super) mod slice;
+pub(super) mod spare;
 pub(super) mod tls_clients;

@@ -13,14 +13,17 @@ pub(crate) enum Ending<'a> {
 /// The payload for this client; `None` if nothing is sent. Under CLIENT_DEPRECATE_EOF no EOF
 /// follows columns, and rows end with an OK with the header 0xFE.
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_ok_packet.html>
-pub(crate) fn encode(session: &mut ClientSession, ending: Ending<'_>) -> Option<Vec<u8>> {
+pub(crate) fn encode(
+    session: &mut ClientSession,
+    ending: Ending<'_>,
+    mut payload: Vec<u8>,
+) -> Option<Vec<u8>> {
     let capabilities = session.capabilities();
     let deprecate_eof = capabilities.contains(Capabilities::DEPRECATE_EOF)
         && !session.response().is_some_and(|r| r.is_binlog());
     let ends_rows = session
         .response()
         .is_some_and(|response| response.awaits_terminator());
-    let mut payload = Vec::new();
     match ending {
         Ending::Eof(_) if session.swallow_eof() => return None,
         Ending::Eof(eof) if deprecate_eof => Ok {
@@ -48,12 +51,16 @@ pub(crate) fn encode(session: &mut ClientSession, ending: Ending<'_>) -> Option<
 }
 
 /// A server's OK in place of an EOF, translated for a client without DEPRECATE_EOF.
-pub(crate) fn translate_eof(session: &mut ClientSession, eof: &Eof, ok: &Ok) -> Option<Vec<u8>> {
+pub(crate) fn translate_eof(
+    session: &mut ClientSession,
+    eof: &Eof,
+    ok: &Ok,
+    mut payload: Vec<u8>,
+) -> Option<Vec<u8>> {
     let capabilities = session.capabilities();
     if !capabilities.contains(Capabilities::DEPRECATE_EOF) {
-        return encode(session, Ending::Eof(eof));
+        return encode(session, Ending::Eof(eof), payload);
     }
-    let mut payload = Vec::new();
     Ok {
         original: Original::default(),
         ..ok.clone()

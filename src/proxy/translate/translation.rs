@@ -121,11 +121,12 @@ pub(crate) fn command(
     other.map(Translated::Other).map_err(bad)
 }
 
-/// Translates a server's packet for its client.
+/// Translates a server's packet for its client, with an empty buffer for that.
 pub(crate) fn answer(
     session: &mut ClientSession,
     payload: &[u8],
     received: &Received<'_>,
+    buffer: &mut Vec<u8>,
 ) -> Result<Translated, String> {
     let from = received.capabilities;
     let to = session.capabilities();
@@ -134,28 +135,25 @@ pub(crate) fn answer(
         return Ok(Translated::Same);
     }
     let bad = |error: DecodeError| error.to_string();
-    let mut other = Vec::new();
     match kind {
-        PacketKind::Ok | PacketKind::Eof => return ending(session, payload, received),
+        PacketKind::Ok | PacketKind::Eof => return ending(session, payload, received, buffer),
         PacketKind::ResultsetHeader => {
             let header = ResultsetHeader::decode(payload, from).map_err(bad)?;
             check_definitions(header.definitions, to)?;
-            header.encode(to, &mut other);
+            header.encode(to, buffer);
         }
         PacketKind::Prepared => {
             let prepared = PrepareOk::decode(payload, from).map_err(bad)?;
             check_definitions(prepared.definitions, to)?;
-            prepared.encode(to, &mut other);
+            prepared.encode(to, buffer);
         }
         PacketKind::Column => {
-            Column::decode(payload, from)
-                .map_err(bad)?
-                .encode(to, &mut other);
+            Column::translate(payload, from, to, buffer).map_err(bad)?;
         }
         _ if !to.contains(Capabilities::MARIADB_PROGRESS) => return Ok(Translated::Nothing),
         _ => return Ok(Translated::Same),
     }
-    Ok(Translated::Other(other))
+    Ok(Translated::Other(std::mem::take(buffer)))
 }
 
 /// Definitions that were left out cannot be invented.
@@ -171,6 +169,7 @@ fn ending(
     session: &mut ClientSession,
     payload: &[u8],
     received: &Received<'_>,
+    buffer: &mut Vec<u8>,
 ) -> Result<Translated, String> {
     let capabilities = received.capabilities;
     let mut more = Status::empty();
@@ -191,14 +190,14 @@ fn ending(
                 warnings: ok.warnings,
                 status: ok.status,
             };
-            ending::translate_eof(session, &eof, &ok)
+            ending::translate_eof(session, &eof, &ok, std::mem::take(buffer))
         } else {
-            ending::encode(session, Ending::Ok(&ok))
+            ending::encode(session, Ending::Ok(&ok), std::mem::take(buffer))
         }
     } else {
         let mut eof = Eof::decode(payload, capabilities).map_err(|e| e.to_string())?;
         eof.status |= more;
-        ending::encode(session, Ending::Eof(&eof))
+        ending::encode(session, Ending::Eof(&eof), std::mem::take(buffer))
     };
     Ok(encoded.map_or(Translated::Nothing, Translated::Other))
 }

@@ -1,10 +1,18 @@
 //! The beginning of a statement.
 
+use smallvec::SmallVec;
+
 use crate::sql::words;
 use crate::sql::{Kind, Mode, Tokens};
 
 /// How many tokens are examined.
 const MAX_TOKENS: usize = 256;
+
+/// So many tokens of most statements fit in without memory being allocated.
+const USUAL_TOKENS: usize = 32;
+
+/// The end of `@@warning_count` and `@@error_count`.
+const COUNT: &[u8] = b"_count";
 
 /// The kinds of objects that are created, altered and dropped.
 const OBJECTS: &[&str] = &[
@@ -49,7 +57,7 @@ impl Item<'_> {
 /// The first tokens of a statement.
 #[derive(Debug)]
 pub(super) struct Head<'a> {
-    items: Vec<Item<'a>>,
+    items: SmallVec<[Item<'a>; USUAL_TOKENS]>,
     is_whole: bool,
 }
 
@@ -138,8 +146,11 @@ impl<'a> Head<'a> {
     /// A query of `@@warning_count` or `@@error_count`, or one that is too long to find out.
     pub(super) fn names_diagnostics(&self) -> bool {
         let names = |item: &Item<'_>| {
-            let text = item.text.to_ascii_lowercase();
-            item.kind == Kind::Variable && text.starts_with(b"@@") && text.ends_with(b"_count")
+            let end = item.text.len().checked_sub(COUNT.len());
+            let end = end.and_then(|end| item.text.get(end..));
+            item.kind == Kind::Variable
+                && item.text.starts_with(b"@@")
+                && end.is_some_and(|end| end.eq_ignore_ascii_case(COUNT))
         };
         self.items.iter().any(names)
     }

@@ -35,7 +35,7 @@ impl Learnt {
 
     /// Whether the connection is kept for the next statement after this one.
     pub fn holds(&mut self, sql: &[u8], mode: Mode) -> bool {
-        !self.digests.is_empty() && self.needs(&sql::digest(sql, mode).hash)
+        !self.digests.is_empty() && self.needs(&sql::digest_hash(sql, mode))
     }
 
     /// How many there are.
