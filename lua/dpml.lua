@@ -14,6 +14,7 @@ local coalesce = require "dpml.coalesce"
 local databases = require "dpml.databases"
 local dump = require "dpml.dump"
 local errors = require "dpml.errors"
+local figures = require "dpml.figures"
 local firewall = require "dpml.firewall"
 local logins = require "dpml.logins"
 local mask = require "dpml.mask"
@@ -66,6 +67,7 @@ dpml = {
     with_timeout_ms = tasks.with_timeout,
     connect = databases.connect,
     -- the rest
+    declare_figures = figures.declare,
     dump_table = dump.dump_table,
     elapsed_ms = times.elapsed,
     duration = times.duration,

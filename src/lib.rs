@@ -66,6 +66,7 @@ pub mod auth;
 pub mod cli;
 #[cfg(feature = "lua")]
 mod logging;
+pub mod metrics;
 pub mod net;
 pub mod observe;
 pub mod output;

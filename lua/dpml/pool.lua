@@ -472,6 +472,7 @@ function pools.pool(listener, options)
         end,
     }), options), self.clients:lookup(), function(tell) self.greeter:greet(tell) end)
 
+    figures.add(self, listener)
     self.topology:start()
     self.timer = dpm.new_timer()
     self.timer:schedule(0, TICK, function() self.native:tick() end)

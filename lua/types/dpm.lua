@@ -1215,8 +1215,33 @@ function M.on_signal(name, fn) end
 ---@param code integer
 function M.exit(code) end
 
+---The program's counters; or the rows of a table of figures.
+---@overload fun(table: string): table<string, any>[]
 ---@return table<string, number>
 function M.stats() end
+
+---@class dpm.FigureColumn
+---@field name string
+---@field help string
+---@field kind "label"|"counter"|"gauge"|"histogram"|"note"
+---@field type "text"|"integer"|"number"|"time"
+---@field unit "seconds"|"microseconds"|"bytes"|nil
+---@field merge "sum"|"largest"|"smallest"
+---@field metric string?
+
+---@class dpm.FigureTable
+---@field name string
+---@field help string
+---@field list boolean
+---@field metrics boolean
+---@field prefix string?
+---@field order string?
+---@field columns dpm.FigureColumn[]
+
+---How all tables of figures are declared; or some rows of one, and where to go on.
+---@overload fun(table: string, from: integer?): any[][], integer?
+---@return dpm.FigureTable[]
+function M.figures() end
 
 ---@param state integer
 ---@return string?

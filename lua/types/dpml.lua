@@ -672,6 +672,53 @@ function M.connect(options) end
 ---@param value any
 function M.dump_table(value) end
 
+---A column of a table of figures.
+---@class dpml.FigureColumn
+---@field name string lower-case letters, digits and _
+---@field help string?
+---@field kind "label"|"counter"|"gauge"|"histogram"|"note"|nil
+---@field type "text"|"integer"|"number"|"time"|nil
+---@field unit "seconds"|"microseconds"|"bytes"|nil
+---@field merge "sum"|"largest"|"smallest"|nil
+---@field metric string? its name in /metrics, without the unit
+---@field read (fun(entry: table, options: table): any)? instead of entry[name]
+
+---@class dpml.FigureOptions
+---@field name string
+---@field help string?
+---@field columns dpml.FigureColumn[]
+---@field entries fun(options: table): table[]|(fun(): table?)
+---@field order string? the column whose largest values come first
+---@field list boolean? it has one entry, and is shown as a list of names and values
+---@field metrics boolean? false: not for /metrics
+---@field prefix string? what the names in /metrics begin with
+
+---@class dpml.Figures
+local Figures = {}
+
+---@return table[] the rows by the names of columns
+function Figures:records() end
+
+---@return fun(): any[]? the rows, as arrays
+function Figures:each() end
+
+---@return fun(): any[]? the rows as SHOW has them
+function Figures:shown() end
+
+---@return table[] the columns as SHOW has them
+function Figures:columns() end
+
+---@return string? the column whose largest values come first in SHOW
+function Figures:default_order() end
+
+---The table is not there any more.
+function Figures:remove() end
+
+---Declares a table of figures, for SHOW and /metrics.
+---@param declaration dpml.FigureOptions
+---@return dpml.Figures
+function M.declare_figures(declaration) end
+
 ---Starts a stopwatch, whose milliseconds the function that it returns tells; or tells those since what
 ---dpm.gettimeofday() returned.
 ---@overload fun(seconds: integer, microseconds: integer): number

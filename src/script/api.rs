@@ -9,6 +9,7 @@ use super::connections::conn::{connection, named};
 use super::connections::send;
 use super::functions::clock;
 use super::functions::constants;
+use super::functions::figures;
 use super::functions::json;
 use super::functions::resolve;
 use super::functions::signals;
@@ -221,7 +222,10 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
         runtime.proxy().exit(code as i32);
         nothing()
     })?;
-    functions.add("dpm.stats", stats)?;
+    let program = figures::Program::new(functions.runtime);
+    functions.runtime.sources.add(Rc::new(program));
+    functions.add("dpm.figures", figures::figures)?;
+    functions.add("dpm.stats", figures::stats)?;
     functions.add("dpm.state_name", |lua, _, args| {
         let event = super::callbacks::package::state_argument(args)?;
         super::lua::function::string(lua, event.name())
@@ -340,18 +344,4 @@ fn log_message(args: &Args) -> Answer {
     let message = args.bytes(1, "message", 1 << 20)?;
     log::log!(target: "lua", level, "{}", String::from_utf8_lossy(&message));
     nothing()
-}
-
-fn stats(lua: &Lua, runtime: &Rc<Runtime>, _: &Args) -> Answer {
-    let table = lua.create_table()?;
-    for (name, value) in runtime.proxy().stats().iter() {
-        table.raw_set(name, value as f64)?;
-    }
-    let errors = runtime.proxy().stats().callback_errors + runtime.errors();
-    table.raw_set("callback_errors", errors as f64)?;
-    table.raw_set("lua_memory", lua.used_memory() as f64)?;
-    table.raw_set("lua_handles", runtime.fast().handles(lua) as f64)?;
-    table.raw_set("lua_refs", runtime.refs.len() as f64)?;
-    table.raw_set("timers", runtime.timers.len() as f64)?;
-    one(Value::Table(table))
 }

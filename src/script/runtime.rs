@@ -19,6 +19,7 @@ use super::lua::function::Args;
 use super::lua::idle::Idle;
 use super::lua::pressure::Pressure;
 use super::lua::refs::Refs;
+use crate::metrics::Sources;
 use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
 use crate::pool::Pools;
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
@@ -70,6 +71,8 @@ pub struct Runtime {
     pub sessions: Rc<Sessions>,
     /// Pools of connections.
     pub pools: Rc<Pools>,
+    /// What has figures to show.
+    pub sources: Sources,
     /// Collects garbage while the proxy is idle.
     pub idle: Idle,
     /// Counts the bytes of packet objects.
@@ -114,6 +117,7 @@ impl Runtime {
             errors: Cell::new(0),
             sessions: Rc::default(),
             pools: Rc::default(),
+            sources: Sources::default(),
             idle: Idle::default(),
             pressure: Pressure::default(),
         });

@@ -26,6 +26,7 @@ mod dpml;
 mod dpml_hostile;
 mod embedding;
 mod errors;
+mod figures;
 mod firewall;
 mod flow;
 mod frameworks;

@@ -41,24 +41,25 @@ const LAYERS: &[Layer] = &[
         // Not `net`: `proxy` re-exports what scripts need of it (such as `TimerId`).
         knows: &[
             "observe", "pool", "proxy", "auth", "session", "track", "wire", "sql", "output",
+            "metrics",
         ],
         avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         // Watches traffic for whoever is above: scripts, or a program in Rust.
         name: "observe",
-        knows: &["proxy", "session", "track", "wire", "sql"],
+        knows: &["proxy", "session", "track", "wire", "sql", "metrics"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         // Many clients over few connections to servers.
         name: "pool",
-        knows: &["proxy", "session", "track", "wire", "sql"],
+        knows: &["proxy", "session", "track", "wire", "sql", "metrics"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         name: "proxy",
-        knows: &["auth", "session", "wire", "net", "output"],
+        knows: &["auth", "session", "wire", "net", "output", "metrics"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
@@ -86,6 +87,12 @@ const LAYERS: &[Layer] = &[
     Layer {
         // Only text: knows nothing of connections.
         name: "sql",
+        knows: &[],
+        avoids: PURE,
+    },
+    Layer {
+        // How figures are declared: plain data.
+        name: "metrics",
         knows: &[],
         avoids: PURE,
     },

@@ -30,23 +30,21 @@ end
 -- Tables ------------------------------------------------------------------------------------------
 
 -- The rows of a table that the rest of the statement asks for.
-local function rows_of(context, reader, name, columns)
-    local choose = needed(selection.read(reader, columns, figures.order(name)))
-    return choose(figures.rows(context.pool, name, context.literals))
+local function table_result(context, reader, its)
+    local columns, rows = its:columns(), {}
+    local choose = needed(selection.read(reader, columns, its:default_order()))
+    for row in its:shown(context, context.pool) do
+        rows[#rows + 1] = row
+    end
+    return { columns = columns, rows = choose(rows) }
 end
 
-local function table_result(context, reader, name)
-    local columns = figures.columns(name)
-    return { columns = columns, rows = rows_of(context, reader, name, columns) }
-end
-
-local function is_table(name)
-    for _, each in ipairs(figures.NAMES) do
-        if each == name then
-            return true
+local function table_named(context, name)
+    for _, each in ipairs(figures.tables(context.pool)) do
+        if each.name == name then
+            return each
         end
     end
-    return false
 end
 
 -- The names behind SELECT, up to FROM; nil for *.
@@ -69,11 +67,11 @@ local function select(context, reader)
     if reader:take(".") then
         name = needed(reader:name())
     end
-    name = name:lower()
-    if not is_table(name) then
+    local its = table_named(context, name:lower())
+    if not its then
         error(errors.new(1146, "42S02", ("Table '%s.%s' doesn't exist; SHOW TABLES lists those that do"):format(DATABASE, name)), 0)
     end
-    local result = table_result(context, reader, name)
+    local result = table_result(context, reader, its)
     return names and selection.project(result, names) or result
 end
 
@@ -143,11 +141,11 @@ local statements = {
     { "RESUME POOL", { "RESUME", "POOL" }, resume, "they go on, in the order of their coming" },
 }
 
-local function help(_, reader)
+local function help(context, reader)
     at_end(reader)
     local rows = {}
-    for _, name in ipairs(figures.NAMES) do
-        rows[#rows + 1] = { "SHOW " .. name:upper(), figures.about(name) }
+    for _, each in ipairs(figures.tables(context.pool)) do
+        rows[#rows + 1] = { "SHOW " .. each.name:upper(), each.help }
     end
     rows[#rows + 1] = { "SHOW STATUS", "the counters, in the form of a server's" }
     rows[#rows + 1] = { "SELECT * FROM name", "the same as SHOW name, for programs" }
@@ -172,18 +170,22 @@ local function names_result(reader, title, names)
 end
 
 local function status(context, _, sql)
-    return client_probes.name_value_result(figures.counters(context.pool), sql)
+    return client_probes.name_value_result(figures.status(context.pool, "counters"), sql)
 end
 
 local function databases(_, reader)
     return names_result(reader, "Database", { DATABASE })
 end
 
-local function table_names(_, reader)
+local function table_names(context, reader)
     if reader:take("FROM") or reader:take("IN") then
         needed(reader:name())
     end
-    return names_result(reader, "Tables_in_" .. DATABASE, figures.NAMES)
+    local names = {}
+    for i, each in ipairs(figures.tables(context.pool)) do
+        names[i] = each.name
+    end
+    return names_result(reader, "Tables_in_" .. DATABASE, names)
 end
 
 local shows = { STATUS = status, DATABASES = databases, SCHEMAS = databases, TABLES = table_names, HELP = help }
@@ -192,8 +194,9 @@ local function show(context, reader, sql)
     client_probes.take_scope(reader)
     local word = reader:take_kind("word")
     local name = needed(word).text:upper()
-    if is_table(name:lower()) then
-        return table_result(context, reader, name:lower())
+    local its = table_named(context, name:lower())
+    if its then
+        return table_result(context, reader, its)
     elseif shows[name] then
         return shows[name](context, reader, sql)
     end

@@ -1,25 +1,13 @@
--- What a pool shows of itself. Each figure is declared once, here: its name, its type, and how it is read from what the
--- pool tells. Both SHOW … and pool:status() come from it.
+-- What a pool shows of itself: its tables, each declared once, for the pool's own administrative statements, for
+-- pool:status(), and (with the pool in their first column) for those who look at the whole program.
 
 local checks = require "dpml.checks"
+local figures = require "dpml.figures"
 
-local figures = {}
+local pool_figures = {}
 
-local BINARY, UTF8 = 63, 45 -- collations: binary, as numbers have it, and utf8mb4_general_ci
-
-local TEXT = { type = dpm.MYSQL_TYPE_VAR_STRING, charset_number = UTF8, length = 4096 }
-local INTEGER = { type = dpm.MYSQL_TYPE_LONGLONG, charset_number = BINARY, length = 20 }
-local SECONDS = { type = dpm.MYSQL_TYPE_DOUBLE, charset_number = BINARY, length = 22, decimals = 3 }
-local MOMENT = { type = dpm.MYSQL_TYPE_DATETIME, charset_number = BINARY, length = 19 }
-
--- How a figure is read: each of these makes a function of what the pool tells of one thing. Times are told as ages, in
--- seconds. `literals`: whether statements are shown as they were sent.
-
-local function told(name)
-    return function(entry)
-        return entry[name]
-    end
-end
+-- How a figure is read: each of these makes a function of what the native pool tells of one thing. It tells times as ages,
+-- in seconds. `options.literals`: whether statements are shown as they were sent.
 
 local function age(name)
     return function(entry)
@@ -33,9 +21,9 @@ local function moment(name)
     end
 end
 
-local function statement(entry, literals)
+local function statement(entry, options)
     local sql = entry.statement
-    return sql and (literals and sql or (dpm.digest(sql)))
+    return sql and (options.literals and sql or (dpm.digest(sql)))
 end
 
 -- What the native pool tells of its servers, and what was found out about each.
@@ -48,160 +36,221 @@ local function servers_of(pool)
     return list
 end
 
--- The tables by their names. What there is to tell comes from the function of this name of the native pool, or from `of`.
-local tables = {
-    pools = {
-        about = "connections that can stand for each other, and who waits for one",
-        { "Account", TEXT, told "account" },
-        { "Capabilities", TEXT, told "capabilities" },
-        { "State", TEXT, told "state" },
-        { "Clients", INTEGER, told "clients" },
-        { "Held", INTEGER, told "held" },
-        { "Waiting", INTEGER, told "waiting" },
-        { "First_waiter_seconds", SECONDS, age "maxwait" },
-        { "Connections", INTEGER, told "connections" },
-        { "Free", INTEGER, told "free" },
-    },
-    servers = {
-        about = "the servers, what is known of them, and how many connections to them are in use",
-        of = servers_of,
-        { "Server", TEXT, told "server" },
-        { "Role", TEXT, told "role" },
-        { "State", TEXT, told "state" },
-        { "Weight", INTEGER, told "weight" },
-        { "Connections", INTEGER, told "connections" },
-        { "Free", INTEGER, told "free" },
-        { "Busy", INTEGER, told "busy" },
-        { "Opening", INTEGER, told "opening" },
-        { "Size", INTEGER, told "size" },
-        { "Lag_seconds", INTEGER, told "lag" },
-        { "Problem", TEXT, told "why" },
-    },
-    clients = {
-        about = "who is logged in, and what each does",
-        { "Client", INTEGER, told "client" },
-        { "User", TEXT, told "user" },
-        { "Host", TEXT, told "host" },
-        { "State", TEXT, told "state" },
-        { "Seconds", SECONDS, age "since" },
-        { "Reason", TEXT, told "reason" },
-        { "Server", TEXT, told "server" },
-        { "Thread", INTEGER, told "thread" },
-    },
-    held = {
-        about = "who keeps a connection, why, since when, and what to do about it",
-        order = "Seconds",
-        { "Client", INTEGER, told "client" },
-        { "User", TEXT, told "user" },
-        { "Server", TEXT, told "server" },
-        { "Thread", INTEGER, told "thread" },
-        { "Reason", TEXT, told "reason" },
-        { "Statement", TEXT, statement },
-        { "Since", MOMENT, moment "since" },
-        { "Seconds", SECONDS, age "since" },
-        { "Advice", TEXT, told "advice" },
-    },
-    refused = {
-        about = "statements that could not be answered rightly, and what to do about them",
-        order = "Times",
-        { "Reason", TEXT, told "reason" },
-        { "Statement", TEXT, statement },
-        { "Times", INTEGER, told "times" },
-        { "Last", MOMENT, moment "since" },
-        { "User", TEXT, told "user" },
-        { "Advice", TEXT, told "advice" },
-    },
-    counters = {
-        about = "what has happened since the start, and how often",
-        { "Counter", TEXT, told "name" },
-        { "Value", INTEGER, told "value" },
-        { "Meaning", TEXT, told "description" },
-    },
-}
-
--- The tables in the order in which HELP and SHOW TABLES list them.
-figures.NAMES = { "pools", "servers", "clients", "held", "refused", "counters" }
-
-local KNOWN = {}
-for _, name in ipairs(figures.NAMES) do
-    KNOWN[name] = true
-end
-
-function figures.about(name)
-    return tables[name].about
-end
-
--- The columns of a table, as results have them.
-function figures.columns(name)
-    local columns = {}
-    for i, figure in ipairs(tables[name]) do
-        local column = { name = figure[1] }
-        for key, value in pairs(figure[2]) do
-            column[key] = value
-        end
-        columns[i] = column
+local function told(name)
+    return function(pool)
+        return pool.native[name](pool.native)
     end
-    return columns
 end
 
--- The name of the column whose largest values come first, unless a statement says otherwise; nil for the order in which
--- the pool tells them.
-function figures.order(name)
-    return tables[name].order
-end
-
--- The rows of a table. With `literals` statements are shown as they were sent.
-function figures.rows(pool, name, literals)
-    local its, rows = tables[name], {}
-    local entries = its.of and its.of(pool) or pool.native[name](pool.native)
-    for i, entry in ipairs(entries) do
-        local row = {}
-        for column, figure in ipairs(its) do
-            row[column] = figure[3](entry, literals)
-        end
-        rows[i] = row
-    end
-    return rows
-end
-
--- The counters by their names.
-function figures.counters(pool)
+local function counters_of(pool)
     local values = {}
     for _, counter in ipairs(pool.native:counters()) do
         values[counter.name] = counter.value
     end
-    return values
+    return { values }
 end
 
--- A table for Lua: { [figure's name in lower case] = value } for each row.
-local function records(pool, name, literals)
-    if name == "counters" then
-        return figures.counters(pool)
+local function label(name, help)
+    return { name = name, kind = "label", help = help }
+end
+
+local function note(name, help, read)
+    return { name = name, kind = "note", help = help, read = read }
+end
+
+local function gauge(name, help)
+    return { name = name, kind = "gauge", type = "integer", help = help }
+end
+
+local function number(name, help)
+    return { name = name, kind = "note", type = "integer", help = help }
+end
+
+local function seconds(name, help, read, kind)
+    return { name = name, kind = kind or "note", type = "number", unit = "seconds", help = help, read = read }
+end
+
+local SERVER = label("server", "the server, as the pool's options name it")
+local THREAD = number("thread", "the connection's number at the server")
+local CLIENT, USER = number("client", "the client's number"), note("user", "the user's name")
+local ADVICE = note("advice", "what to do about it")
+local STATEMENT = note("statement", "the statement that was the reason", statement)
+
+-- In the order in which HELP and SHOW TABLES list them. `everywhere` is the name among all figures of the program.
+local TABLES = {
+    {
+        name = "pools", everywhere = "pools", entries = told "pools",
+        help = "connections that can stand for each other, and who waits for one",
+        columns = {
+            label("account", "the account at the servers"),
+            label("capabilities", "what was negotiated that makes a difference"),
+            note("state", "active or paused"),
+            gauge("clients", "clients that are logged in"),
+            gauge("held", "clients that keep a connection"),
+            gauge("waiting", "clients that wait for a connection"),
+            seconds("first_waiter_seconds", "for how long the first of them has waited", age "maxwait", "gauge"),
+            gauge("connections", "connections to servers"),
+            gauge("free", "those that nobody uses"),
+        },
+    },
+    {
+        name = "servers", everywhere = "pool_servers", entries = servers_of,
+        help = "the servers, what is known of them, and how many connections to them are in use",
+        columns = {
+            SERVER,
+            note("role", "primary or replica"),
+            note("state", "up, down, draining or the like"),
+            gauge("weight", "the share of reads that it gets"),
+            gauge("connections", "connections to it"),
+            gauge("free", "those that nobody uses"),
+            gauge("busy", "those that are in use"),
+            gauge("opening", "those that are being opened"),
+            gauge("size", "how many there may be"),
+            { name = "lag_seconds", kind = "gauge", type = "integer", unit = "seconds", help = "how late the replica is",
+                read = function(entry) return entry.lag end },
+            note("problem", "why it is not used", function(entry) return entry.why end),
+        },
+    },
+    {
+        name = "clients", everywhere = "pool_clients", metrics = false, entries = told "clients",
+        help = "who is logged in, and what each does",
+        columns = {
+            CLIENT, USER,
+            note("host", "where it comes from"),
+            note("state", "what it does"),
+            seconds("seconds", "since when", age "since"),
+            note("reason", "why it keeps its connection"),
+            note("server", "the server that it has a connection to"),
+            THREAD,
+        },
+    },
+    {
+        name = "held", everywhere = "pool_held", metrics = false, order = "seconds", entries = told "held",
+        help = "who keeps a connection, why, since when, and what to do about it",
+        columns = {
+            CLIENT, USER,
+            note("server", "the server that the connection is to"),
+            THREAD,
+            note("reason", "why it keeps the connection"),
+            STATEMENT,
+            { name = "since", kind = "note", type = "time", help = "since when", read = moment "since" },
+            seconds("seconds", "for how long", age "since"),
+            ADVICE,
+        },
+    },
+    {
+        name = "refused", everywhere = "pool_refused", metrics = false, order = "times", entries = told "refused",
+        help = "statements that could not be answered rightly, and what to do about them",
+        columns = {
+            note("reason", "why"),
+            STATEMENT,
+            number("times", "how often"),
+            { name = "last", kind = "note", type = "time", help = "when it was the last time", read = moment "since" },
+            USER, ADVICE,
+        },
+    },
+}
+
+local tables = {} -- what the pool's own statements show
+local by_name = {}
+
+for i, declaration in ipairs(TABLES) do
+    local copy = {}
+    for key, value in pairs(declaration) do
+        copy[key] = value
     end
-    local all = {}
-    for i, row in ipairs(figures.rows(pool, name, literals)) do
-        local record = {}
-        for column, figure in ipairs(tables[name]) do
-            record[figure[1]:lower()] = row[column]
+    copy.everywhere = nil
+    copy.entries = function(_, pool)
+        return declaration.entries(pool)
+    end
+    tables[i] = figures.new(copy)
+    by_name[declaration.name] = tables[i]
+end
+
+local KNOWN = { counters = true }
+for _, declaration in ipairs(TABLES) do
+    KNOWN[declaration.name] = true
+end
+
+-- The counters are declared with the native pool, which says what they are once there is one.
+local function counters_table(pool)
+    if not by_name.counters then
+        local columns = {}
+        for i, counter in ipairs(pool.native:counters()) do
+            columns[i] = { name = counter.name, kind = "counter", type = "integer", help = counter.description }
         end
-        all[i] = record
+        by_name.counters = figures.new {
+            name = "counters", help = "what has happened since the start, and how often", list = true, columns = columns,
+            entries = function(_, of) return counters_of(of) end,
+        }
+        tables[#tables + 1] = by_name.counters
     end
-    return all
+    return by_name.counters
 end
 
--- One of the tables for Lua, or all of them by their names. `options` may have `literals`.
-function figures.status(pool, name, options)
+-- The tables of a pool, in order.
+function pool_figures.tables(pool)
+    counters_table(pool)
+    return tables
+end
+
+-- One table for Lua, or all of them by their names: { [column] = value } for each row. `options` may have `literals`.
+function pool_figures.status(pool, name, options)
     options = options or {}
     checks.options("pool:status", options, { literals = "a boolean" })
+    counters_table(pool)
     if name ~= nil then
         checks.options("pool:status", { [name] = true }, KNOWN, "table")
-        return records(pool, name, options.literals)
+        return by_name[name]:records(options, pool)
     end
     local status = {}
-    for _, each in ipairs(figures.NAMES) do
-        status[each] = records(pool, each, options.literals)
+    for _, each in ipairs(tables) do
+        status[each.name] = each:records(options, pool)
     end
     return status
 end
 
-return figures
+-- Among all figures of the program -------------------------------------------------------------------
+
+local pools = {} -- array of { pool =, name = }
+
+local POOL = label("pool", "the pool, by the address of its listener")
+
+-- The entries of all pools, each with the name of its pool.
+local function of_all(entries)
+    return function()
+        local all = {}
+        for _, each in ipairs(pools) do
+            for _, entry in ipairs(entries(each.pool)) do
+                entry.pool = each.name
+                all[#all + 1] = entry
+            end
+        end
+        return all
+    end
+end
+
+local function declare_everywhere(its, name, entries, prefix)
+    local columns = { POOL }
+    for i, column in ipairs(its.all) do
+        columns[i + 1] = column
+    end
+    figures.declare {
+        name = name, help = its.help, columns = columns, entries = of_all(entries), order = its.order, list = its.list,
+        metrics = its.metrics, prefix = prefix,
+    }
+end
+
+-- Shows a pool among all figures of the program.
+function pool_figures.add(pool, listener)
+    if not pools[1] then
+        for _, declaration in ipairs(TABLES) do
+            declare_everywhere(by_name[declaration.name], declaration.everywhere, declaration.entries)
+        end
+        declare_everywhere(counters_table(pool), "pool_counters", counters_of, "pool")
+    end
+    local address, port = listener:socket_address(), listener:socket_port()
+    pools[#pools + 1] = { pool = pool, name = port and port > 0 and ("%s:%d"):format(address, port) or address }
+end
+
+return pool_figures
