@@ -38,6 +38,14 @@ pub struct Arguments {
     #[arg(short, action = clap::ArgAction::Count)]
     pub v: u8,
 
+    /// Append the log to FILE instead of writing it to standard error; SIGHUP opens it anew
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub log_file: Option<PathBuf>,
+
+    /// How lines of the log look
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log_format: logging::Format,
+
     /// Compile the startfile without running it
     #[arg(long)]
     pub check: bool,
@@ -92,13 +100,19 @@ fn number_verbose(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString
 /// The program: reads the command line, runs the startfile, serves. Returns the exit code.
 pub fn main() -> i32 {
     let arguments = Arguments::from_command_line();
-    logging::begin(arguments.level());
+    let log = logging::begin(
+        arguments.level(),
+        arguments.log_format,
+        arguments.log_file.as_deref(),
+    );
     logging::log_panics();
-    let code = match with_large_stack(|| serve(&arguments)) {
+    let result = log
+        .map_err(ScriptError::new)
+        .and_then(|()| with_large_stack(|| serve(&arguments)));
+    let code = match result {
         Ok(code) => code,
         Err(ScriptError(message)) => {
-            // Not as a line of the log, whose level must not hide why the program ends.
-            output::stderr().write(format!("dpm: {message}\n").as_bytes());
+            logging::last_words(&message);
             1
         }
     };
@@ -114,6 +128,9 @@ fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
         Err(error) => log::warn!("the limit on open files stays as it is: {error}"),
     }
     let proxy = Proxy::new().map_err(ScriptError::new)?;
+    if let Err(error) = proxy.serve_under_service_manager() {
+        log::warn!("the service manager cannot be reached: {error}");
+    }
     proxy.end_with_signals().map_err(ScriptError::new)?;
     let script = Script::new(proxy.clone(), startfile)?;
     let chunk = script.load(startfile)?;

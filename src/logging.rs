@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -13,14 +14,46 @@ use crate::output;
 const HEAD: usize = 3000;
 const TAIL: usize = 1000;
 
-/// Starts logging to stderr, filtered by `RUST_LOG`, or by this level without it.
-pub fn begin(level: LevelFilter) {
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line: time (RFC 3339), level, target, message.
+    Json,
+}
+
+/// Starts logging, filtered by `RUST_LOG`, or by this level without it; to the end of this file, or to
+/// standard error.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn begin(level: LevelFilter, format: Format, file: Option<&Path>) -> Result<(), String> {
     let environment = env_logger::Env::default().default_filter_or(level.as_str());
     let mut builder = env_logger::Builder::from_env(environment);
-    builder.target(env_logger::Target::Pipe(Box::new(ToStderr)));
+    builder.target(env_logger::Target::Pipe(Box::new(ToLog)));
+    if format == Format::Json {
+        output::set_log_line(|message| {
+            json_line(Level::Error, "dpm", &tidy(&format_args!("{message}")))
+        });
+        builder.format(|line, record| {
+            let text = json_line(record.level(), record.target(), &record.args().to_string());
+            line.write_all(text.as_bytes())
+        });
+    }
     let said = std::env::var("RUST_LOG_STYLE").is_ok_and(|style| style != "auto");
     if !said && std::env::var_os("NO_COLOR").is_none() && io::stderr().is_terminal() {
         builder.write_style(env_logger::WriteStyle::Always);
+    }
+    if let Some(file) = file {
+        builder.write_style(env_logger::WriteStyle::Never);
+        output::set_log_line(|message| {
+            let time = jiff::Timestamp::now();
+            format!("[{time:.0} ERROR dpm] {message}\n")
+        });
+        output::log_to_file(file)
+            .map_err(|error| format!("cannot write the log {}: {error}", file.display()))?;
     }
     let logger = builder.build();
     let level = logger.filter();
@@ -29,6 +62,25 @@ pub fn begin(level: LevelFilter) {
     if log::set_boxed_logger(Box::new(Discreet(logger))).is_ok() {
         log::set_max_level(level);
     }
+    Ok(())
+}
+
+/// Tells why the program ends: whatever the log's level, and on standard error in any case.
+pub fn last_words(message: &str) {
+    let line = output::log_line(message);
+    if !std::ptr::eq(output::log(), output::stderr()) {
+        output::log().write(&line);
+    }
+    output::stderr().write(&line);
+}
+
+/// A line of the log as a JSON object.
+fn json_line(level: Level, target: &str, message: &str) -> String {
+    let time = jiff::Timestamp::now();
+    let [target, message] = [target, message].map(|text| serde_json::Value::from(text).to_string());
+    format!(
+        "{{\"time\":\"{time:.6}\",\"level\":\"{level}\",\"target\":{target},\"message\":{message}}}\n"
+    )
 }
 
 /// Has panics logged: the standard hook writes to stderr itself, and would wait for its reader.
@@ -43,11 +95,11 @@ pub fn log_panics() {
 }
 
 /// Hands the lines over to the thread that writes them.
-struct ToStderr;
+struct ToLog;
 
-impl Write for ToStderr {
+impl Write for ToLog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        output::stderr().write(line);
+        output::log().write(line);
         Ok(line.len())
     }
 
@@ -90,7 +142,7 @@ impl Log for Discreet {
     }
 
     fn flush(&self) {
-        output::stderr().flush(output::LAST_FLUSH);
+        output::log().flush(output::LAST_FLUSH);
     }
 }
 
@@ -147,6 +199,22 @@ mod tests {
         assert!(enabled("rustls::client", Level::Debug));
         assert!(!enabled("rustls::client", Level::Trace));
         assert!(!enabled("dpmx", Level::Trace));
+    }
+
+    #[test]
+    fn json_is_one_line_that_reads_as_what_was_logged() {
+        let message = "two\nlines, a \"quote\", \u{1b}[2J \u{2028} and ä";
+        let line = json_line(Level::Warn, "lua", message);
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(!line.contains('\u{1b}'));
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["message"], message);
+        assert_eq!(
+            (&read["level"], &read["target"]),
+            (&"WARN".into(), &"lua".into())
+        );
+        let time = read["time"].as_str().unwrap();
+        assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
@@ -10,6 +11,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
 
 use super::BACKLOG;
+use super::inherited::{self, Taken};
 use super::resolver::numeric_address;
 use super::unix_socket::{self, SocketFile};
 use super::{Peer, Stream};
@@ -23,20 +25,26 @@ pub enum Listener {
         socket: TcpListener,
         /// The port it is bound to.
         port: u16,
+        /// It is the service manager's.
+        inherited: Option<Arc<Taken>>,
     },
     /// On a unix domain socket.
     Unix {
         // Declared before the socket in order to be dropped before it: see `SocketFile`.
-        /// The file, unlinked with the listener if it is still this listener's.
-        file: SocketFile,
+        /// The file, unlinked with the listener if it is still this listener's. The service manager's
+        /// files are not.
+        file: Option<SocketFile>,
         /// The socket.
         socket: UnixListener,
+        /// It is the service manager's.
+        inherited: Option<Arc<Taken>>,
     },
 }
 
 impl Listener {
     /// Listens on one address, or with `None` on all of them, IPv6 and IPv4. Port 0 lets the system
-    /// choose one: see [`local_port`](Listener::local_port).
+    /// choose one: see [`local_port`](Listener::local_port). A socket of the service manager's with this
+    /// address is taken over.
     pub fn bind_tcp(ip: Option<&str>, port: u16) -> io::Result<Listener> {
         if let Some(text) = ip {
             let address = numeric_address(text, port).filter(|_| !text.starts_with('['));
@@ -48,6 +56,10 @@ impl Listener {
             })?;
             return bind_tcp(address);
         }
+        let all_of_v4 = (Ipv4Addr::UNSPECIFIED, port).into();
+        if let Some(inherited) = inherited_tcp(all_of_v4) {
+            return inherited;
+        }
         match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into()) {
             // Not after these two errors: IPv4 would fail in the same way, or hide the problem.
             Err(error)
@@ -57,7 +69,7 @@ impl Listener {
                 ) =>
             {
                 log::debug!("IPv6 is not available ({error}), listening on IPv4 only");
-                bind_tcp((Ipv4Addr::UNSPECIFIED, port).into())
+                bind_tcp(all_of_v4)
             }
             result => result,
         }
@@ -66,13 +78,23 @@ impl Listener {
     /// Listens on a unix socket whose file has the permissions `mode` before the first client can
     /// connect, whatever the umask.
     ///
-    /// A file that a dead process left behind is replaced. If a process listens on it, or if it is
+    /// A socket of the service manager's at this path is taken over as it is, with its mode. A file that
+    /// a dead process left behind is replaced. If a process listens on it, or if it is
     /// not a socket, that is an error, and the file stays.
     pub fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
+        if let Some(inherited) = inherited::unix(path) {
+            let (socket, taken) = inherited?;
+            return Ok(Listener::Unix {
+                file: None,
+                socket: UnixListener::from_std(socket),
+                inherited: Some(taken),
+            });
+        }
         let (file, socket) = unix_socket::bind(path, mode)?;
         Ok(Listener::Unix {
-            file,
+            file: Some(file),
             socket: UnixListener::from_std(socket),
+            inherited: None,
         })
     }
 
@@ -132,7 +154,19 @@ impl Source for Listener {
     }
 }
 
+fn inherited_tcp(address: SocketAddr) -> Option<io::Result<Listener>> {
+    let inherited = inherited::tcp(address)?;
+    Some(inherited.map(|(socket, taken)| Listener::Tcp {
+        socket: TcpListener::from_std(socket),
+        port: address.port(),
+        inherited: Some(taken),
+    }))
+}
+
 fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+    if let Some(inherited) = inherited_tcp(address) {
+        return inherited;
+    }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         // The system's default differs from machine to machine. It matters for [::] only, where
@@ -146,7 +180,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     socket.listen(BACKLOG)?;
     let socket = TcpListener::from_std(socket.into());
     let port = socket.local_addr()?.port();
-    Ok(Listener::Tcp { socket, port })
+    Ok(Listener::Tcp {
+        socket,
+        port,
+        inherited: None,
+    })
 }
 
 /// Whether accepting failed only because that client has already gone, or because a signal came.

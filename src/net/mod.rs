@@ -11,6 +11,8 @@
 //! - [`Resolver`] looks names up on a thread of its own, because that blocks.
 //! - [`Signals`] turns the process's signals into one more readable source; [`LastResort`] ends the
 //!   program when the loop never comes to see them.
+//! - [`ServiceManager`] is told how the process fares; [`inherit_sockets`] takes over the listening sockets that
+//!   it has made.
 //! - [`ProxyHeader`] is the header in which a load balancer says whose connection it passes on.
 //! - [`descriptor_limit`], [`raise_descriptor_limit`] and [`is_out_of_descriptors`] deal with file
 //!   descriptors, the resource that a proxy runs out of first.
@@ -21,11 +23,13 @@
 //! remember that there may be more.
 
 mod descriptors;
+mod inherited;
 mod last_resort;
 mod listener;
 mod poller;
 mod proxy_header;
 mod resolver;
+mod service_manager;
 mod signals;
 mod stream;
 mod timers;
@@ -33,11 +37,13 @@ mod tls;
 mod unix_socket;
 
 pub use descriptors::{descriptor_limit, is_out_of_descriptors, raise_descriptor_limit};
+pub use inherited::{Taken, inherit_sockets, unused_sockets};
 pub use last_resort::LastResort;
 pub use listener::Listener;
 pub use poller::{Poller, Ready, WAKE_TOKEN, WakeHandle};
 pub use proxy_header::{ProxyHeader, ProxyVersion};
 pub use resolver::{Reply, Resolver, numeric_address};
+pub use service_manager::ServiceManager;
 pub use signals::{Signal, Signals};
 pub use stream::{KEEPALIVE_IDLE, Peer, Stream};
 pub use timers::{TimerId, Timers};

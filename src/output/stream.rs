@@ -10,6 +10,15 @@ use std::time::{Duration, Instant};
 /// takes nothing.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// What a stream is written to.
+pub trait Sink: Write + Send {
+    /// It is told to begin anew, as a file of a log whose name another file has now.
+    fn reopen(&mut self) {}
+
+    /// It could not be written, and these bytes are lost.
+    fn lost(&mut self, _bytes: &[u8], _error: &io::Error) {}
+}
+
 /// How what was dropped is made known.
 #[derive(Debug)]
 pub enum Dropped {
@@ -44,6 +53,8 @@ struct Queue {
     in_hand: usize,
     /// How many writes did not fit since that was last told.
     dropped: u64,
+    /// The sink is to begin anew.
+    reopen: bool,
 }
 
 impl Queue {
@@ -52,7 +63,11 @@ impl Queue {
     }
 
     fn is_empty(&self) -> bool {
-        self.len() == 0 && self.dropped == 0
+        self.len() == 0 && self.has_nothing_new()
+    }
+
+    fn has_nothing_new(&self) -> bool {
+        self.waiting.is_empty() && self.dropped == 0 && !self.reopen
     }
 }
 
@@ -68,7 +83,7 @@ impl OutputStream {
     /// it calls `tell` with the number of writes.
     pub fn new(
         name: &str,
-        sink: Box<dyn Write + Send>,
+        sink: Box<dyn Sink>,
         capacity: usize,
         tell: fn(u64) -> Dropped,
     ) -> OutputStream {
@@ -120,6 +135,12 @@ impl OutputStream {
         }
     }
 
+    /// Has the thread open its sink anew, before it writes anything else.
+    pub fn reopen(&self) {
+        self.shared.queue().reopen = true;
+        self.shared.filled.notify_one();
+    }
+
     /// Waits until everything is written, as long as that takes.
     pub fn flush_patiently(&self) {
         let mut queue = self.shared.queue();
@@ -154,18 +175,22 @@ fn wait<'a>(condition: &Condvar, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a,
 }
 
 /// The thread: writes what is queued, for ever.
-fn serve(shared: &Shared, mut sink: Box<dyn Write + Send>, tell: fn(u64) -> Dropped) {
+fn serve(shared: &Shared, mut sink: Box<dyn Sink>, tell: fn(u64) -> Dropped) {
     loop {
-        let (mut batch, dropped) = {
+        let (mut batch, dropped, reopen) = {
             let mut queue = shared.queue();
-            while queue.waiting.is_empty() && queue.dropped == 0 {
+            while queue.has_nothing_new() {
                 queue = wait(&shared.filled, queue);
             }
             let batch = std::mem::take(&mut queue.waiting);
-            // (One more where a note will follow, so that nobody takes the queue for empty before.)
-            queue.in_hand = batch.len() + usize::from(queue.dropped > 0);
-            (batch, std::mem::take(&mut queue.dropped))
+            let reopen = std::mem::take(&mut queue.reopen);
+            // (One more where something else is done, so that nobody takes the queue for empty before.)
+            queue.in_hand = batch.len() + usize::from(queue.dropped > 0 || reopen);
+            (batch, std::mem::take(&mut queue.dropped), reopen)
         };
+        if reopen {
+            sink.reopen();
+        }
         // What was dropped came after what is in the queue.
         if dropped > 0
             && let Dropped::Note(note) = tell(dropped)
@@ -183,14 +208,14 @@ fn serve(shared: &Shared, mut sink: Box<dyn Write + Send>, tell: fn(u64) -> Drop
 
 /// Writes what the sink takes. An error other than a full pipe loses the batch: nobody reads any more, or the
 /// disk is full, and what comes later may be written again.
-fn write_all(sink: &mut dyn Write, mut bytes: &[u8], progress: impl Fn(usize)) {
+fn write_all(sink: &mut dyn Sink, mut bytes: &[u8], progress: impl Fn(usize)) {
     while !bytes.is_empty() {
         match sink.write(bytes) {
-            Ok(0) => return,
+            Ok(0) => return sink.lost(bytes, &io::ErrorKind::WriteZero.into()),
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
-            Err(_) => return,
+            Err(error) => return sink.lost(bytes, &error),
         }
         progress(bytes.len());
     }
@@ -219,6 +244,8 @@ mod tests {
             Ok(())
         }
     }
+
+    impl Sink for Slow {}
 
     fn note(count: u64) -> Dropped {
         Dropped::Note(format!("({count})").into_bytes())

@@ -76,6 +76,31 @@ fn check_compiles_and_does_not_run() {
 }
 
 #[test]
+fn the_startfile_may_come_from_standard_input() {
+    for arguments in [&["-s", "-"][..], &["-"], &["-", "--check"]] {
+        let run = |script: &str| {
+            let mut command = process::command(env!("CARGO_BIN_EXE_dpm"));
+            command.args(arguments).env_remove("RUST_LOG");
+            process::run(command, script.into(), Duration::from_secs(20))
+        };
+        let done = run("#!/usr/bin/dpm\nprint(arg[0], require('dpml') ~= nil)");
+        let printed = match arguments.contains(&"--check") {
+            true => "",
+            false => "-\ttrue\n",
+        };
+        assert_eq!(
+            (done.code, done.out().as_str()),
+            (0, printed),
+            "{}",
+            done.err()
+        );
+        let done = run("\nx = = 1");
+        assert_eq!(done.code, 1);
+        assert!(done.err().contains("stdin:2:"), "{}", done.err());
+    }
+}
+
+#[test]
 fn it_is_luajit_with_lua_5_1_semantics() {
     let done = dpm(&[
         "-s",

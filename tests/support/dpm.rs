@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -36,6 +37,8 @@ pub struct Launch {
     env: Vec<(String, String)>,
     /// Options of `prlimit`.
     limits: Vec<String>,
+    /// A socket that the program is handed as descriptor 3.
+    socket: Option<OwnedFd>,
 }
 
 /// A running `dpm`. Killed when dropped; when that happens because a test fails, it first shows what
@@ -74,6 +77,7 @@ impl Launch {
             options: vec!["--verbose".to_owned()],
             env: Vec::new(),
             limits: Vec::new(),
+            socket: None,
         }
     }
 
@@ -149,13 +153,25 @@ impl Launch {
         self
     }
 
+    /// Hands a socket over as systemd does. `LISTEN_FDS` is another variable to be set.
+    pub fn socket(mut self, socket: impl Into<OwnedFd>) -> Launch {
+        self.socket = Some(socket.into());
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Dpm {
         let program = self.program;
         let startfile = self.startfile.as_deref();
-        let mut command = match self.limits.is_empty() {
-            true => process::command(program),
-            false => {
+        let mut command = match (self.limits.is_empty(), &self.socket) {
+            (true, None) => process::command(program),
+            (true, Some(_)) => {
+                let mut command = process::command("sh");
+                let hand_over = "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$@\"";
+                command.args(["-c", hand_over, "sh"]).arg(program);
+                command
+            }
+            (false, _) => {
                 let mut command = process::command("prlimit");
                 command.args(self.limits).arg(program);
                 command
@@ -173,7 +189,7 @@ impl Launch {
             .env_remove("RUST_LOG")
             .env("RUST_BACKTRACE", "1")
             .envs(self.env)
-            .stdin(Stdio::null())
+            .stdin(self.socket.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = process::spawn(command);

@@ -56,6 +56,7 @@ impl Proxy {
             TimerKey::Refusals => self.core().report_refusals(),
             TimerKey::RetryUnix(id) => self.core().try_unix(id),
             TimerKey::Certificates => self.core().check_certificates(),
+            TimerKey::Pulse => self.core().pulse(),
             TimerKey::Drain => {
                 log::warn!("exchanges are still in flight: closing them");
                 let mut core = self.core();
@@ -124,9 +125,11 @@ impl TimerKey {
             | TimerKey::Pace(id)
             | TimerKey::Accept(id)
             | TimerKey::RetryUnix(id) => Some(id),
-            TimerKey::Script(_) | TimerKey::Refusals | TimerKey::Certificates | TimerKey::Drain => {
-                None
-            }
+            TimerKey::Script(_)
+            | TimerKey::Refusals
+            | TimerKey::Certificates
+            | TimerKey::Pulse
+            | TimerKey::Drain => None,
         }
     }
 }

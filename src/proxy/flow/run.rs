@@ -56,6 +56,7 @@ impl Proxy {
     fn turn(&self) -> io::Result<i32> {
         let mut ready = Vec::new();
         self.core().check_certificates_later();
+        self.core().tell_ready();
         loop {
             self.finish_tick();
             {
@@ -241,7 +242,8 @@ impl Proxy {
                     self.core().note_told_to_stop();
                     self.stop();
                 }
-                other => self.hooks().signal(other.name()),
+                Signal::Hup => self.reload(),
+                Signal::Usr1 | Signal::Usr2 => self.hooks().signal(signal.name()),
             }
         }
     }
@@ -269,6 +271,7 @@ impl Proxy {
             "stopping: exchanges in flight have {} s to finish",
             drain.as_secs_f32()
         );
+        self.core().tell_stopping();
         for id in listeners {
             self.close_for(id, "the proxy is stopping");
         }

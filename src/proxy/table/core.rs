@@ -20,7 +20,7 @@ use super::sides::{FarEnd, Stopped};
 use super::slice::Slice;
 use super::spare::SpareBuffers;
 use super::tls_clients::TlsClients;
-use crate::net::{LastResort, Poller, Resolver, Signals, Stream, TimerId, Timers};
+use crate::net::{LastResort, Poller, Resolver, ServiceManager, Signals, Stream, TimerId, Timers};
 use crate::proxy::id::{ConnId, Serials};
 use crate::proxy::info::{Address, ConnInfo, ConnKind};
 use crate::proxy::options::Options;
@@ -49,6 +49,8 @@ pub(crate) enum TimerKey {
     RetryUnix(ConnId),
     /// Time to look for certificates of our own that expire soon.
     Certificates,
+    /// The service manager is to be told that the loop is alive.
+    Pulse,
     /// The time for exchanges in flight is over.
     Drain,
 }
@@ -70,6 +72,8 @@ pub(crate) struct Core {
     pub signals: Signals,
     /// Ends the program if the loop does not, where that is wanted.
     pub last_resort: Option<LastResort>,
+    /// Is told how the process fares, where there is one.
+    pub service_manager: Option<ServiceManager>,
     pub timers: Timers<TimerKey>,
     /// The time at which this pass of the loop began: exact enough for time-outs.
     pub now: Instant,
@@ -130,6 +134,7 @@ impl Core {
             poller,
             signals,
             last_resort: None,
+            service_manager: None,
             timers: Timers::new(),
             now: Instant::now(),
             script_timers: 0,

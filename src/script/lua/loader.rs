@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use mlua::{Function, Lua, Table, Value};
 
@@ -18,6 +20,20 @@ const FOLDERS: [&str; 2] = ["/usr/local/share/dpm/lua", "/usr/share/dpm/lua"];
 
 /// The file of the library that runs without a startfile.
 pub const STARTUP: &str = "startup.lua";
+
+/// The startfile that is read from standard input.
+const STANDARD_INPUT: &str = "-";
+
+/// All of standard input. It is there once, however many states run it.
+fn standard_input() -> Result<Vec<u8>, String> {
+    static SOURCE: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
+    let read = || {
+        let mut source = Vec::new();
+        let read = io::stdin().lock().read_to_end(&mut source);
+        read.map(|_| source).map_err(|error| error.to_string())
+    };
+    SOURCE.get_or_init(read).clone()
+}
 
 /// The source of a file of the library.
 pub fn embedded(name: &str) -> Option<&'static [u8]> {
@@ -118,10 +134,17 @@ fn compile(lua: &Lua, source: &[u8], name: &str) -> mlua::Result<Function> {
 pub fn startfile(lua: &Lua, path: Option<&Path>) -> Result<Function, ScriptError> {
     let compiled = match path {
         Some(path) => {
-            let shown = path.display();
-            let source = fs::read(path)
+            let (source, name) = match path == Path::new(STANDARD_INPUT) {
+                true => (standard_input(), "=stdin".to_string()),
+                false => (
+                    fs::read(path).map_err(|error| error.to_string()),
+                    format!("@{}", path.display()),
+                ),
+            };
+            let shown = name.get(1..).unwrap_or_default();
+            let source = source
                 .map_err(|error| ScriptError::new(format!("cannot read {shown}: {error}")))?;
-            compile(lua, &source, &format!("@{shown}"))
+            compile(lua, &source, &name)
         }
         None => {
             let source = embedded(STARTUP).unwrap_or_default();

@@ -1,0 +1,65 @@
+//! A service among others: what the service manager is told, and what it asks for.
+
+use std::io;
+use std::time::Instant;
+
+use crate::net::{ServiceManager, inherit_sockets, unused_sockets};
+use crate::output;
+use crate::proxy::Proxy;
+use crate::proxy::table::core::{Core, TimerKey};
+
+impl Proxy {
+    /// From now on the service manager (systemd), if one has started the process, is told when the loop runs,
+    /// reloads and stops, and that it is alive; and listeners take over the sockets that it has made. To be called
+    /// once in a process, before it has threads and listeners.
+    ///
+    /// # Errors
+    /// The environment names a service manager that cannot be reached.
+    pub fn serve_under_service_manager(&self) -> io::Result<()> {
+        inherit_sockets();
+        self.core().service_manager = ServiceManager::from_environment()?;
+        Ok(())
+    }
+
+    /// The signal for a reload: the log has its name again, and scripts may do what they like.
+    pub(super) fn reload(&self) {
+        let tell = |what: fn(&ServiceManager)| self.core().service_manager.iter().for_each(what);
+        tell(ServiceManager::reloading);
+        output::reopen_log();
+        self.hooks().signal("HUP");
+        tell(ServiceManager::ready);
+    }
+}
+
+impl Core {
+    /// The loop begins.
+    pub(super) fn tell_ready(&mut self) {
+        for address in unused_sockets() {
+            log::warn!(
+                "the service manager listens on {address}, and no listener has this address"
+            );
+        }
+        if let Some(service_manager) = &self.service_manager {
+            service_manager.ready();
+            self.pulse();
+        }
+    }
+
+    /// The loop ends, as soon as all exchanges have.
+    pub(super) fn tell_stopping(&self) {
+        self.service_manager
+            .iter()
+            .for_each(ServiceManager::stopping);
+    }
+
+    /// The loop comes round: it is not stuck.
+    pub(super) fn pulse(&mut self) {
+        let Some(service_manager) = &self.service_manager else {
+            return;
+        };
+        if let Some(pulse) = service_manager.pulse() {
+            service_manager.alive();
+            self.timers.insert(Instant::now() + pulse, TimerKey::Pulse);
+        }
+    }
+}

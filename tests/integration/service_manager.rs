@@ -1,0 +1,247 @@
+//! systemd's protocols: sd_notify and socket activation.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::support::dpm::Launch;
+use crate::support::wire::{Wire, caps};
+use crate::support::{Dpm, PATIENCE, eventually, mariadb, process};
+
+const PLAIN: u32 = caps::BASE | caps::MULTI;
+
+/// A timer that keeps the program alive.
+const IDLE: &str = "dpm.new_timer():schedule(3600, 0, function() end)";
+
+/// What a service manager does to be told.
+struct Manager {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Manager {
+    fn new() -> Manager {
+        let path = process::folder("notify").join("socket");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Manager { socket, path }
+    }
+
+    fn starts(&self, launch: Launch) -> Dpm {
+        launch
+            .env("NOTIFY_SOCKET", &self.path.display().to_string())
+            .start()
+    }
+
+    /// The next message.
+    fn hears(&self) -> String {
+        let mut message = [0; 1000];
+        let len = self.socket.recv(&mut message).expect("a message");
+        String::from_utf8_lossy(&message[..len]).into_owned()
+    }
+
+    /// The next message that is no sign of life.
+    fn hears_news(&self) -> String {
+        loop {
+            let message = self.hears();
+            if message != "WATCHDOG=1" {
+                return message;
+            }
+        }
+    }
+}
+
+#[test]
+fn it_tells_of_its_start_reloads_and_end() {
+    let manager = Manager::new();
+    let script = "dpm.on_signal('HUP', function() print('reloads') end) print('started')";
+    let mut dpm = manager.starts(Launch::script(&format!("{IDLE} {script}")));
+    assert_eq!(manager.hears(), "READY=1");
+    assert!(dpm.wrote("started"), "it is ready after the startfile");
+    for _ in 0..2 {
+        dpm.signal("HUP");
+        let reloading = manager.hears();
+        let since_boot = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+        assert!(
+            since_boot.is_some_and(|us| us.parse::<u64>().is_ok()),
+            "{reloading}"
+        );
+        assert_eq!(manager.hears(), "READY=1");
+        dpm.line("reloads");
+    }
+    dpm.signal("TERM");
+    assert_eq!(manager.hears(), "STOPPING=1");
+    assert_eq!(dpm.wait_for_end().code(), Some(0));
+}
+
+#[test]
+fn a_startfile_that_fails_is_never_ready() {
+    let manager = Manager::new();
+    let mut dpm = manager.starts(Launch::script("error('as planned')"));
+    assert_eq!(dpm.wait_for_end().code(), Some(1));
+    manager.socket.set_nonblocking(true).unwrap();
+    assert!(manager.socket.recv(&mut [0; 100]).is_err());
+}
+
+#[test]
+fn a_loop_that_is_stuck_gives_no_sign_of_life() {
+    let manager = Manager::new();
+    let script = "dpm.on_signal('USR2', function() print('stuck') while true do end end)";
+    let launch = Launch::script(&format!("{IDLE} {script}")).env("WATCHDOG_USEC", "200000");
+    let dpm = manager.starts(launch);
+    assert_eq!(manager.hears(), "READY=1");
+    for _ in 0..5 {
+        assert_eq!(manager.hears(), "WATCHDOG=1");
+    }
+    dpm.signal("USR2");
+    dpm.line("stuck");
+    let socket = &manager.socket;
+    socket
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    // Those that were sent before.
+    eventually("silence", || socket.recv(&mut [0; 100]).is_err());
+}
+
+#[test]
+fn another_processes_watchdog_is_none_of_ours() {
+    let manager = Manager::new();
+    let mut dpm = manager.starts(
+        Launch::script(IDLE)
+            .env("WATCHDOG_USEC", "1000")
+            .env("WATCHDOG_PID", "1"),
+    );
+    assert_eq!(manager.hears(), "READY=1");
+    dpm.stats();
+    dpm.signal("TERM");
+    assert_eq!(manager.hears(), "STOPPING=1");
+    dpm.wait_for_end();
+}
+
+#[test]
+fn a_drain_is_told_before_it_is_over() {
+    let manager = Manager::new();
+    let script = "dpm.config { drain = 3600 } require('harness').passthrough()";
+    let launch = Launch::script(script).server(mariadb());
+    let mut dpm = manager.starts(launch.env("WATCHDOG_USEC", "100000"));
+    let mut busy = Wire::login(dpm.port(), PLAIN);
+    let latch = mariadb().latch();
+    busy.command(crate::support::wire::com::QUERY, latch.query.as_bytes());
+    eventually("it runs", || mariadb().running(&latch.query) == 1);
+    assert_eq!(manager.hears_news(), "READY=1");
+    dpm.signal("TERM");
+    assert_eq!(manager.hears_news(), "STOPPING=1");
+    assert_eq!(manager.hears(), "WATCHDOG=1", "it is alive until its end");
+    latch.open();
+    assert_eq!(dpm.wait_for_end().code(), Some(0));
+}
+
+#[test]
+fn a_manager_that_is_not_there_is_no_reason_to_fail() {
+    let mut dpm = Launch::script(IDLE)
+        .env("NOTIFY_SOCKET", "/nowhere/notify")
+        .start();
+    dpm.line("the service manager cannot be reached");
+    assert_eq!(dpm.stop().code(), Some(0));
+}
+
+/// Listens on the address `arg[3]`, port `arg[4]`; twice, if there is a second chance.
+const LISTENS: &str = "
+    local harness = require('harness')
+    function listen()
+      listener = dpm.listener(arg[3] ~= '*' and arg[3] or nil, tonumber(arg[4]))
+      require('dpml').passthrough_new_clients(listener, {}, { arg[1], tonumber(arg[2]) })
+      print('port ' .. listener:socket_port())
+    end
+    listen()
+    print('a second one: ' .. tostring(select(2, pcall(dpm.listener, '127.0.0.1', listener:socket_port()))))
+    dpm.on_signal('USR2', function() dpm.close(listener) print(pcall(listen)) end)
+    dpm.new_timer():schedule(3600, 0, function() end)";
+
+#[test]
+fn a_listener_takes_over_the_socket_of_its_address() {
+    for (bound, named) in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "*"), ("::", "*")] {
+        let socket = TcpListener::bind((bound, 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        // It waits for the program.
+        let early = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let mut dpm = Launch::script(LISTENS)
+            .server(mariadb())
+            .arg(named)
+            .arg(port)
+            .env("LISTEN_FDS", "1")
+            .socket(socket)
+            .start();
+        assert_eq!(dpm.port(), port);
+        let rows = Wire::login(port, PLAIN).rows("SELECT 1");
+        assert_eq!(rows, [["1"]]);
+        let taken = dpm.line("a second one");
+        assert!(taken.contains("in use"), "{taken}");
+        let mut greeting = [0; 5];
+        std::io::Read::read_exact(&mut &early, &mut greeting).unwrap();
+        assert_eq!(greeting[4], 10);
+        // Who closes it may listen again.
+        dpm.signal("USR2");
+        dpm.line("true");
+        let rows = Wire::login(port, PLAIN).rows("SELECT 1");
+        assert_eq!(rows, [["1"]]);
+        assert_eq!(dpm.stop().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_unix_socket_is_taken_over_with_its_file() {
+    let path = process::folder("activated").join("s");
+    let socket = UnixListener::bind(&path).unwrap();
+    let mut dpm = Launch::script(
+        "listener = dpm.listener_unix(arg[1])
+         listener:register(dpm.MYC_CONNECT, function(client)
+           dpm.wire_packet(client, dpm.new_handshake_pkt())
+         end)
+         print('listens')",
+    )
+    .arg(path.display())
+    .env("LISTEN_FDS", "1")
+    .socket(socket)
+    .start();
+    dpm.line("listens");
+    let mut greeting = [0; 5];
+    let mut client = UnixStream::connect(&path).unwrap();
+    std::io::Read::read_exact(&mut client, &mut greeting).unwrap();
+    assert_eq!(greeting[4], 10);
+    assert_eq!(dpm.stop().code(), Some(0));
+    assert!(path.exists(), "it is the service manager's");
+}
+
+#[test]
+fn what_nobody_takes_is_told_and_scripts_programs_do_not_get_it() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let script = "print('children: ' .. io.popen('echo $LISTEN_FDS $LISTEN_PID; ls -l /proc/self/fd'):read('*a'):gsub('\\n', ' '))";
+    let mut dpm = Launch::script(&format!("{IDLE} {script}"))
+        .env("LISTEN_FDS", "2")
+        .env("LISTEN_FDNAMES", "mysql.socket:other")
+        .socket(socket)
+        .start();
+    let told = dpm.line("no listener has this address");
+    assert!(
+        told.contains(&format!("{address} (mysql.socket)")),
+        "{told}"
+    );
+    dpm.line("descriptor 1 (other) is of no use");
+    let children = dpm.line("children: ");
+    assert!(!children.contains("socket:"), "{children}");
+    assert_eq!(dpm.stop().code(), Some(0));
+}
+
+#[test]
+fn descriptors_for_another_process_are_left_alone() {
+    let mut dpm = Launch::script(IDLE)
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_PID", "1")
+        .start();
+    dpm.stats();
+    assert!(!dpm.wrote("service manager"));
+    assert_eq!(dpm.stop().code(), Some(0));
+}
