@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: logging::Format,
 
-    /// Compile the startfile without running it
+    /// Compile the startfile without running it; warn of undefined globals and missing modules
     #[arg(long)]
     pub check: bool,
 
@@ -134,11 +134,14 @@ fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
     proxy.end_with_signals().map_err(ScriptError::new)?;
     let script = Script::new(proxy.clone(), startfile)?;
     let chunk = script.load(startfile)?;
-    if arguments.check {
-        return Ok(0);
-    }
     let name = startfile.map_or("startup.lua".into(), |file| file.display().to_string());
     script.set_arguments(&name, &arguments.script_arguments)?;
+    if arguments.check {
+        for warning in script.check(&chunk)? {
+            output::stderr().write(format!("dpm: warning: {warning}\n").as_bytes());
+        }
+        return Ok(0);
+    }
     let result = script
         .run(&chunk)
         .and_then(|()| proxy.run().map_err(ScriptError::new));

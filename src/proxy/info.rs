@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use super::id::ConnId;
 use crate::net::{TlsInfo, TlsServer};
-use crate::session::{Event, PacketKind};
-use crate::wire::Capabilities;
+use crate::session::{Event, Head, PacketKind};
 use crate::wire::compressed::Algorithm;
+use crate::wire::{Capabilities, Com};
 
 /// The kind of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,17 +139,52 @@ impl ConnInfo {
         (rows < u32::MAX).then_some(rows.into())
     }
 
-    /// A packet of an answer has come.
-    pub(super) fn count(&self, kind: PacketKind) {
+    /// Notes its last event. One that comes again and again (rows) is logged once.
+    #[inline]
+    pub(super) fn enter(&self, state: Event) {
+        if self.state.replace(Some(state)) != Some(state) {
+            log::debug!("connection {}: {}", self.id.serial(), state.name());
+        }
+    }
+
+    /// A packet has come.
+    pub(super) fn count(&self, kind: PacketKind, head: Head<'_>) {
+        self.log_packet("receives", kind, head);
         match kind {
             PacketKind::ResultsetHeader => self.rows.set(0),
-            PacketKind::TextRow | PacketKind::BinaryRow => self.add_rows(1),
+            PacketKind::TextRow | PacketKind::BinaryRow => {
+                self.rows.set(self.rows.get().saturating_add(1));
+            }
             _ => {}
+        }
+    }
+
+    /// A packet is sent.
+    #[inline]
+    pub(super) fn note_sent(&self, kind: PacketKind, head: Head<'_>) {
+        self.log_packet("is sent", kind, head);
+    }
+
+    /// Says what packet it is, and not what is in it.
+    #[inline]
+    fn log_packet(&self, verb: &str, kind: PacketKind, head: Head<'_>) {
+        let id = self.id.serial();
+        let (kind_name, len) = (kind.name(), head.len);
+        match kind {
+            PacketKind::Command => {
+                let command = head.first().map_or("", |first| Com(first).name());
+                log::trace!("connection {id}: {verb} {kind_name} {command}, {len} bytes");
+            }
+            _ => log::trace!("connection {id}: {verb} {kind_name}, {len} bytes"),
         }
     }
 
     /// So many rows have come.
     pub(super) fn add_rows(&self, rows: u64) {
+        if rows > 0 {
+            self.enter(Event::ServerSendingRows);
+            log::trace!("connection {}: receives {rows} rows", self.id.serial());
+        }
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         self.rows.set(self.rows.get().saturating_add(rows));
     }

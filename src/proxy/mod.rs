@@ -217,7 +217,7 @@ impl Proxy {
 
     /// Shows an event to observers and hooks. No borrow of the core is held here.
     fn fire(&self, info: &Rc<ConnInfo>, event: Event, packet: Option<Incoming<'_>>) -> Verdict {
-        info.state.set(Some(event));
+        info.enter(event);
         let shown = Shown {
             conn: info,
             event,

@@ -110,6 +110,15 @@ impl Script {
         Ok(())
     }
 
+    /// What is wrong with a startfile that has been compiled, as lines of "file:line: what": globals that nobody
+    /// defines, modules that cannot be found. It is not run.
+    ///
+    /// # Errors
+    /// Lua is out of memory.
+    pub fn check(&self, startfile: &Function) -> Result<Vec<String>, ScriptError> {
+        Ok(lua::check::warnings(&self.lua, startfile)?)
+    }
+
     /// Runs a startfile.
     ///
     /// # Errors

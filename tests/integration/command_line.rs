@@ -75,6 +75,111 @@ fn check_compiles_and_does_not_run() {
     assert!(done.err().contains("it.lua:1:"), "{}", done.err());
 }
 
+/// The warnings of `--check`, without the file's name.
+fn warnings(folder: &std::path::Path, script: &str) -> Vec<String> {
+    let path = folder.join("it.lua");
+    std::fs::write(&path, script).unwrap();
+    let done = dpm(&["--check", &path.display().to_string()]);
+    assert_eq!((done.code, done.out().as_str()), (0, ""), "{}", done.err());
+    let prefix = format!("dpm: warning: {}/", folder.display());
+    let warning = |line: &str| line.strip_prefix(&prefix).unwrap_or(line).to_string();
+    done.err().lines().map(warning).collect()
+}
+
+#[test]
+fn check_warns_of_globals_that_nobody_defines() {
+    let folder = process::folder("check");
+    let script = "
+        local function f(conn)
+          return function() return conn, clinet:id(), dpm.time(), print, arg, string.rep end
+        end
+        if false then undefined(f) end
+        later = 1
+        local t = { later, f, typo = 1 }
+        t.typo, t[1] = typo, typo";
+    assert_eq!(
+        warnings(&folder, script),
+        [
+            "it.lua:5: the global 'undefined' is read, and nobody defines it",
+            "it.lua:8: the global 'typo' is read, and nobody defines it",
+            "it.lua:3: the global 'clinet' is read, and nobody defines it",
+        ]
+    );
+    // Who defines them: other functions, modules, modules of modules, by whatever name of the table.
+    std::fs::write(
+        folder.join("one.lua"),
+        "require 'two' from_one = 1 return typo_in_one",
+    )
+    .unwrap();
+    std::fs::write(
+        folder.join("two.lua"),
+        "module(..., package.seeall) function g() end",
+    )
+    .unwrap();
+    let script = "
+        function set() set_later = 1 _G.by_table = 1 rawset(_G, 'by_rawset', 1) end
+        require('one')
+        print(set_later, by_table, by_rawset, from_one, two.g, rawget(_G, 'missing'))";
+    assert_eq!(
+        warnings(&folder, script),
+        ["one.lua:1: the global 'typo_in_one' is read, and nobody defines it"]
+    );
+    let script = "for k, v in pairs(dpm) do _G[k] = v end print(COM_QUERY)";
+    let told = warnings(&folder, script);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("computed names"), "{told:?}");
+}
+
+#[test]
+fn check_warns_of_modules_that_cannot_be_found() {
+    let folder = process::folder("check");
+    std::fs::write(folder.join("broken.lua"), "x = = 1").unwrap();
+    std::fs::write(folder.join("never_run.lua"), "error('it ran')").unwrap();
+    std::fs::write(folder.join("native.so"), "is not loaded").unwrap();
+    let script = "
+        local dpml, ffi, new = require 'dpml', require('ffi'), require 'table.new'
+        require 'never_run' require 'native' require 'native.part'
+        local name = 'computed' require(name .. 'x')
+        pcall(require, 'may_be_missing')
+        local function f() return require('no.such') end
+        require 'broken'
+        return require 'neither'";
+    let told = warnings(&folder, script);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].starts_with("it.lua:7: the module 'broken' cannot be loaded: "),
+        "{told:?}"
+    );
+    assert!(told[0].contains("broken.lua:1:"), "{told:?}");
+    assert_eq!(told[1], "it.lua:8: the module 'neither' cannot be found");
+    assert_eq!(told[2], "it.lua:6: the module 'no.such' cannot be found");
+    let script = "package.path = '/elsewhere/?.lua;' .. package.path require 'elsewhere'";
+    assert_eq!(warnings(&folder, script), [""; 0]);
+}
+
+#[test]
+fn check_finds_nothing_in_what_we_ship() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = std::fs::read_dir(root.join("demos")).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let scripts = files.filter(|path| path.extension().is_some_and(|ending| ending == "lua"));
+    for path in scripts {
+        // This one's program defines a global.
+        let expected = match path.ends_with("table_counter.lua") {
+            true => "'counter'",
+            false => "",
+        };
+        let done = dpm(&["--check", &path.display().to_string()]);
+        let told = done.err();
+        assert_eq!(done.code, 0, "{told}");
+        let strange = told
+            .lines()
+            .find(|line| expected.is_empty() || !line.contains(expected));
+        assert_eq!(strange, None);
+    }
+    assert_eq!(dpm(&["--check"]).err(), "");
+}
+
 #[test]
 fn the_startfile_may_come_from_standard_input() {
     for arguments in [&["-s", "-"][..], &["-"], &["-", "--check"]] {

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crate::support::dpm::Launch;
 use crate::support::process;
-use crate::support::{Dpm, eventually};
+use crate::support::wire::{Wire, caps};
+use crate::support::{Dpm, PASSWORD, eventually, mariadb};
+
+const PLAIN: u32 = caps::BASE | caps::MULTI;
 
 /// Something to log whenever it gets USR2, and a timer that keeps the program alive.
 const STARTFILE: &str = r#"
@@ -132,4 +135,73 @@ fn json_has_an_object_a_line_whatever_is_logged() {
     let done = run(&["--log-file", &file.display().to_string()]);
     assert_eq!(objects(&done.err()).len(), 1, "{}", done.err());
     assert_eq!(objects(&read(&file)).len(), 3);
+}
+
+/// What is logged for a client's queries, and for a server without a callback on either.
+fn log_of_a_session(verbosity: &str) -> Vec<String> {
+    let startfile = "require('harness').passthrough()";
+    let launch = Launch::script(startfile).server(mariadb()).quiet();
+    let mut dpm = launch.option(verbosity).start();
+    let mut wire = Wire::login(dpm.port(), PLAIN);
+    let rows = wire.rows("SELECT 'in nobodys log' FROM mysql.seq_1_to_100");
+    assert_eq!(rows.len(), 100);
+    drop(wire);
+    dpm.wait_until_idle();
+    dpm.stop();
+    let log = dpm.lines("[");
+    let secret = |line: &&String| line.contains("in nobodys log") || line.contains(PASSWORD);
+    assert_eq!(log.iter().find(secret), None);
+    log
+}
+
+/// Where in the log such lines are for the first time.
+fn positions(log: &[String], needles: &[&str]) -> Vec<usize> {
+    let position = |needle: &&str| {
+        let found = log.iter().position(|line| line.ends_with(*needle));
+        found.unwrap_or_else(|| panic!("{needle}: {log:#?}"))
+    };
+    needles.iter().map(position).collect()
+}
+
+#[test]
+fn more_v_tell_states_then_packets() {
+    let states = [
+        ": MYS_CONNECT",
+        ": MYS_WAIT_AUTH",
+        ": MYC_SENT_CMD",
+        ": MYS_GOT_CMD",
+        ": MYS_SENT_RSET",
+        ": MYS_SENDING_ROWS",
+        ": MY_CLOSING",
+    ];
+    let packets = [
+        "receives handshake",
+        "is sent auth",
+        "receives cmd COM_QUERY",
+        "is sent cmd COM_QUERY",
+        "receives rset",
+        "receives field",
+        "is sent field",
+    ];
+    let has = |log: &[String], what: &str| log.iter().any(|line| line.contains(what));
+
+    let log = log_of_a_session("-v");
+    assert!(has(&log, "connected to"));
+    assert!(!has(&log, "MYC_") && !has(&log, "receives"));
+
+    let log = log_of_a_session("-vv");
+    let order = positions(&log, &states);
+    assert!(order.is_sorted(), "{order:?} {log:#?}");
+    assert!(!has(&log, "receives"));
+    let rows = log
+        .iter()
+        .filter(|line| line.contains("MYS_SENDING_ROWS"))
+        .count();
+    assert_eq!(rows, 1);
+
+    let log = log_of_a_session("-vvv");
+    for packet in packets {
+        assert!(has(&log, packet), "{packet}: {log:#?}");
+    }
+    assert!(has(&log, "rows") || has(&log, "receives row"));
 }

@@ -143,7 +143,7 @@ impl Proxy {
                     info.port.get()
                 );
                 let armed = !self.core().armed(id, Event::ServerConnect.set()).is_empty();
-                info.state.set(Some(Event::ServerConnect));
+                info.enter(Event::ServerConnect);
                 if armed && self.fire(&info, Event::ServerConnect, None) == Verdict::Failed {
                     self.callback_failed(id);
                 }

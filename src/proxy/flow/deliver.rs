@@ -107,6 +107,7 @@ impl Conn {
     /// whole answer before the server has sent that EOF; the exchange is over only then.
     #[inline(always)] // It is on the hot path, where the part is known.
     pub fn step_out(&mut self, part: Part, head: Head<'_>, complete: bool) -> Result<Sent, String> {
+        self.info.note_sent(part.kind(), head);
         match &mut self.role {
             Role::Client(session) => {
                 let sent = match part {
@@ -218,7 +219,7 @@ impl Core {
             return Delivered::default();
         };
         if let Some(event) = sent.events.into_iter().last() {
-            conn.info.state.set(Some(event));
+            conn.info.enter(event);
         }
         let delivered = Delivered {
             events: conn.armed.and(sent.events),

@@ -113,7 +113,7 @@ impl Proxy {
         let mut unlink = false;
         for event in received.step.events {
             if self.core().armed(id, event.set()).is_empty() {
-                received.info.state.set(Some(event));
+                received.info.enter(event);
                 continue;
             }
             let packet = Incoming {
@@ -259,7 +259,7 @@ impl Proxy {
                 status: received.status,
             };
             let armed = !self.core().armed(id, event.set()).is_empty();
-            received.info.state.set(Some(event));
+            received.info.enter(event);
             if armed {
                 let mut payload = Vec::new();
                 eof.encode(received.capabilities, &mut payload);

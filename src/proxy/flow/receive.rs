@@ -70,7 +70,7 @@ impl Core {
             Role::Listener(_) => return Err("a listener sends nothing".to_string().into()),
         };
         let mut step = step.map_err(|violation| violation.to_string())?;
-        info.count(step.kind);
+        info.count(step.kind, head);
         match (step.kind, &mut conn.role) {
             (PacketKind::Handshake, Role::Server(session)) => {
                 let offer = negotiation::read_handshake(&payload)?;

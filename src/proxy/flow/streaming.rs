@@ -44,7 +44,7 @@ impl Core {
             Role::Listener(_) => return Err(Advance::Gone),
         };
         received.map_err(|violation| broken(violation.to_string()))?;
-        conn.info.count(step.kind);
+        conn.info.count(step.kind, head);
         if step.done && matches!(conn.role, Role::Server(_)) {
             self.check_change(id);
             conn = self.get_mut(id).ok_or(Advance::Gone)?;

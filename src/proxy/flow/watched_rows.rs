@@ -34,7 +34,7 @@ impl Proxy {
             return 0;
         };
         let hooks = self.hooks();
-        batch.info.state.set(Some(Event::ServerSendingRows));
+        batch.info.enter(Event::ServerSendingRows);
         let mut at = 0;
         let mut count = 0;
         while let Some(frame) = data.get(at..).and_then(rows::whole_row) {

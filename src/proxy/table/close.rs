@@ -57,7 +57,7 @@ impl Proxy {
             conn.life = Life::Closing;
             conn.info.closed.set(true);
             conn.info.set_reason(reason);
-            conn.info.state.set(Some(Event::Closing));
+            conn.info.enter(Event::Closing);
             let info = conn.info.clone();
             if info.kind.is_listener() {
                 // At once, not at the end of the tick as for others: whoever is told of the end

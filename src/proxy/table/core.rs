@@ -553,7 +553,7 @@ impl Core {
             && let Some(event) = events.into_iter().last()
             && event != Event::Drained
         {
-            conn.info.state.set(Some(event));
+            conn.info.enter(event);
         }
     }
 }

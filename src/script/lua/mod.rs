@@ -5,9 +5,11 @@
 //! - `function`, `convert`, `error`, `option_table`: arguments, results and errors, without silent losses
 //! - `stack`: the C stack below Lua's own; `memory`: how much of it Lua may take; `lua_library`: what
 //!   takes the place of functions of Lua's own
+//! - `check`: what can be known of a script without running it
 //! - `refs`: what Rust holds of Lua, without a limit
 //! - `idle`: collects garbage while nothing happens; `pressure`: when packets have piled up
 
+pub(super) mod check;
 pub(super) mod convert;
 pub(super) mod error;
 pub(super) mod fast;
