@@ -93,7 +93,7 @@ const STATEMENTS: &[&str] = &[
     "SHOW SESSION VARIABLES LIKE 'autocommit'",
     "SHOW GLOBAL STATUS LIKE 'Uptime'",
     "SHOW FULL COLUMNS FROM three",
-    "SHOW INDEX FROM three",
+    "SHOW COLUMNS FROM three",
     "SHOW DATABASES LIKE 'x'",
     "SHOW CREATE TABLE three",
     "EXPLAIN SELECT * FROM three",
