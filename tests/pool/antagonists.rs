@@ -4,15 +4,21 @@
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crate::compare;
+use crate::support::Over;
 use crate::support::outcome::Outcome;
 use crate::support::wire::{Greeting, Wire, caps, com, text_row};
-use crate::support::{Over, let_time_pass};
 
 /// How many there are.
 pub const ANTAGONISTS: usize = 6;
+
+/// How many statements of the clients there are for one of each antagonist.
+const PACE: usize = 8;
+/// How long an antagonist waits for that.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Settings, and how they are read back: as the pool must keep them.
 const SETTINGS: [(&str, &str); ANTAGONISTS] = [
@@ -52,8 +58,27 @@ pub struct Tally {
     transfers: Mutex<()>,
 }
 
+/// Gives each of them its turns: as often beside a fast program as beside a slow one.
+pub struct Turns(Vec<SyncSender<()>>);
+
+impl Turns {
+    /// The turns, and what each antagonist has of them.
+    pub fn new() -> (Turns, Vec<Receiver<()>>) {
+        let (turns, own) = (0..ANTAGONISTS).map(|_| sync_channel(1)).unzip();
+        (Turns(turns), own)
+    }
+
+    /// The clients have done so much.
+    pub fn advance(&self, done: usize) {
+        if let Some(turn) = self.0.get(done % PACE) {
+            // One that is busy has its turn already, or does without.
+            let _ = turn.try_send(());
+        }
+    }
+}
+
 /// One of them, until all is over.
-pub fn run(number: usize, port: u16, tally: &Tally, over: &Over) {
+pub fn run(number: usize, port: u16, turns: &Receiver<()>, tally: &Tally, over: &Over) {
     let (set, wanted) = SETTINGS[number];
     let mut round = number;
     while !over.is() {
@@ -79,8 +104,9 @@ pub fn run(number: usize, port: u16, tally: &Tally, over: &Over) {
             {
                 transfer(round + turn, &mut ask);
             }
-            // Or the others would never have the processor.
-            let_time_pass(Duration::from_millis(20));
+            if turns.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::antagonists::{self, ANTAGONISTS, Tally};
+use crate::antagonists::{self, Tally, Turns};
 use crate::deaths::{self, Deaths};
 use crate::operation::Operation;
 use crate::scene::{self, Before};
@@ -39,14 +39,17 @@ pub enum Dying {
     Connections,
 }
 
+/// How many statements the pool learns from, in which it may refuse more.
+const LEARNING: usize = 1_000;
 /// After how many faults a run ends.
 const FAULTS: usize = 6;
 
 /// What became of it.
 #[derive(Default)]
 pub struct Report {
-    pub equal: usize,
-    /// By reason, and by halves of the run: what is refused in the first is learnt.
+    /// While the pool learnt, and then.
+    pub equal: [usize; 2],
+    /// By reason, likewise.
     pub refused: BTreeMap<String, [usize; 2]>,
     pub without_connection: usize,
     pub by_antagonists: usize,
@@ -75,6 +78,11 @@ impl Course {
         }
     }
 
+    /// How many statements there are in which the pool learns what clients ask about.
+    fn learning(&self) -> usize {
+        LEARNING.min(self.statements / 2)
+    }
+
     fn room(&self, holding: usize) -> Room {
         match holding {
             0 => Room::All,
@@ -92,14 +100,15 @@ impl Course {
         let (tally, over) = (Tally::default(), Over::default());
         let found = std::thread::scope(|scope| {
             let _end = over.at_end();
-            for number in 0..ANTAGONISTS {
+            let (turns, own) = Turns::new();
+            for (number, own) in own.into_iter().enumerate() {
                 let (tally, over) = (&tally, &over);
                 scope.spawn(move || {
                     let _end = over.at_end_of_panic();
-                    antagonists::run(number, port, tally, over);
+                    antagonists::run(number, port, &own, tally, over);
                 });
             }
-            self.drive(server, port, admin, &over)
+            self.drive(server, port, admin, &turns, &over)
         });
         let (mut report, faults) = found;
         if !faults.is_empty() {
@@ -130,6 +139,7 @@ impl Course {
         server: &Server,
         port: u16,
         mut admin: Option<Wire>,
+        turns: &Turns,
         over: &Over,
     ) -> (Report, Vec<Fault>) {
         let mut dice = StdRng::seed_from_u64(self.seed);
@@ -147,6 +157,7 @@ impl Course {
         };
         for done in 0..self.statements {
             assert!(!over.is(), "an antagonist has failed");
+            turns.advance(done);
             // Who comes back soon should find its connection; all others find another's.
             let same = clients[last].1.in_burst() || dice.random_ratio(2, 5);
             let at = if same {
@@ -167,6 +178,7 @@ impl Course {
             let operation = plan.next(twin, room, server.flavour, &mut dice);
             steps.push((at, operation.clone()));
             let mut fault = None;
+            let part = usize::from(done >= self.learning());
             let verdict = twin.perform(&operation);
             let by_death = deaths.as_ref().is_some_and(|deaths| deaths.explain(at));
             if let Some(deaths) = &mut deaths {
@@ -181,21 +193,17 @@ impl Course {
                     report.deaths[1] += 1;
                     self.begin_again(server, &mut clients[at].0, at);
                 }
-                Verdict::Equal => report.equal += 1,
+                Verdict::Equal => report.equal[part] += 1,
                 Verdict::Skipped => {}
                 Verdict::Refused(reason) => {
-                    plan.forget();
                     let own = steps.iter().rev().filter(|(n, _)| *n == at);
                     let last: Vec<_> = own.take(3).map(|(_, one)| one.to_string()).collect();
                     println!("{done}: refused, the last first: {last:?}");
-                    let half = usize::from(done * 2 > self.statements);
-                    report.refused.entry(reason).or_default()[half] += 1;
-                    // The error is about something else than what its twin was told last.
-                    plan.forget_burst();
-                    twin.perform(&Operation::Query("SELECT 1".to_owned()));
+                    report.refused.entry(reason).or_default()[part] += 1;
+                    self.begin_again(server, &mut clients[at].0, at);
                 }
                 Verdict::NoConnection => {
-                    plan.forget();
+                    self.begin_again(server, &mut clients[at].0, at);
                     report.without_connection += 1;
                     if let Some(admin) = &mut admin
                         && report.held_meanwhile.len() < 3
@@ -234,7 +242,7 @@ impl Course {
         (report, found)
     }
 
-    /// Client and twin leave. Their tables may differ, and all that they would do from here on.
+    /// Client and twin leave: one of them may have done what the other has not.
     fn begin_again(&self, server: &Server, twin: &mut Twin, number: usize) {
         twin.leave();
         scene::fill(server, &BTreeSet::from([number]));
@@ -259,10 +267,10 @@ pub fn clients_of(steps: &[Step]) -> BTreeSet<usize> {
 }
 
 impl Report {
-    /// How many statements of the second half were refused, of a million.
+    /// How many statements were refused once the pool had learnt, of a million.
     pub fn refused_once_learnt(&self) -> usize {
-        let refused: usize = self.refused.values().map(|halves| halves[1]).sum();
-        refused * 2_000_000 / self.equal.max(1)
+        let refused: usize = self.refused.values().map(|parts| parts[1]).sum();
+        refused * 1_000_000 / self.equal[1].max(1)
     }
 }
 
@@ -270,8 +278,8 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "{} equal in {:?}, {} without a connection, {} of antagonists, refused (halves) {:?}, deaths and who has \
-             noticed {:?}; the pool {:?}",
+            "equal while it learnt and then {:?}, in {:?}, {} without a connection, {} of antagonists, refused while it \
+             learnt and then {:?}, deaths and who has noticed {:?}; the pool {:?}",
             self.equal,
             self.took,
             self.without_connection,

@@ -15,21 +15,17 @@ use crate::support::Flavour;
 use crate::support::wire::caps;
 use crate::twin::{PLACES, Twin};
 
-/// Capabilities that clients differ in. IGNORE_SPACE, FOUND_ROWS, INTERACTIVE. Most log in with their schema: others
-/// cost a connection.
-const CAPABILITIES: &[u32] = &[
-    USUAL,
-    USUAL,
-    USUAL,
-    USUAL,
-    USUAL | caps::SESSION_TRACK,
-    USUAL | caps::SESSION_TRACK,
-    caps::CONNECT_WITH_DB,
-    caps::CONNECT_WITH_DB | caps::SESSION_TRACK,
-    caps::DEPRECATE_EOF,
-    USUAL | 0x2,
-    USUAL | 0x100,
-    USUAL | 0x400,
+/// Capabilities that clients differ in, and how often. Most log in with their schema; clients with other ones than
+/// FOUND_ROWS and IGNORE_SPACE can use the same connections. For those with them one is closed, and another opened.
+const CAPABILITIES: &[(u32, u32)] = &[
+    (12, USUAL),
+    (10, USUAL | caps::SESSION_TRACK),
+    (4, caps::CONNECT_WITH_DB),
+    (4, caps::CONNECT_WITH_DB | caps::SESSION_TRACK),
+    (4, caps::DEPRECATE_EOF),
+    (4, USUAL | caps::INTERACTIVE),
+    (1, USUAL | caps::FOUND_ROWS),
+    (1, USUAL | caps::IGNORE_SPACE),
 ];
 
 const USUAL: u32 = caps::DEPRECATE_EOF | caps::CONNECT_WITH_DB;
@@ -65,20 +61,9 @@ impl Plan {
             && (self.lasting.is_some() || self.locks || self.in_burst() || twin.in_transaction())
     }
 
-    /// The pool has refused a statement, which its twin has not executed: both get the same diagnostics.
-    pub fn forget(&mut self) {
-        let query = Operation::Query("SELECT id FROM {db}.u".to_owned());
-        self.burst = VecDeque::from([query]);
-    }
-
     /// Whether no other client may come in between.
     pub fn in_burst(&self) -> bool {
         !self.burst.is_empty()
-    }
-
-    /// What was to come next does not, after all.
-    pub fn forget_burst(&mut self) {
-        self.burst.clear();
     }
 
     /// The next operation.
@@ -298,7 +283,8 @@ impl Plan {
 }
 
 fn connect(dice: &mut StdRng) -> Operation {
-    Operation::Connect(*CAPABILITIES.choose(dice).expect("one"))
+    let chosen = CAPABILITIES.choose_weighted(dice, |(weight, _)| *weight);
+    Operation::Connect(chosen.expect("one").1)
 }
 
 fn kind_of_question(may_hold: bool) -> &'static Kind {

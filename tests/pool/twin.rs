@@ -28,6 +28,17 @@ pub struct Side {
     pub thread: u32,
 }
 
+/// How far an operation of one of the two has come.
+#[derive(Clone, Copy)]
+enum Begun {
+    /// This command was sent, and is to be answered.
+    Sent(u8),
+    /// It takes several packets, one after the other.
+    Later,
+    /// There is nothing to do: it is not connected, or the statement is not there.
+    Nothing,
+}
+
 /// How an operation ended.
 #[derive(Debug)]
 pub enum Verdict {
@@ -101,61 +112,61 @@ impl Side {
         }
     }
 
-    /// Does it, and gives the answer; none if there is nothing to do.
-    fn perform(&mut self, operation: &Operation) -> io::Result<Option<Vec<Outcome>>> {
-        if let Operation::Connect(capabilities) = operation {
-            return self.connect(*capabilities).map(Some);
-        }
+    /// Begins it.
+    fn begin(&mut self, operation: &Operation) -> io::Result<Begun> {
         let filled = |sql: &String| sql.replace("{db}", &self.database).into_bytes();
         let place = |place: &usize| self.statements[*place];
-        let (command, argument) = match operation {
-            Operation::Query(sql) => (com::QUERY, filled(sql)),
-            Operation::InitDb(name) => (com::INIT_DB, filled(name)),
-            Operation::Prepare(_, sql) => (com::STMT_PREPARE, filled(sql)),
-            Operation::Ping => (com::PING, Vec::new()),
-            Operation::MultiStatements(on) => (com::SET_OPTION, vec![u8::from(!on), 0]),
-            Operation::ResetConnection => (com::RESET_CONNECTION, Vec::new()),
-            Operation::ChangeUser(name) => {
-                let database = name.replace("{db}", &self.database);
-                return self.change_user(&database).map(Some);
+        let about = |at: &usize, more: &[u8]| Some([&place(at)?.to_le_bytes(), more].concat());
+        let command = match operation {
+            Operation::Connect(_) | Operation::ChangeUser(_) => return Ok(Begun::Later),
+            Operation::Query(sql) => Some((com::QUERY, filled(sql))),
+            Operation::InitDb(name) => Some((com::INIT_DB, filled(name))),
+            Operation::Prepare(_, sql) => Some((com::STMT_PREPARE, filled(sql))),
+            Operation::Ping => Some((com::PING, Vec::new())),
+            Operation::MultiStatements(on) => Some((com::SET_OPTION, vec![u8::from(!on), 0])),
+            Operation::ResetConnection => Some((com::RESET_CONNECTION, Vec::new())),
+            Operation::Execute(at, how) => {
+                place(at).map(|id| (com::STMT_EXECUTE, how.argument(id)))
             }
-            Operation::Execute(at, how) => match place(at) {
-                Some(id) => (com::STMT_EXECUTE, how.argument(id)),
-                None => return Ok(None),
-            },
-            Operation::LongData(at, parameter, data) => match place(at) {
-                Some(id) => {
-                    let mut argument = id.to_le_bytes().to_vec();
-                    argument.extend_from_slice(&parameter.to_le_bytes());
-                    argument.extend_from_slice(data);
-                    (com::STMT_SEND_LONG_DATA, argument)
-                }
-                None => return Ok(None),
-            },
-            Operation::Fetch(at, rows) => match place(at) {
-                Some(id) => {
-                    let mut argument = id.to_le_bytes().to_vec();
-                    argument.extend_from_slice(&rows.to_le_bytes());
-                    (com::STMT_FETCH, argument)
-                }
-                None => return Ok(None),
-            },
-            Operation::Reset(at) | Operation::Close(at) => match place(at) {
-                Some(id) => {
-                    let command = match operation {
-                        Operation::Reset(_) => com::STMT_RESET,
-                        _ => com::STMT_CLOSE,
-                    };
-                    (command, id.to_le_bytes().to_vec())
-                }
-                None => return Ok(None),
-            },
-            Operation::Connect(_) => unreachable!("done above"),
+            Operation::LongData(at, parameter, data) => {
+                let more = [&parameter.to_le_bytes(), data.as_slice()].concat();
+                about(at, &more).map(|argument| (com::STMT_SEND_LONG_DATA, argument))
+            }
+            Operation::Fetch(at, rows) => {
+                about(at, &rows.to_le_bytes()).map(|argument| (com::STMT_FETCH, argument))
+            }
+            Operation::Reset(at) => about(at, &[]).map(|argument| (com::STMT_RESET, argument)),
+            Operation::Close(at) => about(at, &[]).map(|argument| (com::STMT_CLOSE, argument)),
         };
+        match (command, &mut self.wire) {
+            (Some((command, argument)), Some(wire)) => {
+                wire.send_command(command, &argument)?;
+                Ok(Begun::Sent(command))
+            }
+            _ => Ok(Begun::Nothing),
+        }
+    }
+
+    /// Does what is left of it, and gives the answer; none if there was nothing to do.
+    fn finish(&mut self, begun: Begun, operation: &Operation) -> io::Result<Option<Vec<Outcome>>> {
+        match (begun, operation) {
+            (Begun::Sent(command), _) => self.receive(command, operation),
+            (Begun::Later, Operation::Connect(capabilities)) => {
+                self.connect(*capabilities).map(Some)
+            }
+            (Begun::Later, Operation::ChangeUser(name)) => {
+                let database = name.replace("{db}", &self.database);
+                self.change_user(&database).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn receive(&mut self, command: u8, operation: &Operation) -> io::Result<Option<Vec<Outcome>>> {
         let Some(wire) = &mut self.wire else {
             return Ok(None);
         };
-        let mut outcomes = wire.try_outcomes(command, &argument)?;
+        let mut outcomes = wire.read_outcomes(command)?;
         match (operation, outcomes.first()) {
             (Operation::Prepare(at, _), Some(Outcome::Prepared { statement, .. })) => {
                 self.statements[*at] = Some(*statement);
@@ -163,7 +174,7 @@ impl Side {
             (Operation::Close(at), _) => self.statements[*at] = None,
             (Operation::ResetConnection, Some(Outcome::Ok(_))) => {
                 self.statements = [None; PLACES];
-                outcomes.extend(begun(wire)?);
+                outcomes.extend(first_statement(wire)?);
             }
             _ => {}
         }
@@ -193,7 +204,7 @@ impl Side {
         if capabilities & caps::CONNECT_WITH_DB == 0 {
             outcomes = wire.try_outcomes(com::INIT_DB, self.database.as_bytes())?;
         }
-        outcomes.extend(begun(&mut wire)?);
+        outcomes.extend(first_statement(&mut wire)?);
         self.wire = Some(wire);
         Ok(outcomes)
     }
@@ -217,7 +228,7 @@ impl Side {
         }
         match answer[0] {
             0xFF => Ok(vec![refusal(&answer)]),
-            _ => begun(wire),
+            _ => first_statement(wire),
         }
     }
 
@@ -241,7 +252,7 @@ fn without_variables(outcome: &mut Outcome) {
 
 /// The first statement of each session. Before it FOUND_ROWS() is not defined: MariaDB gives what another
 /// connection has left.
-fn begun(wire: &mut Wire) -> io::Result<Vec<Outcome>> {
+fn first_statement(wire: &mut Wire) -> io::Result<Vec<Outcome>> {
     wire.try_outcomes(com::QUERY, b"SELECT 1")
 }
 
@@ -303,7 +314,12 @@ impl Twin {
     }
 
     fn compare(&mut self, operation: &Operation) -> Verdict {
-        let mut got = match self.pooled.perform(operation) {
+        // Both at once: it takes the time of the slower one.
+        let begun = [self.pooled.begin(operation), self.direct.begin(operation)];
+        let [pooled, direct] = begun;
+        let got = pooled.and_then(|begun| self.pooled.finish(begun, operation));
+        let wanted = direct.and_then(|begun| self.direct.finish(begun, operation));
+        let mut got = match got {
             Ok(Some(got)) => got,
             Ok(None) => return Verdict::Skipped,
             Err(error) => {
@@ -320,7 +336,7 @@ impl Twin {
             }
             _ => {}
         }
-        let mut wanted = match self.direct.perform(operation) {
+        let mut wanted = match wanted {
             Ok(Some(wanted)) => wanted,
             Ok(None) => return Verdict::Skipped,
             Err(error) => {

@@ -82,14 +82,19 @@ impl Wire {
 
     /// The same; an error if the connection ends meanwhile.
     pub fn try_outcomes(&mut self, command: u8, argument: &[u8]) -> io::Result<Vec<Outcome>> {
+        self.send_command(command, argument)?;
+        self.read_outcomes(command)
+    }
+
+    /// Sends a command, whose answer is to be read.
+    pub fn send_command(&mut self, command: u8, argument: &[u8]) -> io::Result<()> {
         self.seq = 0;
         let mut payload = vec![command];
         if self.capabilities & caps::QUERY_ATTRIBUTES != 0 && command == com::QUERY {
             payload.extend_from_slice(&[0, 1]);
         }
         payload.extend_from_slice(argument);
-        self.try_write(&payload)?;
-        self.read_outcomes(command)
+        self.try_write(&payload)
     }
 
     /// Reads the whole answer to a command that has been sent.

@@ -43,11 +43,14 @@ impl Drop for Watched {
     }
 }
 
-/// A soak that was asked to last longer may.
+/// What was asked to last longer may: a soak, or random sessions of so many statements.
 fn limit() -> Duration {
-    let soak = std::env::var("DPM_SOAK_SECONDS").ok();
-    let soak = soak.and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
-    LIMIT + Duration::from_secs(soak)
+    let asked = |name: &str| {
+        let text = std::env::var(name).ok();
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    };
+    let statements = Duration::from_millis(20 * asked("DPM_POOL_STATEMENTS"));
+    LIMIT + Duration::from_secs(asked("DPM_SOAK_SECONDS")) + statements
 }
 
 fn running<T>(with: impl FnOnce(&mut HashMap<ThreadId, (String, Instant)>) -> T) -> T {

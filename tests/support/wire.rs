@@ -14,6 +14,12 @@ pub mod caps {
     /// CLIENT_LONG_PASSWORD, CLIENT_LONG_FLAG, CLIENT_PROTOCOL_41, CLIENT_TRANSACTIONS,
     /// CLIENT_SECURE_CONNECTION, CLIENT_PLUGIN_AUTH: what every client and server has.
     pub const BASE: u32 = 0x1 | 0x4 | 0x200 | 0x2000 | 0x8000 | PLUGIN_AUTH;
+    /// CLIENT_FOUND_ROWS
+    pub const FOUND_ROWS: u32 = 0x2;
+    /// CLIENT_IGNORE_SPACE
+    pub const IGNORE_SPACE: u32 = 0x100;
+    /// CLIENT_INTERACTIVE
+    pub const INTERACTIVE: u32 = 0x400;
     /// CLIENT_CONNECT_WITH_DB
     pub const CONNECT_WITH_DB: u32 = 0x8;
     /// CLIENT_COMPRESS
@@ -38,9 +44,9 @@ pub mod caps {
     /// Those that the clients of a pool have to agree in, by the names that SHOW POOLS has.
     pub fn of_pool(names: &str) -> u32 {
         let flag = |name| match name {
-            "FOUND_ROWS" => 0x2,
+            "FOUND_ROWS" => FOUND_ROWS,
             "LOCAL_FILES" => LOCAL_FILES,
-            "IGNORE_SPACE" => 0x100,
+            "IGNORE_SPACE" => IGNORE_SPACE,
             "MULTI_RESULTS" => 0x2_0000,
             "PS_MULTI_RESULTS" => 0x4_0000,
             other => panic!("a new capability of pools: {other}"),

@@ -1,8 +1,20 @@
 //! Which system variables a session can set, and what is particular about each: found out on MariaDB
 //! 10.11 and 11.8 and MySQL 9.7, by setting each and reading all.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+/// Names, to be looked up once for each variable of each new connection.
+type Words = LazyLock<HashSet<&'static str>>;
+
+fn words(list: &'static str) -> HashSet<&'static str> {
+    list.split_ascii_whitespace().collect()
+}
+
 /// The variables of sessions that can be set, of all servers, under all their names.
-const SESSION: &str = "alter_algorithm analyze_max_length analyze_sample_percentage aria_repair_threads \
+static SESSION: Words = Words::new(|| {
+    words(
+        "alter_algorithm analyze_max_length analyze_sample_percentage aria_repair_threads \
     aria_sort_buffer_size aria_stats_method auto_increment_increment auto_increment_offset \
     autocommit big_tables binlog_alter_two_phase binlog_annotate_row_events \
     binlog_direct_non_transactional_updates binlog_format binlog_row_image \
@@ -75,15 +87,23 @@ const SESSION: &str = "alter_algorithm analyze_max_length analyze_sample_percent
     updatable_views_with_limit use_secondary_engine use_stat_tables wait_timeout \
     windowing_use_high_precision wsrep_causal_reads wsrep_dirty_reads wsrep_gtid_seq_no wsrep_on \
     wsrep_osu_method wsrep_retry_autocommit wsrep_sync_wait wsrep_trx_fragment_size \
-    wsrep_trx_fragment_unit xa_detach_on_prepare";
+    wsrep_trx_fragment_unit xa_detach_on_prepare",
+    )
+});
 
 /// Those of MariaDB that need a privilege.
-const PRIVILEGED_ON_MARIADB: &str = "binlog_annotate_row_events binlog_direct_non_transactional_updates binlog_format \
+static PRIVILEGED_ON_MARIADB: Words = Words::new(|| {
+    words(
+        "binlog_annotate_row_events binlog_direct_non_transactional_updates binlog_format \
     binlog_row_image enforce_storage_engine gtid_domain_id gtid_seq_no innodb_tmpdir \
-    log_disabled_statements pseudo_thread_id server_id sql_log_bin sql_log_off wsrep_on";
+    log_disabled_statements pseudo_thread_id server_id sql_log_bin sql_log_off wsrep_on",
+    )
+});
 
 /// Those of MySQL that need a privilege.
-const PRIVILEGED_ON_MYSQL: &str = "binlog_direct_non_transactional_updates binlog_format binlog_row_image \
+static PRIVILEGED_ON_MYSQL: Words = Words::new(|| {
+    words(
+        "binlog_direct_non_transactional_updates binlog_format binlog_row_image \
     binlog_row_value_options binlog_rows_query_log_events binlog_transaction_compression \
     binlog_transaction_compression_level_zstd bulk_insert_buffer_size character_set_database \
     character_set_filesystem connection_memory_chunk_size connection_memory_limit \
@@ -93,30 +113,44 @@ const PRIVILEGED_ON_MYSQL: &str = "binlog_direct_non_transactional_updates binlo
     min_examined_row_limit original_commit_timestamp original_server_version preload_buffer_size \
     pseudo_replica_mode pseudo_slave_mode pseudo_thread_id select_into_buffer_size \
     select_into_disk_sync_delay sql_generate_invisible_primary_key sql_log_bin sql_log_off \
-    sql_require_primary_key xa_detach_on_prepare";
+    sql_require_primary_key xa_detach_on_prepare",
+    )
+});
 
 /// Not part of a session's settings: they change by themselves, are used up by the next statement,
 /// follow from the schema, or name the connection.
-const PASSING: &str = "character_set_database collation_database gtid_next gtid_seq_no identity \
+static PASSING: Words = Words::new(|| {
+    words(
+        "character_set_database collation_database gtid_next gtid_seq_no identity \
     immediate_server_version insert_id last_gtid last_insert_id max_relay_log_size \
     original_commit_timestamp original_server_version pseudo_thread_id rand_seed1 rand_seed2 sql_slave_skip_counter timestamp \
-    wsrep_gtid_seq_no";
+    wsrep_gtid_seq_no",
+    )
+});
 
 /// Setting the other one sets them as well.
-const DERIVED: &str = "character_set_connection character_set_server";
+static DERIVED: Words = Words::new(|| words("character_set_connection character_set_server"));
 
 /// Those that the pool keeps for itself.
-const OWN: &str = "session_track_gtids session_track_schema session_track_state_change \
-    session_track_system_variables session_track_transaction_info";
+static OWN: Words = Words::new(|| {
+    words(
+        "session_track_gtids session_track_schema session_track_state_change \
+    session_track_system_variables session_track_transaction_info",
+    )
+});
 
 /// How long a connection may be idle: the pool acts on it where the client is, and never sets it on
 /// a connection that others use.
-const IDLE: &str = "wait_timeout";
+static IDLE: Words = Words::new(|| words("wait_timeout"));
 
 /// Those that can be NULL, which servers report as an empty value.
-const NULLABLE: &str = "character_set_results default_tmp_storage_engine enforce_storage_engine \
+static NULLABLE: Words = Words::new(|| {
+    words(
+        "character_set_results default_tmp_storage_engine enforce_storage_engine \
     external_table_secondary_storage_engine external_table_storage_engine \
-    innodb_ft_user_stopword_table innodb_tmpdir";
+    innodb_ft_user_stopword_table innodb_tmpdir",
+    )
+});
 
 /// Setting one of a group may set the others, so that these must be set again, in the order of their
 /// names.
@@ -133,33 +167,31 @@ const GROUPS: &[&[&str]] = &[
     &["wsrep_causal_reads", "wsrep_sync_wait"],
 ];
 
-fn is_in(list: &str, name: &str) -> bool {
-    list.split_ascii_whitespace().any(|one| one == name)
-}
-
 /// Whether a session can set it.
 pub(super) fn is_of_session(name: &str) -> bool {
-    is_in(SESSION, name)
+    SESSION.contains(name)
 }
 
 /// Whether its value says nothing of the session.
 pub(super) fn is_passing(name: &str) -> bool {
-    is_in(PASSING, name)
+    PASSING.contains(name)
 }
 
 /// Whether it is part of a session's settings.
 pub(super) fn is_setting(name: &str) -> bool {
-    ![PASSING, DERIVED, OWN].iter().any(|list| is_in(list, name))
+    ![&PASSING, &DERIVED, &OWN]
+        .iter()
+        .any(|list| list.contains(name))
 }
 
 /// Whether connections never take it over from a client.
 pub(super) fn stays_with_client(name: &str) -> bool {
-    is_in(IDLE, name)
+    IDLE.contains(name)
 }
 
 /// Whether an empty value stands for NULL.
 pub(super) fn is_nullable(name: &str) -> bool {
-    is_in(NULLABLE, name)
+    NULLABLE.contains(name)
 }
 
 /// The variables that may change with this one, and itself.
@@ -171,7 +203,7 @@ pub(super) fn follow(name: &str) -> &'static [&'static str] {
 /// Whether an account needs a privilege to set this variable for its session.
 pub(super) fn needs_privilege(name: &str, is_mariadb: bool) -> bool {
     match is_mariadb {
-        true => is_in(PRIVILEGED_ON_MARIADB, name),
-        false => is_in(PRIVILEGED_ON_MYSQL, name),
+        true => PRIVILEGED_ON_MARIADB.contains(name),
+        false => PRIVILEGED_ON_MYSQL.contains(name),
     }
 }
