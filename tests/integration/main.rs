@@ -80,6 +80,7 @@ mod pool_state;
 mod pool_statements;
 mod pool_strangers;
 mod pool_topology;
+mod pool_twins;
 mod pool_user_variables;
 mod pooling_page;
 mod prepared;

@@ -31,7 +31,7 @@ pub use conditions::{Condition, Conditions};
 pub use learnt::Learnt;
 pub use manner::{Manner, manner};
 
-use crate::pool::answers::made_up::Results;
+use crate::pool::answers::made_up::{self, Results};
 use crate::pool::flavour::Flavour;
 use crate::wire::ErrPacket;
 use asked::What;
@@ -249,17 +249,20 @@ impl Diagnostics {
         charset: Option<&[u8]>,
         limit: u64,
     ) {
+        // In a character set that is not known, nothing can be read.
+        let Some(set) = made_up::charset(self.flavour, charset) else {
+            return;
+        };
         match unread.of {
             Of::Conditions => {
-                if let Some(read) = Conditions::read(rows, charset, limit) {
+                if let Some(read) = Conditions::read(rows, (set, charset), limit) {
                     self.conditions = Held::There(Some(read));
                 }
             }
             Of::FoundRows => {
                 let mut rows = rows;
                 let first = rows.next().and_then(|row| row.first().copied().flatten());
-                let number = first.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-                self.found_rows = Held::There(number);
+                self.found_rows = Held::There(first.and_then(|text| set.parse(text)));
             }
         }
     }
@@ -310,7 +313,7 @@ impl Diagnostics {
         self.conditions.is_there() && self.row_count.is_there() && self.found_rows.is_there()
     }
 
-    /// How many warnings COM_PING and COM_INIT_DB announce on MySQL if the connection has another
+    /// How many warnings COM_PING, COM_INIT_DB and COM_SET_OPTION announce on MySQL if the connection has another
     /// client's. `None` if it has this client's.
     pub fn own_warnings(&self) -> Option<u16> {
         if self.conditions.is_there() || self.flavour == Flavour::MariaDb {
@@ -355,7 +358,7 @@ impl Diagnostics {
                     .iter()
                     .map(|item| Some((item, self.value(item.what)?)))
                     .collect();
-                Some(answer::values(&values?))
+                answer::values(self.flavour, charset, &values?)
             }
             Asked::Other(_) => None,
         }

@@ -12,9 +12,32 @@ pub struct Results {
     pub rows: Vec<Vec<u8>>,
 }
 
+impl Results {
+    /// The same with the definitions of its columns, all of which are ASCII, in this character set.
+    pub(super) fn defined_in(mut self, set: Charset) -> Results {
+        if !set.is_wide() {
+            return self;
+        }
+        for column in &mut self.columns {
+            for text in [
+                &mut column.catalog,
+                &mut column.schema,
+                &mut column.table,
+                &mut column.org_table,
+                &mut column.name,
+                &mut column.org_name,
+            ] {
+                *text = set.text(text);
+            }
+        }
+        self
+    }
+}
+
 /// A character set that results can be in.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Charset {
+    flavour: Flavour,
     /// The number of the collation that servers announce with it.
     pub(super) number: u16,
     /// The most bytes that a character has.
@@ -22,6 +45,11 @@ pub(super) struct Charset {
 }
 
 impl Charset {
+    /// Whether ASCII has more than one byte in it.
+    pub(super) fn is_wide(self) -> bool {
+        matches!(self.number, UCS2 | UTF16 | UTF16LE | UTF32)
+    }
+
     /// A text of ASCII characters in it.
     pub(super) fn text(self, ascii: &[u8]) -> Vec<u8> {
         let wide = |form: fn(u8) -> Vec<u8>| ascii.iter().copied().flat_map(form).collect();
@@ -31,6 +59,38 @@ impl Charset {
             UTF32 => wide(|byte| vec![0, 0, 0, byte]),
             _ => ascii.to_vec(),
         }
+    }
+
+    /// A number as text in it, or as MySQL sends numbers: in ASCII, whatever the character set.
+    pub(super) fn number(self, digits: &str) -> Vec<u8> {
+        match self.flavour {
+            Flavour::MariaDb => self.text(digits.as_bytes()),
+            Flavour::MySql => digits.as_bytes().to_vec(),
+        }
+    }
+
+    /// A number from its text.
+    pub(super) fn parse<T: std::str::FromStr>(self, text: &[u8]) -> Option<T> {
+        let digits = match self.flavour {
+            Flavour::MariaDb => self.ascii(text)?,
+            Flavour::MySql => text.to_vec(),
+        };
+        std::str::from_utf8(&digits).ok()?.parse().ok()
+    }
+
+    /// The ASCII characters of a text that is in it; `None` if there are others.
+    pub(super) fn ascii(self, text: &[u8]) -> Option<Vec<u8>> {
+        let size = match self.number {
+            UCS2 | UTF16 | UTF16LE => 2,
+            UTF32 => 4,
+            _ => 1,
+        };
+        let characters = text.chunks(size);
+        let ascii: Vec<u8> = match self.number {
+            UTF16LE => characters.filter_map(|of| of.first().copied()).collect(),
+            _ => characters.filter_map(|of| of.last().copied()).collect(),
+        };
+        (ascii.is_ascii() && self.text(&ascii) == text).then_some(ascii)
     }
 }
 
@@ -45,6 +105,7 @@ pub(super) fn charset(flavour: Flavour, name: Option<&[u8]>) -> Option<Charset> 
     // The system's own, if nothing is converted.
     let Some(name) = name else {
         return Some(Charset {
+            flavour,
             number: 33,
             bytes: 3,
         });
@@ -58,6 +119,7 @@ pub(super) fn charset(flavour: Flavour, name: Option<&[u8]>) -> Option<Charset> 
         (_, number) => number,
     };
     Some(Charset {
+        flavour,
         number,
         bytes: *bytes,
     })

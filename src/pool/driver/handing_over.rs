@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::Pools;
-use super::lend::Lent;
+use super::lend::{Lent, know};
 use crate::pool::backend::{Next, Then, Use};
 use crate::pool::client::{Phase, Waiting};
 use crate::pool::errand::Answer;
@@ -45,7 +45,7 @@ impl Pools {
             let snapshot = backend.snapshot.clone()?;
             let rows: Vec<_> = answers.iter().map(|answer| answer.rows.clone()).collect();
             unknown.learn(&mut backend.session, &snapshot, &rows);
-            let more = super::lend::know(backend, pool).err()?;
+            let more = know(backend, pool).err()?;
             let is_over = more.is_unreadable() || rounds >= MAX_ROUNDS;
             (!is_over).then(|| (backend.ask(&more), more))
         });
@@ -80,26 +80,29 @@ impl Pools {
         }
     }
 
-    /// The same of one that is to be closed.
-    pub(super) fn saved(&self, proxy: &Proxy, server: ConnId, why: &'static str) {
+    /// The same of one that is to be closed. Whether it is closed now.
+    pub(super) fn saved(&self, proxy: &Proxy, server: ConnId, why: &'static str) -> bool {
         if self.has_unread_user_variables(server) {
-            return self.read_user_variables(proxy, server, Next::Close(why));
+            self.read_user_variables(proxy, server, Next::Close(why));
+            return false;
         }
         match self.parts_from_owner(proxy, server) {
             Parting::Done => {
                 self.note_news();
                 proxy.close(server, why);
+                return true;
             }
             Parting::Unknown => self.failed_on(proxy, server, None),
             Parting::Stays => {}
         }
+        false
     }
 
     /// The last client of a connection keeps what is known of its session, and leaves the connection to
     /// others; or it turns out that it must stay.
     fn parts_from_owner(&self, proxy: &Proxy, server: ConnId) -> Parting {
         let found = self.with_backend(server, |backend, pool| {
-            let is_known = super::lend::know(backend, pool).is_ok();
+            let is_known = know(backend, pool).is_ok();
             let decision = match backend.is_released {
                 true => Decision::Share,
                 false => {
@@ -157,8 +160,11 @@ impl Pools {
     ) {
         self.read_diagnostics(server, answers);
         self.note_news();
+        // The answers may have told what else was unknown: that must not be lost with the connection.
+        let is_known = self.with_backend(server, |backend, pool| know(backend, pool).is_ok());
         match to {
-            Some(to) => self.goes_to(proxy, server, to),
+            Some(to) if is_known != Some(true) => self.goes_to(proxy, server, to),
+            Some(to) => self.carried(proxy, server, Some(to)),
             None => self.part(proxy, server),
         }
     }
@@ -257,7 +263,7 @@ impl Pools {
                 backend.session.were_read(Traces::USER_VARIABLES);
                 backend.user_variables = variables;
             }
-            super::lend::know(backend, pool).is_ok()
+            know(backend, pool).is_ok()
         });
         if is_known != Some(true) {
             self.failed_on(proxy, server, None);

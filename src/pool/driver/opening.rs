@@ -155,8 +155,7 @@ impl Pools {
                 Some((backend.ask(&unknown), unknown))
             });
             let Some((commands, unknown)) = unknown.flatten() else {
-                proxy.close(server, why);
-                return true;
+                return self.saved(proxy, server, why);
             };
             let rounds = 0;
             (

@@ -138,7 +138,7 @@ impl Pools {
             return verdict;
         };
         let is_simple = self.backends.with(server, |(_, backend)| {
-            matches!(backend.com, Com::PING | Com::INIT_DB)
+            matches!(backend.com, Com::PING | Com::INIT_DB | Com::SET_OPTION)
         });
         let status = OkPacket::peek_status(packet.payload).unwrap_or_default();
         if !status.contains(Status::SESSION_STATE_CHANGED) && is_simple != Some(true) {

@@ -49,19 +49,27 @@ pub(super) fn conditions(
     let rows = conditions
         .into_iter()
         .map(|one| {
-            let code = one.code.to_string();
-            row_of(
-                [&one.level, code.as_bytes(), &one.message]
-                    .into_iter()
-                    .map(Some),
-            )
+            let code = set.number(&one.code.to_string());
+            let level = set.text(&one.level);
+            // Texts in a character set whose ASCII is wide were read as ASCII.
+            let message = match set.is_wide() {
+                true => &set.text(&one.message),
+                false => &one.message,
+            };
+            let values = [&level, &code, message];
+            row_of(values.into_iter().map(|value| Some(&value[..])))
         })
         .collect();
-    Some(Results { columns, rows })
+    Some(Results { columns, rows }.defined_in(set))
 }
 
-/// One row of numbers.
-pub(super) fn values(values: &[(&Item<'_>, String)]) -> Results {
+/// One row of numbers. `None` if the character set of the columns' names is not known.
+pub(super) fn values(
+    flavour: Flavour,
+    charset: Option<&[u8]>,
+    values: &[(&Item<'_>, String)],
+) -> Option<Results> {
+    let set = made_up::charset(flavour, charset)?;
     let columns = values
         .iter()
         .map(|(item, _)| Column {
@@ -73,11 +81,10 @@ pub(super) fn values(values: &[(&Item<'_>, String)]) -> Results {
             ..Column::default()
         })
         .collect();
-    let row = row_of(values.iter().map(|(_, value)| Some(value.as_bytes())));
-    Results {
-        columns,
-        rows: vec![row],
-    }
+    let numbers: Vec<_> = values.iter().map(|(_, value)| set.number(value)).collect();
+    let row = row_of(numbers.iter().map(|number| Some(&number[..])));
+    let rows = vec![row];
+    Some(Results { columns, rows }.defined_in(set))
 }
 
 /// The error for a client that asks for values that are lost.

@@ -1,5 +1,7 @@
 //! Warnings and errors, as SHOW WARNINGS lists them.
 
+use crate::pool::answers::made_up::Charset;
+
 /// The most bytes of a list that is carried.
 const MAX_BYTES: usize = 64 << 10;
 
@@ -79,10 +81,11 @@ impl Conditions {
     }
 
     /// From the rows of SHOW WARNINGS: level, number, text. `limit` is how many a server lists.
-    /// `None` if these are no such rows, or too many.
+    /// `None` if these are no such rows, or too many, or texts with other than ASCII characters in a character set whose ASCII
+    /// is wide.
     pub(super) fn read<'a>(
         rows: impl Iterator<Item = Vec<Option<&'a [u8]>>>,
-        charset: Option<&[u8]>,
+        (set, charset): (Charset, Option<&[u8]>),
         limit: u64,
     ) -> Option<Conditions> {
         let mut list = List::new(charset.map(<[u8]>::to_vec));
@@ -90,8 +93,12 @@ impl Conditions {
             let [Some(level), Some(code), Some(message)] = row[..] else {
                 return None;
             };
-            let code = std::str::from_utf8(code).ok()?.parse().ok()?;
-            let (level, message) = (level.to_vec(), message.to_vec());
+            let code = set.parse(code)?;
+            let level = set.ascii(level)?;
+            let message = match set.is_wide() {
+                true => set.ascii(message)?,
+                false => message.to_vec(),
+            };
             let condition = Condition {
                 level,
                 code,

@@ -311,16 +311,15 @@ impl Trackers {
         let value = |(tracker, _): &(Tracker, &[u8])| {
             let value = self.value(*tracker);
             match (tracker.is_boolean(), value) {
-                (true, Some(b"ON")) => Some(b"1".to_vec()),
-                (true, _) => Some(b"0".to_vec()),
+                (true, Some(b"ON")) => Some(set.number("1")),
+                (true, _) => Some(set.number("0")),
                 (false, value) => value.map(|value| set.text(value)),
             }
         };
         let values: Vec<_> = items.iter().map(value).collect();
-        Some(Results {
-            columns: items.iter().map(column).collect(),
-            rows: vec![row_of(values.iter().map(Option::as_deref))],
-        })
+        let columns = items.iter().map(column).collect();
+        let rows = vec![row_of(values.iter().map(Option::as_deref))];
+        Some(Results { columns, rows }.defined_in(set))
     }
 
     /// The answer to SHOW VARIABLES with a pattern that only these fit.
@@ -360,7 +359,7 @@ impl Trackers {
             .filter(|one| fits(pattern, one.name().as_bytes()))
             .map(|one| self.row(one, set))
             .collect();
-        Some(Results { columns, rows })
+        Some(Results { columns, rows }.defined_in(set))
     }
 
     /// A row of the server's answer to SHOW VARIABLES as the client is to see it; `None` if as it is.

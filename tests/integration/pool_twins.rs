@@ -1,0 +1,272 @@
+//! What the random sessions of `tests/pool` have found, each once: short sessions whose connection another client has between
+//! any two of their commands, beside the same on a connection of their own.
+
+use super::pool::pool;
+use crate::support::outcome::{Block, Outcome, STATE_CHANGED, Told};
+use crate::support::wire::{Wire, caps, com, lenenc};
+use crate::support::{Server, all};
+
+/// What a client does.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Query(&'static str),
+    InitDb(&'static str),
+    /// COM_SET_OPTION: several statements in a text.
+    Several(bool),
+    /// Prepares a statement, which later steps mean.
+    Prepare(&'static str),
+    Execute(&'static [Parameter]),
+    /// COM_PING
+    Ping,
+    /// Another client has its connection.
+    Steal,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Parameter {
+    Integer(i64),
+    Double(f64),
+    Text(&'static str),
+}
+
+use Parameter::*;
+use Step::*;
+
+/// A client, of the pool or of the server.
+struct Client {
+    wire: Wire,
+    statement: u32,
+}
+
+impl Client {
+    fn new(mut wire: Wire, database: &str) -> Client {
+        wire.outcomes(com::INIT_DB, database.as_bytes());
+        Client { wire, statement: 0 }
+    }
+
+    fn does(&mut self, step: Step) -> Vec<Outcome> {
+        let wire = &mut self.wire;
+        match step {
+            Query(sql) => wire.outcomes(com::QUERY, sql.as_bytes()),
+            InitDb(name) => wire.outcomes(com::INIT_DB, name.as_bytes()),
+            Several(may) => wire.outcomes(com::SET_OPTION, &[u8::from(!may), 0]),
+            Ping => wire.outcomes(com::PING, b""),
+            Steal => Vec::new(),
+            Prepare(sql) => {
+                let mut outcomes = wire.outcomes(com::STMT_PREPARE, sql.as_bytes());
+                if let Some(Outcome::Prepared { statement, .. }) = outcomes.first_mut() {
+                    self.statement = std::mem::take(statement);
+                }
+                outcomes
+            }
+            Execute(parameters) => {
+                let argument = execute(self.statement, parameters);
+                wire.outcomes(com::STMT_EXECUTE, &argument)
+            }
+        }
+    }
+}
+
+fn execute(statement: u32, parameters: &[Parameter]) -> Vec<u8> {
+    let mut argument = statement.to_le_bytes().to_vec();
+    argument.extend([0, 1, 0, 0, 0]);
+    if parameters.is_empty() {
+        return argument;
+    }
+    argument.extend(vec![0; parameters.len().div_ceil(8)]);
+    argument.push(1);
+    for parameter in parameters {
+        let kind = match parameter {
+            Integer(_) => 8,
+            Double(_) => 5,
+            Text(_) => 0xFD,
+        };
+        argument.extend([kind, 0]);
+    }
+    for parameter in parameters {
+        match parameter {
+            Integer(number) => argument.extend(number.to_le_bytes()),
+            Double(number) => argument.extend(number.to_le_bytes()),
+            Text(text) => {
+                argument.push(text.len().try_into().expect("a short text"));
+                argument.extend(text.as_bytes());
+            }
+        }
+    }
+    argument
+}
+
+/// An answer in words. What may differ is left out: which collation of its character set a column has, and what MySQL tells of
+/// transactions although nobody has asked for it.
+fn shown(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Ok(told) => format!("OK {}", told_in_words(told)),
+        Outcome::Err(number, state, message) => format!("ERR {number} {state} {message}"),
+        Outcome::Rows { columns, rows, end } => {
+            let [columns, rows] = [shown_all(columns, definition), shown_all(rows, escaped)];
+            format!("{columns}{rows}end {}", told_in_words(end))
+        }
+        Outcome::Prepared {
+            parameters,
+            columns,
+            ..
+        } => {
+            let [parameters, columns] = [parameters, columns].map(|all| shown_all(all, definition));
+            format!("prepared {parameters}; {columns}")
+        }
+        Outcome::Other(bytes) => escaped(bytes),
+    }
+}
+
+fn shown_all(all: &[Vec<u8>], one: fn(&[u8]) -> String) -> String {
+    all.iter().map(|bytes| one(bytes) + "\n").collect()
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+fn told_in_words(told: &Told) -> String {
+    let is_variable = |block: &&Block| matches!(block, Block::Variable(..));
+    let variables = told.blocks.iter().filter(is_variable);
+    let variables: String = variables.map(|block| format!(" {block}")).collect();
+    let status = told.status & !STATE_CHANGED;
+    let info = escaped(&told.info);
+    format!(
+        "{} rows, id {}, status {status:#x}, {} warnings {info}{variables}",
+        told.affected, told.insert_id, told.warnings
+    )
+}
+
+fn definition(bytes: &[u8]) -> String {
+    let mut bytes = bytes.to_vec();
+    let mut at = 0;
+    // Catalogue, schema, table and column under both names, and the length of what follows.
+    for _ in 0..6 {
+        let (len, size) = lenenc(&bytes[at..]);
+        at += size + usize::try_from(len).expect("a length");
+    }
+    const BINARY: [u8; 2] = [63, 0];
+    if bytes[at + 1..at + 3] != BINARY {
+        bytes[at + 1..at + 3].fill(b'?');
+    }
+    escaped(&bytes)
+}
+
+/// Has a client of a pool of one connection do it, and one of the server, each in a database of its own; their answers are the
+/// same. Returns the last one.
+fn alike(server: &Server, steps: &[Step]) -> Vec<Outcome> {
+    let capabilities = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
+    let base = server.database();
+    // Of the same length, as metadata have the lengths of names.
+    let [of_pool, of_server] = ["p", "d"].map(|side| {
+        let name = format!("{base}{side}");
+        server.sql(&format!("CREATE DATABASE {name}"));
+        for sql in DATABASE {
+            server.sql(&format!("USE {name}; {sql}"));
+        }
+        name
+    });
+    let dpm = pool(server, 1, "");
+    let login = |name: &str| {
+        let wire = Wire::login_as(dpm.port(), "ann", "p", capabilities);
+        Client::new(wire, name)
+    };
+    let (mut pooled, mut thief) = (login(&of_pool), login("test"));
+    let wire = Wire::login_empty(server.port, capabilities);
+    let mut direct = Client::new(wire, &of_server);
+    let mut last = Vec::new();
+    for step in steps {
+        if let Steal = step {
+            let answer = thief.does(Query("SELECT 'stolen'"));
+            assert!(matches!(answer[0], Outcome::Rows { .. }), "{answer:?}");
+            continue;
+        }
+        let got: Vec<_> = pooled.does(*step).iter().map(shown).collect();
+        let got: Vec<_> = got
+            .iter()
+            .map(|one| one.replace(&of_pool, &of_server))
+            .collect();
+        last = direct.does(*step);
+        let wanted: Vec<_> = last.iter().map(shown).collect();
+        println!("{step:?}: {wanted:#?}");
+        assert_eq!(got, wanted, "{step:?}");
+    }
+    last
+}
+
+/// What each client's database has.
+const DATABASE: &[&str] = &[
+    "CREATE TABLE u (id INT PRIMARY KEY, s VARCHAR(40)) ENGINE=InnoDB",
+    "INSERT INTO u VALUES (1, 'x'), (2, 'y')",
+    "CREATE PROCEDURE begins() START TRANSACTION",
+];
+
+all! {
+    /// What is made up of the statement before is in the character set that the client wants, names and all.
+    fn answers_of_the_proxy_are_in_the_clients_character_set(server) {
+        for asked in [
+            "SHOW WARNINGS",
+            "SHOW COUNT(*) WARNINGS",
+            "SELECT ROW_COUNT()",
+            "SELECT @@warning_count, @@error_count AS errors",
+        ] {
+            alike(server, &[
+                Query("SET character_set_results = utf16"),
+                Query("SELECT CAST('x' AS SIGNED) FROM u"),
+                Steal,
+                Query(asked),
+            ]);
+        }
+    }
+}
+
+all! {
+    fn a_transaction_that_an_error_has_ended_is_not_begun_again(server) {
+        alike(server, &[
+            Query("CALL begins()"),
+            Steal,
+            Query("DROP TABLE no_such_table"),
+            Steal,
+            Query("SET @@autocommit = 1"),
+        ]);
+    }
+}
+
+all! {
+    fn columns_that_have_changed_are_told_of_on_any_connection(server) {
+        alike(server, &[
+            Prepare("SELECT * FROM u ORDER BY id"),
+            Execute(&[]),
+            Query("ALTER TABLE u ADD c INT"),
+            Steal,
+            Execute(&[]),
+            Execute(&[]),
+        ]);
+    }
+}
+
+all! {
+    fn prepared_again_with_the_same_metadata(server) {
+        alike(server, &[
+            Prepare("SELECT 'a' = 'A', CHARSET('x'), COLLATION('x'), CHARSET(?)"),
+            Execute(&[Double(7.125)]),
+            Steal,
+            Execute(&[Double(7.125)]),
+        ]);
+    }
+}
+
+all! {
+    fn warnings_are_told_in_the_ok_of_commands_that_keep_them(server) {
+        for command in [Ping, Several(true), Several(false), InitDb("test")] {
+            alike(server, &[
+                Query("SELECT CAST('x' AS SIGNED)"),
+                Steal,
+                command,
+                Query("SHOW COUNT(*) WARNINGS"),
+            ]);
+            alike(server, &[Query("SELECT 1"), Steal, command]);
+        }
+    }
+}
