@@ -75,7 +75,8 @@ impl Pools {
         self.keep_warm(id);
         self.retire_idle(proxy, id, now);
         self.read_what_is_due(proxy, id, now);
-        self.serve(proxy);
+        // At the end of this tick, when all that servers have sent was looked at.
+        self.note_news();
     }
 
     fn end_late_errands(&self, proxy: &Proxy, now: Instant) {

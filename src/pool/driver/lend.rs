@@ -10,7 +10,7 @@ use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::{Pool, PoolId, Ticket};
 use crate::pool::errand::{command, query};
 use crate::pool::judging::decision::Return;
-use crate::pool::lending::budget::Fit;
+use crate::pool::lending::budget::{Claim, Fit};
 use crate::pool::lending::waiters::{Line, Waiter};
 use crate::pool::state::{Settings, Side, Step, Unknown, differs};
 use crate::proxy::{ConnId, Packet, Proxy};
@@ -29,6 +29,15 @@ pub(super) enum Lent {
     No(Waiting),
     /// The client was told that there will be none.
     Closed,
+}
+
+/// What becomes of a free connection on which something may have come.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unquiet {
+    /// It is looked at again at the end of the tick: the poller tells of bytes again that were read with those before.
+    Waits,
+    /// Everything that has come was read by now: it is closed.
+    Closes,
 }
 
 /// What has to be done before a connection can be used by a client.
@@ -58,7 +67,7 @@ impl Pools {
             may(line.user) && !pool.queue.is_before(line, &may)
         });
         let chosen = match is_first {
-            Some(true) => self.choose(proxy, client, line),
+            Some(true) => self.choose(proxy, client, line, Unquiet::Waits),
             _ => None,
         };
         match chosen {
@@ -68,7 +77,13 @@ impl Pools {
     }
 
     /// A free connection, which is not free any more.
-    pub(super) fn choose(&self, proxy: &Proxy, client: ConnId, line: Line) -> Option<ConnId> {
+    pub(super) fn choose(
+        &self,
+        proxy: &Proxy,
+        client: ConnId,
+        line: Line,
+        unquiet: Unquiet,
+    ) -> Option<ConnId> {
         let now = Instant::now();
         loop {
             let taken = {
@@ -79,12 +94,38 @@ impl Pools {
                 let pool = pools.get_mut(id.0).filter(|pool| !pool.is_paused)?;
                 self.take(pool, line, &wanted, now)?
             };
-            // Bytes that nobody has asked for: it is not used any more.
             if proxy.is_quiet(taken) {
                 return Some(taken);
             }
-            proxy.close(taken, "the server has sent what nobody has asked for");
+            match unquiet {
+                Unquiet::Waits => {
+                    self.put_back(taken);
+                    return None;
+                }
+                // Bytes that nobody has asked for: it is not used any more.
+                Unquiet::Closes => {
+                    proxy.close(taken, "the server has sent what nobody has asked for");
+                }
+            }
         }
+    }
+
+    /// A connection goes back to where it was taken from, with its last client's session on it.
+    fn put_back(&self, server: ConnId) {
+        self.with_backend(server, |backend, pool| {
+            pool.users.charge(&mut backend.charged, None);
+            pool.counters.borrowed -= 1;
+            let claim = match (backend.owner, backend.is_unread) {
+                (None, _) => Claim::None,
+                (Some(_), false) => Claim::Light,
+                (Some(_), true) => Claim::Heavy,
+            };
+            let of = pool.servers.get_mut(backend.server)?;
+            let place = of.shelf.put(server, backend.key, claim, Instant::now());
+            backend.used = Use::Free(place);
+            Some(())
+        });
+        self.note_news();
     }
 
     fn take(

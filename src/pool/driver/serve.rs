@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Pools;
-use super::lend::Lent;
+use super::lend::{Lent, Unquiet};
 use crate::pool::backend::Use;
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
@@ -36,7 +36,7 @@ impl Pools {
             if self.goes_on(proxy, waiter.client) {
                 return true;
             }
-            if let Some(server) = self.choose(proxy, waiter.client, line) {
+            if let Some(server) = self.choose(proxy, waiter.client, line, Unquiet::Closes) {
                 self.serve_with(proxy, id, (line, waiter), server);
                 return true;
             }
