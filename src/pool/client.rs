@@ -75,6 +75,8 @@ pub struct Prepared {
     pub executed: Option<Rc<Statement>>,
     /// What is to be done about the last answer.
     pub then: Then,
+    /// Whether the columns of the last answer are others than the client has been told of before.
+    pub has_changed: Option<bool>,
 }
 
 impl Prepared {
@@ -85,6 +87,7 @@ impl Prepared {
             setting: None,
             executed: None,
             then: Then::Done,
+            has_changed: None,
         }
     }
 }

@@ -100,6 +100,8 @@ pub struct ConnInfo {
     pub state: Cell<Option<Event>>,
     /// How many rows of its present or last result a server has sent.
     rows: Cell<u32>,
+    /// How many columns that result has.
+    columns: Cell<u16>,
     address: RefCell<Address>,
     rare: RefCell<Option<Box<Rare>>>,
 }
@@ -127,6 +129,7 @@ impl ConnInfo {
             compression: Cell::new(None),
             state: Cell::new(None),
             rows: Cell::new(0),
+            columns: Cell::new(0),
             address: RefCell::new(address),
             rare: RefCell::new(None),
         }
@@ -137,6 +140,11 @@ impl ConnInfo {
     pub fn rows(&self) -> Option<u64> {
         let rows = self.rows.get();
         (rows < u32::MAX).then_some(rows.into())
+    }
+
+    /// How many columns the present or last result of this server has told of.
+    pub fn columns(&self) -> u16 {
+        self.columns.get()
     }
 
     /// Notes its last event. One that comes again and again (rows) is logged once.
@@ -151,7 +159,11 @@ impl ConnInfo {
     pub(super) fn count(&self, kind: PacketKind, head: Head<'_>) {
         self.log_packet("receives", kind, head);
         match kind {
-            PacketKind::ResultsetHeader => self.rows.set(0),
+            PacketKind::ResultsetHeader => {
+                self.rows.set(0);
+                self.columns.set(0);
+            }
+            PacketKind::Column => self.columns.set(self.columns.get().saturating_add(1)),
             PacketKind::TextRow | PacketKind::BinaryRow => {
                 self.rows.set(self.rows.get().saturating_add(1));
             }

@@ -20,6 +20,8 @@ enum Step {
     Ping,
     /// Another client has its connection.
     Steal,
+    /// The same, and then that connection is gone.
+    Elsewhere,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,7 @@ impl Client {
             InitDb(name) => wire.outcomes(com::INIT_DB, name.as_bytes()),
             Several(may) => wire.outcomes(com::SET_OPTION, &[u8::from(!may), 0]),
             Ping => wire.outcomes(com::PING, b""),
-            Steal => Vec::new(),
+            Steal | Elsewhere => Vec::new(),
             Prepare(sql) => {
                 let mut outcomes = wire.outcomes(com::STMT_PREPARE, sql.as_bytes());
                 if let Some(Outcome::Prepared { statement, .. }) = outcomes.first_mut() {
@@ -177,9 +179,15 @@ fn alike(server: &Server, steps: &[Step]) -> Vec<Outcome> {
     let mut direct = Client::new(wire, &of_server);
     let mut last = Vec::new();
     for step in steps {
-        if let Steal = step {
-            let answer = thief.does(Query("SELECT 'stolen'"));
-            assert!(matches!(answer[0], Outcome::Rows { .. }), "{answer:?}");
+        if let Steal | Elsewhere = step {
+            let answer = thief.does(Query("SELECT CONNECTION_ID()"));
+            let Outcome::Rows { rows, .. } = &answer[0] else {
+                panic!("{answer:?}");
+            };
+            if let Elsewhere = step {
+                let id = String::from_utf8_lossy(&rows[0][1..]);
+                server.sql(&format!("KILL {id}"));
+            }
             continue;
         }
         let got: Vec<_> = pooled.does(*step).iter().map(shown).collect();
@@ -239,8 +247,13 @@ all! {
             Prepare("SELECT * FROM u ORDER BY id"),
             Execute(&[]),
             Query("ALTER TABLE u ADD c INT"),
+            Elsewhere,
+            Execute(&[]),
+            Execute(&[]),
+            Query("ALTER TABLE u DROP c"),
             Steal,
             Execute(&[]),
+            Steal,
             Execute(&[]),
         ]);
     }

@@ -137,11 +137,14 @@ impl Pools {
         let Some(client) = proxy.peer(server).filter(|_| verdict == Verdict::Forward) else {
             return verdict;
         };
-        let is_simple = self.backends.with(server, |(_, backend)| {
-            matches!(backend.com, Com::PING | Com::INIT_DB | Com::SET_OPTION)
-        });
+        let com = self.backends.with(server, |(_, backend)| backend.com);
+        let is_simple = matches!(com, Some(Com::PING | Com::INIT_DB | Com::SET_OPTION));
         let status = OkPacket::peek_status(packet.payload).unwrap_or_default();
-        if !status.contains(Status::SESSION_STATE_CHANGED) && is_simple != Some(true) {
+        let metadata = match com {
+            Some(Com::STMT_EXECUTE) => self.other_metadata(client, status),
+            _ => None,
+        };
+        if !status.contains(Status::SESSION_STATE_CHANGED) && !is_simple && metadata.is_none() {
             return verdict;
         }
         let Ok(Decoded::Ok(ok)) = packet.decode() else {
@@ -163,14 +166,15 @@ impl Pools {
                 Some(Com::STMT_RESET) => Some(0),
                 _ => client.diagnostics.own_warnings(),
             };
-            let warnings = warnings.filter(|own| is_simple == Some(true) && *own != ok.warnings);
-            match warnings {
-                None => shown,
-                Some(warnings) => Some(OkPacket {
-                    warnings,
-                    ..shown.unwrap_or(ok)
-                }),
+            let warnings = warnings.filter(|own| is_simple && *own != ok.warnings);
+            if warnings.is_none() && metadata.is_none() {
+                return shown;
             }
+            let mut shown = shown.unwrap_or(ok);
+            shown.warnings = warnings.unwrap_or(shown.warnings);
+            let have_changed = shown.status.contains(Status::METADATA_CHANGED);
+            (shown.status).set(Status::METADATA_CHANGED, metadata.unwrap_or(have_changed));
+            Some(shown)
         });
         let Some(other) = other.flatten() else {
             return verdict;
@@ -182,6 +186,18 @@ impl Pools {
                 verdict
             }
         }
+    }
+}
+
+impl Pools {
+    /// Whether a client's own server would say that the columns of its statement have changed, if this one says otherwise: it
+    /// may have prepared the statement after the change, or have said so to another client.
+    fn other_metadata(&self, client: ConnId, status: Status) -> Option<bool> {
+        let have_changed = self.clients.with(client, |(_, client)| {
+            client.prepared.as_mut()?.has_changed.take()
+        });
+        let have_changed = have_changed.flatten();
+        have_changed.filter(|have| *have != status.contains(Status::METADATA_CHANGED))
     }
 }
 

@@ -225,9 +225,14 @@ impl Pools {
             Some(Ok(Decoded::Eof(eof))) => Outcome::Ok(eof.status),
             _ => Outcome::Ok(Status::empty()),
         };
+        let columns = proxy.info(server).map_or(0, |info| info.columns());
         let then = self.with_both(client, server, |client, backend, _| {
             let prepared = client.prepared.as_mut()?;
             let statements = &mut prepared.statements;
+            prepared.has_changed = match outcome {
+                Outcome::Ok(_) => statements.gave_columns(columns),
+                Outcome::Err(_) => None,
+            };
             prepared.then = match statements.preparing() {
                 Some(_) => Then::Done,
                 None => statements.ended(outcome, &mut backend.statements),

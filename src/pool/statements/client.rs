@@ -83,6 +83,8 @@ pub(super) enum LongData {
 #[derive(Debug)]
 pub(super) struct ClientStatement {
     pub statement: Used,
+    /// How many columns the client has been told that its results have.
+    pub columns: u16,
     /// The types that it has bound last.
     pub bound: Option<Bound>,
     /// The classes of all types that it has bound; kept only where statements are resolved for them.
@@ -319,6 +321,7 @@ impl ClientStatements {
         self.bytes += statement.text().len();
         let one = ClientStatement {
             statement,
+            columns: head.columns,
             bound: None,
             classes: None,
         };

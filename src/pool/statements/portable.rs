@@ -31,6 +31,7 @@ const PARAMS: u8 = 4;
 const TYPES: u8 = 5;
 const BOUND_IN: u8 = 6;
 const CLASSES: u8 = 7;
+const COLUMNS: u8 = 8;
 
 /// A client's prepared statements, without any connection that they are prepared on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,7 @@ struct One {
     /// The setting that it was prepared in, by its place.
     setting: usize,
     params: u16,
+    columns: u16,
     /// The types that were bound last, and the setting in which that was.
     bound: Option<(Rc<[ParamType]>, usize)>,
     classes: Option<Classes>,
@@ -85,6 +87,7 @@ impl ClientStatements {
                 text: statement.text().into(),
                 setting,
                 params: statement.params(),
+                columns: one.columns,
                 bound,
                 classes: one.classes.as_deref().cloned(),
             });
@@ -121,6 +124,7 @@ impl ClientStatements {
             statements.bytes += statement.text().len();
             let one_of_client = ClientStatement {
                 statement,
+                columns: one.columns,
                 bound,
                 classes,
             };
@@ -227,6 +231,7 @@ impl One {
         out.bytes(TEXT, &self.text);
         out.number(PREPARED_IN, place(self.setting));
         out.number(PARAMS, self.params.into());
+        out.number(COLUMNS, self.columns.into());
         if let Some((types, setting)) = &self.bound {
             let pairs = types
                 .iter()
@@ -255,6 +260,7 @@ impl One {
                 TEXT => read.text = field.value.into(),
                 PREPARED_IN => prepared_in = Some(place(field)?),
                 PARAMS => read.params = field.small()?,
+                COLUMNS => read.columns = field.small()?,
                 TYPES => types = Some(types_of(field.value)?),
                 BOUND_IN => bound_in = Some(place(field)?),
                 CLASSES => {

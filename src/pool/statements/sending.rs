@@ -154,6 +154,18 @@ impl ClientStatements {
         }
     }
 
+    /// The execute that was sent has succeeded, and its result has so many columns. Whether the client has been told of
+    /// another number before: its own server, which prepares a statement again when a table has changed, would say so.
+    /// `None` for what is no execute, or has no columns.
+    pub fn gave_columns(&mut self, columns: u16) -> Option<bool> {
+        let running = self.running.filter(|one| one.com == Com::STMT_EXECUTE)?;
+        let one = self.by_id.get_mut(&running.id)?;
+        if one.columns == 0 || columns == 0 {
+            return None;
+        }
+        Some(std::mem::replace(&mut one.columns, columns) != columns)
+    }
+
     /// The server has answered the command that was sent.
     pub fn ended(&mut self, outcome: Outcome, connection: &mut ConnectionStatements) -> Then {
         let Some(running) = self.running.take() else {
