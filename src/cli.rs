@@ -8,8 +8,9 @@ use log::LevelFilter;
 
 use crate::logging;
 use crate::output;
-use crate::proxy::{Proxy, raise_descriptor_limit};
-use crate::script::{Script, ScriptError, with_large_stack};
+use crate::script::{ScriptError, with_large_stack};
+use crate::start::Start;
+use crate::workers::{MAX_WORKERS, parallelism};
 
 /// A Lua-scriptable proxy that speaks the MySQL wire protocol.
 #[derive(Debug, Parser)]
@@ -37,6 +38,11 @@ pub struct Arguments {
     /// The same as --verbose 1, each time
     #[arg(short, action = clap::ArgAction::Count)]
     pub v: u8,
+
+    /// How many threads serve clients, or auto: one for each processor that may be used; 1 by default, or as the
+    /// script says
+    #[arg(long, value_name = "N", value_parser = workers)]
+    pub workers: Option<usize>,
 
     /// Append the log to FILE instead of writing it to standard error; SIGHUP opens it anew
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -66,6 +72,15 @@ impl Arguments {
         self.startfile.as_deref().or(self.file.as_deref())
     }
 
+    fn start(&self) -> Start {
+        Start {
+            startfile: self.script().map(Path::to_path_buf),
+            arguments: self.script_arguments.clone(),
+            workers: self.workers,
+            check: self.check,
+        }
+    }
+
     /// What is logged if `RUST_LOG` does not say.
     pub fn level(&self) -> LevelFilter {
         let verbosity = self.verbose.iter().map(|n| u32::from(*n)).sum::<u32>() + u32::from(self.v);
@@ -76,6 +91,16 @@ impl Arguments {
             _ => LevelFilter::Trace,
         }
     }
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    let count = match text {
+        "auto" => Some(parallelism()),
+        _ => text.parse().ok(),
+    };
+    count
+        .filter(|count| (1..=MAX_WORKERS).contains(count))
+        .ok_or_else(|| format!("expected auto, or a number from 1 to {MAX_WORKERS}"))
 }
 
 /// Gives each `--verbose` its number, so that one before a FILE does not take the file for it.
@@ -106,9 +131,10 @@ pub fn main() -> i32 {
         arguments.log_file.as_deref(),
     );
     logging::log_panics();
+    let start = arguments.start();
     let result = log
         .map_err(ScriptError::new)
-        .and_then(|()| with_large_stack(|| serve(&arguments)));
+        .and_then(|()| with_large_stack(|| start.serve()));
     let code = match result {
         Ok(code) => code,
         Err(ScriptError(message)) => {
@@ -118,38 +144,6 @@ pub fn main() -> i32 {
     };
     output::flush();
     code
-}
-
-fn serve(arguments: &Arguments) -> Result<i32, ScriptError> {
-    let startfile = arguments.script();
-    // Before the proxy is made, which counts its clients against the limit.
-    match raise_descriptor_limit() {
-        Ok(limit) => log::debug!("up to {limit} files may be open"),
-        Err(error) => log::warn!("the limit on open files stays as it is: {error}"),
-    }
-    let proxy = Proxy::new().map_err(ScriptError::new)?;
-    if let Err(error) = proxy.serve_under_service_manager() {
-        log::warn!("the service manager cannot be reached: {error}");
-    }
-    proxy.end_with_signals().map_err(ScriptError::new)?;
-    let script = Script::new(proxy.clone(), startfile)?;
-    let chunk = script.load(startfile)?;
-    let name = startfile.map_or("startup.lua".into(), |file| file.display().to_string());
-    script.set_arguments(&name, &arguments.script_arguments)?;
-    if arguments.check {
-        for warning in script.check(&chunk)? {
-            output::stderr().write(format!("dpm: warning: {warning}\n").as_bytes());
-        }
-        return Ok(0);
-    }
-    let result = script
-        .run(&chunk)
-        .and_then(|()| proxy.run().map_err(ScriptError::new));
-    if !proxy.told_to_stop() {
-        // As any other program, it waits for whoever reads what it has printed.
-        output::stdout().flush_patiently();
-    }
-    result
 }
 
 #[cfg(test)]
@@ -184,6 +178,19 @@ mod tests {
         let arguments = parse("dpm -s x.lua --check -- -v --startfile y");
         assert_eq!(arguments.script_arguments, ["-v", "--startfile", "y"]);
         assert!(arguments.check);
+    }
+
+    #[test]
+    fn workers_are_a_number_or_auto() {
+        assert_eq!(parse("dpm x.lua").workers, None);
+        assert_eq!(parse("dpm --workers 4 x.lua").workers, Some(4));
+        assert_eq!(
+            parse("dpm --workers=auto x.lua").workers,
+            Some(parallelism())
+        );
+        for wrong in ["0", "65", "-1", "many", ""] {
+            assert!(Arguments::try_parse_from(["dpm", "--workers", wrong]).is_err());
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@
 //! `doc/EMBEDDING.md` says more.
 //!
 //! The layers, each of which knows only those to its right:
-//! `script` → {{`observe`, `pool`} → `proxy` → {`session` → `wire`, `auth` → `wire`, `net` → `output`}, `sql`}.
+//! `script` → {{`observe`, `pool`} → `proxy` → {`session` → `wire`, `auth` → `wire`, `workers` → `net` → `output`}, `sql`}.
 
 pub mod auth;
 #[cfg(feature = "lua")]
@@ -76,5 +76,8 @@ pub mod proxy;
 pub mod script;
 pub mod session;
 pub mod sql;
+#[cfg(feature = "lua")]
+mod start;
 pub mod track;
 pub mod wire;
+pub mod workers;

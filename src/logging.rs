@@ -8,6 +8,7 @@ use std::path::Path;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::output;
+use crate::workers;
 
 /// How many bytes of a message are logged: the first of them and the last, where an error has its
 /// text and its traceback. Peers and scripts decide what is in a message.
@@ -130,13 +131,16 @@ impl Log for Discreet {
             return;
         }
         let text = tidy(record.args());
+        // Where there are several workers, each has connections, timers and errors of its own.
+        let worker = workers::current().map(|number| format!("worker {number}: "));
+        let worker = worker.unwrap_or_default();
         self.0.log(
             &Record::builder()
                 .metadata(record.metadata().clone())
                 .module_path(record.module_path())
                 .file(record.file())
                 .line(record.line())
-                .args(format_args!("{text}"))
+                .args(format_args!("{worker}{text}"))
                 .build(),
         );
     }

@@ -94,6 +94,7 @@ dpm = dpm
 ---@field keepalive number?
 ---@field max_clients_per_address integer?
 ---@field max_lua_memory integer?
+---@field workers integer | "auto" | nil
 
 ---@class dpm.LoginOptions
 ---@field user string?
@@ -1210,6 +1211,29 @@ function M.config(defaults) end
 ---@param name dpm.Signal
 ---@param fn fun()?
 function M.on_signal(name, fn) end
+
+---This worker's number, and how many there are.
+---@return integer number
+---@return integer count
+function M.worker() end
+
+---Gives a text to all workers that have subscribed.
+---@param channel string
+---@param text string
+---@return integer workers that get it
+---@return integer missed how many do not, as too much waits for them
+function M.publish(channel, text) end
+
+---Calls fn for what is published; nil ends that. Without the second argument, returns the one in place.
+---@overload fun(channel: string): function?
+---@param channel string
+---@param fn fun(text: string, channel: string, worker: integer)?
+function M.subscribe(channel, fn) end
+
+---Of the workers that call this, one calls its function; another does if that fails, or its worker ends.
+---@param name string
+---@param fn fun()
+function M.once(name, fn) end
 
 ---Ends the program in order.
 ---@param code integer

@@ -3,7 +3,7 @@
 //! A map of the folder:
 //!
 //! - [`Poller`] waits for many sockets at once and says which are [`Ready`]; a [`WakeHandle`]
-//!   interrupts it from another thread.
+//!   interrupts it from another thread, where a [`Registrar`] adds sockets to it.
 //! - [`Stream`] is one connected (or connecting) socket, [`Listener`] makes more of them, and
 //!   [`Peer`] names the far end.
 //! - [`TlsServer`] and [`TlsClient`] make the sessions that put TLS on a stream.
@@ -40,7 +40,7 @@ pub use descriptors::{descriptor_limit, is_out_of_descriptors, raise_descriptor_
 pub use inherited::{Taken, inherit_sockets, unused_sockets};
 pub use last_resort::LastResort;
 pub use listener::Listener;
-pub use poller::{Poller, Ready, WAKE_TOKEN, WakeHandle};
+pub use poller::{Poller, Ready, Registrar, WAKE_TOKEN, WakeHandle};
 pub use proxy_header::{ProxyHeader, ProxyVersion};
 pub use resolver::{Reply, Resolver, numeric_address};
 pub use service_manager::ServiceManager;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Source;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 /// The token reserved for [`WakeHandle`].
 pub const WAKE_TOKEN: usize = usize::MAX;
@@ -103,6 +103,12 @@ impl Poller {
         Ok(woken)
     }
 
+    /// Registers sockets from other threads.
+    pub fn registrar(&self) -> io::Result<Registrar> {
+        let registry = self.poll.registry().try_clone()?;
+        Ok(Registrar { registry })
+    }
+
     /// A handle with which other threads end a wait.
     pub fn wake_handle(&self) -> WakeHandle {
         WakeHandle {
@@ -114,6 +120,25 @@ impl Poller {
 impl fmt::Debug for Poller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Poller").finish_non_exhaustive()
+    }
+}
+
+/// Registers sockets with its [`Poller`] from anywhere.
+#[derive(Debug)]
+pub struct Registrar {
+    registry: Registry,
+}
+
+impl Registrar {
+    /// As [`Poller::register`] does.
+    pub fn register(&self, source: &mut impl Source, token: usize) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(source, Token(token), both)
+    }
+
+    /// As [`Poller::deregister`] does.
+    pub fn deregister(&self, source: &mut impl Source) -> io::Result<()> {
+        self.registry.deregister(source)
     }
 }
 

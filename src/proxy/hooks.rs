@@ -9,6 +9,7 @@ use super::id::ConnId;
 use super::info::ConnInfo;
 use crate::session::{Event, PacketKind};
 use crate::wire::{Capabilities, Com, Hidden};
+use crate::workers::Published;
 
 /// What to do with the packet that a hook was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,12 @@ pub trait Hooks {
 
     /// The process got this signal ("HUP", "USR1", "USR2").
     fn signal(&self, _name: &'static str) {}
+
+    /// A message was published on a channel that this worker has subscribed to.
+    fn published(&self, _message: &Published) {}
+
+    /// This worker is the one of all that does what it has offered to do under this name.
+    fn once(&self, _name: &str) {}
 
     /// All events have been handled, and the loop is about to wait.
     fn end_of_tick(&self) {}

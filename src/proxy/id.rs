@@ -3,9 +3,13 @@
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 
-/// How many bits of a serial number count. Those above them are for the number of a worker, so that
-/// serials are unique over all workers of a process; without workers it is 0.
+use crate::workers::MAX_WORKERS;
+
+/// How many bits of a serial number count. Those above them have the number of the worker less one, so that
+/// serials are unique over all workers of a program.
 const COUNTER_BITS: u32 = 26;
+
+const _: () = assert!(MAX_WORKERS <= 1 << (u32::BITS - COUNTER_BITS));
 
 /// Names a connection. It has 32 bits, as MySQL's thread ids have, so that clients are greeted with
 /// it and name it in KILL. A serial number comes back only after 67 million other connections, and
@@ -38,15 +42,20 @@ impl ConnId {
 #[derive(Debug)]
 pub(super) struct Serials {
     next: u32,
+    /// What all have in common, in the bits above the counter's.
+    of_worker: u32,
     /// Those that were in use when the counter last began anew. All others in use are newer than
     /// that, and so behind it.
     in_use: HashSet<u32>,
 }
 
 impl Serials {
-    pub fn new() -> Serials {
+    /// Those of the worker with this number, from 1 on.
+    pub fn of_worker(number: usize) -> Serials {
+        let before = u32::try_from(number.saturating_sub(1)).unwrap_or_default();
         Serials {
             next: 1,
+            of_worker: before << COUNTER_BITS,
             in_use: HashSet::new(),
         }
     }
@@ -59,7 +68,7 @@ impl Serials {
                 self.next = 1;
                 self.in_use = all().collect();
             }
-            let serial = self.next;
+            let serial = self.of_worker | self.next;
             self.next += 1;
             if let Some(serial) = NonZeroU32::new(serial)
                 && !self.in_use.contains(&serial.get())
@@ -77,7 +86,7 @@ mod tests {
     #[test]
     fn numbers_in_use_are_not_given_again() {
         let last = (1 << COUNTER_BITS) - 1;
-        let mut serials = Serials::new();
+        let mut serials = Serials::of_worker(1);
         let none = std::iter::empty;
         let given: Vec<_> = (0..2).map(|_| serials.give(none).get()).collect();
         assert_eq!(given, [1, 2]);
@@ -85,5 +94,7 @@ mod tests {
         let open = || [1, 2, 4, last].into_iter();
         let given: Vec<_> = (0..4).map(|_| serials.give(open).get()).collect();
         assert_eq!(given, [last, 3, 5, 6], "nor is 0, which means none");
+        let mut others = Serials::of_worker(3);
+        assert_eq!(others.give(none).get(), (2 << COUNTER_BITS) + 1);
     }
 }

@@ -64,6 +64,7 @@ pub use crate::net::{
 use crate::session::{Event, EventSet};
 use crate::wire::Com;
 pub use crate::wire::compressed::Algorithm;
+use crate::workers::Worker;
 use observers::list::Observers;
 use table::core::Core;
 use table::sides::Stopped;
@@ -95,12 +96,25 @@ impl Proxy {
     /// # Errors
     /// The system has no poller or descriptors left.
     pub fn new() -> io::Result<Proxy> {
+        Proxy::of_worker(Worker::alone())
+    }
+
+    /// The same for one of several workers, each of which has a proxy on its thread.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn of_worker(worker: Worker) -> io::Result<Proxy> {
         Ok(Proxy(Rc::new(Inner {
-            core: RefCell::new(Core::new()?),
+            core: RefCell::new(Core::new(worker)?),
             hooks: RefCell::new(Rc::new(NoHooks)),
             observers: RefCell::default(),
             buffer: Cell::new(Vec::new()),
         })))
+    }
+
+    /// What this proxy sees of the program that it is a part of.
+    pub fn worker(&self) -> Worker {
+        self.core().worker.clone()
     }
 
     /// Sets the layer above.

@@ -30,8 +30,10 @@ use super::objects::rowset;
 use super::objects::rset::Rset;
 use super::options::connection as options;
 use super::pools;
+use super::program::{channels, count, once};
 use super::runtime::Runtime;
 use super::statements::statement::Prepared;
+
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
 use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket, Progress};
 
@@ -205,12 +207,21 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
         if let Some(bytes) = table.positive("max_lua_memory", MAX_LUA_MEMORY)? {
             runtime.fast().limit_memory(bytes);
         }
+        count::configure(runtime, &table)?;
         runtime.proxy().set_defaults(options);
         nothing()
     })?;
     functions.add("dpm.new_pool", |_, runtime, args| {
         pools::object::new_pool(runtime, args)
     })?;
+    functions.add("dpm.worker", |_, runtime, _| count::worker(runtime))?;
+    functions.add("dpm.publish", |_, runtime, args| {
+        channels::publish(runtime, args)
+    })?;
+    functions.add("dpm.subscribe", |_, runtime, args| {
+        channels::subscribe(runtime, args)
+    })?;
+    functions.add("dpm.once", |_, runtime, args| once::once(runtime, args))?;
     functions.add("dpm.on_signal", |_, runtime, args| {
         signals::on_signal(runtime, args)
     })?;

@@ -14,6 +14,7 @@ use super::objects::arrived::{Problem, packet_object};
 use super::runtime::{Runtime, slot_index};
 use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Verdict};
 use crate::session::{Event, PacketKind};
+use crate::workers::Published;
 
 /// The proxy's hooks. They do not keep the binding alive: the binding has the proxy.
 #[derive(Debug)]
@@ -99,6 +100,18 @@ impl Hooks for LuaHooks {
     fn signal(&self, name: &'static str) {
         self.with((), |runtime, lua| {
             super::functions::signals::arrived(runtime, lua, name)
+        });
+    }
+
+    fn published(&self, message: &Published) {
+        self.with((), |runtime, lua| {
+            super::program::channels::arrived(runtime, lua, message)
+        });
+    }
+
+    fn once(&self, name: &str) {
+        self.with((), |runtime, lua| {
+            super::program::once::due(runtime, lua, name)
         });
     }
 

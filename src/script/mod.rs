@@ -13,6 +13,7 @@
 //! - `login`: logging in at servers, verifying clients that log in
 //! - `options`: options of connections as tables
 //! - `pools`: pools of connections
+//! - `program`: what workers have in common, and tell each other
 //! - `functions`: the functions of `dpm` that are not about connections
 //!
 //! No borrow is held where Lua can run, and Lua can run wherever a value is created: the collector
@@ -28,6 +29,7 @@ mod lua;
 mod objects;
 mod options;
 mod pools;
+mod program;
 mod runtime;
 mod statements;
 
@@ -40,6 +42,7 @@ use connections::conn::ConnObject;
 use hooks::LuaHooks;
 pub use lua::error::ScriptError;
 use lua::fast::Target;
+pub use lua::loader::Startfile;
 pub use lua::stack::with_large_stack;
 /// The crate of [`Script::lua`]'s type.
 pub use mlua;
@@ -88,12 +91,12 @@ impl Script {
         self.runtime.object(id)
     }
 
-    /// Compiles a startfile, or without one the built-in.
+    /// Compiles a startfile.
     ///
     /// # Errors
-    /// It cannot be read, or is not Lua.
-    pub fn load(&self, startfile: Option<&Path>) -> Result<Function, ScriptError> {
-        lua::loader::startfile(&self.lua, startfile)
+    /// It is not Lua.
+    pub fn load(&self, startfile: &Startfile) -> Result<Function, ScriptError> {
+        startfile.compile(&self.lua)
     }
 
     /// Sets the global `arg`: `name` at 0, then the arguments.

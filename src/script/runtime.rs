@@ -10,6 +10,7 @@ use super::callbacks::functions::Kind;
 use super::callbacks::look_ups::LookUps;
 use super::callbacks::registry::{Due, Entry, Registry};
 use super::callbacks::signals::SignalHandlers;
+use super::callbacks::subscriptions::Subscriptions;
 use super::callbacks::timers::Timers;
 use super::connections::conn::ConnObject;
 use super::lua::error::ScriptError;
@@ -60,6 +61,8 @@ pub struct Runtime {
     pub timers: Timers,
     /// `dpm.resolve`.
     pub look_ups: LookUps,
+    /// `dpm.subscribe` and `dpm.once`.
+    pub subscriptions: Subscriptions,
     /// `dpm.on_signal`.
     pub signals: SignalHandlers,
     depth: Cell<u32>,
@@ -111,6 +114,7 @@ impl Runtime {
             rows: Rc::default(),
             timers: Timers::default(),
             look_ups: LookUps::default(),
+            subscriptions: Subscriptions::default(),
             signals: SignalHandlers::default(),
             depth: Cell::new(0),
             last_return: Cell::new(None),

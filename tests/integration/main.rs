@@ -109,6 +109,7 @@ mod tls;
 mod translation;
 mod unfinished_logins;
 mod unsolicited_errors;
+mod workers;
 
 /// Who waits for something by the clock waits too long, or not long enough: see `support`.
 #[test]

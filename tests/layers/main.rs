@@ -40,8 +40,8 @@ const LAYERS: &[Layer] = &[
         name: "script",
         // Not `net`: `proxy` re-exports what scripts need of it (such as `TimerId`).
         knows: &[
-            "observe", "pool", "proxy", "auth", "session", "track", "wire", "sql", "output",
-            "metrics",
+            "observe", "pool", "proxy", "auth", "session", "track", "wire", "sql", "workers",
+            "output", "metrics",
         ],
         avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
@@ -59,7 +59,9 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "proxy",
-        knows: &["auth", "session", "wire", "net", "output", "metrics"],
+        knows: &[
+            "auth", "session", "wire", "workers", "net", "output", "metrics",
+        ],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
@@ -95,6 +97,12 @@ const LAYERS: &[Layer] = &[
         name: "metrics",
         knows: &[],
         avoids: PURE,
+    },
+    Layer {
+        // What several loops have in common.
+        name: "workers",
+        knows: &["net"],
+        avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         name: "net",

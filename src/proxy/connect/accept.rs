@@ -19,10 +19,11 @@ use crate::proxy::hooks::Verdict;
 use crate::proxy::id::ConnId;
 use crate::proxy::info::{ConnInfo, ConnKind};
 use crate::proxy::table::channel::Channel;
-use crate::proxy::table::conn::{Conn, ListenerState, Origin, Role, Socket};
+use crate::proxy::table::conn::{Conn, Origin, Role, Socket};
 use crate::proxy::table::core::{Core, TimerKey};
 use crate::session::ClientSession;
 use crate::wire::{Capabilities, ErrPacket, frame};
+use crate::workers::{HandedOver, ListenerClients};
 
 /// How many clients are accepted before the loop handles other events.
 const ACCEPT_BATCH: usize = 64;
@@ -44,28 +45,6 @@ enum Accepted {
     Another,
     /// No more clients wait, or none can be accepted now.
     NoMore,
-}
-
-impl ListenerState {
-    /// Counts a client from this address. Returns how many there are now.
-    fn enter(&mut self, ip: IpAddr) -> usize {
-        let clients = self.by_address.entry(ip).or_default();
-        *clients += 1;
-        *clients
-    }
-
-    /// A client has left, which was [counted](Conn::counted_address) for this address.
-    pub fn leave(&mut self, ip: Option<IpAddr>) {
-        self.clients = self.clients.saturating_sub(1);
-        if let Some(ip) = ip
-            && let Some(clients) = self.by_address.get_mut(&ip)
-        {
-            *clients -= 1;
-            if *clients == 0 {
-                self.by_address.remove(&ip);
-            }
-        }
-    }
 }
 
 impl Conn {
@@ -97,6 +76,21 @@ impl Proxy {
             }
         }
         self.core().schedule(listener);
+    }
+
+    /// Takes a client that was accepted for this worker.
+    pub(crate) fn take_over(&self, client: HandedOver) {
+        let accepted = {
+            let mut core = self.core();
+            let Some(listener) = core.joined(&client) else {
+                core.worker.pass_on(client);
+                return;
+            };
+            core.admit_or_log(listener, client.stream, client.peer)
+        };
+        if let Accepted::Client { listener, client } = accepted {
+            self.guarded(Some(client.id), || self.introduce(&listener, &client));
+        }
     }
 
     /// Tells the hooks of a new client.
@@ -131,10 +125,7 @@ impl Core {
             return Accepted::NoMore;
         }
         match listener.accept() {
-            Ok((stream, peer)) => self.admit(id, stream, peer).unwrap_or_else(|error| {
-                log::warn!("connection {}: accept: {error}", id.serial);
-                Accepted::Another
-            }),
+            Ok((stream, peer)) => self.admit_or_log(id, stream, peer),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 conn.read.readable = false;
                 Accepted::NoMore
@@ -148,6 +139,25 @@ impl Core {
                 self.schedule(id);
                 Accepted::NoMore
             }
+        }
+    }
+
+    /// The listener that a client came by which is handed over.
+    fn joined(&self, client: &HandedOver) -> Option<ConnId> {
+        let id = self.joined.get(&client.listener).copied()?;
+        self.open(id).map(Conn::id)
+    }
+
+    fn admit_or_log(&mut self, listener: ConnId, stream: Stream, peer: Peer) -> Accepted {
+        self.admit(listener, stream, peer).unwrap_or_else(|error| {
+            log::warn!("connection {}: accept: {error}", listener.serial);
+            Accepted::Another
+        })
+    }
+
+    fn leave_listener(&mut self, listener: ConnId) {
+        if let Some(clients) = self.get_mut(listener).and_then(Conn::listener_clients) {
+            clients.leave(None);
         }
     }
 
@@ -169,7 +179,7 @@ impl Core {
             log::info!("connection {}: accepting again", listener.serial);
         }
         self.stats.clients_accepted += 1;
-        let has_room = self.admission.has_room();
+        let has_room = self.admission.room.has_room();
         let Some(conn) = self.open_mut(listener) else {
             return Ok(Accepted::NoMore);
         };
@@ -177,15 +187,15 @@ impl Core {
         let listener_info = conn.info.clone();
         let limit = options.handshake_timeout;
         let has_header = proxy_header::is_wanted(&options, peer.ip);
-        let Some(state) = conn.listener_state() else {
+        let Some(clients) = conn.listener_clients() else {
             return Ok(Accepted::NoMore);
         };
         let full = if !has_room {
             Some("the limit on open files is reached")
-        } else if options.max_clients.is_some_and(|max| state.clients >= max) {
-            Some("max_clients is reached")
-        } else if !has_header && is_crowded(state, peer.ip, options.max_clients_per_address) {
+        } else if !has_header && is_crowded(clients, peer.ip, options.max_clients_per_address) {
             Some("max_clients_per_address is reached")
+        } else if !clients.enter(options.max_clients) {
+            Some("max_clients is reached")
         } else {
             None
         };
@@ -200,16 +210,20 @@ impl Core {
             Socket::Open(Channel::new(stream)),
             options,
             (peer.ip.into(), peer.port),
-        )?;
+        );
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => {
+                self.leave_listener(listener);
+                return Err(error);
+            }
+        };
         if let Some(conn) = self.get_mut(client.id) {
             conn.origin = Origin::Listener(listener);
             conn.write.writable = true;
             if let Some(login) = conn.login.as_mut().filter(|_| has_header) {
                 login.header = Some(Vec::new());
             }
-        }
-        if let Some(state) = self.get_mut(listener).and_then(Conn::listener_state) {
-            state.clients += 1;
         }
         self.arrives(client.id);
         self.set_deadline(client.id, limit);
@@ -232,8 +246,8 @@ impl Core {
             return true;
         };
         self.get_mut(listener)
-            .and_then(Conn::listener_state)
-            .is_none_or(|state| state.enter(ip) <= max)
+            .and_then(Conn::listener_clients)
+            .is_none_or(|clients| clients.enter_from(ip) <= max)
     }
 
     /// Refuses a client as a full server does: with an ERR instead of a handshake. The client is
@@ -297,7 +311,7 @@ impl Core {
             && !std::mem::replace(&mut login.arriving, true)
         {
             let is_client = matches!(conn.role, Role::Client(_));
-            *self.admission.arrivals.of(is_client) += 1;
+            self.admission.room.arrives(is_client);
         }
     }
 
@@ -308,39 +322,19 @@ impl Core {
             && std::mem::take(&mut login.arriving)
         {
             let is_client = matches!(conn.role, Role::Client(_));
-            *self.admission.arrivals.of(is_client) -= 1;
+            self.admission.room.arrived(is_client);
         }
     }
 }
 
 /// Whether a listener has as many clients from this address as it may.
-fn is_crowded(state: &ListenerState, ip: Option<IpAddr>, max: Option<usize>) -> bool {
+fn is_crowded(clients: &ListenerClients, ip: Option<IpAddr>, max: Option<usize>) -> bool {
     let (Some(ip), Some(max)) = (ip, max) else {
         return false;
     };
-    state
-        .by_address
-        .get(&ip)
-        .is_some_and(|clients| *clients >= max)
+    clients.from(ip) >= max
 }
 
 fn too_many() -> ErrPacket {
     ErrPacket::new(1040, b"08004", "Too many connections".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_forgotten_with_their_last_client() {
-        let ip = IpAddr::from([10, 0, 0, 1]);
-        let mut state = ListenerState::default();
-        state.clients = 2;
-        assert_eq!((state.enter(ip), state.enter(ip)), (1, 2));
-        state.leave(Some(ip));
-        assert!(is_crowded(&state, Some(ip), Some(1)) && !is_crowded(&state, Some(ip), Some(2)));
-        state.leave(Some(ip));
-        assert!(state.by_address.is_empty() && state.clients == 0);
-    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::net::{Listener, Peer, Stream, TlsClient, numeric_address};
+use crate::net::{Peer, Stream, TlsClient, numeric_address};
 use crate::proxy::Proxy;
 use crate::proxy::error::ProxyError;
 use crate::proxy::hooks::Verdict;
@@ -16,6 +16,7 @@ use crate::proxy::table::channel::Channel;
 use crate::proxy::table::conn::{Conn, Role, Socket};
 use crate::proxy::table::core::{Core, TimerKey};
 use crate::session::{Event, ServerSession};
+use crate::workers::{ListenerClients, Listening};
 
 /// How many sets of options are remembered, so that connections can share them.
 const KNOWN_OPTIONS: usize = 16;
@@ -41,11 +42,14 @@ impl Proxy {
             address: format!("{}:{port}", ip.unwrap_or("*")),
             source,
         };
-        let listener = Listener::bind_tcp(ip, port).map_err(failed)?;
-        let port = listener.local_port();
+        let core = &mut *self.core();
+        let listener = core.worker.listen_tcp(ip, port).map_err(failed)?;
+        let port = match &listener {
+            Listening::Own(listener) => listener.local_port(),
+            Listening::Shared(membership) => membership.port,
+        };
         let address = (ip.unwrap_or("*"), port);
-        self.core()
-            .listen(ConnKind::TcpListener, listener, options, address)
+        core.listen(ConnKind::TcpListener, listener, options, address)
             .map_err(failed)
     }
 
@@ -63,9 +67,12 @@ impl Proxy {
             address: path.to_string(),
             source,
         };
-        let listener = Listener::bind_unix(Path::new(path), mode).map_err(failed)?;
-        self.core()
-            .listen(ConnKind::UnixListener, listener, options, (path, 0))
+        let core = &mut *self.core();
+        let listener = core
+            .worker
+            .listen_unix(Path::new(path), mode)
+            .map_err(failed)?;
+        core.listen(ConnKind::UnixListener, listener, options, (path, 0))
             .map_err(failed)
     }
 
@@ -160,17 +167,32 @@ impl Core {
     fn listen(
         &mut self,
         kind: ConnKind,
-        listener: Listener,
+        listener: Listening,
         options: Options,
         address: (&str, u16),
     ) -> io::Result<Rc<ConnInfo>> {
+        let (socket, clients, key) = match listener {
+            Listening::Own(listener) => (
+                Socket::Listening(Box::new(listener)),
+                ListenerClients::default(),
+                None,
+            ),
+            Listening::Shared(membership) => {
+                let clients = ListenerClients::of(membership.clients.clone());
+                let key = membership.key;
+                (Socket::Joined(Box::new(membership)), clients, Some(key))
+            }
+        };
         let info = self.insert(
             kind,
-            Role::Listener(Box::default()),
-            Socket::Listening(Box::new(listener)),
+            Role::Listener(Box::new(clients.into())),
+            socket,
             Rc::new(options),
             (address.0.into(), address.1),
         )?;
+        if let Some(key) = key {
+            self.joined.insert(key, info.id);
+        }
         log::info!(
             "connection {}: listening on {}{}",
             info.id.serial,

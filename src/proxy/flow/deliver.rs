@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_proxys_own_leaves_as_any_answer_does() {
-        let mut core = Core::new().unwrap();
+        let mut core = Core::new(crate::workers::Worker::alone()).unwrap();
         let client = asking(&mut core);
         let conn = core.open_mut(client.id).unwrap();
         conn.armed = Event::ClientWaiting.set();
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn nothing_goes_behind_the_last_packet_of_an_answer() {
-        let mut core = Core::new().unwrap();
+        let mut core = Core::new(crate::workers::Worker::alone()).unwrap();
         let client = asking(&mut core);
         let role = Role::Server(ServerSession::default());
         let server = insert(&mut core, ConnKind::Server, role);
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn an_opaque_link_takes_no_packets() {
-        let mut core = Core::new().unwrap();
+        let mut core = Core::new(crate::workers::Worker::alone()).unwrap();
         let client = asking(&mut core);
         core.get_mut(client.id).unwrap().course = Course::Opaque;
         let ok = Leaving::new(Part::Own(PacketKind::Ok), OK);
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn an_end_is_withheld_until_the_source_has_ended_too() {
-        let mut core = Core::new().unwrap();
+        let mut core = Core::new(crate::workers::Worker::alone()).unwrap();
         let client = asking(&mut core);
         let ok = Leaving::new(Part::Forwarded(PacketKind::Ok), OK).ends(false);
         let delivered = core.deliver(client.id, ok).unwrap();

@@ -12,6 +12,7 @@ use crate::proxy::table::conn::{Life, Listed, Role, Socket};
 use crate::proxy::table::core::{Core, SIGNALS, TimerKey};
 use crate::proxy::table::sides::{FarEnd, Stopped};
 use crate::proxy::table::slice::Slice;
+use crate::workers::{Message, Stop};
 
 /// The longest wait, which limits the effect of a clock that jumps.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -64,13 +65,13 @@ impl Proxy {
                 if let Some(code) = core.exit {
                     return Ok(code);
                 }
-                if core.conns.is_empty() && core.script_timers == 0 && core.look_ups.is_empty() {
+                if core.waits_for_nothing() && core.worker.rest() {
                     log::info!("no listener, connection or timer is left to wait for: leaving");
                     return Ok(0);
                 }
             }
             let timeout = self.core().timeout();
-            self.core().poller.wait(Some(timeout), &mut ready)?;
+            let woken = self.core().poller.wait(Some(timeout), &mut ready)?;
             let began = Instant::now();
             self.core().now = began;
             for event in ready.drain(..) {
@@ -81,6 +82,9 @@ impl Proxy {
                 }
             }
             self.guarded(None, || self.resolved());
+            if woken || self.core().has_messages {
+                self.messages();
+            }
             self.work();
             self.timers_due();
             let took = began.elapsed();
@@ -95,15 +99,18 @@ impl Proxy {
     pub fn exit(&self, code: i32) {
         let stopping = {
             let mut core = self.core();
-            core.exit_code = code;
-            if let Some(last_resort) = &core.last_resort {
-                last_resort.set_exit_code(code);
-            }
+            core.set_exit_code(code);
+            core.worker.stop_others(Stop::Exit(code));
             core.stopping
         };
         if !stopping {
             self.stop();
         }
+    }
+
+    /// Whether it has been told to stop, in whichever way.
+    pub fn is_stopping(&self) -> bool {
+        self.core().stopping
     }
 
     /// Reads from the connections that are queued for reading. Those that are queued meanwhile are
@@ -239,12 +246,61 @@ impl Proxy {
         for signal in signals {
             match signal {
                 Signal::Term | Signal::Int => {
-                    self.core().note_told_to_stop();
-                    self.stop();
+                    let announced = {
+                        let core = &mut *self.core();
+                        core.note_told_to_stop();
+                        core.worker.stop_others(Stop::Signal);
+                        std::mem::take(&mut core.signal_is_announced)
+                    };
+                    if !announced {
+                        self.stop();
+                    }
                 }
                 Signal::Hup => self.reload(),
                 Signal::Usr1 | Signal::Usr2 => self.hooks().signal(signal.name()),
             }
+        }
+    }
+
+    /// Takes what others have for this worker.
+    fn messages(&self) {
+        let messages = {
+            let core = &mut *self.core();
+            let (messages, more) = core.worker.take_messages();
+            core.has_messages = more;
+            messages
+        };
+        for message in messages {
+            match message {
+                Message::Client(client) => {
+                    self.guarded(None, || self.take_over(client));
+                    self.core().worker.client_arrived();
+                }
+                Message::Published(message) => {
+                    self.guarded(None, || self.hooks().published(&message));
+                }
+                Message::Once(name) => self.guarded(None, || self.hooks().once(&name)),
+                Message::Stop(stop) => self.others_stop(stop),
+            }
+        }
+    }
+
+    /// Another worker was told to end.
+    fn others_stop(&self, stop: Stop) {
+        let is_stopping = {
+            let core = &mut *self.core();
+            match stop {
+                Stop::Exit(code) => core.set_exit_code(code),
+                Stop::Signal if core.told_to_stop => {}
+                Stop::Signal => {
+                    core.note_told_to_stop();
+                    core.signal_is_announced = true;
+                }
+            }
+            core.stopping
+        };
+        if !is_stopping {
+            self.stop();
         }
     }
 
@@ -299,6 +355,17 @@ impl Proxy {
 }
 
 impl Core {
+    fn waits_for_nothing(&self) -> bool {
+        self.conns.is_empty() && self.script_timers == 0 && self.look_ups.is_empty()
+    }
+
+    fn set_exit_code(&mut self, code: i32) {
+        self.exit_code = code;
+        if let Some(last_resort) = &self.last_resort {
+            last_resort.set_exit_code(code);
+        }
+    }
+
     fn note_told_to_stop(&mut self) {
         self.told_to_stop = true;
         if let Some(last_resort) = &self.last_resort {
@@ -310,7 +377,8 @@ impl Core {
         let idle = self.work.is_empty()
             && self.dirty.is_empty()
             && self.finished.is_empty()
-            && self.close_soon.is_empty();
+            && self.close_soon.is_empty()
+            && !self.has_messages;
         if !idle {
             return Duration::ZERO;
         }

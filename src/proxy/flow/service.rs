@@ -34,7 +34,8 @@ impl Proxy {
 impl Core {
     /// The loop begins.
     pub(super) fn tell_ready(&mut self) {
-        for address in unused_sockets() {
+        let is_first = self.worker.number() == 1;
+        for address in unused_sockets().into_iter().filter(|_| is_first) {
             log::warn!(
                 "the service manager listens on {address}, and no listener has this address"
             );

@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_login_without_the_wish_for_tls_is_not_sent_in_clear() {
-        let mut core = Core::new().unwrap();
+        let mut core = Core::new(crate::workers::Worker::alone()).unwrap();
         let role = Role::Server(Default::default());
         let options = core.defaults.clone();
         let info = core

@@ -1,32 +1,15 @@
 //! Whether the process has room for another client, and who was refused.
 
-use crate::net::descriptor_limit;
-
-/// How many descriptors are reserved for everything that is not a connection: clients that are
-/// being refused, the resolver, the log, a script's files. If the limit is low, a quarter of it is
-/// reserved instead.
-const KEPT: usize = 64;
+use crate::workers::RoomShare;
 
 /// What decides whether the process has room for another client.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// How many sockets connections and listeners may use.
-    limit: usize,
-    /// How many sockets they use.
-    pub sockets: usize,
-    pub arrivals: Arrivals,
+    /// The room for sockets.
+    pub room: RoomShare,
     pub refusals: Refusals,
     /// Accepting is paused, and that was logged.
     pub starved: bool,
-}
-
-/// Connections that are neither logged in nor linked. Such a client may need a server after its
-/// login, so a descriptor is reserved for each of them, except for those whose server is already
-/// connecting.
-#[derive(Debug, Default)]
-pub(crate) struct Arrivals {
-    clients: usize,
-    servers: usize,
 }
 
 /// Refused clients, about which at most one line a second is logged.
@@ -41,23 +24,12 @@ pub(crate) struct Refusals {
 }
 
 impl Admission {
-    pub fn new() -> Admission {
-        let limit = descriptor_limit().map_or(usize::MAX, |limit| {
-            usize::try_from(limit).unwrap_or(usize::MAX)
-        });
+    pub fn new(room: RoomShare) -> Admission {
         Admission {
-            limit: limit - KEPT.min(limit / 4),
-            sockets: 0,
-            arrivals: Arrivals::default(),
+            room,
             refusals: Refusals::default(),
             starved: false,
         }
-    }
-
-    /// Whether there is room for another client with its server.
-    pub fn has_room(&self) -> bool {
-        let expected = self.arrivals.clients.saturating_sub(self.arrivals.servers);
-        self.sockets + expected + 2 <= self.limit
     }
 }
 
@@ -93,16 +65,6 @@ impl Refusals {
     }
 }
 
-impl Arrivals {
-    /// Those of one kind.
-    pub fn of(&mut self, client: bool) -> &mut usize {
-        match client {
-            true => &mut self.clients,
-            false => &mut self.servers,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,21 +85,5 @@ mod tests {
             refusals.add("from b".into()).is_some(),
             "after a quiet second"
         );
-    }
-
-    #[test]
-    fn a_client_needs_room_for_its_server() {
-        let mut admission = Admission {
-            limit: 10,
-            sockets: 8,
-            ..Admission::new()
-        };
-        assert!(admission.has_room());
-        admission.arrivals.clients = 1;
-        assert!(!admission.has_room(), "its server is still to come");
-        admission.arrivals.servers = 1;
-        assert!(admission.has_room(), "it has come");
-        admission.sockets = 9;
-        assert!(!admission.has_room());
     }
 }

@@ -188,13 +188,14 @@ impl Core {
         let is_server = matches!(conn.role, Role::Server(_));
         if is_client {
             self.stats.clients = self.stats.clients.saturating_sub(1);
+            self.worker.note_clients(self.stats.clients);
         } else if is_server {
             self.stats.servers = self.stats.servers.saturating_sub(1);
         } else {
             self.stats.listeners = self.stats.listeners.saturating_sub(1);
         }
         self.arrived(id);
-        if let Some(listener) = listener.and_then(|id| self.get_mut(id)?.listener_state()) {
+        if let Some(listener) = listener.and_then(|id| self.get_mut(id)?.listener_clients()) {
             listener.leave(ip);
         }
         // No packet may be in transit from or to it any more.

@@ -1,9 +1,7 @@
 //! One connection: its socket, its session, its queues, and the information that outlives it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use bitflags::bitflags;
@@ -19,6 +17,7 @@ use crate::proxy::login::login_relay::LoginRelay;
 use crate::proxy::options::Options;
 use crate::session::{ClientSession, EventSet, PacketKind, Response, ServerSession};
 use crate::wire::{Capabilities, Com, frame};
+use crate::workers::{ListenerClients, Membership};
 
 /// Above this many queued bytes the proxy stops reading from the source of the queue…
 pub(crate) const HIGH_WATER: usize = 256 << 10;
@@ -29,6 +28,8 @@ pub(crate) const LOW_WATER: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) enum Socket {
     Listening(Box<Listener>),
+    /// A listener that other workers have, too: clients are handed over.
+    Joined(Box<Membership>),
     /// A name is being resolved.
     Resolving,
     Connecting(Stream),
@@ -41,7 +42,7 @@ impl Socket {
     pub fn has_descriptor(&self) -> bool {
         match self {
             Socket::Listening(_) | Socket::Connecting(_) | Socket::Open(_) => true,
-            Socket::Resolving | Socket::None => false,
+            Socket::Joined(_) | Socket::Resolving | Socket::None => false,
         }
     }
 }
@@ -54,15 +55,17 @@ pub(crate) enum Role {
     Server(ServerSession),
 }
 
-/// The clients of a listener.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerState {
-    /// How many clients it has.
-    pub clients: usize,
-    /// How many of them come from each address, if that is limited.
-    pub by_address: HashMap<IpAddr, usize>,
+    pub clients: ListenerClients,
     /// Unused: a listener sends no packets.
     seq: u8,
+}
+
+impl From<ListenerClients> for ListenerState {
+    fn from(clients: ListenerClients) -> ListenerState {
+        ListenerState { clients, seq: 0 }
+    }
 }
 
 /// Whether a connection is open, closing or finished.
@@ -217,9 +220,9 @@ impl Conn {
         }
     }
 
-    pub fn listener_state(&mut self) -> Option<&mut ListenerState> {
+    pub fn listener_clients(&mut self) -> Option<&mut ListenerClients> {
         match &mut self.role {
-            Role::Listener(state) => Some(state),
+            Role::Listener(state) => Some(&mut state.clients),
             _ => None,
         }
     }

@@ -26,6 +26,7 @@ use crate::proxy::info::{Address, ConnInfo, ConnKind};
 use crate::proxy::options::Options;
 use crate::proxy::stats::Stats;
 use crate::session::{Event, EventSet};
+use crate::workers::{ListenerKey, Worker};
 
 /// How much of a connection's queue is written in one pass of the loop.
 const FLUSHED: usize = 4 << 20;
@@ -68,6 +69,12 @@ pub(crate) struct Core {
     pub conns: Slab<Conn>,
     serials: Serials,
     pub poller: Poller,
+    /// What this loop sees of the program that it is a part of.
+    pub worker: Worker,
+    /// The listeners that other workers have, too.
+    pub joined: HashMap<ListenerKey, ConnId>,
+    /// More messages for this worker are left than were taken in this pass.
+    pub has_messages: bool,
     pub resolver: Resolver,
     pub signals: Signals,
     /// Ends the program if the loop does not, where that is wanted.
@@ -112,6 +119,8 @@ pub(crate) struct Core {
     /// Decides whether another client is accepted.
     pub admission: Admission,
     pub stopping: bool,
+    /// Another worker got the signal by which this one stops, which gets it, too.
+    pub signal_is_announced: bool,
     /// A signal told the program to end.
     pub told_to_stop: bool,
     /// The exit code once everything has ended in order.
@@ -121,13 +130,14 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub fn new() -> io::Result<Core> {
+    pub fn new(worker: Worker) -> io::Result<Core> {
         let poller = Poller::new()?;
+        worker.begin(poller.wake_handle());
         let mut signals = Signals::new()?;
         poller.register(&mut signals, SIGNALS)?;
         Ok(Core {
             conns: Slab::new(),
-            serials: Serials::new(),
+            serials: Serials::of_worker(worker.number()),
             encoded: Vec::new(),
             spare: SpareBuffers::default(),
             resolver: Resolver::new(poller.wake_handle()),
@@ -152,8 +162,12 @@ impl Core {
             known_options: VecDeque::new(),
             workshop: Rc::default(),
             stats: Stats::default(),
-            admission: Admission::new(),
+            admission: Admission::new(worker.room()),
+            worker,
+            joined: HashMap::new(),
+            has_messages: true,
             stopping: false,
+            signal_is_announced: false,
             told_to_stop: false,
             exit_code: 0,
             exit: None,
@@ -195,12 +209,17 @@ impl Core {
                 self.poller.register(stream, slot)?;
                 info.secure.set(stream.is_unix());
             }
-            Socket::Resolving | Socket::None => {}
+            Socket::Joined(_) | Socket::Resolving | Socket::None => {}
         }
-        self.admission.sockets += usize::from(conn.socket.has_descriptor());
+        if conn.socket.has_descriptor() {
+            self.admission.room.opened();
+        }
         entry.insert(conn);
         match kind {
-            ConnKind::Client => self.stats.clients += 1,
+            ConnKind::Client => {
+                self.stats.clients += 1;
+                self.worker.note_clients(self.stats.clients);
+            }
             ConnKind::Server => self.stats.servers += 1,
             _ => self.stats.listeners += 1,
         }
@@ -505,11 +524,17 @@ impl Core {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|c| c.id() == id) else {
             return;
         };
-        self.admission.sockets -= usize::from(conn.socket.has_descriptor());
+        if conn.socket.has_descriptor() {
+            self.admission.room.closed();
+        }
         let result = match std::mem::replace(&mut conn.socket, Socket::None) {
             Socket::Listening(mut listener) => self.poller.deregister(&mut *listener),
             Socket::Connecting(mut stream) | Socket::Open(Channel { mut stream, .. }) => {
                 self.poller.deregister(&mut stream)
+            }
+            Socket::Joined(membership) => {
+                self.joined.remove(&membership.key);
+                Ok(())
             }
             Socket::Resolving | Socket::None => Ok(()),
         };
@@ -524,7 +549,7 @@ impl Core {
         if let Some(conn) = self.get_mut(id) {
             conn.info.secure.set(stream.is_unix());
             conn.socket = Socket::Connecting(stream);
-            self.admission.sockets += 1;
+            self.admission.room.opened();
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! - `functions`: those of one connection, and the object that holds a library's; `registry`: all of them
 //! - `handle`: takes one away; `watched_commands`: `on_answer`
-//! - `package`: the object that holds a library's functions; `timers`, `look_ups`, `signals`: what those call
+//! - `package`: the object that holds a library's functions; `timers`, `look_ups`, `signals`, `subscriptions`: what those call
 
 pub(super) mod functions;
 pub(super) mod handle;
@@ -10,5 +10,6 @@ pub(super) mod look_ups;
 pub(super) mod package;
 pub(super) mod registry;
 pub(super) mod signals;
+pub(super) mod subscriptions;
 pub(super) mod timers;
 pub(super) mod watched_commands;

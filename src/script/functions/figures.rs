@@ -19,7 +19,7 @@ pub struct Program {
 }
 
 /// What is counted of Lua, beside the proxy's counters.
-const OF_LUA: [Column; 4] = [
+const OF_LUA: [Column; 5] = [
     Column::gauge("lua_memory", "Bytes that Lua has in use.").unit(Unit::Bytes),
     Column::gauge("lua_handles", "Lua values that the binding holds."),
     Column::gauge(
@@ -27,6 +27,10 @@ const OF_LUA: [Column; 4] = [
         "Lua values that are held for connections and timers.",
     ),
     Column::gauge("timers", "Timers that are scheduled."),
+    Column::counter(
+        "messages_missed",
+        "Published messages that did not come, as too many waited.",
+    ),
 ];
 
 impl Program {
@@ -63,6 +67,7 @@ impl Source for Program {
             runtime.fast().handles(&lua) as u64,
             runtime.refs.len() as u64,
             runtime.timers.len() as u64,
+            runtime.proxy().worker().missed(),
         ];
         let values = stats.figures().map(|(_, value)| value).chain(of_lua);
         Page::last(vec![values.map(Value::Integer).collect()])

@@ -1,5 +1,6 @@
 //! `require`: where modules are found; and loading the startfile.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
@@ -130,29 +131,48 @@ fn compile(lua: &Lua, source: &[u8], name: &str) -> mlua::Result<Function> {
     lua.load(source).set_name(name).into_function()
 }
 
-/// Compiles a startfile, or the built-in one.
-pub fn startfile(lua: &Lua, path: Option<&Path>) -> Result<Function, ScriptError> {
-    let compiled = match path {
-        Some(path) => {
-            let (source, name) = match path == Path::new(STANDARD_INPUT) {
-                true => (standard_input(), "=stdin".to_string()),
-                false => (
-                    fs::read(path).map_err(|error| error.to_string()),
-                    format!("@{}", path.display()),
-                ),
-            };
-            let shown = name.get(1..).unwrap_or_default();
-            let source = source
-                .map_err(|error| ScriptError::new(format!("cannot read {shown}: {error}")))?;
-            compile(lua, &source, &name)
-        }
-        None => {
-            let source = embedded(STARTUP).unwrap_or_default();
-            compile(lua, source, &format!("@dpm/{STARTUP}"))
-        }
-    };
-    compiled.map_err(|error| match error {
-        mlua::Error::SyntaxError { message, .. } => ScriptError(message),
-        other => other.into(),
-    })
+/// A startfile that was read once, for any number of workers.
+#[derive(Debug, Clone)]
+pub struct Startfile {
+    /// How Lua's messages name it.
+    name: String,
+    source: Cow<'static, [u8]>,
+}
+
+impl Startfile {
+    /// Reads a startfile; without one, the built-in.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(path: Option<&Path>) -> Result<Startfile, ScriptError> {
+        let Some(path) = path else {
+            return Ok(Startfile {
+                name: format!("@dpm/{STARTUP}"),
+                source: embedded(STARTUP).unwrap_or_default().into(),
+            });
+        };
+        let (source, name) = match path == Path::new(STANDARD_INPUT) {
+            true => (standard_input(), "=stdin".to_string()),
+            false => (
+                fs::read(path).map_err(|error| error.to_string()),
+                format!("@{}", path.display()),
+            ),
+        };
+        let shown = name.get(1..).unwrap_or_default();
+        let source =
+            source.map_err(|error| ScriptError::new(format!("cannot read {shown}: {error}")))?;
+        Ok(Startfile {
+            source: source.into(),
+            name,
+        })
+    }
+
+    /// Compiles it.
+    pub fn compile(&self, lua: &Lua) -> Result<Function, ScriptError> {
+        let compiled = compile(lua, &self.source, &self.name);
+        compiled.map_err(|error| match error {
+            mlua::Error::SyntaxError { message, .. } => ScriptError(message),
+            other => other.into(),
+        })
+    }
 }

@@ -38,6 +38,7 @@ pub const PROCESS: &[&str] = &[
     "keepalive",
     "max_clients_per_address",
     "max_lua_memory",
+    "workers",
 ];
 /// The options of `dpm.listener`.
 pub const LISTENER: &[&str] = &[

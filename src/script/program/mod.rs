@@ -1,0 +1,8 @@
+//! What of `dpm` is about the program's workers.
+//!
+//! - `channels`: messages to all of them; `once`: what one of them does
+//! - `count`: which worker this is, and how many there are
+
+pub(super) mod channels;
+pub(super) mod count;
+pub(super) mod once;

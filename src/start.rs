@@ -1,0 +1,108 @@
+//! The program's start: its workers, each with a proxy and a script.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::output;
+use crate::proxy::{Proxy, raise_descriptor_limit};
+use crate::script::{Script, ScriptError, Startfile, with_large_stack};
+use crate::workers::{Program, Worker};
+
+/// What to start.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// The script to run, if it is not the built-in one.
+    pub startfile: Option<PathBuf>,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// How many workers there are to be, if not as many as the startfile says.
+    pub workers: Option<usize>,
+    /// Compile the startfile without running it.
+    pub check: bool,
+}
+
+impl Start {
+    /// Runs the startfile, and serves until the end. Returns the exit code.
+    ///
+    /// # Errors
+    /// The startfile's Lua error, or what of the system is missing.
+    pub fn serve(self) -> Result<i32, ScriptError> {
+        // Before the program is made, which counts its clients against the limit.
+        match raise_descriptor_limit() {
+            Ok(limit) => log::debug!("up to {limit} files may be open"),
+            Err(error) => log::warn!("the limit on open files stays as it is: {error}"),
+        }
+        let program = Program::new(self.workers);
+        let startfile = Startfile::read(self.startfile.as_deref())?;
+        let first = self.prepare(Worker::new(program.clone(), 1))?;
+        if let Err(error) = first.proxy.serve_under_service_manager() {
+            log::warn!("the service manager cannot be reached: {error}");
+        }
+        first.proxy.end_with_signals().map_err(ScriptError::new)?;
+        if self.check {
+            let chunk = first.script.load(&startfile)?;
+            for warning in first.script.check(&chunk)? {
+                output::stderr().write(format!("dpm: warning: {warning}\n").as_bytes());
+            }
+            return Ok(0);
+        }
+        first.run_startfile(&startfile)?;
+        if !first.proxy.is_stopping() {
+            let (start, others) = (self, Arc::downgrade(&program));
+            let body = move |number| {
+                let Some(program) = others.upgrade() else {
+                    return Ok(());
+                };
+                let serve = || start.serve_beside(&program, number, &startfile);
+                with_large_stack(serve).map_err(|ScriptError(message)| message)
+            };
+            program.start_others(body).map_err(ScriptError)?;
+        }
+        let code = first.proxy.run();
+        program.ended(1, code.as_ref().err().map(ToString::to_string));
+        program.wait_for_others();
+        if !first.proxy.told_to_stop() {
+            // As any other program, it waits for whoever reads what it has printed.
+            output::stdout().flush_patiently();
+        }
+        Ok(match code {
+            Ok(0) | Err(_) if program.has_failed() => 1,
+            code => code.map_err(ScriptError::new)?,
+        })
+    }
+
+    /// One of the workers beside the first.
+    fn serve_beside(
+        &self,
+        program: &Arc<Program>,
+        number: usize,
+        startfile: &Startfile,
+    ) -> Result<(), ScriptError> {
+        let prepared = self.prepare(Worker::new(program.clone(), number))?;
+        prepared.run_startfile(startfile)?;
+        program.serves(number);
+        prepared.proxy.run().map_err(ScriptError::new)?;
+        Ok(())
+    }
+
+    fn prepare(&self, worker: Worker) -> Result<Prepared, ScriptError> {
+        let proxy = Proxy::of_worker(worker).map_err(ScriptError::new)?;
+        let path = self.startfile.as_deref();
+        let script = Script::new(proxy.clone(), path)?;
+        let name = path.map_or("startup.lua".into(), |file| file.display().to_string());
+        script.set_arguments(&name, &self.arguments)?;
+        Ok(Prepared { proxy, script })
+    }
+}
+
+/// A worker before it runs its startfile.
+struct Prepared {
+    proxy: Proxy,
+    script: Script,
+}
+
+impl Prepared {
+    fn run_startfile(&self, startfile: &Startfile) -> Result<(), ScriptError> {
+        self.script.run(&self.script.load(startfile)?)
+    }
+}
