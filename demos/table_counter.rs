@@ -12,7 +12,7 @@ use clap::Parser;
 use dpm::cli::Arguments;
 use dpm::proxy::{ConnId, ConnInfo, ConnKind, Observer, PerConnection, Proxy, Shown, Verdict};
 use dpm::script::mlua::{AnyUserData, Lua, Table};
-use dpm::script::{Script, ScriptError, Startfile};
+use dpm::script::{Script, ScriptError};
 use dpm::session::{Event, EventSet};
 use dpm::sql::{Kind, Mode, Tokens};
 
@@ -164,6 +164,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let table = counter_table(lua, &proxy, &script, &counter)?;
     lua.globals().set("counter", table)?;
     script.set_arguments("table_counter", &arguments.script_arguments)?;
-    script.run(&script.load(&Startfile::read(startfile)?)?)?;
+    script.run(&script.load(startfile)?)?;
     std::process::exit(proxy.run()?);
 }

@@ -40,7 +40,7 @@ impl Start {
         }
         first.proxy.end_with_signals().map_err(ScriptError::new)?;
         if self.check {
-            let chunk = first.script.load(&startfile)?;
+            let chunk = first.script.compile(&startfile)?;
             for warning in first.script.check(&chunk)? {
                 output::stderr().write(format!("dpm: warning: {warning}\n").as_bytes());
             }
@@ -103,6 +103,6 @@ struct Prepared {
 
 impl Prepared {
     fn run_startfile(&self, startfile: &Startfile) -> Result<(), ScriptError> {
-        self.script.run(&self.script.load(startfile)?)
+        self.script.run(&self.script.compile(startfile)?)
     }
 }

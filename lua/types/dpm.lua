@@ -1230,6 +1230,71 @@ function M.publish(channel, text) end
 ---@param fn fun(text: string, channel: string, worker: integer)?
 function M.subscribe(channel, fn) end
 
+---A dictionary that all workers see.
+---@class dpm.Shared
+local Shared = {}
+
+---@param key string
+---@return string | number | boolean | nil value
+function Shared:get(key) end
+
+---@param key string
+---@param value string | number | boolean
+---@param seconds number?
+---@return integer evicted
+function Shared:set(key, value, seconds) end
+
+---Sets it unless it has a value.
+---@param key string
+---@param value string | number | boolean
+---@param seconds number?
+---@return boolean added
+---@return integer evicted
+function Shared:add(key, value, seconds) end
+
+---Adds to a number, or to init where there is none.
+---@param key string
+---@param n number
+---@param init number?
+---@param seconds number?
+---@return number? sum
+---@return integer evicted
+function Shared:incr(key, n, init, seconds) end
+
+---Sets it to new if it is old; nil is no value.
+---@param key string
+---@param old string | number | boolean | nil
+---@param new string | number | boolean | nil
+---@param seconds number?
+---@return boolean swapped
+---@return integer evicted
+function Shared:cas(key, old, new, seconds) end
+
+---@param key string
+---@return boolean was_there
+function Shared:delete(key) end
+
+---The keys that were used last.
+---@param max integer?
+---@return string[]
+function Shared:keys(max) end
+
+---The seconds that are left, math.huge if it stays, nil if it is not there; with seconds, sets them.
+---@overload fun(self: dpm.Shared, key: string): number?
+---@param key string
+---@param seconds number
+---@return boolean is_there
+function Shared:ttl(key, seconds) end
+
+---@return { entries: integer, bytes: integer, max_bytes: integer, evicted: integer }
+function Shared:usage() end
+
+---The dictionary of this name.
+---@param name string
+---@param options { bytes: integer? }?
+---@return dpm.Shared
+function M.shared(name, options) end
+
 ---Of the workers that call this, one calls its function; another does if that fails, or its worker ends.
 ---@param name string
 ---@param fn fun()

@@ -30,7 +30,7 @@ use super::objects::rowset;
 use super::objects::rset::Rset;
 use super::options::connection as options;
 use super::pools;
-use super::program::{channels, count, once};
+use super::program::{channels, count, once, shared};
 use super::runtime::Runtime;
 use super::statements::statement::Prepared;
 
@@ -215,6 +215,9 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
         pools::object::new_pool(runtime, args)
     })?;
     functions.add("dpm.worker", |_, runtime, _| count::worker(runtime))?;
+    functions.add("dpm.shared", |_, runtime, args| {
+        shared::shared(runtime, args)
+    })?;
     functions.add("dpm.publish", |_, runtime, args| {
         channels::publish(runtime, args)
     })?;

@@ -91,11 +91,19 @@ impl Script {
         self.runtime.object(id)
     }
 
-    /// Compiles a startfile.
+    /// Compiles a startfile, or without one the built-in.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not Lua.
+    pub fn load(&self, startfile: Option<&Path>) -> Result<Function, ScriptError> {
+        self.compile(&Startfile::read(startfile)?)
+    }
+
+    /// Compiles a startfile that was read before.
     ///
     /// # Errors
     /// It is not Lua.
-    pub fn load(&self, startfile: &Startfile) -> Result<Function, ScriptError> {
+    pub fn compile(&self, startfile: &Startfile) -> Result<Function, ScriptError> {
         startfile.compile(&self.lua)
     }
 

@@ -41,6 +41,7 @@ mod mailbox;
 mod once;
 mod program;
 mod room;
+pub mod shared;
 mod worker;
 
 pub use channels::Reached;
@@ -49,6 +50,7 @@ pub use listeners::Membership;
 pub use mailbox::{HandedOver, ListenerKey, Message, Published, Stop};
 pub use program::{CountError, Program, current, parallelism};
 pub use room::RoomShare;
+pub use shared::{Dictionary, SharedError, SharedValue, Usage, Written};
 pub use worker::{Listening, Worker};
 
 /// The most workers that a program has: ids of connections have six bits for the number of a worker.

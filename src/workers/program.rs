@@ -15,6 +15,7 @@ use super::listeners::Listeners;
 use super::mailbox::{HandedOver, Message, Stop};
 use super::once::Once;
 use super::room::Room;
+use super::shared::Dictionaries;
 use super::{MAX_WORKERS, lock};
 
 thread_local! {
@@ -91,6 +92,7 @@ pub struct Program {
     pub(super) room: Arc<Room>,
     pub(super) channels: Channels,
     pub(super) once: Once,
+    pub(super) dictionaries: Dictionaries,
     count: AtomicUsize,
     crew: Mutex<Crew>,
     /// A worker's phase has changed.
@@ -122,6 +124,7 @@ impl Program {
             room: Arc::default(),
             channels: Channels::default(),
             once: Once::default(),
+            dictionaries: Dictionaries::default(),
             count: AtomicUsize::new(count),
             crew: Mutex::new(Crew {
                 setting,

@@ -10,6 +10,7 @@ use super::listeners::Membership;
 use super::mailbox::{HandedOver, Message, Stop};
 use super::program::{CountError, Program};
 use super::room::RoomShare;
+use super::shared::Dictionary;
 use crate::net::{Listener, WakeHandle};
 
 /// How many messages a worker takes in one pass of its loop.
@@ -164,6 +165,19 @@ impl Worker {
     pub fn missed(&self) -> u64 {
         let desk = self.program.desks.of(self.number);
         desk.map_or(0, |desk| desk.missed.load(Ordering::Relaxed))
+    }
+
+    /// The dictionary of this name, which all workers see. It is made if it is not there yet.
+    ///
+    /// # Errors
+    /// It is there, and may have this many bytes instead.
+    pub fn dictionary(
+        &self,
+        name: &str,
+        bytes: Option<usize>,
+        default: usize,
+    ) -> Result<Arc<Dictionary>, usize> {
+        self.program.dictionaries.of(name, bytes, default)
     }
 
     /// It can do this, which one of all is to do: that one gets [`Message::Once`].

@@ -33,7 +33,7 @@ show("dpml", dpml)
 local listener = dpm.listener("127.0.0.1", 0)
 local handshake = dpm.new_handshake_pkt()
 local objects = { listener, dpm.new_callback(), dpm.new_timer(), dpm.new_rowset(), dpm.new_login {}, dpm.new_verifier(handshake),
-    listener:on_close(print) }
+    listener:on_close(print), dpm.shared('docs') }
 for name, fn in pairs(dpm) do
     if name:find("^new_.*_pkt$") then
         objects[#objects + 1] = fn()
