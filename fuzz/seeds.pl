@@ -98,6 +98,11 @@ seed('headers', $_)
   "PROXY UNKNOWN\r\n", $v2 . pack('C C n', 0x20, 0, 0), $v2 . pack('C C n', 0x21, 0x11, 15) . 'abcdefghijklXYZ',
   $v2 . pack('C C n', 0x21, 0x21, 36) . 'x' x 36;
 
+seed('http', $_)
+  for "GET /a%20b?c=d+e&f HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+  "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabcGET / HTTP/1.0\r\n\r\n",
+  "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: u\r\n\r\nHEAD / HTTP/1.1\r\nHost: h\r\n\r\n";
+
 seed('certificates', pack 'H*', $_)
   for '3082010a0282010100', '302a300506032b6570032100' . '11' x 32, '30820122300d06092a864886f70d01010105000382010f00';
 seed('certificates', "-----BEGIN $_-----\nMCowBQYDK2VwAyEA\n-----END $_-----\n")

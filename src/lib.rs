@@ -64,6 +64,7 @@
 pub mod auth;
 #[cfg(feature = "lua")]
 pub mod cli;
+pub mod http;
 #[cfg(feature = "lua")]
 mod logging;
 pub mod metrics;

@@ -1007,6 +1007,100 @@ function M.connect(host, port, options) end
 ---@param fn fun(addresses: string[]?, reason: string?)
 function M.resolve(host, fn) end
 
+---What came with a request for HTTP.
+---@class dpm.HttpRequest
+---@field method string
+---@field path string decoded
+---@field target string path and query as they came
+---@field query table<string, string>
+---@field headers table<string, string> their names in small letters
+---@field body string
+---@field peer string
+
+---@class dpm.HttpOptions
+---@field token string? a bearer token, or the password of basic authentication
+---@field user string? of basic authentication
+---@field password string?
+---@field open string[]|boolean? the paths that need no authentication; true: all
+---@field tls table|boolean? as listeners have it
+---@field max_clients integer? 128
+---@field max_body integer? 1 MiB
+---@field request_timeout number? 10 seconds
+---@field idle_timeout number? 60 seconds
+---@field answer_timeout number? 30 seconds
+
+---@alias dpm.HttpHandler fun(request: dpm.HttpRequest, exchange: dpm.HttpExchange): integer?, table?, string?
+
+---Listens for HTTP, by default on this machine's own address. The handler returns a status, headers and a body, or keeps
+---the exchange and answers later.
+---@param address string?
+---@param port integer
+---@param fn dpm.HttpHandler?
+---@param options dpm.HttpOptions?
+---@return dpm.HttpListener
+function M.http_listener(address, port, fn, options) end
+
+---@class dpm.HttpListener
+local HttpListener = {}
+
+---@return string
+function HttpListener:address() end
+
+---@return integer
+function HttpListener:port() end
+
+---The function that answers. Without an argument, the one in place.
+---@param fn dpm.HttpHandler?
+---@return dpm.HttpHandler?
+function HttpListener:handler(fn) end
+
+---How many connections there are.
+---@return integer
+function HttpListener:clients() end
+
+---@return boolean
+function HttpListener:is_open() end
+
+---Ends streams; requests that are being answered still are.
+function HttpListener:close() end
+
+---What a request is answered by.
+---@class dpm.HttpExchange
+local HttpExchange = {}
+
+---False if there is nothing to answer any more.
+---@param status integer
+---@param headers table?
+---@param body string?
+---@return boolean
+function HttpExchange:answer(status, headers, body) end
+
+---Begins a stream as the answer.
+---@param status integer
+---@param headers table?
+---@return boolean
+function HttpExchange:start(status, headers) end
+
+---True: it is on its way. False: the client does not keep up. nil: it has left.
+---@param text string
+---@return boolean?
+function HttpExchange:send(text) end
+
+---Ends the stream.
+function HttpExchange:close() end
+
+---@return boolean
+function HttpExchange:is_open() end
+
+---How many bytes wait for the client to take them.
+---@return integer
+function HttpExchange:pending() end
+
+---Calls fn() if the client leaves before the answer is complete. False if it is complete already.
+---@param fn fun()
+---@return boolean
+function HttpExchange:on_close(fn) end
+
 ---@param path string
 ---@param options dpm.ConnectOptions?
 ---@return dpm.Connection
@@ -1299,6 +1393,10 @@ function M.shared(name, options) end
 ---@param name string
 ---@param fn fun()
 function M.once(name, fn) end
+
+---Whether the program is about to end.
+---@return boolean
+function M.is_stopping() end
 
 ---Ends the program in order.
 ---@param code integer

@@ -36,6 +36,9 @@ mod timers;
 mod tls;
 mod unix_socket;
 
+/// A socket that a [`Poller`] can watch.
+pub use mio::event::Source;
+
 pub use descriptors::{descriptor_limit, is_out_of_descriptors, raise_descriptor_limit};
 pub use inherited::{Taken, inherit_sockets, unused_sockets};
 pub use last_resort::LastResort;

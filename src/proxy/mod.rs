@@ -25,6 +25,7 @@ mod connect;
 mod decoded;
 mod error;
 mod flow;
+mod guests;
 mod hooks;
 mod id;
 #[cfg(any(test, fuzzing))]
@@ -47,6 +48,7 @@ use std::time::Duration;
 
 pub use decoded::Decoded;
 pub use error::ProxyError;
+pub use guests::{Guest, GuestId, Readiness, Turn};
 pub use hooks::{Hooks, Incoming, Verdict};
 pub use id::ConnId;
 pub use info::{Address, ConnInfo, ConnKind};

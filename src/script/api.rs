@@ -17,6 +17,7 @@ use super::functions::sql_helpers;
 use super::functions::sql_tables;
 use super::functions::text;
 use super::functions::timer::TimerObject;
+
 use super::login::login_object::LoginObject;
 use super::login::password as login;
 use super::login::verifier;
@@ -33,7 +34,7 @@ use super::pools;
 use super::program::{channels, count, once, shared};
 use super::runtime::Runtime;
 use super::statements::statement::Prepared;
-
+use super::web::listener::http_listener;
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
 use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket, Progress};
 
@@ -94,6 +95,7 @@ fn add_connections(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.listener_unix", listener_unix)?;
     functions.add("dpm.connect", connect)?;
     functions.add("dpm.connect_unix", connect_unix)?;
+    functions.add("dpm.http_listener", http_listener)?;
     functions.add("dpm.resolve", |_, runtime, args| {
         resolve::resolve(runtime, args)
     })?;
@@ -235,6 +237,9 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
         };
         runtime.proxy().exit(code as i32);
         nothing()
+    })?;
+    functions.add("dpm.is_stopping", |_, runtime, _| {
+        one(Value::Boolean(runtime.proxy().is_stopping()))
     })?;
     let program = figures::Program::new(functions.runtime);
     functions.runtime.sources.add(Rc::new(program));

@@ -14,6 +14,7 @@
 //! - `options`: options of connections as tables
 //! - `pools`: pools of connections
 //! - `program`: what workers have in common, and tell each other
+//! - `web`: HTTP
 //! - `functions`: the functions of `dpm` that are not about connections
 //!
 //! No borrow is held where Lua can run, and Lua can run wherever a value is created: the collector
@@ -32,6 +33,7 @@ mod pools;
 mod program;
 mod runtime;
 mod statements;
+mod web;
 
 use std::path::Path;
 use std::rc::Rc;

@@ -13,6 +13,7 @@ use super::callbacks::signals::SignalHandlers;
 use super::callbacks::subscriptions::Subscriptions;
 use super::callbacks::timers::Timers;
 use super::connections::conn::ConnObject;
+
 use super::lua::error::ScriptError;
 use super::lua::fast::Place;
 use super::lua::fast::{Arg, Fast, RowKind, Target, coarse_clock};
@@ -20,6 +21,7 @@ use super::lua::function::Args;
 use super::lua::idle::Idle;
 use super::lua::pressure::Pressure;
 use super::lua::refs::Refs;
+use super::web::Dropped;
 use crate::metrics::Sources;
 use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
 use crate::pool::Pools;
@@ -76,6 +78,8 @@ pub struct Runtime {
     pub pools: Rc<Pools>,
     /// What has figures to show.
     pub sources: Sources,
+    /// Objects of HTTP that were collected.
+    pub http: Dropped,
     /// Collects garbage while the proxy is idle.
     pub idle: Idle,
     /// Counts the bytes of packet objects.
@@ -122,6 +126,7 @@ impl Runtime {
             sessions: Rc::default(),
             pools: Rc::default(),
             sources: Sources::default(),
+            http: Dropped::default(),
             idle: Idle::default(),
             pressure: Pressure::default(),
         });
@@ -451,6 +456,7 @@ impl Runtime {
                 self.proxy.collected(id);
             }
         }
+        self.http.end_of_tick(&self.refs);
         self.refs.end_of_tick();
         if self.last_return.take().is_some() {
             self.idle.note_activity(&self.proxy, self.has_connections());

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::support::dpm::Launch;
+use crate::support::http::Http;
 use crate::support::wire::{MockServer, caps};
 use crate::support::{PASSWORD, USER, both, mariadb, process};
 
@@ -43,6 +44,13 @@ for _, object in ipairs(objects) do
     local name = debug.getmetatable(object).__name
     show_object("dpm." .. (name == "conn" and "Connection" or name:gsub("^.", string.upper)), object)
 end
+
+http = dpm.http_listener(nil, 0, function(_, exchange)
+    show_object("dpm.HttpExchange", exchange)
+    return 200
+end)
+show_object("dpm.HttpListener", http)
+print("http " .. http:port())
 
 show_object("dpml.Slowlog", dpml.slowlog())
 dpml.accept_clients(listener, {
@@ -106,6 +114,8 @@ fn what_there_is() -> Vec<[String; 3]> {
             .arg(USER)
             .arg(PASSWORD)
             .start();
+        let port = dpm.line("http ").trim_start_matches("http ").parse();
+        assert_eq!(Http::connect(port.unwrap()).get("/").status, 200);
         dpm.line("that is all");
         let lines = dpm.lines("has ");
         let names = lines.iter().map(|line| {

@@ -36,6 +36,7 @@ mod guide;
 mod half_closed;
 mod hostile;
 mod hostile_logins;
+mod http;
 mod kills;
 mod large;
 mod limits;

@@ -40,8 +40,8 @@ const LAYERS: &[Layer] = &[
         name: "script",
         // Not `net`: `proxy` re-exports what scripts need of it (such as `TimerId`).
         knows: &[
-            "observe", "pool", "proxy", "auth", "session", "track", "wire", "sql", "workers",
-            "output", "metrics",
+            "observe", "pool", "http", "proxy", "auth", "session", "track", "wire", "sql",
+            "workers", "output", "metrics",
         ],
         avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
@@ -55,6 +55,12 @@ const LAYERS: &[Layer] = &[
         // Many clients over few connections to servers.
         name: "pool",
         knows: &["proxy", "session", "track", "wire", "sql", "metrics"],
+        avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
+    },
+    Layer {
+        // A service beside MySQL's in the same loop: of the proxy it knows the loop alone.
+        name: "http",
+        knows: &["proxy", "auth", "net"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {

@@ -18,6 +18,7 @@ pub mod client;
 pub mod cluster;
 pub mod dpm;
 pub mod exchange;
+pub mod http;
 pub mod outcome;
 pub mod pki;
 pub mod process;

@@ -55,6 +55,7 @@ impl Proxy {
             }
             TimerKey::Refusals => self.core().report_refusals(),
             TimerKey::RetryUnix(id) => self.core().try_unix(id),
+            TimerKey::Guest(id) => self.core().guest_due(id),
             TimerKey::Certificates => self.core().check_certificates(),
             TimerKey::Pulse => self.core().pulse(),
             TimerKey::Drain => {
@@ -129,6 +130,7 @@ impl TimerKey {
             | TimerKey::Refusals
             | TimerKey::Certificates
             | TimerKey::Pulse
+            | TimerKey::Guest(_)
             | TimerKey::Drain => None,
         }
     }

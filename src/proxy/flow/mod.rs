@@ -19,6 +19,7 @@ pub(super) mod due;
 pub(super) mod flaws;
 pub(super) mod forward;
 pub(super) mod guarded;
+mod guests;
 pub(super) mod outcome;
 pub(super) mod own_errors;
 pub(super) mod packet;

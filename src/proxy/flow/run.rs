@@ -10,6 +10,7 @@ use crate::proxy::Proxy;
 use crate::proxy::id::ConnId;
 use crate::proxy::table::conn::{Life, Listed, Role, Socket};
 use crate::proxy::table::core::{Core, SIGNALS, TimerKey};
+use crate::proxy::table::guests::GUESTS;
 use crate::proxy::table::sides::{FarEnd, Stopped};
 use crate::proxy::table::slice::Slice;
 use crate::workers::{Message, Stop};
@@ -86,6 +87,7 @@ impl Proxy {
                 self.messages();
             }
             self.work();
+            self.guests_turn();
             self.timers_due();
             let took = began.elapsed();
             self.core().note_tick(took);
@@ -356,7 +358,10 @@ impl Proxy {
 
 impl Core {
     fn waits_for_nothing(&self) -> bool {
-        self.conns.is_empty() && self.script_timers == 0 && self.look_ups.is_empty()
+        self.conns.is_empty()
+            && self.guests.is_empty()
+            && self.script_timers == 0
+            && self.look_ups.is_empty()
     }
 
     fn set_exit_code(&mut self, code: i32) {
@@ -376,6 +381,7 @@ impl Core {
     fn timeout(&self) -> Duration {
         let idle = self.work.is_empty()
             && self.dirty.is_empty()
+            && !self.guests.are_waiting()
             && self.finished.is_empty()
             && self.close_soon.is_empty()
             && !self.has_messages;
@@ -390,6 +396,10 @@ impl Core {
 
     /// Remembers readiness, which the poller reports only once.
     fn note_ready(&mut self, ready: Ready) {
+        if let Some(slot) = ready.token.checked_sub(GUESTS) {
+            self.guests.note_ready(slot, ready);
+            return;
+        }
         let Some(conn) = self.conns.get_mut(ready.token) else {
             return;
         };

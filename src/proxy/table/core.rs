@@ -15,12 +15,14 @@ use super::admission::Admission;
 use super::certificate_log::CertificateLog;
 use super::channel::{Channel, Workshop};
 use super::conn::{Conn, HIGH_WATER, LOW_WATER, Listed, Role, Socket};
+use super::guests::Guests;
 use super::limits::Idle;
 use super::sides::{FarEnd, Stopped};
 use super::slice::Slice;
 use super::spare::SpareBuffers;
 use super::tls_clients::TlsClients;
 use crate::net::{LastResort, Poller, Resolver, ServiceManager, Signals, Stream, TimerId, Timers};
+use crate::proxy::guests::GuestId;
 use crate::proxy::id::{ConnId, Serials};
 use crate::proxy::info::{Address, ConnInfo, ConnKind};
 use crate::proxy::options::Options;
@@ -52,6 +54,8 @@ pub(crate) enum TimerKey {
     Certificates,
     /// The service manager is to be told that the loop is alive.
     Pulse,
+    /// The moment that a guest waits for has come.
+    Guest(GuestId),
     /// The time for exchanges in flight is over.
     Drain,
 }
@@ -67,6 +71,8 @@ pub(crate) struct Flushed {
 
 pub(crate) struct Core {
     pub conns: Slab<Conn>,
+    /// Sockets that do not speak MySQL.
+    pub guests: Guests,
     serials: Serials,
     pub poller: Poller,
     /// What this loop sees of the program that it is a part of.
@@ -137,6 +143,7 @@ impl Core {
         poller.register(&mut signals, SIGNALS)?;
         Ok(Core {
             conns: Slab::new(),
+            guests: Guests::default(),
             serials: Serials::of_worker(worker.number()),
             encoded: Vec::new(),
             spare: SpareBuffers::default(),

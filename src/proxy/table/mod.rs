@@ -19,6 +19,7 @@ pub(super) mod channel;
 pub(super) mod close;
 pub(super) mod conn;
 pub(super) mod core;
+pub(super) mod guests;
 pub(super) mod limits;
 pub(super) mod link;
 pub(super) mod login;
