@@ -198,6 +198,8 @@ fn alike(server: &Server, steps: &[Step]) -> Vec<Outcome> {
 const DATABASE: &[&str] = &[
     "CREATE TABLE u (id INT PRIMARY KEY, s VARCHAR(40)) ENGINE=InnoDB",
     "INSERT INTO u VALUES (1, 'x'), (2, 'y')",
+    "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT UNIQUE, s VARCHAR(40)) ENGINE=InnoDB CHARSET=utf8mb4",
+    "INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'B'), (3, 3, 'it''s'), (4, NULL, 'c')",
     "CREATE PROCEDURE begins() START TRANSACTION",
 ];
 

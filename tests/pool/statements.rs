@@ -366,7 +366,7 @@ pub const ASKED_ABOUT: Kind = Kind {
     weight: 0,
     holds: Holds::Nothing,
     templates: &[
-        "SELECT id AS asked FROM t WHERE id < {n}",
+        "SELECT id AS asked FROM t WHERE id < {n} ORDER BY id",
         "SELECT SQL_CALC_FOUND_ROWS id AS asked FROM t LIMIT 1",
         "SELECT 'asked' + 1 FROM u",
     ],

@@ -334,9 +334,10 @@ impl Conn {
         }
     }
 
-    /// Whether all that its far end has sent was looked at, as far as is known.
+    /// Whether all that its far end has sent was looked at, as far as is known. (A connection may also be listed to be
+    /// pumped because of what has become of its link.)
     pub fn is_quiet(&self) -> bool {
-        !self.read.readable && self.read.input.is_empty() && !self.listed.contains(Listed::TO_PUMP)
+        !self.read.readable && self.read.input.is_empty()
     }
 
     /// The number of the next packet to be sent.
