@@ -91,7 +91,7 @@ const STATEMENTS: &[&str] = &[
     "SHOW TABLES",
     "SHOW VARIABLES LIKE 'autocommit'",
     "SHOW SESSION VARIABLES LIKE 'autocommit'",
-    "SHOW GLOBAL STATUS LIKE 'Uptime'",
+    "SHOW GLOBAL STATUS LIKE 'Com_ha_open'",
     "SHOW FULL COLUMNS FROM three",
     "SHOW COLUMNS FROM three",
     "SHOW DATABASES LIKE 'x'",
