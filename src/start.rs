@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::output;
 use crate::proxy::{Proxy, raise_descriptor_limit};
-use crate::script::{Script, ScriptError, Startfile, with_large_stack};
-use crate::workers::{Program, Worker};
+use crate::script::{Script, ScriptError, Startfile, describe, with_large_stack};
+use crate::workers::{Program, Worker, watch};
 
 /// What to start.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +47,7 @@ impl Start {
             return Ok(0);
         }
         first.run_startfile(&startfile)?;
+        watch(&program, describe).map_err(ScriptError::new)?;
         if !first.proxy.is_stopping() {
             let (start, others) = (self, Arc::downgrade(&program));
             let body = move |number| {

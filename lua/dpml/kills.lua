@@ -3,15 +3,55 @@
 
 local errors = require "dpml.errors"
 local identities = require "dpml.identities"
+local workers = require "dpml.workers"
 
 local kills = {}
 
 local Realm = {}
 Realm.__index = Realm
 
--- A realm has { what, by the clients' numbers }: what is known of a client is its owner's business.
-function kills.new()
-    return setmetatable({ targets = {} }, Realm)
+local QUESTION = "dpml.kills"
+
+local realms = {} -- by the names of their listeners
+
+-- A realm has { what, by the clients' numbers }: what is known of a client is its owner's business. A listener of several
+-- workers has a realm in each. What one tells or does where another asks for one of its clients is answer(target, kill,
+-- is_own_user): in a task, with a table or an error.
+function kills.new(listener, answer)
+    local name = listener and ("%s:%d"):format(listener:socket_address(), listener:socket_port())
+    local realm = setmetatable({ targets = {}, name = name, answer = answer }, Realm)
+    local _, count = dpm.worker()
+    if name and count > 1 then
+        realms[name] = realm
+        workers.answer(QUESTION, kills.answer)
+    end
+    return realm
+end
+
+-- Answers another worker's question about a client of this one.
+function kills.answer(question)
+    local realm = realms[question.realm]
+    local target = realm and realm.targets[question.id]
+    if not target then
+        error(kills.unknown(question), 0)
+    end
+    local victim = identities.of(question.id)
+    local is_own_user = victim ~= nil and victim.user == question.user
+    local answer = realm.answer(target, question, is_own_user) or {}
+    answer.is_own_user = is_own_user
+    return answer
+end
+
+-- The worker that may have the client which one of cmd:kills() is for; nil if no other has.
+function Realm:worker_of(kill)
+    return self.name and kill.id and workers.of(kill.id)
+end
+
+-- What that worker answers, for the client `killer_id`. In a task.
+function Realm:ask(kill, killer_id)
+    local killer = identities.of(killer_id)
+    return workers.ask(self:worker_of(kill), QUESTION,
+        { realm = self.name, id = kill.id, query_only = kill.query_only or false, user = killer and killer.user or "" })
 end
 
 -- From now on the client with this number can be killed, or, without a target, no longer.

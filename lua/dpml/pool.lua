@@ -454,7 +454,7 @@ function pools.pool(listener, options)
         servers = options.servers, account = self.monitor, interval = options.health_interval,
         on_change = function(name, view) server_changed(self, name, view) end,
     }
-    self.kills = kills.new(self.native, {
+    self.kills = kills.new(self.native, listener, {
         account = function(client) return self.clients:account(client) end,
         is_mariadb = function() return self.version ~= nil and self.version:find("MariaDB", 1, true) ~= nil end,
         login = function(client, server_name)

@@ -99,7 +99,7 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
     end
     local show = showing.new(plugin)
     local greeter = greeters.new(type(backend) == "table" and backend or {})
-    local realm = kills.new()
+    local realm = kills.new(listener, server_kills.answer)
     local connecting = {} -- client id -> the attempt to get a server
 
     -- Closes a pair, which may be incomplete.

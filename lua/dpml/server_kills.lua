@@ -51,12 +51,18 @@ local function is_alone(cmd)
     return kind == "KILL" and info.multi == 1
 end
 
--- At another server than the killer's own, with the login of the target, whose user the killer is.
-local function kill_elsewhere(client, target, query_only)
+-- What another worker is told of a client of this one.
+function server_kills.answer(target)
+    return { thread_id = target.thread_id, address = target.address, account = target.login.user }
+end
+
+-- Kills in a task of its own what find() returns: a login, and a thread at the server where one logs in with it.
+local function kill_by_login(client, query_only, find)
     tasks.spawn(function()
         local ok, problem = pcall(function()
-            local db = databases.connect(target.login)
-            local killed, refusal = pcall(db.query, db, ("KILL %s%d"):format(query_only and "QUERY " or "", target.thread_id))
+            local login, thread_id = find()
+            local db = databases.connect(login)
+            local killed, refusal = pcall(db.query, db, ("KILL %s%d"):format(query_only and "QUERY " or "", thread_id))
             db:close()
             if not killed then
                 error(refusal, 0)
@@ -72,6 +78,26 @@ local function kill_elsewhere(client, target, query_only)
     end)
 end
 
+-- At another server than the killer's own, with the login of the target, whose user the killer is.
+local function kill_elsewhere(client, target, query_only)
+    kill_by_login(client, query_only, function()
+        return target.login, target.thread_id
+    end)
+end
+
+-- Of a client of another worker, with the killer's own login, so that the server judges whether it may.
+local function kill_at_worker(realm, kill, client)
+    kill_by_login(client, kill.query_only, function()
+        local own, target = realm.targets[client:id()], realm:ask(kill, client:id())
+        if not target.is_own_user and (own.login.user == target.account or own.address ~= target.address) then
+            error(kills.not_owner(kill), 0)
+        elseif own.address ~= target.address then
+            error(kills.NOT_HERE, 0)
+        end
+        return own.login, target.thread_id
+    end)
+end
+
 -- Translates the KILLs of a command, in place. Returns "changed" if it is to be sent to the client's own server, "done"
 -- if it is or will be answered, nil if there is none in it.
 function server_kills.translate(realm, cmd, client)
@@ -82,7 +108,10 @@ function server_kills.translate(realm, cmd, client)
     local client_id = client:id()
     local own, threads = realm.targets[client_id], {}
     for i, kill in ipairs(list) do
-        if not kill.computed then
+        if not kill.computed and realm:worker_of(kill) and is_alone(cmd) then
+            kill_at_worker(realm, kill, client)
+            return "done"
+        elseif not kill.computed then
             local target, is_own_user, err = realm:find(kill, client_id)
             if target and not is_own_user and (is_hidden_from_server(own, target) or own.address ~= target.address) then
                 err = kills.not_owner(kill)

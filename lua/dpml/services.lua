@@ -93,7 +93,7 @@ function services.accept_clients(listener, options)
         return own_answers.change_database(service, session, name)
     end
     local by_client = {} -- client id -> its session
-    local realm = kills.new()
+    local realm = kills.new(listener, session_kills.answer_worker)
 
     local function admit(client, session)
         local refusal = service.new_client and service.new_client(client, session)

@@ -36,11 +36,43 @@ local function kill_of(cmd)
     return list[1]
 end
 
+local function do_kill(session, query_only)
+    local is_cancelled = cancel(session)
+    if not query_only then
+        close(session, is_cancelled)
+    end
+end
+
+-- Kills a client for one of another worker's.
+function session_kills.answer_worker(session, kill, is_own_user)
+    if not is_own_user then
+        error(kills.not_owner(kill), 0)
+    end
+    do_kill(session, kill.query_only)
+end
+
+-- Of a client of another worker.
+local function kill_at_worker(realm, kill, client)
+    tasks.spawn(function()
+        local ok, problem = pcall(realm.ask, realm, kill, client:id())
+        if client:close_reason() then
+            return
+        elseif ok then
+            results.send_ok(client)
+        else
+            results.end_answer(client, problem)
+        end
+    end)
+end
+
 -- Answers a command that is a KILL of a client by its number; false if it is none, and then the script's business.
 function session_kills.answer(realm, cmd, client)
     local kill = kill_of(cmd)
     local session, is_own_user
-    if kill then
+    if kill and realm:worker_of(kill) then
+        kill_at_worker(realm, kill, client)
+        return true
+    elseif kill then
         session, is_own_user = realm:find(kill, client:id())
     end
     if not session then
@@ -59,10 +91,7 @@ function session_kills.answer(realm, cmd, client)
         end
         return true
     end
-    local is_cancelled = cancel(session)
-    if not kill.query_only then
-        close(session, is_cancelled)
-    end
+    do_kill(session, kill.query_only)
     results.send_ok(client)
     return true
 end

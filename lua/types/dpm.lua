@@ -95,6 +95,8 @@ dpm = dpm
 ---@field max_clients_per_address integer?
 ---@field max_lua_memory integer?
 ---@field workers integer | "auto" | nil
+---@field watchdog number?
+---@field relieve boolean?
 
 ---@class dpm.LoginOptions
 ---@field user string?

@@ -5,7 +5,7 @@
 //! the first, the loop has its time to end in order; when that is over, or at a second signal, the
 //! thread ends the program.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -29,6 +29,7 @@ const AFTER_THE_LOOP: Duration = Duration::from_secs(3);
 pub struct LastResort {
     known: Arc<Known>,
     actions: Vec<SigId>,
+    rung: UnixStream,
 }
 
 /// What the loop lets the thread know.
@@ -51,6 +52,7 @@ impl LastResort {
         let mut last_resort = LastResort {
             known: Arc::default(),
             actions: Vec::new(),
+            rung: rung.try_clone()?,
         };
         last_resort.set_drain(drain);
         for signal in [SIGTERM, SIGINT] {
@@ -62,6 +64,13 @@ impl LastResort {
             .name("last resort".to_owned())
             .spawn(move || watch(Bell(bell), &known))?;
         Ok(last_resort)
+    }
+
+    /// The program is told to end in another way: from now on it has as much time as after a signal.
+    pub fn ring(&self) {
+        if let Err(error) = (&self.rung).write_all(&[0]) {
+            log::warn!("the end of the program is not watched: {error}");
+        }
     }
 
     /// How long exchanges in flight may take after the first signal.

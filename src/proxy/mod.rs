@@ -212,7 +212,7 @@ impl Proxy {
     /// Sets the options of connections that are made from now on.
     pub fn set_defaults(&self, options: Options) {
         let core = &mut *self.core();
-        if let Some(last_resort) = &core.last_resort {
+        if let Some(last_resort) = core.worker.last_resort() {
             last_resort.set_drain(options.drain);
         }
         core.defaults = Rc::new(options);

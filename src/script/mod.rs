@@ -49,6 +49,7 @@ pub use lua::stack::with_large_stack;
 /// The crate of [`Script::lua`]'s type.
 pub use mlua;
 use runtime::Runtime;
+pub(crate) use runtime::describe;
 
 use crate::output;
 use crate::proxy::{ConnId, Proxy};

@@ -27,6 +27,7 @@ use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
 use crate::pool::Pools;
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;
+use crate::workers::Worker;
 
 /// How deep calls from Lua to us and back may nest. LuaJIT fails at about 200 nested C calls, with
 /// an unhelpful message.
@@ -46,6 +47,7 @@ pub const VERDICTS: [(&str, u64); 3] = [
 pub struct Runtime {
     lua: WeakLua,
     proxy: Proxy,
+    worker: Worker,
     fast: Fast,
     registry: RefCell<Registry>,
     /// The objects of open connections by their places, without keeping them.
@@ -107,6 +109,7 @@ impl Runtime {
         let fast = Fast::of(lua)?;
         let runtime = Rc::new(Runtime {
             lua: lua.weak(),
+            worker: proxy.worker(),
             proxy,
             alive: fast.alive(lua)?,
             refs: Refs::new(lua, &fast)?,
@@ -341,10 +344,15 @@ impl Runtime {
         let what = || format!("{} of connection {}", event.name(), id.serial());
         let number = Arg::Number(id.serial().into());
         let conn = Arg::Alive(slot_index(id));
+        let pulse = self.worker.pulse();
+        let before = pulse.map(|pulse| pulse.enters(inside(event, id)));
         let result = match packet {
             Some(packet) => self.call(lua, what, target, &[packet, number, conn]),
             None => self.call(lua, what, target, &[number, conn]),
         };
+        if let (Some(pulse), Some(before)) = (pulse, before) {
+            pulse.enters(before);
+        }
         result.unwrap_or(Verdict::Failed)
     }
 
@@ -467,6 +475,18 @@ impl Runtime {
     pub fn has_connections(&self) -> bool {
         self.registry.borrow().len() > 0
     }
+}
+
+/// The number by which the watchdog knows the function of an event.
+fn inside(event: Event, id: ConnId) -> u64 {
+    (event as u64 + 1) << 32 | u64::from(id.serial())
+}
+
+/// Which function of the script's a number of [`Pulse`](crate::workers::Pulse) stands for.
+pub fn describe(inside: u64) -> String {
+    let event = Event::from_number((inside >> 32).saturating_sub(1));
+    let name = event.map_or("a callback", Event::name);
+    format!("{name} of connection {}", inside & u64::from(u32::MAX))
 }
 
 /// Explains LuaJIT's message about a yield across our functions.

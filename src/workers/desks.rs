@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::MAX_WORKERS;
 use super::mailbox::{Mailbox, Message, Published};
+use super::pulse::Pulse;
 
 /// One worker.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub struct Desk {
     pub mailbox: Mailbox,
     /// How many clients it has.
     pub clients: AtomicUsize,
+    /// Whether its loop turns.
+    pub pulse: Pulse,
     /// It is relieved: new clients go to others.
     pub is_relieved: AtomicBool,
     /// How many published messages it did not get, as too many waited already.

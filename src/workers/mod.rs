@@ -15,7 +15,7 @@
 //! - `clients`, `room`: how many clients a listener has, and how many sockets the process
 //! - `channels`, `once`: messages for all workers, and what one of them does for all
 //! - `shared`: dictionaries that all workers see
-//! - `watchdog`: workers whose loops do not turn
+//! - `pulse`, `watchdog`: whether a worker's loop turns, and what is done if it does not
 //!
 //! # The start
 //!
@@ -40,8 +40,10 @@ mod listeners;
 mod mailbox;
 mod once;
 mod program;
+mod pulse;
 mod room;
 pub mod shared;
+mod watchdog;
 mod worker;
 
 pub use channels::Reached;
@@ -49,8 +51,10 @@ pub use clients::{Clients, ListenerClients};
 pub use listeners::Membership;
 pub use mailbox::{HandedOver, ListenerKey, Message, Published, Stop};
 pub use program::{CountError, Program, current, parallelism};
+pub use pulse::{Patience, Pulse};
 pub use room::RoomShare;
 pub use shared::{Dictionary, SharedError, SharedValue, Usage, Written};
+pub use watchdog::watch;
 pub use worker::{Listening, Worker};
 
 /// The most workers that a program has: ids of connections have six bits for the number of a worker.

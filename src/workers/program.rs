@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use super::acceptor::{Acceptor, hand_over};
@@ -14,9 +14,11 @@ use super::desks::Desks;
 use super::listeners::Listeners;
 use super::mailbox::{HandedOver, Message, Stop};
 use super::once::Once;
+use super::pulse::{Patience, Pulse};
 use super::room::Room;
 use super::shared::Dictionaries;
 use super::{MAX_WORKERS, lock};
+use crate::net::LastResort;
 
 thread_local! {
     /// The number of the worker that this thread is.
@@ -99,6 +101,8 @@ pub struct Program {
     changed: Condvar,
     /// Accepts clients where there are several workers, from the first listener on.
     acceptor: Mutex<Option<Acceptor>>,
+    patience: Mutex<Patience>,
+    last_resort: OnceLock<LastResort>,
     is_stopping: AtomicBool,
     /// A worker has ended by a failure.
     has_failed: AtomicBool,
@@ -133,6 +137,8 @@ impl Program {
             }),
             changed: Condvar::new(),
             acceptor: Mutex::default(),
+            patience: Mutex::default(),
+            last_resort: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
         })
@@ -278,6 +284,50 @@ impl Program {
             if self.desks.deliver(other, Message::Stop(stop)).is_err() {
                 log::debug!("worker {other} has ended already");
             }
+        }
+    }
+
+    /// What ends the program if its loops do not, where that is wanted.
+    pub(super) fn last_resort(&self) -> Option<&LastResort> {
+        self.last_resort.get()
+    }
+
+    /// Sets what ends the program if its loops do not.
+    pub(super) fn set_last_resort(&self, last_resort: LastResort) {
+        // (A second one is dropped, and does nothing.)
+        let _ = self.last_resort.set(last_resort);
+    }
+
+    /// When the watchdog does what.
+    pub fn patience(&self) -> Patience {
+        *lock(&self.patience)
+    }
+
+    /// Says when the watchdog does what.
+    pub(super) fn set_patience(&self, patience: Patience) {
+        *lock(&self.patience) = patience;
+    }
+
+    /// Whether the loop of this worker turns.
+    pub(super) fn pulse(&self, number: usize) -> Option<&Pulse> {
+        self.desks.of(number).map(|desk| &desk.pulse)
+    }
+
+    /// From now on new clients go to other workers, if there are any, and those that wait for this one; or no longer.
+    pub(super) fn relieve(&self, number: usize, is_relieved: bool) {
+        let Some(desk) = self.desks.of(number) else {
+            return;
+        };
+        if self.count() == 1 || desk.is_relieved.swap(is_relieved, Ordering::SeqCst) == is_relieved
+        {
+            return;
+        }
+        match is_relieved {
+            true => {
+                log::warn!("worker {number} is relieved: new clients go to others");
+                self.give_to_others(number);
+            }
+            false => log::info!("worker {number} gets clients again"),
         }
     }
 

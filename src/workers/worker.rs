@@ -9,9 +9,10 @@ use super::channels::Reached;
 use super::listeners::Membership;
 use super::mailbox::{HandedOver, Message, Stop};
 use super::program::{CountError, Program};
+use super::pulse::{Patience, Pulse};
 use super::room::RoomShare;
 use super::shared::Dictionary;
-use crate::net::{Listener, WakeHandle};
+use crate::net::{LastResort, Listener, WakeHandle};
 
 /// How many messages a worker takes in one pass of its loop.
 const MESSAGES: usize = 256;
@@ -51,6 +52,14 @@ impl Worker {
     /// How many workers there are, or will be.
     pub fn count(&self) -> usize {
         self.program.count()
+    }
+
+    /// This worker's part of something that there is `total` of in the program: the parts differ by one at most. Each
+    /// worker has one at least, unless there is none at all, so that all may be more than `total`.
+    pub fn share(&self, total: usize) -> usize {
+        let count = self.count().max(1);
+        let share = total / count + usize::from(self.number <= total % count);
+        share.max(total.min(1))
     }
 
     /// Sets how many there are to be.
@@ -95,6 +104,31 @@ impl Worker {
         }
         let listeners = self.program.listeners()?;
         Membership::unix(&listeners, self.number, path, mode).map(Listening::Shared)
+    }
+
+    /// Ends the program if its loops do not, from now on.
+    pub fn set_last_resort(&self, last_resort: LastResort) {
+        self.program.set_last_resort(last_resort);
+    }
+
+    /// What ends the program if its loops do not, where that is wanted.
+    pub fn last_resort(&self) -> Option<&LastResort> {
+        self.program.last_resort()
+    }
+
+    /// When the watchdog does what.
+    pub fn patience(&self) -> Patience {
+        self.program.patience()
+    }
+
+    /// Says when the watchdog does what.
+    pub fn set_patience(&self, patience: Patience) {
+        self.program.set_patience(patience);
+    }
+
+    /// What the watchdog sees of this worker.
+    pub fn pulse(&self) -> Option<&Pulse> {
+        self.program.pulse(self.number)
     }
 
     /// It has that many clients.
@@ -190,5 +224,21 @@ impl Worker {
     pub fn once_failed(&self, name: &str) -> Option<usize> {
         let program = &self.program;
         program.once.failed(&program.desks, self.number, name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_whole_are_as_equal_as_can_be() {
+        let program = Program::new(Some(3));
+        let shares = |total| [1, 2, 3].map(|it| Worker::new(program.clone(), it).share(total));
+        assert_eq!(shares(20), [7, 7, 6]);
+        assert_eq!(shares(3), [1, 1, 1]);
+        assert_eq!(shares(1), [1, 1, 1], "nobody is left without");
+        assert_eq!(shares(0), [0, 0, 0]);
+        assert_eq!(Worker::alone().share(20), 20);
     }
 }

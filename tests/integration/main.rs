@@ -111,6 +111,7 @@ mod translation;
 mod unfinished_logins;
 mod unsolicited_errors;
 mod workers;
+mod workers_together;
 
 /// Who waits for something by the clock waits too long, or not long enough: see `support`.
 #[test]

@@ -1,4 +1,4 @@
-//! Several workers in one program: who gets which clients, what they tell each other, how they begin and end.
+//! Several workers in one program: who gets which clients, how they begin and end.
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -17,20 +17,21 @@ const TELL_WORKER: &str = "
     function tell_worker(c) print('client ' .. c:id() .. ' at ' .. worker) end
 ";
 
-fn two(script: &str) -> Launch {
+/// A program of two workers.
+pub fn two(script: &str) -> Launch {
     Launch::script(&format!("{TELL_WORKER}{script}"))
         .option("--workers=2")
         .server(mariadb())
 }
 
 /// A passthrough that tells which worker has which client.
-const PASSTHROUGH: &str = "
+pub const PASSTHROUGH: &str = "
     h.passthrough()
     h.listener:listen(dpm.MYC_CONNECT, tell_worker)
 ";
 
 /// How many clients each of two workers has had, once it was told of all.
-fn spread(dpm: &Dpm, total: usize) -> [usize; 2] {
+pub fn spread(dpm: &Dpm, total: usize) -> [usize; 2] {
     eventually("all clients are told of", || {
         dpm.lines("client ").len() >= total
     });
@@ -41,7 +42,7 @@ fn spread(dpm: &Dpm, total: usize) -> [usize; 2] {
     })
 }
 
-fn login(port: u16) -> Wire {
+pub fn login(port: u16) -> Wire {
     Wire::login(port, PLAIN)
 }
 
@@ -317,26 +318,6 @@ fn the_limit_on_open_files_is_the_programs() {
 }
 
 #[test]
-fn one_does_what_is_to_be_done_once() {
-    let dpm = two("l = dpm.listener('127.0.0.1', 0)
-         dpm.once('x', function() print('once ' .. worker) end)
-         dpm.once('fails', function()
-           print('tried ' .. worker)
-           if worker == 1 then error('not here') end
-         end)
-         dpm.once('fails everywhere', function() error('nowhere') end)
-         dpm.new_timer():schedule(0, 1, function(t) t:cancel() print('runs ' .. worker) end)")
-    .start();
-    dpm.line("runs 1");
-    dpm.line("runs 2");
-    dpm.line("tried 2");
-    dpm.line("no worker is left that could be the one for \"fails everywhere\"");
-    assert_eq!(dpm.lines("once ").len(), 1);
-    assert_eq!(dpm.lines("tried "), ["1", "2"]);
-    assert_eq!(dpm.count("nowhere"), 2);
-}
-
-#[test]
 fn a_slow_callback_leaves_the_other_worker_alone() {
     let dpm = two(&format!(
         "{PASSTHROUGH}
@@ -372,92 +353,4 @@ fn a_slow_callback_leaves_the_other_worker_alone() {
         begun.elapsed()
     );
     assert_eq!(slow.read()[0], 1);
-}
-
-/// Each worker waits in a callback until the other is in one, too: nobody could do that on one thread.
-#[test]
-fn callbacks_of_two_workers_run_at_the_same_time() {
-    let dpm = two(&format!(
-        "{PASSTHROUGH}
-         local meeting = dpm.shared('meeting')
-         h.listener:listen(dpm.MYC_CONNECT, function(c)
-           c:register(dpm.MYC_SENT_CMD, function(cmd)
-             if cmd:argument() == 'SELECT 2' then
-               meeting:set('at ' .. worker, true)
-               while not meeting:get('at ' .. 3 - worker) do end
-             end
-           end)
-         end)"
-    ))
-    .start();
-    let port = dpm.port();
-    let mut clients = [login(port), login(port)];
-    for client in &mut clients {
-        client.command(3, b"SELECT 2");
-    }
-    for client in &mut clients {
-        assert_eq!(client.read()[0], 1);
-    }
-}
-
-#[test]
-fn a_shared_dictionary_is_seen_by_all() {
-    let dpm = two("l = dpm.listener('127.0.0.1', 0)
-         local d = dpm.shared('d', { bytes = 8192 })
-         d:incr('started', 1, 0)
-         dpm.once('look', function()
-           local fails = function(f, ...)
-             local ok, message = pcall(f, ...)
-             print('fails', ok, (tostring(message):gsub('^.-: ', '', 1)))
-           end
-           print('started', d:get('started'))
-           print('same', dpm.shared('d'):get('started'), dpm.shared('other'):get('started'))
-           print('set', d:set('a', 'x\\0y'), d:set('b', 1.5), d:set('c', false))
-           print('get', #d:get('a'), d:get('b'), d:get('c'), d:get('none'))
-           print('add', d:add('a', 'z'))
-           print('added', d:add('e', 'z', 60))
-           print('ttl', d:ttl('a'), d:ttl('none'), d:ttl('e') > 50, d:ttl('e', 0), d:ttl('e'))
-           print('incr', d:incr('b', -1), d:incr('none', 1))
-           print('cas', d:cas('b', 1, 2), d:cas('b', 0.5, 2), d:get('b'))
-           print('cas nil', d:cas('new', nil, 'x'), d:cas('new', 'x', nil), d:get('new'))
-           print('deleted', d:delete('a'), d:delete('a'))
-           print('keys', table.concat(d:keys(), ' '), table.concat(d:keys(1), ' '))
-           print('evicted', d:set('large', ('x'):rep(8000)), d:usage().entries, d:usage().evicted)
-           fails(d.set, d, 'larger', ('x'):rep(8192))
-           fails(d.set, d, 'a', {})
-           fails(d.set, d, 'a', nil)
-           fails(d.set, d, ('k'):rep(1025), 1)
-           fails(d.incr, d, 'large', 1)
-           fails(dpm.shared, 'd', { bytes = 4096 })
-           fails(dpm.shared, 'd', { bytes = 1 })
-           print('end')
-         end)")
-    .start();
-    dpm.line("end");
-    let text = String::from_utf8(dpm.output()).unwrap();
-    for line in [
-        "set\t0\t0\t0",
-        "get\t3\t1.5\tfalse\tnil",
-        "add\tfalse\t0",
-        "added\ttrue\t0",
-        "ttl\tinf\tnil\ttrue\ttrue\tinf",
-        "incr\t0.5\tnil\t0",
-        "cas\tfalse\ttrue\t2",
-        "cas nil\ttrue\ttrue\tnil",
-        "deleted\ttrue\tfalse",
-        "keys\tb e c started\tb",
-        "evicted\t4\t1\t4",
-        "fails\tfalse\tan entry of 8358 bytes is too large for 8192 bytes",
-        "fails\tfalse\tvalue: expected a string, a number or a boolean, got table",
-        "fails\tfalse\tvalue: expected a string, a number or a boolean, got nil",
-        "fails\tfalse\tkey: expected a string of at most 1024 bytes, got 1025 bytes",
-        "fails\tfalse\tthe value is no number",
-        "fails\tfalse\tbytes: \"d\" is there already, with 8192 bytes",
-        "fails\tfalse\tbytes: expected an integer from 4096 to 1099511627776, got 1",
-    ] {
-        assert!(
-            text.lines().any(|written| written == line),
-            "{line:?} in\n{text}"
-        );
-    }
 }

@@ -16,12 +16,6 @@ local LIMIT = 10000 -- milliseconds for a KILL at a server
 local Kills = {}
 Kills.__index = Kills
 
--- For a pool. hooks.login(client, server's name) returns the options of connect_mysql_server with which the client's account
--- logs in there; hooks.account(client) is its account; hooks.is_mariadb(): whether the servers are; hooks.connections: { the pool's connections by their numbers }.
-function pool_kills.new(native, hooks)
-    return setmetatable({ native = native, hooks = hooks, realm = kills.new() }, Kills)
-end
-
 -- From now on this client can be killed.
 function Kills:add(client)
     self.realm:set(client:id(), client)
@@ -118,6 +112,14 @@ local function kill_own(self, killer, kill, victim)
     end
 end
 
+-- Of a client of this worker, for one of another worker's, whose account may do the same as the client's own.
+local function kill_for_worker(self, kill, victim, is_own_user)
+    if not is_own_user then
+        error(kills.not_owner(kill), 0)
+    end
+    kill_own(self, victim, kill, victim)
+end
+
 -- Of another user's.
 local function kill_others(self, killer, kill, victim)
     if self.hooks.account(killer) == self.hooks.account(victim) then
@@ -145,6 +147,10 @@ local function kill(self, cmd, killer)
     if names_itself(cmd, one) then
         victim, is_own_user = killer, true
     else
+        if self.realm:worker_of(one) then
+            self.realm:ask(one, killer:id())
+            return one
+        end
         victim, is_own_user, err = self.realm:find(one, killer:id())
         if not victim then
             error(err, 0)
@@ -183,6 +189,16 @@ function Kills:answer(cmd, client)
             dpm.close(client)
         end
     end)
+end
+
+-- For a pool. hooks.login(client, server's name) returns the options of connect_mysql_server with which the client's account
+-- logs in there; hooks.account(client) is its account; hooks.is_mariadb(): whether the servers are; hooks.connections: { the pool's connections by their numbers }.
+function pool_kills.new(native, listener, hooks)
+    local self = setmetatable({ native = native, hooks = hooks }, Kills)
+    self.realm = kills.new(listener, function(victim, kill, is_own_user)
+        return kill_for_worker(self, kill, victim, is_own_user)
+    end)
+    return self
 end
 
 return pool_kills

@@ -13,7 +13,7 @@ use crate::proxy::table::core::{Core, SIGNALS, TimerKey};
 use crate::proxy::table::guests::GUESTS;
 use crate::proxy::table::sides::{FarEnd, Stopped};
 use crate::proxy::table::slice::Slice;
-use crate::workers::{Message, Stop};
+use crate::workers::{Message, Pulse, Stop};
 
 /// The longest wait, which limits the effect of a clock that jumps.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -46,7 +46,8 @@ impl Proxy {
     /// The system allows no more descriptors or threads.
     pub fn end_with_signals(&self) -> io::Result<()> {
         let core = &mut *self.core();
-        core.last_resort = Some(LastResort::new(core.defaults.drain)?);
+        let last_resort = LastResort::new(core.defaults.drain)?;
+        core.worker.set_last_resort(last_resort);
         Ok(())
     }
 
@@ -72,7 +73,7 @@ impl Proxy {
                 }
             }
             let timeout = self.core().timeout();
-            let woken = self.core().poller.wait(Some(timeout), &mut ready)?;
+            let woken = self.wait(timeout, &mut ready)?;
             let began = Instant::now();
             self.core().now = began;
             for event in ready.drain(..) {
@@ -97,12 +98,29 @@ impl Proxy {
         }
     }
 
+    fn wait(&self, timeout: Duration, ready: &mut Vec<Ready>) -> io::Result<bool> {
+        let core = &mut *self.core();
+        let pulse = core.worker.pulse();
+        pulse.into_iter().for_each(Pulse::waits);
+        let woken = core.poller.wait(Some(timeout), ready);
+        pulse.into_iter().for_each(Pulse::begins);
+        woken
+    }
+
     /// Leaves the loop with this code as [`stop`](Self::stop) does: in order.
     pub fn exit(&self, code: i32) {
         let stopping = {
             let mut core = self.core();
             core.set_exit_code(code);
             core.worker.stop_others(Stop::Exit(code));
+            // A loop that is held up does not see it.
+            if let Some(last_resort) = core.worker.last_resort()
+                && core.worker.count() > 1
+                && !core.stopping
+            {
+                last_resort.note_seen();
+                last_resort.ring();
+            }
             core.stopping
         };
         if !stopping {
@@ -366,14 +384,14 @@ impl Core {
 
     fn set_exit_code(&mut self, code: i32) {
         self.exit_code = code;
-        if let Some(last_resort) = &self.last_resort {
+        if let Some(last_resort) = self.worker.last_resort() {
             last_resort.set_exit_code(code);
         }
     }
 
     fn note_told_to_stop(&mut self) {
         self.told_to_stop = true;
-        if let Some(last_resort) = &self.last_resort {
+        if let Some(last_resort) = self.worker.last_resort() {
             last_resort.note_seen();
         }
     }

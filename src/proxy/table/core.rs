@@ -21,7 +21,7 @@ use super::sides::{FarEnd, Stopped};
 use super::slice::Slice;
 use super::spare::SpareBuffers;
 use super::tls_clients::TlsClients;
-use crate::net::{LastResort, Poller, Resolver, ServiceManager, Signals, Stream, TimerId, Timers};
+use crate::net::{Poller, Resolver, ServiceManager, Signals, Stream, TimerId, Timers};
 use crate::proxy::guests::GuestId;
 use crate::proxy::id::{ConnId, Serials};
 use crate::proxy::info::{Address, ConnInfo, ConnKind};
@@ -83,8 +83,6 @@ pub(crate) struct Core {
     pub has_messages: bool,
     pub resolver: Resolver,
     pub signals: Signals,
-    /// Ends the program if the loop does not, where that is wanted.
-    pub last_resort: Option<LastResort>,
     /// Is told how the process fares, where there is one.
     pub service_manager: Option<ServiceManager>,
     pub timers: Timers<TimerKey>,
@@ -150,7 +148,6 @@ impl Core {
             resolver: Resolver::new(poller.wake_handle()),
             poller,
             signals,
-            last_resort: None,
             service_manager: None,
             timers: Timers::new(),
             now: Instant::now(),

@@ -39,6 +39,8 @@ pub const PROCESS: &[&str] = &[
     "max_clients_per_address",
     "max_lua_memory",
     "workers",
+    "watchdog",
+    "relieve",
 ];
 /// The options of `dpm.listener`.
 pub const LISTENER: &[&str] = &[

@@ -22,7 +22,17 @@ pub fn new_pool(runtime: &Rc<Runtime>, args: &Args) -> Answer {
     let functions = Functions::of(runtime, args, args.table(0, "functions")?)?;
     let table = OptionTable::argument(args, 1, options::NAMES)?;
     let options = table.map(|table| options::read(&table)).transpose()?;
-    let pool = Pool::new(options.unwrap_or_default(), Rc::new(functions));
+    let mut options = options.unwrap_or_default();
+    // Nothing of a pool crosses workers.
+    let worker = runtime.proxy().worker();
+    for of_the_program in [
+        &mut options.size,
+        &mut options.min_idle,
+        &mut options.max_waiting,
+    ] {
+        *of_the_program = worker.share(*of_the_program);
+    }
+    let pool = Pool::new(options, Rc::new(functions));
     let id = runtime.pools.add(pool);
     one(Value::UserData(runtime.create_lean(PoolObject(id))?))
 }
@@ -95,14 +105,14 @@ fn adopt(runtime: &Rc<Runtime>, pool: PoolId, args: &Args) -> Answer {
     let schema = table
         .bytes("schema", MAX_NAME)?
         .filter(|schema| !schema.is_empty());
+    let max_connections = table.integer("max_connections", sessions::MAX_CONNECTIONS)?;
+    let max_connections = max_connections.unwrap_or_default();
     let adopted = Adopted {
         client: client.id,
         user: &text("user")?,
         account: &text("account")?,
         party: &text("party")?,
-        max_connections: table
-            .integer("max_connections", sessions::MAX_CONNECTIONS)?
-            .unwrap_or_default() as usize,
+        max_connections: runtime.proxy().worker().share(max_connections as usize),
         capabilities: client.capabilities.get(),
         settings: Settings::at_login(schema.as_deref(), &text("charset")?, &text("collation")?),
     };

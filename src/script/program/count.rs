@@ -1,4 +1,4 @@
-//! `dpm.worker`, and the option of `dpm.config` that says how many there are.
+//! `dpm.worker`, and the options of `dpm.config` about workers.
 
 use mlua::{MultiValue, Value};
 
@@ -16,7 +16,7 @@ pub fn worker(runtime: &Runtime) -> Answer {
     Ok(MultiValue::from_vec(values.to_vec()))
 }
 
-/// The option `workers`.
+/// The options `workers`, `watchdog` and `relieve`.
 pub fn configure(runtime: &Runtime, table: &OptionTable<'_>) -> Result<(), ScriptError> {
     let wanted = format!("\"auto\" or an integer from 1 to {MAX_WORKERS}");
     let count = table.read("workers", wanted, |value| match value {
@@ -26,9 +26,18 @@ pub fn configure(runtime: &Runtime, table: &OptionTable<'_>) -> Result<(), Scrip
             usize::try_from(count).ok().filter(|count| *count > 0)
         }
     })?;
+    let worker = runtime.proxy().worker();
+    let mut patience = worker.patience();
+    if let Some(limit) = table.seconds("watchdog")? {
+        patience.limit = limit;
+    }
+    if let Some(relieves) = table.boolean("relieve")? {
+        patience.relieves = relieves;
+    }
+    worker.set_patience(patience);
     let Some(count) = count else {
         return Ok(());
     };
-    let set = runtime.proxy().worker().set_count(count);
+    let set = worker.set_count(count);
     set.map_err(|error| table.error("workers", error))
 }
