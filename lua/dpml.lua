@@ -12,6 +12,7 @@ local callbacks = require "dpml.callbacks"
 local chains = require "dpml.chains"
 local coalesce = require "dpml.coalesce"
 local databases = require "dpml.databases"
+local digests = require "dpml.digests"
 local dump = require "dpml.dump"
 local errors = require "dpml.errors"
 local figures = require "dpml.figures"
@@ -68,6 +69,7 @@ dpml = {
     connect = databases.connect,
     -- the rest
     declare_figures = figures.declare,
+    digests = digests.digests,
     dump_table = dump.dump_table,
     elapsed_ms = times.elapsed,
     duration = times.duration,

@@ -1409,6 +1409,22 @@ function M.exit(code) end
 ---@return table<string, number>
 function M.stats() end
 
+---Counts statements by their digests; see dpml.digests.
+---@param max integer
+---@param max_length integer
+---@param by_user boolean
+---@param by_schema boolean
+---@param by_server boolean
+function M.count_digests(max, max_length, by_user, by_schema, by_server) end
+
+---The rows of the first digests by a column, from the largest.
+---@param count integer
+---@param column string
+---@return any[][]
+function M.top_digests(count, column) end
+
+function M.reset_digests() end
+
 ---@class dpm.FigureColumn
 ---@field name string
 ---@field help string

@@ -672,6 +672,27 @@ function M.connect(options) end
 ---@param value any
 function M.dump_table(value) end
 
+---@class dpml.DigestOptions
+---@field max integer? how many digests there may be, 1000
+---@field max_length integer? bytes of a digest, 1024
+---@field by ("user"|"schema"|"server")[]? what is told apart
+
+---@class dpml.Digests
+local Digests = {}
+
+---The first digests by a column, from the largest; 10 by total_us.
+---@param count integer?
+---@param column string?
+---@return table<string, any>[]
+function Digests:top(count, column) end
+
+function Digests:reset() end
+
+---Counts the statements of all clients by their digests, natively.
+---@param options dpml.DigestOptions?
+---@return dpml.Digests
+function M.digests(options) end
+
 ---A column of a table of figures.
 ---@class dpml.FigureColumn
 ---@field name string lower-case letters, digits and _

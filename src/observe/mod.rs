@@ -4,13 +4,16 @@
 //! - [`StatementMemory`]: the prepared statements of connections, and the columns of results
 //! - [`WatchedCommands`]: which command got which answer, and how long that took
 //! - [`CollectedRows`]: rows that are kept instead of forwarded
+//! - [`Digests`]: statistics of statements by their digests
 //! - [`Sessions`]: what is known of servers' sessions
 
+mod digests;
 mod rows;
 mod sessions;
 mod statements;
 mod watched_commands;
 
+pub use digests::{Apart, DigestOptions, Digests};
 pub use rows::{CollectedRows, RowLimits, Rows};
 pub use sessions::Sessions;
 pub use statements::StatementMemory;

@@ -4,8 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::id::ConnId;
+use super::usage::tally::Tallies;
 use crate::net::{TlsInfo, TlsServer};
 use crate::session::{Event, Head, PacketKind};
 use crate::wire::compressed::Algorithm;
@@ -102,6 +104,10 @@ pub struct ConnInfo {
     rows: Cell<u32>,
     /// How many columns that result has.
     columns: Cell<u16>,
+    /// When it was made.
+    pub(super) opened: Instant,
+    /// What it is counted by.
+    pub(super) tallies: Tallies,
     address: RefCell<Address>,
     rare: RefCell<Option<Box<Rare>>>,
 }
@@ -130,6 +136,8 @@ impl ConnInfo {
             state: Cell::new(None),
             rows: Cell::new(0),
             columns: Cell::new(0),
+            opened: Instant::now(),
+            tallies: Tallies::default(),
             address: RefCell::new(address),
             rare: RefCell::new(None),
         }
@@ -145,6 +153,18 @@ impl ConnInfo {
     /// How many columns the present or last result of this server has told of.
     pub fn columns(&self) -> u16 {
         self.columns.get()
+    }
+
+    /// How many bytes have been read from it.
+    pub fn bytes_read(&self) -> u64 {
+        self.tallies.bytes().0
+    }
+
+    /// Adds the address of the listener or the server to `out`, as figures have it.
+    pub fn write_place(&self, out: &mut Vec<u8>) {
+        if let Some(place) = self.tallies.place() {
+            out.extend_from_slice(&place.name);
+        }
     }
 
     /// Notes its last event. One that comes again and again (rows) is logged once.
@@ -259,4 +279,4 @@ impl ConnInfo {
 
 // There is one for each connection: 10,000 of them need another megabyte for each hundred bytes
 // that are added here.
-const _: () = assert!(size_of::<ConnInfo>() <= 96);
+const _: () = assert!(size_of::<ConnInfo>() <= 168);

@@ -13,6 +13,7 @@
 //! - `login`: what happens until a connection is logged in
 //! - `translate`: changes of packets between two ends with different capabilities
 //! - `observers`: observers, which watch in addition to the hooks, in Rust
+//! - `usage`: what listeners, servers and users have done, and the tables that show it
 //!
 //! # Re-entrancy
 //!
@@ -40,6 +41,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod usage;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
@@ -216,6 +218,14 @@ impl Proxy {
             last_resort.set_drain(options.drain);
         }
         core.defaults = Rc::new(options);
+    }
+
+    /// So much time was spent in callbacks of this connection.
+    pub fn count_lua(&self, id: ConnId, time: Duration) {
+        if let Some(conn) = self.core().open(id) {
+            let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            conn.info.tallies.lua(us);
+        }
     }
 
     /// The counters.

@@ -9,6 +9,7 @@ use super::connections::conn::{connection, named};
 use super::connections::send;
 use super::functions::clock;
 use super::functions::constants;
+use super::functions::digests;
 use super::functions::figures;
 use super::functions::json;
 use super::functions::resolve;
@@ -243,8 +244,15 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     })?;
     let program = figures::Program::new(functions.runtime);
     functions.runtime.sources.add(Rc::new(program));
+    let runtime = functions.runtime;
+    runtime.proxy().add_figures(&runtime.sources);
     functions.add("dpm.figures", figures::figures)?;
     functions.add("dpm.stats", figures::stats)?;
+    functions.add("dpm.count_digests", |_, runtime, args| {
+        digests::count(runtime, args)
+    })?;
+    functions.add("dpm.top_digests", digests::top)?;
+    functions.add("dpm.reset_digests", |_, runtime, _| digests::reset(runtime))?;
     functions.add("dpm.state_name", |lua, _, args| {
         let event = super::callbacks::package::state_argument(args)?;
         super::lua::function::string(lua, event.name())

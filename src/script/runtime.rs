@@ -23,7 +23,7 @@ use super::lua::pressure::Pressure;
 use super::lua::refs::Refs;
 use super::web::Dropped;
 use crate::metrics::Sources;
-use crate::observe::{CollectedRows, Sessions, StatementMemory, WatchedCommands};
+use crate::observe::{CollectedRows, Digests, Sessions, StatementMemory, WatchedCommands};
 use crate::pool::Pools;
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;
@@ -72,12 +72,16 @@ pub struct Runtime {
     depth: Cell<u32>,
     /// When the last callback of this tick returned.
     last_return: Cell<Option<Duration>>,
+    /// The time spent in callbacks.
+    lua_time: Cell<Duration>,
     /// Callbacks that failed and whose verdict the proxy does not count.
     errors: Cell<u64>,
     /// The sessions of servers that scripts want followed.
     pub sessions: Rc<Sessions>,
     /// Pools of connections.
     pub pools: Rc<Pools>,
+    /// `dpml.digests`.
+    pub digests: Rc<Digests>,
     /// What has figures to show.
     pub sources: Sources,
     /// Objects of HTTP that were collected.
@@ -126,14 +130,18 @@ impl Runtime {
             depth: Cell::new(0),
             last_return: Cell::new(None),
             errors: Cell::new(0),
+            lua_time: Cell::default(),
             sessions: Rc::default(),
             pools: Rc::default(),
+            digests: Rc::default(),
             sources: Sources::default(),
             http: Dropped::default(),
             idle: Idle::default(),
             pressure: Pressure::default(),
         });
-        // In front of all: it holds commands back that the others see when there is a connection for them.
+        // In front of all: it has to know what became of everything.
+        runtime.proxy.observe(runtime.digests.clone());
+        // In front of the others: it holds commands back that the others see when there is a connection for them.
         runtime.proxy.observe(runtime.pools.clone());
         // In front of those that may send another command in the place of a client's.
         runtime.proxy.observe(runtime.sessions.clone());
@@ -164,6 +172,11 @@ impl Runtime {
     /// The Lua state, unless it is gone.
     pub fn lua(&self) -> Option<Lua> {
         self.lua.try_upgrade()
+    }
+
+    /// The time spent in callbacks.
+    pub fn lua_time(&self) -> Duration {
+        self.lua_time.get()
     }
 
     /// Callbacks that failed and were not counted by the proxy.
@@ -346,12 +359,17 @@ impl Runtime {
         let conn = Arg::Alive(slot_index(id));
         let pulse = self.worker.pulse();
         let before = pulse.map(|pulse| pulse.enters(inside(event, id)));
+        let lua_before = self.lua_time.get();
         let result = match packet {
             Some(packet) => self.call(lua, what, target, &[packet, number, conn]),
             None => self.call(lua, what, target, &[number, conn]),
         };
         if let (Some(pulse), Some(before)) = (pulse, before) {
             pulse.enters(before);
+        }
+        let took = self.lua_time.get() - lua_before;
+        if !took.is_zero() {
+            self.proxy.count_lua(id, took);
         }
         result.unwrap_or(Verdict::Failed)
     }
@@ -420,12 +438,7 @@ impl Runtime {
             return Err(());
         }
 
-        // The clock is read once for each callback: within a tick, a callback begins about when the
-        // one before it returned.
-        let began = match self.last_return.get() {
-            Some(before) if depth == 0 => before,
-            _ => coarse_clock(),
-        };
+        let began = coarse_clock();
         self.depth.set(depth + 1);
         let deeper = Deeper(&self.depth);
         let result = self.fast.call(lua, target, args);
@@ -433,6 +446,11 @@ impl Runtime {
         let now = coarse_clock();
         self.last_return.set(Some(now));
         let took = now.saturating_sub(began);
+        // The clock is coarse, so most callbacks seem to take no time, and some take a step of the clock: their sum is
+        // right.
+        if depth == 0 && !took.is_zero() {
+            self.lua_time.set(self.lua_time.get() + took);
+        }
         if took > SLOW {
             let ms = took.as_millis();
             log::warn!(

@@ -64,6 +64,12 @@ enum Purpose {
     Guard,
 }
 
+/// Writes the text of a digest over what is in `out`, whose memory is used again.
+pub fn write_digest(sql: &[u8], mode: Mode, out: &mut Vec<u8>) {
+    out.clear();
+    (*out, _) = write(std::mem::take(out), sql, mode, Purpose::Statistics);
+}
+
 fn normalise(sql: &[u8], mode: Mode, purpose: Purpose) -> Digest {
     let text = Vec::with_capacity(sql.len().min(1024));
     normalise_into(text, sql, mode, purpose)
@@ -72,6 +78,16 @@ fn normalise(sql: &[u8], mode: Mode, purpose: Purpose) -> Digest {
 /// The same in a buffer, which becomes the digest's text.
 fn normalise_into(mut out: Vec<u8>, sql: &[u8], mode: Mode, purpose: Purpose) -> Digest {
     out.clear();
+    let (text, ambiguous) = write(out, sql, mode, purpose);
+    Digest {
+        hash: hash(&text),
+        text,
+        ambiguous,
+    }
+}
+
+/// Adds the text to `out`, which is empty; returns it, and whether it is ambiguous.
+fn write(out: Vec<u8>, sql: &[u8], mode: Mode, purpose: Purpose) -> (Vec<u8>, bool) {
     let mut tokens = Tokens::new(sql, mode);
     let mut writer = Writer::new(out, sql, purpose);
     let mut waiting = None;
@@ -87,12 +103,7 @@ fn normalise_into(mut out: Vec<u8>, sql: &[u8], mode: Mode, purpose: Purpose) ->
     if let Some(last) = waiting {
         writer.write(&last, None);
     }
-    let text = writer.out;
-    Digest {
-        hash: hash(&text),
-        text,
-        ambiguous: mode.is_in_doubt(tokens.doubts()),
-    }
+    (writer.out, mode.is_in_doubt(tokens.doubts()))
 }
 
 /// An item of the output, as far as it matters for the next one.

@@ -33,7 +33,7 @@ mod properties;
 
 pub use bodies::{Part, body, parts};
 pub use comments::comments;
-pub use digest::{Digest, digest, digest_hash, guard_digest, hash};
+pub use digest::{Digest, digest, digest_hash, guard_digest, hash, write_digest};
 pub use kills::{Kill, Target, kills};
 pub use statement::{Changes, Statement, statement};
 pub use tables::{Access, Name, Tables, Use, Ways, tables};

@@ -64,6 +64,13 @@ impl Ok {
         reader.u16("status").ok().map(Status::from_bits_retain)
     }
 
+    /// The rows that were changed, alone, likewise.
+    pub fn peek_affected_rows(payload: &[u8]) -> Option<u64> {
+        let mut reader = Reader::new(NAME, payload);
+        reader.u8("header").ok()?;
+        reader.lenenc("affected_rows").ok()
+    }
+
     fn parse(payload: &[u8], capabilities: Capabilities) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(NAME, payload);
         let header = reader.u8("header")?;

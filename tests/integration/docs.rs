@@ -85,6 +85,7 @@ local function see_infile()
     end)
 end
 
+show_object("dpml.Digests", dpml.digests {})
 show_object("dpml.Figures", dpml.declare_figures { name = "mine", columns = {}, entries = function() return {} end })
 show_object("dpml.AutoExplain", dpml.autoexplain { side = {} })
 show_object("dpml.Pool", dpml.pool(dpm.listener("127.0.0.1", 0), { servers = { { host = arg[1], port = tonumber(arg[2]) } }, users = {} }))
@@ -149,6 +150,7 @@ fn the_reference_names_everything() {
             "dpml" => ("DPML.md", &dpml, format!("dpml.{name}")),
             "dpml.AutoExplain" => ("DPML.md", &dpml, format!("explain:{name}")),
             "dpml.Pool" => ("DPML.md", &dpml, format!("pool:{name}")),
+            "dpml.Digests" => ("DPML.md", &dpml, format!("digests:{name}")),
             "dpml.Figures" => ("DPML.md", &dpml, format!("figures:{name}")),
             "dpml.Database" => ("DPML.md", &dpml, format!("db:{name}")),
             "dpml.Slowlog" if name == "for_client" => ("DPML.md", &dpml, name), // as of every object

@@ -1,7 +1,8 @@
 //! Figures: each is declared once, and read by Lua, SHOW and those who watch.
 
 use crate::support::dpm::Launch;
-use crate::support::{Dpm, mariadb};
+use crate::support::wire::{Answer, Wire, caps, com};
+use crate::support::{Dpm, both, connect_as, eventually, mariadb};
 
 fn run(script: &str) -> Dpm {
     Launch::script(&format!(
@@ -114,4 +115,60 @@ fn pools_are_among_all_figures() {
          end
          assert(lines > 20)");
     dpm.line("that is all");
+}
+
+both! {
+    fn listeners_servers_and_users_are_counted(server) {
+        let dpm = Dpm::start(
+            "local dpml = require 'dpml'
+             listener = require('harness').listen(function() end)
+             name = '127.0.0.1:' .. listener:socket_port()
+             dpml.passthrough_new_clients(listener, {}, { arg[1], tonumber(arg[2]) })
+             local function find(rows, label, value, second, it)
+                 for _, row in ipairs(rows) do
+                     if row[label] == value and (not second or row[second] == it) then return row end
+                 end
+             end
+             dpm.on_signal('HUP', function()
+                 local listener, user = find(dpm.stats('listeners'), 'listener', name), find(dpm.stats('users'), 'user', 'empty')
+                 local server = find(dpm.stats('servers'), 'server', arg[1] .. ':' .. arg[2])
+                 for _, of in ipairs { listener, user, server } do
+                     print('of', of.connections, of.opened, of.queries, of.errors, of.bytes_in > 20 and of.bytes_out > 20)
+                 end
+                 print('ping', find(dpm.stats('user_commands'), 'user', 'empty', 'command', 'COM_PING').count)
+                 print('1064', find(dpm.stats('server_errors'), 'server', server.server, 'number', '1064').count)
+                 print('users', #dpm.stats('users'))
+                 local client = dpm.stats('clients')[1] or {}
+                 print('client', client.user, client.listener == name, client.server == server.server, client.connection)
+                 print('told')
+             end)",
+            server,
+        );
+        let mut wire = Wire::login_empty(dpm.port(), caps::BASE);
+        wire.rows("SELECT 1");
+        wire.rows("SELECT 2");
+        assert!(matches!(wire.query("SELECT FROM"), Answer::Err(..)));
+        wire.command(com::PING, b"");
+        assert!(matches!(wire.answer(), Answer::Ok(_)));
+        // Only those who have logged in are counted by their names.
+        for name in ["nobody1", "nobody2"] {
+            assert!(connect_as(dpm.port(), name, "x").is_err());
+        }
+        let told = || {
+            let before = dpm.count("told");
+            dpm.signal("HUP");
+            eventually("it is told", || dpm.count("told") > before);
+            dpm.lines("of").split_off(3 * before)
+        };
+        // The last refused client may still be leaving.
+        let expected = ["\t1\t3\t3\t3\ttrue", "\t1\t1\t3\t1\ttrue", "\t1\t3\t3\t3\ttrue"];
+        eventually("listener, user and server are counted", || told() == expected);
+        dpm.line("ping\t1");
+        dpm.line("1064\t1");
+        dpm.line("users\t1");
+        assert!(dpm.lines("client")[0].starts_with("\tempty\ttrue\ttrue\t"));
+        drop(wire);
+        dpm.wait_until_idle();
+        assert_eq!(told()[1], "\t0\t1\t3\t1\ttrue", "the user");
+    }
 }

@@ -21,6 +21,7 @@ mod demos;
 mod demos_queries;
 mod demos_scripts;
 mod demos_servers;
+mod digests;
 mod docs;
 mod dpml;
 mod dpml_hostile;

@@ -218,6 +218,9 @@ impl Core {
                 return Err(error);
             }
         };
+        if let Some(tally) = listener_info.tallies.place() {
+            client.tallies.join(tally);
+        }
         if let Some(conn) = self.get_mut(client.id) {
             conn.origin = Origin::Listener(listener);
             conn.write.writable = true;

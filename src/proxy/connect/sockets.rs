@@ -193,6 +193,8 @@ impl Core {
         if let Some(key) = key {
             self.joined.insert(key, info.id);
         }
+        let tally = self.usage.listeners.tally(&name(address));
+        info.tallies.is(tally);
         log::info!(
             "connection {}: listening on {}{}",
             info.id.serial,
@@ -230,6 +232,8 @@ impl Core {
                 address: format!("{}:{}", address.0, address.1),
                 source,
             })?;
+        let tally = self.usage.servers.tally(&name(address));
+        info.tallies.join(tally);
         if let Some(conn) = self.get_mut(info.id) {
             if let Some(login) = &mut conn.login {
                 login.tls = tls;
@@ -382,6 +386,14 @@ impl Core {
                 })
             }
         }
+    }
+}
+
+/// The name of a listener or a server in figures.
+fn name(address: (&str, u16)) -> Vec<u8> {
+    match address.1 {
+        0 => address.0.into(),
+        port => format!("{}:{port}", address.0).into(),
     }
 }
 

@@ -127,7 +127,9 @@ impl Conn {
                 let events = match part {
                     Part::Auth(asked) => session.send_auth(asked)?,
                     Part::Forwarded(PacketKind::Command) | Part::Own(PacketKind::Command) => {
-                        session.send_command(head)?
+                        let events = session.send_command(head)?;
+                        self.info.tallies.command(head.first().unwrap_or_default());
+                        events
                     }
                     Part::Forwarded(PacketKind::AuthData) | Part::Own(PacketKind::AuthData) => {
                         session.send_auth_data()?
@@ -157,8 +159,19 @@ impl Core {
         let Some(conn) = self.open_mut(to) else {
             return Ok(Delivered::default());
         };
-        let fails = packet.payload.first() == Some(&0xFF) && conn.awaits_login();
+        let first = packet.payload.first();
+        let (fails, enters) = match conn.awaits_login() {
+            true => (first == Some(&0xFF), first == Some(&0)),
+            false => (false, false),
+        };
         let sent = conn.step_out(packet.part, Head::of(packet.payload), packet.complete)?;
+        if first == Some(&0xFF) && matches!(conn.role, Role::Client(_)) {
+            conn.info.tallies.error(packet.payload);
+        }
+        if enters && let Some(user) = conn.info.tallies.take_wanted() {
+            let info = conn.info.clone();
+            info.tallies.join_user(self.usage.users.tally(&user));
+        }
         if fails {
             self.stats.failed_logins += 1;
         }

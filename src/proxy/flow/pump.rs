@@ -360,6 +360,7 @@ impl Core {
                     conn.read.readable = false;
                 }
                 conn.limits.has_read(now, n);
+                conn.info.tallies.read(n as u64);
                 self.stats.bytes_in += n as u64;
                 Ok(Some(n))
             }

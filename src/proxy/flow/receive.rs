@@ -71,6 +71,13 @@ impl Core {
         };
         let mut step = step.map_err(|violation| violation.to_string())?;
         info.count(step.kind, head);
+        match &conn.role {
+            Role::Client(_) if step.kind == PacketKind::Command => {
+                info.tallies.command(head.first().unwrap_or_default());
+            }
+            Role::Server(_) if step.kind == PacketKind::Err => info.tallies.error(&payload),
+            _ => {}
+        }
         match (step.kind, &mut conn.role) {
             (PacketKind::Handshake, Role::Server(session)) => {
                 let offer = negotiation::read_handshake(&payload)?;
@@ -104,6 +111,7 @@ impl Core {
                 if let Some(login) = &mut conn.login {
                     login.zstd_level = asked.zstd_level;
                 }
+                info.tallies.wants_user(&asked.user);
                 payload = Cow::Owned(asked.payload);
             }
             (PacketKind::AuthData, Role::Client(_)) => {
@@ -114,7 +122,10 @@ impl Core {
             }
             (PacketKind::Command, _) if head.first() == Some(Com::CHANGE_USER.0) => {
                 let relay = conn.relay.get_or_insert_default();
-                relay.changes_user(payload.get(1..).unwrap_or_default());
+                let argument = payload.get(1..).unwrap_or_default();
+                relay.changes_user(argument);
+                let user = argument.split(|byte| *byte == 0).next();
+                info.tallies.wants_user(user.unwrap_or_default());
             }
             _ => {}
         }

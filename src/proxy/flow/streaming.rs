@@ -45,6 +45,9 @@ impl Core {
         };
         received.map_err(|violation| broken(violation.to_string()))?;
         conn.info.count(step.kind, head);
+        if step.kind == PacketKind::Command {
+            conn.info.tallies.command(head.first().unwrap_or_default());
+        }
         if step.done && matches!(conn.role, Role::Server(_)) {
             self.check_change(id);
             conn = self.get_mut(id).ok_or(Advance::Gone)?;

@@ -116,6 +116,8 @@ pub(crate) struct Asked {
     pub zstd_level: Option<u8>,
     /// The method of authentication that it names.
     pub plugin: Option<Vec<u8>>,
+    /// The user that it wants to be.
+    pub user: Vec<u8>,
     /// The payload without these.
     pub payload: Vec<u8>,
 }
@@ -144,6 +146,7 @@ pub(crate) fn read_auth(payload: &[u8], offered: Capabilities) -> Result<Asked, 
         capabilities: asked,
         zstd_level: auth.zstd_level,
         plugin: auth.auth_plugin,
+        user: auth.user,
         payload: masked,
     })
 }

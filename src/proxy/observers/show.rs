@@ -22,6 +22,11 @@ impl Proxy {
             let list: List = before.cloned().chain([observer]).collect();
             observers.list = Some(list);
         }
+        self.rearm_all();
+    }
+
+    /// Asks the observers again which events they want to see of any connection.
+    pub fn rearm_all(&self) {
         let open = self.core().all_open();
         for id in open {
             self.rearm(id);

@@ -186,6 +186,7 @@ impl Core {
         let ip = conn.counted_address();
         let is_client = matches!(conn.role, Role::Client(_));
         let is_server = matches!(conn.role, Role::Server(_));
+        let info = conn.info.clone();
         if is_client {
             self.stats.clients = self.stats.clients.saturating_sub(1);
             self.worker.note_clients(self.stats.clients);
@@ -193,6 +194,9 @@ impl Core {
             self.stats.servers = self.stats.servers.saturating_sub(1);
         } else {
             self.stats.listeners = self.stats.listeners.saturating_sub(1);
+        }
+        if is_client || is_server {
+            info.tallies.leave();
         }
         self.arrived(id);
         if let Some(listener) = listener.and_then(|id| self.get_mut(id)?.listener_clients()) {

@@ -27,6 +27,7 @@ use crate::proxy::id::{ConnId, Serials};
 use crate::proxy::info::{Address, ConnInfo, ConnKind};
 use crate::proxy::options::Options;
 use crate::proxy::stats::Stats;
+use crate::proxy::usage::groups::Usage;
 use crate::session::{Event, EventSet};
 use crate::workers::{ListenerKey, Worker};
 
@@ -120,6 +121,8 @@ pub(crate) struct Core {
     /// What compressed connections share.
     pub workshop: Rc<RefCell<Workshop>>,
     pub stats: Stats,
+    /// What listeners, servers and users have done.
+    pub usage: Usage,
     /// Decides whether another client is accepted.
     pub admission: Admission,
     pub stopping: bool,
@@ -170,6 +173,7 @@ impl Core {
             worker,
             joined: HashMap::new(),
             has_messages: true,
+            usage: Usage::default(),
             stopping: false,
             signal_is_announced: false,
             told_to_stop: false,
@@ -418,6 +422,9 @@ impl Core {
             self.touch(to);
         }
         self.stats.bytes_out += written as u64;
+        if let Some(conn) = self.get(to) {
+            conn.info.tallies.wrote(written as u64);
+        }
     }
 
     /// Gives a connection a buffer for its queue, if it has none.
@@ -514,6 +521,9 @@ impl Core {
         }
         self.spare.keep(written_buffer);
         self.stats.bytes_out += written as u64;
+        if let Some(conn) = self.get(id) {
+            conn.info.tallies.wrote(written as u64);
+        }
         self.account(id);
         flushed
     }

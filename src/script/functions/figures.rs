@@ -19,7 +19,7 @@ pub struct Program {
 }
 
 /// What is counted of Lua, beside the proxy's counters.
-const OF_LUA: [Column; 5] = [
+const OF_LUA: [Column; 6] = [
     Column::gauge("lua_memory", "Bytes that Lua has in use.").unit(Unit::Bytes),
     Column::gauge("lua_handles", "Lua values that the binding holds."),
     Column::gauge(
@@ -31,6 +31,7 @@ const OF_LUA: [Column; 5] = [
         "messages_missed",
         "Published messages that did not come, as too many waited.",
     ),
+    Column::counter("lua_us", "Time in callbacks.").unit(Unit::Microseconds),
 ];
 
 impl Program {
@@ -68,6 +69,7 @@ impl Source for Program {
             runtime.refs.len() as u64,
             runtime.timers.len() as u64,
             runtime.proxy().worker().missed(),
+            runtime.lua_time().as_micros() as u64,
         ];
         let values = stats.figures().map(|(_, value)| value).chain(of_lua);
         Page::last(vec![values.map(Value::Integer).collect()])
@@ -154,7 +156,8 @@ fn value(lua: &Lua, value: Value) -> mlua::Result<LuaValue> {
     })
 }
 
-fn rows(lua: &Lua, rows: Vec<Row>) -> mlua::Result<LuaTable> {
+/// Rows as arrays.
+pub fn rows(lua: &Lua, rows: Vec<Row>) -> mlua::Result<LuaTable> {
     let list = lua.create_table_with_capacity(rows.len(), 0)?;
     for (index, row) in rows.into_iter().enumerate() {
         let shown = lua.create_table_with_capacity(row.len(), 0)?;

@@ -2,6 +2,7 @@
 
 pub(super) mod clock;
 pub(super) mod constants;
+pub(super) mod digests;
 pub(super) mod figures;
 pub(super) mod json;
 pub(super) mod resolve;
