@@ -20,7 +20,7 @@ mod written;
 pub use differs::{Obstacle, Side, Step, differs};
 pub(super) use settings::has_movable_transaction;
 pub use settings::{Access, Settings, is_restorable};
-pub use snapshot::Snapshot;
+pub use snapshot::{Resets, Snapshot};
 pub use unknown::{Row, Unknown};
 pub use user_variables::{Names, UserVariables};
 

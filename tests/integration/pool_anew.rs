@@ -196,3 +196,37 @@ all! {
         is_fresh(&mut other);
     }
 }
+
+all! {
+    /// MariaDB forgets after both that a client's login has asked for IGNORE_SPACE, and MySQL does not; whoever logs in gets
+    /// it, also on a connection that was reset.
+    fn who_ignores_spaces_does_so_as_at_the_server(server) {
+        const MODE: &str = "SELECT FIND_IN_SET('IGNORE_SPACE', @@sql_mode) > 0";
+        let capabilities = caps::BASE | caps::IGNORE_SPACE;
+        let forgets = if server.flavour.is_mariadb() { "0" } else { "1" };
+        let reset = |wire: &mut Wire| {
+            wire.command(com::RESET_CONNECTION, b"");
+            assert_eq!(wire.read()[0], 0);
+        };
+        let mut direct = Wire::login_as(server.port, "empty", "", capabilities);
+        assert_eq!(value(&mut direct, MODE), "1");
+        reset(&mut direct);
+        assert_eq!(value(&mut direct, MODE), forgets);
+
+        let dpm = pool(server, 1, "");
+        let login = || Wire::login_as(dpm.port(), "ann", "p", capabilities);
+        let mut client = login();
+        assert_eq!(value(&mut client, MODE), "1");
+        reset(&mut client);
+        assert_eq!(value(&mut client, MODE), forgets);
+        // It has left something, for which its connection is reset.
+        client.query("SET @a = 1");
+        drop(client);
+        let mut client = login();
+        assert_eq!(value(&mut client, MODE), "1");
+        assert_eq!(client.change_user("ann", "p")[0], 0);
+        assert_eq!(value(&mut client, MODE), forgets);
+        assert_eq!(value(&mut login(), MODE), "1");
+        assert_eq!(value(&mut client, MODE), forgets);
+    }
+}

@@ -1,5 +1,6 @@
 //! What routines, views and triggers hide keeps a pool's connection for its client, and nothing else does.
 
+use crate::pool::value;
 use crate::support::dpm::Launch;
 use crate::support::wire::{Answer, Wire, caps};
 use crate::support::{Dpm, Server, all, eventually};
@@ -144,5 +145,29 @@ all! {
             other => panic!("{other:?}"),
         }
         done(&mut one, "SELECT 1");
+    }
+}
+
+all! {
+    /// What a routine has set without a report (MariaDB does not report `SET @@x`) is read whatever else the session has
+    /// set: how many rows it gets, in which character set, and how many it may look at.
+    fn what_was_not_reported_is_read_in_any_session(server) {
+        let schema = server.database();
+        server.sql(&format!("CREATE PROCEDURE {schema}.quietly(n INT) SET @@div_precision_increment = n"));
+        let dpm = pool(server, "");
+        let (mut one, mut two) = (login(&dpm, &schema), login(&dpm, &schema));
+        for (set, back) in [
+            ("sql_select_limit = 1", "sql_select_limit = DEFAULT"),
+            ("character_set_results = utf16", "character_set_results = utf8mb4"),
+            ("max_join_size = 1", "max_join_size = DEFAULT, sql_big_selects = 1"),
+        ] {
+            done(&mut one, &format!("SET {set}"));
+            done(&mut one, "CALL quietly(7)");
+            let seen = |wire: &mut Wire| value(wire, "SELECT @@div_precision_increment");
+            assert_eq!(seen(&mut two), "4", "another's, after {set}");
+            done(&mut one, &format!("SET {back}"));
+            assert_eq!(seen(&mut one), "7", "after {set}");
+            done(&mut one, "SET div_precision_increment = 4");
+        }
     }
 }

@@ -198,7 +198,7 @@ impl Course {
                 Verdict::Refused(reason) => {
                     let own = steps.iter().rev().filter(|(n, _)| *n == at);
                     let last: Vec<_> = own.take(3).map(|(_, one)| one.to_string()).collect();
-                    println!("{done}: refused, the last first: {last:?}");
+                    println!("{done}: refused, {reason}; the last first: {last:?}");
                     report.refused.entry(reason).or_default()[part] += 1;
                     self.begin_again(server, &mut clients[at].0, at);
                 }
@@ -224,8 +224,10 @@ impl Course {
             }
             if let Some(difference) = fault {
                 let steps = steps.clone();
+                let own = steps.iter().rev().filter(|(n, _)| *n == at);
+                let last: Vec<_> = own.take(30).map(|(_, one)| one.to_string()).collect();
                 println!(
-                    "{done}: {at} {operation}\nwanted:\n{}got:\n{}",
+                    "{done}: {at} {operation}, the last first: {last:#?}\nwanted:\n{}got:\n{}",
                     difference.wanted, difference.got
                 );
                 found.push(Fault { steps, difference });

@@ -95,9 +95,10 @@ pub struct Twin {
     pub direct: Side,
     /// The status flags of the last answer.
     pub status: u16,
-    /// Whether a server may owe reports: after an error MariaDB tells with a later statement what was changed before
-    /// it, on the connection that it happened on.
-    owed: bool,
+    /// Whether servers may owe reports, to the pool's client and to its twin: after an error MariaDB tells with a later
+    /// statement what was changed before it, after SET STATEMENT what has its old value again, and it does so on the
+    /// connection that it happened on.
+    owed: [bool; 2],
 }
 
 impl Side {
@@ -271,7 +272,7 @@ impl Twin {
             pooled: Side::new(pool, database(n, 'p')),
             direct: Side::new(server, database(n, 'd')),
             status: AUTOCOMMIT,
-            owed: false,
+            owed: [false; 2],
         }
     }
 
@@ -307,6 +308,7 @@ impl Twin {
         self.pooled.leave();
         self.direct.leave();
         self.status = AUTOCOMMIT;
+        self.owed = [false; 2];
     }
 
     fn pooled_is_there(&self) -> bool {
@@ -348,14 +350,15 @@ impl Twin {
         if let Some(told) = wanted.iter().rev().find_map(Outcome::told) {
             self.status = told.status;
         }
-        if self.owed && wanted.iter().any(has_reports) {
-            wanted
-                .iter_mut()
-                .chain(&mut got)
-                .for_each(without_variables);
-            self.owed = false;
+        let reports = [&got, &wanted].map(|all| all.iter().any(has_reports));
+        let is_paid = [0, 1].map(|side| self.owed[side] && reports[side]);
+        if is_paid.contains(&true) {
+            let all = wanted.iter_mut().chain(&mut got);
+            all.for_each(without_variables);
         }
-        self.owed |= wanted.iter().any(|one| matches!(one, Outcome::Err(..)));
+        let owes = wanted.iter().any(|one| matches!(one, Outcome::Err(..)))
+            || matches!(operation, Operation::Query(sql) if sql.starts_with("SET STATEMENT"));
+        self.owed = [0, 1].map(|side| owes || (self.owed[side] && !is_paid[side]));
         let names = [self.direct.database.as_str(), self.pooled.database.as_str()];
         let wanted = compare::shown(&wanted, operation, names);
         let got = compare::shown(&got, operation, names);

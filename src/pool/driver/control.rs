@@ -38,13 +38,19 @@ impl Pools {
     /// A client has logged in: from now on it gets a connection for each of its commands. It has none
     /// of what it had if it was a pool's client before.
     pub fn adopt(&self, proxy: &Proxy, id: PoolId, adopted: Adopted<'_>) {
+        // The connection that COM_CHANGE_USER would have changed.
+        let snapshot = self
+            .clients
+            .with(adopted.client, |(_, client)| client.snapshot.clone());
+        let snapshot = snapshot.flatten();
         self.client_left(proxy, adopted.client);
         if let Some(server) = proxy.peer(adopted.client) {
             let _ = proxy.unlink(adopted.client, server);
         }
         let client = self.with_pool(id, |pool| {
             let key = Key::new(adopted.account.into(), adopted.capabilities);
-            let settings = pool.share(adopted.settings);
+            let settings = adopted.settings.after_change_of_user(snapshot.as_ref());
+            let settings = pool.share(settings);
             Client {
                 user: pool.names.share(adopted.user),
                 line: Line {

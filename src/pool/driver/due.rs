@@ -86,7 +86,7 @@ impl Pools {
                 .backends
                 .with(server, |(_, backend)| backend.errand_until <= now);
             if is_late == Some(true) {
-                self.failed_on(proxy, server, None);
+                self.failed_on(proxy, server, "they took too long");
             }
         }
     }

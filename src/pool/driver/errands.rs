@@ -6,18 +6,26 @@ use std::time::Instant;
 use super::Pools;
 use crate::pool::backend::{Then, Use};
 use crate::pool::errand::{Answer, Errand, command, query};
+use crate::pool::flavour::Flavour;
 use crate::pool::options::PoolOptions;
-use crate::pool::state::Snapshot;
+use crate::pool::state::{Resets, Snapshot};
 use crate::pool::statements::{Dialect, limit_per_connection};
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy};
 use crate::session::Event;
-use crate::wire::{Com, Command, ErrPacket, TextRow};
+use crate::wire::{Capabilities, Com, Command, ErrPacket, TextRow};
 
 /// Whether a wait for a write was answered by the 0 that says that the write is there.
 fn has_in_time(answers: &[Answer]) -> bool {
     let row = answers.first().and_then(|answer| answer.rows.first());
     let value = row.and_then(|row| row.first()).and_then(Option::as_deref);
     value == Some(b"0".as_slice())
+}
+
+fn reason_of(err: Option<&ErrPacket>) -> String {
+    err.map_or(
+        "they were answered in another way than asked".into(),
+        |err| format!("{} {}", err.errnum, String::from_utf8_lossy(&err.message)),
+    )
 }
 
 impl Pools {
@@ -246,7 +254,7 @@ impl Pools {
                 if then.reads_session() {
                     self.owner_is_lost(server);
                 }
-                self.failed_on(proxy, server, err.as_ref());
+                self.failed_on(proxy, server, &reason_of(err.as_ref()));
                 if let Some(to) = then.client() {
                     self.try_again(proxy, to, err.as_ref());
                 }
@@ -256,11 +264,8 @@ impl Pools {
 
     /// The pool's own commands have failed on this connection, so that its state is not what it should
     /// be.
-    pub(super) fn failed_on(&self, proxy: &Proxy, server: ConnId, err: Option<&ErrPacket>) {
+    pub(super) fn failed_on(&self, proxy: &Proxy, server: ConnId, why: &str) {
         self.with_backend(server, |_, pool| pool.counters.closed_failed += 1);
-        let why = err.map_or("it took too long".into(), |err| {
-            format!("{} {}", err.errnum, String::from_utf8_lossy(&err.message))
-        });
         proxy.close(
             server,
             &format!("the pool's own commands have failed on it: {why}"),
@@ -269,12 +274,24 @@ impl Pools {
 
     /// Reads a session's variables, as its login or a reset has left them.
     pub(super) fn read_snapshot(&self, proxy: &Proxy, server: ConnId) {
-        let dialect = self.with_backend(server, |_, pool| pool.dialect);
         let mut commands = vec![query(Snapshot::query())];
-        if dialect == Some(Dialect::MySql) {
-            commands.push(query(Snapshot::reset_query()));
-        }
+        let resets = self.resets(server).and_then(Resets::query);
+        commands.extend(resets.map(|sql| query(&sql)));
         self.run(proxy, server, commands, Then::Snapshot);
+    }
+
+    /// What a reset of this connection makes of other variables than its login has.
+    fn resets(&self, server: ConnId) -> Option<Resets> {
+        let of = self.with_backend(server, |backend, pool| {
+            let capabilities = pool.keys.get(backend.key)?.capabilities;
+            let flavour = match pool.dialect {
+                Dialect::MySql => Flavour::MySql,
+                Dialect::MariaDb => Flavour::MariaDb,
+            };
+            let ignores_space = capabilities.contains(Capabilities::IGNORE_SPACE);
+            Some(Resets::of(flavour, ignores_space))
+        });
+        of.flatten()
     }
 
     fn use_snapshot(&self, proxy: &Proxy, server: ConnId, answers: &[Answer]) {
@@ -285,7 +302,8 @@ impl Pools {
         });
         let mut snapshot = Snapshot::new(variables);
         if let Some(row) = answers.get(1).and_then(|answer| answer.rows.first()) {
-            snapshot = snapshot.with_reset(row);
+            let resets = self.resets(server);
+            snapshot = resets.map_or(snapshot.clone(), |resets| snapshot.with_reset(resets, row));
         }
         let trackers = snapshot.enable_trackers();
         let most = rows.iter().find_map(|row| match row.as_slice() {
@@ -327,7 +345,7 @@ impl Pools {
         });
         match is_known.flatten() {
             Some(()) => self.read_or_use(proxy, server),
-            None => self.failed_on(proxy, server, None),
+            None => self.failed_on(proxy, server, "what it begins with is not known"),
         }
     }
 
@@ -340,7 +358,9 @@ impl Pools {
             pool.users.charge(&mut backend.charged, None);
             backend.owner = None;
         });
-        let commands = vec![command(Com::RESET_CONNECTION, b"")];
+        let mut commands = vec![command(Com::RESET_CONNECTION, b"")];
+        let undo = self.resets(server).and_then(Resets::undo);
+        commands.extend(undo.map(query));
         self.run(proxy, server, commands, Then::Reset);
     }
 }

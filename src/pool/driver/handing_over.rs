@@ -19,6 +19,8 @@ use crate::track::Traces;
 /// How often something more may be read of a session.
 const MAX_ROUNDS: u8 = 2;
 
+const STILL_UNKNOWN: &str = "what they have read does not tell what its session is like";
+
 /// What has become of a connection whose last client's session was read.
 enum Parting {
     /// Its last client has no part in it any more.
@@ -72,7 +74,7 @@ impl Pools {
                 }
                 return;
             }
-            Parting::Unknown => self.failed_on(proxy, server, None),
+            Parting::Unknown => self.failed_on(proxy, server, STILL_UNKNOWN),
             Parting::Stays => {}
         }
         if let Some(to) = to {
@@ -92,7 +94,7 @@ impl Pools {
                 proxy.close(server, why);
                 return true;
             }
-            Parting::Unknown => self.failed_on(proxy, server, None),
+            Parting::Unknown => self.failed_on(proxy, server, STILL_UNKNOWN),
             Parting::Stays => {}
         }
         false
@@ -102,7 +104,9 @@ impl Pools {
     /// others; or it turns out that it must stay.
     fn parts_from_owner(&self, proxy: &Proxy, server: ConnId) -> Parting {
         let found = self.with_backend(server, |backend, pool| {
-            let is_known = know(backend, pool).is_ok();
+            let is_known = know(backend, pool)
+                .inspect_err(|unknown| log::debug!("not known after it was read: {unknown:?}"))
+                .is_ok();
             let decision = match backend.is_released {
                 true => Decision::Share,
                 false => {
@@ -263,10 +267,12 @@ impl Pools {
                 backend.session.were_read(Traces::USER_VARIABLES);
                 backend.user_variables = variables;
             }
-            know(backend, pool).is_ok()
+            know(backend, pool)
+                .inspect_err(|unknown| log::debug!("not known after it was set: {unknown:?}"))
+                .is_ok()
         });
         if is_known != Some(true) {
-            self.failed_on(proxy, server, None);
+            self.failed_on(proxy, server, STILL_UNKNOWN);
             self.try_again(proxy, to, None);
             return;
         }

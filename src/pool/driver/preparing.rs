@@ -165,7 +165,7 @@ impl Pools {
                 backend.statements.prepared(&statement, ok.statement_id);
             });
         } else if answer.error.is_none() {
-            self.failed_on(proxy, server, None);
+            self.failed_on(proxy, server, "a statement has other parameters");
             return self.try_again(proxy, to, None);
         }
         match (back.is_empty(), answer.error) {

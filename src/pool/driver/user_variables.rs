@@ -62,7 +62,7 @@ impl Pools {
         answers: &[Answer],
     ) {
         let [first, rest @ ..] = answers else {
-            return self.failed_on(proxy, server, None);
+            return self.failed_on(proxy, server, "there is no answer");
         };
         let is_denied = names.is_none() && first.error.is_some();
         if is_denied {

@@ -71,15 +71,25 @@ impl Settings {
     /// What a reset makes of a session that has begun with these settings, and has others now: it leaves
     /// the schema as it is.
     pub fn after_reset(&self, now: &Settings, snapshot: Option<&Snapshot>) -> Settings {
-        let mut settings = Settings {
+        let settings = Settings {
             schema: now.schema.clone(),
             ..self.clone()
         };
+        settings.with_resets(snapshot)
+    }
+
+    /// What COM_CHANGE_USER makes of a session that is to begin with these settings, on a connection that began with
+    /// this snapshot: MySQL begins it as a login does.
+    pub fn after_change_of_user(self, snapshot: Option<&Snapshot>) -> Settings {
+        self.with_resets(snapshot.filter(|snapshot| snapshot.is_mariadb()))
+    }
+
+    fn with_resets(mut self, snapshot: Option<&Snapshot>) -> Settings {
         for (name, value) in snapshot.map_or(&[][..], Snapshot::reset) {
             let value = Value::of(value.as_deref());
-            settings.variables.insert((*name).to_string(), value);
+            self.variables.insert((*name).to_string(), value);
         }
-        settings
+        self
     }
 
     /// Those of a session, on a connection that began with this snapshot. They can be put on another

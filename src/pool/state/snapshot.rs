@@ -36,30 +36,60 @@ struct Contents {
     /// Whether variables that share their storage are reported under one name.
     shares_names: bool,
     init_connect: Vec<u8>,
-    /// What a reset makes of [`RESET`]; empty where that is what the login has made of it.
+    /// What a reset makes of variables that the login has set otherwise.
     reset: Vec<AfterReset>,
 }
 
 /// A variable, and its value after a reset; `None` for NULL.
 type AfterReset = (&'static str, Option<Vec<u8>>);
 
-/// Variables that a reset on MySQL sets to the global values, and not to those of the login.
-const RESET: [&str; 3] = [
+/// Variables that a reset sets to the global values, and not to those of the login: on MySQL.
+const RESET_ON_MYSQL: &[&str] = &[
     "character_set_client",
     "character_set_results",
     "collation_connection",
 ];
+/// The same on MariaDB, where the capability IGNORE_SPACE has set it. COM_CHANGE_USER does so, too.
+const RESET_ON_MARIADB: &[&str] = &["sql_mode"];
 
-impl Snapshot {
-    /// The command that asks what a reset makes of the character sets.
-    pub fn reset_query() -> &'static [u8] {
-        b"SELECT @@global.character_set_client, @@global.character_set_results, @@global.collation_connection"
+/// What a reset makes of other variables than the login has.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Resets(&'static [&'static str]);
+
+impl Resets {
+    /// Those of a connection with or without the capability IGNORE_SPACE.
+    pub fn of(flavour: Flavour, ignores_space: bool) -> Resets {
+        Resets(match flavour {
+            Flavour::MySql => RESET_ON_MYSQL,
+            Flavour::MariaDb if ignores_space => RESET_ON_MARIADB,
+            Flavour::MariaDb => &[],
+        })
     }
 
-    /// With the row of [`Snapshot::reset_query`].
-    pub fn with_reset(self, row: &[Option<Vec<u8>>]) -> Snapshot {
+    /// The command that asks for their values after a reset; none if there are none.
+    pub fn query(self) -> Option<Vec<u8>> {
+        let columns: Vec<_> = self
+            .0
+            .iter()
+            .map(|name| format!("@@global.{name}"))
+            .collect();
+        let sql = format!("SELECT {}", columns.join(", "));
+        (!columns.is_empty()).then(|| sql.into_bytes())
+    }
+
+    /// The statement that makes a session after a reset what it was after its login, where clients cannot have meant that
+    /// to be lost; none if nothing is.
+    pub fn undo(self) -> Option<&'static [u8]> {
+        let undo = b"SET SESSION sql_mode = CONCAT(@@sql_mode, ',IGNORE_SPACE')";
+        (self.0 == RESET_ON_MARIADB).then_some(undo)
+    }
+}
+
+impl Snapshot {
+    /// With the row of [`Resets::query`].
+    pub fn with_reset(self, resets: Resets, row: &[Option<Vec<u8>>]) -> Snapshot {
         let Snapshot(mut contents) = self;
-        let values = RESET.into_iter().zip(row.iter().cloned());
+        let values = resets.0.iter().copied().zip(row.iter().cloned());
         Rc::make_mut(&mut contents).reset = values.collect();
         Snapshot(contents)
     }
@@ -154,15 +184,6 @@ impl Snapshot {
     /// The value of a variable, under its one name; `None` if the server does not have it.
     pub fn value(&self, name: &str) -> Option<Option<&[u8]>> {
         self.0.values.get(name).map(Option::as_deref)
-    }
-
-    /// Whether it has the values of all variables that the other one has.
-    pub(super) fn has_all_of(&self, other: &Snapshot) -> bool {
-        other
-            .0
-            .values
-            .keys()
-            .all(|name| self.0.values.contains_key(name))
     }
 
     /// The name that the server knows a variable under.

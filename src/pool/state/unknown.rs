@@ -118,14 +118,20 @@ impl Unknown {
         // As bytes: the session may want results in a character set that is no superset of ASCII.
         let as_bytes = |what: &str| format!("CAST(CONVERT({what} USING utf8mb4) AS BINARY)");
         let mut columns = vec![as_bytes("LAST_INSERT_ID()"), as_bytes("DATABASE()")];
-        let names = self.names.iter().map(|name| snapshot.name(name));
+        let names = self.read(snapshot).map(|name| snapshot.name(name));
         columns.extend(names.map(|name| as_bytes(&format!("@@session.{name}"))));
-        // The limit is for sessions whose sql_select_limit is 0.
+        // The limit is for sessions whose sql_select_limit is 0. (It cuts the rows of SHOW VARIABLES as well, and has no
+        // effect there.)
         queries.push(format!("SELECT {} LIMIT 1", columns.join(",")).into_bytes());
-        if self.parts.contains(Parts::VARIABLES) {
-            queries.push(Snapshot::query().to_vec());
-        }
         queries
+    }
+
+    /// The variables whose values are read, by their one names.
+    fn read<'a>(&'a self, snapshot: &'a Snapshot) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+        match self.parts.contains(Parts::VARIABLES) {
+            true => Box::new(snapshot.values().keys().map(String::as_str)),
+            false => Box::new(self.names.iter().map(String::as_str)),
+        }
     }
 
     /// Takes the rows of the answers to the [queries](Unknown::queries), each of which has succeeded.
@@ -135,9 +141,6 @@ impl Unknown {
             answers.next();
         }
         let selected = answers.next().map(Vec::as_slice);
-        if let Some(rows) = answers.next() {
-            self.learn_variables(session, snapshot, rows);
-        }
         let Some([row]) = selected else {
             return;
         };
@@ -150,28 +153,17 @@ impl Unknown {
         if self.parts.contains(Parts::SCHEMA) {
             session.learn_schema(schema.as_deref());
         }
-        for (name, value) in self.names.iter().zip(values) {
-            session.learn_variable(name, as_shown(name, value.as_deref(), snapshot));
+        let read = self.read(snapshot).zip(values);
+        let read = read.map(|(name, value)| (name, as_shown(name, value.as_deref(), snapshot)));
+        if self.parts.contains(Parts::VARIABLES) {
+            // All others are as the session has begun with.
+            let is_mentioned = |name| self.names.iter().any(|mentioned| mentioned == name);
+            session.learn_variables(read.filter(|(name, value)| {
+                is_mentioned(*name) || snapshot.value(name) != Some(*value)
+            }));
+        } else {
+            read.for_each(|(name, value)| session.learn_variable(name, value));
         }
-    }
-
-    /// All variables were read.
-    fn learn_variables(&self, session: &mut Session, snapshot: &Snapshot, rows: &[Row]) {
-        let read = Snapshot::new(rows.iter().filter_map(|row| match row.as_slice() {
-            [Some(name), value, ..] => Some((name.as_slice(), value.as_deref())),
-            _ => None,
-        }));
-        // Otherwise names came in another character set.
-        if !read.has_all_of(snapshot) {
-            return;
-        }
-        let all = read.values().iter();
-        let all = all.map(|(name, value)| (name.as_str(), value.as_deref()));
-        let mentioned = all.filter(|(name, value)| {
-            self.names.iter().any(|mentioned| mentioned == name)
-                || snapshot.value(name) != Some(*value)
-        });
-        session.learn_variables(mentioned);
     }
 
     fn reports_something(&self, snapshot: &Snapshot) -> bool {
@@ -180,10 +172,19 @@ impl Unknown {
 }
 
 /// A value as SHOW VARIABLES has it, which differs from what SELECT has: `ON` and `OFF` are selected
-/// as numbers.
-fn as_shown<'a>(name: &str, value: Option<&'a [u8]>, snapshot: &Snapshot) -> Option<&'a [u8]> {
-    let is_switch = matches!(snapshot.value(name), Some(Some(b"ON" | b"OFF")));
+/// as numbers, and numbers with other decimals.
+fn as_shown<'a>(name: &str, value: Option<&'a [u8]>, snapshot: &'a Snapshot) -> Option<&'a [u8]> {
+    let initial = snapshot.value(name).flatten();
+    let is_switch = matches!(initial, Some(b"ON" | b"OFF"));
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok();
+    let is_equal = |text: &[u8]| {
+        let initial = initial
+            .filter(|initial| initial.contains(&b'.'))
+            .and_then(number);
+        initial.is_some() && initial == number(text)
+    };
     match value {
+        Some(text) if is_equal(text) => initial,
         Some(b"0") if is_switch => Some(b"OFF"),
         Some(b"1") if is_switch => Some(b"ON"),
         Some(b"") if is_nullable(name) => None,
