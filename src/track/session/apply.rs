@@ -283,6 +283,8 @@ impl Session {
                     };
                 }
                 match scope {
+                    // Servers report these whenever they change.
+                    Scope::Unsaid if is_characteristic(name) && self.reports() => {}
                     Scope::Unsaid if is_characteristic(name) => {
                         self.put_characteristics(Fact::Unknown(Doubt::Expression));
                     }
