@@ -4,11 +4,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use std::{io, thread};
 
+use super::MAX_WORKERS;
 use super::program::Program;
 use super::pulse::Patience;
 
 /// The longest time between two looks.
 const LOOKS: Duration = Duration::from_millis(500);
+
+/// What its thread needs, in bytes.
+const STACK: usize = 256 << 10;
 
 /// What the watchdog has noticed of one worker.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,20 +32,22 @@ pub fn watch(program: &Arc<Program>, describe: fn(u64) -> String) -> io::Result<
     let program = Arc::downgrade(program);
     thread::Builder::new()
         .name("watchdog".to_owned())
+        .stack_size(STACK)
         .spawn(move || serve(&program, describe))?;
     Ok(())
 }
 
 fn serve(program: &Weak<Program>, describe: fn(u64) -> String) {
-    let mut noticed = Vec::new();
+    // Nothing is allocated before there is something to tell: the C library would reserve 64 MiB of addresses for this
+    // thread, which a limited process may not have.
+    let mut noticed = [Noticed::default(); MAX_WORKERS];
     loop {
         let pause = {
             let Some(program) = program.upgrade() else {
                 return;
             };
             let patience = program.patience();
-            noticed.resize(program.count(), Noticed::default());
-            for (number, noticed) in (1..).zip(&mut noticed) {
+            for (number, noticed) in (1..=program.count()).zip(&mut noticed) {
                 look(&program, number, patience, noticed, describe);
             }
             match patience.limit.is_zero() {

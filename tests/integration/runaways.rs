@@ -145,7 +145,7 @@ fn memory_without_an_end_is_an_error() {
 #[test]
 fn the_limit_of_memory_is_known() {
     let launch = Launch::script(STARTFILE).server(mariadb()).quiet();
-    let mut dpm = launch.address_space(900).start();
+    let mut dpm = launch.address_space(1000).start();
     for statement in ["local s = 'x' while true do s = s .. s end", MEMORY[2]] {
         fails(&mut dpm, statement);
         assert!(dpm.wrote("not enough memory"));
