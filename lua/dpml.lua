@@ -5,6 +5,7 @@
 -- same. Their data about a connection is keyed by its id, and dropped when they have finished with it or when
 -- it closes, whichever comes first.
 
+local admin = require "dpml.admin"
 local autoexplain = require "dpml.autoexplain"
 local proxied_clients = require "dpml.proxied_clients"
 local by_key = require "dpml.by_key"
@@ -51,6 +52,7 @@ dpml = {
     accept_clients = services.accept_clients,
     multiplex = multiplexer.serve,
     pool = pools.pool,
+    admin = admin.serve,
     by_key = by_key.by_key,
     -- plug-ins
     chain = chains.chain,

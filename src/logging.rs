@@ -32,7 +32,12 @@ pub enum Format {
 /// The file cannot be written.
 pub fn begin(level: LevelFilter, format: Format, file: Option<&Path>) -> Result<(), String> {
     let environment = env_logger::Env::default().default_filter_or(level.as_str());
-    let mut builder = env_logger::Builder::from_env(environment);
+    let filter = env_logger::Builder::from_env(environment).build();
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(LevelFilter::Trace);
+    if let Ok(style) = std::env::var("RUST_LOG_STYLE") {
+        builder.parse_write_style(&style);
+    }
     builder.target(env_logger::Target::Pipe(Box::new(ToLog)));
     if format == Format::Json {
         output::set_log_line(|message| {
@@ -56,11 +61,15 @@ pub fn begin(level: LevelFilter, format: Format, file: Option<&Path>) -> Result<
         output::log_to_file(file)
             .map_err(|error| format!("cannot write the log {}: {error}", file.display()))?;
     }
-    let logger = builder.build();
-    let level = logger.filter();
+    let level = filter.filter();
+    let logger = Discreet {
+        filter,
+        level,
+        writer: builder.build(),
+    };
     // It fails if a program that embeds this library has installed its own logger, which is used
     // then.
-    if log::set_boxed_logger(Box::new(Discreet(logger))).is_ok() {
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
     }
     Ok(())
@@ -112,29 +121,44 @@ impl Write for ToLog {
 /// Drops the trace messages of all libraries, whatever `RUST_LOG` says: at that level they log the
 /// data that they handle, such as rustls the messages of its handshakes. This crate's and its
 /// scripts' remain.
-struct Discreet(env_logger::Logger);
+///
+/// The level that was begun with can be changed by [`log::set_max_level`]: then it holds for all, and the filter is left
+/// out of account.
+struct Discreet {
+    filter: env_logger::Logger,
+    /// The highest level of the filter.
+    level: LevelFilter,
+    /// Writes whatever it is given.
+    writer: env_logger::Logger,
+}
 
 impl Discreet {
     fn admits(&self, metadata: &Metadata<'_>) -> bool {
         let origin = metadata.target().split("::").next().unwrap_or_default();
         metadata.level() <= Level::Debug || matches!(origin, "dpm" | "lua")
     }
+
+    /// Whether the level was changed since the beginning.
+    fn is_changed(&self) -> bool {
+        log::max_level() != self.level
+    }
 }
 
 impl Log for Discreet {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.admits(metadata) && self.0.enabled(metadata)
+        self.admits(metadata) && (self.is_changed() || self.filter.enabled(metadata))
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.admits(record.metadata()) || !self.0.matches(record) {
+        if !self.admits(record.metadata()) || !self.is_changed() && !self.filter.matches(record) {
             return;
         }
         let text = tidy(record.args());
         // Where there are several workers, each has connections, timers and errors of its own.
         let worker = workers::current().map(|number| format!("worker {number}: "));
         let worker = worker.unwrap_or_default();
-        self.0.log(
+                output::keep_line(record.level(), record.target(), &text);
+        self.writer.log(
             &Record::builder()
                 .metadata(record.metadata().clone())
                 .module_path(record.module_path())
@@ -193,8 +217,12 @@ mod tests {
 
     #[test]
     fn libraries_keep_their_traces_to_themselves() {
-        let logger = env_logger::Builder::new().parse_filters("trace").build();
-        let logger = Discreet(logger);
+        let all = || env_logger::Builder::new().parse_filters("trace").build();
+        let logger = Discreet {
+            filter: all(),
+            level: log::max_level(),
+            writer: all(),
+        };
         let enabled = |target, level| {
             logger.enabled(&Metadata::builder().target(target).level(level).build())
         };

@@ -232,13 +232,15 @@ local function shown_column(name, type_name)
     return column
 end
 
-local function is_whole(columns)
+-- The type that fits all values of a list.
+local function common_type(columns)
+    local widest = "integer"
     for _, column in ipairs(columns) do
-        if column.kind ~= "label" and column.type ~= "integer" then
-            return false
+        if column.kind ~= "label" and column.kind ~= "histogram" and column.type ~= "integer" then
+            widest = (column.type ~= "number" or widest == "text") and "text" or "number"
         end
     end
-    return true
+    return widest
 end
 
 -- The columns of its result: without histograms. Those of a list are its labels, Name, Value and Meaning.
@@ -251,7 +253,7 @@ function Table:columns()
     end
     if self.list then
         columns[#columns + 1] = shown_column("Name", "text")
-        columns[#columns + 1] = shown_column("Value", is_whole(self.all) and "integer" or "number")
+        columns[#columns + 1] = shown_column("Value", common_type(self.all))
         columns[#columns + 1] = shown_column("Meaning", "text")
     end
     return columns
@@ -286,7 +288,7 @@ local function lines(self, next_row)
             local column = row and self.all[at]
             if column and column.kind == "label" then
                 labels[#labels + 1] = row[at]
-            elseif column then
+            elseif column and column.kind ~= "histogram" then
                 local line = { unpack(labels) }
                 local count = #labels
                 line[count + 1], line[count + 2], line[count + 3] = column.name, row[at], column.help

@@ -61,12 +61,32 @@ local function refresh(self)
         plugin, problem = load_plugin(source, self.path)
     end
     if plugin then
-        self.plugin, self.version = plugin, self.version + 1
+        self.plugin, self.version, self.rejected = plugin, self.version + 1, nil
         dpm.log("info", ("%s: version %d is in use for new clients"):format(self.path, self.version))
     else
+        self.rejected = errors.text(problem)
         dpm.log("error", ("%s cannot be used, and version %d stays: %s"):format(
             self.path, self.version, errors.text(problem)))
     end
+end
+
+-- Reads all files again that have changed. Returns how many there are, and the first one's problem, if any has one.
+function reload.refresh_all()
+    local failed
+    for _, each in ipairs(reloadables) do
+        refresh(each)
+        failed = failed or each.rejected and ("%s cannot be used"):format(each.path)
+    end
+    return #reloadables, failed
+end
+
+-- The files: { path =, version =, problem = }.
+function reload.list()
+    local list = {}
+    for i, each in ipairs(reloadables) do
+        list[i] = { path = each.path, version = each.version, problem = each.rejected }
+    end
+    return list
 end
 
 local hup_taken = false
@@ -79,9 +99,7 @@ local function take_hup()
     hup_taken = true
     local before = dpm.on_signal("HUP")
     dpm.on_signal("HUP", function()
-        for _, each in ipairs(reloadables) do
-            refresh(each)
-        end
+        reload.refresh_all()
         if before then
             before()
         end

@@ -3,8 +3,14 @@
 
 local errors = require "dpml.errors"
 local name_filters = require "dpml.name_filters"
+local slices = require "dpml.slices"
 
 local selection = {}
+
+local Selection = {}
+Selection.__index = Selection
+
+local MOST_SORTED = 100000 -- rows that are kept to be sorted
 
 -- `columns` are as in a result, each a table with its name.
 local function unknown_column(name, columns)
@@ -39,12 +45,12 @@ local function compare(a, b)
 end
 
 -- Rows that are equal keep their order.
-local function sort(rows, keys)
+local function sorted(rows, keys, breathe)
     local places = {}
     for i, row in ipairs(rows) do
         places[row] = i
     end
-    table.sort(rows, function(a, b)
+    return slices.sort(rows, function(a, b)
         for _, key in ipairs(keys) do
             local order = compare(a[key.number], b[key.number])
             if order ~= 0 then
@@ -52,7 +58,7 @@ local function sort(rows, keys)
             end
         end
         return places[a] < places[b]
-    end)
+    end, breathe)
 end
 
 -- ORDER BY a [ASC | DESC], b …: the keys, none if there is no such clause; nil if it is not understood.
@@ -96,9 +102,8 @@ local function take_limit(reader)
     return first, 0
 end
 
--- Reads what stands behind the name of a table, up to the end of the statement. Returns the function of the table's rows
--- (arrays) that returns those that are wanted, in their order; nil if that is not understood. Without ORDER BY the largest
--- of the column `default` come first, if there is one.
+-- Reads what stands behind the name of a table, up to the end of the statement; nil if that is not understood. Without
+-- ORDER BY the largest of the column `default` come first, if there is one.
 function selection.read(reader, columns, default)
     local numbers = numbers_of(columns)
     local is_wanted = name_filters.take(reader, numbers)
@@ -113,34 +118,83 @@ function selection.read(reader, columns, default)
     if not keys[1] and default then
         keys[1] = { number = numbers[default:lower()], descending = true }
     end
-    return function(rows)
-        local found, chosen = {}, {}
-        for _, row in ipairs(rows) do
-            if is_wanted(row) then
-                found[#found + 1] = row
-            end
-        end
-        sort(found, keys)
-        for i = offset + 1, math.min(#found, offset + limit) do
-            chosen[#chosen + 1] = found[i]
-        end
-        return chosen
+    return setmetatable({ is_wanted = is_wanted, keys = keys, limit = limit, offset = offset }, Selection)
+end
+
+local function each_of(rows)
+    local at = 0
+    return function()
+        at = at + 1
+        return rows[at]
     end
 end
 
--- Some of the columns of a result, by their names.
-function selection.project(result, names)
-    local numbers, columns, rows = numbers_of(result.columns), {}, {}
-    for i, name in ipairs(names) do
-        columns[i] = result.columns[numbers[name:lower()]]
+-- The rows that are wanted, in the order in which they come.
+local function filtered(self, next_row, breathe)
+    return function()
+        local row = next_row()
+        while row and not self.is_wanted(row) do
+            breathe()
+            row = next_row()
+        end
+        breathe()
+        return row
     end
-    for i, row in ipairs(result.rows) do
-        rows[i] = {}
-        for place, name in ipairs(names) do
-            rows[i][place] = row[numbers[name:lower()]]
+end
+
+local function collected(next_row)
+    local rows = {}
+    for row in next_row do
+        rows[#rows + 1] = row
+        if #rows > MOST_SORTED then
+            error(errors.new(1038, "HY001", ("There are more than %d rows to sort: WHERE leaves some out"):format(MOST_SORTED)), 0)
         end
     end
-    return { columns = columns, rows = rows }
+    return rows
+end
+
+-- Of the rows that an iterator returns (arrays), those that are wanted, in their order: likewise an iterator. It is to be
+-- called in a task, and works in slices.
+function Selection:of(next_row)
+    local breathe = slices.new()
+    local next_wanted, left, skipped = filtered(self, next_row, breathe), self.limit, 0
+    local is_sorted = self.keys[1] == nil
+    return function()
+        if not is_sorted then
+            next_wanted, is_sorted = each_of(sorted(collected(next_wanted), self.keys, breathe)), true
+        end
+        while skipped < self.offset do
+            skipped = skipped + 1
+            if not next_wanted() then
+                left = 0
+            end
+        end
+        if left > 0 then
+            left = left - 1
+            breathe()
+            return next_wanted()
+        end
+    end
+end
+
+-- An iterator over some of the columns of a result's rows, by their names; and these columns.
+function selection.project(columns, next_row, names)
+    local numbers, chosen, places = numbers_of(columns), {}, {}
+    for i, name in ipairs(names) do
+        places[i] = numbers[name:lower()]
+        chosen[i] = columns[places[i]]
+    end
+    return chosen, function()
+        local row = next_row()
+        if not row then
+            return nil
+        end
+        local some = {}
+        for i, place in ipairs(places) do
+            some[i] = row[place]
+        end
+        return some
+    end
 end
 
 return selection

@@ -18,7 +18,7 @@ local services = {}
 local NAME = "dpml.accept_clients"
 local OPTIONS = checks.union({
     new_client = "a function", new_command = "a function", handler = "a function",
-    finished_command = "a function", closing = "a function", use_database = "a function",
+    finished_command = "a function", closing = "a function", use_database = "a function", is_own = "a function",
     all_commands = "a boolean", version_comment = "a string",
 }, logins.OPTIONS)
 
@@ -75,7 +75,8 @@ end
 -- `session` has client, auth, user and database, and room for more.
 --
 -- Optional: new_client(client, session), which may return an error to send the client away;
--- use_database(name, client, session), likewise; finished_command(client, session),
+-- use_database(name, client, session), likewise; is_own(cmd), whether a command is the script's although the library would
+-- answer it; finished_command(client, session),
 -- closing(client, session). With all_commands = true the library answers only COM_QUIT, for scripts that
 -- forward commands to a database.
 function services.accept_clients(listener, options)
@@ -135,6 +136,9 @@ function services.accept_clients(listener, options)
 
     -- A command that is none of the script's.
     local function answer(session, cmd)
+        if service.is_own and service.is_own(cmd) then
+            return false
+        end
         return session_kills.answer(realm, cmd, session.client)
             or not service.handler and own_answers.give(service, session, cmd)
     end

@@ -16,6 +16,10 @@ local running                        -- the running task
 local queue, first, last = {}, 1, 0  -- the tasks that are ready
 local in_turn = false
 
+-- Those that are not over, so that they can be listed.
+local all = setmetatable({}, { __mode = "k" })
+local count = 0
+
 local function pack(...)
     return { n = select("#", ...), ... }
 end
@@ -33,7 +37,7 @@ local function settle(task, ok, ...)
                 errors.text(task.err), debug.traceback(task.coroutine)))
         end
     end
-    task.coroutine = nil
+    task.coroutine, all[task] = nil, nil
     for _, tell in ipairs(waiters or {}) do
         tell()
     end
@@ -100,9 +104,27 @@ end
 -- Runs fn(...) as a task, at once, or when the task that is running waits. Returns the task.
 function tasks.spawn(fn, ...)
     checks.argument("dpml.spawn", "fn", fn, "a function")
-    local task = setmetatable({ state = "ready", coroutine = coroutine.create(fn), arguments = pack(...) }, Task)
+    count = count + 1
+    local task = setmetatable({ state = "ready", coroutine = coroutine.create(fn), arguments = pack(...), number = count,
+        fn = fn, since = dpm.monotonic() }, Task)
+    all[task] = true
     make_ready(task)
     return task
+end
+
+local function place_of(fn)
+    local info = debug.getinfo(fn, "S")
+    return ("%s:%d"):format(info.short_src, info.linedefined)
+end
+
+-- The tasks that are not over: { number =, state =, waits_for =, place =, since = } for each.
+function tasks.all()
+    local list = {}
+    for task in pairs(all) do
+        list[#list + 1] = { number = task.number, state = task.state, since = task.since, place = place_of(task.fn),
+            waits_for = task.state == "waiting" and task.waits_for or nil }
+    end
+    return list
 end
 
 -- Whether the caller is a task that can wait here. It cannot inside a callback that fires while the task calls
@@ -143,7 +165,7 @@ function tasks.await(what, start)
     end)
     if state == "starting" then
         state = "waiting"
-        task.state = "waiting"
+        task.state, task.waits_for = "waiting", what
         task.interrupt = function(err)
             state = "over"
             local ok, problem = pcall(give_up or tostring, err)

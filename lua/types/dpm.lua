@@ -1409,6 +1409,16 @@ function M.exit(code) end
 ---@return table<string, number>
 function M.stats() end
 
+---The open connection with this number.
+---@param id integer
+---@return dpm.Connection?
+function M.connection(id) end
+
+---Sets what is logged; without an argument, returns it.
+---@overload fun(): string
+---@param level "off"|"error"|"warn"|"info"|"debug"|"trace"
+function M.log_level(level) end
+
 ---Counts statements by their digests; see dpml.digests.
 ---@param max integer
 ---@param max_length integer

@@ -349,6 +349,7 @@ function M.authenticate_new_clients(listener, callbacks, accounts) end
 ---@field new_command (fun(cmd: dpm.Cmd, client: dpm.Connection, session: dpml.Session): dpml.Result?)?
 ---@field handler (fun(session: dpml.Session): any)?
 ---@field use_database (fun(name: string, client: dpm.Connection, session: dpml.Session): dpml.Error?)?
+---@field is_own (fun(cmd: dpm.Cmd): boolean)?
 ---@field finished_command (fun(client: dpm.Connection, session: dpml.Session): any)?
 ---@field closing (fun(client: dpm.Connection, session: dpml.Session): any)?
 ---@field version_comment string?
@@ -671,6 +672,24 @@ function M.connect(options) end
 ---Prints a value, tables with all that is in them.
 ---@param value any
 function M.dump_table(value) end
+
+---@class dpml.AdminOptions
+---@field users dpml.Users?
+---@field authenticate (fun(user: string, client: dpm.Connection): any)?
+---@field server_version string?
+---@field collation (string|integer)?
+---@field auth_plugin string?
+---@field capabilities table<integer, boolean>?
+---@field rsa_key string?
+---@field roles table<string, "viewer"|"operator"|"admin">? who is not in here may look only
+---@field eval boolean? allows EVAL to admins
+---@field literals boolean? statements are shown as they were sent
+---@field version_comment string?
+
+---Answers the statements of administrators: SHOW CLIENTS, KILL and so on.
+---@param listener dpm.Connection
+---@param options dpml.AdminOptions
+function M.admin(listener, options) end
 
 ---@class dpml.DigestOptions
 ---@field max integer? how many digests there may be, 1000

@@ -9,6 +9,7 @@
 
 mod log_file;
 mod log_line;
+mod recent;
 mod stream;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use log_file::LogFile;
 pub use log_line::{log_line, set_log_line};
+pub use recent::{Line, keep_line, recent_lines};
 use stream::Sink;
 pub use stream::{Dropped, OutputStream};
 

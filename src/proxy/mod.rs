@@ -126,7 +126,7 @@ impl Proxy {
         *self.0.hooks.borrow_mut() = hooks;
     }
 
-    /// Stops reading from a connection.
+    /// Stops reading from a connection. A listener accepts no clients: they wait in the system's queue.
     pub fn pause(&self, id: ConnId) {
         if let Some(conn) = self.core().open_mut(id) {
             conn.read.stopped.insert(Stopped::PAUSED);
@@ -145,6 +145,24 @@ impl Proxy {
     /// The information about a connection, unless it has closed.
     pub fn info(&self, id: ConnId) -> Option<Rc<ConnInfo>> {
         self.core().open(id).map(|conn| conn.info.clone())
+    }
+
+    /// The open connection with this number.
+    pub fn named(&self, serial: u32) -> Option<ConnId> {
+        let core = self.core();
+        let mut ids = core.conns.iter().map(|(_, conn)| conn);
+        let found = ids.find(|conn| conn.id().serial() == serial && !conn.closing());
+        found.map(table::conn::Conn::id)
+    }
+
+    /// The open listeners, and whether each is [paused](Proxy::pause).
+    pub fn listeners(&self) -> Vec<(Rc<ConnInfo>, bool)> {
+        let core = self.core();
+        let open = core.conns.iter().map(|(_, conn)| conn);
+        let listeners = open.filter(|conn| conn.info.kind.is_listener() && !conn.closing());
+        listeners
+            .map(|conn| (conn.info.clone(), !conn.read.stopped.is_empty()))
+            .collect()
     }
 
     /// The linked connection, if any.

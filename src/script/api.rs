@@ -11,6 +11,7 @@ use super::functions::clock;
 use super::functions::constants;
 use super::functions::digests;
 use super::functions::figures;
+use super::functions::inventory;
 use super::functions::json;
 use super::functions::resolve;
 use super::functions::signals;
@@ -246,6 +247,15 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.runtime.sources.add(Rc::new(program));
     let runtime = functions.runtime;
     runtime.proxy().add_figures(&runtime.sources);
+    for source in inventory::sources(runtime) {
+        runtime.sources.add(source);
+    }
+    functions.add("dpm.log_level", |lua, _, args| {
+        inventory::log_level(lua, args)
+    })?;
+    functions.add("dpm.connection", |_, runtime, args| {
+        inventory::connection(runtime, args)
+    })?;
     functions.add("dpm.figures", figures::figures)?;
     functions.add("dpm.stats", figures::stats)?;
     functions.add("dpm.count_digests", |_, runtime, args| {

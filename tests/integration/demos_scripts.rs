@@ -174,6 +174,24 @@ both! {
     }
 }
 
+both! {
+    fn operations(server) {
+        let dpm = Launch::demo("operations", server).arg(0).start();
+        let line = dpm.line("dpm: operations: administrators on port ");
+        let admin = line.rsplit(' ').next().unwrap().parse().unwrap();
+        let mut client = Wire::login_empty(dpm.listening(), MODERN);
+        client.rows("SELECT 6 * 7");
+        let shown = Cli::query(Flavour::MariaDb, admin, "SELECT user, calls, digest FROM digests");
+        assert_eq!(shown, "empty\t1\tSELECT ? * ?\n");
+        let mut operator = Wire::login(admin, MODERN);
+        let id = operator.rows("SELECT client FROM clients WHERE user = 'empty'")[0][0].clone();
+        let mut guest = Wire::login_as(admin, "guest", "guest", MODERN);
+        assert!(matches!(guest.query(&format!("KILL {id}")), Answer::Err(1227, ..)));
+        assert!(matches!(operator.query(&format!("KILL {id}")), Answer::Ok(_)));
+        assert!(client.closed());
+    }
+}
+
 #[test]
 fn admin_wants_a_password() {
     let mut dpm = Launch::file(demos().join("admin.lua"))
@@ -289,7 +307,7 @@ fn a_lone_binary_runs_every_demo() {
         let name = demo.file_stem().unwrap().to_string_lossy().into_owned();
         match &*name {
             "firewall" | "chain" => drop(command.arg("learnt")),
-            "admin" => drop(command.arg("0")),
+            "admin" | "operations" => drop(command.arg("0")),
             _ => {}
         }
         let done = process::run(command, Vec::new(), Duration::from_secs(20));

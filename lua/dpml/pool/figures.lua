@@ -241,6 +241,15 @@ local function declare_everywhere(its, name, entries, prefix)
     }
 end
 
+-- All pools.
+function pool_figures.pools()
+    local list = {}
+    for i, each in ipairs(pools) do
+        list[i] = each.pool
+    end
+    return list
+end
+
 -- Shows a pool among all figures of the program.
 function pool_figures.add(pool, listener)
     if not pools[1] then

@@ -45,7 +45,7 @@ impl Pools {
         }
         if let Goes::On = self.directs(proxy, client, packet)
             && let Some(server) = proxy.peer(client)
-            && !self.is_one_too_many(client, server)
+            && !self.must_leave(client, server)
         {
             if self.take_back(client, server) {
                 self.with_client(client, |_, pool| pool.counters.kept += 1);
@@ -84,12 +84,13 @@ impl Pools {
         }
     }
 
-    /// Whether a client has a connection that is not in use, and its user may use none more.
-    fn is_one_too_many(&self, client: ConnId, server: ConnId) -> bool {
+    /// Whether a client has a connection that is not in use, and may not use it: its user may use none more, or all
+    /// clients wait.
+    fn must_leave(&self, client: ConnId, server: ConnId) -> bool {
         let is_free = |(_, backend): &mut (_, Backend)| matches!(backend.used, Use::Free(_));
         self.backends.with(server, is_free) == Some(true)
             && self.with_client(client, |client, pool| {
-                pool.users.is_at_limit(client.line.user)
+                pool.is_paused || pool.users.is_at_limit(client.line.user)
             }) == Some(true)
     }
 

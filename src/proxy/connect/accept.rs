@@ -121,7 +121,7 @@ impl Core {
         let Socket::Listening(listener) = &conn.socket else {
             return Accepted::NoMore;
         };
-        if !conn.read.readable {
+        if !conn.read.readable || !conn.read.stopped.is_empty() {
             return Accepted::NoMore;
         }
         match listener.accept() {

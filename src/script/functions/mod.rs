@@ -4,6 +4,7 @@ pub(super) mod clock;
 pub(super) mod constants;
 pub(super) mod digests;
 pub(super) mod figures;
+pub(super) mod inventory;
 pub(super) mod json;
 pub(super) mod resolve;
 pub(super) mod signals;
