@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::errand::{Errand, query};
 use super::state::{Names, Settings, Snapshot, Unknown, UserVariables, is_restorable};
-use super::statements::{ConnectionStatements, Statement};
+use super::statements::{ConnectionStatements, Setting, Statement};
 use crate::pool::judging::catalogue::Reading;
 use crate::pool::judging::decision::Ongoing;
 use crate::pool::lending::budget::Place;
@@ -128,6 +128,8 @@ pub struct Preparing {
     pub to: ConnId,
     /// The statement.
     pub statement: Rc<Statement>,
+    /// The setting in which it is prepared.
+    pub setting: Rc<Setting>,
     /// The commands that lead back to the client's setting.
     pub back: Vec<Command>,
 }

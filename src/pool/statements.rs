@@ -29,18 +29,21 @@
 //!   those that came last, in the character set that was in place then. So both ends' last types are
 //!   known here, and put into an execute for which the server would take others.
 //! - **MySQL's resolved types** depend on all types that were ever bound: `SELECT ?` with a DOUBLE,
-//!   then with the integer 5, is 5.0. Only clients that have always bound types of the same classes
-//!   share a statement there. (If such a client's connection changes, it finds its statement as if it
-//!   had been prepared just now.)
+//!   then with the integer 5, is 5.0. What a client's own server would have made of its statement is
+//!   followed (`pins`), and only a server's statement that has become the same serves it. If one that is
+//!   prepared anew cannot become the same, numbers are sent in the type that the client's server has made of
+//!   them (`converting`), and other values are refused.
 //! - **The session's setting**: servers prepare a statement again by themselves after ALTER, in the
 //!   modes of that moment. A client whose modes are not those of its prepare gets a statement for
 //!   itself. It is executed in the client's present modes, which it can observe: whether INSERT is
 //!   strict depends on the mode at that moment.
 
-mod classes;
 mod client;
 mod connection;
+mod converting;
 mod dialect;
+mod parsing;
+mod pins;
 mod portable;
 mod sending;
 mod shared;

@@ -253,13 +253,50 @@ all! {
 }
 
 all! {
-    fn prepared_again_with_the_same_metadata(server) {
+    /// MySQL prepares a statement again for values of another type, in the modes of that moment: what comes of it belongs to
+    /// the client, whichever connection it gets.
+    fn statements_are_as_executes_before_have_left_them(server) {
+        const TEXT: &str = "SELECT ? + 1, \"a\", CHARSET('x'), 'b' || 'c'";
+        // In the modes that it was prepared in, after these have changed.
         alike(server, &[
-            Prepare("SELECT 'a' = 'A', CHARSET('x'), COLLATION('x'), CHARSET(?)"),
+            Prepare(TEXT),
             Execute(&[Double(7.125)]),
+            Query("SET sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT'"),
+            Execute(&[Double(8.5)]),
             Steal,
-            Execute(&[Double(7.125)]),
+            Execute(&[Double(8.5)]),
         ]);
+        // In those of the execute, once it was prepared again there.
+        alike(server, &[
+            Query("SET sql_mode = 'ANSI_QUOTES'"),
+            Prepare("SELECT ?, 'a' || 'b'"),
+            Query("SET sql_mode = 'PIPES_AS_CONCAT'"),
+            Execute(&[Integer(1)]),
+            Query("SET sql_mode = ''"),
+            Steal,
+            Execute(&[Integer(2)]),
+            Elsewhere,
+            Query("SET sql_mode = 'PIPES_AS_CONCAT'"),
+            Execute(&[Integer(2)]),
+        ]);
+        // As what its parameters were resolved before.
+        for text in ["SELECT ?", "SELECT ? + 1", "SELECT id FROM u WHERE id < ?", "UPDATE u SET s = ? WHERE id = 1"] {
+            alike(server, &[
+                Prepare(text),
+                Execute(&[Integer(1)]),
+                Elsewhere,
+                Execute(&[Integer(2)]),
+                Elsewhere,
+                Execute(&[Double(1.5)]),
+                Elsewhere,
+                Execute(&[Double(2.5)]),
+                // As a DOUBLE, on every connection.
+                Elsewhere,
+                Execute(&[Integer(2)]),
+                Elsewhere,
+                Execute(&[Text("2")]),
+            ]);
+        }
     }
 }
 

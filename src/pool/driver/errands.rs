@@ -12,7 +12,7 @@ use crate::pool::state::{Resets, Snapshot};
 use crate::pool::statements::{Dialect, limit_per_connection};
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy};
 use crate::session::Event;
-use crate::wire::{Capabilities, Com, Command, ErrPacket, TextRow};
+use crate::wire::{Capabilities, Column, Com, Command, ErrPacket, TextRow};
 
 /// Whether a wait for a write was answered by the 0 that says that the write is there.
 fn has_in_time(answers: &[Answer]) -> bool {
@@ -80,13 +80,9 @@ impl Pools {
                     });
                 }
             }
-            Event::ServerSendingFields => {
+            Event::ServerSendingFields | Event::ServerSendingParams => {
                 if let Some(Ok(Decoded::Column(column))) = packet.map(|packet| packet.decode()) {
-                    self.backends.with(server, |(_, backend)| {
-                        if let Use::Errand(errand, _) = &mut backend.used {
-                            errand.column(column);
-                        }
-                    });
+                    self.defined(proxy, server, column);
                 }
             }
             Event::ServerSendingRows => {
@@ -99,6 +95,24 @@ impl Pools {
                 self.result_ended(proxy, server, packet, true);
             }
             _ => {}
+        }
+    }
+
+    /// A server has told of a column, or of a parameter of what was prepared.
+    fn defined(&self, proxy: &Proxy, server: ConnId, column: Column) {
+        let column = self.backends.with(server, |(_, backend)| {
+            let Use::Errand(errand, _) = &mut backend.used else {
+                return Some(column);
+            };
+            errand.column(column);
+            None
+        });
+        if let (Some(Some(column)), Some(client)) = (column, proxy.peer(server)) {
+            self.clients.with(client, |(_, client)| {
+                if let Some(prepared) = &mut client.prepared {
+                    prepared.statements.defines(column);
+                }
+            });
         }
     }
 

@@ -69,6 +69,7 @@ use crate::wire::Com;
 const OF_SERVERS: EventSet = Event::ServerGotCommand
     .set()
     .with(Event::ServerPrepared.set())
+    .with(Event::ServerSendingParams.set())
     .with(Event::ServerSendingEof.set())
     .with(Event::ServerWaitCommand.set())
     .with(Event::ServerReceivedError.set());

@@ -10,7 +10,7 @@ use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::Pool;
 use crate::pool::errand::{Answer, command};
 use crate::pool::state::{Side, Unknown, differs};
-use crate::pool::statements::{Form, Setting, Sharing, Statement};
+use crate::pool::statements::{Dialect, Form, Setting, Sharing, Statement};
 use crate::proxy::{ConnId, Incoming, Packet, Proxy, Verdict};
 use crate::wire::{Capabilities, Com, Command, ErrPacket};
 
@@ -21,8 +21,8 @@ pub(super) const TOO_MANY: u16 = 1461;
 enum Lacks {
     /// What the session is like, as statements are those of the setting that they are prepared in: this has to be read.
     Knowledge(Vec<Command>, Unknown),
-    /// Its statement is not prepared on this connection, which is in this setting.
-    Statement(Rc<Statement>, Rc<Setting>),
+    /// Its statement is not prepared on this connection, which is in the second setting. It is to be prepared in the first.
+    Statement(Rc<Statement>, Rc<Setting>, Rc<Setting>),
 }
 
 impl Pools {
@@ -57,8 +57,8 @@ impl Pools {
         let _ = proxy.unlink(client, server);
         self.wait_silently(proxy, client, packet.payload);
         match lacks {
-            Lacks::Statement(statement, present) => {
-                self.prepare_again(proxy, client, server, &statement, &present);
+            Lacks::Statement(statement, setting, present) => {
+                self.prepare_again(proxy, (client, server), &statement, setting, &present);
             }
             Lacks::Knowledge(commands, unknown) => {
                 let then = BackendThen::Known {
@@ -76,18 +76,18 @@ impl Pools {
     fn prepare_again(
         &self,
         proxy: &Proxy,
-        client: ConnId,
-        server: ConnId,
+        (client, server): (ConnId, ConnId),
         statement: &Rc<Statement>,
+        setting: Rc<Setting>,
         present: &Rc<Setting>,
     ) {
         let steps = self.with_backend(server, |backend, _| {
-            if statement.setting() == present {
+            if setting == *present {
                 return Some((Vec::new(), Vec::new()));
             }
             let snapshot = backend.snapshot.as_ref()?;
             let (_, settings) = backend.settings.as_ref()?;
-            let within = statement.setting().within(settings);
+            let within = setting.within(settings);
             let id = backend.session.last_insert_id().known().copied();
             let side = |settings| Side {
                 settings,
@@ -106,6 +106,7 @@ impl Pools {
         let preparing = Box::new(Preparing {
             to: client,
             statement: statement.clone(),
+            setting,
             back: back.iter().map(command_of).collect(),
         });
         if there.is_empty() {
@@ -145,6 +146,7 @@ impl Pools {
         let Preparing {
             to,
             statement,
+            setting,
             back,
         } = preparing;
         if answer
@@ -156,13 +158,18 @@ impl Pools {
             let preparing = Preparing {
                 to,
                 statement,
+                setting,
                 back,
             };
             return self.prepare_in_setting(proxy, server, Box::new(preparing));
         }
         if let Some(ok) = answer.prepared.filter(|ok| ok.params == statement.params()) {
-            self.with_backend(server, |backend, _| {
-                backend.statements.prepared(&statement, ok.statement_id);
+            self.with_backend(server, |backend, pool| {
+                if pool.dialect == Dialect::MySql {
+                    let parameters = answer.columns.get(..ok.params.into());
+                    statement.defined_as(parameters.unwrap_or_default());
+                }
+                (backend.statements).prepared_in(&setting, &statement, ok.statement_id);
             });
         } else if answer.error.is_none() {
             self.failed_on(proxy, server, "a statement has other parameters");
@@ -295,8 +302,9 @@ fn lacks(
         let (present, _) = present(client, backend, pool)?;
         let statements = &client.prepared.as_ref()?.statements;
         let form = form(&present, packet, server);
-        let statement = statements.missing(packet.payload, &backend.statements, form)?;
-        Some(Lacks::Statement(statement, present))
+        let missing = statements.missing(packet.payload, &backend.statements, form)?;
+        let (statement, setting) = missing;
+        Some(Lacks::Statement(statement, setting, present))
     };
     let unknown = know(backend, pool).err();
     let unknown = unknown.filter(|unknown| !client.has_read && !unknown.is_unreadable());

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::classes::Classes;
 use super::connection::{Bound, ConnectionStatements, Owner};
 use super::dialect::{Dialect, too_many_statements};
+use super::pins::Version;
 use super::shared::{Setting, SharedStatements, Statement, Used};
-use crate::wire::{Com, ErrPacket, Original, PrepareOk, Status};
+use crate::wire::{Column, Com, ErrPacket, Original, PrepareOk, Status};
 
 /// What a client's command needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,8 +87,8 @@ pub(super) struct ClientStatement {
     pub columns: u16,
     /// The types that it has bound last.
     pub bound: Option<Bound>,
-    /// The classes of all types that it has bound; kept only where statements are resolved for them.
-    pub classes: Option<Rc<Classes>>,
+    /// What its own server would have made of it.
+    pub version: Version,
 }
 
 /// A command that a server is about to answer.
@@ -113,6 +113,8 @@ pub struct ClientStatements {
     /// The statement that was prepared last, which MariaDB has a special id for.
     pub(super) last: Option<u32>,
     preparing: Option<(Used, Sharing)>,
+    /// What was prepared, and its parameters as far as the server has told of them; only where it matters.
+    defining: Option<(Rc<Statement>, Vec<Column>)>,
     /// The command that the server is about to answer.
     pub(super) running: Option<Running>,
     /// What the last COM_STMT_CLOSE has closed.
@@ -134,6 +136,7 @@ impl ClientStatements {
             newest: 0,
             last: None,
             preparing: None,
+            defining: None,
             running: None,
             closed: None,
             bytes: 0,
@@ -317,13 +320,15 @@ impl ClientStatements {
             server.private = true;
             server.owner = Some(self.owner(id));
         }
+        let is_resolved = self.dialect.resolves_types() && head.params > 0;
+        self.defining = is_resolved.then(|| (statement.statement().clone(), Vec::new()));
         self.last = Some(id);
         self.bytes += statement.text().len();
         let one = ClientStatement {
+            version: Version::new(statement.setting()),
             statement,
             columns: head.columns,
             bound: None,
-            classes: None,
         };
         self.by_id.insert(id, one);
         let answer = PrepareOk {
@@ -332,6 +337,18 @@ impl ClientStatements {
             ..head.clone()
         };
         Some((answer, superseded))
+    }
+
+    /// The server tells of a parameter of what the client has just prepared.
+    pub fn defines(&mut self, parameter: Column) {
+        let Some((statement, mut parameters)) = self.defining.take() else {
+            return;
+        };
+        parameters.push(parameter);
+        match parameters.len() < usize::from(statement.params()) {
+            true => self.defining = Some((statement, parameters)),
+            false => statement.defined_as(&parameters),
+        }
     }
 
     /// What the client has prepared, until the answer has come.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use super::classes::Classes;
+use super::pins::{Values, Version};
 use super::shared::{Setting, Statement};
 use crate::wire::ParamType;
 
@@ -45,8 +45,8 @@ pub(super) struct ServerStatement {
     pub private: bool,
     /// The types that the server has got last.
     pub bound: Option<Bound>,
-    /// The classes of all types that it has got; kept only where statements are resolved for them.
-    pub classes: Option<Rc<Classes>>,
+    /// What the server has made of it.
+    pub version: Version,
     used: u64,
 }
 
@@ -64,8 +64,12 @@ impl ServerStatement {
 pub(super) struct Need<'a> {
     pub statement: &'a Statement,
     pub owner: Owner,
-    /// The classes of the types that the client has bound so far, and with the next execute.
-    pub classes: (Option<&'a Classes>, Option<&'a Classes>),
+    /// The values of the execute.
+    pub values: Values<'a>,
+    /// What the client's own server would have made of the statement by then.
+    pub wanted: &'a Version,
+    /// The setting that the connection is in.
+    pub present: &'a Rc<Setting>,
     /// It must serve nobody else.
     pub private: bool,
 }
@@ -73,21 +77,29 @@ pub(super) struct Need<'a> {
 impl Need<'_> {
     /// How well this statement of the right text serves; the less, the better.
     fn rank(&self, candidate: &ServerStatement) -> Option<u8> {
-        if candidate.owner == Some(self.owner) {
-            return Some(0);
+        let serves = self.is_served_by(&candidate.version);
+        match candidate.owner {
+            Some(owner) if owner == self.owner => (serves || candidate.pending).then_some(0),
+            Some(_) => None,
+            None if serves => Some(1),
+            // Long data comes before the values are known.
+            None => (self.values.is_none() && candidate.version.pins.is_none()).then_some(2),
         }
-        if candidate.owner.is_some() {
-            return None;
-        }
-        let (before, after) = self.classes;
-        let wanted = if self.private { before } else { after };
-        match (candidate.classes.as_deref(), wanted) {
-            (Some(its), Some(wanted)) => its.fit(wanted).then_some(1),
-            // What others have bound to it cannot be undone.
-            (Some(_), None) => None,
-            // It was not executed before.
-            (None, _) => Some(2),
-        }
+    }
+
+    /// Whether a server's statement of this version gives what the client's own would give.
+    pub(super) fn is_served_by(&self, version: &Version) -> bool {
+        let after = version.after(self.statement, self.values, self.present);
+        after.gives_like(self.wanted, self.statement, self.values)
+    }
+
+    /// The setting to prepare it in, if it is not there; `None` if that would not serve.
+    pub(super) fn setting(&self) -> Option<&Rc<Setting>> {
+        let setting = &self.wanted.setting;
+        // Otherwise it turns out once it is prepared.
+        let is_certain = !self.values.is_none() && self.statement.is_defined();
+        let serves = !is_certain || self.is_served_by(&Version::new(setting));
+        serves.then_some(setting)
     }
 }
 
@@ -132,8 +144,13 @@ impl ConnectionStatements {
         self.limit = limit.max(1);
     }
 
-    /// The server has prepared `statement` again, under this id.
+    /// The server has prepared `statement` in its own setting, under this id.
     pub fn prepared(&mut self, statement: &Rc<Statement>, id: u32) {
+        self.prepared_in(statement.setting(), statement, id);
+    }
+
+    /// The same in this setting.
+    pub fn prepared_in(&mut self, setting: &Rc<Setting>, statement: &Rc<Statement>, id: u32) {
         self.clock += 1;
         let prepared = ServerStatement {
             id,
@@ -142,7 +159,7 @@ impl ConnectionStatements {
             pending: false,
             private: false,
             bound: None,
-            classes: None,
+            version: Version::new(setting),
             used: self.clock,
         };
         self.prepared.insert((statement.number, id), prepared);

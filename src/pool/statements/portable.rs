@@ -3,10 +3,10 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::classes::Classes;
 use super::client::{ClientStatement, ClientStatements, Limits};
 use super::connection::Bound;
 use super::dialect::Dialect;
+use super::pins::{Pins, Version};
 use super::shared::{Setting, SharedStatements, Used};
 use crate::pool::record::{Field, Fields, Unreadable, Writer};
 use crate::wire::{ColumnType, Hidden, ParamType};
@@ -30,8 +30,11 @@ const PARAMS: u8 = 4;
 /// Two bytes for each parameter: the type, and 1 if it is unsigned.
 const TYPES: u8 = 5;
 const BOUND_IN: u8 = 6;
-const CLASSES: u8 = 7;
 const COLUMNS: u8 = 8;
+/// One byte for each parameter; left out if they are as when it was prepared.
+const PINS: u8 = 9;
+/// Left out if it is the one that it was prepared in.
+const PARSED_IN: u8 = 10;
 
 /// A client's prepared statements, without any connection that they are prepared on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +57,9 @@ struct One {
     columns: u16,
     /// The types that were bound last, and the setting in which that was.
     bound: Option<(Rc<[ParamType]>, usize)>,
-    classes: Option<Classes>,
+    pins: Option<Pins>,
+    /// The setting that it was parsed in last.
+    parsed_in: usize,
 }
 
 impl fmt::Debug for One {
@@ -80,6 +85,7 @@ impl ClientStatements {
         for (id, one) in &self.by_id {
             let statement = &one.statement;
             let setting = portable.place(statement.setting());
+            let parsed_in = portable.place(&one.version.setting);
             let bound = one.bound.as_ref();
             let bound = bound.map(|bound| (bound.types.clone(), portable.place(&bound.setting)));
             portable.statements.push(One {
@@ -89,7 +95,8 @@ impl ClientStatements {
                 params: statement.params(),
                 columns: one.columns,
                 bound,
-                classes: one.classes.as_deref().cloned(),
+                pins: one.version.pins.as_deref().cloned(),
+                parsed_in,
             });
         }
         portable
@@ -119,14 +126,15 @@ impl ClientStatements {
                 }),
                 None => None,
             };
-            let classes = one.classes.clone();
-            let classes = classes.map(|classes| statement.share_classes(classes));
+            let pins = one.pins.clone().map(|pins| statement.share_pins(pins));
+            let setting = settings.get(one.parsed_in)?.clone();
+            let version = Version { setting, pins };
             statements.bytes += statement.text().len();
             let one_of_client = ClientStatement {
                 statement,
                 columns: one.columns,
                 bound,
-                classes,
+                version,
             };
             statements.by_id.insert(one.id, one_of_client);
         }
@@ -239,8 +247,11 @@ impl One {
             out.bytes(TYPES, pairs.collect::<Vec<_>>().as_flattened());
             out.number(BOUND_IN, place(*setting));
         }
-        let classes = self.classes.as_ref().map(Classes::to_bytes);
-        out.optional(CLASSES, classes.as_deref());
+        let pins = self.pins.as_ref().map(Pins::to_bytes);
+        out.optional(PINS, pins.as_deref());
+        if self.parsed_in != self.setting {
+            out.number(PARSED_IN, place(self.parsed_in));
+        }
     }
 
     /// `settings`: how many there are before.
@@ -252,7 +263,7 @@ impl One {
                 .ok_or(Unreadable::Malformed)
         };
         let mut read = One::default();
-        let (mut prepared_in, mut types, mut bound_in) = (None, None, None);
+        let (mut prepared_in, mut parsed_in, mut types, mut bound_in) = (None, None, None, None);
         for field in fields {
             let field = field?;
             match field.tag {
@@ -263,18 +274,22 @@ impl One {
                 COLUMNS => read.columns = field.small()?,
                 TYPES => types = Some(types_of(field.value)?),
                 BOUND_IN => bound_in = Some(place(field)?),
-                CLASSES => {
-                    let classes = Classes::of_bytes(field.value);
-                    read.classes = Some(classes.ok_or(Unreadable::Malformed)?);
+                PINS => {
+                    let pins = Pins::of_bytes(field.value);
+                    read.pins = Some(pins.ok_or(Unreadable::Malformed)?);
                 }
+                PARSED_IN => parsed_in = Some(place(field)?),
                 _ => {}
             }
         }
         read.setting = prepared_in.ok_or(Unreadable::Malformed)?;
+        read.parsed_in = parsed_in.unwrap_or(read.setting);
         read.bound = types.zip(bound_in);
         let has_all =
             |(types, _): &(Rc<[ParamType]>, usize)| types.len() == usize::from(read.params);
         let is_possible = read.id != 0 && read.bound.as_ref().is_none_or(has_all);
+        let has_pins = |pins: &Pins| pins.len() == usize::from(read.params);
+        let is_possible = is_possible && read.pins.as_ref().is_none_or(has_pins);
         is_possible.then_some(read).ok_or(Unreadable::Malformed)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use super::classes::{Class, Classes};
 use super::client::{ClientStatement, ClientStatements, LongData, Outcome, Running};
 use super::connection::{Bound, ConnectionStatements, Need, Owner, ServerStatement};
+use super::converting::{Converted, converted};
 use super::dialect::Dialect;
+use super::pins::{Pin, Values, Version};
 use super::shared::{Setting, Statement};
 use crate::wire::{
     BulkExecute, Capabilities, Com, DecodeError, ErrPacket, ExecuteHead, ParamType, Status,
@@ -52,13 +53,27 @@ pub enum Then {
 }
 
 /// What a client's statement would be after an execute.
-struct After {
+struct After<'a> {
     bound: Option<Bound>,
-    classes: Option<Rc<Classes>>,
+    version: Version,
+    /// Its values, if it is an execute that they matter to.
+    head: Option<ExecuteHead<'a>>,
     /// The types are in the packet.
     types_sent: bool,
     /// The packet has attributes, too.
     attributes: bool,
+}
+
+impl After<'_> {
+    fn values(&self) -> Values<'_> {
+        match (&self.head, &self.bound) {
+            (Some(head), Some(bound)) => Values {
+                head: Some(head),
+                types: &bound.types,
+            },
+            _ => Values::NONE,
+        }
+    }
 }
 
 impl ClientStatements {
@@ -112,14 +127,14 @@ impl ClientStatements {
         Sending::Ready
     }
 
-    /// What has to be prepared on this connection before a command can be sent there. Nothing is
-    /// changed by asking.
+    /// What has to be prepared on this connection before a command can be sent there, and in which setting. Nothing is changed
+    /// by asking.
     pub fn missing(
         &self,
         payload: &[u8],
         connection: &ConnectionStatements,
         form: Form<'_>,
-    ) -> Option<Rc<Statement>> {
+    ) -> Option<(Rc<Statement>, Rc<Setting>)> {
         let (com, argument) = payload.split_first()?;
         let com = Com(*com);
         let is_needed = matches!(
@@ -131,19 +146,28 @@ impl ClientStatements {
         }
         let id = self.resolve(u32::from_le_bytes(*argument.first_chunk()?))?;
         let one = self.by_id.get(&id)?;
-        let before = one.classes.as_deref();
         // What is malformed is answered without the server.
         let after = match com {
             Com::STMT_SEND_LONG_DATA => None,
             _ => Some(one.after(com, argument, self.dialect, form).ok()?),
         };
-        let classes = after
-            .as_ref()
-            .map_or(before, |after| after.classes.as_deref());
-        let need = one.need(self.owner(id), (before, classes), form);
+        let (values, version) = match &after {
+            Some(after) => (after.values(), &after.version),
+            None => (Values::NONE, &one.version),
+        };
+        let need = one.need(self.owner(id), values, version, form);
+        if connection.has(&need) {
+            return None;
+        }
+        let statement = one.statement.statement().clone();
+        if let Some(setting) = need.setting() {
+            return Some((statement, setting.clone()));
+        }
+        let converted = one.converted(payload, after.as_ref()?, form)?;
+        let need = one.need(self.owner(id), converted.values(), version, form);
         match connection.has(&need) {
             true => None,
-            false => Some(one.statement.statement().clone()),
+            false => Some((statement, need.setting()?.clone())),
         }
     }
 
@@ -252,8 +276,8 @@ impl ClientStatement {
         form: Form<'_>,
         out: &mut Vec<u8>,
     ) -> Result<u32, Sending> {
-        let classes = self.classes.as_deref();
-        let server = self.find(owner, (classes, classes), connection, form)?;
+        let need = self.need(owner, Values::NONE, &self.version, form);
+        let server = self.find(&need, connection)?;
         server.owner = Some(owner);
         server.pending = true;
         write(payload, server.id, out);
@@ -264,40 +288,54 @@ impl ClientStatement {
     fn need<'a>(
         &'a self,
         owner: Owner,
-        classes: (Option<&'a Classes>, Option<&'a Classes>),
-        form: Form<'_>,
+        values: Values<'a>,
+        wanted: &'a Version,
+        form: Form<'a>,
     ) -> Need<'a> {
-        let setting = self.statement.setting();
+        let setting = &wanted.setting;
         let elsewhere = !Rc::ptr_eq(setting, form.present) && !setting.parses_like(form.present);
-        Need {
+        let need = Need {
             statement: &self.statement,
             owner,
-            classes,
-            private: elsewhere || classes.1.is_some_and(Classes::are_mixed),
-        }
+            values,
+            wanted,
+            present: form.present,
+            private: elsewhere,
+        };
+        // What cannot be had again is kept for the client.
+        let private = elsewhere || need.setting().is_none();
+        Need { private, ..need }
     }
 
     /// The server's statement for this one.
     fn find<'a>(
         &self,
-        owner: Owner,
-        classes: (Option<&Classes>, Option<&Classes>),
+        need: &Need<'_>,
         connection: &'a mut ConnectionStatements,
-        form: Form<'_>,
     ) -> Result<&'a mut ServerStatement, Sending> {
-        let need = self.need(owner, classes, form);
-        let missing = || Sending::Prepare(self.statement.statement().clone());
-        connection.find(&need).ok_or_else(missing)
+        let missing = || match need.setting() {
+            Some(_) => Sending::Prepare(self.statement.statement().clone()),
+            None => Sending::Answer(resolved_elsewhere()),
+        };
+        connection.find(need).ok_or_else(missing)
+    }
+
+    /// An execute in the types that the client's own server has made of its values.
+    fn converted(&self, payload: &[u8], after: &After<'_>, form: Form<'_>) -> Option<Converted> {
+        let (bound, wanted) = (after.bound.as_ref()?, after.version.pins.as_ref()?);
+        after.head?;
+        let pins = (&*self.statement.initial(), &**wanted);
+        converted(payload, &bound.types, pins, form.client)
     }
 
     /// What an execute would make of it.
-    fn after(
+    fn after<'a>(
         &self,
         com: Com,
-        argument: &[u8],
+        argument: &'a [u8],
         dialect: Dialect,
         form: Form<'_>,
-    ) -> Result<After, Sending> {
+    ) -> Result<After<'a>, Sending> {
         let params = self.statement.params();
         if com == Com::STMT_BULK_EXECUTE {
             let types = BulkExecute::decode_types(argument, params)
@@ -310,7 +348,8 @@ impl ClientStatement {
             return Ok(After {
                 types_sent,
                 bound,
-                classes: None,
+                version: self.version.clone(),
+                head: None,
                 attributes: false,
             });
         }
@@ -330,23 +369,15 @@ impl ClientStatement {
             let types = head.types().take(params.into());
             bound = Some(self.bind(types.map(|(param_type, _)| param_type), form));
         }
-        let mut classes = self.classes.clone();
-        if dialect.resolves_types()
-            && params > 0
-            && let Some(bound) = &bound
-        {
-            let none = Classes::default();
-            let before = classes.as_deref().unwrap_or(&none);
-            if let Some(more) = before.with(&head, &bound.types) {
-                classes = Some(self.statement.share_classes(more));
-            }
-        }
-        Ok(After {
+        let mut after = After {
             bound,
-            classes,
+            version: self.version.clone(),
+            head: (dialect.resolves_types() && params > 0).then_some(head),
             types_sent: head.types_sent(),
             attributes: head.count > usize::from(params),
-        })
+        };
+        after.version = (self.version).after(&self.statement, after.values(), form.present);
+        Ok(after)
     }
 
     /// These types, bound now. Nothing is allocated if they are those that were bound before.
@@ -365,7 +396,7 @@ impl ClientStatement {
     fn execute(
         &mut self,
         payload: &[u8],
-        after: After,
+        after: After<'_>,
         owner: Owner,
         connection: &mut ConnectionStatements,
         (dialect, form): (Dialect, Form<'_>),
@@ -376,12 +407,32 @@ impl ClientStatement {
         if params > 0 && after.bound.is_none() {
             return Err(Sending::Answer(dialect.nothing_bound(com)));
         }
-        let classes = (self.classes.as_deref(), after.classes.as_deref());
-        let server = self.find(owner, classes, connection, form)?;
+        let need = self.need(owner, after.values(), &after.version, form);
+        let can_be_had = need.setting().is_some() || connection.has(&need);
+        let converted = match can_be_had {
+            true => None,
+            false => self.converted(payload, &after, form),
+        };
+        let (need, payload) = match &converted {
+            Some(converted) => {
+                let need = self.need(owner, converted.values(), &after.version, form);
+                (need, &converted.payload[..])
+            }
+            None => (need, payload),
+        };
+        let server = self.find(&need, connection)?;
+        if !need.is_served_by(&server.version) {
+            return Err(Sending::Answer(resolved_elsewhere()));
+        }
         let malformed = |_: DecodeError| Sending::Answer(dialect.malformed());
         write(payload, server.id, out);
         let mut bound = after.bound.clone();
-        if let Some(wanted) = &after.bound
+        if let Some(converted) = &converted {
+            bound = Some(Bound {
+                types: converted.types.clone().into(),
+                setting: form.present.clone(),
+            });
+        } else if let Some(wanted) = &after.bound
             && params > 0
             && !after.types_sent
             && !server
@@ -417,37 +468,17 @@ impl ClientStatement {
         if params > 0 {
             server.bound = bound;
         }
-        server.classes = both(
-            server.classes.take(),
-            after.classes.as_ref(),
-            &self.statement,
-        );
+        server.version = (server.version).after(&self.statement, need.values, form.present);
         if after.types_sent {
             self.bound = after.bound;
         }
-        self.classes = after.classes;
+        self.version = after.version;
         Ok(server.id)
     }
 }
 
 /// The bytes of an execute before the parameters.
 const EXECUTE_HEAD: usize = 9;
-
-/// The classes of a server's statement after an execute by a client with these.
-fn both(
-    server: Option<Rc<Classes>>,
-    client: Option<&Rc<Classes>>,
-    statement: &Statement,
-) -> Option<Rc<Classes>> {
-    match (server, client) {
-        (None, client) => client.cloned(),
-        (Some(server), Some(client)) if !Rc::ptr_eq(&server, client) => {
-            let more = server.and(client);
-            Some(more.map_or(server, |more| statement.share_classes(more)))
-        }
-        (server, _) => server,
-    }
-}
 
 /// The packet for a server, where the statement has this id.
 fn write(payload: &[u8], id: u32, out: &mut Vec<u8>) {
@@ -460,7 +491,7 @@ fn write(payload: &[u8], id: u32, out: &mut Vec<u8>) {
 
 /// Whether values of some of these types are converted from the client's character set.
 fn are_converted(types: &[ParamType]) -> bool {
-    types.iter().any(|one| Class::of(*one) == Class::Text)
+    types.iter().any(|one| Pin::of(*one) == Pin::Text)
 }
 
 /// The client has changed its character set, and goes on with types that it has bound before that: the
@@ -468,5 +499,13 @@ fn are_converted(types: &[ParamType]) -> bool {
 fn bound_elsewhere() -> ErrPacket {
     let message = "not-restorable: the types of the parameters were bound in another character \
                    set, and the pool has changed the connection since; bind them again";
+    ErrPacket::new(1105, b"HY000", message.into())
+}
+
+/// MySQL has resolved the client's statement for the types of executes before, or in modes that the session has left since: a
+/// statement that is prepared now would give something else.
+fn resolved_elsewhere() -> ErrPacket {
+    let message = "not-restorable: this statement was executed for values of other types, or in another sql_mode, and the pool \
+                   has changed the connection since; prepare it again";
     ErrPacket::new(1105, b"HY000", message.into())
 }

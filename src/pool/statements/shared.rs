@@ -6,9 +6,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use super::classes::Classes;
+use super::pins::Pins;
 use crate::pool::state::{Settings, Snapshot};
-use crate::wire::{Hidden, ParamType};
+use crate::wire::{Column, Hidden, ParamType};
 
 /// What a statement's meaning depends on when it is prepared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -70,7 +70,10 @@ pub struct Statement {
     users: Cell<usize>,
     /// The types that were bound last: clients with the same ones share them.
     types: RefCell<Option<Rc<[ParamType]>>>,
-    classes: RefCell<Option<Rc<Classes>>>,
+    /// What a server resolves its parameters as when it prepares the text, where that matters; `None` if it is not known yet.
+    initial: RefCell<Option<Rc<Pins>>>,
+    /// What they were resolved as last: clients with the same share it.
+    pins: RefCell<Option<Rc<Pins>>>,
 }
 
 impl fmt::Debug for Statement {
@@ -123,13 +126,43 @@ impl Statement {
         }
     }
 
-    /// The same for classes.
-    pub(super) fn share_classes(&self, classes: Classes) -> Rc<Classes> {
-        let mut last = self.classes.borrow_mut();
+    /// The same for what its parameters are resolved as.
+    pub(super) fn share_pins(&self, pins: Pins) -> Rc<Pins> {
+        let mut last = self.pins.borrow_mut();
         match &*last {
-            Some(last) if **last == classes => last.clone(),
-            _ => last.insert(Rc::new(classes)).clone(),
+            Some(last) if **last == pins => last.clone(),
+            _ => last.insert(Rc::new(pins)).clone(),
         }
+    }
+
+    /// What a server resolves its parameters as when it prepares the text, or what is least certain to stay.
+    pub(super) fn initial(&self) -> Rc<Pins> {
+        let known = self.initial.borrow().clone();
+        known.unwrap_or_else(|| Rc::new(Pins::unknown(self.params())))
+    }
+
+    /// Whether that is known.
+    pub(super) fn is_defined(&self) -> bool {
+        self.initial.borrow().is_some()
+    }
+
+    /// A server that resolves parameters has prepared it, and has told of these parameters.
+    pub fn defined_as(&self, parameters: &[Column]) {
+        if parameters.len() == usize::from(self.params()) && !parameters.is_empty() {
+            let pins = Pins::of_definitions(parameters.iter());
+            self.initial.replace(Some(Rc::new(pins)));
+        }
+    }
+
+    /// Its setting once a server has prepared it again in the present one: the schema stays.
+    pub(super) fn prepared_again_in(&self, present: &Rc<Setting>) -> Rc<Setting> {
+        if self.setting.schema == present.schema {
+            return present.clone();
+        }
+        Rc::new(Setting {
+            schema: self.setting.schema.clone(),
+            ..(**present).clone()
+        })
     }
 }
 
@@ -231,7 +264,8 @@ impl SharedStatements {
             params: Cell::new(0),
             users: Cell::new(0),
             types: RefCell::default(),
-            classes: RefCell::default(),
+            initial: RefCell::default(),
+            pins: RefCell::default(),
         });
         let of_setting = self.statements.entry(setting.clone()).or_default();
         of_setting.insert(text, statement.clone());

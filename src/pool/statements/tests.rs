@@ -8,7 +8,7 @@ mod pending;
 use std::rc::Rc;
 
 use super::*;
-use crate::wire::{Capabilities, ColumnType, Com, ErrPacket, ParamType, PrepareOk, Status};
+use crate::wire::{Capabilities, Column, ColumnType, Com, ErrPacket, ParamType, PrepareOk, Status};
 
 const INT: ParamType = ParamType::new(ColumnType::LONGLONG);
 const DOUBLE: ParamType = ParamType::new(ColumnType::DOUBLE);
@@ -65,6 +65,7 @@ impl Case {
         );
         assert_eq!(begun, Ok(()));
         let (answer, _) = client.prepared(&head(on_server, text), connection).unwrap();
+        define(client, text);
         answer.statement_id
     }
 
@@ -139,6 +140,16 @@ fn execute(id: u32, types: Option<&[ParamType]>, params: usize) -> Vec<u8> {
     }
     payload.resize(payload.len() + params * 8, 0);
     payload
+}
+
+/// The server tells of the parameters of what was prepared: it takes all of them for texts.
+fn define(client: &mut ClientStatements, text: &str) {
+    for _ in 0..text.matches('?').count() {
+        client.defines(Column {
+            column_type: ColumnType::VAR_STRING,
+            ..Column::default()
+        });
+    }
 }
 
 fn about(com: Com, id: u32, more: &[u8]) -> Vec<u8> {
