@@ -46,7 +46,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         if path.is_dir() {
             println!("cargo::rerun-if-changed={}", path.display());
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "lua") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "lua" || extension == "html")
+        {
             files.push(path);
         }
     }

@@ -20,6 +20,7 @@ local figures = require "dpml.figures"
 local firewall = require "dpml.firewall"
 local logins = require "dpml.logins"
 local mask = require "dpml.mask"
+local metrics = require "dpml.metrics"
 local multiplexer = require "dpml.multiplexer"
 local passthrough = require "dpml.passthrough"
 local pools = require "dpml.pool"
@@ -61,6 +62,7 @@ dpml = {
     autoexplain = autoexplain.autoexplain,
     firewall = firewall.firewall,
     mask = mask.mask,
+    metrics = metrics.metrics,
     slowlog = slowlog.slowlog,
     coalesce = coalesce.coalesce,
     -- tasks

@@ -71,6 +71,8 @@ need mariadb-dump mariadb-client
 need mariadb-admin mariadb-client
 need flock util-linux
 need_haproxy
+need_prometheus
+need_browser
 compgen -G "/usr/lib/*/lua/5.1/cjson.so" >/dev/null || need_packages lua-cjson
 /usr/bin/python3 -c 'import pymysql, cryptography' 2>/dev/null ||
     need_packages python3 python3-pymysql python3-cryptography

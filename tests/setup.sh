@@ -112,3 +112,23 @@ need_haproxy() {
     need haproxy haproxy
     if [ -n "$policy" ]; then rm -f "$policy"; fi
 }
+
+# Prometheus and its promtool, two programs in one package that would start a service. So it is only unpacked, into the cache.
+need_prometheus() {
+    local folder=${XDG_CACHE_HOME:-$HOME/.cache}/dpm/prometheus
+    [ ! -x "$folder/promtool" ] || return 0
+    rm -rf "$folder.$$"
+    mkdir -p "$folder.$$"
+    step "downloading Prometheus" sh -c \
+        'cd "$1" && apt-get -o APT::Sandbox::User=root download prometheus && dpkg-deb -x ./*.deb .' \
+        prometheus "$folder.$$" || fail "no Prometheus"
+    mv "$folder.$$/usr/bin" "$folder.$$/programs"
+    rm -rf "$folder"
+    mv "$folder.$$/programs" "$folder" || [ -x "$folder/promtool" ]
+    rm -rf "$folder.$$"
+}
+
+# A browser without a window, for the live page.
+need_browser() {
+    need chromium-headless-shell chromium-headless-shell fonts-dejavu-core
+}

@@ -28,6 +28,10 @@ local kinds = {
         local meta = type(value) == "userdata" and debug.getmetatable(value)
         return meta and meta.__name == "conn"
     end,
+    http_listener = function(value)
+        local meta = type(value) == "userdata" and debug.getmetatable(value)
+        return meta and meta.__name == "http_listener"
+    end,
     integer = function(value)
         return type(value) == "number" and value == math.floor(value)
     end,
@@ -50,7 +54,7 @@ end
 
 -- Whether a value is of the described kind: "a function or nil", "an array".
 function checks.is(value, wanted)
-    for word in wanted:gmatch("%a+") do
+    for word in wanted:gmatch("[%a_]+") do
         if type(value) == word or kinds[word] and kinds[word](value) then
             return true
         end

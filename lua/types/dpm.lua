@@ -1264,6 +1264,22 @@ function M.mode_after(sql, options) end
 ---@return string
 function M.to_utf8(text) end
 
+---The hash of a script or a style, as a page's policy names it: sha256-…
+---@param text string
+---@return string
+function M.integrity(text) end
+
+---A file of the library that is no module; nil if there is none.
+---@param name string
+---@return string?
+function M.library_file(name) end
+
+---Families of series as text for Prometheus, and its content type.
+---@param families table[] as dpml.figures makes them
+---@param accept string? a request's header
+---@return string, string
+function M.exposition(families, accept) end
+
 ---The tables that a text reads and writes, and the other ways that values take.
 ---@param sql string
 ---@param options dpm.SqlOptions?

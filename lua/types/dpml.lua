@@ -754,6 +754,16 @@ function Figures:default_order() end
 ---The table is not there any more.
 function Figures:remove() end
 
+---@class dpml.MetricsOptions
+---@field page boolean? false: no live page
+---@field ready (fun(): boolean, string?)? whether new clients are welcome, and why not
+---@field digests integer? how many of them the page shows
+
+---Answers /metrics, /healthz, /readyz and the live page on / over a listener of dpm.http_listener.
+---@param listener dpm.HttpListener
+---@param options dpml.MetricsOptions?
+function M.metrics(listener, options) end
+
 ---Declares a table of figures, for SHOW and /metrics.
 ---@param declaration dpml.FigureOptions
 ---@return dpml.Figures

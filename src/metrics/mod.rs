@@ -7,12 +7,15 @@
 //!
 //! - `declaration`: tables and columns
 //! - `rows`: values, and how rows of several sources become one
+//! - `exposition`: figures as text for Prometheus
 //! - `source`: what has rows to show
 
 mod declaration;
+mod exposition;
 pub mod rows;
 mod source;
 
 pub use declaration::{Audience, Column, Form, Kind, Merge, Table, Type, Unit};
+pub use exposition::{Family, FamilyKind, Format, MAX_SAMPLES, Sample, SampleValue, encode};
 pub use rows::{Row, Value};
 pub use source::{Page, Source, Sources};

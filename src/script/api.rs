@@ -10,6 +10,7 @@ use super::connections::send;
 use super::functions::clock;
 use super::functions::constants;
 use super::functions::digests;
+use super::functions::exposition;
 use super::functions::figures;
 use super::functions::inventory;
 use super::functions::json;
@@ -26,7 +27,8 @@ use super::login::verifier;
 use super::login::verifier::VerifierObject;
 use super::lua::error::Answer;
 use super::lua::fast::RowKind;
-use super::lua::function::{Args, Raiser, nothing, number, one};
+use super::lua::function::{Args, Raiser, nothing, number, one, string};
+use super::lua::loader;
 use super::lua::option_table::OptionTable;
 use super::objects::object::{Held, PacketObject, StatsPacket};
 use super::objects::rowset;
@@ -189,6 +191,7 @@ fn add_sql(functions: &Functions<'_>) -> mlua::Result<()> {
         sql_helpers::mode_after(lua, args)
     })?;
     functions.add("dpm.to_utf8", |lua, _, args| text::to_utf8(lua, args))?;
+    functions.add("dpm.integrity", |lua, _, args| text::integrity(lua, args))?;
     functions.add("dpm.tables", |lua, _, args| sql_tables::tables(lua, args))?;
     functions.add("dpm.json_encode", |lua, _, args| json::encode(lua, args))?;
     functions.add("dpm.json_decode", |lua, _, args| json::decode(lua, args))
@@ -257,6 +260,16 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
         inventory::connection(runtime, args)
     })?;
     functions.add("dpm.figures", figures::figures)?;
+    functions.add(
+        "dpm.library_file",
+        |lua, _, args| match loader::library_file(&args.text(0, "name")?) {
+            Some(file) => string(lua, file),
+            None => one(Value::Nil),
+        },
+    )?;
+    functions.add("dpm.exposition", |lua, _, args| {
+        exposition::exposition(lua, args)
+    })?;
     functions.add("dpm.stats", figures::stats)?;
     functions.add("dpm.count_digests", |_, runtime, args| {
         digests::count(runtime, args)
@@ -265,7 +278,7 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.reset_digests", |_, runtime, _| digests::reset(runtime))?;
     functions.add("dpm.state_name", |lua, _, args| {
         let event = super::callbacks::package::state_argument(args)?;
-        super::lua::function::string(lua, event.name())
+        string(lua, event.name())
     })
 }
 

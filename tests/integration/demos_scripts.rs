@@ -307,7 +307,7 @@ fn a_lone_binary_runs_every_demo() {
         let name = demo.file_stem().unwrap().to_string_lossy().into_owned();
         match &*name {
             "firewall" | "chain" => drop(command.arg("learnt")),
-            "admin" | "operations" => drop(command.arg("0")),
+            "admin" | "metrics" | "operations" => drop(command.arg("0")),
             _ => {}
         }
         let done = process::run(command, Vec::new(), Duration::from_secs(20));

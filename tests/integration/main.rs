@@ -49,6 +49,7 @@ mod login_relay;
 mod lua_globals;
 mod malformed;
 mod mask;
+mod metrics;
 mod multiplexer;
 mod multiplexer_answers;
 mod mutated_sessions;

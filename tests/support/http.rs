@@ -81,8 +81,8 @@ impl Http {
             if line.is_empty() {
                 break;
             }
-            let (name, value) = line.split_once(": ").expect("a header");
-            headers.push((name.to_lowercase(), value.to_owned()));
+            let (name, value) = line.split_once(':').expect("a header");
+            headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
         Answer {
             status: status.parse().unwrap(),

@@ -13,6 +13,7 @@
 #![allow(unused_macros)]
 #![allow(dead_code)]
 
+pub mod browser;
 pub mod cli;
 pub mod client;
 pub mod cluster;

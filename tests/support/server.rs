@@ -76,7 +76,7 @@ fn sid_root() -> PathBuf {
 }
 
 /// The cache that the project keeps between runs.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| {
         PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache")

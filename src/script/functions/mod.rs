@@ -3,6 +3,7 @@
 pub(super) mod clock;
 pub(super) mod constants;
 pub(super) mod digests;
+pub(super) mod exposition;
 pub(super) mod figures;
 pub(super) mod inventory;
 pub(super) mod json;

@@ -1,8 +1,11 @@
-//! `dpm.to_utf8`.
+//! `dpm.to_utf8` and `dpm.integrity`.
 
 use std::io::Write;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mlua::{Lua, Value};
+use sha2::{Digest as _, Sha256};
 
 use crate::script::lua::error::Answer;
 use crate::script::lua::function::{Args, one, string};
@@ -15,6 +18,13 @@ pub fn to_utf8(lua: &Lua, args: &Args) -> Answer {
         return one(Value::String(text.clone()));
     }
     string(lua, readable(&bytes))
+}
+
+/// The hash of a script or a style, in the form that pages and their policies have.
+pub fn integrity(lua: &Lua, args: &Args) -> Answer {
+    let text = args.string(0, "text")?;
+    let hash = STANDARD.encode(Sha256::digest(text.as_bytes()));
+    string(lua, format!("sha256-{hash}"))
 }
 
 fn readable(bytes: &[u8]) -> Vec<u8> {

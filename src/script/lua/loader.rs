@@ -42,6 +42,13 @@ pub fn embedded(name: &str) -> Option<&'static [u8]> {
     file.map(|(_, source)| *source)
 }
 
+/// A file of the library that is no module: on disk, or else the copy in the binary.
+pub fn library_file(name: &str) -> Option<Cow<'static, [u8]>> {
+    let embedded = embedded(name)?;
+    let on_disk = library_folder().and_then(|folder| fs::read(folder.join(name)).ok());
+    Some(on_disk.map_or(Cow::Borrowed(embedded), Cow::Owned))
+}
+
 /// Sets up `require`: the startfile's folder, `LUA_PATH` and `LUA_CPATH` (or LuaJIT's defaults),
 /// the library's folder if there is one, and the copy of it in the binary.
 pub fn install(lua: &Lua, startfile: Option<&Path>) -> mlua::Result<()> {
