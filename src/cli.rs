@@ -1,12 +1,14 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 
 use crate::logging;
+use crate::manual::Manual;
 use crate::output;
 use crate::script::{ScriptError, with_large_stack};
 use crate::start::Start;
@@ -14,14 +16,14 @@ use crate::workers::{MAX_WORKERS, parallelism};
 
 /// A Lua-scriptable proxy that speaks the MySQL wire protocol.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(name = "dpm", version, about)]
 pub struct Arguments {
     /// The script to run (-: standard input); by default a built-in server that needs no database
-    #[arg(value_name = "FILE", conflicts_with = "startfile")]
+    #[arg(value_name = "FILE", conflicts_with = "startfile", value_hint = clap::ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 
     /// The same as FILE
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub startfile: Option<PathBuf>,
 
     /// More logging: 1 info, 2 debug, 3 trace; adds up if repeated (RUST_LOG wins)
@@ -55,6 +57,10 @@ pub struct Arguments {
     /// Compile the startfile without running it; warn of undefined globals and missing modules
     #[arg(long)]
     pub check: bool,
+
+    /// Print the manual page, or the completions of a shell, and leave
+    #[arg(long, value_name = "WHAT", value_enum, hide = true, exclusive = true)]
+    pub generate: Option<Manual>,
 
     /// Arguments after -- are the script's `arg`
     #[arg(last = true, value_name = "ARG")]
@@ -125,6 +131,10 @@ fn number_verbose(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString
 /// The program: reads the command line, runs the startfile, serves. Returns the exit code.
 pub fn main() -> i32 {
     let arguments = Arguments::from_command_line();
+    if let Some(manual) = arguments.generate {
+        let text = manual.text(Arguments::command());
+        return i32::from(io::stdout().write_all(&text).is_err());
+    }
     let log = logging::begin(
         arguments.level(),
         arguments.log_format,

@@ -67,6 +67,8 @@ pub mod cli;
 pub mod http;
 #[cfg(feature = "lua")]
 mod logging;
+#[cfg(feature = "lua")]
+mod manual;
 pub mod metrics;
 pub mod net;
 pub mod observe;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is too long for CI: the tests of scale (tests/scale) with as many clients as descriptors allow, up to
+# What is too long for CI: the Debian package (tests/package.sh), the tests of scale (tests/scale) with as many clients as descriptors allow, up to
 # 9,000, before the release build, and half an hour of a fleet whose servers die. Prints a table at the end.
 # Arguments are filters: `tests/long.sh passthrough` runs the tests of scale whose names contain that, and
 # nothing else.
@@ -33,6 +33,7 @@ run build cargo build --release --bin dpm
 export DPM_TEST_PROGRAM=$PWD/target/release/dpm DPM_SCALE=$clients
 run scale cargo test --test scale -- --test-threads=1 --nocapture "$@"
 if [ $# -eq 0 ]; then
+    run package tests/package.sh release
     need_mariadb
     DPM_SOAK_SECONDS=1800 run fleet cargo test --test integration -- --nocapture \
         multiplexer::rows_are_of_the_right_server_and_round_whatever_happens
