@@ -157,7 +157,7 @@ impl Log for Discreet {
         // Where there are several workers, each has connections, timers and errors of its own.
         let worker = workers::current().map(|number| format!("worker {number}: "));
         let worker = worker.unwrap_or_default();
-                output::keep_line(record.level(), record.target(), &text);
+        output::keep_line(record.level(), record.target(), &text);
         self.writer.log(
             &Record::builder()
                 .metadata(record.metadata().clone())

@@ -7,6 +7,7 @@ local plugins = require "dpml.plugins"
 local reload = {}
 
 local SECONDS = 2
+local LONGEST = 5000 -- milliseconds that a file, and its selftest, may run for: clients wait meanwhile
 
 local reloadables = {} -- all of them, for HUP
 
@@ -22,13 +23,22 @@ local function read(path)
     return source, problem and path .. ": " .. problem
 end
 
+-- Calls a function that may not return by itself: true and what it returns, or false and its error.
+local function call(fn)
+    local finished, ok, first, second = dpm.limit(LONGEST, xpcall, fn, debug.traceback)
+    if not finished then
+        return false, ok
+    end
+    return ok, first, second
+end
+
 -- Loads a plug-in from the source and runs its selftest; or nil and the error.
 local function load_plugin(source, path)
     local chunk, problem = loadstring(source, "@" .. path)
     if not chunk then
         return nil, problem
     end
-    local ok, plugin, selftest = xpcall(chunk, debug.traceback)
+    local ok, plugin, selftest = call(chunk)
     if not ok then
         return nil, plugin
     end
@@ -41,7 +51,7 @@ local function load_plugin(source, path)
     end
     selftest = selftest or type(plugin) == "table" and plugin.selftest
     if selftest then
-        local passed, result, why = xpcall(selftest, debug.traceback)
+        local passed, result, why = call(selftest)
         if not passed or result == false then
             return nil, path .. ": its selftest has failed: " .. tostring(why or result)
         end

@@ -97,6 +97,7 @@ dpm = dpm
 ---@field workers integer | "auto" | nil
 ---@field watchdog number?
 ---@field relieve boolean?
+---@field budget integer?
 
 ---@class dpm.LoginOptions
 ---@field user string?
@@ -1317,6 +1318,14 @@ function M.log(level, message) end
 
 ---@param defaults dpm.Config
 function M.config(defaults) end
+
+---Calls fn, which is ended with an error if it runs for longer.
+---@param milliseconds integer
+---@param fn fun(...): ...
+---@param ... any its arguments
+---@return boolean ok
+---@return any ... what it returns, or its error
+function M.limit(milliseconds, fn, ...) end
 
 ---Calls fn on a signal; nil removes it. Without the second argument, returns the one in place.
 ---@overload fun(name: dpm.Signal): function?

@@ -1,7 +1,7 @@
 //! Ends the program on SIGTERM and SIGINT when the loop does not.
 //!
 //! The loop sees a signal when it comes round. A callback that never returns (`while true do end`) keeps it
-//! from that, and nothing can interrupt Lua. So a thread of its own waits for the same signals: after
+//! from that, and not everything can be interrupted. So a thread of its own waits for the same signals: after
 //! the first, the loop has its time to end in order; when that is over, or at a second signal, the
 //! thread ends the program.
 

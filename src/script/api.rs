@@ -1,6 +1,7 @@
 //! The functions of the `dpm` table.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use mlua::{AnyUserData, Lua, MultiValue, Table, Value};
 
@@ -14,6 +15,7 @@ use super::functions::exposition;
 use super::functions::figures;
 use super::functions::inventory;
 use super::functions::json;
+use super::functions::limit::{self, MAX_BUDGET};
 use super::functions::resolve;
 use super::functions::signals;
 use super::functions::sql_helpers;
@@ -215,8 +217,15 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
             runtime.fast().limit_memory(bytes);
         }
         count::configure(runtime, &table)?;
+        if let Some(budget) = table.integer("budget", MAX_BUDGET)? {
+            let budget = Some(Duration::from_millis(budget)).filter(|budget| !budget.is_zero());
+            runtime.watchdog.set_budget(budget)?;
+        }
         runtime.proxy().set_defaults(options);
         nothing()
+    })?;
+    functions.add("dpm.limit", |lua, runtime, args| {
+        limit::limit(lua, runtime, args)
     })?;
     functions.add("dpm.new_pool", |_, runtime, args| {
         pools::object::new_pool(runtime, args)

@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 use mlua::Lua;
 
 use super::callbacks::registry::Entry;
+use super::callbacks::subject::Subject;
 use super::lua::fast::Place;
 use super::lua::fast::{Arg, Target};
 use super::lua::idle;
@@ -185,13 +186,13 @@ fn notify_all(
     runtime: &Runtime,
     lua: &Lua,
     id: ConnId,
-    what: impl Fn() -> String,
+    what: Subject,
     functions: Vec<Place>,
     args: &[Arg<'_>],
 ) {
     for function in functions {
         if runtime.entry(id, |entry| entry.own.has(function)) == Some(true) {
-            runtime.notify(lua, &what, Target::Kept(function), args);
+            runtime.notify(lua, what, Target::Kept(function), args);
         }
     }
 }
@@ -212,13 +213,13 @@ fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
         Some((due.first, entry.others(Event::Closing, due)))
     };
     if let Some((first, others)) = runtime.entry(id, all).flatten() {
-        let what = || format!("MY_CLOSING of connection {serial}");
+        let what = Subject::Event(Event::Closing, serial);
         runtime.notify(lua, what, first, &args);
         notify_all(runtime, lua, id, what, others, &args);
     }
 
     let functions = runtime.entry(id, |entry| entry.own.on_close());
-    let what = || format!("on_close of connection {serial}");
+    let what = Subject::OnClose(serial);
     notify_all(runtime, lua, id, what, functions.unwrap_or_default(), &args);
 
     release(runtime, lua, id);

@@ -10,8 +10,10 @@ use super::callbacks::functions::Kind;
 use super::callbacks::look_ups::LookUps;
 use super::callbacks::registry::{Due, Entry, Registry};
 use super::callbacks::signals::SignalHandlers;
+use super::callbacks::subject::{Describe, Subject};
 use super::callbacks::subscriptions::Subscriptions;
 use super::callbacks::timers::Timers;
+use super::callbacks::watchdog::Watchdog;
 use super::connections::conn::ConnObject;
 
 use super::lua::error::ScriptError;
@@ -69,6 +71,8 @@ pub struct Runtime {
     pub subscriptions: Subscriptions,
     /// `dpm.on_signal`.
     pub signals: SignalHandlers,
+    /// Watches callbacks that do not return.
+    pub watchdog: Watchdog,
     depth: Cell<u32>,
     /// When the last callback of this tick returned.
     last_return: Cell<Option<Duration>>,
@@ -127,6 +131,7 @@ impl Runtime {
             look_ups: LookUps::default(),
             subscriptions: Subscriptions::default(),
             signals: SignalHandlers::default(),
+            watchdog: Watchdog::new(lua)?,
             depth: Cell::new(0),
             last_return: Cell::new(None),
             errors: Cell::new(0),
@@ -354,7 +359,7 @@ impl Runtime {
         target: Target<'_>,
         packet: Option<Arg<'_>>,
     ) -> Verdict {
-        let what = || format!("{} of connection {}", event.name(), id.serial());
+        let what = Subject::Event(event, id.serial());
         let number = Arg::Number(id.serial().into());
         let conn = Arg::Alive(slot_index(id));
         let pulse = self.worker.pulse();
@@ -378,7 +383,7 @@ impl Runtime {
     pub fn notify(
         &self,
         lua: &Lua,
-        what: impl Fn() -> String,
+        what: impl Describe,
         target: Target<'_>,
         args: &[Arg<'_>],
     ) -> bool {
@@ -398,7 +403,7 @@ impl Runtime {
     pub fn call(
         &self,
         lua: &Lua,
-        what: impl Fn() -> String,
+        what: impl Describe,
         target: Target<'_>,
         args: &[Arg<'_>],
     ) -> Result<Verdict, ()> {
@@ -415,7 +420,7 @@ impl Runtime {
         } else {
             log::error!(
                 "callback {}: returned {number}, which is no verdict",
-                what()
+                what.text()
             );
             Err(())
         }
@@ -425,7 +430,7 @@ impl Runtime {
     pub fn ask(
         &self,
         lua: &Lua,
-        what: &impl Fn() -> String,
+        what: &impl Describe,
         target: Target<'_>,
         args: &[Arg<'_>],
     ) -> Result<Option<f64>, ()> {
@@ -433,7 +438,7 @@ impl Runtime {
         if depth >= MAX_DEPTH {
             log::error!(
                 "callback {}: callbacks are nested more than {MAX_DEPTH} deep",
-                what()
+                what.text()
             );
             return Err(());
         }
@@ -441,8 +446,9 @@ impl Runtime {
         let began = coarse_clock();
         self.depth.set(depth + 1);
         let deeper = Deeper(&self.depth);
+        let call = (depth == 0).then(|| self.watchdog.begin(what.subject(), began));
         let result = self.fast.call(lua, target, args);
-        drop(deeper);
+        drop((call, deeper));
         let now = coarse_clock();
         self.last_return.set(Some(now));
         let took = now.saturating_sub(began);
@@ -455,11 +461,11 @@ impl Runtime {
             let ms = took.as_millis();
             log::warn!(
                 "callback {}: took {ms} ms, in which nothing else could run",
-                what()
+                what.text()
             );
         }
 
-        result.map_err(|message| log::error!("callback {}: {}", what(), explained(&message)))
+        result.map_err(|message| log::error!("callback {}: {}", what.text(), explained(&message)))
     }
 
     /// An error if what a script asks for would make callbacks nest too deep.

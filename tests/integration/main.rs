@@ -8,6 +8,7 @@ mod admin;
 mod auth;
 mod autoexplain;
 mod autoexplain_plans;
+mod budgets;
 mod buffered;
 mod callbacks;
 mod capabilities;

@@ -7,6 +7,7 @@ pub(super) mod exposition;
 pub(super) mod figures;
 pub(super) mod inventory;
 pub(super) mod json;
+pub(super) mod limit;
 pub(super) mod resolve;
 pub(super) mod signals;
 pub(super) mod sql_helpers;

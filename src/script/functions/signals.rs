@@ -4,13 +4,11 @@ use std::rc::Rc;
 
 use mlua::{Lua, Value};
 
+use crate::script::callbacks::subject::{SIGNALS, Subject};
 use crate::script::lua::error::Answer;
 use crate::script::lua::fast::Target;
 use crate::script::lua::function::{Args, nothing, one};
 use crate::script::runtime::Runtime;
-
-/// The signals that a script can handle.
-const NAMES: [&str; 3] = ["HUP", "USR1", "USR2"];
 
 /// `dpm.on_signal(name, fn or nil)`; without a second argument it returns the function in place, so that a
 /// library can call it, too.
@@ -19,7 +17,7 @@ pub fn on_signal(runtime: &Runtime, args: &Args) -> Answer {
     let name = args
         .bytes(0, "name", 8)
         .map_err(|_| args.no_such_word(0, "name", wanted))?;
-    let known = NAMES.iter().find(|known| known.as_bytes() == name);
+    let known = SIGNALS.iter().find(|known| known.as_bytes() == name);
     let Some(name) = known else {
         return Err(args.no_such_word(0, "name", wanted));
     };
@@ -45,6 +43,5 @@ pub fn arrived(runtime: &Rc<Runtime>, lua: &Lua, name: &'static str) {
         log::info!("signal {name}: the script has no function for it");
         return;
     };
-    let what = || format!("for signal {name}");
-    runtime.notify(lua, what, Target::Function(&function), &[]);
+    runtime.notify(lua, Subject::Signal(name), Target::Function(&function), &[]);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mlua::{AnyUserData, Lua, UserData, UserDataFields, Value};
 
+use crate::script::callbacks::subject::Subject;
 use crate::script::callbacks::timers::Scheduled;
 use crate::script::lua::error::Answer;
 use crate::script::lua::fast::{Arg, Target};
@@ -34,7 +35,7 @@ pub fn due(runtime: &Rc<Runtime>, lua: &Lua, key: u64) {
         ),
         None => return,
     };
-    if !runtime.notify(lua, || format!("of timer {key}"), target, &args) {
+    if !runtime.notify(lua, Subject::Timer(key), target, &args) {
         cancel(runtime, key);
         return;
     }

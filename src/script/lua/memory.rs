@@ -21,22 +21,34 @@ pub fn limited<R>(lua: &Lua, limit: usize, code: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Half of the memory that the process may have, which leaves as much for connections; 0 if that is not known.
+/// Half of the memory that the process may have, which leaves as much for connections; 0 if that is not known. Of the
+/// address space, half of what is left: threads have reserved some of it, and will not use it.
 pub fn default_limit() -> usize {
-    let address_space = [Resource::AS, Resource::DATA].map(|resource| resource.get_soft().ok());
-    let limits = address_space
-        .into_iter()
-        .chain([control_group(), machine()]);
+    let reserved = address_space().unwrap_or_default();
+    let left = |limit: u64| limit.saturating_sub(reserved).max(1);
+    let resources = [
+        Resource::AS.get_soft().ok().map(left),
+        Resource::DATA.get_soft().ok(),
+    ];
+    let limits = resources.into_iter().chain([control_group(), machine()]);
     let most = limits.flatten().min().unwrap_or_default() / 2;
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 /// The machine's memory.
 fn machine() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    kibibytes("/proc/meminfo", "MemTotal:")
+}
+
+/// The address space in use.
+fn address_space() -> Option<u64> {
+    kibibytes("/proc/self/status", "VmSize:")
+}
+
+/// A line of one of the kernel's lists, in bytes.
+fn kibibytes(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib << 10)
 }

@@ -1,7 +1,7 @@
 -- The functions of the library that are written in C and call Lua: nested too deep, they end in an error
 -- instead of the end of the C stack.
 local may_nest = ...
-local error, select, type = error, select, type
+local error, pcall, select, type = error, pcall, select, type
 
 local function check()
     if not may_nest() then
@@ -18,11 +18,28 @@ end
 
 for library, names in pairs {
     [table] = { "sort", "foreach", "foreachi" },
-    [_G] = { "load", "require", "dofile", "collectgarbage" },
+    [_G] = { "require", "dofile", "collectgarbage" },
 } do
     for _, name in ipairs(names) do
         library[name] = checked(library[name])
     end
+end
+
+-- An error in the function that is read from does not pass through `load` itself: if it comes from a hook (the end of
+-- a callback's budget), LuaJIT would believe ever after that the hook runs, and call no other.
+local load = load
+function _G.load(reader, ...)
+    check()
+    if type(reader) ~= "function" then
+        return load(reader, ...)
+    end
+    return load(function()
+        local ok, piece = pcall(reader)
+        if not ok then
+            error(piece, 0)
+        end
+        return piece
+    end, ...)
 end
 
 -- Only a function, or a table with __index, is called.

@@ -41,6 +41,7 @@ pub const PROCESS: &[&str] = &[
     "workers",
     "watchdog",
     "relieve",
+    "budget",
 ];
 /// The options of `dpm.listener`.
 pub const LISTENER: &[&str] = &[
