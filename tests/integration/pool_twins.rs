@@ -26,7 +26,9 @@ enum Step {
 
 #[derive(Clone, Copy, Debug)]
 enum Parameter {
+    Integer(i64),
     Double(f64),
+    Text(&'static str),
 }
 
 use Parameter::*;
@@ -77,13 +79,20 @@ fn execute(statement: u32, parameters: &[Parameter]) -> Vec<u8> {
     argument.push(1);
     for parameter in parameters {
         let kind = match parameter {
+            Integer(_) => 8,
             Double(_) => 5,
+            Text(_) => 0xFD,
         };
         argument.extend([kind, 0]);
     }
     for parameter in parameters {
         match parameter {
+            Integer(number) => argument.extend(number.to_le_bytes()),
             Double(number) => argument.extend(number.to_le_bytes()),
+            Text(text) => {
+                argument.push(text.len().try_into().expect("a short text"));
+                argument.extend(text.as_bytes());
+            }
         }
     }
     argument
