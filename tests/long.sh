@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# What is too long for CI: the Debian package (tests/package.sh), the tests of scale (tests/scale) with as many clients as descriptors allow, up to
-# 9,000, before the release build, and half an hour of a fleet whose servers die. Prints a table at the end.
+# What is too long for CI: the Debian package (tests/package.sh), the tests of scale (tests/scale) with as many
+# clients as descriptors allow, up to 9,000, before the release build, half an hour of a fleet whose servers die, and
+# 300,000 statements of random sessions through a pool on each server (DPM_POOL_SEED is their seed, a random one by
+# default). Prints a table at the end.
 # Arguments are filters: `tests/long.sh passthrough` runs the tests of scale whose names contain that, and
 # nothing else.
 set -euo pipefail
@@ -37,10 +39,20 @@ if [ $# -eq 0 ]; then
     need_mariadb
     DPM_SOAK_SECONDS=1800 run fleet cargo test --test integration -- --nocapture \
         multiplexer::rows_are_of_the_right_server_and_round_whatever_happens
+    # shellcheck source=tests/sid.sh
+    . tests/sid.sh
+    if need_sid mariadb11; then export DPM_TEST_SID=$SID_LANE; fi
+    export DPM_POOL_STATEMENTS=${DPM_POOL_STATEMENTS:-300000} DPM_POOL_SEED=${DPM_POOL_SEED:-$RANDOM}
+    note "random sessions: seed $DPM_POOL_SEED, $DPM_POOL_STATEMENTS statements on each server"
+    for server in mariadb mariadb11 mysql; do
+        run "pool-$server" cargo test --test pool -- --nocapture --exact \
+            "pooled_clients_see_what_direct_ones_see::$server"
+    done
 fi
 
 say "figures"
 sed -n 's/^.*SCALE | //p' "$work/log" | column -t -s '|'
 grep -h ' missing; Lua ' "$work/log" || true
+grep -h 'equal while it learnt' "$work/log" || true
 for name in "${failed[@]}"; do note "FAILED: $name"; done
 [ "${#failed[@]}" -eq 0 ]

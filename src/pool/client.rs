@@ -217,7 +217,7 @@ pub struct Client {
     pub trackers: Option<Box<Trackers>>,
     /// What of its present answer is not as its server sends it.
     pub listing: Listing,
-    /// The digest of its last statement before another client got its connection.
+    /// The digest of its last statement, if another client has got its connection since.
     pub before: Option<[u8; 16]>,
     /// The initial variables of the connection that it has, or had last.
     pub snapshot: Option<Snapshot>,

@@ -230,3 +230,23 @@ all! {
         assert_eq!(value(&mut client, MODE), forgets);
     }
 }
+
+all! {
+    /// A session that begins anew while what was before is still being read, as another client gets its connection, has
+    /// nothing of that.
+    fn what_is_read_of_a_session_is_not_that_of_the_next(server) {
+        let dpm = pool(server, 1, "");
+        let login = || Wire::login_as(dpm.port(), "ann", "p", caps::BASE | caps::DEPRECATE_EOF);
+        let (mut client, mut other) = (login(), login());
+        for round in 0..30 {
+            client.query("SET div_precision_increment = 7");
+            // Its warning is read.
+            client.query("SELECT 'x' + 1");
+            other.send_command(com::QUERY, b"DO 1").expect("sent");
+            client.send_command(com::RESET_CONNECTION, b"").expect("sent");
+            assert_eq!((client.read()[0], other.read()[0]), (0, 0));
+            let seen = value(&mut client, "SELECT @@div_precision_increment");
+            assert_eq!(seen, "4", "in round {round}");
+        }
+    }
+}

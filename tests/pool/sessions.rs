@@ -52,6 +52,9 @@ pub struct Plan {
     asks: [bool; PLACES],
     /// The parameters of each place's statement: how many, and the types of the last execute.
     parameters: [(usize, Option<Vec<Parameter>>); PLACES],
+    /// Whether each place's types were bound in another character set: who executes it then without new ones is refused
+    /// if the connection has changed meanwhile, which programs do not do.
+    bound_elsewhere: [bool; PLACES],
 }
 
 impl Plan {
@@ -185,9 +188,12 @@ impl Plan {
         // MySQL remembers for what types a statement was executed before, and tells of results accordingly: a
         // statement that is prepared again on another connection is like one that was executed for its present ones.
         let remembers_types = flavour == Flavour::MySql;
+        let bound_elsewhere = self.bound_elsewhere[place];
         let (count, before) = &mut self.parameters[place];
         let types = match before {
-            Some(_) if dice.random_ratio(1, 3) => Types::AsBefore,
+            Some(_) if dice.random_ratio(1, if bound_elsewhere { 60 } else { 3 }) => {
+                Types::AsBefore
+            }
             _ => Types::Sent,
         };
         let may_be_long = before.is_none() || !remembers_types;
@@ -211,6 +217,7 @@ impl Plan {
                 .collect(),
         };
         if types == Types::Sent {
+            self.bound_elsewhere[place] = false;
             *before = (!parameters.contains(&Parameter::Long)).then(|| parameters.clone());
         }
         let by_cursor = may_hold && dice.random_ratio(1, 12);
@@ -271,6 +278,10 @@ impl Plan {
                 self.asks[*place] = sql.contains("ROW_COUNT");
             }
             Operation::Query(sql) => {
+                let charset = ["SET NAMES", "CHARACTER SET", "character_set_client"];
+                if charset.iter().any(|words| sql.contains(words)) {
+                    self.bound_elsewhere = [true; PLACES];
+                }
                 if sql.starts_with("LOCK TABLES") {
                     self.locks = true;
                 } else if sql == "UNLOCK TABLES" {

@@ -46,8 +46,8 @@ pub enum Verdict {
     Equal,
     /// There was nothing to do: the client is not connected, or the statement is not there.
     Skipped,
-    /// The pool refused it, with this reason, and nothing was done.
-    Refused(String),
+    /// The pool refused it, with this reason and all that it says, and nothing was done.
+    Refused(String, String),
     /// The pool had no connection for it.
     NoConnection,
     /// The connection to the pool ended.
@@ -334,7 +334,8 @@ impl Twin {
         }
         match got.last() {
             Some(Outcome::Err(1105, _, text)) if compare::reason(text).is_some() => {
-                return Verdict::Refused(compare::reason(text).unwrap_or_default().to_owned());
+                let reason = compare::reason(text).unwrap_or_default();
+                return Verdict::Refused(reason.to_owned(), text.clone());
             }
             _ => {}
         }

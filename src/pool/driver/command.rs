@@ -156,6 +156,12 @@ impl Pools {
         if let Some(server) = proxy.peer(client) {
             self.release(proxy, client, server);
         }
+        let from = self
+            .clients
+            .with(client, |(_, client)| client.leaving.take());
+        if let Some(server) = from.flatten() {
+            self.keeps_nothing_of(server, client);
+        }
         self.clients.with(client, |(_, client)| {
             client.held = None;
             (client.overruled, client.given_up) = (None, None);

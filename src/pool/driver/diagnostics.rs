@@ -124,6 +124,7 @@ impl Pools {
         let rows = proxy.info(server).and_then(|info| info.rows());
         self.clients.with(client, |(_, client)| {
             client.diagnostics.ended(manner, outcome(packet, rows));
+            client.before = None;
         });
     }
 
@@ -237,7 +238,8 @@ fn reply(
 /// Refuses a client what it has asked for, and learns of the statement that came before.
 fn refuse(client: &mut Client, pool: &mut Pool, needs: Needs, last: Option<[u8; 16]>) -> ErrPacket {
     pool.counters.refused_diagnostics += 1;
-    for digest in client.before.into_iter().chain(last) {
+    // The last one on a connection that has just become the client's is the pool's own.
+    if let Some(digest) = client.before.or(last) {
         pool.learnt.learn(digest);
     }
     let err = diagnostics::refusal(needs);

@@ -19,6 +19,9 @@ impl Pools {
         if self.awaited.borrow().contains_key(&client) {
             self.note_news();
         }
+        if let Some(server) = gone.leaving {
+            self.keeps_nothing_of(server, client);
+        }
         if let Phase::Waiting(waiting) = &gone.phase {
             self.with_pool(id, |pool| pool.queue.remove(waiting.line, client));
         }
@@ -51,6 +54,17 @@ impl Pools {
     pub(super) fn release(&self, proxy: &Proxy, client: ConnId, server: ConnId) {
         self.leave(proxy, client, server);
         let _ = proxy.unlink(client, server);
+    }
+
+    /// What is being read of this connection for its last client is of no use to that one any more: its session has ended,
+    /// or begins anew.
+    pub(super) fn keeps_nothing_of(&self, server: ConnId, client: ConnId) {
+        self.backends.with(server, |(_, backend)| {
+            let is_read = matches!(&backend.used, Use::Errand(..));
+            if is_read && backend.owner == Some(client) {
+                backend.owner = None;
+            }
+        });
     }
 
     /// A connection that is free is not any more.

@@ -282,11 +282,24 @@ fn alters(sql: &[u8], mode: Mode) -> bool {
         about.kind,
         "CREATE" | "ALTER" | "DROP" | "RENAME" | "INSTALL" | "UNINSTALL"
     );
-    let is_object = |token: crate::sql::Token| {
+    let is_one_of = |token: &crate::sql::Token, words: &[&[u8]]| {
         let text = sql.get(token.from..token.to).unwrap_or_default();
-        token.kind == Kind::Word && OBJECTS.iter().any(|one| text.eq_ignore_ascii_case(one))
+        token.kind == Kind::Word && words.iter().any(|one| text.eq_ignore_ascii_case(one))
     };
-    (defines || about.multi > 1) && Tokens::new(sql, mode).any(is_object)
+    if defines {
+        return Tokens::new(sql, mode).any(|token| is_one_of(&token, OBJECTS));
+    }
+    // One of several, each by itself: `SELECT DATABASE()` is no definition.
+    let (mut is_first, mut may_define) = (true, false);
+    let mut code = Tokens::new(sql, mode).filter(|token| token.kind.is_code());
+    about.multi > 1
+        && code.any(|token| {
+            if std::mem::replace(&mut is_first, false) {
+                may_define = is_one_of(&token, VERBS);
+            }
+            is_first = sql.get(token.from..token.to) == Some(b";");
+            may_define && is_one_of(&token, OBJECTS)
+        })
 }
 
 /// What may be a name in a text, without its quotes.

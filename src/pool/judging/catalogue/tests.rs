@@ -453,6 +453,7 @@ fn definitions_that_pass_by() {
         "INSERT INTO view VALUES (1)",
         "SELECT 'CREATE VIEW'",
         "CREATE INDEX i ON t (a)",
+        "USE a; SELECT DATABASE(); USE b",
     ] {
         assert!(!catalogue.passed(sql.as_bytes(), PLAIN), "{sql}");
     }
