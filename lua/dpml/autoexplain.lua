@@ -400,6 +400,7 @@ function autoexplain.autoexplain(options)
             self.modes[no_escapes][ansi_quotes] = { no_backslash_escapes = no_escapes, ansi_quotes = ansi_quotes }
         end
     end
+    show_plans.add(self, autoexplain.findings)
     return self
 end
 

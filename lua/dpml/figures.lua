@@ -154,6 +154,12 @@ function Table:remove()
     end
 end
 
+-- What a listener is called in figures: its address and port, or the path of its socket.
+function figures.place_of(listener)
+    local address, port = listener:socket_address(), listener:socket_port()
+    return port and port > 0 and ("%s:%d"):format(address, port) or address
+end
+
 -- Reading ------------------------------------------------------------------------------------------
 
 -- Native rows come in pages, so that who reads all rows of a large table can wait in between.

@@ -7,6 +7,7 @@ local checks = require "dpml.checks"
 local dsn = require "dpml.multiplexer.dsn"
 local errors = require "dpml.errors"
 local fleet = require "dpml.multiplexer.fleet"
+local multiplexer_figures = require "dpml.multiplexer.figures"
 local kills = require "dpml.kills"
 local help = require "dpml.multiplexer.help"
 local merge = require "dpml.multiplexer.merge"
@@ -423,6 +424,7 @@ function multiplexer.serve(listener, options)
     if not mux.users and not options.authenticate then
         checks.fail(NAME, "who may log in? One of users and authenticate must be given")
     end
+    multiplexer_figures.add(mux.fleet, listener)
     services.accept_clients(listener, {
         authenticate = options.authenticate or function(user)
             return mux.users[user], select(2, next(mux.users))

@@ -2,6 +2,7 @@
 
 local client_probes = require "dpml.client_probes"
 local errors = require "dpml.errors"
+local figures = require "dpml.figures"
 local like = require "dpml.like"
 local services = require "dpml.services"
 local token_reader = require "dpml.token_reader"
@@ -56,6 +57,54 @@ local function plans_result(explain, findings, full, pattern)
         end
     end
     return { fields = full and FULL_FIELDS or FIELDS, rows = rows }
+end
+
+-- Among the figures of the program ------------------------------------------------------------------
+
+local explains = setmetatable({}, { __mode = "k" }) -- explain -> what finds faults with its plans, as long as anybody has it
+local is_declared = false
+
+local function note(name, help)
+    return { name = name, kind = "note", help = help }
+end
+
+local function number(name, help, type)
+    return { name = name, kind = "note", type = type or "integer", help = help }
+end
+
+local function entries()
+    local list = {}
+    for explain, findings in pairs(explains) do
+        for _, shape in ipairs(explain:shapes_seen()) do
+            local row, entry = row_of(shape, findings, false), {}
+            for i, field in ipairs(FIELDS) do
+                entry[field.name:lower()] = row[i]
+            end
+            list[#list + 1] = entry
+        end
+    end
+    return list
+end
+
+-- Shows the plans of a dpml.autoexplain among all figures.
+function show_plans.add(explain, findings)
+    if not is_declared then
+        is_declared = true
+        figures.declare {
+            name = "plans", help = "statements that auto-explain has seen, and their plans", metrics = false, order = "longest_ms",
+            entries = entries,
+            columns = {
+                note("digest", "the statement's digest"), note("database", "where it was executed"), note("user", "who has sent it"),
+                number("seen", "how often"), { name = "last_seen", kind = "note", type = "time", help = "when it was the last time" },
+                number("longest_ms", "the longest time, in milliseconds", "number"),
+                { name = "explained", kind = "note", type = "time", help = "when its plan was asked for" },
+                note("reason", "why that was asked for"), note("flags", "what is wrong with the plan"),
+                number("rows", "how many rows the plan reads"), note("tables", "its tables"), note("error", "why there is no plan"),
+                note("query", "the statement, cut"),
+            },
+        }
+    end
+    explains[explain] = findings
 end
 
 -- Answers one of the statements; nil if it is none of them.

@@ -469,7 +469,10 @@ fn the_page_has_all_of_it() {
     let dpm = serve(
         "eval = true",
         "dpml.digests {}
-         dpml.pool(dpm.listener('127.0.0.1', 0), { servers = { { host = arg[1], port = tonumber(arg[2]) } }, users = {} })",
+         dpml.pool(dpm.listener('127.0.0.1', 0), { servers = { { host = arg[1], port = tonumber(arg[2]) } }, users = {} })
+         dpml.multiplex(dpm.listener('127.0.0.1', 0), { users = { ann = { password = 'x' } },
+             fleet = { { host = arg[1], port = tonumber(arg[2]), user = 'empty', name = 'db1' } } })
+         dpml.autoexplain { side = { host = arg[1], port = tonumber(arg[2]), user = 'empty' } }",
     );
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/ADMIN.md");
     let page = std::fs::read_to_string(path).unwrap();
@@ -485,6 +488,9 @@ fn the_page_has_all_of_it() {
             "{line}: {columns:?}"
         );
     }
+    let members = wire.rows("SELECT server, problem FROM multiplexer_servers");
+    assert_eq!(members, [["db1", "NULL"]]);
+    assert!(wire.rows("SHOW PLANS").is_empty());
     for row in wire.rows("SHOW HELP") {
         if !row[0].starts_with(['S', '…']) {
             assert!(

@@ -258,8 +258,7 @@ function pool_figures.add(pool, listener)
         end
         declare_everywhere(counters_table(pool), "pool_counters", counters_of, "pool")
     end
-    local address, port = listener:socket_address(), listener:socket_port()
-    pools[#pools + 1] = { pool = pool, name = port and port > 0 and ("%s:%d"):format(address, port) or address }
+    pools[#pools + 1] = { pool = pool, name = figures.place_of(listener) }
 end
 
 return pool_figures
