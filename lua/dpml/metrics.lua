@@ -1,7 +1,7 @@
 -- What watches the program over HTTP: /metrics for Prometheus, /healthz and /readyz for probes, and a live page.
 
 local checks = require "dpml.checks"
-local figures = require "dpml.figures"
+local families = require "dpml.metrics.families"
 local snapshots = require "dpml.metrics.snapshots"
 
 local metrics = {}
@@ -27,9 +27,11 @@ local function text(status, body)
     return status, { ["Cache-Control"] = "no-store", ["X-Content-Type-Options"] = "nosniff" }, body .. "\n"
 end
 
-local function exposed(request)
-    local written, content_type = dpm.exposition(figures.families(), request.headers.accept)
-    return 200, { ["Content-Type"] = content_type, ["Cache-Control"] = "no-store" }, written
+local function exposed(request, exchange)
+    families.everywhere(function(all)
+        local written, content_type = dpm.exposition(all, request.headers.accept)
+        exchange:answer(200, { ["Content-Type"] = content_type, ["Cache-Control"] = "no-store" }, written)
+    end)
 end
 
 local function healthy()
@@ -99,6 +101,8 @@ function metrics.metrics(http, options)
     if count < 0 or count > MOST_DIGESTS then
         checks.fail(NAME, ("digests: expected an integer from 0 to %d, got %d"):format(MOST_DIGESTS, count))
     end
+    families.answer()
+    snapshots.answer()
     local routes = { ["/metrics"] = exposed, ["/healthz"] = healthy, ["/readyz"] = readiness(options.ready) }
     if options.page ~= false then
         routes["/"] = live_page()

@@ -14,6 +14,7 @@ use super::options::HttpOptions;
 use super::service::Service;
 use crate::net::{Listener, Peer, Stream, is_out_of_descriptors};
 use crate::proxy::{Guest, GuestId, Proxy, Readiness, Turn};
+use crate::workers::{Claim, ForAll};
 
 /// How many clients are accepted in one turn.
 const ACCEPT_BATCH: usize = 16;
@@ -50,7 +51,8 @@ impl std::error::Error for HttpError {}
 /// A listener for HTTP.
 pub struct HttpListener {
     service: Rc<Service>,
-    id: GuestId,
+    /// None if another worker listens there.
+    id: Option<GuestId>,
     address: String,
     port: u16,
 }
@@ -62,7 +64,9 @@ impl fmt::Debug for HttpListener {
 }
 
 impl HttpListener {
-    /// Listens on an address, or with `None` on all of them; port 0 lets the system choose one.
+    /// Listens for all workers, unless another one does: a worker that comes later has a listener without clients.
+    ///
+    /// It listens on an address, or with `None` on all of them; port 0 lets the system choose one.
     ///
     /// # Errors
     /// The address is not ours or is taken, or can be reached from elsewhere although nothing guards it.
@@ -82,15 +86,23 @@ impl HttpListener {
                 ip.unwrap_or("*")
             )));
         }
-        let socket = Listener::bind_tcp(ip, port).map_err(HttpError::Listen)?;
-        let port = socket.local_port();
+        let listening = proxy.worker().listen_for_all(ip, port);
         let service = Rc::new(Service::new(proxy.clone(), options, handler));
-        let accepting = Rc::new(Accepting {
-            service: service.clone(),
-            socket: RefCell::new(socket),
-        });
-        let socket = &mut *accepting.socket.borrow_mut();
-        let id = (proxy.admit(accepting.clone(), socket)).map_err(HttpError::Listen)?;
+        let (id, port) = match listening.map_err(HttpError::Listen)? {
+            ForAll::Elsewhere(port) => (None, port),
+            ForAll::Own(socket, claim) => {
+                let port = socket.local_port();
+                let accepting = Rc::new(Accepting {
+                    service: service.clone(),
+                    socket: RefCell::new(socket),
+                    _claim: claim,
+                });
+                let socket = &mut *accepting.socket.borrow_mut();
+                let id = proxy.admit(accepting.clone(), socket);
+                log::info!("http: listening on {}:{port}", ip.unwrap_or("*"));
+                (Some(id.map_err(HttpError::Listen)?), port)
+            }
+        };
         Ok(HttpListener {
             service,
             id,
@@ -122,7 +134,9 @@ impl HttpListener {
     /// Stops listening. Requests in progress are still answered; streams end.
     pub fn close(&self) {
         self.service.close();
-        self.service.proxy.wake(self.id);
+        if let Some(id) = self.id {
+            self.service.proxy.wake(id);
+        }
     }
 }
 
@@ -130,6 +144,8 @@ impl HttpListener {
 struct Accepting {
     service: Rc<Service>,
     socket: RefCell<Listener>,
+    /// Goes with it.
+    _claim: Claim,
 }
 
 impl Guest for Accepting {

@@ -12,6 +12,7 @@
 //! - `mailbox`: what others have for a worker, which its loop takes in its next pass
 //! - `listeners`, `acceptor`: sockets that several workers listen on. One thread accepts, and hands each client
 //!   over to the worker with the fewest
+//! - `claims`: sockets that one worker has for all
 //! - `clients`, `room`: how many clients a listener has, and how many sockets the process
 //! - `channels`, `once`: messages for all workers, and what one of them does for all
 //! - `shared`: dictionaries that all workers see
@@ -34,6 +35,7 @@
 
 mod acceptor;
 mod channels;
+mod claims;
 mod clients;
 mod desks;
 mod listeners;
@@ -47,6 +49,7 @@ mod watchdog;
 mod worker;
 
 pub use channels::Reached;
+pub use claims::{Claim, ForAll};
 pub use clients::{Clients, ListenerClients};
 pub use listeners::Membership;
 pub use mailbox::{HandedOver, ListenerKey, Message, Published, Stop};

@@ -10,6 +10,7 @@ use std::thread;
 
 use super::acceptor::{Acceptor, hand_over};
 use super::channels::Channels;
+use super::claims::Claims;
 use super::desks::Desks;
 use super::listeners::Listeners;
 use super::mailbox::{HandedOver, Message, Stop};
@@ -92,6 +93,7 @@ struct Crew {
 pub struct Program {
     pub(super) desks: Arc<Desks>,
     pub(super) room: Arc<Room>,
+    pub(super) claims: Arc<Claims>,
     pub(super) channels: Channels,
     pub(super) once: Once,
     pub(super) dictionaries: Dictionaries,
@@ -126,6 +128,7 @@ impl Program {
         Arc::new(Program {
             desks: Arc::default(),
             room: Arc::default(),
+            claims: Arc::default(),
             channels: Channels::default(),
             once: Once::default(),
             dictionaries: Dictionaries::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::channels::Reached;
+use super::claims::{self, ForAll};
 use super::listeners::Membership;
 use super::mailbox::{HandedOver, Message, Stop};
 use super::program::{CountError, Program};
@@ -92,6 +93,15 @@ impl Worker {
         }
         let listeners = self.program.listeners()?;
         Membership::tcp(&listeners, self.number, ip, port).map(Listening::Shared)
+    }
+
+    /// Listens on a TCP port for all workers, unless another one does.
+    ///
+    /// # Errors
+    /// The address is not ours or is taken.
+    pub fn listen_for_all(&self, ip: Option<&str>, port: u16) -> io::Result<ForAll> {
+        self.program.settle_count();
+        claims::listen(&self.program.claims, self.number, ip, port)
     }
 
     /// Listens on a unix socket.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::dpm::{Dpm, Launch};
 use crate::support::http::Http;
-use crate::support::{eventually, let_time_pass};
+use crate::support::{eventually, let_time_pass, process};
 
 /// A script with `http`, a listener that has these options and this handler.
 fn serve(options: &str, handler: &str) -> Dpm {
@@ -339,4 +339,30 @@ fn a_listener_that_a_script_has_lost_stops_listening() {
     });
     dpm.signal("USR2");
     assert_eq!(dpm.wait_for_end().code(), Some(0));
+}
+
+/// Python's client for HTTPS, which does not know the certificate's issuer.
+const HTTPS: &str = "
+import ssl, sys, urllib.request
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+with urllib.request.urlopen('https://127.0.0.1:%s/' % sys.argv[1], context=context) as answer:
+    body = answer.read()
+    print(answer.status, len(body), body[:3])";
+
+#[test]
+fn it_speaks_https() {
+    let dpm = serve("tls = true", "return 200, nil, ('abc'):rep(1000000)");
+    let mut python = process::command("/usr/bin/python3");
+    python.arg("-c").arg(HTTPS).arg(dpm.port().to_string());
+    let done = process::run(python, Vec::new(), Duration::from_secs(20));
+    assert_eq!(done.out(), "200 3000000 b'abc'\n", "{}", done.err());
+
+    // Who does not speak it gets nothing, and harms nobody.
+    let mut plain = Http::connect(dpm.port());
+    plain.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut rest = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut plain.socket(), &mut rest);
+    assert!(!rest.starts_with(b"HTTP"));
+    dpm.assert_no_errors();
 }

@@ -296,3 +296,49 @@ fn a_browser_shows_what_is_done() {
     dpm.stop();
     browser.until("document.getElementById('state').textContent.startsWith('Not connected')");
 }
+
+#[test]
+fn all_workers_are_told_of_by_one() {
+    let script = "
+        local dpml = require 'dpml'
+        dpm.config { workers = 3 }
+        require('harness').passthrough()
+        http = dpm.http_listener(nil, 0)
+        dpml.metrics(http)
+        assert(http:port() > 0)
+        if dpm.worker() == 3 then print('http ' .. http:port()) end";
+    let (dpm, port) = start(&format!("{script}\n{HOSTILE}"), mariadb());
+    let mut clients: Vec<_> = (0..6).map(|_| connect(dpm.port())).collect();
+    for client in &mut clients {
+        client.query_drop("SELECT 1").unwrap();
+    }
+    let text = Http::connect(port).get("/metrics").body;
+    let of = |name: &str| {
+        [1, 2, 3].map(|worker| value(&text, &format!("{name}{{worker=\"{worker}\"}}")))
+    };
+    assert_eq!(of("dpm_clients").iter().sum::<f64>(), 6.0);
+    assert_eq!(of("dpm_clients"), [2.0; 3]);
+    assert!(of("dpm_commands_total").iter().sum::<f64>() >= 6.0);
+    let stay = r#"dpm_guests_stay_seconds_bucket{worker="2",guest="plain",le="+Inf"}"#;
+    assert_eq!(value(&text, stay), 2.0);
+
+    let mut browser = Browser::start();
+    browser.open(&format!("http://127.0.0.1:{port}/"));
+    browser.until(&format!("{} == '6'", tile("Clients", "figure")));
+    browser.until("document.querySelectorAll('#workers tbody tr').length == 3");
+    assert_eq!(browser.complaints, Vec::<String>::new());
+    dpm.assert_no_errors();
+}
+
+#[test]
+fn the_demo_shows_a_page() {
+    let dpm = Launch::demo("metrics", mariadb()).arg(0).start();
+    let line = dpm.line("dpm: metrics: http://127.0.0.1:");
+    let port = line.rsplit(':').next().unwrap().trim_end_matches('/');
+    let mut client = connect(dpm.listening());
+    client.query_drop("SELECT 1").unwrap();
+    let mut http = Http::connect(port.parse().unwrap());
+    assert!(http.get("/").body.starts_with("<!doctype html>"));
+    assert!(value(&http.get("/metrics").body, "dpm_commands_total") >= 1.0);
+    assert_eq!(http.get("/readyz").status, 200);
+}

@@ -60,7 +60,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         // A service beside MySQL's in the same loop: of the proxy it knows the loop alone.
         name: "http",
-        knows: &["proxy", "auth", "net"],
+        knows: &["proxy", "auth", "workers", "net"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {

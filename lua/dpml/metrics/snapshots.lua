@@ -1,9 +1,13 @@
 -- What the live page is told, once a second while anybody looks: the figures as they are, as server-sent events. The page
 -- computes rates and percentiles from what changes between two of them, so that looking costs little here.
 
+local everywhere = require "dpml.metrics.everywhere"
 local figures = require "dpml.figures"
+local merging = require "dpml.metrics.merging"
 
 local snapshots = {}
+
+local QUESTION = "dpml.metrics.snapshot"
 
 -- The tables that the page knows, and how many rows of each it is told at most.
 local TABLES = {
@@ -98,29 +102,69 @@ local function top_digests(of, count)
     return list
 end
 
--- The figures as one line of JSON.
-function snapshots.snapshot(count)
+-- What this worker has to tell.
+local function own_tables(question)
     local tables = {}
     for _, of in ipairs(figures.all()) do
         if TABLES[of.name] then
             tables[of.name] = told(of, TABLES[of.name])
-        elseif of.name == "digests" and count > 0 then
-            tables.digests = top_digests(of, count)
+        elseif of.name == "digests" and question.digests > 0 then
+            tables.digests = top_digests(of, question.digests)
         end
     end
-    return dpm.json_encode { time = dpm.monotonic(), stopping = dpm.is_stopping(), tables = tables }
+    return tables
+end
+
+-- What this worker is, among the others.
+local function worker_row(worker, stats)
+    return {
+        worker = worker, clients = stats.clients, commands = stats.commands, loop_lag_us = stats.loop_lag_us,
+        lua_memory = stats.lua_memory, callback_errors = stats.callback_errors,
+    }
+end
+
+-- Calls done(snapshot) with the figures of all workers as one line of JSON.
+function snapshots.take(digests, done)
+    local _, count = dpm.worker()
+    everywhere.ask(QUESTION, { digests = digests }, own_tables, function(answers)
+        local tables, rows = nil, {}
+        for worker = 1, count do
+            local of = answers[worker]
+            if of then
+                rows[#rows + 1] = worker_row(worker, of.stats)
+                tables = tables and merging.merge(tables, of) or of
+            end
+        end
+        if count > 1 and not tables.workers then
+            tables.workers = rows
+        end
+        done(dpm.json_encode { time = dpm.monotonic(), stopping = dpm.is_stopping(), tables = tables })
+    end)
+end
+
+-- This worker answers others.
+function snapshots.answer()
+    everywhere.answer(QUESTION, own_tables)
 end
 
 -- A function that answers requests with a stream of snapshots.
-function snapshots.watcher(count)
+function snapshots.watcher(digests)
     local watchers, watching, timer = {}, 0, dpm.new_timer()
+    local is_asking = false
 
     local function tell()
-        local event = ("data: %s\n\n"):format(snapshots.snapshot(count))
-        for watcher in pairs(watchers) do
-            -- One that does not keep up misses this one.
-            watcher:send(event)
+        if is_asking then
+            -- A worker takes its time.
+            return
         end
+        is_asking = true
+        snapshots.take(digests, function(snapshot)
+            is_asking = false
+            for watcher in pairs(watchers) do
+                -- One that does not keep up misses this one.
+                watcher:send(("data: %s\n\n"):format(snapshot))
+            end
+        end)
     end
 
     return function(request, exchange)
@@ -131,7 +175,10 @@ function snapshots.watcher(count)
             return 200, HEADERS
         end
         exchange:start(200, HEADERS)
-        exchange:send(("retry: 2000\n\ndata: %s\n\n"):format(snapshots.snapshot(count)))
+        exchange:send("retry: 2000\n\n")
+        snapshots.take(digests, function(snapshot)
+            exchange:send(("data: %s\n\n"):format(snapshot))
+        end)
         watchers[exchange] = true
         watching = watching + 1
         if watching == 1 then

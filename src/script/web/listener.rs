@@ -46,7 +46,6 @@ pub fn http_listener(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
     let listener = HttpListener::listen(runtime.proxy(), address, port, options, handler.clone())
         .map_err(|error| args.error(error))?;
     let name = format!("{}:{}", listener.address(), listener.port());
-    log::info!("http: listening on {name}");
     handler.set_name(format!("the HTTP listener on {name}"));
     let object = runtime.create_lean(HttpListenerObject {
         listener: Rc::new(listener),
