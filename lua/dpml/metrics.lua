@@ -13,6 +13,15 @@ local DIGESTS, MOST_DIGESTS = 15, 100 -- how many the page shows
 
 local held = {} -- the listeners, each until it is closed
 
+local function hold(http)
+    for each in pairs(held) do
+        if not each:is_open() then
+            held[each] = nil
+        end
+    end
+    held[http] = true
+end
+
 -- Nothing is fetched from elsewhere, nothing is run but what is in the page, and nobody may show the page in theirs.
 local PAGE_HEADERS = {
     ["Content-Type"] = "text/html; charset=utf-8",
@@ -109,7 +118,7 @@ function metrics.metrics(http, options)
         routes["/events"] = snapshots.watcher(count)
     end
     http:handler(handler(routes, http:handler()))
-    held[http] = true
+    hold(http)
 end
 
 return metrics
