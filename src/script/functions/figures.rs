@@ -31,7 +31,9 @@ const OF_LUA: [Column; 6] = [
         "messages_missed",
         "Published messages that did not come, as too many waited.",
     ),
-    Column::counter("lua_us", "Time in callbacks.").unit(Unit::Microseconds),
+    Column::counter("lua_us", "Time in callbacks.")
+        .unit(Unit::Microseconds)
+        .metric("lua"),
 ];
 
 impl Program {
