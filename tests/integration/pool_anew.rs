@@ -130,6 +130,28 @@ all! {
     }
 }
 
+all! {
+    /// The schema stays, also where not all of the session was known after an error.
+    fn a_reset_keeps_the_schema_after_an_error(server) {
+        server.sql("CREATE DATABASE IF NOT EXISTS anew_schema");
+        let dpm = pool(server, 1, "");
+        let login = || Wire::login_as(dpm.port(), "ann", "p", caps::BASE);
+        let (mut client, mut other) = (login(), login());
+        for is_shared in [false, true] {
+            client.query("USE test");
+            client.query("SELECT 1");
+            client.query("INSERT INTO no_such_schema.t VALUES (1)");
+            client.query("USE anew_schema");
+            if is_shared {
+                other.query("SELECT 1");
+            }
+            client.command(com::RESET_CONNECTION, b"");
+            assert_eq!(client.read()[0], 0);
+            assert_eq!(value(&mut client, "SELECT DATABASE()"), "anew_schema");
+        }
+    }
+}
+
 /// A client whose login asks for a character set, at a pool or a server.
 fn in_charset(port: u16, user: &str, password: &str, collation: u8) -> Wire {
     let mut wire = Wire::connect(port);

@@ -156,7 +156,7 @@ impl Course {
         let mut steps: Vec<Step> = Vec::new();
         let mut found = Vec::new();
         let mut last = 0;
-        let mut answered = Instant::now();
+        let mut sent = Instant::now();
         let mut deaths = match self.dying {
             Dying::Nobody => None,
             Dying::Connections => Some(Deaths::new(server, self.clients)),
@@ -185,9 +185,10 @@ impl Course {
             steps.push((at, operation.clone()));
             let mut fault = None;
             let part = usize::from(done >= self.learning());
-            let is_late = answered.elapsed() > LATE;
+            // Since the statement before was sent: its twin's answer may have come later than its own.
+            let is_late = sent.elapsed() > LATE;
+            sent = Instant::now();
             let verdict = twin.perform(&operation);
-            answered = Instant::now();
             let by_death = deaths.as_ref().is_some_and(|deaths| deaths.explain(at));
             if let Some(deaths) = &mut deaths {
                 deaths.saw(at, done);

@@ -151,15 +151,33 @@ impl Pools {
         }
     }
 
+    /// A client keeps the schema that it has on this connection, though not all of its session there may be known.
+    fn keep_schema(&self, client: ConnId, server: Option<ConnId>) {
+        let schema = server.and_then(|server| {
+            self.backends.with(server, |(_, backend)| {
+                let schema = backend.session.schema();
+                let known = schema.known().map(|schema| schema.map(<[u8]>::to_vec));
+                known.filter(|_| backend.owner == Some(client))
+            })
+        });
+        if let Some(schema) = schema.flatten() {
+            self.clients.with(client, |(_, client)| {
+                client.settings = Rc::new(client.settings.with(schema.as_deref(), &[]));
+            });
+        }
+    }
+
     /// The client's session begins anew, as after a login.
     pub(super) fn begin_anew(&self, proxy: &Proxy, client: ConnId) {
-        if let Some(server) = proxy.peer(client) {
-            self.release(proxy, client, server);
-        }
         let from = self
             .clients
             .with(client, |(_, client)| client.leaving.take());
-        if let Some(server) = from.flatten() {
+        let from = from.flatten();
+        self.keep_schema(client, proxy.peer(client).or(from));
+        if let Some(server) = proxy.peer(client) {
+            self.release(proxy, client, server);
+        }
+        if let Some(server) = from {
             self.keeps_nothing_of(server, client);
         }
         self.clients.with(client, |(_, client)| {
