@@ -362,16 +362,11 @@ impl Runtime {
         let what = Subject::Event(event, id.serial());
         let number = Arg::Number(id.serial().into());
         let conn = Arg::Alive(slot_index(id));
-        let pulse = self.worker.pulse();
-        let before = pulse.map(|pulse| pulse.enters(inside(event, id)));
         let lua_before = self.lua_time.get();
         let result = match packet {
             Some(packet) => self.call(lua, what, target, &[packet, number, conn]),
             None => self.call(lua, what, target, &[number, conn]),
         };
-        if let (Some(pulse), Some(before)) = (pulse, before) {
-            pulse.enters(before);
-        }
         let took = self.lua_time.get() - lua_before;
         if !took.is_zero() {
             self.proxy.count_lua(id, took);
@@ -446,9 +441,15 @@ impl Runtime {
         let began = coarse_clock();
         self.depth.set(depth + 1);
         let deeper = Deeper(&self.depth);
-        let call = (depth == 0).then(|| self.watchdog.begin(what.subject(), began));
+        let subject = what.subject();
+        let inside = self.worker.pulse().zip(subject.map(Subject::pack));
+        let inside = inside.map(|(pulse, subject)| (pulse, pulse.enters(subject)));
+        let call = (depth == 0).then(|| self.watchdog.begin(subject, began));
         let result = self.fast.call(lua, target, args);
         drop((call, deeper));
+        if let Some((pulse, outer)) = inside {
+            pulse.enters(outer);
+        }
         let now = coarse_clock();
         self.last_return.set(Some(now));
         let took = now.saturating_sub(began);
@@ -501,16 +502,10 @@ impl Runtime {
     }
 }
 
-/// The number by which the watchdog knows the function of an event.
-fn inside(event: Event, id: ConnId) -> u64 {
-    (event as u64 + 1) << 32 | u64::from(id.serial())
-}
-
 /// Which function of the script's a number of [`Pulse`](crate::workers::Pulse) stands for.
 pub fn describe(inside: u64) -> String {
-    let event = Event::from_number((inside >> 32).saturating_sub(1));
-    let name = event.map_or("a callback", Event::name);
-    format!("{name} of connection {}", inside & u64::from(u32::MAX))
+    let subject = Subject::unpack(inside);
+    subject.map_or_else(|| "a callback".to_owned(), |subject| subject.to_string())
 }
 
 /// Explains LuaJIT's message about a yield across our functions.

@@ -245,3 +245,23 @@ fn descriptors_for_another_process_are_left_alone() {
     assert!(!dpm.wrote("service manager"));
     assert_eq!(dpm.stop().code(), Some(0));
 }
+
+/// The script in the manifest for Kubernetes, on free ports.
+#[test]
+fn the_script_for_kubernetes_runs() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/kubernetes.yaml");
+    let manifest = std::fs::read_to_string(path).unwrap();
+    let (_, script) = manifest.split_once("dpm.lua: |\n").expect("a script");
+    let (script, _) = script.split_once("---\n").expect("its end");
+    let script = script.replace("(nil, 3306)", "(nil, 0)");
+    let script = script.replace("INADDR_ANY, 9104", "INADDR_ANY, 0");
+    let server = mariadb();
+    let mut dpm = Launch::script(&script)
+        .env("DB_HOST", server.host())
+        .env("DB_PORT", &server.port.to_string())
+        .env("DPM_METRICS_TOKEN", "a-long-secret")
+        .start();
+    // (The harness's end of the script answers this.)
+    assert!(dpm.stat("listeners") >= 1.0);
+    assert_eq!(dpm.stop().code(), Some(0));
+}
