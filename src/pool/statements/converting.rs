@@ -113,7 +113,7 @@ fn as_pin(value: &ParamValue, wanted: Pin) -> Option<(ParamValue, ParamType)> {
             ColumnType::LONGLONG,
             true,
         ),
-        Pin::Text | Pin::Date | Pin::Time | Pin::DateTime => return None,
+        Pin::Text | Pin::TextAgain | Pin::Date | Pin::Time | Pin::DateTime => return None,
     };
     let param_type = ParamType {
         column_type,

@@ -22,11 +22,13 @@ pub(super) enum Pin {
     Date,
     Time,
     DateTime,
+    /// A text that has come when the statement was prepared again, where the server would not have expected one.
+    TextAgain,
 }
 
 impl Pin {
     /// All of them; the place of each is the number by which it is written down.
-    const ALL: [Pin; 8] = [
+    const ALL: [Pin; 9] = [
         Pin::Text,
         Pin::Signed,
         Pin::Unsigned,
@@ -35,6 +37,7 @@ impl Pin {
         Pin::Date,
         Pin::Time,
         Pin::DateTime,
+        Pin::TextAgain,
     ];
 
     fn number(self) -> u8 {
@@ -67,12 +70,12 @@ impl Pin {
 
     /// What follows from a value of this type.
     pub(super) fn after(self, value: Pin) -> Pin {
-        use Pin::{Date, DateTime, Decimal, Double, Signed, Text, Time, Unsigned};
+        use Pin::{Date, DateTime, Decimal, Double, Signed, Text, TextAgain, Time, Unsigned};
         let is_taken = match value {
-            Text => true,
-            Signed => !matches!(self, Text | Unsigned),
-            Unsigned => !matches!(self, Text | Signed),
-            Decimal => !matches!(self, Text | Signed | Unsigned),
+            Text | TextAgain => true,
+            Signed => !matches!(self, Text | TextAgain | Unsigned),
+            Unsigned => !matches!(self, Text | TextAgain | Signed),
+            Decimal => !matches!(self, Text | TextAgain | Signed | Unsigned),
             Double => matches!(self, Double | Date | Time | DateTime),
             Date => matches!(self, Date | DateTime),
             Time => matches!(self, Time | DateTime),
@@ -114,18 +117,23 @@ impl Pins {
         self.0.len()
     }
 
-    /// What follows from an execute with values of these types; `None` if they stay.
-    pub(super) fn after(&self, values: Values<'_>) -> Option<Pins> {
-        let after = |at: usize, pin: Pin| match values.of(at) {
-            Some(value) => pin.after(value),
-            None => pin,
-        };
+    /// What follows from an execute with values of these types; `None` if they stay. Once one is not taken, all are what they
+    /// are resolved as when the statement is prepared for these values. `initial`: without any.
+    pub(super) fn after(&self, values: Values<'_>, initial: &Pins) -> Option<Pins> {
         let pins = self.0.iter().enumerate();
-        let pins = pins.map(|(at, pin)| after(at, *pin));
-        if pins.clone().eq(self.0.iter().copied()) {
+        let is_taken = |(at, pin): (usize, &Pin)| match values.of(at) {
+            Some(value) => pin.after(value) == *pin,
+            None => true,
+        };
+        if pins.clone().all(is_taken) {
             return None;
         }
-        Some(Pins(pins.collect()))
+        let again = |(at, initial): (usize, &Pin)| match (values.of(at), initial) {
+            (None, _) | (Some(Pin::Text), Pin::Text) => *initial,
+            (Some(Pin::Text), _) => Pin::TextAgain,
+            (Some(value), _) => value,
+        };
+        Some(Pins(initial.0.iter().enumerate().map(again).collect()))
     }
 
     /// Whether these give what those would for these values. (What a NULL is resolved as makes no difference, but for the type
@@ -208,8 +216,9 @@ impl Version {
         if values.is_none() {
             return self.clone();
         }
-        let pins = self.pins.clone().unwrap_or_else(|| of.initial());
-        match pins.after(values) {
+        let initial = of.initial();
+        let pins = self.pins.as_ref().unwrap_or(&initial);
+        match pins.after(values, &initial) {
             None => self.clone(),
             Some(pins) => Version {
                 setting: of.prepared_again_in(present),
@@ -236,7 +245,7 @@ mod tests {
     use super::*;
 
     /// Measured: what is resolved, in rows, after a value, in columns; `-` if it stays.
-    const MEASURED: [(Pin, &str); 8] = [
+    const MEASURED: [(Pin, &str); 9] = [
         (Pin::Text, "- S U N D d t T"),
         (Pin::Signed, "- - U N D d t T"),
         (Pin::Unsigned, "- S - N D d t T"),
@@ -245,11 +254,42 @@ mod tests {
         (Pin::Date, "- - - - - - t T"),
         (Pin::Time, "- - - - - d - -"),
         (Pin::DateTime, "- - - - - - - -"),
+        (Pin::TextAgain, "- S U N D d t T"),
     ];
+
+    /// Measured with `SELECT ?, ? + 1`, whose parameters are a text and an integer.
+    #[test]
+    fn all_parameters_are_resolved_again_together() {
+        use Pin::{Double, Signed, Text, TextAgain};
+        let after = |before: [Pin; 2], types: [ColumnType; 2]| {
+            let types = types.map(ParamType::new);
+            let values = Values {
+                head: None,
+                types: &types,
+            };
+            let pins = Pins(before.into()).after(values, &Pins([Text, Signed].into()));
+            pins.map(|pins| [pins.0[0], pins.0[1]])
+        };
+        use ColumnType as Type;
+        let texts = [Type::VAR_STRING; 2];
+        assert_eq!(after([Text, Signed], texts), None);
+        let one = after([Text, Signed], [Type::LONGLONG, Type::VAR_STRING]);
+        assert_eq!(one, Some([Signed, TextAgain]));
+        // An integer that would have been taken as a DOUBLE.
+        let other = after([Double, Signed], [Type::LONGLONG, Type::DOUBLE]);
+        assert_eq!(other, Some([Signed, Double]));
+        let null = after([Signed, Double], [Type::DOUBLE, Type::NULL]);
+        assert_eq!(null, Some([Double, Signed]));
+        assert_eq!(
+            after([Double, Signed], [Type::LONGLONG, Type::LONGLONG]),
+            None
+        );
+    }
 
     #[test]
     fn what_values_make_of_a_parameter() {
         for (before, row) in MEASURED {
+            // Nothing comes as the last of them.
             for (value, told) in Pin::ALL.into_iter().zip(row.split(' ')) {
                 let letter = ["-", "S", "U", "N", "D", "d", "t", "T"];
                 let wanted = match letter.iter().position(|one| *one == told) {
