@@ -67,3 +67,18 @@ all! {
         }
     }
 }
+
+all! {
+    fn trackers_are_not_prepared(server) {
+        let dpm = pool(server, 1, "");
+        let mut client = login(&dpm);
+        for sql in ["SET session_track_schema = 0", "SELECT @@session_track_state_change"] {
+            let outcomes = client.outcomes(com::STMT_PREPARE, sql.as_bytes());
+            let Outcome::Err(1105, _, text) = &outcomes[0] else {
+                panic!("{sql}: {outcomes:?}");
+            };
+            assert!(text.starts_with("session-track: "), "{text}");
+        }
+        prepare(&mut client, "SELECT 1");
+    }
+}

@@ -56,6 +56,23 @@ impl Pools {
         true
     }
 
+    /// The error for a client's statement that is about trackers: what the proxy answers is in the text protocol. `None` if it
+    /// is about something else.
+    pub(super) fn refuses_prepare(&self, client: ConnId, text: &[u8]) -> Option<ErrPacket> {
+        let err = self.with_client(client, |client, pool| {
+            let snapshot = client.snapshot.as_ref()?;
+            if said(text, client.settings.mode(snapshot)) == Said::Nothing {
+                return None;
+            }
+            let err = refusal();
+            pool.counters.refused_session_track += 1;
+            pool.has_refused(Reason::SessionTrack, text, &client.user);
+            client.diagnostics.refused(&err);
+            Some(err)
+        });
+        err.flatten()
+    }
+
     /// A client's query is about to be executed: whether rows of its answer are to be looked at.
     pub(super) fn begins_listing(&self, proxy: &Proxy, client: ConnId, server: ConnId, sql: &[u8]) {
         let is_new = self.clients.with(client, |(_, client)| {

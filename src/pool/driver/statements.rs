@@ -160,8 +160,11 @@ impl Pools {
         server: ConnId,
         packet: Incoming<'_>,
     ) -> Result<(), ErrPacket> {
-        self.make_room_for_statement(proxy, server);
         let text = packet.payload.get(1..).unwrap_or_default();
+        if let Some(err) = self.refuses_prepare(client, text) {
+            return Err(err);
+        }
+        self.make_room_for_statement(proxy, server);
         let begun = self.with_both(client, server, |client_of, backend, pool| {
             let number = u64::from(client.serial());
             (client_of.prepared)
