@@ -5,6 +5,8 @@
 local dpml = require "dpml"
 local host, port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306
 
+dpml.digests {} -- for the page's latencies and its top statements
+
 local listener = dpm.listener("127.0.0.1", tonumber(arg[3]) or 5500)
 dpml.passthrough_new_clients(listener, {}, { host, port })
 

@@ -57,6 +57,9 @@ function admin.serve(listener, options)
         statements = statements,
     }, listener, options)
     inventory.declare()
+    if select(2, dpm.worker()) > 1 then
+        actions.answer_workers()
+    end
     check_secrecy(listener)
 end
 

@@ -501,3 +501,37 @@ fn the_page_has_all_of_it() {
         }
     }
 }
+
+/// With several workers, all of them are shown, and clients of any of them can be closed.
+#[test]
+fn other_workers_are_reached() {
+    let dpm = Launch::script(
+        "local dpml = require 'dpml'
+         served = require('harness').listen(function() end)
+         dpml.passthrough_new_clients(served, { new_client = function(client)
+             print(('client %.0f of %d'):format(client:id(), (dpm.worker())))
+         end }, { arg[1], tonumber(arg[2]) })
+         admin = dpm.listener('127.0.0.1', 0)
+         print('admin ' .. admin:socket_port())
+         dpml.admin(admin, { users = { root = { password = 'secret' } }, roles = { root = 'operator' } })",
+    )
+    .option("--workers=2")
+    .server(mariadb())
+    .start();
+    eventually("both listen", || dpm.count("admin ") == 2);
+    let mut clients = [(); 4].map(|()| Wire::login_empty(dpm.port(), caps::BASE));
+    eventually("all are told", || dpm.lines("client ").len() == 4);
+    let line = dpm.line("admin ");
+    let admin = line.rsplit(' ').next().unwrap().parse().unwrap();
+    let mut root = Wire::login_as(admin, "root", "secret", MODERN);
+    let workers = root.rows("SELECT worker, state FROM workers");
+    assert_eq!(workers, [["1", "running"], ["2", "running"]]);
+    for line in dpm.lines("client ") {
+        let id = line.split_whitespace().next().unwrap().to_owned();
+        accepted(&mut root, &format!("KILL {id}"));
+    }
+    for client in &mut clients {
+        assert!(client.closed());
+    }
+    refused(&mut root, "KILL 67000000", 1094, "SHOW CLIENTS");
+}

@@ -3,10 +3,22 @@
 local errors = require "dpml.errors"
 local reload = require "dpml.reload"
 local service = require "dpml.admin.service"
+local workers = require "dpml.workers"
 
 local actions = {}
 
 local needed, at_end = service.needed, service.at_end
+
+-- Closes a connection of this worker; an OK.
+local function close(question)
+    local id = question.id
+    local conn = id < 2 ^ 32 and id == math.floor(id) and dpm.connection(id)
+    if not conn or conn:listener() ~= 0 then
+        error(errors.new(1094, "HY000", ("Unknown thread id: %.0f; SHOW CLIENTS and SHOW CONNECTIONS list them"):format(id)), 0)
+    end
+    dpm.close(conn)
+    return { affected_rows = 0 }
+end
 
 local function kill(_, reader)
     if reader:take("QUERY") then
@@ -16,12 +28,13 @@ local function kill(_, reader)
     reader:take("CONNECTION")
     local id = needed(tonumber(needed(reader:take_kind("number")).text))
     at_end(reader)
-    local conn = id < 2 ^ 32 and id == math.floor(id) and dpm.connection(id)
-    if not conn or conn:listener() ~= 0 then
-        error(errors.new(1094, "HY000", ("Unknown thread id: %.0f; SHOW CLIENTS and SHOW CONNECTIONS list them"):format(id)), 0)
-    end
-    dpm.close(conn)
-    return {}
+    local worker = workers.of(id)
+    return worker and workers.ask(worker, "dpml.admin.kill", { id = id }) or close { id = id }
+end
+
+-- Lets the other workers' administrators close connections of this one.
+function actions.answer_workers()
+    workers.answer("dpml.admin.kill", close)
 end
 
 -- Listeners ----------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 -- What an administrator asks for beside figures: workers, tasks, plug-ins, and the clients in the form of a server's SHOW
 -- PROCESSLIST. They are declared with the other figures, when the first administrative service begins.
 
+local errors = require "dpml.errors"
 local figures = require "dpml.figures"
 local reload = require "dpml.reload"
 local tasks = require "dpml.tasks"
+local workers = require "dpml.workers"
 
 local inventory = {}
 
 local STARTED = dpm.monotonic()
+local WORKER = "dpml.admin.worker" -- the question to another worker
 
 local function note(name, help)
     return { name = name, kind = "note", help = help }
@@ -21,13 +24,29 @@ local function seconds_since(milliseconds)
     return math.floor(dpm.monotonic() - milliseconds + 0.5) / 1000
 end
 
-local function workers()
+-- What there is to tell of this worker.
+local function this_worker()
     local stats = dpm.stats()
-    return { {
-        worker = 1, state = "running", clients = stats.clients, servers = stats.servers, commands = stats.commands,
+    return {
+        worker = (dpm.worker()), state = "running", clients = stats.clients, servers = stats.servers, commands = stats.commands,
         lua_memory = stats.lua_memory, loop_lag_us = stats.loop_lag_us, loop_lag_max_us = stats.loop_lag_max_us,
         uptime_seconds = seconds_since(STARTED),
-    } }
+    }
+end
+
+-- All workers, if this is a task and can wait for their answers; else this one. One that does not answer is stuck.
+local function all_workers()
+    local own, count = dpm.worker()
+    local list = {}
+    for number = 1, tasks.in_task() and count or 0 do
+        if number == own then
+            list[number] = this_worker()
+        else
+            local answered, answer = pcall(workers.ask, number, WORKER, {})
+            list[number] = answered and answer or { worker = number, state = errors.text(answer) }
+        end
+    end
+    return list[1] and list or { this_worker() }
 end
 
 local function running_tasks()
@@ -50,7 +69,7 @@ end
 
 local TABLES = {
     {
-        name = "workers", help = "the threads that serve clients", metrics = false, entries = workers,
+        name = "workers", help = "the threads that serve clients", metrics = false, entries = all_workers,
         columns = {
             number("worker", "its number"), note("state", "what it does"),
             number("clients", "its clients"), number("servers", "its connections to servers"),
@@ -93,6 +112,10 @@ function inventory.declare()
         return
     end
     is_declared = true
+    local _, count = dpm.worker()
+    if count > 1 then
+        workers.answer(WORKER, this_worker)
+    end
     for _, declaration in ipairs(TABLES) do
         figures.declare(declaration)
     end
