@@ -27,7 +27,7 @@ pub(super) fn numbers() -> Vec<Column> {
             "The sum of their times, from the command to the end of its answer.",
         )
         .unit(Unit::Microseconds)
-        .metric("total"),
+        .metric("busy"),
         time("min_us", "The shortest time.").merged(Merge::Smallest),
         time("mean_us", "The mean time."),
         time("max_us", "The longest time.").merged(Merge::Largest),
