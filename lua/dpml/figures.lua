@@ -323,6 +323,9 @@ local function metric_of(self, column)
     local factor, unit = unpack(UNITS[column.unit] or { 1, nil })
     local prefix, name = self.prefix or self.name, column.metric or column.name
     name = name:gsub("_" .. (unit or "total") .. "$", "")
+    if column.unit == "microseconds" then
+        name = name:gsub("_us$", "")
+    end
     if name == unit then
         name = ""
     end

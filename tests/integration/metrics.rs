@@ -247,7 +247,7 @@ fn a_browser_shows_what_is_done() {
             name = 'workers', columns = { { name = 'worker' }, { name = 'clients', kind = 'gauge' } },
             entries = function() return { { worker = '<img src=x onerror=alert(1)><script>document.title = 1</script>', clients = 5 } } end,
         }";
-    let (mut dpm, port) = start(&format!("{START}\n{evil}"), mariadb());
+    let (mut dpm, port) = start(&format!("{START}\n{evil}\ndpml.digests()"), mariadb());
     let mut browser = Browser::start();
     browser.open(&format!("http://127.0.0.1:{port}/"));
     browser.until("document.getElementById('state').textContent == 'Live'");
@@ -258,6 +258,17 @@ fn a_browser_shows_what_is_done() {
     for _ in 0..50 {
         clients[0].query_drop("SELECT 1").unwrap();
     }
+    // The statement is shown, with its calls, and so is how long such take. (Something goes on until the page has seen it.)
+    let shown = "document.querySelector('#digests td.sql').textContent.includes('<script>alert(1)</script>')";
+    eventually("the statement is shown", || {
+        let statement = "SELECT 1 AS `<script>alert(1)</script>`";
+        (0..20).for_each(|_| clients[1].query_drop(statement).unwrap());
+        let latency = browser.value(&tile("Latency", "unit"));
+        browser.value(&format!(
+            "(() => {{ try {{ return {shown} }} catch {{ return false }} }})()"
+        )) == true
+            && (latency == "µs" || latency == "ms")
+    });
     let commands = dpm.stat("commands");
     browser.until(&format!(
         "{} == '{commands} so far'",
