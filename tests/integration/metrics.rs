@@ -271,7 +271,7 @@ fn a_browser_shows_what_is_done() {
     });
     let commands = dpm.stat("commands");
     browser.until(&format!(
-        "{} == '{commands} so far'",
+        "{}.replaceAll(',', '') == '{commands} so far'",
         tile("Commands", "note")
     ));
 

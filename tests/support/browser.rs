@@ -11,6 +11,9 @@ use tungstenite::{Message, WebSocket};
 use super::http::Http;
 use super::{PATIENCE, process};
 
+/// The browser itself: what is in the path is a shell, without whose end it would live on.
+const PROGRAM: &str = "/usr/lib/chromium/chromium-headless-shell";
+
 /// A browser with one page.
 pub struct Browser {
     socket: WebSocket<TcpStream>,
@@ -25,7 +28,7 @@ impl Browser {
     #[track_caller]
     pub fn start() -> Browser {
         let folder = process::folder("browser");
-        let mut command = process::command("chromium-headless-shell");
+        let mut command = process::command(PROGRAM);
         command
             .args([
                 "--no-sandbox",
