@@ -201,11 +201,8 @@ pub fn kill() -> Vec<Value> {
     vec![query("SELECT 1"), query("KILL CONNECTION_ID()")]
 }
 
-/// Three parameters, as they are.
-pub const THREE: &str = "SELECT ? AS a, ? AS b, ? AS c";
-
 fn parameters() -> Vec<Value> {
-    let all = THREE;
+    let all = "SELECT ? AS a, ? AS b, ? AS c";
     vec![
         prepare(all, json!([null, 1, "text"])),
         prepare(all, json!([0, -1, 2147483647])),

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::battery;
 use crate::ground::Way;
 
 /// The answer with the account's name replaced by a fixed one, since a new account or the proxy's
@@ -84,20 +83,9 @@ pub fn difference(direct: &Value, other: &Value) -> Option<String> {
     ))
 }
 
-/// A step of which it is known that it differs, and has still to be mended: MySQL gives the column of a parameter the type
-/// that all executes of a statement have led to, and this driver binds three types in turn to one statement, which it keeps.
-/// Through the pool the column has the type of the last execute.
-pub fn is_open(way: Way, base: &str, step: &Value) -> bool {
-    way == Way::Pool
-        && base == "m_nodemariadb"
-        && step["sql"] == battery::THREE
-        && step["params"][2] == -129
-}
-
 /// The first step whose result differs from those of all direct runs.
 pub fn first_difference(
     way: Way,
-    base: &str,
     direct: &[[Value; 2]],
     said: &[Value; 2],
     steps: &[Value],
@@ -114,7 +102,7 @@ pub fn first_difference(
         for n in 0..count {
             let step = &said[part]["steps"][n];
             let is_direct = |direct: &[Value; 2]| direct[part]["steps"][n] == *step;
-            if direct.iter().any(is_direct) || part == 0 && is_open(way, base, &steps[n]) {
+            if direct.iter().any(is_direct) {
                 continue;
             }
             let what = if part == 0 {

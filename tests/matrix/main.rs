@@ -310,17 +310,17 @@ impl Seat<'_> {
         let mut verdicts = Vec::new();
         for way in self.ways.iter().copied() {
             let said = run(self, way);
-            let mut failure = first_difference(way, self.base, &direct, &said, &steps);
+            let mut failure = first_difference(way, &direct, &said, &steps);
             if failure.is_some() {
                 // On a busy machine two runs of the same may differ in time-outs.
                 let again = run(self, way);
-                failure = first_difference(way, self.base, &direct, &again, &steps);
+                failure = first_difference(way, &direct, &again, &steps);
             }
             if failure.is_some() {
                 // A difference that also occurs between two direct runs, such as how a killed
                 // session ends, is not the proxy's fault.
                 direct.push(run(self, Way::Direct));
-                failure = first_difference(way, self.base, &direct, &said, &steps);
+                failure = first_difference(way, &direct, &said, &steps);
             }
             verdicts.push(Verdict { way, failure });
         }
