@@ -322,8 +322,8 @@ mod tests {
             "dpm_lua_seconds_total{user=\"ann\"} 0.25",
             "# TYPE dpm_memory_bytes gauge",
             "# TYPE dpm_time_seconds histogram",
-            "dpm_time_seconds_bucket{le=\"0.5\",user=\"ann\"} 1",
-            "dpm_time_seconds_bucket{le=\"+Inf\",user=\"ann\"} 3",
+            "dpm_time_seconds_bucket{user=\"ann\",le=\"0.5\"} 1",
+            "dpm_time_seconds_bucket{user=\"ann\",le=\"+Inf\"} 3",
             "dpm_time_seconds_count{user=\"ann\"} 3",
             "dpm_time_seconds_sum{user=\"ann\"} 7.5",
         ];
