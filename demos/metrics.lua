@@ -10,7 +10,6 @@ dpml.digests {} -- for the page's latencies and its top statements
 local listener = dpm.listener("127.0.0.1", tonumber(arg[3]) or 5500)
 dpml.passthrough_new_clients(listener, {}, { host, port })
 
-dpml.digests() -- statements are counted, for the page
 local http = dpm.http_listener("127.0.0.1", tonumber(arg[6]) or 9104)
 dpml.metrics(http)
 

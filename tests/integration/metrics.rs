@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use mysql::prelude::Queryable;
 
@@ -225,7 +226,7 @@ fn probes_are_told_whether_to_send_clients() {
     let mut client = connect(dpm.port());
     let waiting = std::thread::spawn(move || client.query_drop("SELECT SLEEP(1)"));
     eventually("the client waits", || dpm.stat("commands") >= 1.0);
-    let_time_pass(std::time::Duration::from_millis(100));
+    let_time_pass(Duration::from_millis(100));
     dpm.signal("TERM");
     eventually("it stops", || {
         ask("/readyz") == (503, "stopping\n".to_owned())
@@ -352,4 +353,38 @@ fn the_demo_shows_a_page() {
     assert!(http.get("/").body.starts_with("<!doctype html>"));
     assert!(value(&http.get("/metrics").body, "dpm_commands_total") >= 1.0);
     assert_eq!(http.get("/readyz").status, 200);
+}
+
+/// Rules and a dashboard ask for figures that there are.
+#[test]
+fn what_is_packaged_asks_for_what_there_is() {
+    const POOL: &str = "
+        local dpml = require 'dpml'
+        dpml.digests {}
+        dpml.pool(require('harness').listen(function() end), {
+            servers = { { host = '127.0.0.1', port = tonumber(arg[2]) } }, users = { ann = { password = 'p' } },
+        })
+        http = dpm.http_listener(nil, 0)
+        dpml.metrics(http)
+        print('http ' .. http:port())";
+    let (_dpm, port) = start(POOL, mariadb());
+    let text = Http::connect(port).get("/metrics").body;
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let rules = folder.join("prometheus-rules.yaml");
+    let dashboard = std::fs::read_to_string(folder.join("grafana-dashboard.json")).unwrap();
+    let asked = std::fs::read_to_string(&rules).unwrap() + &dashboard;
+    let names = asked.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut count = 0;
+    for name in names.filter(|name| name.starts_with("dpm_")) {
+        let family = name.trim_end_matches("_bucket");
+        assert!(text.contains(&format!("# HELP {family} ")), "{name}");
+        count += 1;
+    }
+    assert!(count > 30, "{count}");
+    let panels: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    assert!(panels["panels"].as_array().unwrap().len() > 10);
+    let mut promtool = process::command(program("promtool"));
+    promtool.args(["check", "rules"]).arg(rules);
+    let done = process::run(promtool, Vec::new(), Duration::from_secs(20));
+    assert_eq!(done.code, 0, "{}", String::from_utf8_lossy(&done.stderr));
 }
