@@ -132,19 +132,21 @@ impl Pools {
     /// A client closes a statement.
     fn closes(&self, proxy: &Proxy, client: ConnId, server: Option<ConnId>) {
         let on_server = server.and_then(|server| {
-            let id = self.with_both(client, server, |client, backend, _| {
+            let ids = self.with_both(client, server, |client, backend, _| {
                 let statements = &mut client.prepared.as_mut()?.statements;
-                statements.closed(Some(&mut backend.statements))
+                Some(statements.closed(Some(&mut backend.statements)))
             });
-            Some((server, id.flatten()?))
+            Some((server, ids.flatten().filter(|ids| !ids.is_empty())?))
         });
         self.clients.with(client, |(_, client)| {
             if let Some(prepared) = &mut client.prepared {
                 prepared.statements.closed(None);
             }
         });
-        if let Some((server, id)) = on_server {
-            self.close_statement(proxy, server, id);
+        if let Some((server, ids)) = on_server {
+            for id in ids {
+                self.close_statement(proxy, server, id);
+            }
             if !self.is_free(server) {
                 // The connection may have been kept for it alone.
                 self.served(proxy, client);

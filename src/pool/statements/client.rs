@@ -260,9 +260,13 @@ impl ClientStatements {
 
     /// After [`Action::Closed`]: what was set apart for the statement on the client's connection, if it
     /// has one, which is to be closed with COM_STMT_CLOSE.
-    pub fn closed(&mut self, connection: Option<&mut ConnectionStatements>) -> Option<u32> {
-        let (statement, id) = self.closed.take()?;
-        connection?.take_owned(&statement, self.owner(id))
+    pub fn closed(&mut self, connection: Option<&mut ConnectionStatements>) -> Vec<u32> {
+        match (self.closed.take(), connection) {
+            (Some((statement, id)), Some(connection)) => {
+                connection.take_owned(&statement, self.owner(id))
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// COM_RESET_CONNECTION or COM_CHANGE_USER has succeeded: all are closed. Ids go on.

@@ -79,11 +79,13 @@ impl Need<'_> {
     fn rank(&self, candidate: &ServerStatement) -> Option<u8> {
         let serves = self.is_served_by(&candidate.version);
         match candidate.owner {
-            Some(owner) if owner == self.owner => (serves || candidate.pending).then_some(0),
+            // What is pending is nowhere else.
+            Some(owner) if owner == self.owner && candidate.pending => Some(0),
+            Some(owner) if owner == self.owner => serves.then_some(1),
             Some(_) => None,
-            None if serves => Some(1),
+            None if serves => Some(2),
             // Long data comes before the values are known.
-            None => (self.values.is_none() && candidate.version.pins.is_none()).then_some(2),
+            None => (self.values.is_none() && candidate.version.pins.is_none()).then_some(3),
         }
     }
 
@@ -204,22 +206,25 @@ impl ConnectionStatements {
         self.take((0, 0)..=(u64::MAX, u32::MAX), owned)
     }
 
-    /// The statement that is set apart for this one of a client, if there is one; forgotten here.
-    pub(super) fn take_owned(&mut self, statement: &Statement, owner: Owner) -> Option<u32> {
-        let id = self.owned(statement, owner)?.id;
-        self.forget(statement, id);
-        Some(id)
+    /// The statements that are set apart for this one of a client; they are forgotten here.
+    pub(super) fn take_owned(&mut self, statement: &Statement, owner: Owner) -> Vec<u32> {
+        let number = statement.number;
+        self.take((number, 0)..=(number, u32::MAX), |one| {
+            one.owner == Some(owner)
+        })
     }
 
-    /// The statement that is set apart for this one of a client, if there is one.
+    /// The statement that is set apart for this one of a client, if there is one: of several the one with something
+    /// pending.
     pub(super) fn owned(
         &mut self,
         statement: &Statement,
         owner: Owner,
     ) -> Option<&mut ServerStatement> {
         let number = statement.number;
-        let mut all = self.prepared.range_mut((number, 0)..=(number, u32::MAX));
-        let (_, owned) = all.find(|(_, one)| one.owner == Some(owner))?;
+        let all = self.prepared.range_mut((number, 0)..=(number, u32::MAX));
+        let owned = all.filter(|(_, one)| one.owner == Some(owner));
+        let (_, owned) = owned.min_by_key(|(_, one)| !one.pending)?;
         Some(owned)
     }
 

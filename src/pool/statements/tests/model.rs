@@ -272,7 +272,7 @@ impl World {
         let connection = &mut self.connections[client.on];
         let payload = about(Com::STMT_CLOSE, id, b"");
         assert_eq!(client.statements.command(&payload), Action::Closed);
-        if let Some(id) = client.statements.closed(Some(&mut connection.statements)) {
+        for id in client.statements.closed(Some(&mut connection.statements)) {
             connection.close(id);
         }
         client.known.remove(&id);

@@ -60,7 +60,7 @@ fn a_cursor_is_its_clients() {
         client.command(&about(Com::STMT_CLOSE, id, b"")),
         Action::Closed
     );
-    assert_eq!(client.closed(Some(&mut connection)), Some(on_server));
+    assert_eq!(client.closed(Some(&mut connection)), [on_server]);
     assert!(!client.has_cursor());
     // A cursor that was asked for, but not opened.
     asks[1] = second as u8;
