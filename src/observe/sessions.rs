@@ -41,7 +41,11 @@ enum LoginStage {
 
 impl Tracked {
     fn said(&mut self, com: Com, argument: &[u8]) {
-        self.command = (argument.len() <= MAX_COMMAND).then(|| (com, argument.to_vec()));
+        self.command = match argument.len() <= MAX_COMMAND {
+            true => Some((com, argument.to_vec())),
+            false if com.expects_answer() => None,
+            false => Some((com, Vec::new())),
+        };
     }
 
     /// The auth packet was sent on the connection.

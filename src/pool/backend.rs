@@ -287,7 +287,7 @@ impl Backend {
         let is_looked_at = argument.len() <= MAX_COMMAND;
         if is_looked_at {
             self.argument.extend_from_slice(argument);
-        } else {
+        } else if com.expects_answer() {
             self.com = Com::MULTI; // of which nothing is known
         }
         self.is_about_to_send = true;

@@ -272,3 +272,28 @@ all! {
         }
     }
 }
+
+all! {
+    /// Long data has no answer, so what comes after it is not taken for its answer: a schema that a client has tried in vain is
+    /// not the one that it has.
+    fn long_data_is_not_waited_for(server) {
+        let schema = server.database();
+        let dpm = pool(server, 1, "");
+        let login = || Wire::login_as(dpm.port(), "ann", "p", caps::BASE);
+        let (mut one, mut two) = (login(), login());
+        one.outcomes(com::STMT_PREPARE, b"SELECT LENGTH(?)");
+        for (id, size) in [(1, 3), (2, 20 << 20)] {
+            let mut long = vec![id, 0, 0, 0, 0, 0];
+            long.resize(6 + size, b'x');
+            one.command(com::STMT_SEND_LONG_DATA, &long);
+            one.outcomes(com::INIT_DB, schema.as_bytes());
+            one.outcomes(com::INIT_DB, b"no_such_database");
+            one.outcomes(com::STMT_RESET, &[id, 0, 0, 0]);
+            one.query("DO 1");
+            one.outcomes(com::RESET_CONNECTION, b"");
+            two.query("DO 1");
+            assert_eq!(value(&mut one, "SELECT DATABASE()"), schema);
+            one.outcomes(com::STMT_PREPARE, b"SELECT LENGTH(?)");
+        }
+    }
+}
