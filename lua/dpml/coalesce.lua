@@ -130,6 +130,9 @@ end
 -- What is common to all sessions that read the same as this one; nil if it is like no other.
 local function likeness_of(session, db, beginning)
     local tracked = db.server:session()
+    if not tracked then
+        return nil -- the connection has just closed
+    end
     local likeness = tracked:likeness()
     if likeness and PERSONAL[tracked:schema():upper()] then
         return nil -- its tables need not be named with their schema

@@ -12,7 +12,7 @@ use crate::support::{Dpm, PASSWORD, Server, USER, eventually, mariadb, options, 
 use crate::{alone, clients, descriptors, row, share_of};
 
 /// The most that an idle client may cost, in bytes.
-const IDLE_CLIENT: u64 = 2048;
+const IDLE_CLIENT: u64 = if cfg!(debug_assertions) { 2300 } else { 2048 };
 
 /// The pool's end of a client is all that has a descriptor, so there are more of them than elsewhere.
 fn pooled(full: usize) -> usize {
