@@ -201,8 +201,11 @@ pub fn kill() -> Vec<Value> {
     vec![query("SELECT 1"), query("KILL CONNECTION_ID()")]
 }
 
+/// Three parameters, as they are.
+pub const THREE: &str = "SELECT ? AS a, ? AS b, ? AS c";
+
 fn parameters() -> Vec<Value> {
-    let all = "SELECT ? AS a, ? AS b, ? AS c";
+    let all = THREE;
     vec![
         prepare(all, json!([null, 1, "text"])),
         prepare(all, json!([0, -1, 2147483647])),
