@@ -59,7 +59,8 @@
 //! `doc/EMBEDDING.md` says more.
 //!
 //! The layers, each of which knows only those to its right:
-//! `script` → {{`observe`, `pool`} → `proxy` → {`session` → `wire`, `auth` → `wire`, `workers` → `net` → `output`}, `sql`}.
+//! `script` → {{`observe`, `pool`, `http`} → `proxy` → {`session` → `wire`, `auth` → `wire`, `workers` → `net` → `output`}, `sql`}; `metrics`, which
+//! knows nothing, by all that have figures.
 
 pub mod auth;
 #[cfg(feature = "lua")]

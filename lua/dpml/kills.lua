@@ -3,6 +3,8 @@
 
 local errors = require "dpml.errors"
 local identities = require "dpml.identities"
+local results = require "dpml.results"
+local tasks = require "dpml.tasks"
 local workers = require "dpml.workers"
 
 local kills = {}
@@ -92,6 +94,20 @@ end
 
 function kills.not_owner(kill)
     return errors.new(1095, "HY000", ("You are not owner of thread %.0f"):format(kill.id))
+end
+
+-- Does what takes time in a task, and answers the killer: with an OK, or with the error that fn(…) has ended with.
+function kills.answer_after(client, fn, ...)
+    tasks.spawn(function(...)
+        local ok, problem = pcall(fn, ...)
+        if client:close_reason() then
+            return
+        elseif ok then
+            results.send_ok(client)
+        else
+            results.end_answer(client, problem)
+        end
+    end, ...)
 end
 
 return kills

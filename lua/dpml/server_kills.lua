@@ -4,7 +4,6 @@
 local databases = require "dpml.databases"
 local kills = require "dpml.kills"
 local results = require "dpml.results"
-local tasks = require "dpml.tasks"
 
 local server_kills = {}
 
@@ -58,22 +57,13 @@ end
 
 -- Kills in a task of its own what find() returns: a login, and a thread at the server where one logs in with it.
 local function kill_by_login(client, query_only, find)
-    tasks.spawn(function()
-        local ok, problem = pcall(function()
-            local login, thread_id = find()
-            local db = databases.connect(login)
-            local killed, refusal = pcall(db.query, db, ("KILL %s%d"):format(query_only and "QUERY " or "", thread_id))
-            db:close()
-            if not killed then
-                error(refusal, 0)
-            end
-        end)
-        if client:close_reason() then
-            return
-        elseif ok then
-            results.send_ok(client)
-        else
-            results.end_answer(client, problem)
+    kills.answer_after(client, function()
+        local login, thread_id = find()
+        local db = databases.connect(login)
+        local killed, refusal = pcall(db.query, db, ("KILL %s%d"):format(query_only and "QUERY " or "", thread_id))
+        db:close()
+        if not killed then
+            error(refusal, 0)
         end
     end)
 end

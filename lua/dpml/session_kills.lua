@@ -53,16 +53,7 @@ end
 
 -- Of a client of another worker.
 local function kill_at_worker(realm, kill, client)
-    tasks.spawn(function()
-        local ok, problem = pcall(realm.ask, realm, kill, client:id())
-        if client:close_reason() then
-            return
-        elseif ok then
-            results.send_ok(client)
-        else
-            results.end_answer(client, problem)
-        end
-    end)
+    kills.answer_after(client, realm.ask, realm, kill, client:id())
 end
 
 -- Answers a command that is a KILL of a client by its number; false if it is none, and then the script's business.
