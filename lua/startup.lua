@@ -4,9 +4,9 @@
 -- dpm [-- PORT] listens on 127.0.0.1, port 5500 unless told otherwise; 0 takes a free port.
 
 local dpml = require "dpml"
-local session_select = require "dpml.session_select"
-local client_probes = require "dpml.client_probes"
-local token_reader = require "dpml.token_reader"
+local session_select = require "dpml.services.session_select"
+local client_probes = require "dpml.services.client_probes"
+local token_reader = require "dpml.text.token_reader"
 
 local USER, PASSWORD, DATABASE = "dpm", "dpm", "dpm"
 

@@ -1,13 +1,13 @@
 -- The administrative service of the whole program.
 
 local actions = require "dpml.admin.actions"
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 local figures = require "dpml.figures"
 local inventory = require "dpml.admin.inventory"
 local pool_admin = require "dpml.pool.admin"
 local pool_figures = require "dpml.pool.figures"
 local service = require "dpml.admin.service"
-local token_reader = require "dpml.token_reader"
+local token_reader = require "dpml.text.token_reader"
 
 local admin = {}
 

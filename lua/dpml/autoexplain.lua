@@ -7,12 +7,12 @@
 -- Only statements that are slow or have certain flags enter Lua, by server:on_answer.
 
 local bit = require "bit"
-local checks = require "dpml.checks"
-local explainer = require "dpml.explainer"
-local locking_clauses = require "dpml.locking_clauses"
-local lru = require "dpml.lru"
-local show_plans = require "dpml.show_plans"
-local words = require "dpml.words"
+local checks = require "dpml.support.checks"
+local explainer = require "dpml.autoexplain.explainer"
+local locking_clauses = require "dpml.autoexplain.locking_clauses"
+local lru = require "dpml.support.lru"
+local show_plans = require "dpml.autoexplain.show_plans"
+local words = require "dpml.support.words"
 
 local autoexplain = {}
 

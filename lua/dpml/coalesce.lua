@@ -6,9 +6,9 @@
 -- with are equal; a session of which something is not known is like no other.
 
 local bit = require "bit"
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 local databases = require "dpml.databases"
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 local tasks = require "dpml.tasks"
 
 local coalesce = {}

@@ -1,15 +1,15 @@
 -- Connections to servers for tasks, with functions that wait for answers.
 
-local buffers = require "dpml.buffers"
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
-local queries = require "dpml.queries"
+local buffers = require "dpml.databases.buffers"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
+local queries = require "dpml.servers.queries"
 local servers = require "dpml.servers"
-local streamed_rows = require "dpml.streamed_rows"
+local streamed_rows = require "dpml.databases.streamed_rows"
 local tasks = require "dpml.tasks"
-local transactions = require "dpml.transactions"
-local turns = require "dpml.turns"
-local words = require "dpml.words"
+local transactions = require "dpml.databases.transactions"
+local turns = require "dpml.databases.turns"
+local words = require "dpml.support.words"
 
 local databases = {}
 

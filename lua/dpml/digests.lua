@@ -1,6 +1,6 @@
 -- Statistics of statements by their digests, which are counted natively.
 
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 
 local digests = {}
 

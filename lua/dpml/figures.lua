@@ -4,7 +4,7 @@
 --
 -- The tables of the program itself are declared in Rust (dpm.figures), in the same form.
 
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 
 local figures = {}
 

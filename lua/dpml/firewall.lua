@@ -1,7 +1,7 @@
 -- A plug-in that learns statements, and then lets no others through.
 
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
 local sessions = require "dpml.firewall.sessions"
 
 local firewall = {}

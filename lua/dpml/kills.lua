@@ -1,11 +1,11 @@
 -- KILL with the numbers that the proxy has greeted its clients with. The clients of one listener are a *realm*: they can
 -- name each other, and nobody else, so that no KILL hits a stranger.
 
-local errors = require "dpml.errors"
-local identities = require "dpml.identities"
+local errors = require "dpml.support.errors"
+local identities = require "dpml.logins.identities"
 local results = require "dpml.results"
 local tasks = require "dpml.tasks"
-local workers = require "dpml.workers"
+local workers = require "dpml.tasks.workers"
 
 local kills = {}
 

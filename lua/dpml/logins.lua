@@ -1,13 +1,13 @@
 -- Logging clients in without any server.
 
-local accounts_of = require "dpml.accounts"
-local after_login = require "dpml.after_login"
-local checks = require "dpml.checks"
-local collations = require "dpml.collations"
-local errors = require "dpml.errors"
-local held = require "dpml.held"
-local identities = require "dpml.identities"
-local login_ok = require "dpml.login_ok"
+local accounts_of = require "dpml.logins.accounts"
+local after_login = require "dpml.logins.after_login"
+local checks = require "dpml.support.checks"
+local collations = require "dpml.logins.collations"
+local errors = require "dpml.support.errors"
+local held = require "dpml.logins.held"
+local identities = require "dpml.logins.identities"
+local login_ok = require "dpml.logins.login_ok"
 local tasks = require "dpml.tasks"
 
 local logins = {}

@@ -6,11 +6,11 @@
 -- included. What cannot be judged, and what would copy masked values to where they are not masked, is refused.
 
 local base_tables = require "dpml.mask.base_tables"
-local charsets = require "dpml.charsets"
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
+local charsets = require "dpml.support.charsets"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
 local judgement = require "dpml.mask.judgement"
-local linked = require "dpml.linked"
+local linked = require "dpml.plugins.linked"
 local policy = require "dpml.mask.policy"
 
 local mask = {}

@@ -1,6 +1,6 @@
 -- What watches the program over HTTP: /metrics for Prometheus, /healthz and /readyz for probes, and a live page.
 
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 local families = require "dpml.metrics.families"
 local snapshots = require "dpml.metrics.snapshots"
 

@@ -3,9 +3,9 @@
 -- A client sends a query to many servers at once, and gets their rows as one answer, with the server's name in
 -- front of each. What it can say is in `commands` below, and in HELP.
 
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 local dsn = require "dpml.multiplexer.dsn"
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 local fleet = require "dpml.multiplexer.fleet"
 local multiplexer_figures = require "dpml.multiplexer.figures"
 local kills = require "dpml.kills"
@@ -14,9 +14,9 @@ local merge = require "dpml.multiplexer.merge"
 local results = require "dpml.results"
 local rounds = require "dpml.multiplexer.rounds"
 local services = require "dpml.services"
-local client_probes = require "dpml.client_probes"
-local like = require "dpml.like"
-local scanner = require "dpml.scanner"
+local client_probes = require "dpml.services.client_probes"
+local like = require "dpml.text.like"
+local scanner = require "dpml.text.scanner"
 
 local multiplexer = {}
 

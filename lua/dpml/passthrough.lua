@@ -1,18 +1,18 @@
 -- Clients that each get a server connection of their own, at which they log in themselves.
 
-local addresses = require "dpml.addresses"
-local after_login = require "dpml.after_login"
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
-local held = require "dpml.held"
-local linked = require "dpml.linked"
+local addresses = require "dpml.servers.addresses"
+local after_login = require "dpml.logins.after_login"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
+local held = require "dpml.logins.held"
+local linked = require "dpml.plugins.linked"
 local plugins = require "dpml.plugins"
 local servers = require "dpml.servers"
-local showing = require "dpml.showing"
-local takeover = require "dpml.takeover"
-local warnings = require "dpml.warnings"
+local showing = require "dpml.plugins.showing"
+local takeover = require "dpml.servers.takeover"
+local warnings = require "dpml.support.warnings"
 
-local register_callbacks = require("dpml.callbacks").register_callbacks
+local register_callbacks = require("dpml.servers.callbacks").register_callbacks
 
 local passthrough = {}
 

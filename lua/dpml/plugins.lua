@@ -17,7 +17,7 @@
 -- A plug-in may also be a function (client, server, auth) that gives each client a table of its own, or an
 -- object that has such a function as its method for_client, besides other methods.
 
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 
 local plugins = {}
 

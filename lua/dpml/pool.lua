@@ -4,25 +4,25 @@
 -- in, opens connections, and tells the native pool what it has to know of servers.
 
 local admin = require "dpml.pool.admin"
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 local clients = require "dpml.pool.clients"
 local databases = require "dpml.databases"
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 local figures = require "dpml.pool.figures"
-local greeters = require "dpml.greeter"
+local greeters = require "dpml.logins.greeter"
 local kills = require "dpml.pool.kills"
 local logins = require "dpml.logins"
 local plugins = require "dpml.plugins"
-local queries = require "dpml.queries"
+local queries = require "dpml.servers.queries"
 local refusals = require "dpml.pool.refusals"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
 local sessions = require "dpml.pool.sessions"
-local showing = require "dpml.showing"
+local showing = require "dpml.plugins.showing"
 local tasks = require "dpml.tasks"
 local topology = require "dpml.pool.topology"
-local warnings = require "dpml.warnings"
-local words = require "dpml.words"
+local warnings = require "dpml.support.warnings"
+local words = require "dpml.support.words"
 
 local pools = {}
 

@@ -1,21 +1,21 @@
 -- Clients that log in at the proxy, and get a server connection at which the proxy has logged in.
 
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
-local greeters = require "dpml.greeter"
-local greetings = require "dpml.greetings"
-local identities = require "dpml.identities"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
+local greeters = require "dpml.logins.greeter"
+local greetings = require "dpml.logins.greetings"
+local identities = require "dpml.logins.identities"
 local kills = require "dpml.kills"
-local linked = require "dpml.linked"
-local login_ok = require "dpml.login_ok"
+local linked = require "dpml.plugins.linked"
+local login_ok = require "dpml.logins.login_ok"
 local logins = require "dpml.logins"
 local plugins = require "dpml.plugins"
 local results = require "dpml.results"
-local server_kills = require "dpml.server_kills"
+local server_kills = require "dpml.kills.server_kills"
 local servers = require "dpml.servers"
-local showing = require "dpml.showing"
-local warnings = require "dpml.warnings"
-local words = require "dpml.words"
+local showing = require "dpml.plugins.showing"
+local warnings = require "dpml.support.warnings"
+local words = require "dpml.support.words"
 
 local proxied_clients = {}
 

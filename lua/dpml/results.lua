@@ -1,10 +1,10 @@
 -- Sending results to clients.
 
 local bit = require "bit"
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
-local identities = require "dpml.identities"
-local takeover = require "dpml.takeover"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
+local identities = require "dpml.logins.identities"
+local takeover = require "dpml.servers.takeover"
 local tasks = require "dpml.tasks"
 
 local results = {}

@@ -1,13 +1,13 @@
 -- Connecting and logging in to a server.
 
-local addresses = require "dpml.addresses"
-local callbacks = require "dpml.callbacks"
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
-local greetings = require "dpml.greetings"
-local queries = require "dpml.queries"
-local takeover = require "dpml.takeover"
-local words = require "dpml.words"
+local addresses = require "dpml.servers.addresses"
+local callbacks = require "dpml.servers.callbacks"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
+local greetings = require "dpml.logins.greetings"
+local queries = require "dpml.servers.queries"
+local takeover = require "dpml.servers.takeover"
+local words = require "dpml.support.words"
 
 local servers = {}
 

@@ -1,16 +1,16 @@
 -- Services that speak MySQL: clients log in at the proxy, and a script answers them.
 
-local answer_forms = require "dpml.answer_forms"
-local checks = require "dpml.checks"
-local emulated_statements = require "dpml.emulated_statements"
-local failures = require "dpml.failures"
+local answer_forms = require "dpml.services.answer_forms"
+local checks = require "dpml.support.checks"
+local emulated_statements = require "dpml.services.emulated_statements"
+local failures = require "dpml.support.failures"
 local kills = require "dpml.kills"
 local logins = require "dpml.logins"
 local results = require "dpml.results"
-local own_answers = require "dpml.own_answers"
-local own_status = require "dpml.own_status"
-local session_kills = require "dpml.session_kills"
-local sessions = require "dpml.sessions"
+local own_answers = require "dpml.services.own_answers"
+local own_status = require "dpml.services.own_status"
+local session_kills = require "dpml.kills.session_kills"
+local sessions = require "dpml.services.sessions"
 local tasks = require "dpml.tasks"
 
 local services = {}

@@ -1,8 +1,8 @@
 -- A plug-in that reports slow statements, and counts all statements by digest.
 
-local checks = require "dpml.checks"
-local times = require "dpml.times"
-local words = require "dpml.words"
+local checks = require "dpml.support.checks"
+local times = require "dpml.support.times"
+local words = require "dpml.support.words"
 
 local slowlog = {}
 

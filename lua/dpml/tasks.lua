@@ -3,9 +3,9 @@
 -- One task runs at a time, until it waits. A task that becomes ready meanwhile is resumed afterwards, so that
 -- no task is ever resumed inside another, however callbacks nest.
 
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
-local words = require "dpml.words"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
+local words = require "dpml.support.words"
 
 local tasks = {}
 

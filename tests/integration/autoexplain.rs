@@ -267,7 +267,7 @@ both! {
 /// Reads plans, and prints what is made of them.
 pub fn judged(kind: &str, plans: &[(&str, &str)]) -> Vec<String> {
     let mut script = String::from(
-        "local plans = require 'dpml.plans'
+        "local plans = require 'dpml.autoexplain.plans'
          local function show(plan, problem)
            if not plan then return print('problem', problem) end
            local flags = {}

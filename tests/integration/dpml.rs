@@ -219,7 +219,7 @@ const THREE: &str = "local function told(_, query, result, err)
 #[test]
 fn takeovers_end_in_any_order() {
     let lines = run(
-        "local takeover = require 'dpml.takeover'
+        "local takeover = require 'dpml.servers.takeover'
          local conn = dpm.listener('127.0.0.1', 0)
          local names = {}
          local function new(name)

@@ -351,12 +351,12 @@ fn of_texts_that_are_taken_apart() {
 fn of_texts_that_the_library_reads() {
     let dpm = Launch::script(&format!(
         "local looks = {{
-           tree = require('dpml.plans').of_tree,
-           json = require('dpml.plans').of_json,
-           duration = require('dpml.times').milliseconds,
-           like = function(text) return require('dpml.like').matcher('%a%b_%1%')(text) end,
-           pattern = function(text) return pcall(require('dpml.like').matcher, text) end,
-           words = function(text) return require('dpml.scanner').new(text):take('A', 'B', 'C') end,
+           tree = require('dpml.autoexplain.plans').of_tree,
+           json = require('dpml.autoexplain.plans').of_json,
+           duration = require('dpml.support.times').milliseconds,
+           like = function(text) return require('dpml.text.like').matcher('%a%b_%1%')(text) end,
+           pattern = function(text) return pcall(require('dpml.text.like').matcher, text) end,
+           words = function(text) return require('dpml.text.scanner').new(text):take('A', 'B', 'C') end,
          }}
          local function took(look, text)
            local before = os.clock()

@@ -1,9 +1,9 @@
 -- What an administrator can do to the program: the statements that act, beside those of pools.
 
-local errors = require "dpml.errors"
-local reload = require "dpml.reload"
+local errors = require "dpml.support.errors"
+local reload = require "dpml.plugins.reload"
 local service = require "dpml.admin.service"
-local workers = require "dpml.workers"
+local workers = require "dpml.tasks.workers"
 
 local actions = {}
 

@@ -1,11 +1,11 @@
 -- What an administrator asks for beside figures: workers, tasks, plug-ins, and the clients in the form of a server's SHOW
 -- PROCESSLIST. They are declared with the other figures, when the first administrative service begins.
 
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 local figures = require "dpml.figures"
-local reload = require "dpml.reload"
+local reload = require "dpml.plugins.reload"
 local tasks = require "dpml.tasks"
-local workers = require "dpml.workers"
+local workers = require "dpml.tasks.workers"
 
 local inventory = {}
 

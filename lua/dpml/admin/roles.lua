@@ -1,7 +1,7 @@
 -- Who may do what, of those who log in to an administrative service.
 
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
 
 local roles = {}
 

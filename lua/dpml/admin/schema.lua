@@ -1,6 +1,6 @@
 -- What graphical clients ask of a server's schema: which tables there are, and which columns.
 
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 
 local schema = {}
 

@@ -1,15 +1,15 @@
 -- A service of administrative statements: it shows tables of figures, and acts. What there is to show and to do is its
 -- owner's: the whole program's (dpml.admin), or a pool's (pool:admin).
 
-local checks = require "dpml.checks"
-local client_probes = require "dpml.client_probes"
-local errors = require "dpml.errors"
+local checks = require "dpml.support.checks"
+local client_probes = require "dpml.services.client_probes"
+local errors = require "dpml.support.errors"
 local logins = require "dpml.logins"
 local roles = require "dpml.admin.roles"
 local schema = require "dpml.admin.schema"
-local selection = require "dpml.selection"
+local selection = require "dpml.text.selection"
 local services = require "dpml.services"
-local token_reader = require "dpml.token_reader"
+local token_reader = require "dpml.text.token_reader"
 
 local service = {}
 

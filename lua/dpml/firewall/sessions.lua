@@ -3,7 +3,7 @@
 --
 -- A command changes this only if it succeeds, which is known when the next one comes.
 
-local charsets = require "dpml.charsets"
+local charsets = require "dpml.support.charsets"
 
 local sessions = {}
 

@@ -1,7 +1,7 @@
 -- Asks the client's own server, in the client's own session, which names are those of base tables: of tables that have
 -- rows of their own, and are neither views nor tables of engines that show the rows of others.
 
-local queries = require "dpml.queries"
+local queries = require "dpml.servers.queries"
 
 local base_tables = {}
 

@@ -1,6 +1,6 @@
 -- What is masked, and what is declared to be harmless; and what follows for a table, a routine or a column.
 
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 
 local policy = {}
 

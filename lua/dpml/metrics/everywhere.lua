@@ -1,7 +1,7 @@
 -- What all workers tell: HTTP is answered by one of them, and figures are counted by each for itself.
 
 local tasks = require "dpml.tasks"
-local workers = require "dpml.workers"
+local workers = require "dpml.tasks.workers"
 
 local everywhere = {}
 

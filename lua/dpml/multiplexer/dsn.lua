@@ -1,8 +1,8 @@
 -- The arguments of ADD DB: host=…,port=…,user=…
 
-local addresses = require "dpml.addresses"
-local errors = require "dpml.errors"
-local scanner = require "dpml.scanner"
+local addresses = require "dpml.servers.addresses"
+local errors = require "dpml.support.errors"
+local scanner = require "dpml.text.scanner"
 
 local dsn = {}
 

@@ -1,9 +1,9 @@
 -- One server of the fleet: a connection that is re-established when it is lost, and the queue of its queries.
 
 local databases = require "dpml.databases"
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 local tasks = require "dpml.tasks"
-local warnings = require "dpml.warnings"
+local warnings = require "dpml.support.warnings"
 
 local member = {}
 

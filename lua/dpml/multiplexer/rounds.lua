@@ -1,6 +1,6 @@
 -- Rounds: a query to several servers, and their answers.
 
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 local tasks = require "dpml.tasks"
 
 local rounds = {}

@@ -1,8 +1,8 @@
 -- The pool's administrative statements: SHOW …, DRAIN SERVER, PAUSE POOL and so on. Those of one pool are a service of its
 -- own, pool:admin; those of all are part of dpml.admin.
 
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
 local figures = require "dpml.pool.figures"
 local service = require "dpml.admin.service"
 

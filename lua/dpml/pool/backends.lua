@@ -5,13 +5,13 @@
 -- generation of the password; nil and an error if there is none. It may wait. Connections that were made with a generation that is
 -- no longer current have to retire.
 
-local accounts_of = require "dpml.accounts"
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
+local accounts_of = require "dpml.logins.accounts"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
 local passwords = require "dpml.pool.passwords"
 local server_accounts = require "dpml.pool.server_accounts"
 local servers = require "dpml.servers"
-local words = require "dpml.words"
+local words = require "dpml.support.words"
 
 local backends = {}
 

@@ -1,10 +1,10 @@
 -- The character sets and the collation that a session begins with, which a client asks for by a collation's number. What a
 -- server makes of that depends on its version, its options and variables, and on init_connect: a login tells, and nothing else does.
 
-local errors = require "dpml.errors"
-local greeter = require "dpml.greeter"
-local lru = require "dpml.lru"
-local queries = require "dpml.queries"
+local errors = require "dpml.support.errors"
+local greeter = require "dpml.logins.greeter"
+local lru = require "dpml.support.lru"
+local queries = require "dpml.servers.queries"
 local refusals = require "dpml.pool.refusals"
 local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"

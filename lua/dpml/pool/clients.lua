@@ -2,14 +2,14 @@
 
 local backends = require "dpml.pool.backends"
 local charsets = require "dpml.pool.charsets"
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
 local limits = require "dpml.pool.limits"
-local login_ok = require "dpml.login_ok"
+local login_ok = require "dpml.logins.login_ok"
 local refusals = require "dpml.pool.refusals"
 local results = require "dpml.results"
 local tasks = require "dpml.tasks"
-local warnings = require "dpml.warnings"
+local warnings = require "dpml.support.warnings"
 
 local clients = {}
 

@@ -1,7 +1,7 @@
 -- What a pool shows of itself: its tables, each declared once, for the pool's own administrative statements, for
 -- pool:status(), and (with the pool in their first column) for those who look at the whole program.
 
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 local figures = require "dpml.figures"
 
 local pool_figures = {}

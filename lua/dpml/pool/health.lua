@@ -1,7 +1,7 @@
 -- Looking after one server: a task that asks it every so often what it says of itself, on a connection that it keeps.
 
 local databases = require "dpml.databases"
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 local observations = require "dpml.pool.observations"
 local tasks = require "dpml.tasks"
 

@@ -2,13 +2,13 @@
 -- password that wait to be judged are judged by one.
 
 local charsets = require "dpml.pool.charsets"
-local errors = require "dpml.errors"
-local greeter = require "dpml.greeter"
-local queries = require "dpml.queries"
+local errors = require "dpml.support.errors"
+local greeter = require "dpml.logins.greeter"
+local queries = require "dpml.servers.queries"
 local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"
-local token_reader = require "dpml.token_reader"
-local warnings = require "dpml.warnings"
+local token_reader = require "dpml.text.token_reader"
+local warnings = require "dpml.support.warnings"
 
 local judging = {}
 

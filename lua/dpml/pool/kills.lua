@@ -3,8 +3,8 @@
 -- hits a stranger.
 
 local databases = require "dpml.databases"
-local errors = require "dpml.errors"
-local identities = require "dpml.identities"
+local errors = require "dpml.support.errors"
+local identities = require "dpml.logins.identities"
 local kills = require "dpml.kills"
 local results = require "dpml.results"
 local tasks = require "dpml.tasks"

@@ -1,6 +1,6 @@
 -- Limits for each user: a number for all of them, or { [user] = number }. 0 is no limit, and so is a user who is not named.
 
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 
 local limits = {}
 

@@ -5,7 +5,7 @@
 -- group = nil, or { member = whether it may be used, why = if it may not, role = "primary" or "replica", or nil where
 -- each member can write, index = its place, galera = whether it is Galera's } }. Groups are Galera's and those of Group Replication.
 
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 
 local observations = {}
 

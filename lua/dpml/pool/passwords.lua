@@ -1,8 +1,8 @@
 -- The passwords that clients have shown and a server has found right, by their users: in memory only, as objects that nobody
 -- can read or print. Those that no client uses any more are kept for some users only.
 
-local errors = require "dpml.errors"
-local lru = require "dpml.lru"
+local errors = require "dpml.support.errors"
+local lru = require "dpml.support.lru"
 
 local passwords = {}
 

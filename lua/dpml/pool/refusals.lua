@@ -1,6 +1,6 @@
 -- Errors by which servers refuse logins: what they say of the account.
 
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 
 local refusals = {}
 

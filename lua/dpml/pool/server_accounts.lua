@@ -2,7 +2,7 @@
 -- proves that it has the one that was right before; a login at a server with it decides, each time. So nobody gets in whom the
 -- server would refuse: one whose password was changed, whose account was locked, or who had to come by TLS.
 
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 local judging = require "dpml.pool.judging"
 local passwords = require "dpml.pool.passwords"
 local refusals = require "dpml.pool.refusals"

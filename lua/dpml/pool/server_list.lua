@@ -1,8 +1,8 @@
 -- The servers of a pool, as its option `servers` names them: a list, a function that returns one, or a name whose
 -- addresses are the servers.
 
-local addresses = require "dpml.addresses"
-local checks = require "dpml.checks"
+local addresses = require "dpml.servers.addresses"
+local checks = require "dpml.support.checks"
 local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"
 

@@ -1,6 +1,6 @@
 -- Sessions of pooled clients as strings: written down, and gone on with, in the same pool or another.
 
-local errors = require "dpml.errors"
+local errors = require "dpml.support.errors"
 local tasks = require "dpml.tasks"
 
 local sessions = {}

@@ -1,14 +1,14 @@
 -- The servers of a pool: which there are, what part each has in the cluster, and which of them can be used. The cluster
 -- belongs to its users: the pool follows it, and decides nothing about it.
 
-local checks = require "dpml.checks"
-local errors = require "dpml.errors"
+local checks = require "dpml.support.checks"
+local errors = require "dpml.support.errors"
 local health = require "dpml.pool.health"
 local roles = require "dpml.pool.roles"
 local server_list = require "dpml.pool.server_list"
 local servers = require "dpml.servers"
 local tasks = require "dpml.tasks"
-local warnings = require "dpml.warnings"
+local warnings = require "dpml.support.warnings"
 
 local topology = {}
 
