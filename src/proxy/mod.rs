@@ -18,7 +18,7 @@
 //! # Re-entrancy
 //!
 //! A hook may do anything to any connection, and sees the effect at once. So state changes under
-//! short borrows of [`Core`](table::core::Core) that no call of a hook overlaps, names ([`ConnId`])
+//! short borrows of `Core` (in `table`) that no call of a hook overlaps, names ([`ConnId`])
 //! rather than references are passed on, and after every call the connection is looked up again.
 //! Only system calls that write, and freeing slots, are deferred to the end of the tick.
 
