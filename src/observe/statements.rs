@@ -7,7 +7,8 @@ use std::rc::{Rc, Weak};
 use bytes::Bytes;
 
 use crate::proxy::{
-    ConnId, ConnInfo, ConnKind, Incoming, Observer, Packet, PerConnection, Proxy, Shown, Verdict,
+    ConnId, ConnInfo, ConnKind, Incoming, Observer, Packet, PerConnection, Proxy, Shown,
+    StatementIds, Verdict,
 };
 use crate::session::statements::{Budget, Columns, Kept, Statement, Statements};
 use crate::session::{Event, EventSet, Head};
@@ -34,6 +35,8 @@ struct Memory {
     /// The text of the COM_STMT_PREPARE that was sent last.
     sql: Option<Bytes>,
     preparing: Option<Preparing>,
+    /// The statement of a client's last command, if its id is not the server's.
+    current: Option<Rc<Statement>>,
     /// The columns of the result that has just begun, until a resultset may have taken them.
     begun: Option<Rc<Columns>>,
     /// The same, as long as a resultset (or a statement) has them: an idle connection keeps none.
@@ -208,7 +211,8 @@ impl Observer for StatementMemory {
                 self.command_settled(proxy, id, packet.payload, verdict)
             }
             (Event::ServerPrepared, _) if passes(verdict) => {
-                if let (Some(statement), Some(client)) = (self.prepared(id), proxy.peer(id)) {
+                let client = proxy.peer(id).filter(|id| !has_own_ids(proxy, *id));
+                if let (Some(statement), Some(client)) = (self.prepared(id), client) {
                     self.remember(client, statement);
                 }
                 verdict
@@ -221,18 +225,21 @@ impl Observer for StatementMemory {
         }
     }
 
-    /// A command was sent to a server instead of a client's, or without one.
+    /// A command was sent to a server instead of a client's, or without one; or a client was given another
+    /// statement's id than its server has told, as clients of pools are.
     fn sent(&self, proxy: &Proxy, conn: &Rc<ConnInfo>, packet: &Packet<'_>) {
+        let id = conn.id;
+        if let Packet::Prepared(head) = packet {
+            self.prepared_elsewhere(proxy, id, head);
+        }
         let Some((com, argument)) = packet.command() else {
             return;
         };
-        let id = conn.id;
         let statement_id = com.names_statement().then(|| argument.first_chunk());
         let statement_id = statement_id.flatten().map(|id| u32::from_le_bytes(*id));
         if com == Com::STMT_EXECUTE
-            && let Some(client) = proxy.peer(id)
             && let Some(statement_id) = statement_id
-            && let Some((statement, form)) = self.meant(proxy, client, statement_id)
+            && let Some((statement, form)) = self.at_server(proxy, id, statement_id)
         {
             statement.goes_to_server(argument, form);
         }
@@ -272,12 +279,42 @@ impl StatementMemory {
         of(client).or_else(|| of(proxy.peer(client)?))
     }
 
+    /// The statement that has this id at a server, and the capabilities by which executes are encoded: a client
+    /// knows the same one, unless its statements have ids of their own.
+    fn at_server(
+        &self,
+        proxy: &Proxy,
+        server: ConnId,
+        id: u32,
+    ) -> Option<(Rc<Statement>, Capabilities)> {
+        let client = proxy.peer(server).filter(|id| !has_own_ids(proxy, *id));
+        let shared =
+            client.and_then(|id_of| Some((self.statement(id_of, id)?, capabilities(proxy, id_of))));
+        shared.or_else(|| Some((self.statement(server, id)?, capabilities(proxy, server))))
+    }
+
+    /// A client whose statements have ids of their own has got the answer to its COM_STMT_PREPARE.
+    fn prepared_elsewhere(&self, proxy: &Proxy, client: ConnId, head: &PrepareOk) {
+        let server = proxy.peer(client).filter(|_| has_own_ids(proxy, client));
+        let Some(statement) = server.and_then(|server| self.prepared(server)) else {
+            return;
+        };
+        self.0.with(client, |memory| {
+            if let Some(statements) = &mut memory.statements {
+                let sql = statement.sql().map(Bytes::copy_from_slice);
+                let budget = statements.budget().clone();
+                statements.remember(Rc::new(statement.elsewhere(head.clone(), sql, budget)));
+            }
+        });
+    }
+
     // Commands ------------------------------------------------------------------------------------
 
     fn command_arrives(&self, proxy: &Proxy, client: ConnId, payload: &[u8]) {
         let Some((com, argument)) = payload.split_first() else {
             return;
         };
+        let mut current = None;
         if Com(*com) == Com::STMT_PREPARE {
             self.follow(client, Com(*com), None);
             self.remember_text(client, argument);
@@ -285,7 +322,9 @@ impl StatementMemory {
             && let Some((statement, form)) = self.meant(proxy, client, id)
         {
             statement.command(Com(*com), argument, form);
+            current = Some(statement).filter(|_| has_own_ids(proxy, client));
         }
+        self.0.with(client, |memory| memory.current = current);
     }
 
     /// The same command after all observers and hooks; returns the verdict on it.
@@ -417,10 +456,9 @@ impl StatementMemory {
         let header = ResultsetHeader::decode(packet.payload, packet.capabilities)?;
         let columns = Rc::new(Columns::announced(&header));
         let id = packet.statement;
-        let meant = id.and_then(|id| {
-            let by_client = || self.statement(proxy.peer(server)?, id);
-            self.statement(server, id).or_else(by_client)
-        });
+        let current = |client| self.0.with(client, |memory| memory.current.clone());
+        let current = proxy.peer(server).and_then(current).flatten();
+        let meant = current.or_else(|| Some(self.at_server(proxy, server, id?)?.0));
         if packet.answers.is_some_and(Com::has_binary_rows)
             && let Some(statement) = meant
         {
@@ -468,6 +506,12 @@ impl StatementMemory {
 /// Whether a packet goes on to the peer.
 fn passes(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Forward | Verdict::FlushDisconnect)
+}
+
+/// Whether the ids of a client's statements say nothing to its server.
+fn has_own_ids(proxy: &Proxy, client: ConnId) -> bool {
+    let info = proxy.info(client);
+    info.is_some_and(|info| info.statement_ids.get() == StatementIds::Own)
 }
 
 fn capabilities(proxy: &Proxy, id: ConnId) -> Capabilities {

@@ -78,6 +78,16 @@ impl fmt::Display for Address {
     }
 }
 
+/// Whose ids a client's prepared statements have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatementIds {
+    /// Those that its server has given.
+    #[default]
+    Servers,
+    /// Its own: it has one server after another, and its statements other ids at each.
+    Own,
+}
+
 /// Information about a connection; it outlives the socket.
 #[derive(Debug)]
 pub struct ConnInfo {
@@ -98,6 +108,8 @@ pub struct ConnInfo {
     pub capabilities: Cell<Capabilities>,
     /// The compression in use.
     pub compression: Cell<Option<Algorithm>>,
+    /// Whose ids its prepared statements have.
+    pub statement_ids: Cell<StatementIds>,
     /// The last event on it.
     pub state: Cell<Option<Event>>,
     /// How many rows of its present or last result a server has sent.
@@ -133,6 +145,7 @@ impl ConnInfo {
             secure: Cell::new(false),
             capabilities: Cell::new(Capabilities::empty()),
             compression: Cell::new(None),
+            statement_ids: Cell::default(),
             state: Cell::new(None),
             rows: Cell::new(0),
             columns: Cell::new(0),

@@ -53,7 +53,7 @@ pub use error::ProxyError;
 pub use guests::{Guest, GuestId, Readiness, Turn};
 pub use hooks::{Hooks, Incoming, Verdict};
 pub use id::ConnId;
-pub use info::{Address, ConnInfo, ConnKind};
+pub use info::{Address, ConnInfo, ConnKind, StatementIds};
 pub use login::own_key::prepare_own_key;
 pub use observers::observer::{Observer, Shown};
 pub use observers::per_connection::PerConnection;

@@ -76,6 +76,7 @@ mod pool_hidden;
 mod pool_idle;
 mod pool_kills;
 mod pool_limits;
+mod pool_plugins;
 mod pool_policies;
 mod pool_reports;
 mod pool_sessions;

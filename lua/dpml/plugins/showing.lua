@@ -44,7 +44,7 @@ for name in pairs(STATES) do
     EVERYTHING[name] = true
 end
 
--- Commands about prepared statements: with the first of them a server's statements begin to be remembered.
+-- Commands about prepared statements: with the first of them a client's statements begin to be remembered.
 local ABOUT_STATEMENTS = {}
 for _, name in ipairs { "PREPARE", "EXECUTE", "FETCH", "CLOSE", "RESET", "BULK_EXECUTE" } do
     ABOUT_STATEMENTS[dpm["COM_STMT_" .. name]] = true
@@ -105,25 +105,25 @@ end
 
 -- Follows the cursors that a command opens and reads. Returns true if it had to be changed: a statement that may have
 -- no cursor, as more columns would have to be kept than there is room for, has its rows sent at once.
-local function follow_cursors(server, cmd)
+local function follow_cursors(client, server, cmd)
     local reading, command = readings[server:id()], cmd:command()
     if reading then
         reading.opening = nil
     end
     if not ABOUT_STATEMENTS[command] then
         return false
-    elseif not server:track_statements() then
-        server:track_statements(true)
+    elseif not client:track_statements() then
+        client:track_statements(true)
     end
     if command == dpm.COM_STMT_EXECUTE and cmd:execute_flags(dpm.CURSOR_TYPE_READ_ONLY) then
-        local statement = server:statement(cmd:statement_id())
+        local statement = client:statement(cmd:statement_id())
         if not (statement and statement:may_open_cursor()) then
             cmd:execute_flags(dpm.CURSOR_TYPE_READ_ONLY, false)
             return true
         end
         reading_of(server:id()).opening = statement
     elseif command == dpm.COM_STMT_FETCH then
-        local statement = server:statement(cmd:statement_id())
+        local statement = client:statement(cmd:statement_id())
         local notes = statement and statement:notes()
         reading_of(server:id()).rset = notes and notes[RESULTSET]
     end
@@ -131,10 +131,10 @@ local function follow_cursors(server, cmd)
 end
 
 -- Applies the verdict on a command. A command that the plug-in returns is sent instead of the client's own.
-local function settle(callbacks, cmd, server, verdict)
+local function settle(callbacks, cmd, client, server, verdict)
     if server and wants_rows(callbacks) then
         local sent = type(verdict) == "userdata" and verdict or cmd
-        local changed = follow_cursors(server, sent)
+        local changed = follow_cursors(client, server, sent)
         if changed and verdict ~= dpm.DPM_NOPROXY and verdict ~= dpm.DPM_FLUSH_DISCONNECT then
             verdict = sent
         end
@@ -147,14 +147,14 @@ end
 local function show_command(callbacks, cmd, client_id, client)
     local verdict = callbacks.new_command and callbacks.new_command(cmd, client_id, client)
     if type(verdict) ~= "function" then
-        return settle(callbacks, cmd, linked.server_of(client_id), verdict)
+        return settle(callbacks, cmd, client, linked.server_of(client_id), verdict)
     end
     verdict(function(settled)
         local server = linked.server_of(client_id)
         if client:close_reason() or not server or server:close_reason() then
             return
         end
-        settled = settle(callbacks, cmd, server, settled)
+        settled = settle(callbacks, cmd, client, server, settled)
         if settled ~= dpm.DPM_NOPROXY then
             dpm.wire_packet(server, cmd)
         end

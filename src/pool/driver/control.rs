@@ -12,7 +12,7 @@ use crate::pool::lending::waiters::Line;
 use crate::pool::routing::causal::LastWrite;
 use crate::pool::routing::servers::{Health, Role};
 use crate::pool::state::Settings;
-use crate::proxy::{ConnId, Proxy};
+use crate::proxy::{ConnId, Proxy, StatementIds};
 use crate::wire::Capabilities;
 
 /// A client that has logged in.
@@ -90,6 +90,9 @@ impl Pools {
         });
         if let Some(client) = client {
             self.clients.insert(adopted.client, (id, client));
+            if let Some(info) = proxy.info(adopted.client) {
+                info.statement_ids.set(StatementIds::Own);
+            }
             proxy.rearm(adopted.client);
         }
     }

@@ -8,7 +8,8 @@ use crate::pool::client::Prepared;
 use crate::pool::errand::command;
 use crate::pool::statements::{Action, ClientStatements, Limits, Outcome, Sending, Then};
 use crate::proxy::{ConnId, Decoded, Incoming, Packet, Proxy, Verdict};
-use crate::wire::{Com, DecodeError, ErrPacket, PrepareOk, Status};
+use crate::session::{Head, PacketKind};
+use crate::wire::{Com, Command, DecodeError, ErrPacket, PrepareOk, Status};
 
 impl Pools {
     // A command comes -----------------------------------------------------------------------------
@@ -69,7 +70,7 @@ impl Pools {
                 }
             };
         }
-        let id = crate::session::Head::of(packet.payload).statement();
+        let id = Head::of(packet.payload).statement();
         let refused = id
             .filter(|_| com == Com::STMT_EXECUTE)
             .and_then(|id| self.refuses_execute(client, server, id));
@@ -127,6 +128,34 @@ impl Pools {
             let _ = proxy.unlink(client, server);
         }
         Verdict::Hold
+    }
+
+    /// A command that the layer above sends to a client's connection in place of the client's own: it names
+    /// the client's statement, which has another id there. False if the command means nothing to the pool, and so
+    /// is sent as it is.
+    pub fn sends_in_place(&self, proxy: &Proxy, server: ConnId, command: &Command) -> bool {
+        let com = command.com;
+        if !com.names_statement() && com != Com::STMT_PREPARE {
+            return false;
+        }
+        let is_lent = self
+            .backends
+            .with(server, |(_, backend)| matches!(backend.used, Use::Lent));
+        let client = proxy.peer(server).filter(|_| is_lent == Some(true));
+        let Some((client, info)) = client.and_then(|id| Some((id, proxy.info(id)?))) else {
+            return false;
+        };
+        let capabilities = info.capabilities.get();
+        let mut payload = Vec::new();
+        command.encode(capabilities, &mut payload);
+        let packet = Incoming {
+            kind: PacketKind::Command,
+            payload: &payload,
+            capabilities,
+            answers: None,
+            statement: Head::of(&payload).statement(),
+        };
+        self.forwards_statement(proxy, client, packet, Verdict::Forward) == Verdict::Hold
     }
 
     /// A client closes a statement.
@@ -342,7 +371,7 @@ impl Pools {
             return;
         }
         proxy.resume(client);
-        let id = crate::session::Head::of(payload).statement();
+        let id = Head::of(payload).statement();
         self.clients.with(client, |(_, client)| {
             if let (Some(prepared), Some(id)) = (&mut client.prepared, id) {
                 prepared.statements.long_data_failed(id, err);

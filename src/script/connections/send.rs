@@ -80,12 +80,18 @@ fn send(
             })*
         };
     }
+    if kind == TypeId::of::<object::Held<Command>>() {
+        let copy = packet.borrow::<object::Held<Command>>()?.0.borrow().clone();
+        if runtime.pools.sends_in_place(proxy, id, &copy) {
+            return Ok(Some(Ok(())));
+        }
+        return Ok(Some(proxy.send(id, Packet::Command(&copy))));
+    }
     if kind == TypeId::of::<object::Held<Prepared>>() {
         return send_prepared(runtime, id, packet).map(Some);
     }
     send! {
         Column => Column,
-        Command => Command,
         OkPacket => Ok,
         Eof => Eof,
         ErrPacket => Err,
