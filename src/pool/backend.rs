@@ -160,6 +160,8 @@ pub struct Backend {
     pub snapshot: Option<Snapshot>,
     /// The session's settings, and the revision of `session` that they are of.
     pub settings: Option<(u64, Rc<Settings>)>,
+    /// The same while its client stays on it: also those of a transaction that is nowhere else.
+    pub in_place: Option<(u64, Rc<Settings>)>,
     /// The user variables that are on it, but for what its session is known to have changed since.
     pub user_variables: Rc<UserVariables>,
     /// What is prepared on it.

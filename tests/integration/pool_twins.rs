@@ -16,8 +16,12 @@ enum Step {
     /// Prepares a statement, which later steps mean.
     Prepare(&'static str),
     Execute(&'static [Parameter]),
+    /// The same without the types of the parameters.
+    Untyped(&'static [Parameter]),
     /// COM_PING
     Ping,
+    /// COM_CHANGE_USER to the account that it has, in the database `test`.
+    ChangeUser,
     /// Another client has its connection.
     Steal,
     /// The same, and then that connection is gone.
@@ -26,6 +30,7 @@ enum Step {
 
 #[derive(Clone, Copy, Debug)]
 enum Parameter {
+    Null,
     Integer(i64),
     Double(f64),
     Text(&'static str),
@@ -37,13 +42,21 @@ use Step::*;
 /// A client, of the pool or of the server.
 struct Client {
     wire: Wire,
+    account: [&'static str; 2],
     statement: u32,
 }
 
 impl Client {
-    fn new(mut wire: Wire, database: &str) -> Client {
+    /// Logs in, with a name and a password.
+    fn new(port: u16, account: [&'static str; 2], database: &str) -> Client {
+        let capabilities = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
+        let mut wire = Wire::login_as(port, account[0], account[1], capabilities);
         wire.outcomes(com::INIT_DB, database.as_bytes());
-        Client { wire, statement: 0 }
+        Client {
+            wire,
+            account,
+            statement: 0,
+        }
     }
 
     fn does(&mut self, step: Step) -> Vec<Outcome> {
@@ -53,6 +66,11 @@ impl Client {
             InitDb(name) => wire.outcomes(com::INIT_DB, name.as_bytes()),
             Several(may) => wire.outcomes(com::SET_OPTION, &[u8::from(!may), 0]),
             Ping => wire.outcomes(com::PING, b""),
+            ChangeUser => {
+                let [name, password] = self.account;
+                assert_eq!(wire.change_user(name, password)[0], 0, "{name}");
+                Vec::new()
+            }
             Steal | Elsewhere => Vec::new(),
             Prepare(sql) => {
                 let mut outcomes = wire.outcomes(com::STMT_PREPARE, sql.as_bytes());
@@ -61,24 +79,30 @@ impl Client {
                 }
                 outcomes
             }
-            Execute(parameters) => {
-                let argument = execute(self.statement, parameters);
+            Execute(parameters) | Untyped(parameters) => {
+                let has_types = matches!(step, Execute(_));
+                let argument = execute(self.statement, parameters, has_types);
                 wire.outcomes(com::STMT_EXECUTE, &argument)
             }
         }
     }
 }
 
-fn execute(statement: u32, parameters: &[Parameter]) -> Vec<u8> {
+fn execute(statement: u32, parameters: &[Parameter], has_types: bool) -> Vec<u8> {
     let mut argument = statement.to_le_bytes().to_vec();
     argument.extend([0, 1, 0, 0, 0]);
     if parameters.is_empty() {
         return argument;
     }
-    argument.extend(vec![0; parameters.len().div_ceil(8)]);
-    argument.push(1);
-    for parameter in parameters {
+    let mut nulls = vec![0; parameters.len().div_ceil(8)];
+    for (at, parameter) in parameters.iter().enumerate() {
+        nulls[at / 8] |= u8::from(matches!(parameter, Null)) << (at % 8);
+    }
+    argument.extend(nulls);
+    argument.push(has_types.into());
+    for parameter in parameters.iter().filter(|_| has_types) {
         let kind = match parameter {
+            Null => 6,
             Integer(_) => 8,
             Double(_) => 5,
             Text(_) => 0xFD,
@@ -87,6 +111,7 @@ fn execute(statement: u32, parameters: &[Parameter]) -> Vec<u8> {
     }
     for parameter in parameters {
         match parameter {
+            Null => {}
             Integer(number) => argument.extend(number.to_le_bytes()),
             Double(number) => argument.extend(number.to_le_bytes()),
             Text(text) => {
@@ -158,7 +183,6 @@ fn definition(bytes: &[u8]) -> String {
 /// Has a client of a pool of one connection do it, and one of the server, each in a database of its own; their answers are the
 /// same. Returns the last one.
 fn alike(server: &Server, steps: &[Step]) -> Vec<Outcome> {
-    let capabilities = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
     let base = server.database();
     // Of the same length, as metadata have the lengths of names.
     let [of_pool, of_server] = ["p", "d"].map(|side| {
@@ -170,13 +194,9 @@ fn alike(server: &Server, steps: &[Step]) -> Vec<Outcome> {
         name
     });
     let dpm = pool(server, 1, "");
-    let login = |name: &str| {
-        let wire = Wire::login_as(dpm.port(), "ann", "p", capabilities);
-        Client::new(wire, name)
-    };
+    let login = |name: &str| Client::new(dpm.port(), ["ann", "p"], name);
     let (mut pooled, mut thief) = (login(&of_pool), login("test"));
-    let wire = Wire::login_empty(server.port, capabilities);
-    let mut direct = Client::new(wire, &of_server);
+    let mut direct = Client::new(server.port, ["empty", ""], &of_server);
     let mut last = Vec::new();
     for step in steps {
         if let Steal | Elsewhere = step {
@@ -319,6 +339,89 @@ all! {
                 Query("SHOW COUNT(*) WARNINGS"),
             ]);
             alike(server, &[Query("SELECT 1"), Steal, command]);
+            // MySQL tells of them no more once they were listed.
+            for listed in ["SHOW WARNINGS", "SHOW COUNT(*) WARNINGS", "SELECT @@warning_count"] {
+                let steps = [Query("SELECT CAST('x' AS SIGNED)"), Query(listed), Steal, command, command];
+                alike(server, &steps);
+                let steps = [Query("SELECT CAST('x' AS SIGNED)"), Steal, Query(listed), Steal, command];
+                alike(server, &steps);
+            }
+        }
+    }
+}
+
+all! {
+    /// What was set in a transaction is known although the transaction is nowhere else.
+    fn a_statement_is_prepared_again_in_the_middle_of_a_transaction(server) {
+        alike(server, &[
+            Prepare("SELECT ?, @@sql_mode, CHARSET('x'), COLLATION('x')"),
+            Elsewhere,
+            Query("BEGIN"),
+            Query("UPDATE u SET s = 'z' WHERE id = 1"),
+            Query("SET sql_mode = 'PIPES_AS_CONCAT'"),
+            Query("SET NAMES utf8mb4 COLLATE utf8mb4_bin"),
+            Execute(&[Text("a")]),
+            Query("SELECT @@sql_mode, @@collation_connection"),
+            Query("SELECT 'a' || 'b', 'a' = 'A', s FROM u ORDER BY id"),
+            Query("ROLLBACK"),
+            Steal,
+            Query("SELECT @@sql_mode, @@collation_connection, s FROM u ORDER BY id"),
+        ]);
+        // Nor is one that has used nothing begun once more.
+        alike(server, &[
+            Prepare("SELECT ?, 'a' || 'b'"),
+            Query("SET sql_mode = 'PIPES_AS_CONCAT'"),
+            Elsewhere,
+            Query("BEGIN"),
+            Query("SAVEPOINT here"),
+            Execute(&[Text("a")]),
+            Query("RELEASE SAVEPOINT here"),
+            Query("COMMIT"),
+        ]);
+    }
+}
+
+all! {
+    /// An error that comes after some of the answer has used it, like any other.
+    fn what_an_error_has_used_of_the_next_transaction_is_gone(server) {
+        for fails in ["SELECT (SELECT id FROM u)", "SELECT no_such_column FROM u", "INSERT INTO u VALUES (1, 'twice')"] {
+            alike(server, &[
+                Query("SET TRANSACTION READ ONLY"),
+                Query(fails),
+                Steal,
+                Query("UPDATE u SET s = 'z' WHERE id = 1"),
+            ]);
+        }
+    }
+}
+
+all! {
+    fn types_that_were_never_bound(server) {
+        alike(server, &[
+            Prepare("SELECT ?, ?"),
+            Untyped(&[Integer(1), Null]),
+            Untyped(&[Null, Null]),
+            Elsewhere,
+            Untyped(&[Null, Null]),
+            Untyped(&[Integer(1), Null]),
+            Execute(&[Integer(1), Text("a")]),
+            Steal,
+            Untyped(&[Integer(2), Text("b")]),
+            Untyped(&[Null, Null]),
+        ]);
+    }
+}
+
+all! {
+    fn several_statements_are_allowed_as_before_after_a_change_of_user(server) {
+        for may in [false, true] {
+            alike(server, &[
+                Several(may),
+                ChangeUser,
+                Query("SELECT 1; SELECT 2"),
+                Steal,
+                Query("SELECT 1; SELECT 2"),
+            ]);
         }
     }
 }

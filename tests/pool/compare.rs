@@ -88,7 +88,7 @@ fn told_in_words(told: &Told, operation: &Operation, names: [&str; 2]) -> String
     // After an error MySQL tells the schema once more, as long as the connection is the same.
     let may_change_schema = match operation {
         Operation::InitDb(_) | Operation::Connect(_) | Operation::ChangeUser(_) => true,
-        Operation::Query(sql) => sql.contains("USE"),
+        Operation::Query(sql) => sql.contains("USE "),
         _ => false,
     };
     let mut blocks: Vec<_> = told

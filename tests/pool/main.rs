@@ -2,7 +2,8 @@
 //! the same, or the pool has refused with its reason.
 //!
 //! `DPM_POOL_STATEMENTS=300000 DPM_POOL_SEED=7 cargo test --test pool` runs as many statements on each server as one
-//! likes; the seed of a failure and the shortest sequence of operations that shows it are printed.
+//! likes; the seed of a failure and the shortest sequence of operations that shows it are printed, which is looked for as many
+//! seconds as `DPM_POOL_PATIENCE` says.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -206,8 +206,10 @@ impl Course {
                 Verdict::Skipped => {}
                 Verdict::Refused(reason, text) => {
                     let own = steps.iter().rev().filter(|(n, _)| *n == at);
-                    let last: Vec<_> = own.take(3).map(|(_, one)| one.to_string()).collect();
-                    println!("{done}: refused (late: {is_late}), {text}; the last first: {last:?}");
+                    let last: Vec<_> = own.take(12).map(|(_, one)| one.to_string()).collect();
+                    println!(
+                        "{done}: {at} refused (late: {is_late}), {text}; the last first: {last:#?}"
+                    );
                     match is_late && reason == "diagnostics-wanted" {
                         true => report.late += 1,
                         false => report.refused.entry(reason).or_default()[part] += 1,

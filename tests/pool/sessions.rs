@@ -8,8 +8,8 @@ use rand::{Rng, RngExt};
 
 use crate::operation::{Execution, Operation, Parameter, Rows, Types};
 use crate::statements::{
-    ANY, ASIDES, ASKED_ABOUT, CERTAIN, ENDS, Holds, INSIDE, Kind, LASTING_QUESTIONS, PREPARED,
-    QUESTIONS, STANDSTILLS, TRANSACTIONS, fill, one_of,
+    ANY, ASIDES, ASKED_ABOUT, CERTAIN, ENDS, Holds, INSIDE, Kind, LASTING_QUESTIONS, Place,
+    QUESTIONS, STANDSTILLS, TRANSACTIONS, fill, one_of, prepared,
 };
 use crate::support::Flavour;
 use crate::support::wire::caps;
@@ -48,13 +48,20 @@ pub struct Plan {
     locks: bool,
     /// What is done next, with no other client in between.
     burst: VecDeque<Operation>,
-    /// Whether each place's statement asks about the one before.
-    asks: [bool; PLACES],
-    /// The parameters of each place's statement: how many, and the types of the last execute.
-    parameters: [(usize, Option<Vec<Parameter>>); PLACES],
-    /// Whether each place's types were bound in another character set: who executes it then without new ones is refused
-    /// if the connection has changed meanwhile, which programs do not do.
-    bound_elsewhere: [bool; PLACES],
+    statements: [Statement; PLACES],
+}
+
+/// What is known of a prepared statement.
+#[derive(Default)]
+struct Statement {
+    text: String,
+    places: Vec<Place>,
+    /// Those of the last execute, for their types.
+    parameters: Option<Vec<Parameter>>,
+    /// Whether modes or character sets that matter to it have changed since then. Who executes it all the same is refused if
+    /// the connection has changed, too: on MySQL, if it was resolved for its parameters; elsewhere, if they are not bound
+    /// again. Programs do not do that.
+    is_stale: bool,
 }
 
 impl Plan {
@@ -127,8 +134,10 @@ impl Plan {
                 if kind.holds == Holds::Session {
                     self.lasting.get_or_insert(0);
                 }
-                self.burst = VecDeque::from([Operation::Query(one_of(kind, flavour, dice))]);
-                about
+                let question = Operation::Query(one_of(kind, flavour, dice));
+                self.burst = VecDeque::from([about, question]);
+                // It must not fail, or the question is about the statement before.
+                Operation::InitDb("{db}".to_owned())
             }
             // With nobody else's locks, for which it would wait, nor its own transaction, whose commit would
             // wait for the twin.
@@ -176,9 +185,13 @@ impl Plan {
         dice: &mut StdRng,
     ) -> Operation {
         let place = dice.random_range(0..PLACES);
-        if !twin.has(place) || dice.random_ratio(1, 8) {
-            let sql = PREPARED.choose(dice).expect("a statement");
-            return Operation::Prepare(place, (*sql).to_owned());
+        let may_be_stale = dice.random_ratio(1, 60);
+        let prepares = !twin.has(place) || dice.random_ratio(1, 8);
+        let statement = &mut self.statements[place];
+        if prepares {
+            let (text, places) = prepared(dice);
+            statement.places = places;
+            return Operation::Prepare(place, text);
         }
         match dice.random_range(0..20) {
             0 => return Operation::Close(place),
@@ -188,10 +201,12 @@ impl Plan {
         // MySQL remembers for what types a statement was executed before, and tells of results accordingly: a
         // statement that is prepared again on another connection is like one that was executed for its present ones.
         let remembers_types = flavour == Flavour::MySql;
-        let bound_elsewhere = self.bound_elsewhere[place];
-        let (count, before) = &mut self.parameters[place];
+        if remembers_types && statement.is_stale && !may_be_stale {
+            return Operation::Prepare(place, statement.text.clone());
+        }
+        let before = &mut statement.parameters;
         let types = match before {
-            Some(_) if dice.random_ratio(1, if bound_elsewhere { 60 } else { 3 }) => {
+            Some(_) if (!statement.is_stale || may_be_stale) && dice.random_ratio(1, 3) => {
                 Types::AsBefore
             }
             _ => Types::Sent,
@@ -199,26 +214,26 @@ impl Plan {
         // MariaDB loses long data for a parameter that was bound with another type before, and a statement that the pool has
         // prepared again was not.
         let long = may_hold
-            && *count > 0
+            && !statement.places.is_empty()
             && types == Types::Sent
             && before.is_none()
             && dice.random_ratio(1, 10);
         let parameters: Vec<_> = match (types, &before) {
             (_, Some(before)) if types == Types::AsBefore || remembers_types => {
-                before.iter().map(|p| alike(p, dice)).collect()
+                let pairs = before.iter().zip(&statement.places);
+                pairs.map(|(p, place)| alike(p, *place, dice)).collect()
             }
-            _ => (0..*count)
-                .map(|at| {
-                    if long && at == 0 {
-                        Parameter::Long
-                    } else {
-                        parameter(dice)
-                    }
-                })
-                .collect(),
+            _ => {
+                let places = statement.places.iter().enumerate();
+                let value = |(at, place): (usize, &Place)| match long && at == 0 {
+                    true => Parameter::Long,
+                    false => parameter(*place, dice),
+                };
+                places.map(value).collect()
+            }
         };
         if types == Types::Sent {
-            self.bound_elsewhere[place] = false;
+            statement.is_stale &= remembers_types;
             *before = (!parameters.contains(&Parameter::Long)).then(|| parameters.clone());
         }
         let by_cursor = may_hold && dice.random_ratio(1, 12);
@@ -253,7 +268,7 @@ impl Plan {
             // MySQL 9.7 never answers an execute without a cursor of a statement that has had one.
             all.push_back(Operation::Close(place));
         }
-        if self.asks[place] {
+        if statement.text.contains("ROW_COUNT") {
             all.push_front(Operation::Query("UPDATE {db}.u SET s = 'asked'".to_owned()));
         }
         let first = all.pop_front().expect("one at least");
@@ -275,13 +290,14 @@ impl Plan {
                 };
             }
             Operation::Prepare(place, sql) => {
-                self.parameters[*place] = (sql.matches('?').count(), None);
-                self.asks[*place] = sql.contains("ROW_COUNT");
+                let statement = &mut self.statements[*place];
+                statement.text.clone_from(sql);
+                (statement.parameters, statement.is_stale) = (None, false);
             }
             Operation::Query(sql) => {
-                let charset = ["SET NAMES", "CHARACTER SET", "character_set_client"];
-                if charset.iter().any(|words| sql.contains(words)) {
-                    self.bound_elsewhere = [true; PLACES];
+                for statement in &mut self.statements {
+                    statement.is_stale |=
+                        statement.parameters.is_some() && statement.is_changed_by(sql);
                 }
                 if sql.starts_with("LOCK TABLES") {
                     self.locks = true;
@@ -291,6 +307,16 @@ impl Plan {
             }
             _ => {}
         }
+    }
+}
+
+impl Statement {
+    /// Whether a query may change what its text means, or how its parameters are read.
+    fn is_changed_by(&self, sql: &str) -> bool {
+        let has = |words: &[&str]| words.iter().any(|words| sql.contains(words));
+        let changes_charset = has(&["SET NAMES", "CHARACTER SET", "character_set_", "collation_"]);
+        let depends_on_modes = self.text.contains(['(', '\'', '"']);
+        changes_charset || depends_on_modes && has(&["sql_mode"])
     }
 }
 
@@ -320,25 +346,30 @@ fn kind(may_hold: bool, dice: &mut StdRng) -> &'static Kind {
     &TRANSACTIONS
 }
 
-fn parameter(dice: &mut impl Rng) -> Parameter {
+fn parameter(place: Place, dice: &mut impl Rng) -> Parameter {
     match dice.random_range(0..8) {
         0 => Parameter::Null,
         1..4 => Parameter::Integer(dice.random_range(-2..10)),
         4 => Parameter::Double(f64::from(dice.random_range(0..100)) / 8.0),
-        _ => text(dice),
+        _ => text(place, dice),
     }
 }
 
-fn text(dice: &mut impl Rng) -> Parameter {
-    let texts: [&[u8]; 5] = [b"a", b"", b"x\0'\"\\", "ä".as_bytes(), b"\xe4\xff"];
+fn text(place: Place, dice: &mut impl Rng) -> Parameter {
+    const ANYTHING: &[&[u8]] = &[b"a", b"", b"x\0'\"\\", "ä".as_bytes(), b"\xe4\xff"];
+    const NUMBERS: &[&[u8]] = &[b"2", b"5", b"-1", b"40", b"0"];
+    let texts = match place {
+        Place::Anything => ANYTHING,
+        Place::Number => NUMBERS,
+    };
     Parameter::Text(texts[dice.random_range(0..texts.len())].to_vec())
 }
 
 /// Another value of the same type.
-fn alike(parameter: &Parameter, dice: &mut impl Rng) -> Parameter {
+fn alike(parameter: &Parameter, place: Place, dice: &mut impl Rng) -> Parameter {
     match parameter {
         Parameter::Integer(_) => Parameter::Integer(dice.random_range(-2..10)),
-        Parameter::Text(_) => text(dice),
+        Parameter::Text(_) => text(place, dice),
         other => other.clone(),
     }
 }

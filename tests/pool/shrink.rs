@@ -7,12 +7,13 @@ use crate::scene::{self, Before};
 use crate::support::Server;
 use crate::twin::{Difference, Twin, Verdict};
 
-/// How long it may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How many seconds it may take, if `DPM_POOL_PATIENCE` does not say otherwise.
+const PATIENCE: usize = 20;
 
 /// A sequence that shows a difference, if it is shown again without all that went before.
 pub fn shrink(before: Before, server: &Server, fault: Fault) -> Fault {
-    let end = Instant::now() + PATIENCE;
+    let patience = crate::asked("DPM_POOL_PATIENCE").unwrap_or(PATIENCE);
+    let end = Instant::now() + Duration::from_secs(patience as u64);
     let Some(&(client, _)) = fault.steps.last() else {
         return fault;
     };
@@ -20,7 +21,7 @@ pub fn shrink(before: Before, server: &Server, fault: Fault) -> Fault {
     let mut best = None;
     for others in [0, 20, 200, 2000] {
         let steps = recent(&fault.steps, client, others);
-        best = replay(before, server, &steps);
+        best = replay(before, server, &steps, end);
         if best.is_some() || Instant::now() > end {
             break;
         }
@@ -39,7 +40,7 @@ pub fn shrink(before: Before, server: &Server, fault: Fault) -> Fault {
         while at < best.steps.len() && Instant::now() < end {
             let mut fewer = best.steps.clone();
             fewer.drain(at..(at + piece).min(fewer.len()));
-            match replay(before, server, &fewer) {
+            match replay(before, server, &fewer, end) {
                 Some(found) => best = found,
                 None => at += piece,
             }
@@ -66,7 +67,7 @@ fn recent(steps: &[Step], client: usize, others: usize) -> Vec<Step> {
 }
 
 /// Does it all again, with a program and databases that are new. The fault, with the steps up to it.
-fn replay(before: Before, server: &Server, steps: &[Step]) -> Option<Fault> {
+fn replay(before: Before, server: &Server, steps: &[Step], end: Instant) -> Option<Fault> {
     let clients = clients_of(steps);
     scene::fill(server, &clients);
     // One connection, so that each client meets what the one before has left.
@@ -80,6 +81,9 @@ fn replay(before: Before, server: &Server, steps: &[Step]) -> Option<Fault> {
         .map(|n| Twin::new(n, port, server.port))
         .collect();
     for (at, (client, operation)) in steps.iter().enumerate() {
+        if Instant::now() > end {
+            return None;
+        }
         let twin = &mut twins[*client];
         if !twin.connected() && !matches!(operation, crate::operation::Operation::Connect(_)) {
             twin.perform(&crate::operation::Operation::Connect(

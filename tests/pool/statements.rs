@@ -586,24 +586,47 @@ pub const STANDSTILLS: &[&[&str]] = &[
     ],
 ];
 
-/// What is prepared for the binary protocol: `?` stands for any value.
-pub const PREPARED: &[&str] = &[
+/// What is prepared for the binary protocol: `?` stands for any value, `?n` for one that a column of numbers is compared with,
+/// or set to.
+///
+/// MySQL resolves the latter as numbers, unless it has prepared the statement again for a text: it does so whenever the table
+/// was altered, truncated, optimised or flushed meanwhile, by anybody, or was only evicted from its cache. What it says of a text
+/// that is no number depends on that, also on one connection, so that no proxy could keep it equal.
+const PREPARED: &[&str] = &[
     "SELECT ?, ?",
     "SELECT ? + 1, \"a\", @@sql_mode, @@time_zone, DATABASE()",
-    "SELECT * FROM {db}.t WHERE id < ? ORDER BY id",
+    "SELECT * FROM {db}.t WHERE id < ?n ORDER BY id",
     "SELECT * FROM t WHERE s = ? ORDER BY id",
     "SELECT * FROM {db}.u ORDER BY id",
     "INSERT INTO {db}.t (s) VALUES (?)",
-    "INSERT INTO {db}.t (v, s) VALUES (?, ?) ON DUPLICATE KEY UPDATE s = 'prepared'",
-    "UPDATE {db}.u SET s = ? WHERE id = ?",
+    "INSERT INTO {db}.t (v, s) VALUES (?n, ?) ON DUPLICATE KEY UPDATE s = 'prepared'",
+    "UPDATE {db}.u SET s = ? WHERE id = ?n",
     "SELECT 'a' = 'A', CHARSET('x'), COLLATION('x'), CHARSET(?)",
     "SET time_zone='+07:00'",
-    "CALL {db}.shows(?)",
+    "CALL {db}.shows(?n)",
     "SELECT 1 WHERE ? IS NULL",
     "nonsense ?",
     "DO 1",
-    "DELETE FROM {db}.t WHERE id > ?",
+    "DELETE FROM {db}.t WHERE id > ?n",
 ];
+
+/// What a parameter is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Anything,
+    Number,
+}
+
+/// One of what is prepared: its text, and what its parameters are for.
+pub fn prepared(dice: &mut StdRng) -> (String, Vec<Place>) {
+    let template = PREPARED.choose(dice).expect("a statement");
+    let places = template.split('?').skip(1);
+    let places = places.map(|after| match after.starts_with('n') {
+        true => Place::Number,
+        false => Place::Anything,
+    });
+    (template.replace("?n", "?"), places.collect())
+}
 
 /// All that is used at any time.
 pub const ANY: &[Kind] = &[

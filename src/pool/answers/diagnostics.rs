@@ -135,6 +135,8 @@ pub struct Diagnostics {
     found_rows: Held<u64>,
     /// Whether the last statement was one that is about `FOUND_ROWS()`.
     counts_rows: bool,
+    /// Whether MySQL announces the conditions in the OKs of commands that keep them: once it has listed them, no more.
+    announces: bool,
 }
 
 impl Default for Diagnostics {
@@ -153,12 +155,18 @@ impl Diagnostics {
             // That of the server's own login, which differs by versions.
             found_rows: Held::Lost,
             counts_rows: false,
+            announces: true,
         }
     }
 
     /// A result of a command of the client's has ended.
     pub fn ended(&mut self, manner: Manner, outcome: Outcome<'_>) {
         self.counts_rows = manner.counts_rows;
+        self.announces = match outcome {
+            Outcome::Err { .. } => true,
+            _ if manner.conditions == Treatment::Keeps => self.announces && manner.announces,
+            _ => true,
+        };
         match (manner.row_count, outcome) {
             (Treatment::Keeps, Outcome::Ok { .. } | Outcome::Rows { .. } | Outcome::Other) => {}
             (Treatment::Replaces, Outcome::Ok { affected, .. }) => {
@@ -286,6 +294,7 @@ impl Diagnostics {
     /// The proxy has accepted a SET in the server's place.
     pub fn accepted_set(&mut self) {
         self.row_count = Held::Here(0);
+        self.announces = true;
         if self.flavour == Flavour::MySql {
             self.conditions = Held::Here(Conditions::none());
         }
@@ -294,6 +303,7 @@ impl Diagnostics {
     /// The proxy has refused a command with this error.
     pub fn refused(&mut self, err: &ErrPacket) {
         self.row_count = Held::Here(-1);
+        self.announces = true;
         let mut conditions = Conditions::none();
         conditions.push(Condition::error(err.errnum, &err.message));
         self.conditions = Held::Here(conditions);
@@ -318,6 +328,9 @@ impl Diagnostics {
     pub fn own_warnings(&self) -> Option<u16> {
         if self.conditions.is_there() || self.flavour == Flavour::MariaDb {
             return None;
+        }
+        if !self.announces {
+            return Some(0);
         }
         let count = self.conditions.known().and_then(|known| known.warnings);
         Some(count.unwrap_or_default().try_into().unwrap_or(u16::MAX))
@@ -376,6 +389,7 @@ impl Diagnostics {
     /// A statement was answered by the proxy. How many warnings its end announces.
     pub fn answered(&mut self, asked: &Asked<'_>, results: &Results) -> u16 {
         self.row_count = Held::Here(-1);
+        self.announces = !asked.keeps_conditions();
         let Asked::Values(items) = asked else {
             return 0;
         };

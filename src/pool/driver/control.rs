@@ -38,10 +38,11 @@ impl Pools {
     /// A client has logged in: from now on it gets a connection for each of its commands. It has none
     /// of what it had if it was a pool's client before.
     pub fn adopt(&self, proxy: &Proxy, id: PoolId, adopted: Adopted<'_>) {
-        // The connection that COM_CHANGE_USER would have changed.
-        let snapshot = self
-            .clients
-            .with(adopted.client, |(_, client)| client.snapshot.clone());
+        // What COM_CHANGE_USER would have changed, and what it leaves as it is.
+        let before = self.clients.with(adopted.client, |(_, client)| {
+            (client.snapshot.clone(), client.multi_statements)
+        });
+        let (snapshot, multi_statements) = before.unzip();
         let snapshot = snapshot.flatten();
         self.client_left(proxy, adopted.client);
         if let Some(server) = proxy.peer(adopted.client) {
@@ -64,9 +65,10 @@ impl Pools {
                 user_variables: Rc::default(),
                 keeps_user_variables: false,
                 prepared: None,
-                multi_statements: adopted
-                    .capabilities
-                    .contains(Capabilities::MULTI_STATEMENTS),
+                multi_statements: multi_statements.unwrap_or_else(|| {
+                    let capabilities = adopted.capabilities;
+                    capabilities.contains(Capabilities::MULTI_STATEMENTS)
+                }),
                 phase: Phase::Served,
                 party: Some(adopted.party)
                     .filter(|party| !party.is_empty())

@@ -62,6 +62,7 @@ impl Pools {
             session: logged_in(&opened.version),
             snapshot: None,
             settings: None,
+            in_place: None,
             user_variables: Rc::default(),
             owner: None,
             is_unread: false,

@@ -9,7 +9,7 @@ use crate::pool::backend::{Backend, Preparing, Then as BackendThen, Use};
 use crate::pool::client::{Client, Phase, Waiting};
 use crate::pool::contents::Pool;
 use crate::pool::errand::{Answer, command};
-use crate::pool::state::{Side, Unknown, differs};
+use crate::pool::state::{Settings, Side, Unknown, differs};
 use crate::pool::statements::{Dialect, Form, Setting, Sharing, Statement};
 use crate::proxy::{ConnId, Incoming, Packet, Proxy, Verdict};
 use crate::wire::{Capabilities, Com, Command, ErrPacket};
@@ -21,8 +21,8 @@ pub(super) const TOO_MANY: u16 = 1461;
 enum Lacks {
     /// What the session is like, as statements are those of the setting that they are prepared in: this has to be read.
     Knowledge(Vec<Command>, Unknown),
-    /// Its statement is not prepared on this connection, which is in the second setting. It is to be prepared in the first.
-    Statement(Rc<Statement>, Rc<Setting>, Rc<Setting>),
+    /// Its statement is not prepared on this connection, which has these settings. It is to be prepared in that setting.
+    Statement(Rc<Statement>, Rc<Setting>, Present),
 }
 
 impl Pools {
@@ -79,14 +79,18 @@ impl Pools {
         (client, server): (ConnId, ConnId),
         statement: &Rc<Statement>,
         setting: Rc<Setting>,
-        present: &Rc<Setting>,
+        present: &Present,
     ) {
         let steps = self.with_backend(server, |backend, _| {
-            if setting == *present {
+            if setting == present.setting {
                 return Some((Vec::new(), Vec::new()));
             }
+            // Nobody knows what would have to be set back.
+            if present.sharing == Sharing::Nobody {
+                return None;
+            }
             let snapshot = backend.snapshot.as_ref()?;
-            let (_, settings) = backend.settings.as_ref()?;
+            let settings = &*present.settings;
             let within = setting.within(settings);
             let id = backend.session.last_insert_id().known().copied();
             let side = |settings| Side {
@@ -99,7 +103,8 @@ impl Pools {
         });
         let Some((there, back)) = steps.flatten() else {
             let why = "not-restorable: this statement cannot be prepared again on another connection, \
-                       as the session has left the schema that it was prepared in";
+                       as the session has left the schema or the modes that it was prepared in, and cannot \
+                       be led back";
             let err = ErrPacket::new(1105, b"HY000", why.into());
             return self.not_prepared(proxy, client, server, err);
         };
@@ -299,16 +304,17 @@ fn lacks(
     let missing = if com == Com::STMT_PREPARE {
         None
     } else {
-        let (present, _) = present(client, backend, pool)?;
+        let present = present(client, backend, pool)?;
         let statements = &client.prepared.as_ref()?.statements;
-        let form = form(&present, packet, server);
+        let form = form(&present.setting, packet, server);
         let missing = statements.missing(packet.payload, &backend.statements, form)?;
         let (statement, setting) = missing;
         Some(Lacks::Statement(statement, setting, present))
     };
-    let unknown = know(backend, pool).err();
-    let unknown = unknown.filter(|unknown| !client.has_read && !unknown.is_unreadable());
-    if let Some(unknown) = unknown {
+    if known(backend, pool).is_none()
+        && !client.has_read
+        && let Err(unknown) = know(backend, pool)
+    {
         let commands = backend.ask(&unknown);
         if !commands.is_empty() {
             client.has_read = true;
@@ -318,24 +324,58 @@ fn lacks(
     missing
 }
 
-/// The setting that a client's connection is in, and whether that is certain.
+/// The settings that a client's connection has now.
+pub(super) struct Present {
+    settings: Rc<Settings>,
+    /// What they are for statements.
+    pub setting: Rc<Setting>,
+    /// Whether that is certain.
+    pub sharing: Sharing,
+}
+
+/// The settings that a client's connection has now.
 pub(super) fn present(
     client: &mut Client,
     backend: &mut Backend,
     pool: &mut Pool,
-) -> Option<(Rc<Setting>, Sharing)> {
-    let (settings, sharing) = match know(backend, pool) {
-        Ok(()) => (backend.settings.as_ref()?.1.clone(), Sharing::Anyone),
-        Err(_) => (client.settings.clone(), Sharing::Nobody),
+) -> Option<Present> {
+    let (settings, sharing) = match known(backend, pool) {
+        Some(settings) => (settings, Sharing::Anyone),
+        None => (client.settings.clone(), Sharing::Nobody),
     };
     let snapshot = backend.snapshot.as_ref()?;
     let prepared = client.prepared.as_mut()?;
-    if let Some((of, setting)) = &prepared.setting
-        && Rc::ptr_eq(of, &settings)
+    let setting = match &prepared.setting {
+        Some((of, setting)) if Rc::ptr_eq(of, &settings) => setting.clone(),
+        _ => {
+            let setting = pool.statements.setting(Setting::of(&settings, snapshot));
+            prepared.setting = Some((settings.clone(), setting.clone()));
+            setting
+        }
+    };
+    Some(Present {
+        settings,
+        setting,
+        sharing,
+    })
+}
+
+/// The settings that a connection has now, also in a transaction that is nowhere else. `None` if they are not known.
+fn known(backend: &mut Backend, pool: &mut Pool) -> Option<Rc<Settings>> {
+    let revision = backend.session.revision();
+    if let Some((of, settings)) = &backend.in_place
+        && *of == revision
     {
-        return Some((setting.clone(), sharing));
+        return Some(settings.clone());
     }
-    let setting = pool.statements.setting(Setting::of(&settings, snapshot));
-    prepared.setting = Some((settings, setting.clone()));
-    Some((setting, sharing))
+    let settings = match (know(backend, pool), &backend.settings) {
+        (Ok(()), Some((_, settings))) if settings.characteristics().is_empty() => settings.clone(),
+        // Its transaction must not be begun once more, as that may have savepoints.
+        _ => {
+            let snapshot = backend.snapshot.as_ref()?;
+            pool.share(Settings::in_place(&backend.session, snapshot)?)
+        }
+    };
+    backend.in_place = Some((revision, settings.clone()));
+    Some(settings)
 }

@@ -81,7 +81,7 @@ impl Pools {
         let mut written = self.written.take();
         let capabilities = capabilities_of(proxy, server);
         let sending = self.with_both(client, server, |client, backend, pool| {
-            let (present, _) = present(client, backend, pool)?;
+            let present = present(client, backend, pool)?.setting;
             let form = form(&present, &packet, capabilities);
             let prepared = client.prepared.as_mut()?;
             let statements = &mut prepared.statements;
@@ -202,7 +202,7 @@ impl Pools {
                 .get_or_insert_with(|| Box::new(Prepared::new(number, pool.dialect)));
             let present = present(client_of, backend, pool)?;
             let prepared = client_of.prepared.as_mut()?;
-            let present = (&present.0, present.1);
+            let present = (&present.setting, present.sharing);
             let (statements, shared) = (&mut prepared.statements, &mut pool.statements);
             let begun = statements.begin_prepare(text, present, shared, Limits::default());
             backend.note(Com::STMT_PREPARE, text);

@@ -113,6 +113,14 @@ impl Settings {
         is_known.then_some(settings)
     }
 
+    /// Those of a session that stays on its connection: its transaction and its `LAST_INSERT_ID()` need not be had
+    /// elsewhere. `None` if something else has to be read first.
+    pub fn in_place(session: &Session, snapshot: &Snapshot) -> Option<Settings> {
+        let (mut settings, unknown) = Settings::known(session, snapshot);
+        settings.characteristics.clear();
+        unknown.stays_in_place().then_some(settings)
+    }
+
     /// Those of a session whose client is gone: only good for [`differs`](super::differs) to come
     /// from. `None` if what is not known cannot be set without having been read.
     pub fn left_behind(session: &Session, snapshot: &Snapshot) -> Option<Settings> {

@@ -93,6 +93,12 @@ impl Unknown {
         ends.contains(self.parts) && self.names.is_empty()
     }
 
+    /// Whether everything is known that matters while the session stays on its connection.
+    pub(super) fn stays_in_place(&self) -> bool {
+        let stays = Parts::TRANSACTION | Parts::CHARACTERISTICS | Parts::LAST_INSERT_ID;
+        stays.contains(self.parts) && self.names.is_empty()
+    }
+
     /// The variables that are not known, if nothing else is unknown that would have to be read
     /// before it can be set.
     pub(super) fn uncertain(&self) -> Option<&[String]> {

@@ -60,6 +60,12 @@ impl Dialect {
 
     /// The types of the parameters were left out, but never sent before.
     pub(super) fn nothing_bound(self, com: Com) -> ErrPacket {
+        // MySQL names another function than elsewhere.
+        Dialect::MariaDb.incorrect_arguments(com)
+    }
+
+    /// The parameters were left out altogether.
+    pub(super) fn no_values(self, com: Com) -> ErrPacket {
         match self {
             Dialect::MariaDb => self.incorrect_arguments(com),
             Dialect::MySql => self.malformed(),

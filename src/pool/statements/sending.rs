@@ -9,8 +9,8 @@ use super::dialect::Dialect;
 use super::pins::{Pin, Values, Version};
 use super::shared::{Setting, Statement};
 use crate::wire::{
-    BulkExecute, Capabilities, Com, DecodeError, ErrPacket, ExecuteHead, ParamType, Status,
-    execute_form,
+    BulkExecute, Capabilities, ColumnType, Com, DecodeError, ErrPacket, ExecuteHead, ParamType,
+    Status, execute_form,
 };
 
 /// What a command is written by, and read.
@@ -357,7 +357,7 @@ impl ClientStatement {
             // Without any values at all.
             let nothing = argument.len() == EXECUTE_HEAD;
             Sending::Answer(match nothing {
-                true => dialect.nothing_bound(com),
+                true => dialect.no_values(com),
                 false => dialect.malformed(),
             })
         })?;
@@ -368,6 +368,10 @@ impl ClientStatement {
         if head.types_sent() {
             let types = head.types().take(params.into());
             bound = Some(self.bind(types.map(|(param_type, _)| param_type), form));
+        } else if params > 0 && bound.is_none() && (0..params.into()).all(|at| head.is_null(at)) {
+            // NULLs need no types.
+            let types = std::iter::repeat_n(ParamType::new(ColumnType::NULL), params.into());
+            bound = Some(self.bind(types, form));
         }
         let mut after = After {
             bound,

@@ -33,6 +33,8 @@ pub struct Manner {
     pub(super) found_one_row: Treatment,
     /// Whether it has `SQL_CALC_FOUND_ROWS`.
     pub(super) counts_rows: bool,
+    /// Whether MySQL goes on to announce the conditions, in the OKs of commands that keep them.
+    pub(super) announces: bool,
 }
 
 const UNCLEAR: Manner = Manner {
@@ -41,6 +43,7 @@ const UNCLEAR: Manner = Manner {
     found_rows: Treatment::Unclear,
     found_one_row: Treatment::Unclear,
     counts_rows: false,
+    announces: true,
 };
 
 const KEEPS_ROWS: Manner = Manner {
@@ -304,8 +307,9 @@ fn of_text(sql: &[u8], mode: Mode, flavour: Flavour) -> Manner {
         other => other,
     };
     let may_be_kept = flavour == Flavour::MariaDb && words.has_aggregate && !words.has_group;
+    let conditions = words.conditions(sql, mode, flavour);
     Manner {
-        conditions: words.conditions(sql, mode, flavour),
+        conditions,
         row_count: match words.is_one_of(&["GET"]) {
             true => Treatment::Keeps,
             false => Treatment::Replaces,
@@ -316,5 +320,6 @@ fn of_text(sql: &[u8], mode: Mode, flavour: Flavour) -> Manner {
             false => found_rows,
         },
         counts_rows: words.counts_rows,
+        announces: conditions != Treatment::Keeps,
     }
 }

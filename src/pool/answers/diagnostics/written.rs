@@ -10,6 +10,7 @@ const FLAVOUR: u8 = 1;
 const CONDITIONS: u8 = 2;
 const ROW_COUNT: u8 = 3;
 const FOUND_ROWS: u8 = 4;
+const LISTED: u8 = 5;
 
 const CONDITION: u8 = 1;
 /// Left out for NULL.
@@ -34,6 +35,7 @@ impl Diagnostics {
         if let Some(rows) = self.found_rows.known() {
             out.number(FOUND_ROWS, *rows);
         }
+        out.flag(LISTED, !self.announces);
     }
 
     /// Reads what was written.
@@ -56,6 +58,7 @@ impl Diagnostics {
                 CONDITIONS => read.conditions = Held::Here(Conditions::of_record(field.fields())?),
                 // The same bytes, of a number with a sign.
                 ROW_COUNT => read.row_count = Held::Here(field.number()?.cast_signed()),
+                LISTED => read.announces = false,
                 FOUND_ROWS => read.found_rows = Held::Here(field.number()?),
                 _ => {}
             }
