@@ -18,6 +18,7 @@ local dump = require "dpml.dump"
 local errors = require "dpml.support.errors"
 local figures = require "dpml.figures"
 local firewall = require "dpml.firewall"
+local http_request = require "dpml.http_request"
 local logins = require "dpml.logins"
 local mask = require "dpml.mask"
 local metrics = require "dpml.metrics"
@@ -71,6 +72,7 @@ dpml = {
     wait_all = tasks.wait_all,
     with_timeout_ms = tasks.with_timeout,
     connect = databases.connect,
+    http_request = http_request.http_request,
     -- the rest
     declare_figures = figures.declare,
     digests = digests.digests,

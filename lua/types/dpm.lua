@@ -1034,6 +1034,48 @@ function M.resolve(host, fn) end
 
 ---@alias dpm.HttpHandler fun(request: dpm.HttpRequest, exchange: dpm.HttpExchange): integer?, table?, string?
 
+---@class dpm.HttpRequestOptions
+---@field url string
+---@field method string? "GET", or "POST" if there is a body
+---@field headers table<string, string|number|string[]>?
+---@field body string?
+---@field timeout number? seconds, 10
+---@field max_size integer? bytes of the answer's body, 1 MiB
+---@field tls table? as dpm.connect has it; by default the system's authorities have to vouch for the server's name
+
+---@class dpm.HttpAnswer
+---@field status integer
+---@field headers table<string, string> by their names in small letters
+---@field body string
+
+---Sends a request to one of these IP addresses. fn is called once, later, with an answer or with nil and a problem.
+---@param options dpm.HttpRequestOptions
+---@param addresses string[]
+---@param fn fun(answer: dpm.HttpAnswer?, problem: string?)
+---@return dpm.HttpCall
+function M.http_request(options, addresses, fn) end
+
+---A request under way.
+---@class dpm.HttpCall
+local HttpCall = {}
+
+---Nobody wants the answer any more.
+function HttpCall:cancel() end
+
+---@class dpm.Url
+---@field url string as it is sent, without a fragment
+---@field scheme "http"|"https"
+---@field host string
+---@field port integer
+---@field target string path and query
+---@field has_name boolean whether the host is a name
+
+---What an address of HTTP consists of; it may be relative to `base`.
+---@param text string
+---@param base string?
+---@return dpm.Url
+function M.parse_url(text, base) end
+
 ---Listens for HTTP, by default on this machine's own address. The handler returns a status, headers and a body, or keeps
 ---the exchange and answers later.
 ---@param address string?

@@ -662,6 +662,17 @@ function Statement:each(params, options) end
 
 function Statement:close() end
 
+---@class dpml.HttpRequestOptions: dpm.HttpRequestOptions
+---@field redirects integer? how many are followed, 0
+
+---@class dpml.HttpAnswer: dpm.HttpAnswer
+---@field url string where the answer is from
+
+---Sends a request over HTTP/1.1, and waits for its answer. For tasks.
+---@param options dpml.HttpRequestOptions
+---@return dpml.HttpAnswer
+function M.http_request(options) end
+
 ---Connects and logs in. For tasks.
 ---@param options dpml.ConnectOptions
 ---@return dpml.Database

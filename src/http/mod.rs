@@ -1,4 +1,5 @@
-//! A small HTTP/1.1 service in the proxy's loop: for probes, metrics, a page, and what scripts answer.
+//! A small HTTP/1.1 service in the proxy's loop: for probes, metrics, a page, and what scripts answer; and a client, for what
+//! scripts ask of others.
 //!
 //! It is bounded in everything that a client can make it hold: clients, the size of heads and bodies, what is
 //! queued for a client that does not read, and the time that each step may take. It serves one request of a
@@ -10,13 +11,17 @@
 //!   consists of `head` (the request's head, from the parser of the crate `httparse`), `body` (its framing)
 //!   and `response`; `refusal` is what is wrong with a request.
 //! - `access`: who may ask.
+//! - `field`: the lines of heads, which the client writes, too.
+//! - `client`: requests to other servers.
 //! - `connection`: a conversation with its socket and its deadlines, a [`Guest`](crate::proxy::Guest) of the loop.
 
 mod access;
 mod body;
+mod client;
 mod connection;
 mod conversation;
 mod exchange;
+mod field;
 mod head;
 mod listener;
 mod options;
@@ -28,6 +33,7 @@ mod service;
 mod tests;
 
 pub use access::{Access, Account, Open};
+pub use client::{Address, BadCall, Call, CallOptions, Failure, HttpClient, Reply, Underway};
 pub use conversation::{Conversation, Next, Sent};
 pub use exchange::{Exchange, Handler};
 pub use listener::{HttpError, HttpListener};

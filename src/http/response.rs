@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use bytes::BytesMut;
 
+use super::field::{add, is_name, is_value};
 use super::refusal::Refusal;
 
 /// The status and headers of an answer.
@@ -80,14 +81,13 @@ impl Head {
             .filter(|status| (200..600).contains(status))
             .ok_or(BadResponse::Status(status))?;
         for (name, value) in &headers {
-            if name.is_empty() || !name.bytes().all(is_token) {
+            if !is_name(name) {
                 return Err(BadResponse::Name(name.clone()));
             }
             if RESERVED.iter().any(|its| its.eq_ignore_ascii_case(name)) {
                 return Err(BadResponse::Reserved(name.clone()));
             }
-            let is_text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-            if !value.iter().all(is_text) {
+            if !is_value(value) {
                 return Err(BadResponse::Value(name.clone()));
             }
         }
@@ -143,17 +143,6 @@ impl Response {
         };
         Response::new(head, format!("{}\n", refusal.reason).into_bytes())
     }
-}
-
-fn add(output: &mut BytesMut, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        output.extend_from_slice(part);
-    }
-}
-
-/// A character that names of headers may have.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// What a status is called.

@@ -40,6 +40,7 @@ use super::pools;
 use super::program::{channels, count, once, shared};
 use super::runtime::Runtime;
 use super::statements::statement::Prepared;
+use super::web::client;
 use super::web::listener::http_listener;
 use crate::proxy::{ConnId, ConnInfo, ConnKind};
 use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket, Progress};
@@ -102,6 +103,10 @@ fn add_connections(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.connect", connect)?;
     functions.add("dpm.connect_unix", connect_unix)?;
     functions.add("dpm.http_listener", http_listener)?;
+    functions.add("dpm.http_request", |_, runtime, args| {
+        client::http_request(runtime, args)
+    })?;
+    functions.add("dpm.parse_url", |lua, _, args| client::parse_url(lua, args))?;
     functions.add("dpm.resolve", |_, runtime, args| {
         resolve::resolve(runtime, args)
     })?;

@@ -24,6 +24,7 @@ use super::lua::idle::Idle;
 use super::lua::pressure::Pressure;
 use super::lua::refs::Refs;
 use super::web::Dropped;
+use crate::http::HttpClient;
 use crate::metrics::Sources;
 use crate::observe::{CollectedRows, Digests, Sessions, StatementMemory, WatchedCommands};
 use crate::pool::Pools;
@@ -88,6 +89,8 @@ pub struct Runtime {
     pub digests: Rc<Digests>,
     /// What has figures to show.
     pub sources: Sources,
+    /// `dpm.http_request`.
+    pub http_client: HttpClient,
     /// Objects of HTTP that were collected.
     pub http: Dropped,
     /// Collects garbage while the proxy is idle.
@@ -118,6 +121,7 @@ impl Runtime {
         let runtime = Rc::new(Runtime {
             lua: lua.weak(),
             worker: proxy.worker(),
+            http_client: HttpClient::new(proxy.clone()),
             proxy,
             alive: fast.alive(lua)?,
             refs: Refs::new(lua, &fast)?,

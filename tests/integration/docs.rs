@@ -50,6 +50,8 @@ http = dpm.http_listener(nil, 0, function(_, exchange)
     return 200
 end)
 show_object("dpm.HttpListener", http)
+local call = dpm.http_request({ url = "http://127.0.0.1/" }, {}, print)
+show_object("dpm.HttpCall", call)
 print("http " .. http:port())
 
 show_object("dpml.Slowlog", dpml.slowlog())

@@ -40,6 +40,7 @@ mod half_closed;
 mod hostile;
 mod hostile_logins;
 mod http;
+mod http_requests;
 mod kills;
 mod large;
 mod limits;

@@ -28,6 +28,7 @@ pub mod server;
 pub mod stage;
 pub mod tap;
 pub mod watchdog;
+pub mod web;
 pub mod wire;
 
 pub use cli::{Cli, python};

@@ -25,14 +25,14 @@ pub fn request_table(lua: &Lua, request: &Request) -> mlua::Result<Table> {
         query.raw_set(lua.create_string(name)?, lua.create_string(value)?)?;
     }
     table.raw_set("query", query)?;
-    table.raw_set("headers", headers_table(lua, request)?)?;
+    table.raw_set("headers", headers_table(lua, &request.headers)?)?;
     Ok(table)
 }
 
 /// The headers by their names; those that came several times in one, as HTTP says.
-fn headers_table(lua: &Lua, request: &Request) -> mlua::Result<Table> {
+pub fn headers_table(lua: &Lua, all: &[(String, Vec<u8>)]) -> mlua::Result<Table> {
     let headers = lua.create_table()?;
-    for (name, value) in &request.headers {
+    for (name, value) in all {
         let before: Option<mlua::LuaString> = headers.raw_get(name.as_str())?;
         let value = match before {
             None => lua.create_string(value)?,
@@ -71,7 +71,7 @@ pub fn head(args: &Args, first: usize) -> Result<Head, ScriptError> {
 }
 
 /// Headers by their names, in the order of these; a header with several values has them in an array.
-fn headers(args: &Args, table: &Table) -> Result<Vec<(String, Vec<u8>)>, ScriptError> {
+pub fn headers(args: &Args, table: &Table) -> Result<Vec<(String, Vec<u8>)>, ScriptError> {
     let mut headers = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         let (name, value) = pair?;
