@@ -434,7 +434,7 @@ function pools.pool(listener, options)
         plugins.check(NAME, options.plugin)
         self.show = showing.new(options.plugin)
     end
-    local native = { tells_links = self.show ~= nil, consistency = CONSISTENCY[self.consistency] }
+    local native = { name = figures.name_of(listener), tells_links = self.show ~= nil, consistency = CONSISTENCY[self.consistency] }
     for _, name in ipairs(NATIVE) do
         native[name] = options[name]
     end

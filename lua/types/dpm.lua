@@ -1241,7 +1241,7 @@ function M.new_rowset(limits) end
 
 ---The native half of dpml.pool, which is what scripts use.
 ---@param functions table<string, fun(...): any>
----@param options table<string, number|boolean>?
+---@param options table<string, number|boolean|string>?
 ---@return userdata
 function M.new_pool(functions, options) end
 

@@ -27,6 +27,8 @@ pub enum Use {
     Moving,
     /// The pool's own commands are executed on it.
     Errand(Box<Errand>, Then),
+    /// Its server was told to close it.
+    Ending,
 }
 
 /// What comes after an errand.

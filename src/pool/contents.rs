@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::above::Above;
@@ -17,6 +18,8 @@ use crate::pool::judging::catalogue::Harmless;
 use crate::pool::judging::catalogues::Catalogues;
 use crate::pool::judging::decision::Policy;
 use crate::pool::judging::reason::Reason;
+use crate::pool::lending::bells::Bell;
+use crate::pool::lending::common::Common;
 use crate::pool::lending::key::{KeyId, Keys};
 use crate::pool::lending::queue::Queue;
 use crate::pool::lending::shelf::Shelf;
@@ -50,6 +53,10 @@ pub struct Pool {
     pub(crate) catalogues: Catalogues,
     pub(crate) servers: Vec<Server>,
     pub(crate) keys: Keys,
+    /// What it has in common with those of other workers.
+    in_common: Arc<Common>,
+    /// Is rung when that has changed.
+    pub(crate) bell: Arc<Bell>,
     pub(crate) users: Users,
     pub(crate) queue: Box<dyn Waiters>,
     pub(crate) is_paused: bool,
@@ -90,8 +97,14 @@ const USER_AT_LIMIT: &str = "Too many connections: this user's max_user_connecti
 const COMMON: usize = 64;
 
 impl Pool {
-    /// Without servers.
-    pub fn new(options: PoolOptions, above: Rc<dyn Above>) -> Pool {
+    /// Without servers. It is one with the pools of other workers that have the same in `common`; `bell` makes this worker's
+    /// loop turn.
+    pub fn new(
+        options: PoolOptions,
+        above: Rc<dyn Above>,
+        common: Arc<Common>,
+        bell: Arc<Bell>,
+    ) -> Pool {
         let harmless = Harmless::new(options.harmless.iter().map(String::as_str));
         let mut policy = Policy::default();
         policy.set(Policy::HOLD_OPAQUE, options.hold_opaque);
@@ -100,7 +113,8 @@ impl Pool {
             Policy::RESTORE_USER_VARIABLES,
             options.restore_user_variables,
         );
-        let queue = Box::new(Queue::new(options.max_waiting));
+        common.add(&bell);
+        let queue = Box::new(Queue::of(options.max_waiting, common.waiting()));
         Pool {
             above,
             options,
@@ -109,7 +123,9 @@ impl Pool {
             catalogues: Catalogues::new(harmless),
             servers: Vec::new(),
             keys: Keys::default(),
-            users: Users::default(),
+            users: common.users(&bell),
+            in_common: common,
+            bell,
             queue,
             is_paused: false,
             looked_for_silent: None,
@@ -133,7 +149,8 @@ impl Pool {
         match self.servers.iter_mut().find(|server| &*server.name == name) {
             Some(server) => server.is_known(role, weight, health),
             None => {
-                let shelf = Box::new(Shelf::new(self.options.size));
+                let share = self.in_common.share(name, self.options.size, &self.bell);
+                let shelf = Box::new(Shelf::new(share));
                 self.servers
                     .push(Server::new(name, role, weight, health, shelf));
             }
@@ -223,6 +240,11 @@ impl Pool {
             let server = self.servers.get(index);
             server.is_some_and(|server| server.may_make_room(now))
         })
+    }
+
+    /// Whether clients of other workers need connections to any of its servers.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.servers.iter().any(|server| server.shelf.is_asked())
     }
 
     /// Those who have waited for too long, and for what. While there is no server for them the queue's clock stands,

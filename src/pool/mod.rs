@@ -52,6 +52,8 @@ pub use flavour::Flavour;
 pub use judging::catalogue::{Catalogue, Harmless, Hides, Reading};
 pub use judging::decision::{Decision, Ongoing, Policy, Return, decide, refuses};
 pub use judging::reason::Reason;
+pub use lending::bells::Bell;
+pub use lending::common::Common;
 pub use lending::key::Key;
 pub use options::PoolOptions;
 pub use routing::causal::Consistency;

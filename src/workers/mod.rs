@@ -15,7 +15,7 @@
 //! - `claims`: sockets that one worker has for all
 //! - `clients`, `room`: how many clients a listener has, and how many sockets the process
 //! - `channels`, `once`: messages for all workers, and what one of them does for all
-//! - `shared`: dictionaries that all workers see
+//! - `shared`: dictionaries that all workers see; `commons`: whatever else the layers above have one of
 //! - `pulse`, `watchdog`: whether a worker's loop turns, and what is done if it does not
 //!
 //! # The start
@@ -37,6 +37,7 @@ mod acceptor;
 mod channels;
 mod claims;
 mod clients;
+mod commons;
 mod desks;
 mod listeners;
 mod mailbox;

@@ -11,6 +11,7 @@ use std::thread;
 use super::acceptor::{Acceptor, hand_over};
 use super::channels::Channels;
 use super::claims::Claims;
+use super::commons::Commons;
 use super::desks::Desks;
 use super::listeners::Listeners;
 use super::mailbox::{HandedOver, Message, Stop};
@@ -97,6 +98,7 @@ pub struct Program {
     pub(super) channels: Channels,
     pub(super) once: Once,
     pub(super) dictionaries: Dictionaries,
+    pub(super) commons: Commons,
     count: AtomicUsize,
     crew: Mutex<Crew>,
     /// A worker's phase has changed.
@@ -132,6 +134,7 @@ impl Program {
             channels: Channels::default(),
             once: Once::default(),
             dictionaries: Dictionaries::default(),
+            commons: Commons::default(),
             count: AtomicUsize::new(count),
             crew: Mutex::new(Crew {
                 setting,

@@ -55,14 +55,6 @@ impl Worker {
         self.program.count()
     }
 
-    /// This worker's part of something that there is `total` of in the program: the parts differ by one at most. Each
-    /// worker has one at least, unless there is none at all, so that all may be more than `total`.
-    pub fn share(&self, total: usize) -> usize {
-        let count = self.count().max(1);
-        let share = total / count + usize::from(self.number <= total % count);
-        share.max(total.min(1))
-    }
-
     /// Sets how many there are to be.
     ///
     /// # Errors
@@ -224,6 +216,11 @@ impl Worker {
         self.program.dictionaries.of(name, bytes, default)
     }
 
+    /// What there is one of per program, by its kind and this name. It is made if it is not there yet.
+    pub fn common<T: Default + Send + Sync + 'static>(&self, name: &str) -> Arc<T> {
+        self.program.commons.of(name)
+    }
+
     /// It can do this, which one of all is to do: that one gets [`Message::Once`].
     pub fn once(&self, name: &str) {
         let program = &self.program;
@@ -234,21 +231,5 @@ impl Worker {
     pub fn once_failed(&self, name: &str) -> Option<usize> {
         let program = &self.program;
         program.once.failed(&program.desks, self.number, name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parts_of_a_whole_are_as_equal_as_can_be() {
-        let program = Program::new(Some(3));
-        let shares = |total| [1, 2, 3].map(|it| Worker::new(program.clone(), it).share(total));
-        assert_eq!(shares(20), [7, 7, 6]);
-        assert_eq!(shares(3), [1, 1, 1]);
-        assert_eq!(shares(1), [1, 1, 1], "nobody is left without");
-        assert_eq!(shares(0), [0, 0, 0]);
-        assert_eq!(Worker::alone().share(20), 20);
     }
 }

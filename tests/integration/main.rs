@@ -89,6 +89,7 @@ mod pool_strangers;
 mod pool_topology;
 mod pool_twins;
 mod pool_user_variables;
+mod pool_workers;
 mod pooling_page;
 mod prepared;
 mod proxied_logins;

@@ -170,34 +170,6 @@ fn a_loop_that_is_held_up_does_not_keep_the_program_from_its_end() {
     dpm.line("told to stop, but something still runs");
 }
 
-#[test]
-fn a_pools_connections_are_divided() {
-    let dpm = two(&format!(
-        "local listener = dpm.listener('127.0.0.1', 0)
-         pool = require('dpml').pool(listener, {{
-           servers = {{ {{ host = arg[1], port = tonumber(arg[2]) }} }},
-           users = {{ {USER} = {{ password = {PASSWORD:?} }} }}, size = 3, queue_timeout = 20,
-         }})
-         print('port ' .. listener:socket_port())"
-    ))
-    .start();
-    let port = dpm.port();
-    let mut clients: Vec<_> = (0..8).map(|_| login(port)).collect();
-    for client in &mut clients {
-        client.command(3, b"SELECT CONNECTION_ID(), SLEEP(0.3)");
-    }
-    let mut connections: Vec<_> = clients
-        .iter_mut()
-        .map(|client| match client.answer() {
-            Answer::Rows { rows, .. } => rows[0][0].clone(),
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    connections.sort();
-    connections.dedup();
-    assert_eq!(connections.len(), 3, "{connections:?}");
-}
-
 /// The numbers of two clients, each of another worker.
 fn two_numbers(dpm: &Dpm) -> [u32; 2] {
     assert_eq!(spread(dpm, 2), [1, 1]);

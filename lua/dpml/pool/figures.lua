@@ -250,6 +250,11 @@ function pool_figures.pools()
     return list
 end
 
+-- The name of a listener's pool, which is the same in all workers.
+function pool_figures.name_of(listener)
+    return figures.place_of(listener)
+end
+
 -- Shows a pool among all figures of the program.
 function pool_figures.add(pool, listener)
     if not pools[1] then
@@ -258,7 +263,7 @@ function pool_figures.add(pool, listener)
         end
         declare_everywhere(counters_table(pool), "pool_counters", counters_of, "pool")
     end
-    pools[#pools + 1] = { pool = pool, name = figures.place_of(listener) }
+    pools[#pools + 1] = { pool = pool, name = pool_figures.name_of(listener) }
 end
 
 return pool_figures

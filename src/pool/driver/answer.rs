@@ -125,9 +125,10 @@ impl Pools {
                             false => Claim::Heavy,
                         };
                         let place = of.shelf.put(server, backend.key, claim, Instant::now());
+                        let is_asked = of.shelf.is_asked();
                         backend.used = Use::Free(place);
                         pool.users.charge(&mut backend.charged, None);
-                        (!pool.queue.is_empty()).then_some(Served::Free)
+                        (is_asked || !pool.queue.is_empty()).then_some(Served::Free)
                     }
                 }
             })?
@@ -140,7 +141,7 @@ impl Pools {
 enum Served {
     /// Nothing more.
     Nothing,
-    /// Somebody waits who may get the connection.
+    /// Somebody waits who may get the connection, or its place.
     Free,
     /// A script has to be asked whether the client keeps it for this, because of this statement.
     Asks(Reason, Vec<u8>),

@@ -7,7 +7,7 @@ use super::Pools;
 use super::lend::Lent;
 use super::refusals::refuse;
 use super::routing::Goes;
-use crate::pool::backend::{Backend, Use};
+use crate::pool::backend::Use;
 use crate::pool::client::{Idle, Phase, Waiting};
 use crate::pool::lending::waiters::{Waiter, Want};
 
@@ -85,13 +85,13 @@ impl Pools {
     }
 
     /// Whether a client has a connection that is not in use, and may not use it: its user may use none more, or all
-    /// clients wait.
+    /// clients wait. If it may, the connection counts as its user's from now on.
     fn must_leave(&self, client: ConnId, server: ConnId) -> bool {
-        let is_free = |(_, backend): &mut (_, Backend)| matches!(backend.used, Use::Free(_));
-        self.backends.with(server, is_free) == Some(true)
-            && self.with_client(client, |client, pool| {
-                pool.is_paused || pool.users.is_at_limit(client.line.user)
-            }) == Some(true)
+        self.with_both(client, server, |client, backend, pool| {
+            let is_free = matches!(backend.used, Use::Free(_));
+            let user = client.line.user;
+            is_free && (pool.is_paused || !pool.users.try_charge(&mut backend.charged, user))
+        }) == Some(true)
     }
 
     /// The connection that a client still has is not free for others any more. False if it was not.

@@ -20,6 +20,7 @@ const EXPECTATION: Duration = Duration::from_secs(1);
 impl Pools {
     /// The end of a tick.
     pub(super) fn do_what_is_due(&self, proxy: &Proxy) {
+        self.note_rings();
         for _ in 0..PASSES {
             let (answered, left, bereaved, turned_away, asked_again, has_news) = {
                 let mut agenda = self.agenda.borrow_mut();
@@ -85,8 +86,13 @@ impl Pools {
             let is_late = self
                 .backends
                 .with(server, |(_, backend)| backend.errand_until <= now);
-            if is_late == Some(true) {
+            if is_late != Some(true) {
+                continue;
+            }
+            if self.is_on_errand(server) {
                 self.failed_on(proxy, server, "they took too long");
+            } else {
+                proxy.close(server, "its server has not closed it in time");
             }
         }
     }
@@ -182,7 +188,7 @@ impl Pools {
         let keys = self.with_pool(id, |pool| {
             let is_short = pool.servers.iter().any(|server| {
                 server.is_usable()
-                    && server.shelf.count() < pool.options.min_idle.min(server.shelf.size())
+                    && server.shelf.total() < pool.options.min_idle.min(server.shelf.size())
             });
             (is_short && !pool.is_paused)
                 .then(|| pool.last_key())
@@ -197,7 +203,7 @@ impl Pools {
         for server in 0..servers {
             let is_short = self.with_pool(id, |pool| {
                 pool.servers.get(server).is_some_and(|of| {
-                    of.is_usable() && of.shelf.count() < pool.options.min_idle.min(of.shelf.size())
+                    of.is_usable() && of.shelf.total() < pool.options.min_idle.min(of.shelf.size())
                 })
             });
             if is_short == Some(true) {
@@ -216,7 +222,7 @@ impl Pools {
             let then = now.checked_sub(pool.options.idle_timeout);
             let mut idle = Vec::new();
             for server in &pool.servers {
-                let may_go = server.shelf.count().saturating_sub(pool.options.min_idle);
+                let may_go = server.shelf.total().saturating_sub(pool.options.min_idle);
                 let since = then
                     .map(|then| server.shelf.idle_since(then))
                     .unwrap_or_default();

@@ -350,7 +350,7 @@ impl Pools {
             backend.owner = None;
             let is_new = !std::mem::replace(&mut backend.is_ready, true);
             if is_new && let Some(server) = pool.servers.get_mut(backend.server) {
-                server.has_opened();
+                server.has_opened(Instant::now());
                 pool.counters.opened += 1;
             }
             super::lend::know(backend, pool)

@@ -91,7 +91,7 @@ impl Pools {
         match self.parts_from_owner(proxy, server) {
             Parting::Done => {
                 self.note_news();
-                proxy.close(server, why);
+                self.part_with(proxy, server, why);
                 return true;
             }
             Parting::Unknown => self.failed_on(proxy, server, STILL_UNKNOWN),

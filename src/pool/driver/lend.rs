@@ -142,6 +142,10 @@ impl Pools {
                 .shelf
                 .take(line.key, now, &fit)
         };
+        let mut charged = None;
+        if !pool.users.try_charge(&mut charged, line.user) {
+            return None;
+        }
         let taken = match pool.only_candidate(line.want) {
             Some(server) => take(pool, server),
             None => {
@@ -149,10 +153,14 @@ impl Pools {
                 candidates.find_map(|server| take(pool, server))
             }
         };
-        let taken = taken?;
+        let Some(taken) = taken else {
+            pool.users.charge(&mut charged, None);
+            return None;
+        };
         self.backends.with(taken, |(_, backend)| {
             backend.used = Use::Lent;
-            pool.users.charge(&mut backend.charged, line.user);
+            pool.users.charge(&mut backend.charged, None);
+            backend.charged = charged;
         });
         pool.counters.borrowed += 1;
         Some(taken)

@@ -24,6 +24,7 @@
 //! - `moving`: sessions are written down, and gone on with
 //! - `shown`: what is told of pools
 //! - `user_variables`: user variables that are restored
+//! - `yielding`: connections are given up for clients of other workers
 
 mod answer;
 mod command;
@@ -50,10 +51,12 @@ mod serve;
 pub mod shown;
 mod statements;
 mod user_variables;
+mod yielding;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::above::Above;
 use super::backend::{Backend, Use};
@@ -112,6 +115,8 @@ struct Agenda {
     errands: HashSet<ConnId>,
     /// Whether something has become free that somebody may wait for.
     has_news: bool,
+    /// When a free connection is to be looked at that clients of other workers wait for.
+    others_due: Option<Instant>,
 }
 
 impl std::fmt::Debug for Pools {

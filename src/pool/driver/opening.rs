@@ -10,11 +10,11 @@ use super::lend::know;
 use crate::pool::backend::{Backend, Next, Then, Use, Writes};
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
-use crate::pool::errand::query;
+use crate::pool::errand::{command, query};
 use crate::pool::lending::budget::Stage;
 use crate::pool::routing::causal::{Consistency, LastWrite};
 use crate::pool::statements::{ConnectionStatements, Dialect};
-use crate::proxy::{ConnId, Proxy};
+use crate::proxy::{ConnId, Packet, Proxy};
 use crate::track::{Ending, Hidden, Login, Session};
 use crate::wire::Com;
 
@@ -128,6 +128,23 @@ impl Pools {
         waiting
     }
 
+    /// Closes a connection that nobody uses. Where another is opened in its place, the server closes it, which counts it until
+    /// then: it never sees more than there may be.
+    pub(super) fn part_with(&self, proxy: &Proxy, server: ConnId, why: &'static str) {
+        let is_replaced = [FOR_ANOTHER_KEY, FOR_ANOTHER_WORKER].contains(&why);
+        let quit = command(Com::QUIT, b"");
+        if !is_replaced || proxy.send(server, Packet::Command(&quit)).is_err() {
+            proxy.close(server, why);
+            return;
+        }
+        log::info!("connection {}: it ends: {why}", server.serial());
+        self.backends.with(server, |(_, backend)| {
+            backend.used = Use::Ending;
+            backend.errand_until = Instant::now() + PATIENCE;
+        });
+        self.agenda.borrow_mut().errands.insert(server);
+    }
+
     /// Closes a connection that is not used, and not on the shelf any more. False if something is read
     /// for its last client before.
     pub(super) fn retire(&self, proxy: &Proxy, server: ConnId, why: &'static str) -> bool {
@@ -139,7 +156,7 @@ impl Pools {
         }
         let owner = self.backends.with(server, |(_, backend)| backend.owner);
         let Some(owner) = owner.flatten().filter(|owner| self.clients.has(*owner)) else {
-            proxy.close(server, why);
+            self.part_with(proxy, server, why);
             return true;
         };
         // What is volatile is read first, as everything else replaces it.
@@ -176,6 +193,14 @@ impl Pools {
         false
     }
 }
+
+/// Why a connection closes for a client that needs one of another kind.
+pub(super) const FOR_ANOTHER_KEY: &str = "clients that cannot use it need a connection";
+/// Why it closes for a client of another worker.
+pub(super) const FOR_ANOTHER_WORKER: &str = "clients of another worker need its place";
+
+/// How long a server may take to close a connection that it was told to close.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The session of a connection that has just been logged in, to no schema.
 pub(super) fn logged_in(version: &[u8]) -> Session {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Pools;
 use super::lend::{Lent, Unquiet};
+use super::opening::FOR_ANOTHER_KEY;
 use crate::pool::backend::Use;
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
@@ -14,8 +15,10 @@ impl Pools {
     /// Serves those who wait, as far as there are connections for them.
     pub(super) fn serve(&self, proxy: &Proxy) {
         let pools = self.pools.borrow().len();
-        for pool in 0..pools {
-            while self.serve_one(proxy, PoolId(pool)) {}
+        for pool in (0..pools).map(PoolId) {
+            self.yield_to_others(proxy, pool);
+            while self.serve_one(proxy, pool) {}
+            self.note_needs(pool);
         }
     }
 
@@ -79,8 +82,10 @@ impl Pools {
         let Some(server) = proxy.peer(client) else {
             return false;
         };
-        let is_free = self.backends.with(server, |(_, backend)| {
-            backend.owner == Some(client) && matches!(backend.used, Use::Free(_))
+        let is_free = self.with_both(client, server, |of, backend, pool| {
+            backend.owner == Some(client)
+                && matches!(backend.used, Use::Free(_))
+                && pool.users.try_charge(&mut backend.charged, of.line.user)
         });
         if is_free != Some(true) {
             return false;
@@ -158,11 +163,7 @@ impl Pools {
             Some(replaced)
         });
         match replaced.flatten() {
-            Some(server) => self.retire(
-                proxy,
-                server,
-                "clients that cannot use it need a connection",
-            ),
+            Some(server) => self.retire(proxy, server, FOR_ANOTHER_KEY),
             None => false,
         }
     }

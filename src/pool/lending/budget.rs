@@ -1,9 +1,7 @@
-//! The connections to one server: how many there may be over the whole program, and which of them nobody
+//! The connections to one server: how many there may be over the whole program, and which of this worker's nobody
 //! uses at the moment.
 //!
-//! The driver knows [`Budget`] alone. [`Shelf`](crate::pool::lending::shelf::Shelf) is what implements it where there is
-//! one thread; where several threads share the connections to a server, what implements it counts them
-//! over all threads.
+//! The driver knows [`Budget`] alone, which [`Shelf`](crate::pool::lending::shelf::Shelf) implements.
 
 #[cfg(test)]
 mod laws;
@@ -65,13 +63,27 @@ pub enum Stage {
     Open,
 }
 
-/// The connections to one server. Each function is one step that nobody else sees half of, so that what
+/// A free connection that other workers' clients may need more.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Yielded {
+    /// None is to be given up.
+    None,
+    /// None is yet: to be looked at again then.
+    NotBefore(Instant),
+    /// This one is to be closed, so that another worker can open one.
+    Conn(ConnId),
+}
+
+/// One worker's connections to one server. Each function is one step that nobody else sees half of, so that what
 /// was asked before need not be true any more: what is taken or opened is granted by the answer alone.
 pub trait Budget: Debug {
-    /// How many there may be.
+    /// How many there may be, over all workers.
     fn size(&self) -> usize;
 
-    /// How many there are, those included that are being opened.
+    /// How many all workers have.
+    fn total(&self) -> usize;
+
+    /// How many this worker has, those included that are being opened.
     fn count(&self) -> usize;
 
     /// How many of them are free.
@@ -80,12 +92,12 @@ pub trait Budget: Debug {
     /// How many of them are being opened, or prepared for their first client.
     fn opening(&self) -> usize;
 
-    /// One is being opened. False if none may be opened now: there are as many as there may be, or one is
-    /// being opened already, after which the need is looked at again.
-    fn begin_opening(&mut self) -> bool;
+    /// One is being opened. False if none may be opened now: there are as many as there may be (or fewer, for
+    /// which others have waited for longer), or one is being opened already, after which the need is looked at again.
+    fn begin_opening(&mut self, now: Instant) -> bool;
 
     /// It is open, and ready to be used.
-    fn opened(&mut self);
+    fn opened(&mut self, now: Instant);
 
     /// One has failed to open, or is closed. If it was free, it has been [removed](Budget::remove).
     fn lost(&mut self, stage: Stage);
@@ -116,4 +128,14 @@ pub trait Budget: Debug {
 
     /// The free connections that nobody has used since then, the longest idle first.
     fn idle_since(&self, then: Instant) -> Vec<ConnId>;
+
+    /// The first of this worker's clients that needs one and gets none waits since then; or nobody does.
+    fn need(&mut self, since: Option<Instant>, now: Instant);
+
+    /// Whether clients of other workers need one.
+    fn is_asked(&self) -> bool;
+
+    /// Takes the connection that has been free for longest, if it is the turn of other workers' clients. The first of this
+    /// worker's own that waits has come at `own`.
+    fn give_up(&mut self, own: Option<Instant>, now: Instant) -> Yielded;
 }

@@ -1,18 +1,47 @@
-//! Who waits for a connection, where there is one thread.
+//! Who waits for a connection at one worker.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::locks::lock;
 use crate::pool::lending::key::KeyId;
 use crate::pool::lending::users::UserId;
 use crate::pool::lending::waiters::{Full, Line, MAX_BYTES, Waiter, Waiters, Want};
 use crate::proxy::ConnId;
+
+/// How many wait over all workers, of each user with a limit and of all others.
+#[derive(Debug, Default)]
+pub struct Waiting(Mutex<HashMap<Option<UserId>, usize>>);
+
+impl Waiting {
+    /// One more waits. False if so many do already.
+    fn enter(&self, user: Option<UserId>, most: usize) -> bool {
+        let counts = &mut *lock(&self.0);
+        let count = counts.entry(user).or_default();
+        let may = *count < most;
+        *count += usize::from(may);
+        may
+    }
+
+    fn leave(&self, user: Option<UserId>, number: usize) {
+        let counts = &mut *lock(&self.0);
+        if let Some(count) = counts.get_mut(&user) {
+            *count = count.saturating_sub(number);
+            if *count == 0 {
+                counts.remove(&user);
+            }
+        }
+    }
+}
 
 /// Those who wait for connections of one pool.
 #[derive(Debug)]
 pub struct Queue {
     /// How many may wait, of each user with a limit and of all others.
     max: usize,
+    /// How many do, over all workers.
+    all: Arc<Waiting>,
     lines: BTreeMap<Line, VecDeque<Waiter>>,
     count: usize,
     /// How many there are of each user with a limit, and of all others.
@@ -24,10 +53,11 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// For at most so many.
-    pub fn new(max: usize) -> Queue {
+    /// For at most so many over all workers, of whom this keeps count.
+    pub fn of(max: usize, all: Arc<Waiting>) -> Queue {
         Queue {
             max,
+            all,
             lines: BTreeMap::new(),
             count: 0,
             counts: HashMap::new(),
@@ -36,9 +66,8 @@ impl Queue {
         }
     }
 
-    fn has_room(&self, user: Option<UserId>, bytes: usize) -> bool {
-        let count = self.counts.get(&user).copied().unwrap_or_default();
-        count < self.max && (self.bytes == 0 || self.bytes + bytes <= MAX_BYTES)
+    fn has_room(&self, bytes: usize) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= MAX_BYTES
     }
 
     /// The first waiters of the lines that wait for such a server with this key.
@@ -73,6 +102,7 @@ impl Queue {
     fn went(&mut self, line: Line, waiter: Waiter) {
         self.count -= 1;
         self.bytes -= waiter.bytes;
+        self.all.leave(line.user, 1);
         if let Some(count) = self.counts.get_mut(&line.user) {
             *count -= 1;
             if *count == 0 {
@@ -95,7 +125,7 @@ impl Waiters for Queue {
     }
 
     fn push(&mut self, line: Line, waiter: Waiter) -> Result<(), Full> {
-        if !self.has_room(line.user, waiter.bytes) {
+        if !self.has_room(waiter.bytes) || !self.all.enter(line.user, self.max) {
             return Err(Full);
         }
         self.lines.entry(line).or_default().push_back(waiter);
@@ -105,6 +135,7 @@ impl Waiters for Queue {
 
     fn push_front(&mut self, line: Line, waiter: Waiter) {
         self.lines.entry(line).or_default().push_front(waiter);
+        self.all.enter(line.user, usize::MAX);
         self.came(line, waiter);
     }
 
@@ -224,6 +255,14 @@ impl Waiters for Queue {
     }
 }
 
+impl Drop for Queue {
+    fn drop(&mut self) {
+        for (user, count) in &self.counts {
+            self.all.leave(*user, *count);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,13 +270,36 @@ mod tests {
 
     #[test]
     fn a_queue_obeys_the_laws_of_waiters() {
-        obey_the_laws(Queue::new);
+        obey_the_laws(|max| Queue::of(max, Arc::default()));
+    }
+
+    #[test]
+    fn those_of_all_workers_count_until_the_worker_ends() {
+        let line = Line {
+            want: Want::Primary,
+            key: KeyId(0),
+            user: None,
+        };
+        let waiter = |client| Waiter {
+            client: ConnId::of(client, client),
+            since: Instant::now(),
+            bytes: 1,
+        };
+        let all = Arc::<Waiting>::default();
+        let mut one = Queue::of(2, all.clone());
+        let mut two = Queue::of(2, all);
+        assert_eq!(one.push(line, waiter(1)), Ok(()));
+        assert_eq!(two.push(line, waiter(2)), Ok(()));
+        assert_eq!(two.push(line, waiter(3)), Err(Full));
+        drop(one);
+        assert_eq!(two.push(line, waiter(3)), Ok(()));
+        assert_eq!(two.push(line, waiter(4)), Err(Full));
     }
 
     /// With a look at each line at each hand-over this would take minutes.
     #[test]
     fn ten_thousand_accounts_are_served_in_time() {
-        let mut queue = Queue::new(10_000);
+        let mut queue = Queue::of(10_000, Arc::default());
         for nth in 0..10_000 {
             let line = Line {
                 want: Want::Primary,

@@ -1,10 +1,12 @@
-//! The connections to one server, where there is one thread.
+//! One worker's connections to one server: which of them are free, and its part in the [places](super::places) that all
+//! workers have.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::pool::lending::budget::{Budget, Claim, DWELL, Fit, Place, Stage};
+use crate::pool::lending::budget::{Budget, Claim, DWELL, Fit, Place, Stage, Yielded};
 use crate::pool::lending::key::KeyId;
+use crate::pool::lending::places::{Promise, Share};
 use crate::proxy::ConnId;
 
 #[derive(Copy, Clone, Debug)]
@@ -13,10 +15,10 @@ struct Free {
     since: Instant,
 }
 
-/// The free connections to one server, and the budget of all.
+/// The free connections to one server, and how many there are.
 #[derive(Debug)]
 pub struct Shelf {
-    size: usize,
+    share: Share,
     /// How many there are, those included that are being opened.
     count: usize,
     /// How many are being opened, or prepared for their first client.
@@ -26,10 +28,10 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// For as many connections.
-    pub fn new(size: usize) -> Shelf {
+    /// Without connections; there may be as many as this share allows.
+    pub fn new(share: Share) -> Shelf {
         Shelf {
-            size,
+            share,
             count: 0,
             opening: 0,
             free: BTreeMap::new(),
@@ -45,7 +47,7 @@ impl Shelf {
     ) -> Option<(Place, ConnId)> {
         /// How many are asked whether they suit.
         const LOOKED_AT: usize = 8;
-        let may_open = self.count < self.size;
+        let may_open = self.total() < self.size();
         let of = |claim| {
             let from = Place {
                 key,
@@ -84,7 +86,11 @@ impl Shelf {
 
 impl Budget for Shelf {
     fn size(&self) -> usize {
-        self.size
+        self.share.size()
+    }
+
+    fn total(&self) -> usize {
+        self.share.taken()
     }
 
     fn count(&self) -> usize {
@@ -99,8 +105,8 @@ impl Budget for Shelf {
         self.opening
     }
 
-    fn begin_opening(&mut self) -> bool {
-        let may_open = self.count < self.size && self.opening == 0;
+    fn begin_opening(&mut self, now: Instant) -> bool {
+        let may_open = self.opening == 0 && self.share.take(now);
         if may_open {
             self.count += 1;
             self.opening += 1;
@@ -108,12 +114,14 @@ impl Budget for Shelf {
         may_open
     }
 
-    fn opened(&mut self) {
+    fn opened(&mut self, now: Instant) {
+        self.share.opened(now);
         self.opening = self.opening.saturating_sub(1);
     }
 
     fn lost(&mut self, stage: Stage) {
         self.count = self.count.saturating_sub(1);
+        self.share.give_back();
         if stage == Stage::Opening {
             self.opening = self.opening.saturating_sub(1);
         }
@@ -147,7 +155,7 @@ impl Budget for Shelf {
     }
 
     fn replace(&mut self, key: KeyId, fit: &dyn Fn(ConnId) -> Fit) -> Option<ConnId> {
-        if self.count < self.size || self.opening > 0 {
+        if self.total() < self.size() || self.opening > 0 {
             return None;
         }
         let is_useless =
@@ -187,15 +195,44 @@ impl Budget for Shelf {
         idle.sort_unstable_by_key(|(stamp, _)| *stamp);
         idle.into_iter().map(|(_, conn)| conn).collect()
     }
+
+    fn need(&mut self, since: Option<Instant>, now: Instant) {
+        self.share.need(since, now);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.share.is_asked()
+    }
+
+    fn give_up(&mut self, own: Option<Instant>, now: Instant) -> Yielded {
+        if !self.is_asked() {
+            return Yielded::None;
+        }
+        let longest = self.free.iter().min_by_key(|(place, _)| place.stamp);
+        let Some((place, free)) = longest.map(|(place, free)| (*place, *free)) else {
+            return Yielded::None;
+        };
+        match self.share.promise(own, free.since, now) {
+            Promise::Kept => Yielded::None,
+            Promise::KeptUntil(until) => Yielded::NotBefore(until),
+            Promise::Made => {
+                self.free.remove(&place);
+                Yielded::Conn(free.conn)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::lending::bells::Bell;
     use crate::pool::lending::budget::obeys_the_laws;
+    use crate::pool::lending::common::Common;
 
     #[test]
     fn a_shelf_obeys_the_laws_of_budgets() {
-        obeys_the_laws(Shelf::new);
+        let common = Common::default();
+        obeys_the_laws(|size| Shelf::new(common.share("db", size, &Bell::new(|| {}))));
     }
 }

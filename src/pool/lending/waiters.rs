@@ -1,7 +1,6 @@
 //! Who waits for a connection of a pool: the order is kept in each line, and the lines take turns.
 //!
-//! The driver knows [`Waiters`] alone. [`Queue`](crate::pool::lending::queue::Queue) is what implements it where there
-//! is one thread.
+//! The driver knows [`Waiters`] alone, which [`Queue`](crate::pool::lending::queue::Queue) implements.
 
 #[cfg(test)]
 mod laws;

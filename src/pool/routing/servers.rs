@@ -87,13 +87,24 @@ impl Server {
 
     /// A connection is being opened. False if none may be opened now.
     pub fn begin_opening(&mut self, now: Instant) -> bool {
-        self.retry.is_none_or(|retry| retry.at <= now) && self.shelf.begin_opening()
+        self.may_try(now) && self.shelf.begin_opening(now)
+    }
+
+    /// Whether enough time has passed since one could not be opened.
+    fn may_try(&self, now: Instant) -> bool {
+        self.retry.is_none_or(|retry| retry.at <= now)
+    }
+
+    /// Says since when the first waits that needs one and gets none, and could be opened one if there were fewer.
+    pub fn note_need(&mut self, since: Option<Instant>, now: Instant) {
+        let since = since.filter(|_| self.may_try(now) && self.shelf.opening() == 0);
+        self.shelf.need(since, now);
     }
 
     /// Whether a connection may be opened now, or one closed for another that somebody waits for.
     pub fn may_make_room(&self, now: Instant) -> bool {
-        let has_room = match self.shelf.count() < self.shelf.size() {
-            true => self.retry.is_none_or(|retry| retry.at <= now),
+        let has_room = match self.shelf.total() < self.shelf.size() {
+            true => self.may_try(now),
             false => self.shelf.free() > 0,
         };
         has_room && self.shelf.opening() == 0
@@ -123,9 +134,9 @@ impl Server {
     }
 
     /// A connection is open and ready.
-    pub fn has_opened(&mut self) {
+    pub fn has_opened(&mut self, now: Instant) {
         self.retry = None;
-        self.shelf.opened();
+        self.shelf.opened(now);
     }
 
     /// Whether clients may be given connections to it.

@@ -58,6 +58,7 @@ impl Proxy {
             TimerKey::Guest(id) => self.core().guest_due(id),
             TimerKey::Certificates => self.core().check_certificates(),
             TimerKey::Pulse => self.core().pulse(),
+            TimerKey::Turn => {} // the end of the tick follows
             TimerKey::Drain => {
                 log::warn!("exchanges are still in flight: closing them");
                 let mut core = self.core();
@@ -130,6 +131,7 @@ impl TimerKey {
             | TimerKey::Refusals
             | TimerKey::Certificates
             | TimerKey::Pulse
+            | TimerKey::Turn
             | TimerKey::Guest(_)
             | TimerKey::Drain => None,
         }

@@ -9,7 +9,7 @@
 //! - `send`: packets that hooks send; `own_errors`: the proxy's own ERR packets
 //! - `deliver`: the only way out, for every packet
 //! - `guarded`: what a panic ends; `due`: time limits that are over; `flaws`: commands that no server can execute
-//! - `service`: what the service manager is told
+//! - `service`: what the service manager is told; `waking`: what makes the loop turn although nothing has come
 //! - `outcome`: what comes of the bytes at the front of what was read
 
 pub(super) mod advance;
@@ -29,4 +29,5 @@ pub(super) mod run;
 pub(super) mod send;
 pub(super) mod service;
 pub(super) mod streaming;
+mod waking;
 pub(super) mod watched_rows;

@@ -57,6 +57,8 @@ pub(crate) enum TimerKey {
     Pulse,
     /// The moment that a guest waits for has come.
     Guest(GuestId),
+    /// An observer wants to be asked at the end of this tick.
+    Turn,
     /// The time for exchanges in flight is over.
     Drain,
 }

@@ -1,13 +1,14 @@
 //! The pool object.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mlua::{Lua, UserData, UserDataFields, Value};
 
 use super::above::Functions;
 use super::handle::PoolObject;
 use super::{options, sessions, tables};
-use crate::pool::{Adopted, Doing, Health, Opened, Pool, PoolId, Role, Settings};
+use crate::pool::{Adopted, Bell, Doing, Health, Opened, Pool, PoolId, Role, Settings};
 use crate::script::connections::conn::connection;
 use crate::script::lua::error::Answer;
 use crate::script::lua::function::{Args, Methods, Raiser, nothing, one, string};
@@ -21,18 +22,20 @@ const MAX_NAME: usize = 1024;
 pub fn new_pool(runtime: &Rc<Runtime>, args: &Args) -> Answer {
     let functions = Functions::of(runtime, args, args.table(0, "functions")?)?;
     let table = OptionTable::argument(args, 1, options::NAMES)?;
-    let options = table.map(|table| options::read(&table)).transpose()?;
-    let mut options = options.unwrap_or_default();
-    // Nothing of a pool crosses workers.
-    let worker = runtime.proxy().worker();
-    for of_the_program in [
-        &mut options.size,
-        &mut options.min_idle,
-        &mut options.max_waiting,
-    ] {
-        *of_the_program = worker.share(*of_the_program);
-    }
-    let pool = Pool::new(options, Rc::new(functions));
+    let options = table.as_ref().map(options::read).transpose()?;
+    let name = table.map(|table| table.text("name")).transpose()?;
+    let proxy = runtime.proxy();
+    let common = match name.flatten() {
+        Some(name) => proxy.worker().common(&name),
+        None => Arc::default(),
+    };
+    let bell = Bell::new(proxy.waker());
+    let pool = Pool::new(
+        options.unwrap_or_default(),
+        Rc::new(functions),
+        common,
+        bell,
+    );
     let id = runtime.pools.add(pool);
     one(Value::UserData(runtime.create_lean(PoolObject(id))?))
 }
@@ -112,7 +115,7 @@ fn adopt(runtime: &Rc<Runtime>, pool: PoolId, args: &Args) -> Answer {
         user: &text("user")?,
         account: &text("account")?,
         party: &text("party")?,
-        max_connections: runtime.proxy().worker().share(max_connections as usize),
+        max_connections: max_connections as usize,
         capabilities: client.capabilities.get(),
         settings: Settings::at_login(schema.as_deref(), &text("charset")?, &text("collation")?),
     };

@@ -6,6 +6,7 @@ use crate::script::lua::option_table::OptionTable;
 
 /// The names of the options.
 pub const NAMES: &[&str] = &[
+    "name",
     "size",
     "min_idle",
     "max_prepared",

@@ -58,7 +58,7 @@ pub fn add(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
             rt.proxy(),
             pool.0,
             client,
-            (&account, rt.proxy().worker().share(max_connections)),
+            (&account, max_connections),
             session,
         ) {
             Ok(()) => one(Value::Boolean(true)),

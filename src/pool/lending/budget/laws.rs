@@ -77,7 +77,7 @@ impl Model {
             Step::BeginOpening => {
                 let may = self.total() < self.budget.size() && self.opening == 0;
                 assert_eq!(
-                    self.budget.begin_opening(),
+                    self.budget.begin_opening(self.now),
                     may,
                     "one at a time, in the budget"
                 );
@@ -88,7 +88,7 @@ impl Model {
                 self.opening -= 1;
             }
             Step::Opened(key, claim) if self.opening > 0 => {
-                self.budget.opened();
+                self.budget.opened(self.now);
                 self.opening -= 1;
                 self.serial += 1;
                 self.put(ConnId::of(self.serial, self.serial), key, claim);
@@ -187,6 +187,7 @@ impl Model {
     fn check(&self) {
         let budget = &self.budget;
         assert_eq!(budget.count(), self.total());
+        assert_eq!(budget.total(), self.total(), "there is one worker");
         assert_eq!(budget.free(), self.free.len());
         assert_eq!(budget.opening(), self.opening);
         assert!(budget.count() <= budget.size(), "no more than the size");

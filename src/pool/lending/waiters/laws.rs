@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::{Full, Line, MAX_BYTES, Waiter, Waiters, Want};
+use crate::pool::lending::bells::Bell;
+use crate::pool::lending::common::Common;
 use crate::pool::lending::key::KeyId;
-use crate::pool::lending::users::{UserId, Users};
+use crate::pool::lending::users::UserId;
 use crate::proxy::ConnId;
 
 /// A step that somebody takes.
@@ -52,7 +54,7 @@ fn line(number: u8) -> Line {
 }
 
 fn user(number: u8) -> Option<UserId> {
-    let mut users = Users::default();
+    let mut users = Common::default().users(&Bell::new(|| {}));
     let ids = ["ann", "bob"].map(|name| users.id(name, 1));
     number.checked_sub(1).and_then(|at| ids[usize::from(at)])
 }
