@@ -1,6 +1,6 @@
 -- Requests over HTTP/1.1, for tasks: webhooks, services that are asked, collectors of traces.
 
-local checks = require "dpml.checks"
+local checks = require "dpml.support.checks"
 local tasks = require "dpml.tasks"
 
 local http_request = {}
