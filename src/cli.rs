@@ -10,8 +10,10 @@ use log::LevelFilter;
 use crate::logging;
 use crate::manual::Manual;
 use crate::output;
+use crate::proxy::TRANSFER_FORMAT;
 use crate::script::{ScriptError, with_large_stack};
 use crate::start::Start;
+use crate::workers::upgrade::Executable;
 use crate::workers::{MAX_WORKERS, parallelism};
 
 /// A Lua-scriptable proxy that speaks the MySQL wire protocol.
@@ -84,7 +86,17 @@ impl Arguments {
             arguments: self.script_arguments.clone(),
             workers: self.workers,
             check: self.check,
+            executable: self.executable(),
         }
+    }
+
+    /// What is started in an upgrade: this program as it is on disk then. A startfile from standard input cannot be read
+    /// again.
+    fn executable(&self) -> Option<Executable> {
+        if self.script() == Some(Path::new("-")) {
+            return None;
+        }
+        Executable::current(TRANSFER_FORMAT).ok()
     }
 
     /// What is logged if `RUST_LOG` does not say.

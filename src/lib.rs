@@ -60,7 +60,7 @@
 //!
 //! The layers, each of which knows only those to its right:
 //! `script` → {{`observe`, `pool`, `http`} → `proxy` → {`session` → `wire`, `auth` → `wire`, `workers` → `net` → `output`}, `sql`}; `metrics`, which
-//! knows nothing, by all that have figures.
+//! knows nothing, by all that have figures, and `record`, which knows nothing either, by all that write down what they know.
 
 pub mod auth;
 #[cfg(feature = "lua")]
@@ -76,6 +76,7 @@ pub mod observe;
 pub mod output;
 pub mod pool;
 pub mod proxy;
+pub mod record;
 #[cfg(feature = "lua")]
 pub mod script;
 pub mod session;

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::output;
-use crate::proxy::{Proxy, raise_descriptor_limit};
+use crate::proxy::{Proxy, TRANSFER_FORMAT, raise_descriptor_limit};
 use crate::script::{Script, ScriptError, Startfile, describe, with_large_stack};
+use crate::workers::upgrade::{Executable, Predecessor};
 use crate::workers::{Program, Worker, watch};
 
 /// What to start.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Start {
     /// The script to run, if it is not the built-in one.
     pub startfile: Option<PathBuf>,
@@ -19,6 +20,8 @@ pub struct Start {
     pub workers: Option<usize>,
     /// Compile the startfile without running it.
     pub check: bool,
+    /// What is started in an upgrade, if there can be one.
+    pub executable: Option<Executable>,
 }
 
 impl Start {
@@ -32,10 +35,17 @@ impl Start {
             Ok(limit) => log::debug!("up to {limit} files may be open"),
             Err(error) => log::warn!("the limit on open files stays as it is: {error}"),
         }
+        let predecessor = Predecessor::find(TRANSFER_FORMAT).map_err(|error| {
+            ScriptError(format!("the process before hands nothing over: {error}"))
+        })?;
+        let executable = self.executable.clone();
         let program = Program::new(self.workers);
         let startfile = Startfile::read(self.startfile.as_deref())?;
         let first = self.prepare(Worker::new(program.clone(), 1))?;
-        if let Err(error) = first.proxy.serve_under_service_manager() {
+        // Another process is the service until this one takes its place.
+        if predecessor.is_none()
+            && let Err(error) = first.proxy.serve_under_service_manager()
+        {
             log::warn!("the service manager cannot be reached: {error}");
         }
         first.proxy.end_with_signals().map_err(ScriptError::new)?;
@@ -59,7 +69,18 @@ impl Start {
             };
             program.start_others(body).map_err(ScriptError)?;
         }
+        if let Some(predecessor) = predecessor {
+            program.take_over(predecessor).map_err(|error| {
+                ScriptError(format!(
+                    "the place of the process before cannot be taken: {error}"
+                ))
+            })?;
+        }
+        if let Some(executable) = executable {
+            program.set_executable(executable);
+        }
         let code = first.proxy.run();
+        program.end_upgrade();
         program.ended(1, code.as_ref().err().map(ToString::to_string));
         program.wait_for_others();
         if !first.proxy.told_to_stop() {

@@ -90,6 +90,7 @@ dpm = dpm
 ---@field connect_timeout number?
 ---@field handshake_timeout number?
 ---@field drain number?
+---@field upgrade_drain number?
 ---@field idle_timeout number?
 ---@field keepalive number?
 ---@field max_clients_per_address integer?
@@ -1374,6 +1375,11 @@ function M.limit(milliseconds, fn, ...) end
 ---@param name dpm.Signal
 ---@param fn fun()?
 function M.on_signal(name, fn) end
+
+---Begins an upgrade: the program starts itself as it is on disk now, and the new process takes the place of this one. An
+---error says why there cannot be one now; what fails later is logged.
+---@return true
+function M.upgrade() end
 
 ---This worker's number, and how many there are.
 ---@return integer number

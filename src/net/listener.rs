@@ -11,7 +11,8 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
 
 use super::BACKLOG;
-use super::inherited::{self, Taken};
+use super::inherited::{self, Found, Taken};
+use super::listening::{self, Open, Wanted};
 use super::resolver::numeric_address;
 use super::unix_socket::{self, SocketFile};
 use super::{Peer, Stream};
@@ -25,8 +26,8 @@ pub enum Listener {
         socket: TcpListener,
         /// The port it is bound to.
         port: u16,
-        /// It is the service manager's.
-        inherited: Option<Arc<Taken>>,
+        /// What others know of it.
+        known: Known,
     },
     /// On a unix domain socket.
     Unix {
@@ -36,16 +37,41 @@ pub enum Listener {
         file: Option<SocketFile>,
         /// The socket.
         socket: UnixListener,
-        /// It is the service manager's.
-        inherited: Option<Arc<Taken>>,
+        /// What others know of it.
+        known: Known,
     },
+}
+
+/// That there is a listener, as others know it, for as long as there is.
+#[derive(Debug)]
+pub struct Known {
+    /// For a process that takes the place of this one.
+    _open: Arc<Open>,
+    /// Its socket is the service manager's.
+    _manager: Option<Arc<Taken>>,
+}
+
+impl Known {
+    fn of(
+        socket: &impl std::os::fd::AsFd,
+        wanted: Wanted,
+        manager: Option<(Arc<Taken>, String)>,
+    ) -> io::Result<Known> {
+        let duplicate = socket.as_fd().try_clone_to_owned()?;
+        let (manager, name) = manager.unzip();
+        Ok(Known {
+            _open: listening::note(duplicate.into(), wanted, name),
+            _manager: manager,
+        })
+    }
 }
 
 impl Listener {
     /// Listens on one address, or with `None` on all of them, IPv6 and IPv4. Port 0 lets the system
-    /// choose one: see [`local_port`](Listener::local_port). A socket of the service manager's with this
-    /// address is taken over.
+    /// choose one: see [`local_port`](Listener::local_port). A socket with this address is taken over that is the service
+    /// manager's, or of the process whose place this one takes.
     pub fn bind_tcp(ip: Option<&str>, port: u16) -> io::Result<Listener> {
+        let wanted = Wanted::Tcp(ip.map(str::to_owned), port);
         if let Some(text) = ip {
             let address = numeric_address(text, port).filter(|_| !text.starts_with('['));
             let address = address.ok_or_else(|| {
@@ -54,13 +80,13 @@ impl Listener {
                     format!("'{text}' is not an IP address to listen on"),
                 )
             })?;
-            return bind_tcp(address);
+            return bind_tcp(address, wanted);
         }
         let all_of_v4 = (Ipv4Addr::UNSPECIFIED, port).into();
-        if let Some(inherited) = inherited_tcp(all_of_v4) {
+        if let Some(inherited) = inherited_tcp(all_of_v4, &wanted) {
             return inherited;
         }
-        match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into()) {
+        match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into(), wanted.clone()) {
             // Not after these two errors: IPv4 would fail in the same way, or hide the problem.
             Err(error)
                 if !matches!(
@@ -69,7 +95,7 @@ impl Listener {
                 ) =>
             {
                 log::debug!("IPv6 is not available ({error}), listening on IPv4 only");
-                bind_tcp(all_of_v4)
+                bind_tcp(all_of_v4, wanted)
             }
             result => result,
         }
@@ -78,23 +104,30 @@ impl Listener {
     /// Listens on a unix socket whose file has the permissions `mode` before the first client can
     /// connect, whatever the umask.
     ///
-    /// A socket of the service manager's at this path is taken over as it is, with its mode. A file that
+    /// A socket at this path that was handed over is taken as it is, with its mode. A file that
     /// a dead process left behind is replaced. If a process listens on it, or if it is
     /// not a socket, that is an error, and the file stays.
     pub fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
-        if let Some(inherited) = inherited::unix(path) {
-            let (socket, taken) = inherited?;
-            return Ok(Listener::Unix {
-                file: None,
-                socket: UnixListener::from_std(socket),
-                inherited: Some(taken),
-            });
-        }
-        let (file, socket) = unix_socket::bind(path, mode)?;
+        let wanted = Wanted::Unix(std::path::absolute(path)?);
+        let (file, socket, manager) = match inherited::unix(path) {
+            Some(inherited) => {
+                let Found { socket, manager } = inherited?;
+                let file = match manager {
+                    Some(_) => None,
+                    None => SocketFile::of(path)?,
+                };
+                (file, socket, manager)
+            }
+            None => {
+                let (file, socket) = unix_socket::bind(path, mode)?;
+                (Some(file), socket, None)
+            }
+        };
+        let known = Known::of(&socket, wanted, manager)?;
         Ok(Listener::Unix {
-            file: Some(file),
+            file,
             socket: UnixListener::from_std(socket),
-            inherited: None,
+            known,
         })
     }
 
@@ -104,6 +137,9 @@ impl Listener {
     /// [`is_out_of_descriptors`](super::is_out_of_descriptors) says so, later: an edge-triggered
     /// loop gets no second event for connections that still wait.
     pub fn accept(&self) -> io::Result<(Stream, Peer)> {
+        if listening::another_serves() {
+            return Err(listening::nobody());
+        }
         loop {
             let accepted = match self {
                 Listener::Tcp { socket, .. } => socket
@@ -154,17 +190,19 @@ impl Source for Listener {
     }
 }
 
-fn inherited_tcp(address: SocketAddr) -> Option<io::Result<Listener>> {
-    let inherited = inherited::tcp(address)?;
-    Some(inherited.map(|(socket, taken)| Listener::Tcp {
-        socket: TcpListener::from_std(socket),
-        port: address.port(),
-        inherited: Some(taken),
+fn inherited_tcp(address: SocketAddr, wanted: &Wanted) -> Option<io::Result<Listener>> {
+    let inherited = inherited::tcp(address, wanted)?;
+    Some(inherited.and_then(|Found { socket, manager }| {
+        Ok(Listener::Tcp {
+            port: socket.local_addr()?.port(),
+            known: Known::of(&socket, wanted.clone(), manager)?,
+            socket: TcpListener::from_std(socket),
+        })
     }))
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
-    if let Some(inherited) = inherited_tcp(address) {
+fn bind_tcp(address: SocketAddr, wanted: Wanted) -> io::Result<Listener> {
+    if let Some(inherited) = inherited_tcp(address, &wanted) {
         return inherited;
     }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -180,10 +218,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     socket.listen(BACKLOG)?;
     let socket = TcpListener::from_std(socket.into());
     let port = socket.local_addr()?.port();
+    let known = Known::of(&socket, wanted, None)?;
     Ok(Listener::Tcp {
         socket,
         port,
-        inherited: None,
+        known,
     })
 }
 

@@ -13,6 +13,7 @@
 //!   program when the loop never comes to see them.
 //! - [`ServiceManager`] is told how the process fares; [`inherit_sockets`] takes over the listening sockets that
 //!   it has made.
+//! - [`Line`] connects two processes of which the second takes the place of the first.
 //! - [`ProxyHeader`] is the header in which a load balancer says whose connection it passes on.
 //! - [`descriptor_limit`], [`raise_descriptor_limit`] and [`is_out_of_descriptors`] deal with file
 //!   descriptors, the resource that a proxy runs out of first.
@@ -25,7 +26,9 @@
 mod descriptors;
 mod inherited;
 mod last_resort;
+mod line;
 mod listener;
+mod listening;
 mod poller;
 mod proxy_header;
 mod resolver;
@@ -40,9 +43,14 @@ mod unix_socket;
 pub use mio::event::Source;
 
 pub use descriptors::{descriptor_limit, is_out_of_descriptors, raise_descriptor_limit};
-pub use inherited::{Taken, inherit_sockets, unused_sockets};
+pub use inherited::{
+    HandedOver, Taken, close_unused_sockets, inherit_sockets, sockets_to_hand_over,
+    take_over_socket, unused_sockets,
+};
 pub use last_resort::LastResort;
-pub use listener::Listener;
+pub use line::{FarEnd, Line, Parcel, set_standard_input};
+pub use listener::{Known, Listener};
+pub use listening::{Open, Wanted, another_serves, let_another_serve};
 pub use poller::{Poller, Ready, Registrar, WAKE_TOKEN, WakeHandle};
 pub use proxy_header::{ProxyHeader, ProxyVersion};
 pub use resolver::{Reply, Resolver, numeric_address};

@@ -62,6 +62,11 @@ impl ServiceManager {
         self.tell(&[NotifyState::Stopping]);
     }
 
+    /// Another process is the service from now on.
+    pub fn replaced_by(&self, process: u32) {
+        self.tell(&[NotifyState::MainPid(process)]);
+    }
+
     /// The loop has come round.
     pub fn alive(&self) {
         self.tell(&[NotifyState::Watchdog]);

@@ -21,6 +21,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::BACKLOG;
+use super::listening::another_serves;
 
 /// How often to try to bind after a stale file was removed. More than one failure means that
 /// another process wants the path too.
@@ -31,7 +32,7 @@ const PROBES: usize = 3;
 /// The time between two probes. It is spent only at start-up after a crash.
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
 
-/// The file of a listening unix socket, removed on drop if it is still the same one.
+/// The file of a listening unix socket, removed on drop if it is still the same one, and if this process serves.
 ///
 /// To be dropped before the socket: while the socket is open the kernel cannot give the file's
 /// inode number to another file, so comparing inode numbers is safe.
@@ -43,6 +44,17 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
+    /// The file of a socket that this process has got from another, unless it is gone.
+    pub(super) fn of(path: &Path) -> io::Result<Option<SocketFile>> {
+        let found = look_at(path)?.filter(|found| found.file_type().is_socket());
+        let path = std::path::absolute(path)?;
+        Ok(found.map(|found| SocketFile {
+            path,
+            device: found.dev(),
+            inode: found.ino(),
+        }))
+    }
+
     fn is_there(&self) -> bool {
         match fs::symlink_metadata(&self.path) {
             Ok(found) => found.dev() == self.device && found.ino() == self.inode,
@@ -53,7 +65,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if !self.is_there() {
+        if another_serves() || !self.is_there() {
             return;
         }
         if let Err(error) = fs::remove_file(&self.path) {

@@ -34,7 +34,6 @@ pub mod judging;
 pub mod lending;
 mod names;
 pub mod options;
-pub mod record;
 pub mod routing;
 pub mod session;
 pub mod state;

@@ -1,7 +1,7 @@
 //! A client's logical session as data: all that another thread, or another program, needs to know to go
 //! on with it.
 //!
-//! It is written down as a record whose fields say what they are ([`record`](super::record)). A program
+//! It is written down as a record whose fields say what they are ([`record`](crate::record)). A program
 //! skips fields that it does not know, and refuses a version that it does not know: the version changes
 //! only when something must not be skipped. What is read is checked, so that nothing that comes from it
 //! becomes part of a statement unseen.
@@ -13,10 +13,10 @@ use super::answers::diagnostics::Diagnostics;
 use super::answers::reports::Trackers;
 use super::flavour::Flavour;
 use super::judging::reason::Reason;
-use super::record::{Field, Fields, MAX_RECORD, Unreadable, Writer};
 use super::routing::causal::LastWrite;
 use super::state::Settings;
 use super::statements::Portable;
+use crate::record::{Field, Fields, MAX_RECORD, Unreadable, Writer};
 use crate::wire::Capabilities;
 
 /// What every session begins with.

@@ -82,8 +82,11 @@ pub trait Hooks {
     /// The addresses of a name that was [looked up](super::Proxy::look_up).
     fn resolved(&self, _key: u64, _addresses: io::Result<Vec<IpAddr>>) {}
 
-    /// The process got this signal ("HUP", "USR1", "USR2").
-    fn signal(&self, _name: &'static str) {}
+    /// The process got this signal ("HUP", "USR1", "USR2"). Whether it was handled: USR2 begins an
+    /// [upgrade](super::Proxy::upgrade) otherwise.
+    fn signal(&self, _name: &'static str) -> bool {
+        false
+    }
 
     /// A message was published on a channel that this worker has subscribed to.
     fn published(&self, _message: &Published) {}

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 
-use crate::workers::MAX_WORKERS;
+use crate::workers::{MAX_WORKERS, SERIAL_BITS};
 
 /// How many bits of a serial number count. Those above them have the number of the worker less one, so that
 /// serials are unique over all workers of a program.
-const COUNTER_BITS: u32 = 26;
+const COUNTER_BITS: u32 = SERIAL_BITS;
 
 const _: () = assert!(MAX_WORKERS <= 1 << (u32::BITS - COUNTER_BITS));
 

@@ -12,6 +12,7 @@
 //! - `flow`: packets from one end to the other, or out of a script: the loop
 //! - `login`: what happens until a connection is logged in
 //! - `translate`: changes of packets between two ends with different capabilities
+//! - `transfer`: connections that go to another process
 //! - `observers`: observers, which watch in addition to the hooks, in Rust
 //! - `usage`: what listeners, servers and users have done, and the tables that show it
 //!
@@ -40,6 +41,7 @@ mod stats;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod translate;
 mod usage;
 
@@ -60,6 +62,7 @@ pub use observers::per_connection::PerConnection;
 pub use options::{Cleartext, Compression, Options, Trusted};
 pub use outgoing::Packet;
 pub use stats::Stats;
+pub use transfer::TRANSFER_FORMAT;
 
 pub use crate::net::{
     ProxyVersion, TimerId, TlsClientOptions, TlsInfo, TlsMode, TlsServer, TlsServerOptions,
@@ -235,6 +238,7 @@ impl Proxy {
         if let Some(last_resort) = core.worker.last_resort() {
             last_resort.set_drain(options.drain);
         }
+        core.worker.set_upgrade_drain(options.upgrade_drain);
         core.defaults = Rc::new(options);
     }
 

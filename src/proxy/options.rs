@@ -25,6 +25,8 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// How long exchanges in flight may take to finish once the process was told to stop.
     pub drain: Duration,
+    /// How long connections that cannot go over to the process that takes the place of this one may stay here.
+    pub upgrade_drain: Duration,
     /// How long a connection may be silent. Zero: for ever.
     pub idle_timeout: Duration,
     /// How long a TCP connection may be silent before the kernel probes whether the far end is still
@@ -123,6 +125,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(10),
+            upgrade_drain: Duration::from_secs(600),
             idle_timeout: Duration::ZERO,
             keepalive: KEEPALIVE_IDLE,
             max_clients: None,

@@ -249,6 +249,11 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.on_signal", |_, runtime, args| {
         signals::on_signal(runtime, args)
     })?;
+    functions.add("dpm.upgrade", |_, runtime, args| {
+        let begun = runtime.proxy().upgrade();
+        begun.map_err(|error| args.error(error))?;
+        one(Value::Boolean(true))
+    })?;
     functions.add("dpm.exit", |_, runtime, args| {
         let code = match args.get(0) {
             Value::Nil => 0,

@@ -98,10 +98,10 @@ impl Hooks for LuaHooks {
         });
     }
 
-    fn signal(&self, name: &'static str) {
-        self.with((), |runtime, lua| {
+    fn signal(&self, name: &'static str) -> bool {
+        self.with(false, |runtime, lua| {
             super::functions::signals::arrived(runtime, lua, name)
-        });
+        })
     }
 
     fn published(&self, message: &Published) {

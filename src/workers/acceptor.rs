@@ -64,6 +64,12 @@ impl Acceptor {
         self.wake();
     }
 
+    /// Clients that have come meanwhile were not seen.
+    pub fn accept_again(&self) {
+        self.listeners.note_all_ready();
+        self.wake();
+    }
+
     fn wake(&self) {
         if let Err(error) = self.wake.wake() {
             log::error!("the thread that accepts clients cannot be woken: {error}");

@@ -200,6 +200,13 @@ impl Listeners {
         }
     }
 
+    /// Clients may wait at all of them.
+    pub fn note_all_ready(&self) {
+        for (_, entry) in &mut lock(&self.table).entries {
+            entry.is_ready = true;
+        }
+    }
+
     /// Accepts clients wherever some may wait, this many at each listener. Adds why a listener failed.
     pub fn accept(&self, most: usize, accepted: &mut Vec<HandedOver>) -> io::Result<()> {
         let mut result = Ok(());

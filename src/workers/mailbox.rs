@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::lock;
+use super::upgrade::Moving;
 use crate::net::{Peer, Stream, WakeHandle};
 
 /// How many published messages may wait for one worker.
@@ -23,6 +24,10 @@ pub enum Message {
     Once(Arc<str>),
     /// Another worker was told to end.
     Stop(Stop),
+    /// Another process takes the place of this one, or the other way round.
+    Moving(Moving),
+    /// It is to accept clients again: those that have come meanwhile were not seen.
+    Listen,
 }
 
 /// Names a listener of the program that several workers may have.
@@ -109,7 +114,7 @@ impl Mailbox {
             Message::Client(_) => {
                 self.on_their_way.fetch_add(1, Ordering::Relaxed);
             }
-            Message::Once(_) | Message::Stop(_) => {}
+            Message::Once(_) | Message::Stop(_) | Message::Moving(_) | Message::Listen => {}
         }
         let was_empty = content.messages.is_empty();
         content.messages.push_back(message);

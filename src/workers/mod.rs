@@ -16,6 +16,7 @@
 //! - `clients`, `room`: how many clients a listener has, and how many sockets the process
 //! - `channels`, `once`: messages for all workers, and what one of them does for all
 //! - `shared`: dictionaries that all workers see; `commons`: whatever else the layers above have one of
+//! - `upgrade`, `workforce`: another process that takes the place of this one
 //! - `pulse`, `watchdog`: whether a worker's loop turns, and what is done if it does not
 //!
 //! # The start
@@ -46,8 +47,10 @@ mod program;
 mod pulse;
 mod room;
 pub mod shared;
+pub mod upgrade;
 mod watchdog;
 mod worker;
+mod workforce;
 
 pub use channels::Reached;
 pub use claims::{Claim, ForAll};
@@ -63,6 +66,9 @@ pub use worker::{Listening, Worker};
 
 /// The most workers that a program has: ids of connections have six bits for the number of a worker.
 pub const MAX_WORKERS: usize = 64;
+
+/// How many bits of a connection's number count; those above them have the number of the worker less one.
+pub const SERIAL_BITS: u32 = 26;
 
 /// Locks, whatever happened to another thread that had the lock: all that is locked here is whole between
 /// two statements.

@@ -19,6 +19,7 @@ use super::once::Once;
 use super::pulse::{Patience, Pulse};
 use super::room::Room;
 use super::shared::Dictionaries;
+use super::upgrade::{Arrivals, Executable, Predecessor, UpgradeError, Upgrades};
 use super::{MAX_WORKERS, lock};
 use crate::net::LastResort;
 
@@ -107,6 +108,10 @@ pub struct Program {
     acceptor: Mutex<Option<Acceptor>>,
     patience: Mutex<Patience>,
     last_resort: OnceLock<LastResort>,
+    /// Those that this process conducts.
+    pub(super) upgrades: Upgrades,
+    /// The connections of the process whose place this one has taken.
+    arrivals: OnceLock<Arc<Arrivals>>,
     is_stopping: AtomicBool,
     /// A worker has ended by a failure.
     has_failed: AtomicBool,
@@ -145,6 +150,8 @@ impl Program {
             acceptor: Mutex::default(),
             patience: Mutex::default(),
             last_resort: OnceLock::new(),
+            upgrades: Upgrades::default(),
+            arrivals: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
         })
@@ -302,6 +309,48 @@ impl Program {
     pub(super) fn set_last_resort(&self, last_resort: LastResort) {
         // (A second one is dropped, and does nothing.)
         let _ = self.last_resort.set(last_resort);
+    }
+
+    /// Lets this program be upgraded.
+    pub fn set_executable(&self, executable: Executable) {
+        self.upgrades.set_executable(executable);
+    }
+
+    /// Begins an upgrade.
+    pub(super) fn begin_upgrade(self: &Arc<Self>) -> Result<(), UpgradeError> {
+        self.upgrades.begin(self.clone())
+    }
+
+    /// All workers have run their startfiles: this process serves from now on in the place of the one before.
+    ///
+    /// # Errors
+    /// That one does not let it.
+    pub fn take_over(self: &Arc<Self>, predecessor: Predecessor) -> io::Result<()> {
+        let workers: Arc<dyn super::upgrade::Workforce> = self.clone();
+        let arrivals = predecessor.take_over(&workers)?;
+        // (A program has one predecessor.)
+        let _ = self.arrivals.set(arrivals);
+        Ok(())
+    }
+
+    /// The connections of the process before, if there is one.
+    pub(super) fn arrivals(&self) -> Option<&Arc<Arrivals>> {
+        self.arrivals.get()
+    }
+
+    /// The workers have ended: an upgrade that has not come far ends, too.
+    pub fn end_upgrade(&self) {
+        self.upgrades.end();
+        if let Some(arrivals) = self.arrivals() {
+            arrivals.leave();
+        }
+    }
+
+    /// Clients that have come meanwhile were not seen.
+    pub(super) fn accept_again(&self) {
+        if let Some(acceptor) = &*lock(&self.acceptor) {
+            acceptor.accept_again();
+        }
     }
 
     /// When the watchdog does what.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::channels::Reached;
 use super::claims::{self, ForAll};
@@ -13,6 +14,7 @@ use super::program::{CountError, Program};
 use super::pulse::{Patience, Pulse};
 use super::room::RoomShare;
 use super::shared::Dictionary;
+use super::upgrade::{Arrivals, Carried, UpgradeError};
 use crate::net::{LastResort, Listener, WakeHandle};
 
 /// How many messages a worker takes in one pass of its loop.
@@ -172,6 +174,32 @@ impl Worker {
         }
         self.stop_others(Stop::Exit(0));
         true
+    }
+
+    /// Starts another process that takes the place of this one.
+    ///
+    /// # Errors
+    /// That cannot begin now. (What fails later is logged.)
+    pub fn begin_upgrade(&self) -> Result<(), UpgradeError> {
+        self.program.begin_upgrade()
+    }
+
+    /// How long clients that cannot go over to another process may stay here.
+    pub fn set_upgrade_drain(&self, drain: Duration) {
+        self.program.upgrades.set_drain(drain);
+    }
+
+    /// Hands a connection over to the process that takes the place of this one; returns it if there is none.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn give(&self, carried: Carried) -> Result<(), Carried> {
+        self.program.upgrades.give(carried)
+    }
+
+    /// The connections of the process whose place this one has taken.
+    pub fn arrivals(&self) -> Option<Arc<Arrivals>> {
+        self.program.arrivals().cloned()
     }
 
     /// Tells the others to end.

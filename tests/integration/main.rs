@@ -117,6 +117,7 @@ mod tls;
 mod translation;
 mod unfinished_logins;
 mod unsolicited_errors;
+mod upgrade;
 mod workers;
 mod workers_together;
 

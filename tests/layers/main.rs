@@ -41,20 +41,24 @@ const LAYERS: &[Layer] = &[
         // Not `net`: `proxy` re-exports what scripts need of it (such as `TimerId`).
         knows: &[
             "observe", "pool", "http", "proxy", "auth", "session", "track", "wire", "sql",
-            "workers", "output", "metrics",
+            "workers", "output", "metrics", "record",
         ],
         avoids: &[REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         // Watches traffic for whoever is above: scripts, or a program in Rust.
         name: "observe",
-        knows: &["proxy", "session", "track", "wire", "sql", "metrics"],
+        knows: &[
+            "proxy", "session", "track", "wire", "sql", "metrics", "record",
+        ],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
         // Many clients over few connections to servers.
         name: "pool",
-        knows: &["proxy", "session", "track", "wire", "sql", "metrics"],
+        knows: &[
+            "proxy", "session", "track", "wire", "sql", "metrics", "record",
+        ],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {
@@ -66,7 +70,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "proxy",
         knows: &[
-            "auth", "session", "wire", "workers", "net", "output", "metrics",
+            "auth", "session", "wire", "workers", "net", "output", "metrics", "record",
         ],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
@@ -105,9 +109,15 @@ const LAYERS: &[Layer] = &[
         avoids: PURE,
     },
     Layer {
+        // Data as bytes that say what they are.
+        name: "record",
+        knows: &[],
+        avoids: PURE,
+    },
+    Layer {
         // What several loops have in common.
         name: "workers",
-        knows: &["net"],
+        knows: &["net", "record"],
         avoids: &[LUA, REACTOR, SIGNALS, SOCKET_OPTIONS, TLS],
     },
     Layer {

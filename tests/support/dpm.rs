@@ -118,6 +118,12 @@ impl Launch {
         self.arg(server.host()).arg(server.port)
     }
 
+    /// Another program than the one that cargo has built.
+    pub fn runs(mut self, program: &Path) -> Launch {
+        self.program = program.into();
+        self
+    }
+
     /// Adds an option of the program.
     pub fn option(mut self, option: &str) -> Launch {
         self.options.push(option.to_owned());

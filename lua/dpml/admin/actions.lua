@@ -110,6 +110,15 @@ local function reload_files(_, reader)
     return { affected_rows = count, message = ("%d files of plug-ins were looked at; new clients get what is new"):format(count) }
 end
 
+local function upgrade(_, reader)
+    at_end(reader)
+    local begun, problem = pcall(dpm.upgrade)
+    if not begun then
+        error(errors.new(1105, "HY000", errors.text(problem)), 0)
+    end
+    return { message = "A new process starts; the log tells how it fares" }
+end
+
 local LEVELS = { OFF = true, ERROR = true, WARN = true, INFO = true, DEBUG = true, TRACE = true }
 
 local function set_log_level(_, reader)
@@ -158,6 +167,7 @@ actions.STATEMENTS = {
     { "RESUME LISTENER name", { "RESUME", "LISTENER" }, resume_listener, "they are accepted again", "PAUSE" },
     { "DRAIN LISTENER name", { "DRAIN", "LISTENER" }, drain_listener, "new clients are refused; those that it has may go on", "DRAIN" },
     { "RELOAD", { "RELOAD" }, reload_files, "reads files of plug-ins again that have changed", "RELOAD" },
+    { "UPGRADE", { "UPGRADE" }, upgrade, "starts the program as it is on disk now, which takes the place of this process", "UPGRADE" },
     { "SET LOG LEVEL level", { "SET", "LOG", "LEVEL" }, set_log_level, "OFF, ERROR, WARN, INFO, DEBUG or TRACE", "LOG" },
 }
 

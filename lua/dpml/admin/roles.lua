@@ -9,7 +9,7 @@ local roles = {}
 local PRIVILEGES = {
     viewer = {},
     operator = { KILL = true, PAUSE = true, DRAIN = true, RELOAD = true, LOG = true },
-    admin = { KILL = true, PAUSE = true, DRAIN = true, RELOAD = true, LOG = true, EVAL = true },
+    admin = { KILL = true, PAUSE = true, DRAIN = true, RELOAD = true, LOG = true, UPGRADE = true, EVAL = true },
 }
 
 local function check_role(what, user, role)

@@ -1,7 +1,7 @@
 //! Settings as bytes, for another thread or another program.
 
 use super::settings::{Settings, Value, are_repeatable};
-use crate::pool::record::{Fields, Unreadable, Writer};
+use crate::record::{Fields, Unreadable, Writer};
 
 const SCHEMA: u8 = 1;
 const VARIABLE: u8 = 2;

@@ -8,7 +8,7 @@ use super::connection::Bound;
 use super::dialect::Dialect;
 use super::pins::{Pins, Version};
 use super::shared::{Setting, SharedStatements, Used};
-use crate::pool::record::{Field, Fields, Unreadable, Writer};
+use crate::record::{Field, Fields, Unreadable, Writer};
 use crate::wire::{ColumnType, Hidden, ParamType};
 
 const NEWEST: u8 = 1;

@@ -10,6 +10,7 @@
 //! - `deliver`: the only way out, for every packet
 //! - `guarded`: what a panic ends; `due`: time limits that are over; `flaws`: commands that no server can execute
 //! - `service`: what the service manager is told; `waking`: what makes the loop turn although nothing has come
+//! - `upgrade`: another process takes the place of this one
 //! - `outcome`: what comes of the bytes at the front of what was read
 
 pub(super) mod advance;
@@ -29,5 +30,6 @@ pub(super) mod run;
 pub(super) mod send;
 pub(super) mod service;
 pub(super) mod streaming;
+mod upgrade;
 mod waking;
 pub(super) mod watched_rows;

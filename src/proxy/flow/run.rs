@@ -277,7 +277,14 @@ impl Proxy {
                     }
                 }
                 Signal::Hup => self.reload(),
-                Signal::Usr1 | Signal::Usr2 => self.hooks().signal(signal.name()),
+                Signal::Usr1 => {
+                    self.hooks().signal(signal.name());
+                }
+                Signal::Usr2 => {
+                    if !self.hooks().signal(signal.name()) {
+                        self.upgrade_by_signal();
+                    }
+                }
             }
         }
     }
@@ -301,6 +308,8 @@ impl Proxy {
                 }
                 Message::Once(name) => self.guarded(None, || self.hooks().once(&name)),
                 Message::Stop(stop) => self.others_stop(stop),
+                Message::Moving(moving) => self.guarded(None, || self.moving(moving)),
+                Message::Listen => self.listen_again(),
             }
         }
     }

@@ -82,6 +82,18 @@ impl Guests {
         }
     }
 
+    /// All are to have a turn.
+    pub fn queue_all(&mut self) {
+        let all = self.all.iter();
+        let all: Vec<_> = all
+            .map(|(slot, entry)| GuestId {
+                slot,
+                serial: entry.serial,
+            })
+            .collect();
+        all.into_iter().for_each(|id| self.queue(id));
+    }
+
     /// Remembers readiness, which the poller reports only once. An event of a guest that has left may reach its
     /// successor in the same slot, to whom it means no more than a try in vain.
     pub fn note_ready(&mut self, slot: usize, ready: Ready) {

@@ -36,12 +36,13 @@ pub fn on_signal(runtime: &Runtime, args: &Args) -> Answer {
     nothing()
 }
 
-/// The process got this signal.
-pub fn arrived(runtime: &Rc<Runtime>, lua: &Lua, name: &'static str) {
+/// The process got this signal. Whether the script has a function for it.
+pub fn arrived(runtime: &Rc<Runtime>, lua: &Lua, name: &'static str) -> bool {
     let function = runtime.signals.0.borrow().get(name).cloned();
     let Some(function) = function else {
         log::info!("signal {name}: the script has no function for it");
-        return;
+        return false;
     };
     runtime.notify(lua, Subject::Signal(name), Target::Function(&function), &[]);
+    true
 }

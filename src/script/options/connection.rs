@@ -34,6 +34,7 @@ pub const PROCESS: &[&str] = &[
     "connect_timeout",
     "handshake_timeout",
     "drain",
+    "upgrade_drain",
     "idle_timeout",
     "keepalive",
     "max_clients_per_address",
@@ -116,6 +117,7 @@ pub fn read(
         table.seconds("handshake_timeout")?,
     );
     set(&mut options.drain, table.seconds("drain")?);
+    set(&mut options.upgrade_drain, table.seconds("upgrade_drain")?);
     set(&mut options.idle_timeout, table.seconds("idle_timeout")?);
     // The kernel counts in whole seconds.
     let keepalive = table.seconds("keepalive")?;

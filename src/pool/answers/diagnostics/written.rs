@@ -3,7 +3,7 @@
 use super::conditions::{Condition, Conditions, List};
 use super::{Diagnostics, Held};
 use crate::pool::flavour::Flavour;
-use crate::pool::record::{Fields, Unreadable, Writer};
+use crate::record::{Fields, Unreadable, Writer};
 
 // What is left out is lost.
 const FLAVOUR: u8 = 1;

@@ -2,7 +2,7 @@
 
 use super::variables::{Kinds, Listed, Trackers};
 use crate::pool::flavour::Flavour;
-use crate::pool::record::{Fields, Unreadable, Writer};
+use crate::record::{Fields, Unreadable, Writer};
 
 const FLAVOUR: u8 = 1;
 const SHARES_NAMES: u8 = 2;
