@@ -1,11 +1,12 @@
 //! The program's start: its workers, each with a proxy and a script.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::output;
 use crate::proxy::{Proxy, TRANSFER_FORMAT, raise_descriptor_limit};
-use crate::script::{Script, ScriptError, Startfile, describe, with_large_stack};
+use crate::script::{Invocation, ScriptError, Scripts, Startfile, describe, with_large_stack};
 use crate::workers::upgrade::{Executable, Predecessor};
 use crate::workers::{Program, Worker, watch};
 
@@ -50,8 +51,9 @@ impl Start {
         }
         first.proxy.end_with_signals().map_err(ScriptError::new)?;
         if self.check {
-            let chunk = first.script.compile(&startfile)?;
-            for warning in first.script.check(&chunk)? {
+            let script = first.scripts.present();
+            let chunk = script.compile(&startfile)?;
+            for warning in script.check(&chunk)? {
                 output::stderr().write(format!("dpm: warning: {warning}\n").as_bytes());
             }
             return Ok(0);
@@ -109,22 +111,24 @@ impl Start {
 
     fn prepare(&self, worker: Worker) -> Result<Prepared, ScriptError> {
         let proxy = Proxy::of_worker(worker).map_err(ScriptError::new)?;
-        let path = self.startfile.as_deref();
-        let script = Script::new(proxy.clone(), path)?;
-        let name = path.map_or("startup.lua".into(), |file| file.display().to_string());
-        script.set_arguments(&name, &self.arguments)?;
-        Ok(Prepared { proxy, script })
+        let program = Invocation {
+            startfile: self.startfile.clone(),
+            arguments: self.arguments.clone(),
+        };
+        let scripts = Scripts::new(&proxy, program)?;
+        Ok(Prepared { proxy, scripts })
     }
 }
 
 /// A worker before it runs its startfile.
 struct Prepared {
     proxy: Proxy,
-    script: Script,
+    scripts: Rc<Scripts>,
 }
 
 impl Prepared {
     fn run_startfile(&self, startfile: &Startfile) -> Result<(), ScriptError> {
-        self.script.run(&self.script.compile(startfile)?)
+        let script = self.scripts.present();
+        script.run(&script.compile(startfile)?)
     }
 }

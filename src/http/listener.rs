@@ -51,8 +51,8 @@ impl std::error::Error for HttpError {}
 /// A listener for HTTP.
 pub struct HttpListener {
     service: Rc<Service>,
-    /// None if another worker listens there.
-    id: Option<GuestId>,
+    /// None if another worker listens there, or another listener does.
+    accepting: RefCell<Option<(GuestId, Rc<Accepting>)>>,
     address: String,
     port: u16,
 }
@@ -77,38 +77,64 @@ impl HttpListener {
         options: HttpOptions,
         handler: Rc<dyn Handler>,
     ) -> Result<HttpListener, HttpError> {
-        let address: Option<IpAddr> = ip.and_then(|ip| ip.parse().ok());
-        let is_loopback = address.is_some_and(|address| address.is_loopback());
-        let access = &options.access;
-        if !is_loopback && !access.is_guarded() && access.open != Open::Everything {
-            return Err(HttpError::Unguarded(format!(
-                "{}:{port}",
-                ip.unwrap_or("*")
-            )));
-        }
+        check_access(ip, port, &options)?;
         let listening = proxy.worker().listen_for_all(ip, port);
         let service = Rc::new(Service::new(proxy.clone(), options, handler));
-        let (id, port) = match listening.map_err(HttpError::Listen)? {
+        let (accepting, port) = match listening.map_err(HttpError::Listen)? {
             ForAll::Elsewhere(port) => (None, port),
             ForAll::Own(socket, claim) => {
                 let port = socket.local_port();
-                let accepting = Rc::new(Accepting {
-                    service: service.clone(),
-                    socket: RefCell::new(socket),
-                    _claim: claim,
-                });
-                let socket = &mut *accepting.socket.borrow_mut();
-                let id = proxy.admit(accepting.clone(), socket);
+                let accepting = Accepting::begin(&service, socket, claim);
                 log::info!("http: listening on {}:{port}", ip.unwrap_or("*"));
-                (Some(id.map_err(HttpError::Listen)?), port)
+                (Some(accepting.map_err(HttpError::Listen)?), port)
             }
         };
         Ok(HttpListener {
             service,
-            id,
+            accepting: RefCell::new(accepting),
             address: ip.unwrap_or("*").to_owned(),
             port,
         })
+    }
+
+    /// A listener that will take the place of this one: it has its address, and no clients until
+    /// [`succeed`](Self::succeed).
+    ///
+    /// # Errors
+    /// It can be reached from elsewhere although nothing guards it.
+    pub fn listen_after(
+        &self,
+        options: HttpOptions,
+        handler: Rc<dyn Handler>,
+    ) -> Result<HttpListener, HttpError> {
+        let ip = Some(&*self.address).filter(|ip| *ip != "*");
+        check_access(ip, self.port, &options)?;
+        let proxy = self.service.proxy.clone();
+        Ok(HttpListener {
+            service: Rc::new(Service::new(proxy, options, handler)),
+            accepting: RefCell::default(),
+            address: self.address.clone(),
+            port: self.port,
+        })
+    }
+
+    /// Takes the place of another listener, with its socket. The other one closes as [`close`](Self::close) says.
+    ///
+    /// # Errors
+    /// The system's poller fails.
+    pub fn succeed(&self, before: &HttpListener) -> io::Result<()> {
+        let taken = before.accepting.take();
+        let taken = taken.and_then(|(id, accepting)| {
+            let (mut socket, claim) = accepting.socket.take()?;
+            self.service.proxy.dismiss(id, &mut socket);
+            Some((socket, claim))
+        });
+        before.close();
+        if let Some((socket, claim)) = taken {
+            let accepting = Accepting::begin(&self.service, socket, claim)?;
+            self.accepting.replace(Some(accepting));
+        }
+        Ok(())
     }
 
     /// The address that it listens on.
@@ -134,18 +160,28 @@ impl HttpListener {
     /// Stops listening. Requests in progress are still answered; streams end.
     pub fn close(&self) {
         self.service.close();
-        if let Some(id) = self.id {
-            self.service.proxy.wake(id);
+        if let Some((id, _)) = &*self.accepting.borrow() {
+            self.service.proxy.wake(*id);
         }
     }
+}
+
+fn check_access(ip: Option<&str>, port: u16, options: &HttpOptions) -> Result<(), HttpError> {
+    let address: Option<IpAddr> = ip.and_then(|ip| ip.parse().ok());
+    let is_loopback = address.is_some_and(|address| address.is_loopback());
+    let access = &options.access;
+    if is_loopback || access.is_guarded() || access.open == Open::Everything {
+        return Ok(());
+    }
+    let address = format!("{}:{port}", ip.unwrap_or("*"));
+    Err(HttpError::Unguarded(address))
 }
 
 /// The listening socket.
 struct Accepting {
     service: Rc<Service>,
-    socket: RefCell<Listener>,
-    /// Goes with it.
-    _claim: Claim,
+    /// None once another listener has taken it, with the claim to its address.
+    socket: RefCell<Option<(Listener, Claim)>>,
 }
 
 impl Guest for Accepting {
@@ -154,7 +190,10 @@ impl Guest for Accepting {
             return Turn::Over;
         }
         for _ in 0..ACCEPT_BATCH {
-            let accepted = self.socket.borrow().accept();
+            let accepted = match &*self.socket.borrow() {
+                Some((socket, _)) => socket.accept(),
+                None => return Turn::Over,
+            };
             match accepted {
                 Ok((stream, peer)) => self.take_in(stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Wait(None),
@@ -169,6 +208,20 @@ impl Guest for Accepting {
 }
 
 impl Accepting {
+    fn begin(
+        service: &Rc<Service>,
+        mut socket: Listener,
+        claim: Claim,
+    ) -> io::Result<(GuestId, Rc<Accepting>)> {
+        let accepting = Rc::new(Accepting {
+            service: service.clone(),
+            socket: RefCell::default(),
+        });
+        let id = service.proxy.admit(accepting.clone(), &mut socket)?;
+        accepting.socket.replace(Some((socket, claim)));
+        Ok((id, accepting))
+    }
+
     fn take_in(&self, mut stream: Stream, peer: Peer) {
         let is_full = self.service.connections.borrow().len() >= self.service.options.max_clients;
         if is_full {

@@ -17,4 +17,4 @@ pub use digests::{Apart, DigestOptions, Digests};
 pub use rows::{CollectedRows, RowLimits, Rows};
 pub use sessions::Sessions;
 pub use statements::StatementMemory;
-pub use watched_commands::{Answer, Conditions, WatchId, WatchedCommands, Watcher};
+pub use watched_commands::{Answer, Conditions, WatchId, WatchedCommands, Watcher, Watchers};

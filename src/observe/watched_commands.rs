@@ -59,6 +59,10 @@ struct Watch {
     watcher: Watcher,
 }
 
+/// Watchers of a server that were taken away.
+#[derive(Default)]
+pub struct Watchers(Vec<Watch>);
+
 /// The watchers of a server, and the command that is under way.
 #[derive(Default)]
 struct Watched {
@@ -116,6 +120,22 @@ impl WatchedCommands {
         if self.0.with(server, |watched| watched.watches.is_empty()) == Some(true) {
             drop(self.0.remove(server));
             rearm(proxy, server);
+        }
+    }
+
+    /// Takes all watchers of a server away, for instance as whoever has added them does not have it any more.
+    pub fn take(&self, server: ConnId) -> Watchers {
+        let taken = self
+            .0
+            .with(server, |watched| std::mem::take(&mut watched.watches));
+        Watchers(taken.unwrap_or_default())
+    }
+
+    /// Puts them back.
+    pub fn restore(&self, server: ConnId, watchers: Watchers) {
+        if !watchers.0.is_empty() {
+            self.0
+                .with_default(server, |watched| watched.watches = watchers.0);
         }
     }
 

@@ -53,6 +53,17 @@ impl fmt::Debug for Incoming<'_> {
     }
 }
 
+/// What the layer above says when a client is to leave it for another process, or another part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packed {
+    /// What it knows of the client.
+    Text(Vec<u8>),
+    /// The client stays, for this reason.
+    Stays(String),
+    /// The client may leave soon.
+    NotNow,
+}
+
 /// The layer above: scripts, or a Rust program that embeds the proxy.
 ///
 /// No borrow of the proxy is held while a hook runs, so a hook may do anything to any connection.
@@ -93,6 +104,29 @@ pub trait Hooks {
 
     /// This worker is the one of all that does what it has offered to do under this name.
     fn once(&self, _name: &str) {}
+
+    /// What is known of a client that [rests](super::Proxy::rests), for whoever goes on with it.
+    fn pack(&self, _client: ConnId) -> Packed {
+        Packed::Stays("nobody knows how to move clients".to_owned())
+    }
+
+    /// A client has come that was packed elsewhere, with the server that it is linked to, if any. Both are logged in. It
+    /// counts as one of this listener.
+    ///
+    /// # Errors
+    /// Why it cannot be gone on with.
+    fn adopt(
+        &self,
+        _listener: ConnId,
+        _client: ConnId,
+        _server: Option<ConnId>,
+        _text: &[u8],
+    ) -> Result<(), String> {
+        Err("nobody knows how to take clients in".to_owned())
+    }
+
+    /// A client that was packed is gone on with elsewhere. It will close here without having left.
+    fn let_go(&self, _client: ConnId) {}
 
     /// All events have been handled, and the loop is about to wait.
     fn end_of_tick(&self) {}

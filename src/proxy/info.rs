@@ -89,7 +89,7 @@ pub enum StatementIds {
 }
 
 /// Information about a connection; it outlives the socket.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ConnInfo {
     /// Its name.
     pub id: ConnId,
@@ -112,6 +112,9 @@ pub struct ConnInfo {
     pub statement_ids: Cell<StatementIds>,
     /// The last event on it.
     pub state: Cell<Option<Event>>,
+    /// Which part of the layer above it belongs to, by a number of that layer's own. A client belongs to whom its
+    /// listener belongs to.
+    pub owner: Cell<u32>,
     /// How many rows of its present or last result a server has sent.
     rows: Cell<u32>,
     /// How many columns that result has.
@@ -125,11 +128,12 @@ pub struct ConnInfo {
 }
 
 /// Rarely used information.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Rare {
     close_reason: Option<Box<str>>,
     tls: Option<Rc<TlsInfo>>,
     tls_server: Option<TlsServer>,
+    stays: Option<Rc<str>>,
     destination: Option<SocketAddr>,
 }
 
@@ -147,6 +151,7 @@ impl ConnInfo {
             compression: Cell::new(None),
             statement_ids: Cell::default(),
             state: Cell::new(None),
+            owner: Cell::new(0),
             rows: Cell::new(0),
             columns: Cell::new(0),
             opened: Instant::now(),
@@ -253,6 +258,18 @@ impl ConnInfo {
     /// A listener's TLS configuration.
     pub fn tls_server(&self) -> Option<TlsServer> {
         self.rare(|rare| rare.tls_server.clone())
+    }
+
+    /// Why it still belongs to who has had it, although there is somebody else for new connections.
+    pub fn stays(&self) -> Option<Rc<str>> {
+        self.rare(|rare| rare.stays.clone())
+    }
+
+    /// Says why it still belongs to who has had it.
+    pub fn set_stays(&self, why: Option<&str>) {
+        if why.is_some() || self.rare.borrow().is_some() {
+            self.rare_mut(|rare| rare.stays = why.map(Rc::from));
+        }
     }
 
     /// The address that a client connected to, according to its PROXY protocol header.

@@ -53,7 +53,7 @@ use std::time::Duration;
 pub use decoded::Decoded;
 pub use error::ProxyError;
 pub use guests::{Guest, GuestId, Readiness, Turn};
-pub use hooks::{Hooks, Incoming, Verdict};
+pub use hooks::{Hooks, Incoming, Packed, Verdict};
 pub use id::ConnId;
 pub use info::{Address, ConnInfo, ConnKind, StatementIds};
 pub use login::own_key::prepare_own_key;

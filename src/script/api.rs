@@ -38,11 +38,13 @@ use super::objects::rset::Rset;
 use super::options::connection as options;
 use super::pools;
 use super::program::{channels, count, once, shared};
+use super::reloading;
+use super::reloading::staging::{Listening, Opened};
 use super::runtime::Runtime;
 use super::statements::statement::Prepared;
 use super::web::client;
 use super::web::listener::http_listener;
-use crate::proxy::{ConnId, ConnInfo, ConnKind};
+use crate::proxy::{ConnId, ConnInfo, ConnKind, Options, ProxyError};
 use crate::wire::{Auth, Column, Command, Eof, ErrPacket, Handshake, Ok as OkPacket, Progress};
 
 /// The largest `max_lua_memory`.
@@ -216,7 +218,7 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.log", |_, _, args| log_message(args))?;
     functions.add("dpm.config", |_, runtime, args| {
         let table = args.table(0, "")?;
-        let options = options::read(args, table, runtime.proxy().defaults(), options::PROCESS)?;
+        let options = options::read(args, table, runtime.options(), options::PROCESS)?;
         let table = OptionTable::of(args, table, "", options::PROCESS)?;
         if let Some(bytes) = table.positive("max_lua_memory", MAX_LUA_MEMORY)? {
             runtime.fast().limit_memory(bytes);
@@ -226,7 +228,7 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
             let budget = Some(Duration::from_millis(budget)).filter(|budget| !budget.is_zero());
             runtime.watchdog.set_budget(budget)?;
         }
-        runtime.proxy().set_defaults(options);
+        runtime.set_options(options);
         nothing()
     })?;
     functions.add("dpm.limit", |lua, runtime, args| {
@@ -254,11 +256,20 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
         begun.map_err(|error| args.error(error))?;
         one(Value::Boolean(true))
     })?;
+    functions.add("dpm.reload", |_, runtime, args| {
+        reloading::reload(runtime, args)
+    })?;
+    functions.add("dpm.on_move", |_, runtime, args| {
+        reloading::on_move(runtime, args)
+    })?;
     functions.add("dpm.exit", |_, runtime, args| {
         let code = match args.get(0) {
             Value::Nil => 0,
             _ => args.integer(0, "code", 255)?,
         };
+        if runtime.staging.waits() {
+            return Err(args.error("the startfile that is being reloaded must not end the program"));
+        }
         runtime.proxy().exit(code as i32);
         nothing()
     })?;
@@ -272,8 +283,8 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     for source in inventory::sources(runtime) {
         runtime.sources.add(source);
     }
-    functions.add("dpm.log_level", |lua, _, args| {
-        inventory::log_level(lua, args)
+    functions.add("dpm.log_level", |lua, runtime, args| {
+        inventory::log_level(lua, runtime, args)
     })?;
     functions.add("dpm.connection", |_, runtime, args| {
         inventory::connection(runtime, args)
@@ -314,6 +325,30 @@ fn adopt(lua: &Lua, runtime: &Runtime, info: Rc<ConnInfo>) -> Answer {
     }
 }
 
+/// Opens a listener; or makes one that will take the place of one of the startfile before.
+fn open_listener(
+    runtime: &Rc<Runtime>,
+    address: (String, u16),
+    options: Options,
+    listen: impl FnOnce(Options) -> Result<Rc<ConnInfo>, ProxyError>,
+) -> Result<Rc<ConnInfo>, ProxyError> {
+    let before = runtime.listener_before(&address, |socket| matches!(socket, Listening::MySql(_)));
+    let info = match before {
+        Some(Listening::MySql(before)) => runtime.proxy().listen_after(before, options)?,
+        _ => listen(options)?,
+    };
+    if runtime.staging.waits() && before.is_none() {
+        runtime.proxy().close_listener_for_now(info.id);
+    }
+    let socket = Listening::MySql(info.id);
+    runtime.staging.note(Opened {
+        address,
+        socket,
+        before,
+    });
+    Ok(info)
+}
+
 fn listener(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
     let ip = match args.get(0) {
         Value::Nil => None,
@@ -321,11 +356,11 @@ fn listener(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
     };
     let port = args.integer(1, "port", u16::MAX.into())? as u16;
     let options = options::argument(args, 2, runtime, options::LISTENER)?;
-    let info = runtime
-        .proxy()
-        .listen_tcp(ip.as_deref(), port, options)
-        .map_err(|error| named(args, &error))?;
-    adopt(lua, runtime, info)
+    let address = (ip.clone().unwrap_or_default(), port);
+    let info = open_listener(runtime, address, options, |options| {
+        runtime.proxy().listen_tcp(ip.as_deref(), port, options)
+    });
+    adopt(lua, runtime, info.map_err(|error| named(args, &error))?)
 }
 
 fn listener_unix(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
@@ -342,11 +377,11 @@ fn listener_unix(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
         }
     };
     let options = options::argument(args, 2, runtime, options::LISTENER)?;
-    let info = runtime
-        .proxy()
-        .listen_unix(&path, mode, options)
-        .map_err(|error| named(args, &error))?;
-    adopt(lua, runtime, info)
+    let address = (path.clone(), 0);
+    let info = open_listener(runtime, address, options, |options| {
+        runtime.proxy().listen_unix(&path, mode, options)
+    });
+    adopt(lua, runtime, info.map_err(|error| named(args, &error))?)
 }
 
 fn connect(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {

@@ -10,9 +10,9 @@ use super::callbacks::registry::Entry;
 use super::callbacks::subject::Subject;
 use super::lua::fast::Place;
 use super::lua::fast::{Arg, Target};
-use super::lua::idle;
 use super::objects::arrived::{Problem, packet_object};
-use super::runtime::{Runtime, slot_index};
+use super::reloading::moving::{link, release};
+use super::runtime::Runtime;
 use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Verdict};
 use crate::session::{Event, PacketKind};
 use crate::workers::Published;
@@ -66,12 +66,7 @@ impl Hooks for LuaHooks {
 
     fn linked(&self, client: ConnId, server: ConnId) {
         self.with((), |runtime, lua| {
-            runtime.entry(client, |entry| entry.peer = Some(server));
-            runtime.entry(server, |entry| entry.peer = Some(client));
-            // Their objects keep each other alive, unless one has been collected already.
-            runtime
-                .fast()
-                .link(lua, slot_index(client), slot_index(server));
+            link(runtime, lua, client, server);
         });
     }
 
@@ -84,7 +79,7 @@ impl Hooks for LuaHooks {
 
     fn timer(&self, key: u64) {
         self.with((), |runtime, lua| match key {
-            idle::KEY => {
+            key if key == runtime.idle.key => {
                 let has_connections = runtime.has_connections();
                 runtime.idle.due(runtime.proxy(), has_connections, lua);
             }
@@ -118,14 +113,6 @@ impl Hooks for LuaHooks {
 
     fn end_of_tick(&self) {
         self.with((), |runtime, _| runtime.end_of_tick());
-    }
-}
-
-/// The object of one end no longer keeps the other alive.
-fn release(runtime: &Runtime, lua: &Lua, id: ConnId) {
-    let open = runtime.entry(id, |entry| entry.peer = None);
-    if open.is_some() {
-        runtime.fast().unlink(lua, slot_index(id));
     }
 }
 
@@ -218,13 +205,26 @@ fn closing(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, collected: bool) {
         notify_all(runtime, lua, id, what, others, &args);
     }
 
+    ended(runtime, lua, id, &args);
+}
+
+/// Calls the functions of `on_close`; then forgets the connection.
+fn ended(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, args: &[Arg<'_>]) {
     let functions = runtime.entry(id, |entry| entry.own.on_close());
-    let what = Subject::OnClose(serial);
-    notify_all(runtime, lua, id, what, functions.unwrap_or_default(), &args);
+    let what = Subject::OnClose(id.serial());
+    notify_all(runtime, lua, id, what, functions.unwrap_or_default(), args);
 
     release(runtime, lua, id);
     runtime.forget(id);
     if !runtime.has_connections() {
         runtime.idle.rest(runtime.proxy());
     }
+}
+
+/// A connection belongs to another state now.
+pub fn left(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId) {
+    let object = runtime.object(id);
+    let conn = object.as_ref().map_or(Arg::Value(&mlua::Nil), Arg::Object);
+    let args = [Arg::Number(id.serial().into()), conn];
+    ended(runtime, lua, id, &args);
 }

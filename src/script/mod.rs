@@ -13,6 +13,7 @@
 //! - `login`: logging in at servers, verifying clients that log in
 //! - `options`: options of connections as tables
 //! - `pools`: pools of connections
+//! - `reloading`: a proxy has several states for a while, when its startfile is reloaded
 //! - `program`: what workers have in common, and tell each other
 //! - `web`: HTTP
 //! - `functions`: the functions of `dpm` that are not about connections
@@ -31,6 +32,7 @@ mod objects;
 mod options;
 mod pools;
 mod program;
+mod reloading;
 mod runtime;
 mod statements;
 mod web;
@@ -48,8 +50,9 @@ pub use lua::loader::Startfile;
 pub use lua::stack::with_large_stack;
 /// The crate of [`Script::lua`]'s type.
 pub use mlua;
-use runtime::Runtime;
+pub use reloading::scripts::{Invocation, Scripts};
 pub(crate) use runtime::describe;
+use runtime::{Origin, Runtime};
 
 use crate::output;
 use crate::proxy::{ConnId, Proxy};
@@ -68,9 +71,18 @@ impl Script {
     /// # Errors
     /// The state cannot be set up.
     pub fn new(proxy: Proxy, startfile: Option<&Path>) -> Result<Script, ScriptError> {
+        let script = Script::with(proxy.clone(), startfile, Origin::first())?;
+        proxy.set_hooks(Rc::new(LuaHooks(Rc::downgrade(&script.runtime))));
+        Ok(script)
+    }
+
+    /// The same for one of several states of a proxy; the hooks are not set.
+    fn with(proxy: Proxy, startfile: Option<&Path>, origin: Origin) -> Result<Script, ScriptError> {
         let lua = lua::state::new_state();
-        let runtime = Runtime::install(&lua, proxy.clone())?;
-        proxy.set_hooks(Rc::new(LuaHooks(Rc::downgrade(&runtime))));
+        if origin.commons.is_none() {
+            proxy.set_present_owner(origin.number);
+        }
+        let runtime = Runtime::install(&lua, proxy, origin)?;
         lua.globals().set("dpm", api::dpm_table(&lua, &runtime)?)?;
         objects::rset::install_fast_path(&lua, runtime.fast())?;
         lua::loader::install(&lua, startfile)?;

@@ -23,14 +23,20 @@ use super::lua::function::Args;
 use super::lua::idle::Idle;
 use super::lua::pressure::Pressure;
 use super::lua::refs::Refs;
+use super::reloading::commons::Commons;
+use super::reloading::moving::Moving;
+use super::reloading::staging::Staging;
 use super::web::Dropped;
 use crate::http::HttpClient;
 use crate::metrics::Sources;
 use crate::observe::{CollectedRows, Digests, Sessions, StatementMemory, WatchedCommands};
-use crate::pool::Pools;
+use crate::pool::{PoolId, Pools};
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;
 use crate::workers::Worker;
+
+/// Numbers of timers and of look-ups have this many bits; above them they have the number of the state.
+pub const KEYS: u32 = 32;
 
 /// How deep calls from Lua to us and back may nest. LuaJIT fails at about 200 nested C calls, with
 /// an unhelpful message.
@@ -48,6 +54,8 @@ pub const VERDICTS: [(&str, u64); 3] = [
 
 /// The state that the binding's parts share.
 pub struct Runtime {
+    /// The number of its startfile: 1 is the first, each reload brings the next.
+    pub number: u32,
     lua: WeakLua,
     proxy: Proxy,
     worker: Worker,
@@ -97,6 +105,37 @@ pub struct Runtime {
     pub idle: Idle,
     /// Counts the bytes of packet objects.
     pub pressure: Pressure,
+    /// What is known of reloads, and what else all states of the proxy have in common.
+    pub commons: Rc<Commons>,
+    /// What the startfile does to the program once it is in use.
+    pub staging: Staging,
+    /// The state that is in use while this one is prepared.
+    pub predecessor: Weak<Runtime>,
+    /// `dpm.on_move`.
+    pub moving: RefCell<Option<Moving>>,
+    /// The pools that it has made.
+    pub own_pools: RefCell<Vec<PoolId>>,
+}
+
+/// Where a state comes from.
+#[derive(Debug, Default)]
+pub struct Origin {
+    /// What all states of the proxy have in common, if it is not the first.
+    pub commons: Option<Rc<Commons>>,
+    /// The state in use.
+    pub predecessor: Weak<Runtime>,
+    /// Its number.
+    pub number: u32,
+}
+
+impl Origin {
+    /// Of the first state of a proxy.
+    pub fn first() -> Origin {
+        Origin {
+            number: 1,
+            ..Origin::default()
+        }
+    }
 }
 
 /// A call is one level deeper, until this is dropped: also by a panic.
@@ -116,8 +155,14 @@ impl std::fmt::Debug for Runtime {
 
 impl Runtime {
     /// Binds this state to this proxy.
-    pub fn install(lua: &Lua, proxy: Proxy) -> mlua::Result<Rc<Runtime>> {
+    pub fn install(lua: &Lua, proxy: Proxy, origin: Origin) -> mlua::Result<Rc<Runtime>> {
         let fast = Fast::of(lua)?;
+        let staging = match origin.number {
+            0 | 1 => Staging::default(),
+            _ => Staging::waiting(),
+        };
+        let commons = origin.commons.unwrap_or_else(|| Commons::new(&proxy));
+        let keys = u64::from(origin.number) << KEYS;
         let runtime = Rc::new(Runtime {
             lua: lua.weak(),
             worker: proxy.worker(),
@@ -128,11 +173,11 @@ impl Runtime {
             fast,
             registry: RefCell::default(),
             collected: Rc::default(),
-            statements: Rc::default(),
-            watched_commands: Rc::default(),
-            rows: Rc::default(),
-            timers: Timers::default(),
-            look_ups: LookUps::default(),
+            statements: commons.statements.clone(),
+            watched_commands: commons.watched_commands.clone(),
+            rows: commons.rows.clone(),
+            timers: Timers::after(keys),
+            look_ups: LookUps::after(keys),
             subscriptions: Subscriptions::default(),
             signals: SignalHandlers::default(),
             watchdog: Watchdog::new(lua)?,
@@ -140,23 +185,20 @@ impl Runtime {
             last_return: Cell::new(None),
             errors: Cell::new(0),
             lua_time: Cell::default(),
-            sessions: Rc::default(),
-            pools: Rc::default(),
-            digests: Rc::default(),
+            sessions: commons.sessions.clone(),
+            pools: commons.pools.clone(),
+            digests: commons.digests.clone(),
             sources: Sources::default(),
             http: Dropped::default(),
-            idle: Idle::default(),
+            idle: Idle::of(keys),
             pressure: Pressure::default(),
+            commons,
+            staging,
+            predecessor: origin.predecessor,
+            moving: RefCell::default(),
+            own_pools: RefCell::default(),
+            number: origin.number,
         });
-        // In front of all: it has to know what became of everything.
-        runtime.proxy.observe(runtime.digests.clone());
-        // In front of the others: it holds commands back that the others see when there is a connection for them.
-        runtime.proxy.observe(runtime.pools.clone());
-        // In front of those that may send another command in the place of a client's.
-        runtime.proxy.observe(runtime.sessions.clone());
-        runtime.proxy.observe(runtime.statements.clone());
-        runtime.proxy.observe(runtime.watched_commands.clone());
-        runtime.proxy.observe(runtime.rows.clone());
         lua.set_app_data(Rc::downgrade(&runtime));
         Ok(runtime)
     }
@@ -202,6 +244,7 @@ impl Runtime {
     /// Adds a connection, and makes its object.
     pub fn adopt(&self, lua: &Lua, info: Rc<ConnInfo>) -> mlua::Result<AnyUserData> {
         let id = info.id;
+        info.owner.set(self.number);
         let object = ConnObject::new(info.clone(), self.collected.clone());
         let object = self.fast.create_lean(lua, object)?;
         self.alive.raw_set(slot_index(id), &object)?;
@@ -471,6 +514,18 @@ impl Runtime {
         }
 
         result.map_err(|message| log::error!("callback {}: {}", what.text(), explained(&message)))
+    }
+
+    /// Calls functions of Lua's for something that is no callback of a connection, with its error in plain text.
+    pub fn evaluate<R>(&self, run: impl FnOnce() -> mlua::Result<R>) -> Result<R, String> {
+        let depth = self.depth.get();
+        self.depth.set(depth + 1);
+        let deeper = Deeper(&self.depth);
+        let call = (depth == 0).then(|| self.watchdog.begin(None, coarse_clock()));
+        let result = run();
+        drop((call, deeper));
+        self.last_return.set(Some(coarse_clock()));
+        result.map_err(|error| ScriptError::from(error).0)
     }
 
     /// An error if what a script asks for would make callbacks nest too deep.

@@ -33,6 +33,18 @@ impl Once {
         }
     }
 
+    /// Whoever does it begins anew: what it did it with is gone.
+    pub fn again(&self, desks: &Desks, worker: usize, name: &str) {
+        let duties = &mut *lock(&self.0);
+        let Some((name, duty)) = duties.get_key_value(name) else {
+            return;
+        };
+        if duty.owner == Some(worker) {
+            // Only if the worker has ended, and then its duties are others' anyway.
+            let _ = desks.deliver(worker, Message::Once(name.clone()));
+        }
+    }
+
     /// The worker which did it has failed: another goes on. Returns which.
     pub fn failed(&self, desks: &Desks, worker: usize, name: &str) -> Option<usize> {
         let duties = &mut *lock(&self.0);

@@ -255,6 +255,12 @@ impl Worker {
         program.once.offer(&program.desks, self.number, name);
     }
 
+    /// If it is the one that does this, it begins anew.
+    pub fn once_again(&self, name: &str) {
+        let program = &self.program;
+        program.once.again(&program.desks, self.number, name);
+    }
+
     /// It has failed to do this. Returns who does it now.
     pub fn once_failed(&self, name: &str) -> Option<usize> {
         let program = &self.program;

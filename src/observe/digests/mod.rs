@@ -35,7 +35,7 @@ use crate::wire::{ChangeUser, Com, Ok as OkPacket};
 const LOOKED_AT: usize = 16 << 10;
 
 /// How statements are counted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DigestOptions {
     /// How many digests there may be.
     pub max: NonZeroUsize,
@@ -80,9 +80,17 @@ impl Digests {
         proxy.rearm_all();
     }
 
-    /// Whether statements are counted.
-    pub fn is_started(&self) -> bool {
-        self.options.get().is_some()
+    /// Stops counting, and forgets what was counted.
+    pub fn stop(&self, proxy: &Proxy) {
+        if let Some(options) = self.options.take() {
+            self.table.borrow_mut().restart(options.max);
+            proxy.rearm_all();
+        }
+    }
+
+    /// How statements are counted, if they are.
+    pub fn options(&self) -> Option<DigestOptions> {
+        self.options.get()
     }
 
     /// The tables that show them.
@@ -122,7 +130,7 @@ const OF_SERVERS: EventSet = Event::ServerSendingEof
 
 impl Observer for Digests {
     fn wants(&self, _: &Proxy, conn: &Rc<ConnInfo>) -> EventSet {
-        if !self.is_started() {
+        if self.options().is_none() {
             return EventSet::NONE;
         }
         match conn.kind {

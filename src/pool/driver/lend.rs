@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use slab::Slab;
+
 use super::Pools;
 use super::refusals::refuse;
 use crate::pool::backend::{Backend, Next, Then, Use};
@@ -355,7 +357,7 @@ impl Pools {
         Some(need)
     }
 
-    fn count(&self, pools: &mut [Pool], server: ConnId, count: impl FnOnce(&mut Pool)) {
+    fn count(&self, pools: &mut Slab<Pool>, server: ConnId, count: impl FnOnce(&mut Pool)) {
         let id = self.backends.with(server, |(id, _)| *id);
         if let Some(pool) = id.and_then(|id| pools.get_mut(id.0)) {
             count(pool);

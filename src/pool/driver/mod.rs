@@ -58,6 +58,8 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Instant;
 
+use slab::Slab;
+
 use super::above::Above;
 use super::backend::{Backend, Use};
 use super::client::Client;
@@ -89,7 +91,7 @@ const OF_CLIENTS: EventSet = Event::ClientSentCommand
 pub struct Pools {
     clients: PerConnection<(PoolId, Client)>,
     backends: PerConnection<(PoolId, Backend)>,
-    pools: RefCell<Vec<Pool>>,
+    pools: RefCell<Slab<Pool>>,
     /// What is to be done at the end of the tick.
     agenda: RefCell<Agenda>,
     /// Clients whose sessions are to be known, and are being read.
@@ -133,9 +135,13 @@ impl Pools {
 
     /// Adds a pool.
     pub fn add(&self, pool: Pool) -> PoolId {
-        let mut pools = self.pools.borrow_mut();
-        pools.push(pool);
-        PoolId(pools.len() - 1)
+        PoolId(self.pools.borrow_mut().insert(pool))
+    }
+
+    /// Ends a pool, whose clients and connections are gone.
+    pub fn remove(&self, id: PoolId) {
+        let ended = self.pools.borrow_mut().try_remove(id.0);
+        drop(ended);
     }
 
     /// Calls `f` with a pool. `f` must not use `self`.

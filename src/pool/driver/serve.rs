@@ -14,7 +14,7 @@ use crate::proxy::{ConnId, Proxy};
 impl Pools {
     /// Serves those who wait, as far as there are connections for them.
     pub(super) fn serve(&self, proxy: &Proxy) {
-        let pools = self.pools.borrow().len();
+        let pools = self.pools.borrow().capacity();
         for pool in (0..pools).map(PoolId) {
             self.yield_to_others(proxy, pool);
             while self.serve_one(proxy, pool) {}

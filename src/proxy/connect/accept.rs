@@ -221,6 +221,7 @@ impl Core {
         if let Some(tally) = listener_info.tallies.place() {
             client.tallies.join(tally);
         }
+        client.owner.set(listener_info.owner.get());
         if let Some(conn) = self.get_mut(client.id) {
             conn.origin = Origin::Listener(listener);
             conn.write.writable = true;

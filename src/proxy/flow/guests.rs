@@ -29,6 +29,15 @@ impl Proxy {
         Ok(id)
     }
 
+    /// Lets a guest go, whose socket goes on without it. It is not told.
+    pub fn dismiss(&self, id: GuestId, socket: &mut impl Source) {
+        let core = &mut *self.core();
+        if let Err(error) = core.poller.deregister(socket) {
+            log::warn!("a guest's socket cannot be taken out of the poller: {error}");
+        }
+        core.remove_guest(id);
+    }
+
     /// Gives a guest a turn.
     pub fn wake(&self, id: GuestId) {
         self.core().guests.queue(id);

@@ -155,6 +155,7 @@ impl Core {
     /// The client may send again: processes what it has sent meanwhile.
     pub fn resume_client(&mut self, id: ConnId) {
         self.check_change(id);
+        self.note_rest(id);
         if self.open(id).is_some_and(|conn| {
             !conn.read.input.is_empty() || conn.read.readable || conn.read.far_end != FarEnd::Open
         }) {

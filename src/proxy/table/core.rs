@@ -125,6 +125,10 @@ pub(crate) struct Core {
     pub stats: Stats,
     /// What listeners, servers and users have done.
     pub usage: Usage,
+    /// The part of the layer above that new connections belong to.
+    pub present_owner: u32,
+    /// Clients of others that wait for nothing, since the layer above has looked.
+    pub rested: Vec<ConnId>,
     /// Decides whether another client is accepted.
     pub admission: Admission,
     pub stopping: bool,
@@ -176,6 +180,8 @@ impl Core {
             joined: HashMap::new(),
             has_messages: true,
             usage: Usage::default(),
+            present_owner: 0,
+            rested: Vec::new(),
             stopping: false,
             signal_is_announced: false,
             told_to_stop: false,

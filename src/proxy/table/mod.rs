@@ -3,7 +3,7 @@
 //! - `core`: the table itself, with timers and what is due at the end of a tick
 //! - `conn`: one connection; `sides`: its two directions; `channel`: the layer between it and its
 //!   socket, nothing or compression; `login`: data that it needs until its login is over
-//! - `link`, `close`: linking two connections, and the end of one
+//! - `link`, `close`: linking two connections, and the end of one; `ownership`: which part of the layer above has one
 //! - `limits`: the timers of a connection; `pace`: how slowly a client may send a packet; `buffered`: what all
 //!   connections hold together
 //! - `slice`: how much of a pass of the loop one connection gets; `spare`: buffers for queues
@@ -23,6 +23,7 @@ pub(super) mod guests;
 pub(super) mod limits;
 pub(super) mod link;
 pub(super) mod login;
+pub(super) mod ownership;
 pub(super) mod pace;
 pub(super) mod patience;
 pub(super) mod received;

@@ -16,6 +16,8 @@ bitflags! {
         const PAUSED = 1;
         /// Its peer, whose queue is full.
         const THROTTLED = 2;
+        /// A listener whose time is yet to come.
+        const NOT_YET = 4;
     }
 }
 

@@ -93,6 +93,8 @@ fn client(core: &Core, conn: &Conn) -> Row {
         conn.info.tallies.bytes().0.into(),
         conn.info.tallies.bytes().1.into(),
         (conn.pending() as u64).into(),
+        u64::from(conn.info.owner.get()).into(),
+        conn.info.stays().as_deref().into(),
     ]
 }
 
@@ -141,6 +143,13 @@ pub(crate) fn add(proxy: &Proxy, sources: &Sources) {
         number("connection", "The number of the connection to that."),
     ];
     clients.extend(common());
+    clients.extend([
+        number(
+            "startfile",
+            "The startfile that has it: 1 is the first, and each reload brings the next.",
+        ),
+        Column::note("stays", "Why it is still with an older startfile."),
+    ]);
     let mut servers = vec![
         number("connection", "Its number."),
         Column::note("server", "The server's address."),

@@ -86,7 +86,7 @@ impl Tally {
 }
 
 /// The counters of a connection: a client's are those of its listener and of its user, a server's those of the server.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tallies {
     /// Of the listener or the server.
     place: OnceCell<Rc<Tally>>,

@@ -11,3 +11,13 @@ pub(crate) struct LookUps {
     pub waiting: RefCell<HashMap<u64, Ref>>,
     pub last_key: Cell<u64>,
 }
+
+impl LookUps {
+    /// None yet; their numbers begin after this one.
+    pub fn after(key: u64) -> LookUps {
+        LookUps {
+            last_key: Cell::new(key),
+            ..LookUps::default()
+        }
+    }
+}

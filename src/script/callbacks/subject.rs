@@ -88,7 +88,7 @@ impl fmt::Display for Subject {
         match self {
             Subject::Event(event, conn) => write!(f, "{} of connection {conn}", event.name()),
             Subject::OnClose(conn) => write!(f, "on_close of connection {conn}"),
-            Subject::Timer(key) => write!(f, "of timer {key}"),
+            Subject::Timer(key) => write!(f, "of timer {}", key & u64::from(u32::MAX)),
             Subject::Signal(name) => write!(f, "for signal {name}"),
         }
     }

@@ -25,6 +25,14 @@ pub struct Timers {
 }
 
 impl Timers {
+    /// None yet; their numbers begin after this one.
+    pub fn after(key: u64) -> Timers {
+        Timers {
+            last_key: Cell::new(key),
+            ..Timers::default()
+        }
+    }
+
     /// How many are scheduled.
     pub fn len(&self) -> usize {
         self.scheduled.borrow().len()

@@ -36,12 +36,18 @@ pub fn count(runtime: &Rc<Runtime>, args: &Args) -> Answer {
         by_schema: apart(args, 3, "by_schema")?,
         by_server: apart(args, 4, "by_server")?,
     };
-    if !runtime.digests.is_started() {
+    let goes_on = runtime.staging.waits();
+    if runtime.sources.named("digests").is_none() {
         for source in runtime.digests.sources() {
             runtime.sources.add(source);
         }
     }
-    runtime.digests.start(runtime.proxy(), options);
+    runtime.when_in_use(move |runtime| {
+        // A reload forgets nothing.
+        if !goes_on || runtime.digests.options() != Some(options) {
+            runtime.digests.start(runtime.proxy(), options);
+        }
+    });
     nothing()
 }
 

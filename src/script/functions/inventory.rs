@@ -10,7 +10,7 @@ use crate::output;
 use crate::proxy::{ConnKind, Options};
 use crate::script::lua::error::Answer;
 use crate::script::lua::function::{Args, nothing, one, string};
-use crate::script::runtime::Runtime;
+use crate::script::runtime::{KEYS, Runtime};
 
 /// Reads some rows, from a position on.
 type Reader = fn(&Runtime, usize) -> Page;
@@ -78,6 +78,9 @@ fn timers_table() -> Table {
     Table::new("timers", "timers that are scheduled", columns).for_people()
 }
 
+/// What of a timer's key is its number in its state.
+const NUMBER: u64 = (1 << KEYS) - 1;
+
 fn timers_page(runtime: &Runtime, from: usize) -> Page {
     let scheduled = runtime.timers.scheduled.borrow();
     let mut keys: Vec<u64> = scheduled.keys().copied().collect();
@@ -89,7 +92,7 @@ fn timers_page(runtime: &Runtime, from: usize) -> Page {
         let timer = scheduled.get(key)?;
         let due = timer.id.deadline().saturating_duration_since(now);
         Some(vec![
-            (*key).into(),
+            (*key & NUMBER).into(),
             timer.delay.as_secs_f64().into(),
             due.as_secs_f64().into(),
         ])
@@ -205,7 +208,7 @@ fn config_table() -> Table {
 }
 
 fn config_page(runtime: &Runtime, _: usize) -> Page {
-    let all = options(&runtime.proxy().defaults());
+    let all = options(&runtime.options());
     Page::last(vec![all.into_iter().map(|(_, value)| value).collect()])
 }
 
@@ -230,7 +233,7 @@ pub fn sources(runtime: &Rc<Runtime>) -> Vec<Rc<dyn Source>> {
 }
 
 /// `dpm.log_level(level)`: what is logged from now on. Without an argument: what is logged.
-pub fn log_level(lua: &Lua, args: &Args) -> Answer {
+pub fn log_level(lua: &Lua, runtime: &Runtime, args: &Args) -> Answer {
     if args.is_empty() {
         return string(lua, log::max_level().as_str().to_lowercase());
     }
@@ -239,7 +242,8 @@ pub fn log_level(lua: &Lua, args: &Args) -> Answer {
         .text(0, "level")
         .ok()
         .and_then(|level| level.parse().ok());
-    log::set_max_level(level.ok_or_else(|| args.no_such_word(0, "level", wanted))?);
+    let level = level.ok_or_else(|| args.no_such_word(0, "level", wanted))?;
+    runtime.when_in_use(move |_| log::set_max_level(level));
     nothing()
 }
 

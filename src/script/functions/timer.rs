@@ -62,6 +62,17 @@ fn cancel(runtime: &Runtime, key: u64) {
     runtime.refs.release(released);
 }
 
+impl Runtime {
+    /// Cancels all timers.
+    pub fn cancel_timers(&self) {
+        self.idle.rest(self.proxy());
+        let keys: Vec<u64> = self.timers.scheduled.borrow().keys().copied().collect();
+        for key in keys {
+            cancel(self, key);
+        }
+    }
+}
+
 fn schedule(runtime: &Runtime, object: &AnyUserData, args: &Args) -> Answer {
     let timer = object
         .borrow::<TimerObject>()

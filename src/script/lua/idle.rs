@@ -12,9 +12,6 @@ use mlua::Lua;
 
 use crate::proxy::{Proxy, TimerId};
 
-/// The timer's key: scripts' timers count up from 1.
-pub const KEY: u64 = u64::MAX;
-
 /// How long the proxy must have been idle.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The time between two steps.
@@ -25,6 +22,8 @@ const STEP: Duration = Duration::from_millis(1);
 /// The progress of the collection.
 #[derive(Debug, Default)]
 pub struct Idle {
+    /// The timer's number: those of scripts' timers are higher.
+    pub key: u64,
     timer: Cell<Option<TimerId>>,
     /// Something has happened since the timer was set.
     active: Cell<bool>,
@@ -32,12 +31,20 @@ pub struct Idle {
 }
 
 impl Idle {
+    /// With this number for the timer.
+    pub fn of(key: u64) -> Idle {
+        Idle {
+            key,
+            ..Idle::default()
+        }
+    }
+
     /// Lua ran in this tick.
     pub fn note_activity(&self, proxy: &Proxy, has_connections: bool) {
         self.cycles_left.set(2);
         self.active.set(true);
         if self.timer.get().is_none() && has_connections {
-            self.timer.set(Some(proxy.schedule(PAUSE, KEY)));
+            self.timer.set(Some(proxy.schedule(PAUSE, self.key)));
         }
     }
 
@@ -55,7 +62,7 @@ impl Idle {
             return;
         }
         if self.active.replace(false) {
-            self.timer.set(Some(proxy.schedule(PAUSE, KEY)));
+            self.timer.set(Some(proxy.schedule(PAUSE, self.key)));
             return;
         }
         let began = Instant::now();
@@ -70,7 +77,7 @@ impl Idle {
             }
         }
         if self.cycles_left.get() > 0 {
-            self.timer.set(Some(proxy.schedule(REST, KEY)));
+            self.timer.set(Some(proxy.schedule(REST, self.key)));
         }
     }
 }

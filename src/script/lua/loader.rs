@@ -174,6 +174,19 @@ impl Startfile {
         })
     }
 
+    /// Reads a startfile that was read before.
+    ///
+    /// # Errors
+    /// It cannot be read, or not a second time.
+    pub fn read_again(path: Option<&Path>) -> Result<Startfile, ScriptError> {
+        if path == Some(Path::new(STANDARD_INPUT)) {
+            return Err(ScriptError::new(
+                "standard input cannot be read a second time",
+            ));
+        }
+        Startfile::read(path)
+    }
+
     /// Compiles it.
     pub fn compile(&self, lua: &Lua) -> Result<Function, ScriptError> {
         let compiled = compile(lua, &self.source, &self.name);

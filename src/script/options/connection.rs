@@ -81,7 +81,7 @@ pub fn argument(
     runtime: &Runtime,
     known: &[&str],
 ) -> Result<Options, ScriptError> {
-    let defaults = runtime.proxy().defaults();
+    let defaults = runtime.options();
     match args.get(index) {
         Value::Nil => Ok(defaults),
         _ => read(args, args.table(index, "options")?, defaults, known),

@@ -37,6 +37,7 @@ pub fn new_pool(runtime: &Rc<Runtime>, args: &Args) -> Answer {
         bell,
     );
     let id = runtime.pools.add(pool);
+    runtime.own_pools.borrow_mut().push(id);
     one(Value::UserData(runtime.create_lean(PoolObject(id))?))
 }
 

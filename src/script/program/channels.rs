@@ -36,7 +36,6 @@ pub fn subscribe(runtime: &Runtime, args: &Args) -> Answer {
             None => Value::Nil,
         });
     }
-    let worker = runtime.proxy().worker();
     match args.function_or_nil(1, "fn")? {
         Some(function) => {
             let function = runtime.refs.keep(function)?;
@@ -44,10 +43,10 @@ pub fn subscribe(runtime: &Runtime, args: &Args) -> Answer {
                 .borrow_mut()
                 .insert(channel.clone().into(), function);
             runtime.refs.release(before);
-            worker.subscribe(&channel);
+            runtime.when_in_use(move |runtime| runtime.proxy().worker().subscribe(&channel));
         }
         None => {
-            worker.unsubscribe(&channel);
+            runtime.proxy().worker().unsubscribe(&channel);
             let before = functions.borrow_mut().remove(&*channel);
             runtime.refs.release(before);
         }

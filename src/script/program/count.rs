@@ -34,7 +34,7 @@ pub fn configure(runtime: &Runtime, table: &OptionTable<'_>) -> Result<(), Scrip
     if let Some(relieves) = table.boolean("relieve")? {
         patience.relieves = relieves;
     }
-    worker.set_patience(patience);
+    runtime.when_in_use(move |runtime| runtime.proxy().worker().set_patience(patience));
     let Some(count) = count else {
         return Ok(());
     };

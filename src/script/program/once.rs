@@ -20,7 +20,15 @@ pub fn once(runtime: &Runtime, args: &Args) -> Answer {
         .borrow_mut()
         .insert(name.clone().into(), function);
     runtime.refs.release(before);
-    runtime.proxy().worker().once(&name);
+    let is_staged = runtime.staging.waits();
+    runtime.when_in_use(move |runtime| {
+        let worker = runtime.proxy().worker();
+        // With the function of the startfile before it may be under way.
+        if is_staged {
+            worker.once_again(&name);
+        }
+        worker.once(&name);
+    });
     nothing()
 }
 

@@ -12,6 +12,7 @@ use crate::http::HttpListener;
 use crate::script::functions::constants;
 use crate::script::lua::error::Answer;
 use crate::script::lua::function::{Args, Methods, Raiser, nothing, number, one, string};
+use crate::script::reloading::staging::{Listening, Opened};
 use crate::script::runtime::Runtime;
 
 /// A listener for HTTP. When a script has lost it, it stops listening.
@@ -43,12 +44,22 @@ pub fn http_listener(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
     let options = options::argument(args, 3)?;
     let handler = LuaHandler::new(runtime);
     handler.functions.set(lua, &runtime.refs, function)?;
-    let listener = HttpListener::listen(runtime.proxy(), address, port, options, handler.clone())
-        .map_err(|error| args.error(error))?;
+    let place = (format!("http:{}", address.unwrap_or_default()), port);
+    let before = runtime.listener_before(&place, |socket| matches!(socket, Listening::Http(_)));
+    let listener = match &before {
+        Some(Listening::Http(before)) => before.listen_after(options, handler.clone()),
+        _ => HttpListener::listen(runtime.proxy(), address, port, options, handler.clone()),
+    };
+    let listener = Rc::new(listener.map_err(|error| args.error(error))?);
+    runtime.staging.note(Opened {
+        address: place,
+        socket: Listening::Http(listener.clone()),
+        before,
+    });
     let name = format!("{}:{}", listener.address(), listener.port());
     handler.set_name(format!("the HTTP listener on {name}"));
     let object = runtime.create_lean(HttpListenerObject {
-        listener: Rc::new(listener),
+        listener,
         functions: handler.functions.clone(),
         dropped: runtime.http.clone(),
     })?;

@@ -1,0 +1,161 @@
+//! Which clients of older states move to the one in use, and when.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::scripts::Scripts;
+use crate::proxy::{ConnId, ConnKind, Packed};
+use crate::script::Script;
+
+/// How many clients are looked at in one go, so that others need not wait for a crowd that moves.
+const SLICE: usize = 32;
+
+/// When those are looked at again that were not ready.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What an older state sees of a client that has moved.
+const MOVED: &str = "it has moved to the new startfile";
+
+/// The key of the timer of the next look. States have higher ones.
+const KEY: u64 = 1;
+
+impl Scripts {
+    /// All clients of older states are looked at.
+    pub(super) fn look_at_all(&self) {
+        let mut candidates = self.candidates.borrow_mut();
+        for script in &*self.others.borrow() {
+            let clients = self.proxy.owned_by(script.runtime.number);
+            let clients = clients.iter().filter(|info| info.kind == ConnKind::Client);
+            candidates.extend(clients.map(|info| info.id));
+        }
+    }
+
+    /// Time for the next look.
+    pub(super) fn look(&self) {
+        self.looks.set(false);
+        self.candidates.borrow_mut().extend(self.later.take());
+    }
+
+    /// Moves clients that are ready.
+    pub(super) fn move_clients(&self) {
+        let rested = self.proxy.take_rested();
+        if self.others.borrow().is_empty() {
+            self.candidates.borrow_mut().clear();
+            self.later.borrow_mut().clear();
+            return;
+        }
+        // In front: those who have just been answered may have the next command soon.
+        for client in rested {
+            self.candidates.borrow_mut().push_front(client);
+        }
+        for _ in 0..SLICE {
+            let next = self.candidates.borrow_mut().pop_front();
+            let Some(client) = next else {
+                break;
+            };
+            self.try_to_move(client);
+        }
+        let is_more = !self.candidates.borrow().is_empty();
+        if (is_more || !self.later.borrow().is_empty()) && !self.looks.replace(true) {
+            let pause = if is_more {
+                Duration::from_millis(1)
+            } else {
+                PAUSE
+            };
+            self.proxy.schedule(pause, KEY);
+        }
+    }
+
+    fn try_to_move(&self, client: ConnId) {
+        let (present, proxy) = (self.present(), &self.proxy);
+        let Some(info) = proxy.info(client) else {
+            return;
+        };
+        let number = info.owner.get();
+        let from = self.of(number).filter(|_| number != present.runtime.number);
+        let (Some(from), true) = (from, proxy.rests(client)) else {
+            // It is listed again when it was answered.
+            return;
+        };
+        let listener = proxy.listener_of(client).filter(|id| {
+            let info = proxy.info(*id);
+            info.is_some_and(|info| info.owner.get() == present.runtime.number)
+        });
+        let Some(listener) = listener else {
+            info.set_stays(Some(
+                "the new startfile does not listen where it has come from",
+            ));
+            return;
+        };
+        let text = match from.pack(client) {
+            Packed::Text(text) => text,
+            Packed::Stays(why) => return info.set_stays(Some(&why)),
+            Packed::NotNow => return self.later.borrow_mut().push(client),
+        };
+        // Packing may have changed anything.
+        if !proxy.rests(client) {
+            return;
+        }
+        match self.hand_over(&from, &present, (listener, client), &text) {
+            Ok(()) => {
+                let moved = &self.commons.reloads.moved;
+                moved.set(moved.get() + 1);
+                log::debug!(
+                    "client {}: moved to startfile {}",
+                    client.serial(),
+                    present.runtime.number
+                );
+            }
+            Err(why) => {
+                if let Some(info) = proxy.info(client) {
+                    info.set_stays(Some(&why));
+                }
+            }
+        }
+    }
+
+    fn hand_over(
+        &self,
+        from: &Rc<Script>,
+        to: &Rc<Script>,
+        (listener, client): (ConnId, ConnId),
+        text: &[u8],
+    ) -> Result<(), String> {
+        let (proxy, number) = (&self.proxy, to.runtime.number);
+        let server = proxy.peer(client);
+        let gone = || "it has just closed".to_owned();
+        let (before, after) = proxy.change_owner(client, number, MOVED).ok_or_else(gone)?;
+        after.set_stays(None);
+        let pair = match server {
+            None => None,
+            Some(server) => match proxy.change_owner(server, number, MOVED) {
+                Some(pair) => Some(pair),
+                None => {
+                    proxy.restore_owner(&before);
+                    return Err(gone());
+                }
+            },
+        };
+        // (Prepared statements stay known.)
+        let watched = &self.commons.watched_commands;
+        let watchers = server.map(|server| watched.take(server));
+        let peer = pair.as_ref().map(|(_, after)| after);
+        if let Err(why) = to.adopt(listener, &after, peer, text) {
+            if let Some((server, watchers)) = server.zip(watchers) {
+                watched.restore(server, watchers);
+            }
+            let peer = pair.as_ref().map(|(before, _)| before);
+            for before in [Some(&before), peer].into_iter().flatten() {
+                proxy.restore_owner(before);
+                from.runtime.rearm(before.id);
+                proxy.rearm(before.id);
+            }
+            return Err(why);
+        }
+        for id in [Some(client), server].into_iter().flatten() {
+            proxy.rearm(id);
+        }
+        from.let_go(client, server);
+        Ok(())
+    }
+}
