@@ -274,7 +274,9 @@ function AutoExplain:for_client(client, server, auth)
     local wanted_flags = self.options.server_flags and ALL_FLAGS or 0
     client:track_statements(true)
     -- Where the proxy has logged the client in, so it has the server: what came of that is known.
-    server:track_session(true, { schema = auth and (auth:databasename() or "") })
+    if not server:track_session() then -- with a client that comes from the startfile before, it is followed already
+        server:track_session(true, { schema = auth and (auth:databasename() or "") })
+    end
     local user = auth and auth:user()
     -- As they were when last known: whether a view or a trigger has changed them since then does not matter here.
     local sql_mode, charset
@@ -336,6 +338,12 @@ function AutoExplain:for_client(client, server, auth)
     return {
         logged_in = function(its_auth)
             user = its_auth:user()
+        end,
+        save = function()
+            return user or ""
+        end,
+        restore = function(_, saved)
+            user = saved ~= "" and saved or nil
         end,
     }
 end

@@ -199,6 +199,12 @@ function firewall.firewall(options)
         closing = function(client_id)
             clients:forget(client_id)
         end,
+        save = function(client)
+            return clients:save(client:id())
+        end,
+        restore = function(client, saved)
+            clients:restore(client:id(), saved)
+        end,
     }
 end
 

@@ -8,6 +8,7 @@ local errors = require "dpml.support.errors"
 local held = require "dpml.logins.held"
 local identities = require "dpml.logins.identities"
 local login_ok = require "dpml.logins.login_ok"
+local moves = require "dpml.plugins.moves"
 local tasks = require "dpml.tasks"
 
 local logins = {}
@@ -59,6 +60,7 @@ local function client_closed(client_id)
     flags[client_id], failures[client_id], handlers[client_id] = nil, nil, nil
     after_login.forget(client_id)
     identities.forget(client_id)
+    moves.left(client_id)
 end
 
 local LONGEST_VERSION = 255
@@ -134,12 +136,26 @@ end
 
 -- How clients of a listener log in, as functions that all of them share: returns the one that a new client is
 -- given to. What is kept of one of them is in the tables above.
-local function new_logins(lookup, callbacks, listener, greet)
+local function new_logins(lookup, callbacks, listener, greet, mover)
     local key = callbacks.rsa_key and { rsa_key = callbacks.rsa_key }
     local watch_answers = callbacks.finished_command and after_login.callback(function(_, client)
         client:listen(dpm.MYC_WAITING, callbacks.finished_command)
     end)
     local handle_command
+
+    -- From now on the client is logged in.
+    local function attend(client)
+        handlers[client:id()] = handle_command
+        if callbacks.new_command ~= false then
+            client:register(dpm.MYC_SENT_CMD, handle_command)
+        end
+        if callbacks.closing then
+            client:listen(dpm.MY_CLOSING, callbacks.closing)
+        end
+        if mover then
+            moves.joined(client:id(), mover)
+        end
+    end
 
     local function accept(client)
         local client_id = client:id()
@@ -149,15 +165,9 @@ local function new_logins(lookup, callbacks, listener, greet)
         if not login.again then
             flags[client_id] = login.auth:client_flags()
             client:register(dpm.MYC_WAITING, nil)
-            handlers[client_id] = handle_command
-            if callbacks.new_command ~= false then
-                client:register(dpm.MYC_SENT_CMD, handle_command)
-            end
+            attend(client)
             if watch_answers then
                 after_login.watch(client, watch_answers)
-            end
-            if callbacks.closing then
-                client:listen(dpm.MY_CLOSING, callbacks.closing)
             end
         end
         -- MariaDB's clients accept a self-signed certificate if the server proves that it knows their password.
@@ -277,7 +287,28 @@ local function new_logins(lookup, callbacks, listener, greet)
         dpm.wire_packet(client, handshake)
     end
 
-    return function(client)
+    -- A client that has logged in elsewhere, and whose login was saved there. Returns an auth packet, as far as it is known.
+    local function resume(client, login)
+        local client_id, auth = client:id(), dpm.new_auth_pkt()
+        clients[client_id] = client
+        client:on_close(client_closed)
+        flags[client_id] = login.flags
+        identities.set(client_id, {
+            user = login.user, host = login.host, database = login.database, used_password = login.used_password,
+        })
+        client:register(dpm.MYC_SENT_AUTH, go_on)
+        attend(client)
+        if callbacks.finished_command then
+            client:listen(dpm.MYC_WAITING, callbacks.finished_command)
+        end
+        auth:client_flags(auth:client_flags(), false)
+        auth:client_flags(login.flags, true)
+        auth:user(login.user)
+        auth:databasename(login.database)
+        return auth
+    end
+
+    return resume, function(client)
         clients[client:id()] = client
         client:on_close(client_closed)
         if not greet then
@@ -289,6 +320,21 @@ local function new_logins(lookup, callbacks, listener, greet)
             end
         end)
     end
+end
+
+-- What is known of a client's login, for whoever goes on with it; nil and why it stays.
+function logins.save(client)
+    local client_id = client:id()
+    local identity = identities.of(client_id)
+    if logging_in[client_id] or not identity then
+        return nil
+    elseif verifiers[client_id] then
+        return nil, "it could change its user only by the challenge of its login"
+    end
+    return {
+        flags = flags[client_id], user = identity.user, host = identity.host, database = identity.database,
+        used_password = identity.used_password,
+    }
 end
 
 -- Logs the clients of `listener` in without any server, against accounts: { user = credential }, or a
@@ -317,8 +363,9 @@ function logins.client(client_id)
 end
 
 -- The same for the function `what`. greet(tell), if given, has tell(greeting) called with what the servers behind the
--- proxy greet with, or nil, at once or later.
-function logins.begin(what, listener, callbacks, accounts, greet)
+-- proxy greet with, or nil, at once or later. `mover` says how clients move (see dpml.plugins.moves): its adopt has
+-- resume(login) as another argument, which goes on with what logins.save has told.
+function logins.begin(what, listener, callbacks, accounts, greet, mover)
     checks.argument(what, "listener", listener, "a listener")
     checks.options(what, callbacks, CALLBACKS, "callback")
     checks.argument(what, "accounts", accounts, "a table or function")
@@ -326,7 +373,24 @@ function logins.begin(what, listener, callbacks, accounts, greet)
     local lookup = accounts_of(accounts)
     dpm.new_verifier(dpm.new_handshake_pkt()) -- makes the RSA key in advance
     held.hold(listener)
-    listener:register(dpm.MYC_CONNECT, new_logins(lookup, callbacks, listener, greet))
+    local resume, connected = new_logins(lookup, callbacks, listener, greet, mover)
+    listener:register(dpm.MYC_CONNECT, connected)
+    if mover then
+        local adopt = mover.adopt
+        function mover.adopt(client, server, record)
+            local adopted, done, why = pcall(adopt, client, server, record, function(login)
+                return resume(client, login)
+            end)
+            if not (adopted and done) then
+                client_closed(client:id())
+            end
+            if not adopted then
+                error(done, 0)
+            end
+            return done, why
+        end
+        moves.offer(listener, mover)
+    end
 end
 
 return logins

@@ -5,7 +5,9 @@ local after_login = require "dpml.logins.after_login"
 local checks = require "dpml.support.checks"
 local errors = require "dpml.support.errors"
 local held = require "dpml.logins.held"
+local keeping = require "dpml.plugins.keeping"
 local linked = require "dpml.plugins.linked"
+local moves = require "dpml.plugins.moves"
 local plugins = require "dpml.plugins"
 local servers = require "dpml.servers"
 local showing = require "dpml.plugins.showing"
@@ -19,6 +21,7 @@ local passthrough = {}
 local attempts = {} -- server id, and client id -> the attempt to get a server for a client
 
 local NAME = "dpml.passthrough_new_clients"
+local KIND = "passthrough" -- of clients that move
 
 -- Makes an address, in any of its forms, or a list of them a list of addresses.
 local function read_addresses(first, port)
@@ -78,7 +81,34 @@ end
 
 linked.on_end(function(_, client_id)
     after_login.forget(client_id)
+    moves.left(client_id, KIND)
 end)
+
+-- A pair begins: returns what the plug-in has for it.
+local function begin(show, client, server)
+    linked.join(client, server:id())
+    server:on_close(linked.server_closed)
+    return show:begin(client, server)
+end
+
+-- What a pair needs as long as it lasts.
+local function attend(show, callbacks, client, server)
+    if showing.wants_commands(callbacks) then
+        linked.keep_server(client:id(), server)
+        client:listen(dpm.MYC_SENT_CMD, show.functions.command)
+    end
+    if callbacks.closing then
+        client:listen(dpm.MY_CLOSING, callbacks.closing)
+    end
+end
+
+-- What it needs once the client has logged in: the OK of the login is not part of a result, nor the end of an answer.
+local function watch_answers(show, callbacks, client, server)
+    show:watch_results(callbacks, server)
+    if callbacks.finished_command then
+        client:listen(dpm.MYC_WAITING, show.functions.finished_command)
+    end
+end
 
 -- The server's handshake has come: from here on the proxy forwards between the two.
 local function link(handshake, server_id, server)
@@ -88,22 +118,16 @@ local function link(handshake, server_id, server)
     attempt.watch:remove()
     attempt.takeover:give_back()
     -- If the script fails from here on, the server is closed, and so is the client, which would wait for it.
-    linked.join(client, server_id)
-    server:on_close(linked.server_closed)
-    local callbacks = show:begin(client, server)
+    local callbacks = begin(show, client, server)
     dpm.proxy_connect(client, server)
+    moves.joined(client_id, attempt.listener.mover)
     local waits_for_login = callbacks.logged_in or callbacks.finished_command or showing.wants_results(callbacks)
-    if waits_for_login or showing.wants_commands(callbacks) then
+    if waits_for_login then
         linked.keep_server(client_id, server)
     end
-    if showing.wants_commands(callbacks) then
-        client:listen(dpm.MYC_SENT_CMD, show.functions.command)
-    end
+    attend(show, callbacks, client, server)
     if waits_for_login then
         after_login.watch(client, attempt.listener.after_login)
-    end
-    if callbacks.closing then
-        client:listen(dpm.MY_CLOSING, callbacks.closing)
     end
     if callbacks.new_client then
         callbacks.new_client(client, server)
@@ -113,16 +137,47 @@ local function link(handshake, server_id, server)
     return own and own(handshake, server_id, server)
 end
 
--- The OK of the login is not part of a result, nor the end of an answer.
 local function logged_in(show, client_id, client, auth)
     local callbacks = show:callbacks_of(client_id)
-    show:watch_results(callbacks, linked.server_of(client_id))
-    if callbacks.finished_command then
-        client:listen(dpm.MYC_WAITING, show.functions.finished_command)
-    end
+    watch_answers(show, callbacks, client, linked.server_of(client_id))
     if callbacks.logged_in then
         callbacks.logged_in(auth, client_id, client)
     end
+end
+
+-- What is known of who the client is: its name.
+local function auth_of(client)
+    local auth = dpm.new_auth_pkt()
+    auth:user(client:user() or "")
+    return auth
+end
+
+local function adopt(show, client, server, record)
+    local callbacks = begin(show, client, server)
+    linked.keep_server(client:id(), server)
+    attend(show, callbacks, client, server)
+    watch_answers(show, callbacks, client, server)
+    keeping.restore(callbacks, client, server, auth_of(client), record.plugin)
+end
+
+local function new_mover(show)
+    return {
+        kind = KIND,
+        pack = function(client, record)
+            return keeping.save(show, client, record)
+        end,
+        adopt = function(client, server, record)
+            if not server then
+                return nil, "it has no server"
+            end
+            local adopted, problem = pcall(adopt, show, client, server, record)
+            if not adopted then
+                linked.part(server:id())
+                error(problem, 0)
+            end
+            return true
+        end,
+    }
 end
 
 local connecting = dpm.new_callback()
@@ -172,8 +227,11 @@ function passthrough.passthrough_new_clients(listener, plugin, backends, port)
     local list = type(backends) ~= "function" and read_addresses(backends, port)
     held.hold(listener)
     local show = showing.new(plugin)
+    local mover = new_mover(show)
+    moves.offer(listener, mover)
     local shared = {
         show = show,
+        mover = mover,
         after_login = after_login.callback(function(...)
             logged_in(show, ...)
         end),

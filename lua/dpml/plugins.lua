@@ -12,6 +12,8 @@
 --   failed_command(err, client_id, client) the error that ends an answer
 --   finished_command(client_id, client) the answer is complete, whether the server's or the script's
 --   closing(client_id, client) the client leaves
+--   save(client)                           what it knows of a client, as a string, for the startfile that takes this one's place
+--   restore(client, text, server, auth)    the client comes with what the plug-in before has saved
 -- Those with a packet return a verdict, or the packets that are sent instead of this one.
 --
 -- A plug-in may also be a function (client, server, auth) that gives each client a table of its own, or an
@@ -23,7 +25,7 @@ local plugins = {}
 
 local CALLBACKS = { selftest = true } -- of a reloadable one
 for _, name in ipairs { "new_client", "logged_in", "new_command", "new_statement", "new_result", "new_field", "new_row",
-    "finished_result", "failed_command", "finished_command", "closing" } do
+    "finished_result", "failed_command", "finished_command", "closing", "save", "restore" } do
     CALLBACKS[name] = true
 end
 

@@ -17,6 +17,7 @@ local queries = require "dpml.servers.queries"
 local refusals = require "dpml.pool.refusals"
 local results = require "dpml.results"
 local servers = require "dpml.servers"
+local moves = require "dpml.pool.moves"
 local sessions = require "dpml.pool.sessions"
 local showing = require "dpml.plugins.showing"
 local tasks = require "dpml.tasks"
@@ -470,7 +471,7 @@ function pools.pool(listener, options)
             self.clients:left(client_id) -- it may be in the middle of its login
             sessions.closed(client_id)
         end,
-    }), options), self.clients:lookup(), function(tell) self.greeter:greet(tell) end)
+    }), options), self.clients:lookup(), function(tell) self.greeter:greet(tell) end, moves.mover(self))
 
     figures.add(self, listener)
     self.topology:start()

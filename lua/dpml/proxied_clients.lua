@@ -5,6 +5,7 @@ local errors = require "dpml.support.errors"
 local greeters = require "dpml.logins.greeter"
 local greetings = require "dpml.logins.greetings"
 local identities = require "dpml.logins.identities"
+local keeping = require "dpml.plugins.keeping"
 local kills = require "dpml.kills"
 local linked = require "dpml.plugins.linked"
 local login_ok = require "dpml.logins.login_ok"
@@ -117,18 +118,27 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         end
     end
 
+    -- A pair begins: returns what the plug-in has for it.
+    local function begin(client, server, auth)
+        linked.join(client, server:id())
+        linked.keep_server(client:id(), server)
+        server:on_close(server_closed)
+        return show:begin(client, server, auth)
+    end
+
+    local function watch_answers(callbacks, server)
+        show:watch_results(callbacks, server)
+        server:listen(dpm.MYS_RECV_ERR, hide_account) -- last, so that plug-ins see the server's words
+    end
+
     local function link(client, server, auth, ok)
         local client_id = client:id()
         -- If the script fails from here on, the server is closed, and so is the client, which would wait for
         -- it.
-        linked.join(client, server:id())
-        linked.keep_server(client_id, server)
-        server:on_close(server_closed)
-        local callbacks = show:begin(client, server, auth)
+        local callbacks = begin(client, server, auth)
         dpm.wire_packet(client, ok)
         dpm.proxy_connect(client, server)
-        show:watch_results(callbacks, server)
-        server:listen(dpm.MYS_RECV_ERR, hide_account) -- last, so that plug-ins see the server's words
+        watch_answers(callbacks, server)
         if callbacks.new_client then
             callbacks.new_client(client, server, auth)
         end
@@ -176,6 +186,70 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         return dpm.DPM_NOPROXY
     end
 
+    local mover = { kind = "proxied" }
+
+    function mover.pack(client, record)
+        local client_id = client:id()
+        local target, login, why = realm.targets[client_id], nil, nil
+        if not target or connecting[client_id] then
+            return nil
+        end
+        login, why = logins.save(client)
+        if not login then
+            return nil, why
+        end
+        record.login = login
+        record.server = { thread_id = target.thread_id, address = target.address, user = target.login.user }
+        return keeping.save(show, client, record)
+    end
+
+    function mover.left(client_id)
+        realm:set(client_id, nil)
+    end
+
+    -- The login of this startfile's at a server where the one before has logged in: KILL needs its password.
+    local function same_login(client, auth, server)
+        local choice = backend
+        if type(backend) == "function" then
+            choice = backend(client, auth)
+        end
+        for _, each in ipairs(choice and check_backends(choice) or {}) do
+            local login = words.read(NAME, each)
+            if greeters.key_of(login) == server.address and login.user == server.user then
+                return login
+            end
+        end
+    end
+
+    local function adopt(client, server, record, resume)
+        local auth = resume(record.login)
+        local login = same_login(client, auth, record.server)
+        if not login then
+            return nil, "the new startfile has another account or another server for it"
+        end
+        local callbacks = begin(client, server, auth)
+        watch_answers(callbacks, server)
+        address_of[server:id()] = record.server.address
+        realm:set(client:id(), { thread_id = record.server.thread_id, address = record.server.address, login = login })
+        keeping.restore(callbacks, client, server, auth, record.plugin)
+        return true
+    end
+
+    function mover.adopt(client, server, record, resume)
+        if not server then
+            return nil, "it has no server"
+        end
+        local adopted, done, why = pcall(adopt, client, server, record, resume)
+        if not (adopted and done) then
+            linked.part(server:id())
+            address_of[server:id()] = nil
+        end
+        if not adopted then
+            error(done, 0)
+        end
+        return done, why
+    end
+
     logins.begin(NAME, listener, logins.with_handshake({
         new_client = new_client,
         new_command = function(cmd, client_id, client)
@@ -202,7 +276,7 @@ function proxied_clients.proxy_new_clients(listener, plugin, options)
         closing = part,
     }, options), options.users or options.authenticate, function(tell)
         greeter:greet(tell)
-    end)
+    end, mover)
 end
 
 return proxied_clients

@@ -3,6 +3,7 @@
 local answer_forms = require "dpml.services.answer_forms"
 local checks = require "dpml.support.checks"
 local emulated_statements = require "dpml.services.emulated_statements"
+local errors = require "dpml.support.errors"
 local failures = require "dpml.support.failures"
 local kills = require "dpml.kills"
 local logins = require "dpml.logins"
@@ -19,8 +20,29 @@ local NAME = "dpml.accept_clients"
 local OPTIONS = checks.union({
     new_client = "a function", new_command = "a function", handler = "a function",
     finished_command = "a function", closing = "a function", use_database = "a function", is_own = "a function",
-    all_commands = "a boolean", version_comment = "a string",
+    all_commands = "a boolean", version_comment = "a string", save = "a function", restore = "a function",
 }, logins.OPTIONS)
+
+-- What the library keeps in a session.
+local KNOWN = { client = true, auth = true, user = true, database = true, task = true, statements = true }
+
+-- Why a client stays, if it does.
+local function why_it_stays(service, session)
+    if service.handler then
+        return "its handler is a task that lasts as long as the client"
+    elseif emulated_statements.has_any(session) then
+        return "it has prepared statements, which the service keeps"
+    elseif service.save then
+        return nil
+    elseif service.new_client or service.closing then
+        return "its service has state of its own, and no save"
+    end
+    for name in pairs(session) do
+        if not KNOWN[name] then
+            return ("its service keeps '%s' in its session, and has no save"):format(tostring(name))
+        end
+    end
+end
 
 -- Sends what a service's function has returned, in the form that the command's answer has.
 local function send_returned(client, cmd, result)
@@ -77,7 +99,8 @@ end
 -- Optional: new_client(client, session), which may return an error to send the client away;
 -- use_database(name, client, session), likewise; is_own(cmd), whether a command is the script's although the library would
 -- answer it; finished_command(client, session),
--- closing(client, session). With all_commands = true the library answers only COM_QUIT, for scripts that
+-- closing(client, session); save(client, session), which returns what is known of a client as a string, and
+-- restore(client, session, text), for clients that move to a new startfile. With all_commands = true the library answers only COM_QUIT, for scripts that
 -- forward commands to a database.
 function services.accept_clients(listener, options)
     checks.argument(NAME, "listener", listener, "a listener")
@@ -187,12 +210,63 @@ function services.accept_clients(listener, options)
         end
     end
 
+    local mover = { kind = "service" }
+
+    function mover.pack(client, record)
+        local session, why = by_client[client:id()], nil
+        why = why_it_stays(service, session)
+        if why then
+            return nil, why
+        end
+        record.login, why = logins.save(client)
+        if not record.login then
+            return nil, why
+        end
+        record.database, record.status = session.database, own_status.save(session)
+        if service.save then
+            record.service = service.save(client, session)
+            if record.service == nil then
+                return nil, "its service does not let it go"
+            end
+        end
+        return true
+    end
+
+    function mover.left(client_id)
+        local session = by_client[client_id]
+        by_client[client_id] = nil
+        realm:set(client_id, nil)
+        if session then
+            own_status.forget(client_id)
+        end
+    end
+
+    function mover.adopt(client, _, record, resume)
+        if service.handler then
+            return nil, "the new startfile's handler is a task that begins with the login"
+        end
+        local auth = resume(record.login)
+        local session = { client = client, auth = auth, user = auth:user(), database = record.database }
+        by_client[client:id()] = session
+        realm:set(client:id(), session)
+        own_status.restore(session, record.status)
+        if service.restore and record.service then
+            service.restore(client, session, record.service)
+        elseif service.new_client then
+            local refusal = service.new_client(client, session)
+            if refusal then
+                return nil, ("the new startfile would not let it in: %s"):format(errors.text(refusal))
+            end
+        end
+        return true
+    end
+
     logins.begin(NAME, listener, logins.with_handshake({
         new_client = new_client,
         new_command = new_command,
         finished_command = (service.handler or service.finished_command) and finished_command,
         closing = closing,
-    }, options), options.users or options.authenticate)
+    }, options), options.users or options.authenticate, nil, mover)
 end
 
 return services

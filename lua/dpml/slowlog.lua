@@ -114,6 +114,10 @@ function Slowlog:for_client(client, server)
             end
         end,
         finished_command = finished,
+        save = function() -- between two commands there is nothing to keep
+            return ""
+        end,
+        restore = function() end,
     }
 end
 

@@ -285,6 +285,10 @@ function Connection:socket_address() end
 ---@return integer
 function Connection:socket_port() end
 
+---The name that a client has logged in with; nil before.
+---@return string?
+function Connection:user() end
+
 ---Whether nobody can listen in: TLS, or a unix socket.
 ---@return boolean
 function Connection:secure() end
@@ -1153,7 +1157,7 @@ function HttpExchange:on_close(fn) end
 function M.connect_unix(path, options) end
 
 ---Closes; what is queued is flushed. 1 if it was open.
----@param conn dpm.Connection
+---@param conn dpm.Connection|integer its number, if it is no listener
 ---@return 1|nil
 function M.close(conn) end
 
@@ -1380,6 +1384,26 @@ function M.on_signal(name, fn) end
 ---error says why there cannot be one now; what fails later is logged.
 ---@return true
 function M.upgrade() end
+
+---Runs the startfile anew in a state of its own, and calls fn with nil, or why everything stays as it was.
+---@param fn fun(problem: string?)?
+function M.reload(fn) end
+
+---How clients leave this state for the next startfile's, and come from the one before.
+---@param pack fun(client: dpm.Connection): string?, string?
+---@param adopt fun(listener: dpm.Connection, client: dpm.Connection, server: dpm.Connection?, text: string): boolean?, string?
+---@param ready (fun(listener: dpm.Connection): boolean)?
+function M.on_move(pack, adopt, ready) end
+
+---A word for which a password that a client has shown is given out once, in any state of this process.
+---@param password dpm.Password
+---@return string?
+function M.deposit_secret(password) end
+
+---The password, if it is still there.
+---@param word string
+---@return dpm.Password?
+function M.withdraw_secret(word) end
 
 ---This worker's number, and how many there are.
 ---@return integer number

@@ -26,6 +26,8 @@ dpml = dpml
 ---@field failed_command (fun(err: dpm.Err, client_id: integer, client: dpm.Connection): ...)?
 ---@field finished_command (fun(client_id: integer, client: dpm.Connection): any)?
 ---@field closing (fun(client_id: integer, client: dpm.Connection): any)?
+---@field save (fun(client: dpm.Connection): string?)?
+---@field restore (fun(client: dpm.Connection, text: string, server: dpm.Connection?, auth: dpm.Auth): any)?
 ---@field selftest (fun(): boolean?, string?)?
 
 ---An object that makes a table of callbacks for each client.
@@ -349,6 +351,8 @@ function M.authenticate_new_clients(listener, callbacks, accounts) end
 ---@field new_command (fun(cmd: dpm.Cmd, client: dpm.Connection, session: dpml.Session): dpml.Result?)?
 ---@field handler (fun(session: dpml.Session): any)?
 ---@field use_database (fun(name: string, client: dpm.Connection, session: dpml.Session): dpml.Error?)?
+---@field save (fun(client: dpm.Connection, session: dpml.Session): string?)?
+---@field restore (fun(client: dpm.Connection, session: dpml.Session, text: string): any)?
 ---@field is_own (fun(cmd: dpm.Cmd): boolean)?
 ---@field finished_command (fun(client: dpm.Connection, session: dpml.Session): any)?
 ---@field closing (fun(client: dpm.Connection, session: dpml.Session): any)?

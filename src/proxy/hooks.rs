@@ -4,12 +4,13 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::id::ConnId;
 use super::info::ConnInfo;
 use crate::session::{Event, PacketKind};
 use crate::wire::{Capabilities, Com, Hidden};
-use crate::workers::Published;
+use crate::workers::{Published, Rollout};
 
 /// What to do with the packet that a hook was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,9 @@ pub trait Hooks {
 
     /// This worker is the one of all that does what it has offered to do under this name.
     fn once(&self, _name: &str) {}
+
+    /// Something new is to be prepared by all workers, or it was decided about.
+    fn rollout(&self, _rollout: &Arc<Rollout>) {}
 
     /// What is known of a client that [rests](super::Proxy::rests), for whoever goes on with it.
     fn pack(&self, _client: ConnId) -> Packed {

@@ -185,6 +185,11 @@ impl ConnInfo {
         }
     }
 
+    /// The name that a client has logged in with.
+    pub fn user(&self) -> Option<Box<[u8]>> {
+        self.tallies.user().map(|user| user.name.clone())
+    }
+
     /// Notes its last event. One that comes again and again (rows) is logged once.
     #[inline]
     pub(super) fn enter(&self, state: Event) {

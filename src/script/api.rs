@@ -23,6 +23,7 @@ use super::functions::sql_tables;
 use super::functions::text;
 use super::functions::timer::TimerObject;
 
+use super::login::deposit;
 use super::login::login_object::LoginObject;
 use super::login::password as login;
 use super::login::verifier;
@@ -128,6 +129,12 @@ fn add_connections(functions: &Functions<'_>) -> mlua::Result<()> {
     functions.add("dpm.check_pass", |_, _, args| login::check_pass(args))?;
     functions.add("dpm.crypt_pass", |_, _, args| login::crypt_pass(args))?;
     functions.add("dpm.hash_pass", |lua, _, args| login::hash_pass(lua, args))?;
+    functions.add("dpm.deposit_secret", |lua, runtime, args| {
+        deposit::deposit(lua, runtime, args)
+    })?;
+    functions.add("dpm.withdraw_secret", |lua, runtime, args| {
+        deposit::withdraw(lua, runtime, args)
+    })?;
     functions.add("dpm.verify_auth", |lua, _, args| {
         verifier::verify_auth(lua, args)
     })?;
@@ -406,6 +413,9 @@ fn connect_unix(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
 }
 
 fn close(_: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    if let Value::Integer(_) | Value::Number(_) = args.get(0) {
+        return close_numbered(runtime, args);
+    }
     let info = connection(args, 0, "conn")?;
     if !info.closed.get() {
         runtime.check_depth(args)?;
@@ -414,6 +424,21 @@ fn close(_: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
         }
     }
     one(Value::Nil)
+}
+
+/// Closes the client or server with this number, whichever startfile has it.
+fn close_numbered(runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    let serial = args.integer(0, "conn", u32::MAX.into())?;
+    let proxy = runtime.proxy();
+    let found = proxy.named(serial as u32).and_then(|id| proxy.info(id));
+    match found.filter(|info| !info.kind.is_listener()) {
+        Some(info) => {
+            runtime.check_depth(args)?;
+            proxy.close(info.id, "it was closed by its number");
+            number(1.0)
+        }
+        None => one(Value::Nil),
+    }
 }
 
 fn proxy_disconnect(_: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {

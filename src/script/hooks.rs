@@ -11,8 +11,7 @@ use super::callbacks::subject::Subject;
 use super::lua::fast::Place;
 use super::lua::fast::{Arg, Target};
 use super::objects::arrived::{Problem, packet_object};
-use super::reloading::moving::{link, release};
-use super::runtime::Runtime;
+use super::runtime::{Runtime, slot_index};
 use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Verdict};
 use crate::session::{Event, PacketKind};
 use crate::workers::Published;
@@ -218,6 +217,24 @@ fn ended(runtime: &Rc<Runtime>, lua: &Lua, id: ConnId, args: &[Arg<'_>]) {
     runtime.forget(id);
     if !runtime.has_connections() {
         runtime.idle.rest(runtime.proxy());
+    }
+}
+
+/// Two connections are linked.
+pub fn link(runtime: &Runtime, lua: &Lua, client: ConnId, server: ConnId) {
+    runtime.entry(client, |entry| entry.peer = Some(server));
+    runtime.entry(server, |entry| entry.peer = Some(client));
+    // Their objects keep each other alive, unless one has been collected already.
+    runtime
+        .fast()
+        .link(lua, slot_index(client), slot_index(server));
+}
+
+/// The object of one end no longer keeps the other alive.
+pub fn release(runtime: &Runtime, lua: &Lua, id: ConnId) {
+    let open = runtime.entry(id, |entry| entry.peer = None);
+    if open.is_some() {
+        runtime.fast().unlink(lua, slot_index(id));
     }
 }
 

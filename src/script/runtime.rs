@@ -8,6 +8,7 @@ use mlua::{AnyUserData, Function, Lua, Table, UserData, WeakLua};
 
 use super::callbacks::functions::Kind;
 use super::callbacks::look_ups::LookUps;
+use super::callbacks::moving::Moving;
 use super::callbacks::registry::{Due, Entry, Registry};
 use super::callbacks::signals::SignalHandlers;
 use super::callbacks::subject::{Describe, Subject};
@@ -24,7 +25,6 @@ use super::lua::idle::Idle;
 use super::lua::pressure::Pressure;
 use super::lua::refs::Refs;
 use super::reloading::commons::Commons;
-use super::reloading::moving::Moving;
 use super::reloading::staging::Staging;
 use super::web::Dropped;
 use crate::http::HttpClient;

@@ -608,3 +608,34 @@ fn a_function_that_was_replaced_is_let_go() {
         equal(next(seen), nil)
     ");
 }
+
+#[test]
+fn records_are_read_as_they_were_written_and_nothing_else_is_read() {
+    run("
+        local records = require 'dpml.support.records'
+        local record = { text = 'a\\0:b', empty = '', number = 2^53, half = 0.5, yes = true, no = false,
+            inner = { [1] = 'x', [3] = 'z', deeper = { n = -1 } } }
+        local text = records.write(record)
+        local back = records.read(text)
+        equal(back.text, 'a\\0:b') equal(back.empty, '') equal(back.number, 2^53) equal(back.half, 0.5)
+        equal(back.yes, true) equal(back.no, false)
+        equal(back.inner[1], 'x') equal(back.inner[2], nil) equal(back.inner[3], 'z') equal(back.inner.deeper.n, -1)
+        equal(next(records.read(records.write {})), nil)
+        for length = 0, #text - 1 do
+            equal(records.read(text:sub(1, length)), nil)
+        end
+        for at = 1, #text do
+            for _, byte in ipairs { 0, 46, 48, 57, 58, 114, 255 } do
+                local result = records.read(text:sub(1, at - 1) .. string.char(byte) .. text:sub(at + 1))
+                assert(result == nil or type(result) == 'table')
+            end
+        end
+        local nested = {}
+        for _ = 1, 15 do nested = { inner = nested } end
+        assert(records.read(records.write(nested)))
+        fails('nested too deep', records.write, { inner = { inner = nested } })
+        fails('no function', records.write, { f = print })
+        local none, why = records.read('dpml-record 2\\n.')
+        equal(none, nil) assert(why:find('not understood'))
+    ");
+}

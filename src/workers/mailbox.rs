@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::lock;
+use super::rollout::Rollout;
 use super::upgrade::Moving;
 use crate::net::{Peer, Stream, WakeHandle};
 
@@ -22,6 +23,8 @@ pub enum Message {
     Published(Published),
     /// It is the one that does this from now on.
     Once(Arc<str>),
+    /// Something new is to be prepared, or it was decided about.
+    Rollout(Arc<Rollout>),
     /// Another worker was told to end.
     Stop(Stop),
     /// Another process takes the place of this one, or the other way round.
@@ -114,7 +117,11 @@ impl Mailbox {
             Message::Client(_) => {
                 self.on_their_way.fetch_add(1, Ordering::Relaxed);
             }
-            Message::Once(_) | Message::Stop(_) | Message::Moving(_) | Message::Listen => {}
+            Message::Once(_)
+            | Message::Rollout(_)
+            | Message::Stop(_)
+            | Message::Moving(_)
+            | Message::Listen => {}
         }
         let was_empty = content.messages.is_empty();
         content.messages.push_back(message);

@@ -17,6 +17,7 @@ use super::listeners::Listeners;
 use super::mailbox::{HandedOver, Message, Stop};
 use super::once::Once;
 use super::pulse::{Patience, Pulse};
+use super::rollouts::Rollouts;
 use super::room::Room;
 use super::shared::Dictionaries;
 use super::upgrade::{Arrivals, Executable, Predecessor, UpgradeError, Upgrades};
@@ -98,6 +99,7 @@ pub struct Program {
     pub(super) claims: Arc<Claims>,
     pub(super) channels: Channels,
     pub(super) once: Once,
+    pub(super) rollouts: Rollouts,
     pub(super) dictionaries: Dictionaries,
     pub(super) commons: Commons,
     count: AtomicUsize,
@@ -138,6 +140,7 @@ impl Program {
             claims: Arc::default(),
             channels: Channels::default(),
             once: Once::default(),
+            rollouts: Rollouts::default(),
             dictionaries: Dictionaries::default(),
             commons: Commons::default(),
             count: AtomicUsize::new(count),
@@ -261,6 +264,7 @@ impl Program {
             self.give_to_others(number);
         }
         self.channels.leave(number);
+        self.rollouts.leave(&self.desks, number);
         if !self.is_stopping() {
             self.once.leave(&self.desks, number);
         }

@@ -12,6 +12,7 @@ use super::listeners::Membership;
 use super::mailbox::{HandedOver, Message, Stop};
 use super::program::{CountError, Program};
 use super::pulse::{Patience, Pulse};
+use super::rollout::Rollout;
 use super::room::RoomShare;
 use super::shared::Dictionary;
 use super::upgrade::{Arrivals, Carried, UpgradeError};
@@ -247,6 +248,33 @@ impl Worker {
     /// What there is one of per program, by its kind and this name. It is made if it is not there yet.
     pub fn common<T: Default + Send + Sync + 'static>(&self, name: &str) -> Arc<T> {
         self.program.commons.of(name)
+    }
+
+    /// Begins to bring something new to all workers. `None` if something else is under way.
+    pub fn roll_out(&self, content: Vec<u8>) -> Option<Arc<Rollout>> {
+        let program = &self.program;
+        program
+            .rollouts
+            .begin(&program.desks, content, self.count())
+    }
+
+    /// It has prepared what is new, or cannot.
+    pub fn report(&self, rollout: &Arc<Rollout>, result: Result<(), String>) {
+        let program = &self.program;
+        program
+            .rollouts
+            .report(&program.desks, rollout, self.number, result);
+    }
+
+    /// What was brought to all workers last: none if it is still what the program has begun with.
+    pub fn in_use(&self) -> Option<Vec<u8>> {
+        self.program.rollouts.in_use()
+    }
+
+    /// Others take too long to prepare it.
+    pub fn give_up(&self, rollout: &Arc<Rollout>) {
+        let program = &self.program;
+        program.rollouts.give_up(&program.desks, rollout);
     }
 
     /// It can do this, which one of all is to do: that one gets [`Message::Once`].

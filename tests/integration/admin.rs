@@ -242,7 +242,7 @@ fn plug_ins_are_reloaded() {
     assert_eq!(root.rows("SHOW PLUGINS")[0][1..], ["1", "NULL"]);
     dpm.signal("USR2");
     dpm.line("written");
-    refused(&mut root, "RELOAD", 1105, "SHOW PLUGINS");
+    refused(&mut root, "RELOAD PLUGINS", 1105, "SHOW PLUGINS");
     assert!(root.rows("SHOW PLUGINS")[0][2].contains("expected a plug-in"));
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::support::dpm::Launch;
 use crate::support::wire::{Answer, Wire, caps, com};
 use crate::support::{
-    Cli, Dpm, Flavour, Over, PASSWORD, USER, both, connect_as, mariadb, process, python,
+    Cli, Dpm, Flavour, Over, PASSWORD, USER, both, connect_as, eventually, mariadb, process, python,
 };
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
@@ -202,6 +202,32 @@ fn admin_wants_a_password() {
         .start();
     assert_eq!(dpm.wait_for_end().code(), Some(1));
     dpm.line("give it a password");
+}
+
+both! {
+    fn reload_all(server) {
+        let folder = process::folder("reload_all");
+        let file = folder.join("reload_all.lua");
+        let original = std::fs::read_to_string(demos().join("reload_all.lua")).unwrap();
+        std::fs::write(&file, &original).unwrap();
+        let dpm = Launch::file(file.clone()).server(server).arg(0).start();
+        let mut client = Wire::login_empty(dpm.listening(), MODERN);
+        client.rows("SELECT 1");
+        dpm.line("Hello, client 2: command 1");
+        std::fs::write(&file, original.replace("\"Hello\"", "\"\"")).unwrap();
+        dpm.signal("HUP");
+        dpm.line("nobody is greeted");
+        client.rows("SELECT 1");
+        dpm.line("Hello, client 2: command 2");
+        std::fs::write(&file, original.replace("Hello", "Welcome")).unwrap();
+        dpm.signal("HUP");
+        dpm.line("is in use");
+        eventually("the next command is the new startfile's", || {
+            client.rows("SELECT 1");
+            dpm.wrote("Welcome, client 2: command")
+        });
+        assert!(!dpm.wrote("Welcome, client 2: command 1"), "it goes on with its count");
+    }
 }
 
 both! {

@@ -96,6 +96,8 @@ mod proxied_logins;
 mod proxy_protocol;
 mod r5;
 mod reentrancy;
+mod reload;
+mod reload_load;
 mod replication;
 mod runaways;
 mod secrets;

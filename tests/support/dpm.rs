@@ -60,6 +60,12 @@ impl Launch {
         Launch::file(startfile)
     }
 
+    /// The folder that the startfile is in.
+    pub fn folder(&self) -> PathBuf {
+        let folder = self.startfile.as_deref().and_then(Path::parent);
+        folder.expect("a startfile").to_owned()
+    }
+
     /// A startfile, unchanged.
     pub fn file(startfile: PathBuf) -> Launch {
         Launch {

@@ -3,6 +3,7 @@
 local errors = require "dpml.support.errors"
 local reload = require "dpml.plugins.reload"
 local service = require "dpml.admin.service"
+local tasks = require "dpml.tasks"
 local workers = require "dpml.tasks.workers"
 
 local actions = {}
@@ -12,11 +13,9 @@ local needed, at_end = service.needed, service.at_end
 -- Closes a connection of this worker; an OK.
 local function close(question)
     local id = question.id
-    local conn = id < 2 ^ 32 and id == math.floor(id) and dpm.connection(id)
-    if not conn or conn:listener() ~= 0 then
+    if id >= 2 ^ 32 or id ~= math.floor(id) or not dpm.close(id) then
         error(errors.new(1094, "HY000", ("Unknown thread id: %.0f; SHOW CLIENTS and SHOW CONNECTIONS list them"):format(id)), 0)
     end
-    dpm.close(conn)
     return { affected_rows = 0 }
 end
 
@@ -101,6 +100,19 @@ end
 
 -- The program --------------------------------------------------------------------------------------
 
+local function reload_startfile(_, reader)
+    at_end(reader)
+    local problem = tasks.await("RELOAD", function(resume)
+        dpm.reload(function(why)
+            resume(true, why)
+        end)
+    end)
+    if problem then
+        error(errors.new(1105, "HY000", ("The startfile is not reloaded, and everything stays as it was: %s"):format(problem)), 0)
+    end
+    return { message = "The new startfile is in use; clients of the one before move when they wait for nothing, see SHOW CLIENTS" }
+end
+
 local function reload_files(_, reader)
     at_end(reader)
     local count, failed = reload.refresh_all()
@@ -166,7 +178,8 @@ actions.STATEMENTS = {
     { "PAUSE LISTENER name", { "PAUSE", "LISTENER" }, pause_listener, "new clients wait to be accepted", "PAUSE" },
     { "RESUME LISTENER name", { "RESUME", "LISTENER" }, resume_listener, "they are accepted again", "PAUSE" },
     { "DRAIN LISTENER name", { "DRAIN", "LISTENER" }, drain_listener, "new clients are refused; those that it has may go on", "DRAIN" },
-    { "RELOAD", { "RELOAD" }, reload_files, "reads files of plug-ins again that have changed", "RELOAD" },
+    { "RELOAD PLUGINS", { "RELOAD", "PLUGINS" }, reload_files, "reads files of plug-ins again that have changed", "RELOAD" },
+    { "RELOAD", { "RELOAD" }, reload_startfile, "runs the startfile anew, and moves clients to it", "RELOAD" },
     { "UPGRADE", { "UPGRADE" }, upgrade, "starts the program as it is on disk now, which takes the place of this process", "UPGRADE" },
     { "SET LOG LEVEL level", { "SET", "LOG", "LEVEL" }, set_log_level, "OFF, ERROR, WARN, INFO, DEBUG or TRACE", "LOG" },
 }

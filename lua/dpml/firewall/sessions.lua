@@ -4,6 +4,7 @@
 -- A command changes this only if it succeeds, which is known when the next one comes.
 
 local charsets = require "dpml.support.charsets"
+local records = require "dpml.support.records"
 
 local sessions = {}
 
@@ -124,6 +125,20 @@ function Sessions:failed(client_id)
     if self.expected[client_id] then
         self.expected[client_id] = self.otherwise[client_id]
     end
+end
+
+-- What is known of a client all of whose commands are answered, as a string.
+function Sessions:save(client_id)
+    return records.write(self:of(client_id))
+end
+
+-- A client comes of which this is known.
+function Sessions:restore(client_id, saved)
+    local session, why = records.read(saved)
+    if not session or type(session.mode) ~= "table" or type(session.first) ~= "table" then
+        error(("the session of a client is not understood: %s"):format(why or "it is not complete"), 0)
+    end
+    self.by_client[client_id] = session
 end
 
 function Sessions:forget(client_id)

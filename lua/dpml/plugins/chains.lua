@@ -1,7 +1,9 @@
 -- Chains: several plug-ins as one.
 
 local checks = require "dpml.support.checks"
+local keeping = require "dpml.plugins.keeping"
 local plugins = require "dpml.plugins"
+local records = require "dpml.support.records"
 
 local chains = {}
 
@@ -100,6 +102,42 @@ local function call_each(callbacks)
     end
 end
 
+-- What the links know of a client: that of each by its place. nil if one has state of its own and no save.
+local function chain_saves(links, is_shared)
+    local saves = false
+    for _, link in ipairs(links) do
+        saves = saves or link.save ~= nil
+        if not link.save and not keeping.is_stateless(link, is_shared) then
+            return nil
+        end
+    end
+    return saves and function(client)
+        local record = { links = #links, texts = {} }
+        for i, link in ipairs(links) do
+            if link.save then
+                local text = link.save(client)
+                if text == nil then
+                    return nil
+                end
+                record.texts[i] = text
+            end
+        end
+        return records.write(record)
+    end or nil
+end
+
+local function chain_restores(links)
+    return function(client, text, server, auth)
+        local record = records.read(text)
+        if not record or record.links ~= #links then
+            error("the chain has other links than the one that has saved this client", 0)
+        end
+        for i, link in ipairs(links) do
+            keeping.restore(link, client, server, auth, record.texts[i])
+        end
+    end
+end
+
 local COMPOSITIONS = {
     new_client = call_each, logged_in = call_each, new_command = chain_commands,
     new_statement = chain_packets, new_result = chain_packets, new_field = chain_packets, new_row = chain_packets,
@@ -107,8 +145,8 @@ local COMPOSITIONS = {
     finished_command = call_each, closing = call_each,
 }
 
-local function compose(links)
-    local chained = {}
+local function compose(links, is_shared)
+    local chained = { save = chain_saves(links, is_shared), restore = chain_restores(links) }
     for name, composition in pairs(COMPOSITIONS) do
         local callbacks = links_with(links, name)
         chained[name] = callbacks and (#callbacks == 1 and callbacks[1] or composition(callbacks))
@@ -154,9 +192,9 @@ function chains.chain(list)
             links[i] = plugins.of_client(plugin, client, server, auth)
         end
         if not is_shared then
-            return compose(links)
+            return compose(links, false)
         elseif not composed or not are_same(links, of) then
-            composed, of = compose(links), copy(links)
+            composed, of = compose(links, true), copy(links)
         end
         return composed
     end

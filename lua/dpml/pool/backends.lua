@@ -60,6 +60,11 @@ function Account:is_current(generation)
     return generation == self.generation
 end
 
+-- The startfile knows it.
+function Account:shown()
+    return nil
+end
+
 -- Whoever gave the password is asked again.
 function Account:refused(generation)
     self.is_doubted = self.is_doubted or generation == self.generation

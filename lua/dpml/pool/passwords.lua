@@ -111,6 +111,9 @@ function Account:known()
     return newest and newest.password
 end
 
+-- The password that only its clients have shown, as an object.
+Account.shown = Account.known
+
 -- Whether connections that were made with this generation can stay.
 function Account:is_current(generation)
     for _, known in ipairs(self.passwords) do

@@ -55,6 +55,11 @@ end
 -- What was executed, for those who execute it at a server: query -> { sql =, pieces =, values =, types = }.
 local executes = setmetatable({}, { __mode = "k" })
 
+-- Whether the client has any.
+function emulated_statements.has_any(session)
+    return session.statements ~= nil and session.statements.count > 0
+end
+
 -- The client has no statements any more.
 function emulated_statements.forget(session)
     session.statements = nil

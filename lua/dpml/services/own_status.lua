@@ -62,6 +62,17 @@ function own_status.note(session, sql)
     publish(session, status)
 end
 
+-- What it is, for whoever goes on with the session.
+function own_status.save(session)
+    local status = sessions[session] or {}
+    return { in_transaction = status.in_transaction, no_autocommit = status.no_autocommit }
+end
+
+-- It is as it was saved.
+function own_status.restore(session, status)
+    publish(session, status)
+end
+
 -- The client has left.
 function own_status.forget(client_id)
     results.set_status(client_id, nil)

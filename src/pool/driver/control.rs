@@ -158,6 +158,11 @@ impl Pools {
             .with(server, |(_, backend)| backend.retires = Instant::now());
     }
 
+    /// Whether the commands of a pool wait.
+    pub fn is_paused(&self, id: PoolId) -> bool {
+        self.with_pool(id, |pool| pool.is_paused) == Some(true)
+    }
+
     /// Lets all clients wait from now on, or not any more. What is being executed is not disturbed.
     pub fn pause(&self, id: PoolId, is_paused: bool) {
         self.with_pool(id, |pool| pool.is_paused = is_paused);

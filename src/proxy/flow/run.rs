@@ -306,6 +306,7 @@ impl Proxy {
                 Message::Published(message) => {
                     self.guarded(None, || self.hooks().published(&message));
                 }
+                Message::Rollout(rollout) => self.guarded(None, || self.hooks().rollout(&rollout)),
                 Message::Once(name) => self.guarded(None, || self.hooks().once(&name)),
                 Message::Stop(stop) => self.others_stop(stop),
                 Message::Moving(moving) => self.guarded(None, || self.moving(moving)),

@@ -215,6 +215,7 @@ impl Core {
             slot: u32::try_from(slot).map_err(|_| io::Error::other("too many connections"))?,
         };
         let info = Rc::new(ConnInfo::new(id, kind, address.0, address.1));
+        info.owner.set(self.present_owner);
         if let Some(tls) = options.tls_server.clone().filter(|_| kind.is_listener()) {
             info.set_tls_server(tls);
         }

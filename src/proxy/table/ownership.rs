@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::conn::{Conn, Origin, Role, Socket};
+use super::conn::{Conn, Course, Origin, Role, Socket};
 use super::core::Core;
 use super::sides::Stopped;
 use crate::proxy::Proxy;
@@ -30,10 +30,7 @@ impl Proxy {
         let Some(conn) = core.open(client) else {
             return false;
         };
-        let rests = |id| {
-            core.open(id)
-                .is_some_and(|conn| conn.idle() && conn.logged_in())
-        };
+        let rests = |id| core.open(id).is_some_and(Conn::rests);
         rests(client) && conn.peer.is_none_or(rests)
     }
 
@@ -131,6 +128,7 @@ impl Proxy {
                 Role::Listener(state) => std::mem::take(state),
                 Role::Client(_) | Role::Server(_) => return,
             };
+            let paused = conn.read.stopped & Stopped::PAUSED;
             let registered = match &mut socket {
                 Socket::Listening(listener) => core
                     .poller
@@ -150,6 +148,7 @@ impl Proxy {
             if let Some(conn) = core.open_mut(after) {
                 conn.socket = socket;
                 conn.role = Role::Listener(state);
+                conn.read.stopped.insert(paused);
                 // The poller reports what has come before only once.
                 conn.read.readable = true;
             }
@@ -196,6 +195,14 @@ impl Proxy {
             conn.info.kind == ConnKind::Client && conn.info.owner.get() == owner
         })
         .count()
+    }
+}
+
+impl Conn {
+    /// Whether nothing is under way on it.
+    fn rests(&self) -> bool {
+        let is_passing = self.read.streaming.is_some() || self.write.inbound.is_some();
+        self.logged_in() && self.idle() && self.course == Course::Followed && !is_passing
     }
 }
 

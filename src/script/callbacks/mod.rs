@@ -2,12 +2,13 @@
 //!
 //! - `functions`: those of one connection, and the object that holds a library's; `registry`: all of them
 //! - `handle`: takes one away; `watched_commands`: `on_answer`
-//! - `package`: the object that holds a library's functions; `timers`, `look_ups`, `signals`, `subscriptions`: what those call
+//! - `package`: the object that holds a library's functions; `timers`, `look_ups`, `signals`, `subscriptions`, `moving`: what those call
 //! - `subject`: what a callback is for, in words; `watchdog`: tells of those that do not return, and ends them
 
 pub(super) mod functions;
 pub(super) mod handle;
 pub(super) mod look_ups;
+pub(super) mod moving;
 pub(super) mod package;
 pub(super) mod registry;
 pub(super) mod signals;

@@ -95,6 +95,10 @@ fn add_values(methods: &Methods<'_>) -> mlua::Result<()> {
     add_value(methods, "socket_port", |_, info| {
         number(info.port.get().into())
     })?;
+    add_value(methods, "user", |lua, info| match info.user() {
+        Some(user) => string(lua, user),
+        None => one(Value::Nil),
+    })?;
     add_value(methods, "compression", |lua, info| {
         match info.compression.get() {
             Some(algorithm) => string(lua, algorithm.name()),

@@ -42,10 +42,11 @@ pub fn count(runtime: &Rc<Runtime>, args: &Args) -> Answer {
             runtime.sources.add(source);
         }
     }
-    runtime.when_in_use(move |runtime| {
+    let (digests, proxy) = (runtime.digests.clone(), runtime.proxy().clone());
+    runtime.when_in_use(move || {
         // A reload forgets nothing.
-        if !goes_on || runtime.digests.options() != Some(options) {
-            runtime.digests.start(runtime.proxy(), options);
+        if !goes_on || digests.options() != Some(options) {
+            digests.start(&proxy, options);
         }
     });
     nothing()

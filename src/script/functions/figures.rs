@@ -19,7 +19,7 @@ pub struct Program {
 }
 
 /// What is counted of Lua, beside the proxy's counters.
-const OF_LUA: [Column; 6] = [
+const OF_LUA: [Column; 11] = [
     Column::gauge("lua_memory", "Bytes that Lua has in use.").unit(Unit::Bytes),
     Column::gauge("lua_handles", "Lua values that the binding holds."),
     Column::gauge(
@@ -34,6 +34,23 @@ const OF_LUA: [Column; 6] = [
     Column::counter("lua_us", "Time in callbacks.")
         .unit(Unit::Microseconds)
         .metric("lua"),
+    Column::gauge(
+        "startfiles",
+        "Startfiles that run: one, and those before it that still have clients.",
+    ),
+    Column::gauge(
+        "clients_in_older_startfiles",
+        "Clients that are still with a startfile from before a reload.",
+    ),
+    Column::counter("reloads", "Reloads of the startfile."),
+    Column::counter(
+        "reloads_failed",
+        "Reloads that have changed nothing, as the new startfile cannot be used.",
+    ),
+    Column::counter(
+        "clients_moved",
+        "Clients that have moved from an older startfile to the one in use.",
+    ),
 ];
 
 impl Program {
@@ -65,6 +82,7 @@ impl Source for Program {
         };
         let mut stats = runtime.proxy().stats();
         stats.callback_errors += runtime.errors();
+        let reloads = &runtime.commons.reloads;
         let of_lua = [
             lua.used_memory() as u64,
             runtime.fast().handles(&lua) as u64,
@@ -72,6 +90,11 @@ impl Source for Program {
             runtime.timers.len() as u64,
             runtime.proxy().worker().missed(),
             runtime.lua_time().as_micros() as u64,
+            reloads.states.get() as u64,
+            runtime.proxy().clients_of_others() as u64,
+            reloads.done.get(),
+            reloads.failed.get(),
+            reloads.moved.get(),
         ];
         let values = stats.figures().map(|(_, value)| value).chain(of_lua);
         Page::last(vec![values.map(Value::Integer).collect()])

@@ -243,7 +243,7 @@ pub fn log_level(lua: &Lua, runtime: &Runtime, args: &Args) -> Answer {
         .ok()
         .and_then(|level| level.parse().ok());
     let level = level.ok_or_else(|| args.no_such_word(0, "level", wanted))?;
-    runtime.when_in_use(move |_| log::set_max_level(level));
+    runtime.when_in_use(move || log::set_max_level(level));
     nothing()
 }
 

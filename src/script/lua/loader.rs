@@ -1,12 +1,14 @@
 //! `require`: where modules are found; and loading the startfile.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, Table, Value};
 
 use super::error::ScriptError;
@@ -110,16 +112,31 @@ fn patterns(folder: &Path, patterns: &[&str]) -> Vec<u8> {
 fn search(lua: &Lua, name: &mlua::LuaString) -> mlua::Result<Value> {
     let path = name.to_string_lossy().replace('.', "/");
     for candidate in [format!("{path}.lua"), format!("{path}/init.lua")] {
-        if let Some(source) = embedded(&candidate) {
-            return Ok(Value::Function(compile(
-                lua,
-                source,
-                &format!("@dpm/{candidate}"),
-            )?));
+        if let Some(function) = compiled(lua, &candidate)? {
+            return Ok(Value::Function(function));
         }
     }
     let message = format!("\n\tno file '{path}.lua' in the dpm binary");
     Ok(Value::String(lua.create_string(message)?))
+}
+
+/// A file of the library in the binary. The first state of the program compiles it; for others (of workers, of reloaded startfiles)
+/// its bytecode is at hand, as compiling all of the library takes longer than clients should wait at a reload.
+fn compiled(lua: &Lua, path: &str) -> mlua::Result<Option<Function>> {
+    static BYTECODE: Mutex<BTreeMap<String, Arc<[u8]>>> = Mutex::new(BTreeMap::new());
+    let Some(source) = embedded(path) else {
+        return Ok(None);
+    };
+    let name = format!("@dpm/{path}");
+    let known = || BYTECODE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = known().get(path).cloned();
+    if let Some(bytecode) = before {
+        let chunk = lua.load(&*bytecode).set_name(name);
+        return chunk.set_mode(ChunkMode::Binary).into_function().map(Some);
+    }
+    let function = compile(lua, source, &name)?;
+    known().insert(path.to_owned(), function.dump(false).into());
+    Ok(Some(function))
 }
 
 /// Compiles a chunk. A first line that begins with # is skipped.
@@ -146,32 +163,49 @@ pub struct Startfile {
     source: Cow<'static, [u8]>,
 }
 
+/// How Lua's messages name a startfile.
+fn name_of(path: Option<&Path>) -> String {
+    match path {
+        None => format!("@dpm/{STARTUP}"),
+        Some(path) if path == Path::new(STANDARD_INPUT) => "=stdin".to_owned(),
+        Some(path) => format!("@{}", path.display()),
+    }
+}
+
 impl Startfile {
     /// Reads a startfile; without one, the built-in.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn read(path: Option<&Path>) -> Result<Startfile, ScriptError> {
-        let Some(path) = path else {
-            return Ok(Startfile {
-                name: format!("@dpm/{STARTUP}"),
-                source: embedded(STARTUP).unwrap_or_default().into(),
-            });
+        let source = match path {
+            None => {
+                return Ok(Startfile::of_source(
+                    None,
+                    embedded(STARTUP).unwrap_or_default(),
+                ));
+            }
+            Some(path) if path == Path::new(STANDARD_INPUT) => standard_input(),
+            Some(path) => fs::read(path).map_err(|error| error.to_string()),
         };
-        let (source, name) = match path == Path::new(STANDARD_INPUT) {
-            true => (standard_input(), "=stdin".to_string()),
-            false => (
-                fs::read(path).map_err(|error| error.to_string()),
-                format!("@{}", path.display()),
-            ),
-        };
+        let name = name_of(path);
         let shown = name.get(1..).unwrap_or_default();
         let source =
             source.map_err(|error| ScriptError::new(format!("cannot read {shown}: {error}")))?;
-        Ok(Startfile {
+        Ok(Startfile::of_source(path, source))
+    }
+
+    /// One whose text is known.
+    pub fn of_source(path: Option<&Path>, source: impl Into<Cow<'static, [u8]>>) -> Startfile {
+        Startfile {
+            name: name_of(path),
             source: source.into(),
-            name,
-        })
+        }
+    }
+
+    /// Its text.
+    pub fn into_source(self) -> Vec<u8> {
+        self.source.into_owned()
     }
 
     /// Reads a startfile that was read before.

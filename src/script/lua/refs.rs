@@ -74,6 +74,11 @@ impl Refs {
         })
     }
 
+    /// Whether the value is in this table, and not in another state's.
+    pub fn has(&self, value: &Owned) -> bool {
+        Rc::ptr_eq(&self.dropped, &value.dropped)
+    }
+
     /// Holds on to a value until the result is dropped.
     pub fn own(&self, value: impl IntoLua) -> mlua::Result<Owned> {
         Ok(Owned {

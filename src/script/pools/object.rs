@@ -37,7 +37,15 @@ pub fn new_pool(runtime: &Rc<Runtime>, args: &Args) -> Answer {
         bell,
     );
     let id = runtime.pools.add(pool);
+    let place = runtime.own_pools.borrow().len();
     runtime.own_pools.borrow_mut().push(id);
+    // A pool that takes the place of one that is paused begins so, too.
+    let before = runtime.predecessor.upgrade();
+    let before = before.and_then(|before| before.own_pools.borrow().get(place).copied());
+    if let Some(before) = before.filter(|_| runtime.staging.waits()) {
+        let pools = runtime.pools.clone();
+        runtime.when_in_use(move || pools.pause(id, pools.is_paused(before)));
+    }
     one(Value::UserData(runtime.create_lean(PoolObject(id))?))
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{Lua, MultiValue, Value};
 
 use super::handle::PoolObject;
-use crate::pool::LogicalSession;
+use crate::pool::{LogicalSession, NoSession};
 use crate::script::connections::conn::connection;
 use crate::script::lua::error::Answer;
 use crate::script::lua::function::{Methods, one, string};
@@ -18,14 +18,15 @@ pub const MAX_CONNECTIONS: u64 = 1 << 31;
 const MAX_SESSION: usize = 256 << 20;
 
 /// `session(client)`: the session as a string; `nil, "reading"`, and `parted` will be called; or
-/// `nil, why`. `session_user(session)`: the user it is of; or `nil, why`. `resume_session(client, session,
+/// `nil, why`, and true if that may change soon. `session_user(session)`: the user it is of; or `nil, why`. `resume_session(client, session,
 /// account, max_connections)`: true; or `nil, why`.
 pub fn add(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
     let rt = runtime.clone();
     methods.add::<PoolObject>("session", move |lua, _, args| {
         let client = connection(args, 0, "client")?.id;
         let why = match rt.pools.session(rt.proxy(), client) {
-            Ok(None) => "reading".to_string(),
+            Ok(None) => return not_now(lua, "reading"),
+            Err(why @ NoSession::Busy) => return not_now(lua, &why.to_string()),
             Ok(Some(session)) => match (session.stays(), session.write()) {
                 (Some(hold), _) => hold.to_string(),
                 (None, Some(bytes)) => return string(lua, bytes),
@@ -65,6 +66,13 @@ pub fn add(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
             Err(why) => none(lua, &why.to_string()),
         }
     })
+}
+
+/// The same with true: it may be otherwise soon.
+fn not_now(lua: &Lua, why: &str) -> Answer {
+    let mut values = none(lua, why)?;
+    values.push_back(Value::Boolean(true));
+    Ok(values)
 }
 
 fn none(lua: &Lua, why: &str) -> Answer {

@@ -43,7 +43,8 @@ pub fn subscribe(runtime: &Runtime, args: &Args) -> Answer {
                 .borrow_mut()
                 .insert(channel.clone().into(), function);
             runtime.refs.release(before);
-            runtime.when_in_use(move |runtime| runtime.proxy().worker().subscribe(&channel));
+            let worker = runtime.proxy().worker();
+            runtime.when_in_use(move || worker.subscribe(&channel));
         }
         None => {
             runtime.proxy().worker().unsubscribe(&channel);

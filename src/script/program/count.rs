@@ -34,7 +34,8 @@ pub fn configure(runtime: &Runtime, table: &OptionTable<'_>) -> Result<(), Scrip
     if let Some(relieves) = table.boolean("relieve")? {
         patience.relieves = relieves;
     }
-    runtime.when_in_use(move |runtime| runtime.proxy().worker().set_patience(patience));
+    let program = worker.clone();
+    runtime.when_in_use(move || program.set_patience(patience));
     let Some(count) = count else {
         return Ok(());
     };

@@ -21,8 +21,8 @@ pub fn once(runtime: &Runtime, args: &Args) -> Answer {
         .insert(name.clone().into(), function);
     runtime.refs.release(before);
     let is_staged = runtime.staging.waits();
-    runtime.when_in_use(move |runtime| {
-        let worker = runtime.proxy().worker();
+    let worker = runtime.proxy().worker();
+    runtime.when_in_use(move || {
         // With the function of the startfile before it may be under way.
         if is_staged {
             worker.once_again(&name);

@@ -4,6 +4,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::deposit::Deposit;
+
 use crate::observe::{CollectedRows, Digests, Sessions, StatementMemory, WatchedCommands};
 use crate::pool::Pools;
 use crate::proxy::Proxy;
@@ -23,6 +25,8 @@ pub struct Commons {
     pub watched_commands: Rc<WatchedCommands>,
     /// `server:collect_rows`.
     pub rows: Rc<CollectedRows>,
+    /// Passwords that go from one state to another.
+    pub deposit: Deposit,
     /// What is known of reloads.
     pub reloads: Reloads,
 }
@@ -43,8 +47,11 @@ pub struct Reloads {
     pub wanted: RefCell<Vec<Answered>>,
 }
 
-/// Is told what has become of a reload: nothing, or why it has failed.
-pub struct Answered(pub Box<dyn FnOnce(&Result<(), String>)>);
+/// What has become of a reload: nothing to say, or why it has failed.
+pub type Outcome = Result<(), String>;
+
+/// Is told what has become of a reload.
+pub struct Answered(pub Box<dyn FnOnce(&Outcome)>);
 
 impl std::fmt::Debug for Answered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

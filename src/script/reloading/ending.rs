@@ -9,7 +9,10 @@ use crate::script::Script;
 impl Scripts {
     /// Ends the older states that have no clients.
     pub(super) fn end_states(&self) {
-        let unused = |script: &Rc<Script>| self.proxy.clients_of(script.runtime.number) == 0;
+        let unused = |script: &Rc<Script>| {
+            let runtime = &script.runtime;
+            !runtime.staging.waits() && self.proxy.clients_of(runtime.number) == 0
+        };
         let others = self.others.borrow().clone();
         for script in others.iter().filter(|script| unused(script)) {
             self.end(script);
@@ -24,6 +27,10 @@ impl Scripts {
     pub(super) fn end(&self, script: &Rc<Script>) {
         const REASON: &str = "its startfile has ended";
         let (runtime, proxy) = (&script.runtime, &self.proxy);
+        // Nothing of it runs any more: neither what its connections nor what its timers would call.
+        self.others
+            .borrow_mut()
+            .retain(|other| other.runtime.number != runtime.number);
         for info in proxy.owned_by(runtime.number) {
             proxy.close(info.id, REASON);
         }
@@ -37,16 +44,9 @@ impl Scripts {
         }
         runtime.end_of_tick();
         runtime.cancel_timers();
-        let channels: Vec<Box<str>> = runtime
-            .subscriptions
-            .functions
-            .borrow()
-            .keys()
-            .cloned()
-            .collect();
-        self.others
-            .borrow_mut()
-            .retain(|other| other.runtime.number != runtime.number);
+        let functions = runtime.subscriptions.functions.borrow();
+        let channels: Vec<Box<str>> = functions.keys().cloned().collect();
+        drop(functions);
         let all = self.all();
         for channel in channels {
             let wants = |other: &Rc<Script>| {

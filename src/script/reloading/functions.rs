@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use mlua::{Lua, Value};
 
-use super::commons::Answered;
-use super::moving::Moving;
+use super::commons::{Answered, Outcome};
+use crate::script::callbacks::moving::Moving;
 use crate::script::lua::error::Answer;
 use crate::script::lua::fast::{Arg, Target};
 use crate::script::lua::function::{Args, nothing};
@@ -22,7 +22,7 @@ pub fn reload(runtime: &Rc<Runtime>, args: &Args) -> Answer {
         .map(|function| runtime.refs.own(function))
         .transpose()?;
     let weak = Rc::downgrade(runtime);
-    let answered = Answered(Box::new(move |result: &Result<(), String>| {
+    let answered = Answered(Box::new(move |result: &Outcome| {
         let Some(runtime) = weak.upgrade() else {
             return;
         };
@@ -36,7 +36,7 @@ pub fn reload(runtime: &Rc<Runtime>, args: &Args) -> Answer {
     nothing()
 }
 
-fn tell(runtime: &Runtime, lua: &Lua, target: Target<'_>, result: &Result<(), String>) {
+fn tell(runtime: &Runtime, lua: &Lua, target: Target<'_>, result: &Outcome) {
     let problem = match result {
         Ok(()) => Value::Nil,
         Err(problem) => match lua.create_string(problem) {
@@ -48,11 +48,12 @@ fn tell(runtime: &Runtime, lua: &Lua, target: Target<'_>, result: &Result<(), St
     runtime.notify(lua, what, target, &[Arg::Value(&problem)]);
 }
 
-/// `dpm.on_move(pack, adopt)`: how clients leave this state for the next one, and come from the one before.
+/// `dpm.on_move(pack, adopt, ready)`: how clients leave this state for the next one, and come from the one before.
 pub fn on_move(runtime: &Rc<Runtime>, args: &Args) -> Answer {
     let moving = Moving {
         pack: args.function(0, "pack")?.clone(),
         adopt: args.function(1, "adopt")?.clone(),
+        ready: args.function_or_nil(2, "ready")?.cloned(),
     };
     runtime.moving.replace(Some(moving));
     nothing()

@@ -4,20 +4,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::scripts::Scripts;
+use super::under_way::LOOK;
 use crate::proxy::{ConnId, ConnKind, Packed};
 use crate::script::Script;
 
 /// How many clients are looked at in one go, so that others need not wait for a crowd that moves.
-const SLICE: usize = 32;
+const SLICE: usize = 8;
 
 /// When those are looked at again that were not ready.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What an older state sees of a client that has moved.
 const MOVED: &str = "it has moved to the new startfile";
-
-/// The key of the timer of the next look. States have higher ones.
-const KEY: u64 = 1;
 
 impl Scripts {
     /// All clients of older states are looked at.
@@ -62,7 +60,7 @@ impl Scripts {
             } else {
                 PAUSE
             };
-            self.proxy.schedule(pause, KEY);
+            self.proxy.schedule(pause, LOOK);
         }
     }
 
@@ -87,6 +85,9 @@ impl Scripts {
             ));
             return;
         };
+        if !present.is_ready(listener) {
+            return self.later.borrow_mut().push(client);
+        }
         let text = match from.pack(client) {
             Packed::Text(text) => text,
             Packed::Stays(why) => return info.set_stays(Some(&why)),

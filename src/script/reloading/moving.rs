@@ -2,20 +2,11 @@
 
 use std::rc::Rc;
 
-use mlua::{AnyUserData, Function, Lua, Value};
+use mlua::{AnyUserData, Lua, Value};
 
 use crate::proxy::{ConnId, ConnInfo, Packed};
 use crate::script::Script;
-use crate::script::runtime::{Runtime, slot_index};
-
-/// What the script has given to `dpm.on_move`.
-#[derive(Debug, Clone)]
-pub struct Moving {
-    /// `pack(client)`
-    pub pack: Function,
-    /// `adopt(listener, client, server, text)`
-    pub adopt: Function,
-}
+use crate::script::hooks::{left, link, release};
 
 /// Why a client stays whose script has no functions for moves.
 const NO_FUNCTIONS: &str = "its script does not know how to move clients";
@@ -30,6 +21,11 @@ impl Script {
         let Some(object) = runtime.object(client) else {
             return Packed::Stays("its script has lost it".to_owned());
         };
+        // What waits for an answer on one of the two is not to lose it.
+        let is_taken = |id| runtime.entry(id, |entry| entry.package.is_some()) == Some(true);
+        if is_taken(client) || runtime.proxy().peer(client).is_some_and(is_taken) {
+            return Packed::NotNow;
+        }
         let call = || moving.pack.call::<(Option<mlua::LuaString>, Value)>(object);
         match runtime.evaluate(call) {
             Ok((Some(text), _)) => Packed::Text(text.as_bytes().to_vec()),
@@ -43,6 +39,25 @@ impl Script {
                 )
             }
         }
+    }
+
+    /// Whether the script can take in a client of this listener just now. It is asked before the client is packed.
+    pub fn is_ready(&self, listener: ConnId) -> bool {
+        let ready = self
+            .runtime
+            .moving
+            .borrow()
+            .as_ref()
+            .and_then(|moving| moving.ready.clone());
+        let Some((ready, listener)) = ready.zip(self.runtime.object(listener)) else {
+            return true;
+        };
+        let answer = self.runtime.evaluate(|| ready.call::<Value>(listener));
+        answer.unwrap_or_else(|error| {
+            log::error!("it cannot be told whether clients may move: {error}");
+            self.runtime.count_error();
+            Value::Boolean(true)
+        }) != Value::Boolean(false)
     }
 
     /// Goes on with a client, and the server that it is linked to, if any, which another state has [packed](Self::pack).
@@ -117,26 +132,8 @@ impl Script {
     /// not fire, as the client has not gone.
     pub fn let_go(&self, client: ConnId, server: Option<ConnId>) {
         for id in [Some(client), server].into_iter().flatten() {
-            super::super::hooks::left(&self.runtime, &self.lua, id);
+            left(&self.runtime, &self.lua, id);
         }
-    }
-}
-
-/// Two connections are linked.
-pub fn link(runtime: &Runtime, lua: &Lua, client: ConnId, server: ConnId) {
-    runtime.entry(client, |entry| entry.peer = Some(server));
-    runtime.entry(server, |entry| entry.peer = Some(client));
-    // Their objects keep each other alive, unless one has been collected already.
-    runtime
-        .fast()
-        .link(lua, slot_index(client), slot_index(server));
-}
-
-/// The object of one end no longer keeps the other alive.
-pub fn release(runtime: &Runtime, lua: &Lua, id: ConnId) {
-    let open = runtime.entry(id, |entry| entry.peer = None);
-    if open.is_some() {
-        runtime.fast().unlink(lua, slot_index(id));
     }
 }
 

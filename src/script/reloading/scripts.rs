@@ -6,14 +6,16 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use super::commons::Commons;
+use super::under_way::UnderWay;
 use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Packed, Proxy, Verdict};
 use crate::script::hooks::LuaHooks;
 use crate::script::runtime::{KEYS, Origin};
 use crate::script::{Script, ScriptError};
 use crate::session::Event;
-use crate::workers::Published;
+use crate::workers::{Published, Rollout};
 
 /// The startfile and its arguments.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,8 @@ pub struct Scripts {
     /// The oldest first; the last may be one that is being prepared.
     pub(super) others: RefCell<Vec<Rc<Script>>>,
     pub(super) last_number: Cell<u32>,
+    /// The reload that is under way in all workers.
+    pub(super) under_way: RefCell<UnderWay>,
     /// Clients of older states that may be able to move.
     pub(super) candidates: RefCell<VecDeque<ConnId>>,
     /// Those that may be able to at the next look.
@@ -59,6 +63,7 @@ impl Scripts {
             present: RefCell::new(Rc::new(first)),
             others: RefCell::default(),
             last_number: Cell::new(1),
+            under_way: RefCell::default(),
             candidates: RefCell::default(),
             later: RefCell::default(),
             looks: Cell::new(false),
@@ -170,7 +175,7 @@ impl Hooks for Dispatch {
     fn timer(&self, key: u64) {
         let number = u32::try_from(key >> KEYS).unwrap_or_default();
         match (number, self.0.upgrade()) {
-            (0, Some(scripts)) => scripts.look(),
+            (0, Some(scripts)) => scripts.due(key),
             _ => self
                 .of(number)
                 .into_iter()
@@ -204,6 +209,12 @@ impl Hooks for Dispatch {
         };
         for script in scripts.all() {
             LuaHooks(Rc::downgrade(&script.runtime)).published(message);
+        }
+    }
+
+    fn rollout(&self, rollout: &Arc<Rollout>) {
+        if let Some(scripts) = self.0.upgrade() {
+            scripts.rollout(rollout);
         }
     }
 
@@ -243,7 +254,8 @@ impl Hooks for Dispatch {
         let Some(scripts) = self.0.upgrade() else {
             return;
         };
-        for script in scripts.all() {
+        let others = scripts.others.borrow().clone();
+        for script in others.iter().chain([&scripts.present()]) {
             script.runtime.end_of_tick();
         }
         scripts.end_of_tick();

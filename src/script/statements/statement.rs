@@ -145,12 +145,14 @@ fn notes(lua: &Lua, object: &Held<Prepared>, args: &Args) -> Answer {
     let known = reading(&object.0, args)?.known.clone();
     let runtime = Runtime::of(lua)?;
     let noted = known.note().and_then(|note| note.downcast::<Owned>().ok());
+    // Those of the startfile before are of no use to this one.
+    let noted = noted.filter(|noted| runtime.refs.has(noted));
     if let Some(place) = noted.and_then(|noted| noted.place()) {
         return one(runtime.refs.value(place)?);
     }
     let table = lua.create_table()?;
     let noted = Rc::new(runtime.refs.own(&table)?);
-    match known.note().is_none() && known.set_note(noted) {
+    match known.set_note(noted) {
         true => one(Value::Table(table)),
         false => one(Value::Nil),
     }
