@@ -41,6 +41,9 @@ impl Start {
         })?;
         let executable = self.executable.clone();
         let program = Program::new(self.workers);
+        predecessor
+            .iter()
+            .for_each(|before| program.number_after(before));
         let startfile = Startfile::read(self.startfile.as_deref())?;
         let first = self.prepare(Worker::new(program.clone(), 1))?;
         // Another process is the service until this one takes its place.

@@ -2,13 +2,14 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive};
 
 use super::tls::{Plain, TlsInfo, TlsSession};
 
@@ -98,6 +99,32 @@ impl Stream {
     /// connection yet to wait for: call again a little later.
     pub fn connect_unix(path: &Path) -> io::Result<Stream> {
         Ok(Stream::Unix(UnixStream::connect(path)?))
+    }
+
+    /// A connected socket that another process has handed over.
+    ///
+    /// # Errors
+    /// It is neither TCP nor a unix socket.
+    pub fn of(socket: OwnedFd) -> io::Result<Stream> {
+        let socket = Socket::from(socket);
+        socket.set_nonblocking(true)?;
+        match socket.local_addr()?.domain() {
+            Domain::UNIX => Ok(Stream::Unix(UnixStream::from_std(socket.into()))),
+            Domain::IPV4 | Domain::IPV6 => Ok(Stream::Tcp(TcpStream::from_std(socket.into()))),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Its socket once more, for another process.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Stream::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
+            Stream::Unix(socket) => socket.as_fd().try_clone_to_owned(),
+            Stream::Tls(tls) => tls.socket.duplicate(),
+        }
     }
 
     /// A TCP socket with its options set.

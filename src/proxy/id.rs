@@ -50,11 +50,11 @@ pub(super) struct Serials {
 }
 
 impl Serials {
-    /// Those of the worker with this number, from 1 on.
-    pub fn of_worker(number: usize) -> Serials {
+    /// Those of the worker with this number, from 1 on, after this one.
+    pub fn of_worker(number: usize, last: u32) -> Serials {
         let before = u32::try_from(number.saturating_sub(1)).unwrap_or_default();
         Serials {
-            next: 1,
+            next: last.wrapping_add(1),
             of_worker: before << COUNTER_BITS,
             in_use: HashSet::new(),
         }
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn numbers_in_use_are_not_given_again() {
         let last = (1 << COUNTER_BITS) - 1;
-        let mut serials = Serials::of_worker(1);
+        let mut serials = Serials::of_worker(1, 0);
         let none = std::iter::empty;
         let given: Vec<_> = (0..2).map(|_| serials.give(none).get()).collect();
         assert_eq!(given, [1, 2]);
@@ -94,7 +94,7 @@ mod tests {
         let open = || [1, 2, 4, last].into_iter();
         let given: Vec<_> = (0..4).map(|_| serials.give(open).get()).collect();
         assert_eq!(given, [last, 3, 5, 6], "nor is 0, which means none");
-        let mut others = Serials::of_worker(3);
+        let mut others = Serials::of_worker(3, 0);
         assert_eq!(others.give(none).get(), (2 << COUNTER_BITS) + 1);
     }
 }

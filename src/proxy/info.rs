@@ -120,7 +120,7 @@ pub struct ConnInfo {
     /// How many columns that result has.
     columns: Cell<u16>,
     /// When it was made.
-    pub(super) opened: Instant,
+    pub(super) opened: Cell<Instant>,
     /// What it is counted by.
     pub(super) tallies: Tallies,
     address: RefCell<Address>,
@@ -154,7 +154,7 @@ impl ConnInfo {
             owner: Cell::new(0),
             rows: Cell::new(0),
             columns: Cell::new(0),
-            opened: Instant::now(),
+            opened: Cell::new(Instant::now()),
             tallies: Tallies::default(),
             address: RefCell::new(address),
             rare: RefCell::new(None),

@@ -62,7 +62,7 @@ pub use observers::per_connection::PerConnection;
 pub use options::{Cleartext, Compression, Options, Trusted};
 pub use outgoing::Packet;
 pub use stats::Stats;
-pub use transfer::TRANSFER_FORMAT;
+pub use transfer::{Leg, Pair, RestingEnd, TRANSFER_FORMAT};
 
 pub use crate::net::{
     ProxyVersion, TimerId, TlsClientOptions, TlsInfo, TlsMode, TlsServer, TlsServerOptions,

@@ -1,5 +1,6 @@
 //! The state machine of a client's connection: what the client sends, and what may be sent to it.
 
+use super::at_rest::RestingClient;
 use super::event::{Event, EventSet};
 use super::exchanges::Exchanges;
 use super::response::{Response, wants_auth_answer};
@@ -65,6 +66,28 @@ pub struct Sent {
 }
 
 impl ClientSession {
+    /// What there is to know of it, if its commands are all answered.
+    pub fn rest(&self) -> Option<RestingClient> {
+        (self.idle() && !self.end_withheld).then(|| RestingClient {
+            capabilities: self.capabilities,
+            eofs_due: self.eofs_due,
+            statements: self.statements.as_deref().map(Statements::counted),
+        })
+    }
+
+    /// A session that was at rest elsewhere.
+    pub fn resume(rest: RestingClient) -> ClientSession {
+        ClientSession {
+            phase: LoginPhase::Ready,
+            capabilities: rest.capabilities,
+            eofs_due: rest.eofs_due,
+            statements: rest
+                .statements
+                .map(|counted| Box::new(Statements::of_counted(&counted))),
+            ..ClientSession::default()
+        }
+    }
+
     /// Whether the login is complete.
     pub fn authenticated(&self) -> bool {
         self.phase == LoginPhase::Ready

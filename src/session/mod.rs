@@ -11,6 +11,7 @@
 //! - [`event`]: the states, by their names in scripts
 //! - [`rows`]: the fast path over a resultset
 
+pub mod at_rest;
 pub mod client;
 pub mod event;
 pub mod exchanges;
@@ -20,6 +21,7 @@ pub mod server;
 pub mod statements;
 pub mod step;
 
+pub use at_rest::{Counted, RestingClient, RestingServer};
 pub use client::{ClientSession, Sent};
 pub use event::{Event, EventSet};
 pub use response::{Response, ok_status};

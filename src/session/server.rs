@@ -1,6 +1,7 @@
 //! The state machine of a connection to a server: what the server sends, and what may be sent to
 //! it.
 
+use super::at_rest::RestingServer;
 use super::event::{Event, EventSet};
 use super::exchanges::Exchanges;
 use super::response::{Response, ok_status, wants_auth_answer};
@@ -63,6 +64,30 @@ impl Default for ServerSession {
 }
 
 impl ServerSession {
+    /// What there is to know of it, if it has answered all commands.
+    pub fn rest(&self) -> Option<RestingServer> {
+        self.idle().then(|| RestingServer {
+            capabilities: self.capabilities,
+            really_offered: self.really_offered,
+            statements: self.statements.as_deref().map(Statements::counted),
+            status: self.status,
+        })
+    }
+
+    /// A session that was at rest elsewhere.
+    pub fn resume(rest: RestingServer) -> ServerSession {
+        ServerSession {
+            phase: LoginPhase::Ready,
+            capabilities: rest.capabilities,
+            really_offered: rest.really_offered,
+            statements: rest
+                .statements
+                .map(|counted| Box::new(Statements::of_counted(&counted))),
+            status: rest.status,
+            ..ServerSession::default()
+        }
+    }
+
     /// Whether the login is complete.
     pub fn authenticated(&self) -> bool {
         self.phase == LoginPhase::Ready

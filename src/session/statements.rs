@@ -13,6 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::at_rest::Counted;
 use super::step::Head;
 use crate::wire::{Com, LAST_PREPARED};
 
@@ -67,6 +68,26 @@ impl Statements {
             let params = u16::from_le_bytes([p0, p1]);
             self.insert(id, params, None, MOST_COUNTED);
         }
+    }
+
+    /// How many parameters each takes.
+    pub fn counted(&self) -> Counted {
+        let by_age = self.by_age.values();
+        let params = by_age.filter_map(|id| Some((*id, self.by_id.get(id)?.params)));
+        Counted {
+            params: params.collect(),
+            last: self.last,
+        }
+    }
+
+    /// Statements of which that is known.
+    pub fn of_counted(counted: &Counted) -> Statements {
+        let mut statements = Statements::default();
+        for (id, params) in &counted.params {
+            statements.insert(*id, *params, None, MOST_COUNTED);
+        }
+        statements.last = counted.last;
+        statements
     }
 
     fn insert(&mut self, id: u32, params: u16, kept: Option<Kept>, most: usize) {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 
@@ -21,8 +21,11 @@ use super::rollouts::Rollouts;
 use super::room::Room;
 use super::shared::Dictionaries;
 use super::upgrade::{Arrivals, Executable, Predecessor, UpgradeError, Upgrades};
-use super::{MAX_WORKERS, lock};
+use super::{MAX_WORKERS, SERIAL_BITS, lock};
 use crate::net::LastResort;
+
+/// How many connections the process before may still make without that their numbers are those of this one's.
+const APART: u32 = 1 << 20;
 
 thread_local! {
     /// The number of the worker that this thread is.
@@ -112,6 +115,10 @@ pub struct Program {
     last_resort: OnceLock<LastResort>,
     /// Those that this process conducts.
     pub(super) upgrades: Upgrades,
+    /// The numbers of connections are higher than this one, the bits for their workers left out.
+    pub(super) first_serial: OnceLock<u32>,
+    /// The highest number of a connection so far.
+    pub(super) last_serial: AtomicU32,
     /// The connections of the process whose place this one has taken.
     arrivals: OnceLock<Arc<Arrivals>>,
     is_stopping: AtomicBool,
@@ -154,6 +161,8 @@ impl Program {
             patience: Mutex::default(),
             last_resort: OnceLock::new(),
             upgrades: Upgrades::default(),
+            first_serial: OnceLock::new(),
+            last_serial: AtomicU32::new(0),
             arrivals: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
@@ -335,6 +344,13 @@ impl Program {
         // (A program has one predecessor.)
         let _ = self.arrivals.set(arrivals);
         Ok(())
+    }
+
+    /// Connections of this process have other numbers than those of the one before. To be called before there are any.
+    pub fn number_after(&self, predecessor: &Predecessor) {
+        let last = predecessor.last_serial().wrapping_add(APART) & ((1 << SERIAL_BITS) - 1);
+        // (A program has one predecessor.)
+        let _ = self.first_serial.set(last);
     }
 
     /// The connections of the process before, if there is one.

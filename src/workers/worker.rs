@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::SERIAL_BITS;
 use super::channels::Reached;
 use super::claims::{self, ForAll};
 use super::listeners::Membership;
@@ -196,6 +197,19 @@ impl Worker {
     /// There is none.
     pub fn give(&self, carried: Carried) -> Result<(), Carried> {
         self.program.upgrades.give(carried)
+    }
+
+    /// The numbers of connections are higher than this one, the bits for their workers left out.
+    pub fn first_serial(&self) -> u32 {
+        self.program.first_serial.get().copied().unwrap_or_default()
+    }
+
+    /// A connection has this number.
+    pub fn note_serial(&self, serial: u32) {
+        let counter = serial & ((1 << SERIAL_BITS) - 1);
+        self.program
+            .last_serial
+            .fetch_max(counter, Ordering::Relaxed);
     }
 
     /// The connections of the process whose place this one has taken.

@@ -17,6 +17,10 @@ impl Workforce for Program {
             .sum()
     }
 
+    fn last_serial(&self) -> u32 {
+        self.last_serial.load(Ordering::Relaxed)
+    }
+
     fn is_stopping(&self) -> bool {
         Program::is_stopping(self)
     }
@@ -35,7 +39,11 @@ impl Workforce for Program {
         self.tell(1, Message::Moving(moving));
     }
 
-    fn tell_least_busy(&self, moving: Moving) -> bool {
+    fn tell_owner_or_another(&self, moving: Moving, serial: u32) -> bool {
+        let owner = owner(serial);
+        if owner <= self.count() {
+            return self.tell(owner, Message::Moving(moving));
+        }
         let loads = (1..=self.count()).filter_map(|number| {
             let is_relieved = self.desks.of(number)?.is_relieved.load(Ordering::Relaxed);
             Some((is_relieved, self.desks.load(number)?, number))

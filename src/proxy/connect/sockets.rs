@@ -249,7 +249,7 @@ impl Core {
 
     /// Connections with the same options share them. (Where a header tells of the client, no two
     /// have the same.)
-    fn share_options(&mut self, options: Options) -> Rc<Options> {
+    pub fn share_options(&mut self, options: Options) -> Rc<Options> {
         if *self.defaults == options {
             return self.defaults.clone();
         }

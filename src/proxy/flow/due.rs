@@ -59,6 +59,7 @@ impl Proxy {
             TimerKey::Certificates => self.core().check_certificates(),
             TimerKey::Pulse => self.core().pulse(),
             TimerKey::Turn => {} // the end of the tick follows
+            TimerKey::Departures => self.core().look_at_clients_again(),
             TimerKey::Drain => {
                 log::warn!("exchanges are still in flight: closing them");
                 let mut core = self.core();
@@ -132,6 +133,7 @@ impl TimerKey {
             | TimerKey::Certificates
             | TimerKey::Pulse
             | TimerKey::Turn
+            | TimerKey::Departures
             | TimerKey::Guest(_)
             | TimerKey::Drain => None,
         }

@@ -179,7 +179,11 @@ impl Proxy {
                 Work::Part => self.core().part(id),
                 Work::None => {}
             });
-            self.core().end_turn(id, packets);
+            {
+                let mut core = self.core();
+                core.end_turn(id, packets);
+                core.note_turn(id);
+            }
             self.guarded(None, || self.relieve());
         }
     }
@@ -209,6 +213,7 @@ impl Proxy {
             let core = &mut *self.core();
             core.dirty.append(&mut core.postponed);
         }
+        self.depart();
         self.check_drained();
     }
 
@@ -412,7 +417,8 @@ impl Core {
             && !self.guests.are_waiting()
             && self.finished.is_empty()
             && self.close_soon.is_empty()
-            && !self.has_messages;
+            && !self.has_messages
+            && !self.departures.have_work();
         if !idle {
             return Duration::ZERO;
         }

@@ -31,17 +31,13 @@ impl Proxy {
         match moving {
             Moving::Replaced => self.core().service_manager = None,
             Moving::Promoted => self.be_the_service(),
-            Moving::Failed => {}
-            Moving::Arrival(carried) => {
-                if let Some(arrivals) = self.worker().arrivals() {
-                    arrivals.refuse(carried.serial, "nobody takes it");
-                }
-            }
-            Moving::Begins
-            | Moving::Pull(_)
-            | Moving::Moved(_)
-            | Moving::Refused(..)
-            | Moving::Ends => {}
+            Moving::Begins => self.open_departures(),
+            Moving::Pull(room) => self.make_room_for_departures(room),
+            Moving::Moved(serial) => self.moved(serial),
+            Moving::Refused(serial, why) => self.refused(serial, &why),
+            Moving::Ends => self.close_departures(),
+            Moving::Failed => self.call_back(),
+            Moving::Arrival(carried) => self.arrive(carried),
         }
     }
 

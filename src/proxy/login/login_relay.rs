@@ -100,6 +100,11 @@ pub(crate) enum Relayed {
 }
 
 impl LoginRelay {
+    /// That of a login that was over before, in another process.
+    pub fn resume(plugin: &[u8], nonce: &[u8]) -> LoginRelay {
+        LoginRelay::new(plugin, nonce)
+    }
+
     fn new(plugin: &[u8], nonce: &[u8]) -> LoginRelay {
         LoginRelay {
             plugin: plugin.to_vec(),

@@ -152,6 +152,20 @@ impl Channel {
         }));
     }
 
+    /// The level of its compression, if nothing is on its way in either direction; without compression 0.
+    pub fn level_at_rest(&self) -> Option<u8> {
+        let Some(compression) = self.compression.as_deref() else {
+            return Some(0);
+        };
+        let turns = &mut compression.turns.queue.iter();
+        let is_at_rest = compression.raw.is_empty()
+            && compression.plain.is_empty()
+            && compression.frames.is_empty()
+            && turns.all(|(_, turn)| *turn == Turn::Begins)
+            && compression.decoder.between_frames();
+        is_at_rest.then(|| compression.encoder.level())
+    }
+
     /// Puts back bytes that were read before it was known that they are compressed.
     pub fn unread(&mut self, bytes: &[u8]) {
         if let Some(compression) = &mut self.compression {

@@ -27,6 +27,7 @@ use crate::proxy::id::{ConnId, Serials};
 use crate::proxy::info::{Address, ConnInfo, ConnKind};
 use crate::proxy::options::Options;
 use crate::proxy::stats::Stats;
+use crate::proxy::transfer::Departures;
 use crate::proxy::usage::groups::Usage;
 use crate::session::{Event, EventSet};
 use crate::workers::{ListenerKey, Worker};
@@ -59,6 +60,8 @@ pub(crate) enum TimerKey {
     Guest(GuestId),
     /// An observer wants to be asked at the end of this tick.
     Turn,
+    /// Time to look which clients can leave for another process.
+    Departures,
     /// The time for exchanges in flight is over.
     Drain,
 }
@@ -129,6 +132,10 @@ pub(crate) struct Core {
     pub present_owner: u32,
     /// Clients of others that wait for nothing, since the layer above has looked.
     pub rested: Vec<ConnId>,
+    /// Clients that leave for another process.
+    pub departures: Departures,
+    /// The number that the next connection is to have, if it is free.
+    pub next_serial: Option<u32>,
     /// Decides whether another client is accepted.
     pub admission: Admission,
     pub stopping: bool,
@@ -146,12 +153,13 @@ impl Core {
     pub fn new(worker: Worker) -> io::Result<Core> {
         let poller = Poller::new()?;
         worker.begin(poller.wake_handle());
+        let first_serial = worker.first_serial();
         let mut signals = Signals::new()?;
         poller.register(&mut signals, SIGNALS)?;
         Ok(Core {
             conns: Slab::new(),
             guests: Guests::default(),
-            serials: Serials::of_worker(worker.number()),
+            serials: Serials::of_worker(worker.number(), first_serial),
             encoded: Vec::new(),
             spare: SpareBuffers::default(),
             resolver: Resolver::new(poller.wake_handle()),
@@ -182,6 +190,8 @@ impl Core {
             usage: Usage::default(),
             present_owner: 0,
             rested: Vec::new(),
+            departures: Departures::default(),
+            next_serial: None,
             stopping: false,
             signal_is_announced: false,
             told_to_stop: false,
@@ -195,7 +205,17 @@ impl Core {
         let (conns, look_ups) = (&self.conns, &self.look_ups);
         let of_conns = || conns.iter().map(|(_, conn)| conn.id().serial());
         let in_use = || of_conns().chain(look_ups.keys().copied());
-        self.serials.give(in_use)
+        let serial = self.serials.give(in_use);
+        self.worker.note_serial(serial.get());
+        serial
+    }
+
+    /// The number that the next connection is to have.
+    fn wanted_serial(&mut self) -> Option<NonZeroU32> {
+        let wanted = NonZeroU32::new(self.next_serial.take()?)?;
+        let conns = self.conns.iter();
+        let mut taken = conns.map(|(_, conn)| conn.id().serial());
+        (!taken.any(|serial| serial == wanted.get())).then_some(wanted)
     }
 
     /// Enters a connection into the table.
@@ -207,7 +227,7 @@ impl Core {
         options: Rc<Options>,
         address: (Address, u16),
     ) -> io::Result<Rc<ConnInfo>> {
-        let serial = self.new_serial();
+        let serial = self.wanted_serial().unwrap_or_else(|| self.new_serial());
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
         let id = ConnId {

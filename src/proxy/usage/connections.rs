@@ -73,7 +73,11 @@ fn tls(conn: &Conn) -> Value {
 }
 
 fn age(conn: &Conn) -> Value {
-    Value::Integer(Instant::now().duration_since(conn.info.opened).as_secs())
+    Value::Integer(
+        Instant::now()
+            .duration_since(conn.info.opened.get())
+            .as_secs(),
+    )
 }
 
 fn client(core: &Core, conn: &Conn) -> Row {

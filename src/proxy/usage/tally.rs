@@ -156,6 +156,16 @@ impl Tallies {
         (self.bytes_in.get(), self.bytes_out.get())
     }
 
+    /// The connection has read that much elsewhere.
+    pub fn read_before(&self, bytes: u64) {
+        add(&self.bytes_in, bytes);
+    }
+
+    /// The connection has written that much elsewhere.
+    pub fn wrote_before(&self, bytes: u64) {
+        add(&self.bytes_out, bytes);
+    }
+
     pub fn read(&self, bytes: u64) {
         add(&self.bytes_in, bytes);
         self.each(|tally| add(&tally.bytes_in, bytes));

@@ -25,6 +25,11 @@ impl Encoder {
         }
     }
 
+    /// Its level.
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
     /// Appends one frame of this number with as much of `plain` as it can hold, and returns how
     /// much that is.
     pub fn frame(

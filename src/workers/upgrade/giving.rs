@@ -370,7 +370,7 @@ impl Giving {
     }
 
     fn welcome(&self, hello: &Hello) -> io::Result<()> {
-        let own = Hello::own(self.executable.format);
+        let own = Hello::own(self.executable.format, self.workers.last_serial());
         log::info!("upgrade: from version {} to {}", own.version, hello.version);
         let Some(line) = &self.line else {
             return Ok(());

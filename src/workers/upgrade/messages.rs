@@ -47,17 +47,21 @@ pub struct Hello {
     pub version: String,
     /// The version of how connections are written down: the newest that is read, and the one that is written.
     pub format: u8,
+    /// No connection of this process has a higher number, the bits for its worker left out.
+    pub last_serial: u32,
 }
 
 const VERSION: u8 = 1;
 const FORMAT: u8 = 2;
+const LAST_SERIAL: u8 = 3;
 
 impl Hello {
     /// Of this program.
-    pub fn own(format: u8) -> Hello {
+    pub fn own(format: u8, last_serial: u32) -> Hello {
         Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             format,
+            last_serial,
         }
     }
 
@@ -66,6 +70,7 @@ impl Hello {
         let mut out = Writer::default();
         out.bytes(VERSION, self.version.as_bytes());
         out.number(FORMAT, self.format.into());
+        out.number(LAST_SERIAL, self.last_serial.into());
         out.finish().unwrap_or_default()
     }
 
@@ -80,6 +85,7 @@ impl Hello {
             match field.tag {
                 VERSION => field.text()?.clone_into(&mut hello.version),
                 FORMAT => hello.format = field.small()?,
+                LAST_SERIAL => hello.last_serial = field.small()?,
                 _ => {}
             }
         }
@@ -203,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_heard() {
-        let hello = Hello::own(7);
+        let hello = Hello::own(7, 8);
         let mut bytes = hello.write();
         bytes.extend_from_slice(&[200, 1, 0, 0, 0, 9]);
         assert_eq!(Hello::read(&bytes), Ok(hello), "a newer field is skipped");

@@ -24,6 +24,8 @@ pub struct Predecessor {
     line: Line,
     /// Whether both write connections down in the same way.
     is_understood: bool,
+    /// No connection of it has a higher number.
+    last_serial: u32,
 }
 
 /// Where connections come from that the process before has had.
@@ -45,8 +47,8 @@ impl Predecessor {
             return Ok(None);
         };
         line.set_patience(ANSWERS, Some(ANSWERS))?;
-        line.send(kind::HELLO, &Hello::own(format).write(), &[])?;
-        let mut written = None;
+        line.send(kind::HELLO, &Hello::own(format, 0).write(), &[])?;
+        let (mut written, mut last_serial) = (None, 0);
         loop {
             let Some(mut parcel) = line.receive()? else {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -57,6 +59,7 @@ impl Predecessor {
                     set_standard_input(input)?;
                     let hello = Hello::read(&parcel.content).map_err(io::Error::other)?;
                     written = Some(hello.format);
+                    last_serial = hello.last_serial;
                 }
                 (kind::LISTENER, Some(socket)) => {
                     let listener = read_listener(&parcel.content, socket);
@@ -71,7 +74,13 @@ impl Predecessor {
             line,
             // An older process writes what a newer one reads.
             is_understood: written.is_some_and(|written| written <= format),
+            last_serial,
         }))
+    }
+
+    /// No connection of it has a higher number, the bits for its worker left out.
+    pub fn last_serial(&self) -> u32 {
+        self.last_serial
     }
 
     /// This process can serve, and does from here on. Connections may arrive before this has returned.
@@ -115,7 +124,7 @@ impl Predecessor {
                             break;
                         };
                         let serial = carried.serial;
-                        if !workers.tell_least_busy(Moving::Arrival(carried)) {
+                        if !workers.tell_owner_or_another(Moving::Arrival(carried), serial) {
                             arrivals.refuse(serial, "no worker takes it");
                         }
                     }

@@ -9,6 +9,9 @@ pub trait Workforce: fmt::Debug + Send + Sync {
     /// How many clients all have.
     fn clients(&self) -> usize;
 
+    /// No connection of theirs has a higher number, the bits for its worker left out.
+    fn last_serial(&self) -> u32;
+
     /// Whether they were told to end.
     fn is_stopping(&self) -> bool;
 
@@ -21,8 +24,9 @@ pub trait Workforce: fmt::Debug + Send + Sync {
     /// Tells the first.
     fn tell_first(&self, moving: Moving);
 
-    /// Tells the one with the fewest clients. False if there is none.
-    fn tell_least_busy(&self, moving: Moving) -> bool;
+    /// Tells the one whose connections have numbers like this one; if there is none, the one with the fewest clients.
+    /// False if there is none at all.
+    fn tell_owner_or_another(&self, moving: Moving, serial: u32) -> bool;
 
     /// They accept clients again.
     fn listen_again(&self);

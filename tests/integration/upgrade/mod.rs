@@ -1,5 +1,7 @@
 //! The upgrade of the binary: another process takes the place of the one that serves.
 
+mod moving;
+
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -262,6 +264,19 @@ fn a_new_process_that_fails_changes_nothing() {
 }
 
 impl Family {
+    /// This process begins an upgrade, whatever has become of those that it has started before. Waits until the new one
+    /// serves.
+    fn begin_upgrade_of(&self, pid: u32) -> u32 {
+        let before = self.0.count("the new process serves");
+        let started = self.pids().len();
+        signal(pid, "USR2");
+        eventually("another process starts", || self.pids().len() > started);
+        eventually("it serves", || {
+            self.0.count("the new process serves") > before
+        });
+        self.last()
+    }
+
     /// The first process begins an upgrade, whatever has become of those that it has started before.
     fn begin_after_failure(&self) -> u32 {
         let before = self.pids().len();
@@ -425,6 +440,7 @@ fn versions_that_do_not_understand_each_other_hand_over_listeners() {
     let newer = Hello {
         version: "99".to_owned(),
         format: hello.format + 1,
+        last_serial: 0,
     };
     let input = fs::File::open("/dev/null").unwrap();
     line.send(kind::WELCOME, &newer.write(), &[input.as_fd()])
