@@ -479,8 +479,7 @@ mod tests {
 
     #[test]
     fn a_socket_connected_to_itself_is_refused() {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let socket = Socket::new(Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket
             .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
             .unwrap();

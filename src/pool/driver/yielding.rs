@@ -14,7 +14,10 @@ impl Pools {
     pub(super) fn note_rings(&self) {
         let pools = self.pools.borrow();
         // (Each is to be asked.)
-        let rung = pools.iter().filter(|pool| pool.bell.was_rung()).count();
+        let rung = pools
+            .iter()
+            .filter(|(_, pool)| pool.bell.was_rung())
+            .count();
         let mut agenda = self.agenda.borrow_mut();
         let due = agenda.others_due;
         if due.is_some_and(|due| due <= Instant::now()) {

@@ -25,12 +25,12 @@ impl Proxy {
     }
 
     /// Whether a client that has logged in waits for nothing, nor the server that it is linked to for its client.
-    pub fn rests(&self, client: ConnId) -> bool {
+    pub fn is_at_rest(&self, client: ConnId) -> bool {
         let core = self.core();
         let Some(conn) = core.open(client) else {
             return false;
         };
-        let rests = |id| core.open(id).is_some_and(Conn::rests);
+        let rests = |id| core.open(id).is_some_and(Conn::is_at_rest);
         rests(client) && conn.peer.is_none_or(rests)
     }
 
@@ -200,7 +200,7 @@ impl Proxy {
 
 impl Conn {
     /// Whether nothing is under way on it.
-    fn rests(&self) -> bool {
+    fn is_at_rest(&self) -> bool {
         let is_passing = self.read.streaming.is_some() || self.write.inbound.is_some();
         self.logged_in() && self.idle() && self.course == Course::Followed && !is_passing
     }

@@ -1,9 +1,9 @@
 //! Pairs that leave for another process.
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use super::departures::Waiting;
 use super::resting::{Leg, Pair, RestingEnd};
 use crate::proxy::Proxy;
 use crate::proxy::hooks::Packed;
@@ -30,35 +30,6 @@ enum Rest {
     /// Not now. Where it may take long, why.
     NotNow(Option<&'static str>),
     Never(&'static str),
-}
-
-/// The pairs that leave this loop.
-#[derive(Debug, Default)]
-pub(crate) struct Departures {
-    is_open: bool,
-    /// How many more may be on their way.
-    room: usize,
-    /// Clients to be looked at.
-    queue: VecDeque<ConnId>,
-    /// Those that never can, and those that the other process does not take.
-    settled: HashSet<ConnId>,
-    /// By the clients' numbers.
-    on_their_way: HashMap<u32, Waiting>,
-}
-
-/// A pair of which it is not known yet who has it.
-#[derive(Debug)]
-struct Waiting {
-    client: ConnId,
-    /// The connections without their sockets, and these.
-    channels: Vec<(ConnId, Channel)>,
-}
-
-impl Departures {
-    /// Whether the loop is to go on without waiting.
-    pub fn have_work(&self) -> bool {
-        self.is_open && self.room > 0 && !self.queue.is_empty()
-    }
 }
 
 impl Proxy {
@@ -228,7 +199,7 @@ impl Core {
             return Rest::NotNow(None);
         }
         for conn in [Some(conn), server].into_iter().flatten() {
-            match conn.rests() {
+            match conn.may_leave() {
                 Rest::Can => {}
                 other => return other,
             }
@@ -326,7 +297,7 @@ impl Core {
 
 impl Conn {
     /// Whether it is between two commands, and nothing is on its way.
-    fn rests(&self) -> Rest {
+    fn may_leave(&self) -> Rest {
         let Socket::Open(channel) = &self.socket else {
             return Rest::NotNow(None);
         };

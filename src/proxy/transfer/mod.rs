@@ -4,6 +4,7 @@
 //! - `resting`: what the proxy knows of such a pair, as plain data, and how that is written down
 //! - `leaving`: the process that has the pair: it is written down, its sockets are handed over, and it waits. If the
 //!   other process acknowledges it, the pair is gone; if not, it goes on
+//! - `departures`: which pairs are to leave, and which are on their way
 //! - `arriving`: the process that gets it
 //!
 //! Whoever has a pair is decided by one message, the acknowledgement. Before it is sent the new process touches neither socket;
@@ -11,10 +12,11 @@
 //! got it. Bytes that arrive meanwhile wait in the sockets.
 
 mod arriving;
+mod departures;
 mod leaving;
 mod resting;
 
-pub(super) use leaving::Departures;
+pub(super) use departures::Departures;
 pub use resting::{Leg, Pair, RestingEnd};
 
 /// The version of how connections are written down. It changes only when something must not be skipped by a process that

@@ -71,7 +71,7 @@ impl Scripts {
         };
         let number = info.owner.get();
         let from = self.of(number).filter(|_| number != present.runtime.number);
-        let (Some(from), true) = (from, proxy.rests(client)) else {
+        let (Some(from), true) = (from, proxy.is_at_rest(client)) else {
             // It is listed again when it was answered.
             return;
         };
@@ -94,7 +94,7 @@ impl Scripts {
             Packed::NotNow => return self.later.borrow_mut().push(client),
         };
         // Packing may have changed anything.
-        if !proxy.rests(client) {
+        if !proxy.is_at_rest(client) {
             return;
         }
         match self.hand_over(&from, &present, (listener, client), &text) {

@@ -190,17 +190,17 @@ impl Hooks for Dispatch {
         }
     }
 
-    fn signal(&self, name: &'static str) {
+    fn signal(&self, name: &'static str) -> bool {
         let Some(scripts) = self.0.upgrade() else {
-            return;
+            return false;
         };
         let present = scripts.present();
         let is_own = present.runtime.signals.0.borrow().contains_key(name);
         if name == "HUP" && !is_own {
             scripts.hung_up();
-        } else if let Some(hooks) = self.present() {
-            hooks.signal(name);
+            return true;
         }
+        self.present().is_some_and(|hooks| hooks.signal(name))
     }
 
     fn published(&self, message: &Published) {
