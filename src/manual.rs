@@ -59,7 +59,12 @@ const SECTIONS: &[(&str, &[(&str, &str)])] = &[
                 "SIGHUP",
                 "Opens the log file anew, then runs the script's dpm.on_signal(\"HUP\").",
             ),
-            ("SIGUSR1, SIGUSR2", "The script's."),
+            (
+                "SIGUSR2",
+                "The script's dpm.on_signal(\"USR2\"). Without one, an upgrade: the program starts itself as it is on disk \
+                 now, and the new process takes the place of this one, with its listening sockets and its clients.",
+            ),
+            ("SIGUSR1", "The script's."),
         ],
     ),
     (

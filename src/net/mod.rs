@@ -24,6 +24,7 @@
 //! remember that there may be more.
 
 mod descriptors;
+mod fd_store;
 mod inherited;
 mod last_resort;
 mod line;

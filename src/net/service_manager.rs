@@ -4,10 +4,14 @@
 //! does not read them, they are lost.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use rustix::cmsg_space;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sd_notify::NotifyState;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -67,18 +71,46 @@ impl ServiceManager {
         self.tell(&[NotifyState::MainPid(process)]);
     }
 
+    /// It is to keep this listening socket, under this name. Whether it was told.
+    pub(super) fn store(&self, name: &str, socket: BorrowedFd<'_>) -> bool {
+        let message = format!("FDSTORE=1\nFDNAME={name}");
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let sockets = [socket];
+        control.push(SendAncillaryMessage::ScmRights(&sockets));
+        let pieces = [IoSlice::new(message.as_bytes())];
+        match sendmsg(&self.socket, &pieces, &mut control, SendFlags::NOSIGNAL) {
+            Ok(_) => true,
+            Err(error) => {
+                log::warn!("the service manager cannot be given {name}: {error}");
+                false
+            }
+        }
+    }
+
+    /// It is to drop the socket of this name.
+    pub(super) fn forget(&self, name: &str) {
+        let name = format!("FDNAME={name}");
+        let remove = NotifyState::Custom("FDSTOREREMOVE=1");
+        self.tell(&[remove, NotifyState::Custom(&name)]);
+    }
+
     /// The loop has come round.
     pub fn alive(&self) {
         self.tell(&[NotifyState::Watchdog]);
     }
 
     fn tell(&self, states: &[NotifyState<'_>]) {
-        let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
-        let message = lines.join("\n");
+        let message = message(states);
         if let Err(error) = self.socket.send(message.as_bytes()) {
             log::warn!("the service manager cannot be told {message:?}: {error}");
         }
     }
+}
+
+fn message(states: &[NotifyState<'_>]) -> String {
+    let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 fn connect(name: &OsStr) -> io::Result<Socket> {

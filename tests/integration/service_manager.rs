@@ -129,9 +129,9 @@ fn a_drain_is_told_before_it_is_over() {
     let latch = mariadb().latch();
     busy.command(crate::support::wire::com::QUERY, latch.query.as_bytes());
     eventually("it runs", || mariadb().running(&latch.query) == 1);
-    assert_eq!(manager.hears_news(), "READY=1");
+    assert_eq!(manager.hears_of_service(), "READY=1");
     dpm.signal("TERM");
-    assert_eq!(manager.hears_news(), "STOPPING=1");
+    assert_eq!(manager.hears_of_service(), "STOPPING=1");
     assert_eq!(manager.hears(), "WATCHDOG=1", "it is alive until its end");
     latch.open();
     assert_eq!(dpm.wait_for_end().code(), Some(0));
@@ -264,4 +264,94 @@ fn the_script_for_kubernetes_runs() {
     // (The harness's end of the script answers this.)
     assert!(dpm.stat("listeners") >= 1.0);
     assert_eq!(dpm.stop().code(), Some(0));
+}
+
+/// Kills the process that has taken the place of another, when the test ends.
+struct Killed(u32);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("kill")
+            .args(["-KILL", &self.0.to_string()])
+            .status();
+    }
+}
+
+impl Manager {
+    /// The next message that is neither a sign of life nor about a socket to be kept.
+    fn hears_of_service(&self) -> String {
+        loop {
+            let message = self.hears_news();
+            if !message.starts_with("FDSTORE") {
+                return message;
+            }
+        }
+    }
+}
+
+#[test]
+fn another_process_becomes_the_service() {
+    let manager = Manager::new();
+    let fuse = "dpm.new_timer():schedule(60, 0, function() os.exit(1) end)";
+    let script = format!("{fuse} require('harness').passthrough()");
+    let launch = Launch::script(&script).server(mariadb());
+    let mut dpm = manager.starts(launch.env("WATCHDOG_USEC", "100000"));
+    let port = dpm.port();
+    let client = Wire::login(port, PLAIN);
+    assert_eq!(manager.hears_of_service(), "READY=1");
+    dpm.signal("USR2");
+    // The old process is the service until all that can move have moved.
+    let main = manager.hears_of_service();
+    let pid: u32 = main
+        .strip_prefix("MAINPID=")
+        .and_then(|pid| pid.parse().ok())
+        .unwrap_or_else(|| panic!("{main}"));
+    let _killed = Killed(pid);
+    assert!(pid != dpm.pid() && dpm.runs(), "a client is left");
+    assert_eq!(manager.hears_of_service(), "READY=1");
+    assert_eq!(manager.hears(), "WATCHDOG=1");
+    drop(client);
+    dpm.wait_for_end();
+    // The end of the old process is not that of the service.
+    for _ in 0..5 {
+        assert_eq!(manager.hears(), "WATCHDOG=1");
+    }
+    let _ = std::process::Command::new("kill")
+        .arg(pid.to_string())
+        .status();
+    assert_eq!(manager.hears_of_service(), "STOPPING=1");
+}
+
+#[test]
+fn listeners_are_kept_for_the_next_process() {
+    let manager = Manager::new();
+    let script = "local l = dpm.listener('127.0.0.1', 0)
+        l:register(dpm.MYC_CONNECT, function() return dpm.DPM_NOPROXY end)
+        print('port ' .. l:socket_port())
+        dpm.on_signal('USR2', function() dpm.close(l) l = dpm.listener_unix(arg[1]) end)";
+    let path = process::folder("socket").join("s");
+    let launch = Launch::script(script).arg(path.display());
+    let dpm = manager.starts(launch);
+    let port = dpm.port();
+    assert_eq!(
+        manager.hears(),
+        format!("FDSTORE=1\nFDNAME=dpm-127.0.0.1-{port}")
+    );
+    assert_eq!(manager.hears(), "READY=1");
+    dpm.signal("USR2");
+    assert_eq!(
+        manager.hears(),
+        format!("FDSTOREREMOVE=1\nFDNAME=dpm-127.0.0.1-{port}")
+    );
+    assert_eq!(
+        manager.hears(),
+        format!("FDSTORE=1\nFDNAME=dpm-{}", path.display())
+    );
+    // What is closed as the program ends stays for the next one.
+    dpm.signal("TERM");
+    assert_eq!(manager.hears(), "STOPPING=1");
+    manager.socket.set_nonblocking(true).unwrap();
+    let mut dpm = dpm;
+    dpm.wait_for_end();
+    assert!(manager.socket.recv(&mut [0; 100]).is_err());
 }

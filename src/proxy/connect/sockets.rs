@@ -206,6 +206,7 @@ impl Core {
             }
         );
         self.warn_of_listener(info.id);
+        self.listeners_changed();
         // A client may have connected before the registration.
         self.schedule(info.id);
         Ok(info)

@@ -41,8 +41,20 @@ impl Core {
             );
         }
         if let Some(service_manager) = &self.service_manager {
+            service_manager.store_listeners();
             service_manager.ready();
             self.pulse();
+        }
+    }
+
+    /// A listener was opened or closed: the service manager keeps those that are open, once it knows that the loop
+    /// runs.
+    pub fn listeners_changed(&self) {
+        if let Some(service_manager) = &self.service_manager
+            && self.stats.ticks > 0
+            && !self.stopping
+        {
+            service_manager.store_listeners();
         }
     }
 
@@ -58,6 +70,9 @@ impl Core {
         let Some(service_manager) = &self.service_manager else {
             return;
         };
+        if !self.stopping {
+            service_manager.store_listeners();
+        }
         if let Some(pulse) = service_manager.pulse() {
             service_manager.alive();
             self.timers.insert(Instant::now() + pulse, TimerKey::Pulse);

@@ -49,6 +49,7 @@ impl Proxy {
         }
         match ServiceManager::from_environment() {
             Ok(Some(service_manager)) => {
+                service_manager.store_listeners();
                 service_manager.ready();
                 core.service_manager = Some(service_manager);
                 core.pulse();

@@ -63,6 +63,7 @@ impl Proxy {
                 // At once, not at the end of the tick as for others: whoever is told of the end
                 // can listen on the same address. The slot stays taken until then.
                 core.drop_socket(id);
+                core.listeners_changed();
             }
             info
         };
