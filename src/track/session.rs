@@ -10,6 +10,7 @@ mod learn;
 mod told;
 
 use super::canonical;
+use super::client_collation::ClientCollation;
 use super::commands::{Commands, Hides, Task};
 use super::couplings::{coupled, is_mariadb, shares_names};
 use super::fact::{Doubt, Fact};
@@ -126,6 +127,7 @@ pub struct Session {
     /// Whether the server has reported changes of the schema.
     reports_schema: bool,
     variables: Variables,
+    client_collation: ClientCollation,
     transaction: Fact<Transaction>,
     autocommit: Fact<bool>,
     no_backslash_escapes: Option<bool>,
@@ -171,6 +173,7 @@ impl Session {
             schema: Fact::Unknown(why),
             reports_schema: false,
             variables: Variables::unknown(why),
+            client_collation: ClientCollation::AtLogin,
             transaction: Fact::Unknown(why),
             autocommit: Fact::Unknown(why),
             no_backslash_escapes: None,
@@ -216,6 +219,7 @@ impl Session {
         self.unsettled = false;
         self.unused = false;
         self.variables.forget(why);
+        self.learn_client_collation(ClientCollation::AtLogin);
         self.transaction = Fact::Known(Transaction::None);
         self.put_autocommit(Fact::Unknown(why));
         self.no_backslash_escapes = None;
@@ -326,6 +330,11 @@ impl Session {
             _ if self.unsettled => Fact::Unknown(Doubt::Error),
             _ => self.variables.get(name),
         }
+    }
+
+    /// The collation of the client's character set, on MariaDB.
+    pub fn client_collation(&self) -> &ClientCollation {
+        &self.client_collation
     }
 
     /// Whether a transaction is open.

@@ -297,3 +297,28 @@ all! {
         }
     }
 }
+
+all! {
+    /// A client may begin anew in the very moment in which its connection is being set up for another one.
+    fn a_reset_keeps_the_clients_own_schema(server) {
+        server.sql("CREATE DATABASE IF NOT EXISTS of_a_thief");
+        let dpm = pool(server, 1, "");
+        let login = |schema: &str| {
+            let mut wire = Wire::login_as(dpm.port(), "ann", "p", caps::BASE);
+            wire.outcomes(com::INIT_DB, schema.as_bytes());
+            wire
+        };
+        let (mut client, mut thief) = (login("test"), login("of_a_thief"));
+        for round in 0..300 {
+            assert_eq!(value(&mut client, "SELECT 1"), "1");
+            thief.send_command(com::QUERY, b"SELECT DATABASE()").expect("a command");
+            // At another moment each time.
+            for _ in 0..round * 20 {
+                std::hint::spin_loop();
+            }
+            client.outcomes(com::RESET_CONNECTION, b"");
+            thief.read_outcomes(com::QUERY).expect("an answer");
+            assert_eq!(value(&mut client, "SELECT DATABASE()"), "test", "round {round}");
+        }
+    }
+}

@@ -24,6 +24,8 @@ enum Step {
     ChangeUser,
     /// Another client has its connection.
     Steal,
+    /// Another client would like to have it, and does not get it.
+    IsKept,
     /// The same, and then that connection is gone.
     Elsewhere,
 }
@@ -71,7 +73,7 @@ impl Client {
                 assert_eq!(wire.change_user(name, password)[0], 0, "{name}");
                 Vec::new()
             }
-            Steal | Elsewhere => Vec::new(),
+            Steal | IsKept | Elsewhere => Vec::new(),
             Prepare(sql) => {
                 let mut outcomes = wire.outcomes(com::STMT_PREPARE, sql.as_bytes());
                 if let Some(Outcome::Prepared { statement, .. }) = outcomes.first_mut() {
@@ -188,17 +190,25 @@ fn alike(server: &Server, steps: &[Step]) -> Vec<Outcome> {
     let [of_pool, of_server] = ["p", "d"].map(|side| {
         let name = format!("{base}{side}");
         server.sql(&format!("CREATE DATABASE {name}"));
+        let mut admin = Wire::login_empty(server.port, caps::BASE);
+        admin.outcomes(com::INIT_DB, name.as_bytes());
         for sql in DATABASE {
-            server.sql(&format!("USE {name}; {sql}"));
+            let made = admin.outcomes(com::QUERY, sql.as_bytes());
+            assert!(matches!(made[..], [Outcome::Ok(_)]), "{sql}: {made:?}");
         }
         name
     });
-    let dpm = pool(server, 1, "");
+    let dpm = pool(server, 1, "queue_timeout = 2");
     let login = |name: &str| Client::new(dpm.port(), ["ann", "p"], name);
     let (mut pooled, mut thief) = (login(&of_pool), login("test"));
     let mut direct = Client::new(server.port, ["empty", ""], &of_server);
     let mut last = Vec::new();
     for step in steps {
+        if let IsKept = step {
+            let answer = thief.does(Query("SELECT 1"));
+            assert!(matches!(answer[..], [Outcome::Err(1040, ..)]), "{answer:?}");
+            continue;
+        }
         if let Steal | Elsewhere = step {
             let answer = thief.does(Query("SELECT CONNECTION_ID()"));
             let Outcome::Rows { rows, .. } = &answer[0] else {
@@ -230,6 +240,7 @@ const DATABASE: &[&str] = &[
     "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT UNIQUE, s VARCHAR(40)) ENGINE=InnoDB CHARSET=utf8mb4",
     "INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'B'), (3, 3, 'it''s'), (4, NULL, 'c')",
     "CREATE PROCEDURE begins() START TRANSACTION",
+    "CREATE PROCEDURE begins_and_fails() BEGIN START TRANSACTION; SIGNAL SQLSTATE '45000'; END",
 ];
 
 all! {
@@ -259,6 +270,34 @@ all! {
             Query("DROP TABLE no_such_table"),
             Steal,
             Query("SET @@autocommit = 1"),
+        ]);
+    }
+}
+
+all! {
+    /// One that has used nothing goes with its client, also after an error, and answers of the proxy tell of it.
+    fn a_transaction_outlives_errors(server) {
+        for begin in ["BEGIN", "CALL begins()", "CALL begins_and_fails()"] {
+            alike(server, &[
+                Query(begin),
+                Query("SELECT 1"),
+                Steal,
+                Query("SELECT * FROM no_such_table"),
+                Steal,
+                Query("SHOW COUNT(*) WARNINGS"),
+                Query("SELECT 1"),
+                Query("COMMIT"),
+                Query("SELECT 1"),
+            ]);
+        }
+        // One that has used a table stays where it is. What was read of it before that turned out is answered by the proxy.
+        alike(server, &[
+            Query("BEGIN"),
+            Query("INSERT INTO u VALUES (1, 'twice')"),
+            IsKept,
+            Query("SHOW WARNINGS LIMIT 1"),
+            Query("SELECT 1"),
+            Query("ROLLBACK"),
         ]);
     }
 }
@@ -339,6 +378,13 @@ all! {
                 Query("SHOW COUNT(*) WARNINGS"),
             ]);
             alike(server, &[Query("SELECT 1"), Steal, command]);
+            alike(server, &[
+                Query("SELECT CAST('x' AS SIGNED)"),
+                Query("SHOW WARNINGS"),
+                InitDb("no_such_database"),
+                Steal,
+                command,
+            ]);
             // MySQL tells of them no more once they were listed.
             for listed in ["SHOW WARNINGS", "SHOW COUNT(*) WARNINGS", "SELECT @@warning_count"] {
                 let steps = [Query("SELECT CAST('x' AS SIGNED)"), Query(listed), Steal, command, command];
@@ -396,6 +442,36 @@ all! {
 }
 
 all! {
+    /// MariaDB compares parameters by a collation that no variable shows.
+    fn parameters_have_the_clients_collation(server) {
+        const TEXT: &str = "SELECT ?, COLLATION(?)";
+        for set in [
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+            "SET NAMES utf8mb4",
+            "SET NAMES latin1 COLLATE latin1_bin",
+            "SET character_set_client = latin1",
+            "SET collation_connection = utf8mb4_unicode_ci",
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin, collation_connection = utf8mb4_unicode_ci",
+            "SET NAMES latin1, collation_connection = utf8mb4_bin, character_set_results = NULL",
+            "SET CHARACTER SET latin1",
+        ] {
+            alike(server, &[
+                Query(set),
+                Steal,
+                Prepare(TEXT),
+                Execute(&[Text("a"), Text("b")]),
+                Steal,
+                Execute(&[Text("a"), Text("b")]),
+                Query("SELECT @@character_set_client, @@character_set_results, @@collation_connection"),
+                Query("SET character_set_results = utf8mb4"),
+                Elsewhere,
+                Execute(&[Text("a"), Text("b")]),
+            ]);
+        }
+    }
+}
+
+all! {
     fn types_that_were_never_bound(server) {
         alike(server, &[
             Prepare("SELECT ?, ?"),
@@ -408,6 +484,20 @@ all! {
             Steal,
             Untyped(&[Integer(2), Text("b")]),
             Untyped(&[Null, Null]),
+        ]);
+    }
+}
+
+all! {
+    /// Servers do not prepare what cannot be executed, and know the types of what they have prepared before.
+    fn types_are_bound_by_an_execute_that_fails(server) {
+        alike(server, &[
+            Prepare("UPDATE u SET s = ? WHERE id = ?"),
+            Query("SET SESSION TRANSACTION READ ONLY"),
+            Elsewhere,
+            Execute(&[Integer(9), Integer(3)]),
+            Query("SET SESSION TRANSACTION READ WRITE"),
+            Untyped(&[Integer(6), Integer(-2)]),
         ]);
     }
 }

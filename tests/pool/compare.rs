@@ -42,7 +42,7 @@ pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> S
         let _ = match outcome {
             Outcome::Ok(told) => writeln!(text, "OK {}", told_in_words(told)),
             Outcome::Err(number, state, message) => {
-                let message = without_numbers(*number, message);
+                let message = what_matters(*number, message);
                 writeln!(
                     text,
                     "ERR {number} {state} {}",
@@ -156,15 +156,18 @@ fn is_exempt(row: &[u8]) -> bool {
     EXEMPT.iter().any(|exempt| exempt.as_bytes() == name)
 }
 
-/// The same of an error's message.
-fn without_numbers(number: u16, message: &str) -> String {
+/// The same of an error's message, without what may differ.
+fn what_matters(number: u16, message: &str) -> String {
     match number {
         // MariaDB sometimes counts the rows of the statement before.
         1366 => match message.rsplit_once(" at row ") {
             Some((text, _)) => text.to_owned(),
             None => message.to_owned(),
         },
-        1210 | 1243 | 1421 => message.chars().filter(|c| !c.is_ascii_digit()).collect(),
+        // It names the collation that has come with the client's character set, which nothing else shows on MySQL.
+        3988 => String::new(),
+        // In UTF-16 servers send none, and the proxy its own.
+        1210 | 1243 | 1421 => String::new(),
         _ => message.to_owned(),
     }
 }

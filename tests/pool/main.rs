@@ -19,12 +19,18 @@ mod shrink;
 mod statements;
 mod twin;
 
+use std::time::Duration;
+
 use run::{Course, Dying};
 use scene::Before;
 use support::Flavour;
 
 /// How many statements prove the generator, on each server.
 const STATEMENTS: usize = 1_000;
+/// How many prove the pool.
+const OF_POOL: usize = 20_000;
+/// How long a statement may take on a busy machine, with all that is done about it.
+const PATIENCE: Duration = Duration::from_millis(60);
 
 /// A number from the environment.
 fn asked(name: &str) -> Option<usize> {
@@ -36,11 +42,13 @@ fn check(flavour: Flavour, before: Before, dying: Dying, clients: usize, stateme
     let Some(server) = scene::server(flavour) else {
         return;
     };
+    let statements = asked("DPM_POOL_STATEMENTS").unwrap_or(statements);
     support::watchdog::watch();
+    support::watchdog::extend(PATIENCE * statements.try_into().expect("a number of statements"));
     let course = Course {
         before,
         clients,
-        statements: asked("DPM_POOL_STATEMENTS").unwrap_or(statements),
+        statements,
         seed: asked("DPM_POOL_SEED").unwrap_or(1) as u64,
         dying,
     };
@@ -81,13 +89,17 @@ on_all!(a_passthrough_changes_nothing, |flavour| {
     check(flavour, Before::Passthrough, Dying::Nobody, 20, STATEMENTS);
 });
 
-// On demand: it takes minutes on a busy machine.
 on_all!(pooled_clients_see_what_direct_ones_see, |flavour| {
-    if asked("DPM_POOL_STATEMENTS").is_some() {
-        check(flavour, Before::Pool { size: 4 }, Dying::Nobody, 40, 0);
-    }
+    check(
+        flavour,
+        Before::Pool { size: 4 },
+        Dying::Nobody,
+        40,
+        OF_POOL,
+    );
 });
 
+// On demand.
 on_all!(what_dies_is_noticed_by_nobody_else, |flavour| {
     if asked("DPM_POOL_STATEMENTS").is_some() {
         check(flavour, Before::Pool { size: 4 }, Dying::Connections, 40, 0);

@@ -224,7 +224,10 @@ impl Course {
                     {
                         let held = admin.rows("SELECT Reason, Statement FROM held");
                         let held: Vec<_> = held.iter().map(|row| row.join(" ")).collect();
-                        println!("{done}: no connection for {operation}: {held:#?}");
+                        let running = running(server);
+                        println!(
+                            "{done}: {at} has no connection for {operation}; held: {held:#?}, running: {running:#?}"
+                        );
                         report.held_meanwhile.push(held);
                     }
                     assert!(
@@ -281,6 +284,13 @@ fn counters(admin: &mut Wire) -> BTreeMap<String, String> {
     let rows = admin.rows("SHOW STATUS");
     let rows = rows.into_iter().map(|row| (row[0].clone(), row[1].clone()));
     rows.filter(|(_, value)| value != "0").collect()
+}
+
+/// What the server executes.
+fn running(server: &Server) -> Vec<String> {
+    let mut admin = Wire::login_empty(server.port, caps::BASE);
+    let rows = admin.rows("SHOW FULL PROCESSLIST");
+    rows.iter().map(|row| row.join(" ")).collect()
 }
 
 fn money(server: &Server) -> String {

@@ -65,7 +65,7 @@ pub fn dpm(before: Before, server: &Server) -> Dpm {
              local pool = dpml.pool(listener, {{
                servers = {{ {{ host = arg[1], port = tonumber(arg[2]) }} }},
                users = {{ empty = {{ password = '' }} }},
-               size = {size}, min_idle = 0, queue_timeout = 3,
+               size = {size}, min_idle = 0, queue_timeout = 10,
              }})
              local admin = dpm.listener('127.0.0.1', 0)
              pool:admin(admin, {{ users = {{ empty = {{ password = '' }} }}, literals = true }})

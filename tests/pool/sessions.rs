@@ -46,6 +46,9 @@ pub struct Plan {
     lasting: Option<u32>,
     /// Whether tables are locked.
     locks: bool,
+    /// Whether a role was set. A server keeps it when the session is reset; a pool does not, as `doc/POOLING.md` says, so
+    /// that such sessions end in another way.
+    has_role: bool,
     /// What is done next, with no other client in between.
     burst: VecDeque<Operation>,
     statements: [Statement; PLACES],
@@ -105,8 +108,8 @@ impl Plan {
         }
         if self.lasting.is_some_and(|age| age > 4) && dice.random_ratio(1, 3) {
             return match dice.random_range(0..3) {
-                0 => Operation::ResetConnection,
-                1 => Operation::ChangeUser("{db}".to_owned()),
+                0 if !self.has_role => Operation::ResetConnection,
+                1 if !self.has_role => Operation::ChangeUser("{db}".to_owned()),
                 _ => connect(dice),
             };
         }
@@ -169,8 +172,8 @@ impl Plan {
         match dice.random_range(0..8) {
             0..3 => Operation::InitDb(name),
             3 => Operation::Ping,
-            4 => Operation::ResetConnection,
-            5 => Operation::ChangeUser("{db}".to_owned()),
+            4 if !self.has_role => Operation::ResetConnection,
+            5 if !self.has_role => Operation::ChangeUser("{db}".to_owned()),
             6 => Operation::MultiStatements(dice.random()),
             _ => connect(dice),
         }
@@ -299,6 +302,7 @@ impl Plan {
                     statement.is_stale |=
                         statement.parameters.is_some() && statement.is_changed_by(sql);
                 }
+                self.has_role |= sql.contains("SET ROLE");
                 if sql.starts_with("LOCK TABLES") {
                     self.locks = true;
                 } else if sql == "UNLOCK TABLES" {

@@ -242,7 +242,8 @@ const HIDDEN: Kind = Kind {
     ],
 };
 
-/// Queries whose answers depend on the session.
+/// Queries whose answers depend on the session. (None for `IS NULL` while `sql_auto_is_null` is on: servers answer only the
+/// first one after an INSERT with its row, and show nowhere whether there was one.)
 const QUERIES: Kind = Kind {
     weight: 24,
     holds: Holds::Nothing,
@@ -270,7 +271,6 @@ const QUERIES: Kind = Kind {
         "SELECT GROUP_CONCAT(s ORDER BY id) FROM {db}.t",
         "SELECT NOT 1 BETWEEN -5 AND 5 FROM {db}.t",
         "SELECT LAST_INSERT_ID(), @@last_insert_id, @@identity",
-        "SELECT id FROM {db}.t WHERE id IS NULL",
         "SELECT CURRENT_USER(), CURRENT_ROLE()",
         "SELECT 1",
         "SELECT REPEAT('x', 3000)",

@@ -122,7 +122,12 @@ impl Side {
             Operation::Connect(_) | Operation::ChangeUser(_) => return Ok(Begun::Later),
             Operation::Query(sql) => Some((com::QUERY, filled(sql))),
             Operation::InitDb(name) => Some((com::INIT_DB, filled(name))),
-            Operation::Prepare(_, sql) => Some((com::STMT_PREPARE, filled(sql))),
+            Operation::Prepare(at, sql) => {
+                let text = filled(sql);
+                // The one that was there is not used again, even if this cannot be prepared.
+                self.statements[*at] = None;
+                Some((com::STMT_PREPARE, text))
+            }
             Operation::Ping => Some((com::PING, Vec::new())),
             Operation::MultiStatements(on) => Some((com::SET_OPTION, vec![u8::from(!on), 0])),
             Operation::ResetConnection => Some((com::RESET_CONNECTION, Vec::new())),

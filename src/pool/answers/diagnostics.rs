@@ -135,8 +135,9 @@ pub struct Diagnostics {
     found_rows: Held<u64>,
     /// Whether the last statement was one that is about `FOUND_ROWS()`.
     counts_rows: bool,
-    /// Whether MySQL announces the conditions in the OKs of commands that keep them: once it has listed them, no more.
-    announces: bool,
+    /// How many conditions MySQL announces in the OKs of commands that keep them: those of the last statement, and once they
+    /// were listed, only those that have come since. `None` for all that there are.
+    announced: Option<u16>,
 }
 
 impl Default for Diagnostics {
@@ -155,17 +156,23 @@ impl Diagnostics {
             // That of the server's own login, which differs by versions.
             found_rows: Held::Lost,
             counts_rows: false,
-            announces: true,
+            announced: None,
         }
     }
 
     /// A result of a command of the client's has ended.
     pub fn ended(&mut self, manner: Manner, outcome: Outcome<'_>) {
         self.counts_rows = manner.counts_rows;
-        self.announces = match outcome {
-            Outcome::Err { .. } => true,
-            _ if manner.conditions == Treatment::Keeps => self.announces && manner.announces,
-            _ => true,
+        self.announced = match (manner.conditions, manner.announces, outcome) {
+            (Treatment::Keeps, true, Outcome::Err { .. }) => {
+                self.announced.map(|n| n.saturating_add(1))
+            }
+            (Treatment::Keeps, true, _) => self.announced,
+            (Treatment::Keeps, false, Outcome::Err { .. }) => Some(1),
+            (Treatment::Keeps, false, _) => Some(0),
+            (Treatment::Hides, ..) => None,
+            (_, _, Outcome::Ok { warnings, .. } | Outcome::Rows { warnings, .. }) => Some(warnings),
+            _ => None,
         };
         match (manner.row_count, outcome) {
             (Treatment::Keeps, Outcome::Ok { .. } | Outcome::Rows { .. } | Outcome::Other) => {}
@@ -294,7 +301,7 @@ impl Diagnostics {
     /// The proxy has accepted a SET in the server's place.
     pub fn accepted_set(&mut self) {
         self.row_count = Held::Here(0);
-        self.announces = true;
+        self.announced = None;
         if self.flavour == Flavour::MySql {
             self.conditions = Held::Here(Conditions::none());
         }
@@ -303,7 +310,7 @@ impl Diagnostics {
     /// The proxy has refused a command with this error.
     pub fn refused(&mut self, err: &ErrPacket) {
         self.row_count = Held::Here(-1);
-        self.announces = true;
+        self.announced = None;
         let mut conditions = Conditions::none();
         conditions.push(Condition::error(err.errnum, &err.message));
         self.conditions = Held::Here(conditions);
@@ -329,8 +336,8 @@ impl Diagnostics {
         if self.conditions.is_there() || self.flavour == Flavour::MariaDb {
             return None;
         }
-        if !self.announces {
-            return Some(0);
+        if self.announced.is_some() {
+            return self.announced;
         }
         let count = self.conditions.known().and_then(|known| known.warnings);
         Some(count.unwrap_or_default().try_into().unwrap_or(u16::MAX))
@@ -389,7 +396,7 @@ impl Diagnostics {
     /// A statement was answered by the proxy. How many warnings its end announces.
     pub fn answered(&mut self, asked: &Asked<'_>, results: &Results) -> u16 {
         self.row_count = Held::Here(-1);
-        self.announces = !asked.keeps_conditions();
+        self.announced = asked.keeps_conditions().then_some(0);
         let Asked::Values(items) = asked else {
             return 0;
         };

@@ -17,6 +17,7 @@ use crate::pool::routing::hints::Hints;
 use crate::pool::state::{Access, Snapshot};
 use crate::proxy::{ConnId, Decoded, Packet, Proxy};
 use crate::sql::{Mode, digest_hash};
+use crate::track::{Fact, Transaction};
 use crate::wire::{Com, ErrPacket, Ok as OkPacket, Status};
 
 /// How much of a statement is looked at, to learn it.
@@ -43,13 +44,12 @@ impl Pools {
             if client_of.diagnostics.are_there() {
                 return None;
             }
-            let reply = reply(client_of, pool, sql, |client_of| {
-                let last = self.backends.with(server, |(_, backend)| {
-                    let is_own = backend.owner == Some(client);
-                    is_own.then(|| digest_of(backend, client_of)).flatten()
-                });
-                last.flatten()
+            let own = self.backends.with(server, |(_, backend)| {
+                let is_own = backend.owner == Some(client);
+                is_own.then(|| (digest_of(backend, client_of), backend.session.transaction()))
             });
+            let (last, transaction) = own.flatten().unzip();
+            let reply = reply(client_of, pool, sql, (last.flatten(), transaction));
             if let Some(Reply::Refusal(_)) = reply {
                 pool.has_refused(Reason::DiagnosticsWanted, sql, &client_of.user);
             }
@@ -116,7 +116,12 @@ impl Pools {
                 .filter(|_| matches!(backend.used, Use::Lent) && !backend.session.is_idle())?;
             let is_prepared = backend.com == Com::STMT_PREPARE
                 && !matches!(packet, Some(Decoded::Err(_) | Decoded::Prepared(_)));
-            Some((owner, manner_of(backend)?)).filter(|_| !is_prepared)
+            // A reset of a statement that is not there is a COM_PING.
+            let asked = proxy.answering(owner);
+            let com = asked
+                .filter(|com| *com == Com::STMT_RESET)
+                .unwrap_or(backend.com);
+            Some((owner, manner_of(backend, com)?)).filter(|_| !is_prepared)
         });
         let Some((client, manner)) = about.flatten() else {
             return;
@@ -212,7 +217,7 @@ fn reply(
     client: &mut Client,
     pool: &mut Pool,
     sql: &[u8],
-    last: impl FnOnce(&Client) -> Option<[u8; 16]>,
+    (last, transaction): (Option<[u8; 16]>, Option<Fact<Transaction>>),
 ) -> Option<Reply> {
     let snapshot = client.snapshot.as_ref()?;
     let mode = client.settings.mode(snapshot);
@@ -224,14 +229,16 @@ fn reply(
         Answer::Server => None,
         Answer::Own(results) => {
             pool.counters.answered += 1;
-            let status = status(client, snapshot);
+            let mut status = status(client, snapshot);
+            // One that has been used is nowhere but on the client's connection.
+            if let Some(Fact::Known(Transaction::Open { read_only, .. })) = transaction {
+                status.insert(Status::IN_TRANS);
+                status.set(Status::IN_TRANS_READONLY, read_only);
+            }
             let warnings = client.diagnostics.answered(&asked, &results);
             Some(Reply::Results(results, status, warnings))
         }
-        Answer::Refused(needs) => {
-            let last = last(client);
-            Some(Reply::Refusal(refuse(client, pool, needs, last)))
-        }
+        Answer::Refused(needs) => Some(Reply::Refusal(refuse(client, pool, needs, last))),
     }
 }
 
@@ -268,10 +275,10 @@ pub(super) fn status(client: &Client, snapshot: &Snapshot) -> Status {
     status
 }
 
-fn manner_of(backend: &Backend) -> Option<Manner> {
+fn manner_of(backend: &Backend, com: Com) -> Option<Manner> {
     let flavour = backend.snapshot.as_ref()?.flavour();
-    let sql = (backend.com == Com::QUERY).then_some(&backend.argument[..]);
-    manner(backend.com, sql, backend.session.mode(), flavour)
+    let sql = (com == Com::QUERY).then_some(&backend.argument[..]);
+    manner(com, sql, backend.session.mode(), flavour)
 }
 
 fn outcome<'a>(packet: Option<&'a Decoded<'_>>, rows: Option<u64>) -> Outcome<'a> {

@@ -226,7 +226,14 @@ impl Pools {
                 self.read_user_variables(proxy, server, Next::Lend(client));
                 return Lent::Arranging;
             }
-            Some(Need::Set(commands)) => (commands, Then::SetUp { to: client }),
+            Some(Need::Set(commands)) => {
+                // All that its last client has is known. What the connection gets now is not that client's any more, who may
+                // begin anew meanwhile, in the schema that it has.
+                self.backends.with(server, |(_, backend)| {
+                    backend.owner = backend.owner.filter(|owner| *owner == client);
+                });
+                (commands, Then::SetUp { to: client })
+            }
             Some(Need::Reset) => {
                 self.reset(proxy, server);
                 return Lent::No(waiting);

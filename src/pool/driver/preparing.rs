@@ -214,6 +214,21 @@ impl Pools {
             return;
         };
         self.link(proxy, server, client);
+        let (of_client, of_server) = (
+            capabilities_of(proxy, client),
+            capabilities_of(proxy, server),
+        );
+        self.with_both(client, server, |client, backend, pool| {
+            let present = present(client, backend, pool)?.setting;
+            let form = Form {
+                present: &present,
+                client: of_client,
+                server: of_server,
+            };
+            let prepared = client.prepared.as_mut()?;
+            prepared.statements.bound_in_vain(&waiting.command, form);
+            Some(())
+        });
         self.answer_instead(proxy, client, &waiting.command, err);
         self.served(proxy, client);
     }

@@ -58,6 +58,9 @@ pub fn differs(from: Side<'_>, to: Side<'_>, snapshot: &Snapshot) -> Result<Vec<
         names.insert("character_set_client");
     }
     let mut assignments = Vec::new();
+    if let Some(set) = set_names(now, wanted, snapshot, &mut names) {
+        assignments.push(set);
+    }
     for name in names {
         assignments.push(assignment(name, wanted, snapshot)?);
     }
@@ -118,6 +121,34 @@ fn differing<'a>(
             .filter(|name| snapshot.value(name).is_some()),
     );
     names
+}
+
+/// On MariaDB a client's character set has a collation that no variable shows. It is set together with others, which are to be
+/// set after it then. `None` if nothing of it differs.
+fn set_names(
+    now: &Settings,
+    wanted: &Settings,
+    snapshot: &Snapshot,
+    names: &mut BTreeSet<&str>,
+) -> Option<String> {
+    let collation = wanted.client_collation(snapshot);
+    let is_same = now.client_collation(snapshot) == collation;
+    if !snapshot.is_mariadb() || is_same && !names.contains("character_set_client") {
+        return None;
+    }
+    let charset = target("character_set_client", wanted, snapshot)??;
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    if !charset.iter().all(is_part) {
+        return None;
+    }
+    let collation = collation.within(charset).map(String::from_utf8_lossy);
+    names.remove("character_set_client");
+    names.extend(["character_set_results", "collation_connection"]);
+    let charset = String::from_utf8_lossy(charset);
+    Some(match collation {
+        Some(collation) => format!("NAMES {charset} COLLATE {collation}"),
+        None => format!("NAMES {charset}"),
+    })
 }
 
 fn assignment(name: &str, wanted: &Settings, snapshot: &Snapshot) -> Result<String, Obstacle> {

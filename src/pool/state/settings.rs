@@ -6,7 +6,7 @@ use super::snapshot::Snapshot;
 use super::unknown::Unknown;
 use super::variables::{is_nullable, is_setting, needs_privilege};
 use crate::sql::{Mode, is_plain_charset};
-use crate::track::{Doubt, Fact, Session, Transaction};
+use crate::track::{ClientCollation, Doubt, Fact, Session, Transaction};
 
 /// The value of a variable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +45,8 @@ pub struct Settings {
     pub(super) schema: Option<Vec<u8>>,
     /// The variables that were mentioned, by their one names.
     pub(super) variables: BTreeMap<String, Value>,
+    /// The collation of the client's character set, which makes a difference on MariaDB.
+    pub(super) client_collation: ClientCollation,
     /// The statements that lead to the characteristics of the next transaction, or of the open one
     /// if it was not used yet.
     pub(super) characteristics: Vec<u8>,
@@ -64,6 +66,7 @@ impl Settings {
             variables: variables
                 .map(|(name, value)| (name.to_string(), Value::Text(value.as_bytes().to_vec())))
                 .into(),
+            client_collation: ClientCollation::Named(collation.as_bytes().to_vec()),
             characteristics: Vec::new(),
         }
     }
@@ -140,6 +143,7 @@ impl Settings {
         if let Fact::Known(text) = session.characteristics() {
             settings.characteristics = text.to_vec();
         }
+        settings.client_collation = session.client_collation().clone();
         let mut mentions_autocommit = false;
         for (name, fact) in session.mentioned() {
             match fact {
@@ -188,6 +192,7 @@ impl Settings {
     /// [`differs`](super::differs).
     pub fn were_put_on(&self, session: &mut Session) {
         session.learn_variables(self.variables());
+        session.learn_client_collation(self.client_collation.clone());
         session.learn_schema(self.schema.as_deref());
     }
 
@@ -235,6 +240,17 @@ impl Settings {
             }
         }
         is_begun.then_some(access)
+    }
+
+    /// The collation that its character set has on a connection that began with this snapshot.
+    pub(super) fn client_collation(&self, snapshot: &Snapshot) -> ClientCollation {
+        match (
+            &self.client_collation,
+            snapshot.value("collation_connection"),
+        ) {
+            (ClientCollation::AtLogin, Some(Some(name))) => ClientCollation::Named(name.to_vec()),
+            (known, _) => known.clone(),
+        }
     }
 
     /// The modes in which texts of this session are parsed.

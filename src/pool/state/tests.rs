@@ -200,7 +200,7 @@ fn a_login() {
     assert_eq!(
         sent(&fresh, &client).unwrap(),
         [
-            "SET @@session.character_set_client=_utf8mb4'latin1',\
+            "SET NAMES latin1 COLLATE latin1_bin,\
              @@session.character_set_results=_utf8mb4'latin1',\
              @@session.collation_connection=_utf8mb4'latin1_bin'",
             "COM_INIT_DB shop"

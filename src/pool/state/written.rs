@@ -2,10 +2,13 @@
 
 use super::settings::{Settings, Value, are_repeatable};
 use crate::record::{Fields, Unreadable, Writer};
+use crate::track::ClientCollation;
 
 const SCHEMA: u8 = 1;
 const VARIABLE: u8 = 2;
 const CHARACTERISTICS: u8 = 3;
+/// Left out for that of a connection's login; empty for that of the character set.
+const CLIENT_COLLATION: u8 = 4;
 
 const NAME: u8 = 1;
 /// Left out for NULL.
@@ -29,6 +32,11 @@ impl Settings {
                 }
             });
         }
+        match &self.client_collation {
+            ClientCollation::AtLogin => {}
+            ClientCollation::OfCharset => out.bytes(CLIENT_COLLATION, b""),
+            ClientCollation::Named(name) => out.bytes(CLIENT_COLLATION, name),
+        }
         out.bytes(CHARACTERISTICS, &self.characteristics);
     }
 
@@ -48,6 +56,12 @@ impl Settings {
                     if settings.variables.len() > MAX_VARIABLES {
                         return Err(Unreadable::TooLong);
                     }
+                }
+                CLIENT_COLLATION => {
+                    settings.client_collation = match field.value {
+                        b"" => ClientCollation::OfCharset,
+                        name => ClientCollation::Named(name.to_vec()),
+                    };
                 }
                 // These become statements as they are.
                 CHARACTERISTICS if are_repeatable(field.value) => {

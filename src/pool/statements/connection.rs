@@ -66,7 +66,9 @@ pub(super) struct Need<'a> {
     pub owner: Owner,
     /// The values of the execute.
     pub values: Values<'a>,
-    /// What the client's own server would have made of the statement by then.
+    /// What the client's own server has made of the statement.
+    pub before: &'a Version,
+    /// What it would have made of it by then.
     pub wanted: &'a Version,
     /// The setting that the connection is in.
     pub present: &'a Rc<Setting>,
@@ -92,12 +94,25 @@ impl Need<'_> {
     /// Whether a server's statement of this version gives what the client's own would give.
     pub(super) fn is_served_by(&self, version: &Version) -> bool {
         let after = version.after(self.statement, self.values, self.present);
-        after.gives_like(self.wanted, self.statement, self.values)
+        let gives_like = |one: &Version, other| one.gives_like(other, self.statement, self.values);
+        gives_like(&after, self.wanted)
+            && (!self.begins_where_it_was() || gives_like(version, self.before))
+    }
+
+    /// Whether the client's own server would prepare it again now, coming from what can be had here: the values of such
+    /// an execute are still read as before.
+    fn begins_where_it_was(&self) -> bool {
+        let new = Version::new(&self.before.setting);
+        !Rc::ptr_eq(&self.before.setting, &self.wanted.setting)
+            && new.gives_like(self.before, self.statement, self.values)
     }
 
     /// The setting to prepare it in, if it is not there; `None` if that would not serve.
     pub(super) fn setting(&self) -> Option<&Rc<Setting>> {
-        let setting = &self.wanted.setting;
+        let setting = match self.begins_where_it_was() {
+            true => &self.before.setting,
+            false => &self.wanted.setting,
+        };
         // Otherwise it turns out once it is prepared.
         let is_certain = !self.values.is_none() && self.statement.is_defined();
         let serves = !is_certain || self.is_served_by(&Version::new(setting));

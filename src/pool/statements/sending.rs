@@ -171,6 +171,25 @@ impl ClientStatements {
         }
     }
 
+    /// The statement of this execute could not be prepared: a server that has it notes the types before it fails.
+    pub fn bound_in_vain(&mut self, payload: &[u8], form: Form<'_>) {
+        let Some((com, argument)) = payload.split_first() else {
+            return;
+        };
+        let (com, dialect) = (Com(*com), self.dialect);
+        let given = argument.first_chunk().map(|id| u32::from_le_bytes(*id));
+        let id = given.and_then(|given| self.resolve(given));
+        let Some(one) = id.and_then(|id| self.by_id.get_mut(&id)) else {
+            return;
+        };
+        if com == Com::STMT_EXECUTE
+            && let Ok(after) = one.after(com, argument, dialect, form)
+            && after.types_sent
+        {
+            one.bound = after.bound;
+        }
+    }
+
     /// Long data for this statement could not be sent; the next execute is answered with this.
     pub fn long_data_failed(&mut self, id: u32, err: ErrPacket) {
         if self.by_id.contains_key(&id) {
@@ -298,6 +317,7 @@ impl ClientStatement {
             statement: &self.statement,
             owner,
             values,
+            before: &self.version,
             wanted,
             present: form.present,
             private: elsewhere,

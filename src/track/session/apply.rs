@@ -1,6 +1,6 @@
 //! Updates what is known by answers.
 
-use super::{Doubt, Ending, Fact, Hides, Left, Session, Task, Transaction};
+use super::{ClientCollation, Doubt, Ending, Fact, Hides, Left, Session, Task, Transaction};
 use crate::sql::effects::{Action, Assignment, Charset, Effects, Scope, Setting, Traces, Value};
 use crate::track::canonical;
 use crate::track::commands::Pending;
@@ -231,6 +231,10 @@ impl Session {
         match setting {
             Setting::Other => {}
             Setting::Charset(Charset::Names(charset, collation)) => {
+                self.has_client_collation(ClientCollation::of_names(match collation {
+                    Some(Value::Literal(collation)) => Some(collation),
+                    _ => None,
+                }));
                 for name in ["client", "connection", "results"] {
                     self.variables
                         .set(&format!("character_set_{name}"), charset);
@@ -244,6 +248,7 @@ impl Session {
                 }
             }
             Setting::Charset(Charset::CharacterSet) => {
+                self.has_client_collation(ClientCollation::OfCharset);
                 for name in names_of(setting) {
                     self.variables.doubt(&name, Doubt::Expression);
                 }
@@ -270,6 +275,9 @@ impl Session {
                 }
                 if name.starts_with("session_track_") && !is_on(value) {
                     self.end_reports();
+                }
+                if name == "character_set_client" {
+                    self.has_client_collation(ClientCollation::OfCharset);
                 }
                 if matches!(name, "last_insert_id" | "timestamp" | "insert_id") {
                     self.last_insert_id = match value {
@@ -301,6 +309,13 @@ impl Session {
                     self.variables.is("character_set_connection", charset);
                 }
             }
+        }
+    }
+
+    /// A statement has set `character_set_client`.
+    pub(super) fn has_client_collation(&mut self, collation: ClientCollation) {
+        if self.is_mariadb() {
+            self.learn_client_collation(collation);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Doubt, Fact, Hidden, Reports, Session, Values};
+use super::{ClientCollation, Doubt, Fact, Hidden, Reports, Session, Values};
 
 impl Session {
     /// The trackers were switched on, for all variables of the session, right after a login or a
@@ -82,6 +82,14 @@ impl Session {
         values: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
     ) {
         self.variables.mention_only(values);
+    }
+
+    /// `character_set_client` has this collation.
+    pub fn learn_client_collation(&mut self, collation: ClientCollation) {
+        if self.client_collation != collation {
+            self.client_collation = collation;
+            self.revision += 1;
+        }
     }
 
     /// `LAST_INSERT_ID()` was read.

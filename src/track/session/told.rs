@@ -2,8 +2,8 @@
 
 use super::apply::{is_characteristic, names_of};
 use super::{
-    Begun, Doubt, Ending, Fact, Server, Session, SessionChange, Status, Task, Traces, Transaction,
-    change_type, coupled, session_changes,
+    Begun, ClientCollation, Doubt, Ending, Fact, Server, Session, SessionChange, Status, Task,
+    Traces, Transaction, change_type, coupled, session_changes,
 };
 use crate::sql::effects::{Action, Effects, Inserted, Setting};
 use crate::track::commands::Pending;
@@ -151,6 +151,12 @@ impl Session {
         // SET STATEMENT reports values that hold only for that statement.
         let may_pass = |effects: &Effects| effects.is_passing || effects.action == Action::Opaque;
         let is_passing = effects.is_some_and(may_pass) && self.is_mariadb();
+        // A routine has set it, most likely without a collation.
+        let is_own = |name: &str| assigned.iter().any(|assigned| assigned == name);
+        let tells = |name: &str| reported.iter().any(|(reported, _)| reported == name);
+        if tells("character_set_client") && !is_own("character_set_client") {
+            self.has_client_collation(ClientCollation::OfCharset);
+        }
         // The open transaction began with others.
         self.unused &= !reported
             .iter()

@@ -67,6 +67,7 @@ pub fn manner(com: Com, sql: Option<&[u8]>, mode: Mode, flavour: Flavour) -> Opt
         Com::STMT_CLOSE | Com::STATISTICS | Com::STMT_SEND_LONG_DATA | Com::QUIT => return None,
         Com::PING | Com::INIT_DB | Com::STMT_RESET => Manner {
             conditions: Treatment::Keeps,
+            announces: com != Com::STMT_RESET,
             ..KEEPS_ROWS
         },
         // Answered by an EOF, which under DEPRECATE_EOF may look like an OK.
@@ -74,6 +75,11 @@ pub fn manner(com: Com, sql: Option<&[u8]>, mode: Mode, flavour: Flavour) -> Opt
             conditions: Treatment::Keeps,
             row_count: Treatment::Hides,
             ..KEEPS_ROWS
+        },
+        // What it warns of is not told in its answer.
+        Com::STMT_FETCH => Manner {
+            conditions: Treatment::Hides,
+            ..UNCLEAR
         },
         Com::STMT_PREPARE => Manner {
             conditions: replaces_on_mysql,

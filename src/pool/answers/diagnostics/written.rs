@@ -10,7 +10,7 @@ const FLAVOUR: u8 = 1;
 const CONDITIONS: u8 = 2;
 const ROW_COUNT: u8 = 3;
 const FOUND_ROWS: u8 = 4;
-const LISTED: u8 = 5;
+const ANNOUNCED: u8 = 5;
 
 const CONDITION: u8 = 1;
 /// Left out for NULL.
@@ -35,7 +35,9 @@ impl Diagnostics {
         if let Some(rows) = self.found_rows.known() {
             out.number(FOUND_ROWS, *rows);
         }
-        out.flag(LISTED, !self.announces);
+        if let Some(count) = self.announced {
+            out.number(ANNOUNCED, count.into());
+        }
     }
 
     /// Reads what was written.
@@ -58,7 +60,7 @@ impl Diagnostics {
                 CONDITIONS => read.conditions = Held::Here(Conditions::of_record(field.fields())?),
                 // The same bytes, of a number with a sign.
                 ROW_COUNT => read.row_count = Held::Here(field.number()?.cast_signed()),
-                LISTED => read.announces = false,
+                ANNOUNCED => read.announced = Some(field.small()?),
                 FOUND_ROWS => read.found_rows = Held::Here(field.number()?),
                 _ => {}
             }
