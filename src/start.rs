@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::output;
 use crate::proxy::{Proxy, TRANSFER_FORMAT, raise_descriptor_limit};
-use crate::script::{Invocation, ScriptError, Scripts, Startfile, describe, with_large_stack};
+use crate::script::{Invocation, ScriptError, Scripts, Startfile, with_large_stack};
 use crate::workers::upgrade::{Executable, Predecessor};
-use crate::workers::{Program, Worker, watch};
+use crate::workers::{Program, Worker, watch_loops};
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Start {
             return Ok(0);
         }
         first.run_startfile(&startfile)?;
-        watch(&program, describe).map_err(ScriptError::new)?;
+        watch_loops(&program).map_err(ScriptError::new)?;
         if !first.proxy.is_stopping() {
             let (start, others) = (self, Arc::downgrade(&program));
             let body = move |number| {

@@ -51,7 +51,6 @@ pub use lua::stack::with_large_stack;
 /// The crate of [`Script::lua`]'s type.
 pub use mlua;
 pub use reloading::scripts::{Invocation, Scripts};
-pub(crate) use runtime::describe;
 use runtime::{Origin, Runtime};
 
 use crate::output;

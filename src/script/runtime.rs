@@ -165,6 +165,7 @@ impl Runtime {
         let keys = u64::from(origin.number) << KEYS;
         let runtime = Rc::new(Runtime {
             lua: lua.weak(),
+            watchdog: Watchdog::new(lua, proxy.worker())?,
             worker: proxy.worker(),
             http_client: HttpClient::new(proxy.clone()),
             proxy,
@@ -180,7 +181,6 @@ impl Runtime {
             look_ups: LookUps::after(keys),
             subscriptions: Subscriptions::default(),
             signals: SignalHandlers::default(),
-            watchdog: Watchdog::new(lua)?,
             depth: Cell::new(0),
             last_return: Cell::new(None),
             errors: Cell::new(0),
@@ -489,8 +489,8 @@ impl Runtime {
         self.depth.set(depth + 1);
         let deeper = Deeper(&self.depth);
         let subject = what.subject();
-        let inside = self.worker.pulse().zip(subject.map(Subject::pack));
-        let inside = inside.map(|(pulse, subject)| (pulse, pulse.enters(subject)));
+        let inside = self.worker.pulse();
+        let inside = inside.map(|pulse| (pulse, pulse.enters(true)));
         let call = (depth == 0).then(|| self.watchdog.begin(subject, began));
         let result = self.fast.call(lua, target, args);
         drop((call, deeper));
@@ -559,12 +559,6 @@ impl Runtime {
     pub fn has_connections(&self) -> bool {
         self.registry.borrow().len() > 0
     }
-}
-
-/// Which function of the script's a number of [`Pulse`](crate::workers::Pulse) stands for.
-pub fn describe(inside: u64) -> String {
-    let subject = Subject::unpack(inside);
-    subject.map_or_else(|| "a callback".to_owned(), |subject| subject.to_string())
 }
 
 /// Explains LuaJIT's message about a yield across our functions.

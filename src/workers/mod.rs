@@ -17,7 +17,8 @@
 //! - `channels`, `once`: messages for all workers, and what one of them does for all
 //! - `shared`: dictionaries that all workers see; `commons`: whatever else the layers above have one of
 //! - `upgrade`, `workforce`: another process that takes the place of this one
-//! - `pulse`, `watchdog`: whether a worker's loop turns, and what is done if it does not
+//! - `watchdog`: the thread that looks at what may hang; `pulse`, `loops`: whether a worker's loop turns, and what is done
+//!   if it does not
 //!
 //! # The start
 //!
@@ -41,6 +42,7 @@ mod clients;
 mod commons;
 mod desks;
 mod listeners;
+mod loops;
 mod mailbox;
 mod once;
 mod program;
@@ -58,13 +60,14 @@ pub use channels::Reached;
 pub use claims::{Claim, ForAll};
 pub use clients::{Clients, ListenerClients};
 pub use listeners::Membership;
+pub use loops::watch_loops;
 pub use mailbox::{HandedOver, ListenerKey, Message, Published, Stop};
 pub use program::{CountError, Program, current, parallelism};
 pub use pulse::{Patience, Pulse};
 pub use rollout::{Decision, Rollout};
 pub use room::RoomShare;
 pub use shared::{Dictionary, SharedError, SharedValue, Usage, Written};
-pub use watchdog::watch;
+pub use watchdog::{Look, look_soon, watch};
 pub use worker::{Listening, Worker};
 
 /// The most workers that a program has: ids of connections have six bits for the number of a worker.

@@ -7,12 +7,13 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use super::acceptor::{Acceptor, hand_over};
 use super::channels::Channels;
 use super::claims::Claims;
 use super::commons::Commons;
-use super::desks::Desks;
+use super::desks::{Desk, Desks};
 use super::listeners::Listeners;
 use super::mailbox::{HandedOver, Message, Stop};
 use super::once::Once;
@@ -92,6 +93,17 @@ struct Crew {
     phases: Vec<Phase>,
     /// The first failure of a worker while it was starting.
     failure: Option<String>,
+    /// How many workers there were to be, once they serve.
+    begun: Option<usize>,
+}
+
+/// What a worker's thread does, given the worker's number.
+struct Body(Box<dyn Fn(usize) -> Result<(), String> + Send + Sync>);
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Body")
+    }
 }
 
 /// What there is one of per program.
@@ -107,6 +119,8 @@ pub struct Program {
     pub(super) commons: Commons,
     count: AtomicUsize,
     crew: Mutex<Crew>,
+    /// How workers begin.
+    body: OnceLock<Body>,
     /// A worker's phase has changed.
     changed: Condvar,
     /// Accepts clients where there are several workers, from the first listener on.
@@ -155,7 +169,9 @@ impl Program {
                 setting,
                 phases: vec![Phase::Serving],
                 failure: None,
+                begun: None,
             }),
+            body: OnceLock::new(),
             changed: Condvar::new(),
             acceptor: Mutex::default(),
             patience: Mutex::default(),
@@ -220,21 +236,10 @@ impl Program {
         }
         CURRENT.set(Some(1));
         lock(&self.crew).phases.resize(count, Phase::Starting);
-        let body = Arc::new(body);
+        // (They are started once.)
+        let _ = self.body.set(Body(Box::new(body)));
         for number in 2..=count {
-            let (program, body) = (self.clone(), body.clone());
-            let spawned = thread::Builder::new()
-                .name(format!("worker {number}"))
-                .spawn(move || {
-                    CURRENT.set(Some(number));
-                    let mut life = WorkersLife {
-                        program,
-                        number,
-                        failure: Some("it panicked, which is a bug".to_owned()),
-                    };
-                    life.failure = body(number).err();
-                });
-            if let Err(error) = spawned {
+            if let Err(error) = self.spawn(number) {
                 self.close_listeners();
                 return Err(format!("worker {number} cannot be started: {error}"));
             }
@@ -245,10 +250,61 @@ impl Program {
             self.close_listeners();
             return Err(failure);
         }
+        lock(&self.crew).begun = Some(count);
         if let Some(acceptor) = &*lock(&self.acceptor) {
             acceptor.begin();
         }
         Ok(())
+    }
+
+    /// Starts the thread of a worker.
+    fn spawn(self: &Arc<Self>, number: usize) -> io::Result<()> {
+        let program = self.clone();
+        let thread = thread::Builder::new().name(format!("worker {number}"));
+        thread.spawn(move || {
+            CURRENT.set(Some(number));
+            let mut life = WorkersLife {
+                program: program.clone(),
+                number,
+                failure: Some("it panicked, which is a bug".to_owned()),
+            };
+            life.failure = program.body.get().and_then(|body| body.0(number).err());
+        })?;
+        Ok(())
+    }
+
+    /// Starts another worker, if fewer take new clients than there were to be. What one that hangs has cannot be taken away
+    /// from it, so there are more then; but no more than twice as many as there were to be.
+    fn start_another(self: &Arc<Self>) {
+        let number = {
+            let crew = &mut *lock(&self.crew);
+            let Some(wanted) = crew.begun.filter(|_| !self.is_stopping()) else {
+                return;
+            };
+            let takes_clients = |(number, phase): (usize, &Phase)| {
+                let is_relieved = |desk: &Desk| desk.is_relieved.load(Ordering::SeqCst);
+                *phase != Phase::Ended && !self.desks.of(number).is_some_and(is_relieved)
+            };
+            let serving = (1..).zip(&crew.phases).filter(|each| takes_clients(*each));
+            if serving.count() >= wanted {
+                return;
+            }
+            if crew.phases.len() >= (2 * wanted).min(MAX_WORKERS) {
+                log::warn!(
+                    "no other worker is started: there have been {} already",
+                    crew.phases.len()
+                );
+                return;
+            }
+            crew.phases.push(Phase::Starting);
+            self.count.store(crew.phases.len(), Ordering::Relaxed);
+            crew.phases.len()
+        };
+        log::info!("worker {number} is started in its place");
+        if let Err(error) = self.spawn(number) {
+            log::error!("worker {number} cannot be started: {error}");
+            self.set_phase(number, Phase::Ended);
+        }
     }
 
     /// The worker has run its startfile.
@@ -261,7 +317,7 @@ impl Program {
         if let Some(failure) = failure {
             let crew = &mut *lock(&self.crew);
             let phase = crew.phases.get(number.saturating_sub(1));
-            if phase == Some(&Phase::Starting) {
+            if phase == Some(&Phase::Starting) && crew.begun.is_none() {
                 crew.failure.get_or_insert(failure);
             } else {
                 log::error!("worker {number} has ended: {failure}");
@@ -388,8 +444,27 @@ impl Program {
         self.desks.of(number).map(|desk| &desk.pulse)
     }
 
-    /// From now on new clients go to other workers, if there are any, and those that wait for this one; or no longer.
-    pub(super) fn relieve(&self, number: usize, is_relieved: bool) {
+    /// Whether the loops of all workers have turned of late, but for those that were relieved.
+    pub(super) fn turns(&self, limit: Duration) -> bool {
+        let mut some = false;
+        for number in 1..=self.count() {
+            let Some(desk) = self.desks.of(number) else {
+                continue;
+            };
+            if desk.is_relieved.load(Ordering::SeqCst) {
+                continue;
+            }
+            if desk.pulse.busy_for().is_some_and(|busy| busy >= limit) {
+                return false;
+            }
+            some = true;
+        }
+        some
+    }
+
+    /// From now on new clients go to other workers, if there are any, and those that wait for this one, and another worker is
+    /// started; or no longer.
+    pub(super) fn relieve(self: &Arc<Self>, number: usize, is_relieved: bool) {
         let Some(desk) = self.desks.of(number) else {
             return;
         };
@@ -401,6 +476,7 @@ impl Program {
             true => {
                 log::warn!("worker {number} is relieved: new clients go to others");
                 self.give_to_others(number);
+                self.start_another();
             }
             false => log::info!("worker {number} gets clients again"),
         }

@@ -1,7 +1,7 @@
 //! Whether a worker's loop turns, as others see it.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What one worker is doing, written by it and read by the watchdog.
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 pub struct Pulse {
     /// Since when its loop has not waited, in milliseconds of the program's clock; 0 while it waits.
     busy_since: AtomicU64,
-    /// Which of the script's functions it is in, as the layer above numbers them; 0 for none.
-    inside: AtomicU64,
+    /// It is in one of the script's functions.
+    inside: AtomicBool,
 }
 
 impl Pulse {
@@ -24,16 +24,16 @@ impl Pulse {
         self.busy_since.store(0, Relaxed);
     }
 
-    /// A function of the script's begins, or is over; returns which one it was in before.
-    pub fn enters(&self, function: u64) -> u64 {
+    /// A function of the script's begins, or is over; returns whether it was in one before.
+    pub fn enters(&self, is_inside: bool) -> bool {
         // Nobody else writes it.
         let before = self.inside.load(Relaxed);
-        self.inside.store(function, Relaxed);
+        self.inside.store(is_inside, Relaxed);
         before
     }
 
-    /// Which function it is in.
-    pub(super) fn inside(&self) -> u64 {
+    /// Whether it is in a function of the script's.
+    pub(super) fn is_inside(&self) -> bool {
         self.inside.load(Relaxed)
     }
 
@@ -58,7 +58,7 @@ fn clock() -> u64 {
 pub struct Patience {
     /// How long a loop may not turn before the log is told; zero: for ever.
     pub limit: Duration,
-    /// Whether new clients then go to other workers.
+    /// Whether new clients then go to other workers, of which another is started.
     pub relieves: bool,
 }
 

@@ -1,98 +1,73 @@
-//! Workers whose loops do not turn: the log is told of them, and they may be relieved.
+//! The one thread that looks at what may hang: callbacks of scripts, loops of workers.
 
-use std::sync::{Arc, Weak};
+use std::io;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
-use std::{io, thread};
 
-use super::MAX_WORKERS;
-use super::program::Program;
-use super::pulse::Patience;
+use super::lock;
 
 /// The longest time between two looks.
-const LOOKS: Duration = Duration::from_millis(500);
+const PERIOD: Duration = Duration::from_millis(500);
 
-/// What its thread needs, in bytes.
+/// What the thread needs, in bytes. It does next to nothing, and address space may be scarce.
 const STACK: usize = 256 << 10;
 
-/// What the watchdog has noticed of one worker.
-#[derive(Debug, Clone, Copy, Default)]
-struct Noticed {
-    /// The log is told when it has been held up for this long.
-    tell_at: Duration,
-    /// It was held up when it was looked at last.
-    is_late: bool,
+/// Something that may hang.
+pub trait Look: Send {
+    /// Looks at it, and tells after how long to look again at the latest; `None` if it is gone.
+    ///
+    /// Nothing is to be allocated before there is something to tell: the C library would reserve 64 MiB of addresses for this
+    /// thread, which a limited process may not have.
+    fn look(&mut self) -> Option<Duration>;
 }
 
-/// Starts the thread that watches, for as long as the program is there. `describe` tells in words which function of the
-/// script's a number stands for.
+struct Watch {
+    looks: Mutex<Vec<Box<dyn Look>>>,
+    changed: Condvar,
+    is_running: Mutex<bool>,
+}
+
+static WATCH: Watch = Watch {
+    looks: Mutex::new(Vec::new()),
+    changed: Condvar::new(),
+    is_running: Mutex::new(false),
+};
+
+/// Has this looked at from now on.
 ///
 /// # Errors
-/// The system allows no more threads.
-pub fn watch(program: &Arc<Program>, describe: fn(u64) -> String) -> io::Result<()> {
-    let program = Arc::downgrade(program);
-    thread::Builder::new()
-        .name("watchdog".to_owned())
-        .stack_size(STACK)
-        .spawn(move || serve(&program, describe))?;
+/// The system allows no more threads: then nothing is looked at, and all else goes on.
+pub fn watch(look: Box<dyn Look>) -> io::Result<()> {
+    let is_running = &mut *lock(&WATCH.is_running);
+    if !*is_running {
+        thread::Builder::new()
+            .name("watchdog".to_owned())
+            .stack_size(STACK)
+            .spawn(keep_watch)?;
+        *is_running = true;
+    }
+    lock(&WATCH.looks).push(look);
+    look_soon();
     Ok(())
 }
 
-fn serve(program: &Weak<Program>, describe: fn(u64) -> String) {
-    // Nothing is allocated before there is something to tell: the C library would reserve 64 MiB of addresses for this
-    // thread, which a limited process may not have.
-    let mut noticed = [Noticed::default(); MAX_WORKERS];
-    loop {
-        let pause = {
-            let Some(program) = program.upgrade() else {
-                return;
-            };
-            let patience = program.patience();
-            for (number, noticed) in (1..=program.count()).zip(&mut noticed) {
-                look(&program, number, patience, noticed, describe);
-            }
-            match patience.limit.is_zero() {
-                true => LOOKS,
-                false => (patience.limit / 2).min(LOOKS),
-            }
-        };
-        thread::sleep(pause);
-    }
+/// Something is to be looked at sooner than it was said to be.
+pub fn look_soon() {
+    WATCH.changed.notify_one();
 }
 
-fn look(
-    program: &Program,
-    number: usize,
-    patience: Patience,
-    noticed: &mut Noticed,
-    describe: fn(u64) -> String,
-) {
-    let Some(pulse) = program.pulse(number) else {
-        return;
-    };
-    let late = pulse.busy_for();
-    let late = late.filter(|busy| !patience.limit.is_zero() && *busy >= patience.limit);
-    let Some(busy) = late else {
-        if std::mem::take(&mut noticed.is_late) {
-            program.relieve(number, false);
-        }
-        noticed.tell_at = patience.limit;
-        return;
-    };
-    noticed.is_late = true;
-    if busy < noticed.tell_at {
-        return;
-    }
-    // Then less and less often.
-    noticed.tell_at = busy * 2;
-    let place = match pulse.inside() {
-        0 => String::new(),
-        function => format!(", in {}", describe(function)),
-    };
-    log::warn!(
-        "the loop of worker {number} has not turned for {:.1} s{place}: nothing else of it can run",
-        busy.as_secs_f32()
-    );
-    if patience.relieves {
-        program.relieve(number, true);
+/// The thread.
+fn keep_watch() {
+    let mut looks = lock(&WATCH.looks);
+    loop {
+        let mut period = PERIOD;
+        looks.retain_mut(|each| {
+            let next = each.look();
+            period = period.min(next.unwrap_or(PERIOD));
+            next.is_some()
+        });
+        let waited = WATCH.changed.wait_timeout(looks, period);
+        looks = waited.unwrap_or_else(PoisonError::into_inner).0;
     }
 }

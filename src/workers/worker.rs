@@ -10,6 +10,7 @@ use super::SERIAL_BITS;
 use super::channels::Reached;
 use super::claims::{self, ForAll};
 use super::listeners::Membership;
+use super::loops;
 use super::mailbox::{HandedOver, Message, Stop};
 use super::program::{CountError, Program};
 use super::pulse::{Patience, Pulse};
@@ -17,7 +18,7 @@ use super::rollout::Rollout;
 use super::room::RoomShare;
 use super::shared::Dictionary;
 use super::upgrade::{Arrivals, Carried, UpgradeError};
-use crate::net::{LastResort, Listener, WakeHandle};
+use crate::net::{LastResort, Listener, ServiceManager, WakeHandle};
 
 /// How many messages a worker takes in one pass of its loop.
 const MESSAGES: usize = 256;
@@ -130,6 +131,11 @@ impl Worker {
     /// Says when the watchdog does what.
     pub fn set_patience(&self, patience: Patience) {
         self.program.set_patience(patience);
+    }
+
+    /// Tells the service manager every so often that the loops of the program turn, for as long as it is there.
+    pub fn tell_alive(&self, service_manager: &Arc<ServiceManager>) {
+        loops::tell_alive(&self.program, service_manager);
     }
 
     /// What the watchdog sees of this worker.

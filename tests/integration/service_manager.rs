@@ -104,6 +104,36 @@ fn a_loop_that_is_stuck_gives_no_sign_of_life() {
     eventually("silence", || socket.recv(&mut [0; 100]).is_err());
 }
 
+/// Any worker that hangs is told by silence; but one that was relieved has another in its place.
+#[test]
+fn a_worker_that_is_stuck_gives_no_sign_of_life_unless_it_is_relieved() {
+    for relieve in [false, true] {
+        let manager = Manager::new();
+        let script = format!(
+            "dpm.config {{ watchdog = 0.1, relieve = {relieve} }}
+             dpm.on_signal('USR2', function() if dpm.worker() == 2 then print('stuck') while true do end end end)"
+        );
+        let launch = Launch::script(&format!("{IDLE} {script}")).option("--workers=2");
+        let dpm = manager.starts(launch.env("WATCHDOG_USEC", "400000"));
+        assert_eq!(manager.hears(), "READY=1");
+        assert_eq!(manager.hears(), "WATCHDOG=1");
+        dpm.signal("USR2");
+        dpm.line("stuck");
+        if relieve {
+            dpm.line("worker 3 is started in its place");
+            for _ in 0..5 {
+                assert_eq!(manager.hears(), "WATCHDOG=1");
+            }
+            continue;
+        }
+        let socket = &manager.socket;
+        let limit = Some(Duration::from_secs(1));
+        socket.set_read_timeout(limit).unwrap();
+        // Those that were sent before.
+        eventually("silence", || socket.recv(&mut [0; 100]).is_err());
+    }
+}
+
 #[test]
 fn another_processes_watchdog_is_none_of_ours() {
     let manager = Manager::new();

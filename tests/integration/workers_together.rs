@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::wire::{Answer, Wire, caps};
-use crate::support::{Dpm, PASSWORD, USER};
+use crate::support::{Dpm, PASSWORD, USER, eventually};
 use crate::workers::{PASSTHROUGH, login, spread, two};
 
 #[test]
@@ -114,39 +114,66 @@ fn a_shared_dictionary_is_seen_by_all() {
     }
 }
 
+/// A client's SELECT 2 does not return until another's SELECT 3; SELECT 4 never does.
+const HANGING: &str = "
+    local ended = dpm.shared('ended')
+    h.listener:listen(dpm.MYC_CONNECT, function(c)
+      c:register(dpm.MYC_SENT_CMD, function(cmd)
+        local sql = cmd:argument()
+        if sql == 'SELECT 2' then while not ended:get('x') do end end
+        if sql == 'SELECT 3' then ended:set('x', true) end
+        if sql == 'SELECT 4' then while true do end end
+      end)
+    end)
+";
+
 #[test]
-fn a_loop_that_does_not_turn_is_told_of_and_relieved() {
-    let dpm = two(&format!(
-        "dpm.config {{ watchdog = 0.2, relieve = true }}
-         {PASSTHROUGH}
-         local ended = dpm.shared('ended')
-         h.listener:listen(dpm.MYC_CONNECT, function(c)
-           c:register(dpm.MYC_SENT_CMD, function(cmd)
-             if cmd:argument() == 'SELECT 2' then while not ended:get('x') do end end
-             if cmd:argument() == 'SELECT 3' then ended:set('x', true) end
-           end)
-         end)"
-    ))
-    .start();
+fn a_callback_that_does_not_return_is_told_of_once_and_its_worker_relieved() {
+    let relieves = "dpm.config { watchdog = 0.2, relieve = true }";
+    let dpm = two(&format!("{relieves} {PASSTHROUGH} {HANGING}")).start();
     let port = dpm.port();
     let mut stuck = login(port);
-    let mut quick: Vec<_> = (0..3).map(|_| login(port)).collect();
+    let _quick: Vec<_> = (0..3).map(|_| login(port)).collect();
     assert_eq!(spread(&dpm, 4), [2, 2]);
     stuck.command(3, b"SELECT 2");
-    let line = dpm.line("has not turned for");
-    assert!(
-        line.contains("the loop of worker 1 has not turned")
-            && line.contains("in MYC_SENT_CMD of connection 2:"),
-        "{line}"
-    );
     dpm.line("worker 1 is relieved");
+    // Another takes its place, and what comes: the first of the two has had its clients before.
+    dpm.line("worker 3 is started in its place");
+    dpm.line("started 3 of 3");
     let mut others: Vec<_> = (0..4).map(|_| login(port)).collect();
-    assert_eq!(spread(&dpm, 8), [2, 6]);
+    eventually("all are told of", || dpm.lines("client ").len() >= 8);
+    let at = |worker| dpm.count(&format!(" at {worker}"));
+    assert_eq!([at(1), at(2), at(3)], [2, 3, 3]);
+    let told = dpm.line("has been running for 1 s");
+    assert!(
+        told.contains("worker 1: callback MYC_SENT_CMD of connection 2:"),
+        "{told}"
+    );
+    assert_eq!(dpm.count("has not turned for"), 0, "it is told once");
     assert_eq!(others[3].rows("SELECT 3"), [["3"]]);
     assert_eq!(stuck.read()[0], 1);
     dpm.line("worker 1 gets clients again");
-    quick.extend((0..4).map(|_| login(port)));
-    assert_eq!(spread(&dpm, 12), [6, 6]);
+}
+
+#[test]
+fn workers_that_hang_are_replaced_as_often_as_there_were_to_be_workers() {
+    let relieves = "dpm.config { watchdog = 0.2, relieve = true, drain = 0.2 }";
+    let mut dpm = two(&format!("{relieves} {PASSTHROUGH} {HANGING}")).start();
+    let port = dpm.port();
+    let mut clients = Vec::new();
+    for nth in 1..=3 {
+        let mut client = login(port);
+        client.command(3, b"SELECT 4");
+        clients.push(client);
+        eventually("its worker is relieved", || {
+            dpm.count("is relieved: new clients") >= nth
+        });
+    }
+    dpm.line("no other worker is started: there have been 4 already");
+    let mut last = login(port);
+    assert_eq!(last.rows("SELECT 5"), [["5"]]);
+    assert_eq!(dpm.count("is started in its place"), 2);
+    assert_eq!(dpm.stop().code(), Some(0));
 }
 
 #[test]

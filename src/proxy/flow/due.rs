@@ -57,7 +57,6 @@ impl Proxy {
             TimerKey::RetryUnix(id) => self.core().try_unix(id),
             TimerKey::Guest(id) => self.core().guest_due(id),
             TimerKey::Certificates => self.core().check_certificates(),
-            TimerKey::Pulse => self.core().pulse(),
             TimerKey::Turn => {} // the end of the tick follows
             TimerKey::Departures => self.core().look_at_clients_again(),
             TimerKey::Drain => {
@@ -131,7 +130,6 @@ impl TimerKey {
             TimerKey::Script(_)
             | TimerKey::Refusals
             | TimerKey::Certificates
-            | TimerKey::Pulse
             | TimerKey::Turn
             | TimerKey::Departures
             | TimerKey::Guest(_)

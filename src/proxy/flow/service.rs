@@ -1,29 +1,31 @@
 //! A service among others: what the service manager is told, and what it asks for.
 
 use std::io;
-use std::time::Instant;
+use std::sync::Arc;
 
 use crate::net::{ServiceManager, inherit_sockets, unused_sockets};
 use crate::output;
 use crate::proxy::Proxy;
-use crate::proxy::table::core::{Core, TimerKey};
+use crate::proxy::table::core::Core;
 
 impl Proxy {
     /// From now on the service manager (systemd), if one has started the process, is told when the loop runs,
-    /// reloads and stops, and that it is alive; and listeners take over the sockets that it has made. To be called
+    /// reloads and stops, and that all loops turn; and listeners take over the sockets that it has made. To be called
     /// once in a process, before it has threads and listeners.
     ///
     /// # Errors
     /// The environment names a service manager that cannot be reached.
     pub fn serve_under_service_manager(&self) -> io::Result<()> {
         inherit_sockets();
-        self.core().service_manager = ServiceManager::from_environment()?;
+        self.core().service_manager = ServiceManager::from_environment()?.map(Arc::new);
         Ok(())
     }
 
     /// The signal for a reload: the log has its name again, and scripts may do what they like.
     pub(super) fn reload(&self) {
-        let tell = |what: fn(&ServiceManager)| self.core().service_manager.iter().for_each(what);
+        let service_manager = self.core().service_manager.clone();
+        let tell =
+            |what: fn(&ServiceManager)| service_manager.as_deref().into_iter().for_each(what);
         tell(ServiceManager::reloading);
         output::reopen_log();
         self.hooks().signal("HUP");
@@ -43,7 +45,7 @@ impl Core {
         if let Some(service_manager) = &self.service_manager {
             service_manager.store_listeners();
             service_manager.ready();
-            self.pulse();
+            self.worker.tell_alive(service_manager);
         }
     }
 
@@ -60,22 +62,9 @@ impl Core {
 
     /// The loop ends, as soon as all exchanges have.
     pub(super) fn tell_stopping(&self) {
-        self.service_manager
-            .iter()
+        let service_manager = self.service_manager.as_deref();
+        service_manager
+            .into_iter()
             .for_each(ServiceManager::stopping);
-    }
-
-    /// The loop comes round: it is not stuck.
-    pub(super) fn pulse(&mut self) {
-        let Some(service_manager) = &self.service_manager else {
-            return;
-        };
-        if !self.stopping {
-            service_manager.store_listeners();
-        }
-        if let Some(pulse) = service_manager.pulse() {
-            service_manager.alive();
-            self.timers.insert(Instant::now() + pulse, TimerKey::Pulse);
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::num::NonZeroU32;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -54,8 +55,6 @@ pub(crate) enum TimerKey {
     RetryUnix(ConnId),
     /// Time to look for certificates of our own that expire soon.
     Certificates,
-    /// The service manager is to be told that the loop is alive.
-    Pulse,
     /// The moment that a guest waits for has come.
     Guest(GuestId),
     /// An observer wants to be asked at the end of this tick.
@@ -90,7 +89,7 @@ pub(crate) struct Core {
     pub resolver: Resolver,
     pub signals: Signals,
     /// Is told how the process fares, where there is one.
-    pub service_manager: Option<ServiceManager>,
+    pub service_manager: Option<Arc<ServiceManager>>,
     pub timers: Timers<TimerKey>,
     /// The time at which this pass of the loop began: exact enough for time-outs.
     pub now: Instant,

@@ -1,10 +1,9 @@
-//! Watches callbacks from a thread of its own: one that does not return is told in the log, and ended if it has a
+//! Callbacks are watched from another thread: one that does not return is told in the log, and ended if it has a
 //! budget.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::thread;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mlua::{FromLuaMulti, Function, Lua, Table};
@@ -12,21 +11,21 @@ use mlua::{FromLuaMulti, Function, Lua, Table};
 use super::subject::Subject;
 use crate::script::lua::fast::coarse_clock;
 use crate::script::lua::interrupt::{Interrupter, Interruptible};
+use crate::workers::{Look, Worker, look_soon, watch};
 
 /// A callback that runs for longer than this is told in the log; then again after ten times this, and so on.
 const LONG: Duration = Duration::from_secs(1);
-/// How often the thread looks where nothing has a budget.
+/// How often it is looked where nothing has a budget.
 const PERIOD: Duration = Duration::from_millis(500);
 /// How often it looks at most, and so how exact a budget is.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(5);
-
-/// The thread's stack. It does next to nothing, and address space may be scarce.
-const STACK: usize = 256 << 10;
 
 /// What a state lets the thread know.
 #[derive(Debug)]
 struct Watched {
     interrupter: Interrupter,
+    /// The worker whose state it is.
+    worker: Worker,
     /// When the call that runs began, in milliseconds of the coarse clock.
     began: AtomicU64,
     /// What it is for, packed; 0 if that is not known.
@@ -47,45 +46,7 @@ struct Entry {
     next: Duration,
 }
 
-/// All states, and what wakes the thread.
-#[derive(Debug, Default)]
-struct Watch {
-    states: Mutex<Vec<Entry>>,
-    changed: Condvar,
-}
-
-fn watch() -> &'static Watch {
-    static WATCH: OnceLock<Watch> = OnceLock::new();
-    WATCH.get_or_init(|| {
-        // Without it (no more threads are allowed) nothing is told or ended, and all else goes on.
-        let _ = thread::Builder::new()
-            .name("watchdog".to_owned())
-            .stack_size(STACK)
-            .spawn(|| keep_watch(watch()));
-        Watch::default()
-    })
-}
-
-impl Watch {
-    fn states(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The thread.
-fn keep_watch(watch: &Watch) {
-    let mut states = watch.states();
-    loop {
-        states.retain(|entry| entry.watched.strong_count() > 0);
-        let periods = states.iter_mut().filter_map(Entry::look);
-        let period = periods.min().unwrap_or(PERIOD);
-        let waited = watch.changed.wait_timeout(states, period);
-        states = waited.unwrap_or_else(PoisonError::into_inner).0;
-    }
-}
-
-impl Entry {
-    /// Looks at the call that runs, and tells after how long to look again.
+impl Look for Entry {
     fn look(&mut self) -> Option<Duration> {
         let watched = self.watched.upgrade()?;
         let call = watched.interrupter.running();
@@ -106,8 +67,12 @@ impl Entry {
                 self.next *= 10;
                 let subject = Subject::unpack(watched.subject.load(Ordering::Relaxed));
                 let subject = subject.map_or_else(String::new, |subject| format!(" {subject}"));
+                let worker = match watched.worker.count() {
+                    1 => String::new(),
+                    _ => format!("worker {}: ", watched.worker.number()),
+                };
                 log::warn!(
-                    "callback{subject}: has been running for {} s, and nothing else can run",
+                    "{worker}callback{subject}: has been running for {} s, and nothing else can run",
                     took / 1000
                 );
             }
@@ -148,20 +113,22 @@ struct Outer {
 
 impl Watchdog {
     /// Begins to watch.
-    pub fn new(lua: &Lua) -> mlua::Result<Watchdog> {
+    pub fn new(lua: &Lua, worker: Worker) -> mlua::Result<Watchdog> {
         let state = Interruptible::new(lua);
         let watched = Arc::new(Watched {
             interrupter: state.interrupter(),
+            worker,
             began: AtomicU64::new(0),
             subject: AtomicU64::new(0),
             budget: AtomicU64::new(0),
             usual_budget: AtomicU64::new(0),
         });
-        watch().states().push(Entry {
+        // Where no more threads are allowed, nothing is told or ended, and all else goes on.
+        let _ = watch(Box::new(Entry {
             watched: Arc::downgrade(&watched),
             call: 0,
             next: LONG,
-        });
+        }));
         let loaded: Table = lua.named_registry_value("_LOADED")?;
         Ok(Watchdog {
             state,
@@ -181,7 +148,7 @@ impl Watchdog {
             (1.., None) => self.compile()?,
             _ => {}
         }
-        watch().changed.notify_one();
+        look_soon();
         Ok(())
     }
 
@@ -207,7 +174,7 @@ impl Watchdog {
         };
         let now = milliseconds(coarse_clock());
         let call = self.call(outer.subject, now, milliseconds(budget), outer);
-        watch().changed.notify_one();
+        look_soon();
         let result = run();
         drop(call);
         if compiles {
