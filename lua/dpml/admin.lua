@@ -2,6 +2,7 @@
 
 local actions = require "dpml.admin.actions"
 local checks = require "dpml.support.checks"
+local everywhere = require "dpml.admin.everywhere"
 local figures = require "dpml.figures"
 local inventory = require "dpml.admin.inventory"
 local pool_admin = require "dpml.pool.admin"
@@ -59,6 +60,7 @@ function admin.serve(listener, options)
     inventory.declare()
     if select(2, dpm.worker()) > 1 then
         actions.answer_workers()
+        everywhere.answer(pool_figures.SUBJECTS)
     end
     check_secrecy(listener)
 end

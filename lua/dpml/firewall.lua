@@ -93,6 +93,25 @@ local function log_refusal(what, client_id)
     dpm.log("warn", ("client %d: refused: %s"):format(client_id, what))
 end
 
+local followers = {} -- file -> functions that are told what another worker has learnt for it
+
+-- Has `fn(key)` called for what other workers learn for a file.
+local function follow(file, fn)
+    local _, workers = dpm.worker()
+    if workers == 1 then
+        return
+    end
+    if not followers[file] then
+        followers[file] = {}
+        dpm.subscribe(NAME .. " " .. file, function(key)
+            for _, each in ipairs(followers[file]) do
+                each(key)
+            end
+        end)
+    end
+    table.insert(followers[file], fn)
+end
+
 -- firewall{ file =, learn =, max_entries =, on_refused = fn(what, client_id, client) }. The file is read once; while
 -- the firewall learns, what is new is added to it.
 function firewall.firewall(options)
@@ -117,8 +136,18 @@ function firewall.firewall(options)
         file:close()
     end
 
+    local function know(key)
+        if not learnt[key] then
+            learnt[key], count = true, count + 1
+        end
+    end
+    if learn then
+        follow(options.file, know)
+    end
+
     local function add(entry)
-        learnt[entry.key], count = true, count + 1
+        know(entry.key)
+        dpm.publish(NAME .. " " .. options.file, entry.key)
         local _, failure = file:write(entry.line, "\n")
         if not failure then
             _, failure = file:flush()

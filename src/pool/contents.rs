@@ -170,6 +170,19 @@ impl Pool {
         }
     }
 
+    /// Whether those who want this wait for a server that is paused: the queue's clock stands.
+    fn is_paused_for(&self, want: Want) -> bool {
+        let mut waited_for = self.servers.iter().enumerate();
+        waited_for.any(|(index, server)| {
+            server.is_waited_for()
+                && match want {
+                    Want::Server(wanted) => wanted == index,
+                    Want::Primary => server.role == Role::Primary,
+                    Want::Replica => true,
+                }
+        })
+    }
+
     /// What the client that came last needs connections for.
     pub(crate) fn last_key(&self) -> Option<KeyId> {
         self.keys.last()
@@ -257,6 +270,9 @@ impl Pool {
         for line in self.queue.lines() {
             let limit = if self.candidates(line.want).is_empty() {
                 self.outages.insert(line.want, None);
+                if self.is_paused_for(line.want) {
+                    continue;
+                }
                 let then = now.checked_sub(self.options.failover_timeout);
                 then.map(|then| (then, "No server can be used at the moment"))
             } else {

@@ -58,6 +58,6 @@ pub use options::PoolOptions;
 pub use routing::causal::Consistency;
 pub use routing::hints::Hints;
 pub use routing::route::{Route, route};
-pub use routing::servers::{Health, Role};
+pub use routing::servers::{Access, Health, Role};
 pub use session::LogicalSession;
 pub use state::Settings;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql::prelude::Queryable as _;
 
 use crate::support::dpm::Launch;
-use crate::support::wire::{Answer, Wire, caps, com};
+use crate::support::wire::{Answer, Wire, caps, com, error};
 use crate::support::{Cli, Dpm, Flavour, PASSWORD, USER, both, connect_as, eventually, mariadb};
 
 const MODERN: u32 = caps::BASE | caps::MULTI | caps::DEPRECATE_EOF;
@@ -38,17 +38,6 @@ fn served(dpm: &Dpm) -> u16 {
 
 fn login(dpm: &Dpm, user: &str) -> Wire {
     Wire::login_as(dpm.port(), user, "secret", MODERN)
-}
-
-#[track_caller]
-fn refused(wire: &mut Wire, sql: &str, number: u16, text: &str) {
-    match wire.query(sql) {
-        Answer::Err(found, _, message) => {
-            assert_eq!(found, number, "{sql}: {message}");
-            assert!(message.contains(text), "{sql}: {message}");
-        }
-        other => panic!("{sql}: {other:?}"),
-    }
 }
 
 #[track_caller]
@@ -102,13 +91,8 @@ fn what_there_is_is_shown() {
     assert_eq!((log[0][2].as_str(), log.len()), ("INFO", 1));
     let help = wire.rows("SHOW HELP WHERE Statement LIKE 'SHOW POOL%'");
     assert!(help.is_empty(), "{help:?}");
-    refused(&mut wire, "SHOW NOTHING", 1064, "SHOW HELP");
-    refused(
-        &mut wire,
-        "SHOW CLIENTS WHERE nobody = 1",
-        1054,
-        "there are Client",
-    );
+    wire.refuses("SHOW NOTHING", 1064, "SHOW HELP");
+    wire.refuses("SHOW CLIENTS WHERE nobody = 1", 1054, "there are Client");
     dpm.assert_no_errors();
 }
 
@@ -130,13 +114,13 @@ fn roles_are_kept() {
         "EVAL 'dpm.exit(1)'",
         "/* SHOW CLIENTS */ RELOAD",
     ] {
-        refused(&mut eve, sql, 1227, "privilege");
+        eve.refuses(sql, 1227, "privilege");
     }
     assert_eq!(
         dpm.count("dpml.admin: 'eve'@127.0.0.1 (client 3): refused, as"),
         9
     );
-    refused(&mut ann, "EVAL '1'", 1227, "EVAL");
+    ann.refuses("EVAL '1'", 1227, "EVAL");
     accepted(&mut ann, "RELOAD");
     dpm.line("dpml.admin: 'ann'@127.0.0.1");
     let rows = root.rows("EVAL '1 + 1, nil, \"it''s\"'");
@@ -148,11 +132,11 @@ fn roles_are_kept() {
             ["3", "string", "it's"]
         ]
     );
-    refused(&mut root, "EVAL 'error(\"no\")'", 1105, "no");
-    refused(&mut root, "EVAL 'local local'", 1064, "EVAL");
-    refused(&mut root, "KILL 4000000000", 1094, "SHOW CLIENTS");
-    refused(&mut root, "KILL 1", 1094, "SHOW CLIENTS");
-    refused(&mut root, "KILL QUERY 1", 1295, "KILL QUERY");
+    root.refuses("EVAL 'error(\"no\")'", 1105, "no");
+    root.refuses("EVAL 'local local'", 1064, "EVAL");
+    root.refuses("KILL 4000000000", 1094, "SHOW CLIENTS");
+    root.refuses("KILL 1", 1094, "SHOW CLIENTS");
+    root.refuses("KILL QUERY 1", 1295, "KILL QUERY");
     accepted(&mut ann, &format!("KILL {id}"));
     dpm.line(&format!(": KILL {id}"));
     assert!(client.closed());
@@ -161,7 +145,7 @@ fn roles_are_kept() {
 #[test]
 fn eval_is_off_unless_it_is_wanted() {
     let dpm = serve("", "");
-    refused(&mut login(&dpm, "root"), "EVAL '1'", 1064, "not known");
+    login(&dpm, "root").refuses("EVAL '1'", 1064, "not known");
 }
 
 #[test]
@@ -190,13 +174,8 @@ fn listeners_are_paused_and_drained() {
     assert_eq!(old.rows("SELECT 1"), [["1"]]);
     accepted(&mut root, &format!("RESUME LISTENER {place}"));
     Wire::login_empty(served(&dpm), caps::BASE);
-    refused(
-        &mut root,
-        "PAUSE LISTENER 1",
-        1105,
-        "administrative service itself",
-    );
-    refused(&mut root, "PAUSE LISTENER nowhere", 1477, "SHOW LISTENING");
+    root.refuses("PAUSE LISTENER 1", 1105, "administrative service itself");
+    root.refuses("PAUSE LISTENER nowhere", 1477, "SHOW LISTENING");
 }
 
 #[test]
@@ -222,7 +201,7 @@ fn the_logs_level_is_set() {
         root.rows("SELECT level FROM log WHERE message = 'a word'"),
         [["DEBUG"]]
     );
-    refused(&mut root, "SET LOG LEVEL loud", 1231, "OFF, ERROR");
+    root.refuses("SET LOG LEVEL loud", 1231, "OFF, ERROR");
 }
 
 #[test]
@@ -242,7 +221,7 @@ fn plug_ins_are_reloaded() {
     assert_eq!(root.rows("SHOW PLUGINS")[0][1..], ["1", "NULL"]);
     dpm.signal("USR2");
     dpm.line("written");
-    refused(&mut root, "RELOAD PLUGINS", 1105, "SHOW PLUGINS");
+    root.refuses("RELOAD PLUGINS", 1105, "SHOW PLUGINS");
     assert!(root.rows("SHOW PLUGINS")[0][2].contains("expected a plug-in"));
 }
 
@@ -274,7 +253,7 @@ both! {
         accepted(&mut root, &format!("DRAIN SERVER '{name}'"));
         eventually("it is drained", || root.rows("SELECT state FROM pool_servers") != [["up"]]);
         accepted(&mut root, &format!("ENABLE SERVER '{name}'"));
-        refused(&mut root, "DRAIN SERVER nowhere", 1477, "SHOW SERVERS");
+        root.refuses("DRAIN SERVER nowhere", 1477, "SHOW SERVERS");
         let opened = root.rows("SELECT * FROM pool_counters WHERE Name = 'opened'");
         assert_ne!(opened[0][2], "0");
     }
@@ -403,7 +382,7 @@ fn a_client_that_does_not_read_is_no_burden() {
     let held = other.rows("SELECT value FROM stats WHERE name = 'buffered'")[0][0].clone();
     assert!(held.parse::<u64>().unwrap() < 4 << 20, "{held}");
     // What is to be sorted is bounded, too.
-    refused(&mut other, "SHOW MANY ORDER BY number DESC", 1038, "100000");
+    other.refuses("SHOW MANY ORDER BY number DESC", 1038, "100000");
     assert_eq!(
         other.rows("SELECT number FROM many LIMIT 2"),
         [["1"], ["2"]]
@@ -513,6 +492,7 @@ fn other_workers_are_reached() {
          end }, { arg[1], tonumber(arg[2]) })
          admin = dpm.listener('127.0.0.1', 0)
          print('admin ' .. admin:socket_port())
+         dpml.digests {}
          dpml.admin(admin, { users = { root = { password = 'secret' } }, roles = { root = 'operator' } })",
     )
     .option("--workers=2")
@@ -526,6 +506,33 @@ fn other_workers_are_reached() {
     let mut root = Wire::login_as(admin, "root", "secret", MODERN);
     let workers = root.rows("SELECT worker, state FROM workers");
     assert_eq!(workers, [["1", "running"], ["2", "running"]]);
+    // What is listed one by one has its worker's number behind it; what is counted is added up.
+    let place = format!("127.0.0.1:{}", dpm.port());
+    for client in &mut clients {
+        client.rows("SELECT 42");
+    }
+    for worker in ["1", "2"] {
+        let sql =
+            format!("SELECT client FROM clients WHERE listener = '{place}' AND worker = {worker}");
+        assert_eq!(root.rows(&sql).len(), 2, "of worker {worker}");
+    }
+    let described = root.rows("DESCRIBE clients");
+    assert_eq!(described.last().map(|row| &*row[0]), Some("Worker"));
+    let sums = format!("SELECT connections, queries FROM listeners WHERE listener = '{place}'");
+    assert_eq!(root.rows(&sums), [["4", "4"]]);
+    let digests = root.rows("SELECT digest, calls FROM digests WHERE calls = 4");
+    assert_eq!(digests, [["SELECT ?", "4"]]);
+    let ends = root.rows("SELECT min_us, mean_us, max_us FROM digests WHERE calls = 4");
+    let ends: Vec<u64> = ends[0].iter().map(|value| value.parse().unwrap()).collect();
+    assert!(ends.is_sorted(), "{ends:?}");
+    // What acts does so in all workers.
+    accepted(&mut root, &format!("DRAIN LISTENER '{place}'"));
+    for _ in 0..4 {
+        let mut refused = Wire::connect(dpm.port());
+        assert!(matches!(error(&refused.read()), Answer::Err(1053, ..)));
+    }
+    accepted(&mut root, &format!("RESUME LISTENER '{place}'"));
+    root.refuses("DRAIN LISTENER 'nowhere'", 1477, "nowhere");
     for line in dpm.lines("client ") {
         let id = line.split_whitespace().next().unwrap().to_owned();
         accepted(&mut root, &format!("KILL {id}"));
@@ -533,5 +540,5 @@ fn other_workers_are_reached() {
     for client in &mut clients {
         assert!(client.closed());
     }
-    refused(&mut root, "KILL 67000000", 1094, "SHOW CLIENTS");
+    root.refuses("KILL 67000000", 1094, "SHOW CLIENTS");
 }

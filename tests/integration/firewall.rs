@@ -20,6 +20,10 @@ impl Firewall<'_> {
     }
 
     fn start(&self, options: &str) -> Dpm {
+        self.launch(options).start()
+    }
+
+    fn launch(&self, options: &str) -> Launch {
         Launch::script(&format!(
             "local dpml = require 'dpml'
              local listener = require('harness').listen(function() end)
@@ -28,7 +32,6 @@ impl Firewall<'_> {
             self.file.display()
         ))
         .server(self.server)
-        .start()
     }
 
     /// Has it learn these statements, in this database; each must succeed at the server.
@@ -124,6 +127,25 @@ fn table(server: &Server) -> String {
          INSERT INTO t VALUES (1, 'a', 'hidden'), (2, 'b', 'hidden')"
     ));
     base
+}
+
+both! {
+    /// What one worker has learnt the others know, so that it is in the file once.
+    fn workers_learn_together(server) {
+        let firewall = Firewall::new(server);
+        let dpm = firewall.launch("learn = true, max_entries = 2").option("--workers=2").start();
+        let (mut one, mut two) = (login(&dpm, "", 45), login(&dpm, "", 45));
+        passes(&mut one, "SELECT 1");
+        passes(&mut two, "SELECT 2");
+        assert_eq!(firewall.learnt().lines().count(), 1);
+        passes(&mut two, "SELECT 1 + 1");
+        passes(&mut one, "SELECT 2 + 2");
+        assert_eq!(firewall.learnt().lines().count(), 2);
+        for client in [&mut one, &mut two] {
+            assert!(is_refusal(&ask(client, b"SELECT 1 + 1 + 1")), "there are two");
+        }
+        dpm.assert_no_errors();
+    }
 }
 
 both! {

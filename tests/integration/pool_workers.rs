@@ -23,7 +23,16 @@ fn pool(server: &Server, (workers, size): (usize, u32), user: &str, options: &st
          pool = dpml.pool(l, {{
            servers = {{ {{ host = '127.0.0.1', port = tonumber(arg[1]) }} }},
            users = {{ ann = {{ password = 'p' }}, bob = {{ password = 'p' }} }}, backend = {{ user = '{user}', password = 'b' }},
-           monitor = {{ user = 'monitor', password = 'm' }}, size = {size}, min_idle = 0, {options} }})"
+           monitor = {{ user = 'monitor', password = 'm' }}, size = {size}, min_idle = 0, {options} }})
+         local admin = dpm.listener('127.0.0.1', 0)
+         print('admin ' .. admin:socket_port())
+         pool:admin(admin, {{ users = {{ ann = {{ password = 'p' }} }} }})
+         dpm.on_signal('HUP', function()
+           dpml.spawn(function()
+             local servers = pool:status('servers', {{ all_workers = true }})
+             print(('status: %d of %d'):format(servers[1].connections, servers[1].size))
+           end)
+         end)"
     ))
     .option(&format!("--workers={workers}"))
     .arg(server.port)
@@ -52,6 +61,13 @@ fn limit(server: &Server, user: &str, size: usize) {
     server.sql(&format!(
         "ALTER USER {user}@'%' WITH MAX_USER_CONNECTIONS {size}; FLUSH USER_RESOURCES"
     ));
+}
+
+/// Begins a transaction, which keeps the connection.
+#[track_caller]
+fn hold(wire: &mut Wire) {
+    done(wire, "BEGIN");
+    done(wire, "SELECT COUNT(*) FROM mysql.plugin");
 }
 
 /// How many connections the account has, as the server counts them.
@@ -141,8 +157,7 @@ all! {
         limit(server, user, 4);
         let mut second = clients.remove(&2).unwrap();
         let mut first = clients.remove(&1).unwrap();
-        done(&mut first[0], "BEGIN");
-        done(&mut first[0], "SELECT COUNT(*) FROM mysql.plugin");
+        hold(&mut first[0]);
         second[0].command(com::QUERY, b"SELECT 'second'");
         dpm.settle();
         assert!(second[0].silent(Duration::from_millis(200)));
@@ -154,8 +169,7 @@ all! {
         assert!(first[1].silent(Duration::from_millis(100)), "it still sleeps, as it was not the first");
         assert!(matches!(first[1].answer(), Answer::Rows { .. }));
         // A client that leaves in a transaction gives its place to the other worker, too.
-        done(&mut first[0], "BEGIN");
-        done(&mut first[0], "SELECT COUNT(*) FROM mysql.plugin");
+        hold(&mut first[0]);
         second[1].command(com::QUERY, b"SELECT 'at last'");
         dpm.settle();
         drop(first);
@@ -195,8 +209,7 @@ all! {
         limit(server, user, 4);
         let mut second = clients.remove(&2).unwrap();
         let mut first = clients.remove(&1).unwrap();
-        done(&mut first[0], "BEGIN");
-        done(&mut first[0], "SELECT COUNT(*) FROM mysql.plugin");
+        hold(&mut first[0]);
         second[0].command(com::QUERY, b"SELECT 'ann'");
         dpm.settle();
         assert!(second[0].silent(Duration::from_millis(200)), "ann has one already");
@@ -206,6 +219,49 @@ all! {
         assert_eq!(value(&mut bob, "SELECT 'bob'"), "bob");
         done(&mut first[0], "COMMIT");
         assert!(matches!(second[0].answer(), Answer::Rows { .. }));
+        dpm.assert_no_errors();
+    }
+}
+
+all! {
+    /// Figures are those of all workers, and what an administrator does holds for all.
+    fn one_pool_is_shown_and_paused(server) {
+        let user = "shown_together";
+        let dpm = pool(server, (2, 4), user, "queue_timeout = 1");
+        let mut clients: Vec<_> = spread(&dpm, 2, 2).into_values().flatten().collect();
+        for client in &mut clients {
+            hold(client);
+        }
+        let line = dpm.line("admin ");
+        let port = line.rsplit(' ').next().unwrap().parse().unwrap();
+        let mut admin = Wire::login_as(port, "ann", "p", caps::BASE);
+        let counts = "SELECT clients, held, waiting, connections FROM pools";
+        assert_eq!(admin.rows(counts), [["4", "4", "0", "4"]]);
+        assert_eq!(admin.rows("SELECT connections, busy, size FROM servers"), [["4", "4", "4"]]);
+        for worker in [1, 2] {
+            let of = format!("SELECT client FROM held WHERE worker = {worker}");
+            assert_eq!(admin.rows(&of).len(), 2);
+        }
+        assert_eq!(admin.rows("SHOW COUNTERS LIKE 'held'")[0][1], "4");
+        dpm.signal("HUP");
+        eventually("both tell", || dpm.count("status: 4 of 4") == 2);
+        // A paused server has no more to do, and nobody waits in vain: the queue's clock stands.
+        let name = admin.rows("SELECT server FROM servers")[0][0].clone();
+        assert!(matches!(admin.query(&format!("PAUSE SERVER '{name}'")), Answer::Ok(_)));
+        assert_eq!(admin.rows("SELECT state FROM servers"), [["paused"]]);
+        for client in &mut clients {
+            done(client, "COMMIT");
+            client.command(com::QUERY, b"SELECT 'later'");
+        }
+        for client in &mut clients {
+            assert!(client.silent(Duration::from_millis(400)));
+        }
+        assert_eq!(connections(server, user), 4, "they stay open");
+        assert!(matches!(admin.query(&format!("RESUME SERVER '{name}'")), Answer::Ok(_)));
+        for client in &mut clients {
+            assert!(matches!(client.answer(), Answer::Rows { .. }));
+        }
+        admin.refuses("PAUSE SERVER 'nowhere'", 1477, "nowhere");
         dpm.assert_no_errors();
     }
 }

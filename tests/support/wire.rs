@@ -423,6 +423,18 @@ impl Wire {
         self.answer()
     }
 
+    /// A statement that is refused with this number, and a message that has this text.
+    #[track_caller]
+    pub fn refuses(&mut self, sql: &str, number: u16, text: &str) {
+        match self.query(sql) {
+            Answer::Err(found, _, message) => {
+                assert_eq!(found, number, "{sql}: {message}");
+                assert!(message.contains(text), "{sql}: {message}");
+            }
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+
     /// The text values of a query's rows.
     #[track_caller]
     pub fn rows(&mut self, sql: &str) -> Vec<Vec<String>> {

@@ -172,18 +172,19 @@ local function eval(_, reader)
     }, rows = rows }
 end
 
--- { syntax, its first words, what runs it, help, the privilege that it takes }
+-- { syntax, its first words, what runs it, help, the privilege that it takes, where it is run }
 actions.STATEMENTS = {
-    { "KILL n", { "KILL" }, kill, "closes the client, or the connection to a server, with this number", "KILL" },
+    { "KILL n", { "KILL" }, kill, "closes the client, or the connection to a server, with this number", "KILL",
+        "here" },
     { "PAUSE LISTENER name", { "PAUSE", "LISTENER" }, pause_listener, "new clients wait to be accepted", "PAUSE" },
     { "RESUME LISTENER name", { "RESUME", "LISTENER" }, resume_listener, "they are accepted again", "PAUSE" },
     { "DRAIN LISTENER name", { "DRAIN", "LISTENER" }, drain_listener, "new clients are refused; those that it has may go on", "DRAIN" },
     { "RELOAD PLUGINS", { "RELOAD", "PLUGINS" }, reload_files, "reads files of plug-ins again that have changed", "RELOAD" },
-    { "RELOAD", { "RELOAD" }, reload_startfile, "runs the startfile anew, and moves clients to it", "RELOAD" },
-    { "UPGRADE", { "UPGRADE" }, upgrade, "starts the program as it is on disk now, which takes the place of this process", "UPGRADE" },
-    { "SET LOG LEVEL level", { "SET", "LOG", "LEVEL" }, set_log_level, "OFF, ERROR, WARN, INFO, DEBUG or TRACE", "LOG" },
+    { "RELOAD", { "RELOAD" }, reload_startfile, "runs the startfile anew, and moves clients to it", "RELOAD", "here" },
+    { "UPGRADE", { "UPGRADE", "here" }, upgrade, "starts the program as it is on disk now, which takes the place of this process", "UPGRADE", "here" },
+    { "SET LOG LEVEL level", { "SET", "LOG", "LEVEL" }, set_log_level, "OFF, ERROR, WARN, INFO, DEBUG or TRACE", "LOG", "here" },
 }
 
-actions.EVAL = { "EVAL 'lua'", { "EVAL" }, eval, "runs Lua in the program, and shows what it returns", "EVAL" }
+actions.EVAL = { "EVAL 'lua'", { "EVAL" }, eval, "runs Lua in the program, and shows what it returns", "EVAL", "here" }
 
 return actions

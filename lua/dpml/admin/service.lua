@@ -4,12 +4,15 @@
 local checks = require "dpml.support.checks"
 local client_probes = require "dpml.services.client_probes"
 local errors = require "dpml.support.errors"
+local everywhere = require "dpml.admin.everywhere"
+local figures = require "dpml.figures"
 local logins = require "dpml.logins"
 local roles = require "dpml.admin.roles"
 local schema = require "dpml.admin.schema"
 local selection = require "dpml.text.selection"
 local services = require "dpml.services"
 local token_reader = require "dpml.text.token_reader"
+local workers = require "dpml.tasks.workers"
 
 local service = {}
 
@@ -43,11 +46,8 @@ end
 -- Showing ------------------------------------------------------------------------------------------
 
 local function table_named(context, name)
-    for _, each in ipairs(context.tables()) do
-        if each.name == name then
-            return each
-        end
-    end
+    local its = everywhere.named(context.tables(), name)
+    return its and everywhere.over(its)
 end
 
 -- SHOW POOL SERVERS is SHOW pool_servers.
@@ -182,15 +182,62 @@ local function for_log(sql)
     return #sql > LONGEST_LOGGED and sql:sub(1, LONGEST_LOGGED) .. "…" or sql
 end
 
+local ACT = "dpml.admin.act" -- the question to another worker
+
+local services_by_name = {} -- the services of this worker, by what they are called in all workers
+
+-- The statement whose first words these are, of those that act.
+local function take_statement(context, reader)
+    for _, statement in ipairs(context.statements) do
+        if reader:take_all(unpack(statement[2])) then
+            return statement
+        end
+    end
+end
+
+-- Does in this worker what was asked of another one's service, where it was decided that it may be done.
+local function act_for_another(question)
+    local context = services_by_name[question.service] or error(errors.new(1105, "HY000", "There is no such service"), 0)
+    local reader = token_reader.statement(question.sql)
+    local statement = reader and needed(take_statement(context, reader))
+    local result = statement[3](context, reader)
+    return { affected_rows = result.affected_rows, message = result.message }
+end
+
+-- Does it in all workers. It is done if any of them has done it: not each has everything.
+local function run_everywhere(context, run, reader, sql, session)
+    local own, total = dpm.worker()
+    local result, failure
+    for worker = 1, total do
+        local ok, done
+        if worker == own then
+            ok, done = pcall(run, context, reader, session)
+        else
+            ok, done = pcall(workers.ask, worker, ACT, { service = context.known_as, sql = sql })
+        end
+        if ok and (worker == own or not result) then
+            result = done
+        elseif not ok and (worker == own or not failure) then
+            failure = done
+        end
+    end
+    return result or error(failure, 0)
+end
+
 -- Runs a statement that changes something, and logs who did it, what, and what came of it.
 local function act(context, statement, reader, sql, session)
-    local _, _, run, _, privilege = unpack(statement)
+    local _, _, run, _, privilege, where = unpack(statement)
     if not context.may(session.user, privilege) then
         dpm.log("warn", ("%s: %s: refused, as the role has not the %s privilege: %s"):format(context.name, who(session),
             privilege, for_log(sql)))
         error(roles.denied(privilege), 0)
     end
-    local ok, result = pcall(run, context, reader, session)
+    local ok, result
+    if where == "here" then
+        ok, result = pcall(run, context, reader, session)
+    else
+        ok, result = pcall(run_everywhere, context, run, reader, sql, session)
+    end
     dpm.log("warn", ("%s: %s: %s%s"):format(context.name, who(session), for_log(sql),
         ok and "" or ": failed: " .. errors.text(result)))
     return ok and result or error(result, 0)
@@ -212,10 +259,9 @@ local function answer(context, sql, session)
     elseif reader:take("DESCRIBE") or reader:take("DESC") or reader:take("EXPLAIN") then
         return schema.describe(context, reader, table_named, list_result)
     end
-    for _, statement in ipairs(context.statements) do
-        if reader:take_all(unpack(statement[2])) then
-            return act(context, statement, reader, sql, session)
-        end
+    local statement = take_statement(context, reader)
+    if statement then
+        return act(context, statement, reader, sql, session)
     end
     error(not_understood("This statement is not known"), 0)
 end
@@ -227,13 +273,20 @@ end
 --   name: for errors and the log; database: what SHOW DATABASES lists; version_comment
 --   tables(): the tables of figures; subject: what they are read with
 --   status(): { name = value } for SHOW STATUS
---   statements: an array of { syntax, { its first words }, function(context, reader, session), help, privilege }
+--   statements: an array of { syntax, { its first words }, function(context, reader, session), help, privilege, where };
+--     it is run in all workers (without the session in the others), unless `where` is "here"
 --   is_own(cmd): see services.accept_clients
 --   role: what those may do who are given no role
 function service.serve(context, listener, options)
     logins.check_accounts(context.name, options)
     context.may = roles.judge(context.name, options.roles, context.role)
     context.options = { literals = options.literals }
+    context.known_as = context.name .. " " .. figures.place_of(listener)
+    services_by_name[context.known_as] = context
+    local _, total = dpm.worker()
+    if total > 1 then
+        workers.answer(ACT, act_for_another)
+    end
     local accepted = { version_comment = context.version_comment }
     for name, value in pairs(options) do
         accepted[name] = value

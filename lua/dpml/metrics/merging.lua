@@ -18,7 +18,7 @@ local function add_distribution(into, more)
     end
 end
 
--- What cannot be added up, such as a percentile, stays as it is in the first.
+-- What cannot be added up stays as it is in the first.
 local function add_row(of, into, row)
     for _, column in ipairs(of.all) do
         local name = column.name
@@ -33,6 +33,9 @@ local function add_row(of, into, row)
                 into[name] = combine(one, other)
             end
         end
+    end
+    if into.mean_us and into.total_us and (into.calls or 0) > 0 then
+        into.mean_us = math.floor(into.total_us / into.calls + 0.5)
     end
 end
 
@@ -59,6 +62,16 @@ local function add_rows(of, rows, more)
             rows[#rows + 1] = row
         end
     end
+end
+
+-- Adds rows of a table, by the names of columns, to others, and returns these. A list has one.
+function merging.rows(of, rows, more)
+    if of.list and rows[1] and more[1] and key_of(of, rows[1]) == "" then
+        add_row(of, rows[1], more[1])
+    else
+        add_rows(of, rows, more)
+    end
+    return rows
 end
 
 -- Adds the tables of one worker to those of others, and returns these.

@@ -33,6 +33,16 @@ local function enable(context, reader)
     return { affected_rows = 1 }
 end
 
+local function pause_server(context, reader)
+    local name = at_server(context, "pause_server", reader)
+    return { affected_rows = 1, message = ("Commands that only %s can execute wait from now on, until RESUME SERVER"):format(name) }
+end
+
+local function resume_server(context, reader)
+    at_server(context, "resume_server", reader)
+    return { affected_rows = 1 }
+end
+
 local function pause(context, reader)
     service.at_end(reader)
     for _, pool in ipairs(context.pools()) do
@@ -70,6 +80,8 @@ end
 admin.STATEMENTS = {
     { "DRAIN SERVER name", { "DRAIN", "SERVER" }, drain, "gives a server no more work; what runs or is held there may end", "DRAIN" },
     { "ENABLE SERVER name", { "ENABLE", "SERVER" }, enable, "takes it into use again", "DRAIN" },
+    { "PAUSE SERVER name", { "PAUSE", "SERVER" }, pause_server, "commands for a server wait; its connections stay open", "PAUSE" },
+    { "RESUME SERVER name", { "RESUME", "SERVER" }, resume_server, "they go on", "PAUSE" },
     { "PAUSE POOL", { "PAUSE", "POOL" }, pause, "commands wait, but for those of clients that hold a connection", "PAUSE" },
     { "RESUME POOL", { "RESUME", "POOL" }, resume, "they go on, in the order of their coming", "PAUSE" },
 }

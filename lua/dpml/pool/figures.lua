@@ -2,6 +2,7 @@
 -- pool:status(), and (with the pool in their first column) for those who look at the whole program.
 
 local checks = require "dpml.support.checks"
+local everywhere = require "dpml.admin.everywhere"
 local figures = require "dpml.figures"
 
 local pool_figures = {}
@@ -67,7 +68,7 @@ local function number(name, help)
 end
 
 local function seconds(name, help, read, kind)
-    return { name = name, kind = kind or "note", type = "number", unit = "seconds", help = help, read = read }
+    return { name = name, kind = kind or "note", type = "number", unit = "seconds", merge = "largest", help = help, read = read }
 end
 
 local SERVER = label("server", "the server, as the pool's options name it")
@@ -100,13 +101,13 @@ local TABLES = {
             SERVER,
             note("role", "primary or replica"),
             note("state", "up, down, draining or the like"),
-            gauge("weight", "the share of reads that it gets"),
+            { name = "weight", kind = "gauge", type = "integer", merge = "largest", help = "the share of reads that it gets" },
             gauge("connections", "connections to it"),
             gauge("free", "those that nobody uses"),
             gauge("busy", "those that are in use"),
             gauge("opening", "those that are being opened"),
-            gauge("size", "how many there may be"),
-            { name = "lag_seconds", kind = "gauge", type = "integer", unit = "seconds", help = "how late the replica is",
+            { name = "size", kind = "gauge", type = "integer", merge = "largest", help = "how many there may be" },
+            { name = "lag_seconds", kind = "gauge", type = "integer", unit = "seconds", merge = "largest", help = "how late the replica is",
                 read = function(entry) return entry.lag end },
             note("problem", "why it is not used", function(entry) return entry.why end),
         },
@@ -194,18 +195,26 @@ function pool_figures.tables(pool)
     return tables
 end
 
--- One table for Lua, or all of them by their names: { [column] = value } for each row. `options` may have `literals`.
+-- One table for Lua, or all of them by their names: { [column] = value } for each row. `options` may have `literals`, and
+-- `all_workers`, for tasks: then those of all workers are told.
 function pool_figures.status(pool, name, options)
     options = options or {}
-    checks.options("pool:status", options, { literals = "a boolean" })
+    checks.options("pool:status", options, { literals = "a boolean", all_workers = "a boolean" })
+    local function records(each)
+        if not options.all_workers then
+            return each:records(options, pool)
+        end
+        local merged = everywhere.merged(each, options, pool)
+        return each.list and (merged[1] or {}) or merged
+    end
     counters_table(pool)
     if name ~= nil then
         checks.options("pool:status", { [name] = true }, KNOWN, "table")
-        return by_name[name]:records(options, pool)
+        return records(by_name[name])
     end
     local status = {}
     for _, each in ipairs(tables) do
-        status[each.name] = each:records(options, pool)
+        status[each.name] = records(each)
     end
     return status
 end
@@ -255,6 +264,27 @@ function pool_figures.name_of(listener)
     return figures.place_of(listener)
 end
 
+-- What finds the pools of this worker, for those of other workers.
+pool_figures.SUBJECTS = {
+    find = function(name)
+        for _, each in ipairs(pools) do
+            if each.name == name then
+                return each.pool
+            end
+        end
+    end,
+    name_of = function(pool)
+        for _, each in ipairs(pools) do
+            if each.pool == pool then
+                return each.name
+            end
+        end
+    end,
+    tables = function(pool)
+        return pool and pool_figures.tables(pool) or {}
+    end,
+}
+
 -- Shows a pool among all figures of the program.
 function pool_figures.add(pool, listener)
     if not pools[1] then
@@ -262,6 +292,9 @@ function pool_figures.add(pool, listener)
             declare_everywhere(by_name[declaration.name], declaration.everywhere, declaration.entries)
         end
         declare_everywhere(counters_table(pool), "pool_counters", counters_of, "pool")
+    end
+    if not pools[1] and select(2, dpm.worker()) > 1 then
+        everywhere.answer(pool_figures.SUBJECTS)
     end
     pools[#pools + 1] = { pool = pool, name = pool_figures.name_of(listener) }
 end

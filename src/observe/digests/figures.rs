@@ -31,9 +31,10 @@ pub(super) fn numbers() -> Vec<Column> {
         time("min_us", "The shortest time.").merged(Merge::Smallest),
         time("mean_us", "The mean time."),
         time("max_us", "The longest time.").merged(Merge::Largest),
-        time("p50_us", "Half of them took no longer."),
-        time("p95_us", "95 of 100 took no longer."),
-        time("p99_us", "99 of 100 took no longer."),
+        // No less than those of all workers together.
+        time("p50_us", "Half of them took no longer.").merged(Merge::Largest),
+        time("p95_us", "95 of 100 took no longer.").merged(Merge::Largest),
+        time("p99_us", "99 of 100 took no longer.").merged(Merge::Largest),
         Column::histogram("time", "The distribution of their times.").unit(Unit::Microseconds),
     ]
 }

@@ -11,6 +11,7 @@ use crate::pool::backend::Use;
 use crate::pool::client::{Idle, Phase, Waiting};
 use crate::pool::lending::waiters::{Waiter, Want};
 
+use crate::pool::routing::servers::Server;
 use crate::proxy::{ConnId, Incoming, Packet, Proxy, Verdict};
 use crate::wire::{Com, Ok as OkPacket};
 
@@ -90,7 +91,12 @@ impl Pools {
         self.with_both(client, server, |client, backend, pool| {
             let is_free = matches!(backend.used, Use::Free(_));
             let user = client.line.user;
-            is_free && (pool.is_paused || !pool.users.try_charge(&mut backend.charged, user))
+            let is_paused = pool.is_paused
+                || pool
+                    .servers
+                    .get(backend.server)
+                    .is_some_and(Server::is_waited_for);
+            is_free && (is_paused || !pool.users.try_charge(&mut backend.charged, user))
         }) == Some(true)
     }
 

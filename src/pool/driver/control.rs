@@ -10,7 +10,7 @@ use crate::pool::contents::PoolId;
 use crate::pool::lending::key::Key;
 use crate::pool::lending::waiters::Line;
 use crate::pool::routing::causal::LastWrite;
-use crate::pool::routing::servers::{Health, Role};
+use crate::pool::routing::servers::{Access, Health, Role};
 use crate::pool::state::Settings;
 use crate::proxy::{ConnId, Proxy, StatementIds};
 use crate::wire::Capabilities;
@@ -116,17 +116,17 @@ impl Pools {
         });
     }
 
-    /// Lets a server alone from now on, or not any more. False if there is none of this name.
-    pub fn drain(&self, proxy: &Proxy, id: PoolId, name: &str, is_drained: bool) -> bool {
+    /// Says what clients may do at a server from now on. False if there is none of this name.
+    pub fn open_server(&self, proxy: &Proxy, id: PoolId, name: &str, access: Access) -> bool {
         let free = self.with_pool(id, |pool| {
             let server = pool
                 .servers
                 .iter_mut()
                 .find(|server| &*server.name == name)?;
-            server.is_drained = is_drained;
-            Some(match is_drained {
-                true => server.shelf.all_free(),
-                false => Vec::new(),
+            server.access = access;
+            Some(match access {
+                Access::Drained => server.shelf.all_free(),
+                Access::Open | Access::Paused => Vec::new(),
             })
         });
         let Some(free) = free.flatten() else {

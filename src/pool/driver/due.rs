@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Pools;
+use crate::pool::backend::Use;
 use crate::pool::client::Held;
 use crate::pool::contents::PoolId;
 use crate::pool::judging::decision::Ongoing;
@@ -83,16 +84,16 @@ impl Pools {
     fn end_late_errands(&self, proxy: &Proxy, now: Instant) {
         let running: Vec<_> = self.agenda.borrow().errands.iter().copied().collect();
         for server in running {
-            let is_late = self
-                .backends
-                .with(server, |(_, backend)| backend.errand_until <= now);
-            if is_late != Some(true) {
-                continue;
-            }
-            if self.is_on_errand(server) {
-                self.failed_on(proxy, server, "they took too long");
-            } else {
-                proxy.close(server, "its server has not closed it in time");
+            let late = self.backends.with(server, |(_, backend)| {
+                let is_ending = matches!(backend.used, Use::Ending);
+                (backend.errand_until <= now).then_some(is_ending)
+            });
+            match late.flatten() {
+                Some(true) => {
+                    proxy.close(server, "its server has not closed it in time");
+                }
+                Some(false) => self.failed_on(proxy, server, "they took too long"),
+                None => {}
             }
         }
     }

@@ -187,9 +187,11 @@ impl Pools {
         found.flatten()
     }
 
-    /// Whether the pool's own commands are executed on a connection.
+    /// Whether the pool's own commands are executed on a connection, the last of which is to close it.
     fn is_on_errand(&self, server: ConnId) -> bool {
-        let is = |(_, backend): &mut (PoolId, Backend)| matches!(backend.used, Use::Errand(..));
+        let is = |(_, backend): &mut (PoolId, Backend)| {
+            matches!(backend.used, Use::Errand(..) | Use::Ending)
+        };
         self.backends.with(server, is) == Some(true)
     }
 

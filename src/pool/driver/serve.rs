@@ -9,6 +9,7 @@ use crate::pool::backend::Use;
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
 use crate::pool::lending::waiters::{Line, Waiter};
+use crate::pool::routing::servers::Server;
 use crate::proxy::{ConnId, Proxy};
 
 impl Pools {
@@ -85,6 +86,10 @@ impl Pools {
         let is_free = self.with_both(client, server, |of, backend, pool| {
             backend.owner == Some(client)
                 && matches!(backend.used, Use::Free(_))
+                && pool
+                    .servers
+                    .get(backend.server)
+                    .is_some_and(Server::is_usable)
                 && pool.users.try_charge(&mut backend.charged, of.line.user)
         });
         if is_free != Some(true) {

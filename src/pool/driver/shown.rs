@@ -9,7 +9,7 @@ use crate::pool::backend::Use;
 use crate::pool::client::Phase;
 use crate::pool::contents::PoolId;
 use crate::pool::lending::key::{Key, KeyId};
-use crate::pool::routing::servers::{Health, Role, Server};
+use crate::pool::routing::servers::{Access, Health, Role, Server};
 use crate::proxy::{ConnId, Proxy};
 
 /// A value that is told.
@@ -110,8 +110,9 @@ impl Pools {
     pub fn servers(&self, id: PoolId) -> Vec<Row> {
         let rows = self.with_pool(id, |pool| {
             let row = |server: &Server| {
-                let state = match (server.health, server.is_drained) {
-                    (_, true) => "drained",
+                let state = match (server.health, server.access) {
+                    (_, Access::Drained) => "drained",
+                    (Health::Up, Access::Paused) => "paused",
                     (Health::Up, _) => "up",
                     (Health::Down, _) => "down",
                     (Health::Removed, _) => "removed",

@@ -25,6 +25,17 @@ pub enum Health {
     Removed,
 }
 
+/// What the administrator lets clients do at a server. What is in use is not disturbed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// They get connections to it.
+    Open,
+    /// They wait, and connections stay open.
+    Paused,
+    /// They get none, and connections that nobody uses are closed.
+    Drained,
+}
+
 /// A server.
 #[derive(Debug)]
 pub struct Server {
@@ -36,8 +47,8 @@ pub struct Server {
     pub weight: u32,
     /// Whether clients get connections to it.
     pub health: Health,
-    /// Whether the administrator wants it to be left alone: what is in use is not disturbed.
-    pub is_drained: bool,
+    /// What the administrator lets clients do.
+    pub access: Access,
     /// Its connections.
     pub shelf: Box<dyn Budget>,
     /// When to try again to open one, after one could not be opened.
@@ -77,7 +88,7 @@ impl Server {
             role,
             weight,
             health,
-            is_drained: false,
+            access: Access::Open,
             shelf,
             retry: None,
             is_galera: false,
@@ -141,7 +152,17 @@ impl Server {
 
     /// Whether clients may be given connections to it.
     pub fn is_usable(&self) -> bool {
-        self.health == Health::Up && !self.is_drained && self.distrusted.is_none()
+        self.access == Access::Open && self.is_well()
+    }
+
+    /// Whether nothing is wrong with it.
+    fn is_well(&self) -> bool {
+        self.health == Health::Up && self.distrusted.is_none()
+    }
+
+    /// Whether clients would be given connections to it if it were not paused.
+    pub fn is_waited_for(&self) -> bool {
+        self.access == Access::Paused && self.is_well()
     }
 
     /// It gets another chance.

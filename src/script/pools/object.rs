@@ -8,7 +8,7 @@ use mlua::{Lua, UserData, UserDataFields, Value};
 use super::above::Functions;
 use super::handle::PoolObject;
 use super::{options, sessions, tables};
-use crate::pool::{Adopted, Bell, Doing, Health, Opened, Pool, PoolId, Role, Settings};
+use crate::pool::{Access, Adopted, Bell, Doing, Health, Opened, Pool, PoolId, Role, Settings};
 use crate::script::connections::conn::connection;
 use crate::script::lua::error::Answer;
 use crate::script::lua::function::{Args, Methods, Raiser, nothing, one, string};
@@ -153,11 +153,16 @@ fn add_control(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()>
         rt.pools.set_galera(pool.0, &name, is_galera);
         nothing()
     })?;
-    for (name, is_drained) in [("drain", true), ("enable", false)] {
+    for (name, access) in [
+        ("drain", Access::Drained),
+        ("enable", Access::Open),
+        ("pause_server", Access::Paused),
+        ("resume_server", Access::Open),
+    ] {
         let rt = runtime.clone();
         methods.add::<PoolObject>(name, move |_, pool, args| {
             let name = args.text(0, "server")?;
-            let is_known = rt.pools.drain(rt.proxy(), pool.0, &name, is_drained);
+            let is_known = rt.pools.open_server(rt.proxy(), pool.0, &name, access);
             one(Value::Boolean(is_known))
         })?;
     }
