@@ -33,6 +33,7 @@ local services = require "dpml.services"
 local slowlog = require "dpml.slowlog"
 local tasks = require "dpml.tasks"
 local times = require "dpml.support.times"
+local tracing = require "dpml.tracing"
 
 -- Also a global, for scripts that only say `require "dpml"`.
 dpml = {
@@ -76,6 +77,7 @@ dpml = {
     -- the rest
     declare_figures = figures.declare,
     digests = digests.digests,
+    tracing = tracing.tracing,
     dump_table = dump.dump_table,
     elapsed_ms = times.elapsed,
     duration = times.duration,

@@ -73,6 +73,7 @@ need flock util-linux
 need_haproxy
 need_prometheus
 need_browser
+need_otlp
 compgen -G "/usr/lib/*/lua/5.1/cjson.so" >/dev/null || need_packages lua-cjson
 /usr/bin/python3 -c 'import pymysql, cryptography' 2>/dev/null ||
     need_packages python3 python3-pymysql python3-cryptography

@@ -128,6 +128,19 @@ need_prometheus() {
     rm -rf "$folder.$$"
 }
 
+# OpenTelemetry's own schema of what a collector takes, by which tests read what is sent.
+need_otlp() {
+    local folder=${XDG_CACHE_HOME:-$HOME/.cache}/dpm/otlp
+    [ ! -e "$folder/complete" ] || return 0
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || need_packages python3-venv
+    rm -rf "$folder"
+    mkdir -p "$(dirname "$folder")"
+    /usr/bin/python3 -m venv "$folder" || fail "no Python environment for OpenTelemetry's schema"
+    step "downloading OpenTelemetry's schema" "$folder/bin/pip" install --disable-pip-version-check \
+        'opentelemetry-proto>=1.30,<2' || fail "no opentelemetry-proto"
+    touch "$folder/complete"
+}
+
 # A browser without a window, for the live page.
 need_browser() {
     need chromium-headless-shell chromium-headless-shell fonts-dejavu-core

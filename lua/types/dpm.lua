@@ -1532,6 +1532,31 @@ function M.top_digests(count, column) end
 
 function M.reset_digests() end
 
+---@class dpm.TraceOptions
+---@field sample number the share of traces that is recorded, from 0 to 1
+---@field slower_than number? seconds: queries that take so long are recorded, too
+---@field statements "digest"|"text"?
+---@field comment boolean? servers are told of spans in a comment
+---@field max_text integer? bytes of a statement, 2048
+---@field queue integer? how many spans may wait, 8192
+---@field batch integer? how many are sent together, 512
+
+---Makes spans of queries from now on. fn is called when there are spans to be taken, and once more when there are enough for a
+---batch.
+---@param options dpm.TraceOptions
+---@param fn fun(full: boolean)
+function M.trace(options, fn) end
+
+---The oldest spans that wait, as elements of an array of JSON, and how many they are; nil if there are none.
+---@return string? spans
+---@return integer? count
+function M.take_spans() end
+
+---What became of spans that were taken.
+---@param sent integer
+---@param failed integer
+function M.spans_sent(sent, failed) end
+
 ---@class dpm.FigureColumn
 ---@field name string
 ---@field help string

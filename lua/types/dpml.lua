@@ -769,6 +769,35 @@ function Figures:default_order() end
 ---The table is not there any more.
 function Figures:remove() end
 
+---@class dpml.TracingOptions
+---@field endpoint string? where the collector takes OTLP over HTTP, "http://127.0.0.1:4318/v1/traces"
+---@field service_name string? "dpm"
+---@field attributes table<string, string|number|boolean>? further ones of the resource
+---@field headers table<string, string>?
+---@field tls table? as dpm.connect has it
+---@field timeout number? seconds for sending a batch, 10
+---@field sample number? the share of traces that is recorded, 0.01; 0 with slower_than
+---@field slower_than number? seconds: queries that take so long are recorded, too
+---@field statements "digest"|"text"? what spans have of statements, "digest"
+---@field max_text integer? bytes of a statement, 2048
+---@field comment boolean? servers are told of spans in a comment
+---@field interval number? seconds until spans are sent, 5
+---@field batch integer? or when so many wait, 512
+---@field queue integer? how many may wait, 8192
+---@field retries integer? how often a batch is sent again, 4
+
+---Spans of queries, on their way to a collector.
+---@class dpml.Tracing
+local Tracing = {}
+
+---Sends what waits, and returns when that is done. For tasks.
+function Tracing:flush() end
+
+---Makes a span of each query that is chosen, and sends them to an OpenTelemetry collector.
+---@param options dpml.TracingOptions
+---@return dpml.Tracing
+function M.tracing(options) end
+
 ---@class dpml.MetricsOptions
 ---@field page boolean? false: no live page
 ---@field ready (fun(): boolean, string?)? whether new clients are welcome, and why not

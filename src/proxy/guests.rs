@@ -41,6 +41,11 @@ pub trait Guest {
     /// Its socket is ready, it was woken, or its moment has come.
     fn turn(&self, readiness: Readiness) -> Turn;
 
+    /// Whether something is under way that the end of the program should wait for, as it waits for exchanges in flight.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// It has left. Called once.
     fn ended(&self) {}
 }

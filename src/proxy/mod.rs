@@ -195,6 +195,13 @@ impl Proxy {
         self.core().open(id).is_some_and(|conn| conn.has_hung_up())
     }
 
+    /// Puts a comment in front of the text of this client's command, if that is a query, when it is forwarded: to be called
+    /// while the command is [settled](Observer::settled). Nobody is shown the comment, as it changes nothing of what the
+    /// query does.
+    pub fn comment_on(&self, client: ConnId, comment: &[u8]) {
+        self.core().remark.write(client, comment);
+    }
+
     /// How many values each row has, if rows stream over the connection now and that is known.
     pub fn row_values(&self, id: ConnId) -> Option<u16> {
         self.core().open(id)?.row_values()

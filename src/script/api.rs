@@ -22,6 +22,7 @@ use super::functions::sql_helpers;
 use super::functions::sql_tables;
 use super::functions::text;
 use super::functions::timer::TimerObject;
+use super::functions::traces;
 
 use super::login::deposit;
 use super::login::login_object::LoginObject;
@@ -313,6 +314,13 @@ fn add_process(functions: &Functions<'_>) -> mlua::Result<()> {
     })?;
     functions.add("dpm.top_digests", digests::top)?;
     functions.add("dpm.reset_digests", |_, runtime, _| digests::reset(runtime))?;
+    functions.add("dpm.trace", |_, runtime, args| traces::trace(runtime, args))?;
+    functions.add("dpm.take_spans", |lua, runtime, _| {
+        traces::take(lua, runtime)
+    })?;
+    functions.add("dpm.spans_sent", |_, runtime, args| {
+        traces::sent(runtime, args)
+    })?;
     functions.add("dpm.state_name", |lua, _, args| {
         let event = super::callbacks::package::state_argument(args)?;
         string(lua, event.name())

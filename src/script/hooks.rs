@@ -8,6 +8,7 @@ use mlua::Lua;
 
 use super::callbacks::registry::Entry;
 use super::callbacks::subject::Subject;
+use super::functions::traces;
 use super::lua::fast::Place;
 use super::lua::fast::{Arg, Target};
 use super::objects::arrived::{Problem, packet_object};
@@ -111,7 +112,10 @@ impl Hooks for LuaHooks {
     }
 
     fn end_of_tick(&self) {
-        self.with((), |runtime, _| runtime.end_of_tick());
+        self.with((), |runtime, _| {
+            traces::end_of_tick(runtime);
+            runtime.end_of_tick();
+        });
     }
 }
 

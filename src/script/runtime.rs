@@ -11,6 +11,7 @@ use super::callbacks::look_ups::LookUps;
 use super::callbacks::moving::Moving;
 use super::callbacks::registry::{Due, Entry, Registry};
 use super::callbacks::signals::SignalHandlers;
+use super::callbacks::span_sender::SpanSender;
 use super::callbacks::subject::{Describe, Subject};
 use super::callbacks::subscriptions::Subscriptions;
 use super::callbacks::timers::Timers;
@@ -29,7 +30,7 @@ use super::reloading::staging::Staging;
 use super::web::Dropped;
 use crate::http::HttpClient;
 use crate::metrics::Sources;
-use crate::observe::{CollectedRows, Digests, Sessions, StatementMemory, WatchedCommands};
+use crate::observe::{CollectedRows, Digests, Sessions, StatementMemory, Traces, WatchedCommands};
 use crate::pool::{PoolId, Pools};
 use crate::proxy::{ConnId, ConnInfo, Proxy, Verdict};
 use crate::session::Event;
@@ -95,6 +96,10 @@ pub struct Runtime {
     pub pools: Rc<Pools>,
     /// `dpml.digests`.
     pub digests: Rc<Digests>,
+    /// `dpml.tracing`.
+    pub traces: Rc<Traces>,
+    /// Whom it tells of spans.
+    pub span_sender: SpanSender,
     /// What has figures to show.
     pub sources: Sources,
     /// `dpm.http_request`.
@@ -188,6 +193,8 @@ impl Runtime {
             sessions: commons.sessions.clone(),
             pools: commons.pools.clone(),
             digests: commons.digests.clone(),
+            traces: commons.traces.clone(),
+            span_sender: SpanSender::default(),
             sources: Sources::default(),
             http: Dropped::default(),
             idle: Idle::of(keys),

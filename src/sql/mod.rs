@@ -12,6 +12,7 @@
 //! - [`comments`]: its comments
 //! - [`body`] and [`parts`]: the statements of a stored routine or trigger
 //! - [`digest`]: the common form of statements that differ only in their values
+//! - [`write_summary`]: what it does, and to which tables, in a few words
 //! - [`statement`]: what a statement does, and what can be proven about it
 //! - [`effects`]: what it does to its session
 //! - [`kills`]: whom its KILLs are for
@@ -24,6 +25,7 @@ mod digest;
 pub mod effects;
 mod kills;
 mod statement;
+mod summary;
 mod tables;
 mod tokens;
 mod words;
@@ -36,6 +38,7 @@ pub use comments::comments;
 pub use digest::{Digest, digest, digest_hash, guard_digest, hash, write_digest};
 pub use kills::{Kill, Target, kills};
 pub use statement::{Changes, Statement, statement};
+pub use summary::write_summary;
 pub use tables::{Access, Name, Tables, Use, Ways, tables};
 pub use tokens::{Doubts, Kind, Token, Tokens, trim};
 

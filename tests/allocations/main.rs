@@ -28,6 +28,7 @@ const POOL: &str = "
     control:register(dpm.MYC_CONNECT, function() dpm.exit(0) end)
     ports = { clients:socket_port(), control:socket_port() }
     dpml.digests { by = { 'user', 'schema', 'server' } }
+    dpml.tracing { sample = 0, slower_than = 3600 }
     dpml.pool(clients, {
       servers = { { host = '127.0.0.1', port = tonumber(arg[1]), role = 'primary' } }, size = 1, health_interval = 3600,
       users = { ann = { password = 'p' } }, backend = { user = 'pooled', password = 'b' },

@@ -6,8 +6,10 @@ use mysql::prelude::Queryable as _;
 
 use crate::support::cli::Session;
 use crate::support::cluster::{self, Kind};
+use crate::support::collector::Collector;
 use crate::support::dpm::Launch;
 use crate::support::exchange::execute_argument;
+use crate::support::web::{Web, fine};
 use crate::support::wire::{Answer, Wire, caps, com};
 use crate::support::{
     self, Cli, Flavour, PASSWORD, Server, USER, both, eventually, mariadb, process,
@@ -272,4 +274,41 @@ fn the_readme() {
     dpm.line("\tSELECT 5");
     dpm.wait_until_idle();
     assert!(readme.lines().count() <= 135, "three screens");
+}
+
+#[test]
+fn tracing() {
+    let collector = Collector::start();
+    let dpm = Launch::demo("tracing", mariadb())
+        .arg(collector.port)
+        .start();
+    let mut wire = Wire::login_empty(dpm.listening(), MODERN);
+    wire.rows("SELECT 1 /*traceparent='00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'*/");
+    let spans = collector.wait_for(1);
+    assert_eq!(spans[0]["trace"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(spans[0]["service"]["service.name"], "shop-database");
+}
+
+#[test]
+fn webhook() {
+    let web = Web::serve(|_| Some(fine("")));
+    let server = Server::start_own(Flavour::MariaDb, &[]);
+    let hook = format!("http://127.0.0.1:{}/hook", web.port);
+    let dpm = Launch::demo("webhook", &server).arg(hook).start();
+    let mut wire = Wire::login_empty(dpm.listening(), MODERN);
+    wire.rows("SELECT 1");
+    server.kill();
+    server.wait_for_end();
+    eventually("the webhook is told", || !web.asked().is_empty());
+    server.restart(&[]);
+    eventually("the webhook is told again", || web.asked().len() > 1);
+    let told: Vec<_> = web
+        .asked()
+        .iter()
+        .map(|asked| String::from_utf8_lossy(&asked.body).into_owned())
+        .collect();
+    assert!(
+        told[0].contains("does not answer") && told[1].contains("is back"),
+        "{told:?}"
+    );
 }

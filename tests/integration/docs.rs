@@ -54,6 +54,7 @@ local call = dpm.http_request({ url = "http://127.0.0.1/" }, {}, print)
 show_object("dpm.HttpCall", call)
 print("http " .. http:port())
 
+show_object("dpml.Tracing", dpml.tracing {})
 show_object("dpml.Slowlog", dpml.slowlog())
 dpml.accept_clients(listener, {
     users = { me = { password = "x" } },

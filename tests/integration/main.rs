@@ -116,6 +116,7 @@ mod standard_streams;
 mod startup;
 mod tasks;
 mod tls;
+mod tracing;
 mod translation;
 mod unfinished_logins;
 mod unsolicited_errors;

@@ -17,6 +17,7 @@ pub mod browser;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod dpm;
 pub mod exchange;
 pub mod http;

@@ -181,7 +181,7 @@ actions.STATEMENTS = {
     { "DRAIN LISTENER name", { "DRAIN", "LISTENER" }, drain_listener, "new clients are refused; those that it has may go on", "DRAIN" },
     { "RELOAD PLUGINS", { "RELOAD", "PLUGINS" }, reload_files, "reads files of plug-ins again that have changed", "RELOAD" },
     { "RELOAD", { "RELOAD" }, reload_startfile, "runs the startfile anew, and moves clients to it", "RELOAD", "here" },
-    { "UPGRADE", { "UPGRADE", "here" }, upgrade, "starts the program as it is on disk now, which takes the place of this process", "UPGRADE", "here" },
+    { "UPGRADE", { "UPGRADE" }, upgrade, "starts the program as it is on disk now, which takes the place of this process", "UPGRADE", "here" },
     { "SET LOG LEVEL level", { "SET", "LOG", "LEVEL" }, set_log_level, "OFF, ERROR, WARN, INFO, DEBUG or TRACE", "LOG", "here" },
 }
 

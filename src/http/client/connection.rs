@@ -264,6 +264,10 @@ impl Guest for Connection {
         self.go_on()
     }
 
+    fn is_busy(&self) -> bool {
+        self.state.borrow().errand.is_some()
+    }
+
     fn ended(&self) {
         self.id.set(None);
         // Something is left only if a turn has panicked.

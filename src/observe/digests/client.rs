@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::entry::Outcome;
+use crate::observe::identity::Identity;
 use crate::proxy::ConnId;
 
 /// The statements of a client that are remembered.
@@ -29,20 +30,17 @@ pub(super) enum What {
     Statement,
     /// It prepares one with this digest.
     Prepare(Rc<[u8]>),
-    /// It changes the schema.
-    ChangeSchema(Box<[u8]>),
+    /// Something else.
+    Other,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Client {
-    pub user: Box<[u8]>,
-    pub schema: Box<[u8]>,
+    pub identity: Identity,
     pub running: Option<Running>,
     /// The digest of the statement that runs. The buffer is used again.
     pub text: Vec<u8>,
-    /// A schema that the statement changes to if it succeeds.
-    pub next_schema: Option<Box<[u8]>>,
     prepared: HashMap<u32, Rc<[u8]>>,
 }
 

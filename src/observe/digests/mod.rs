@@ -29,7 +29,7 @@ use crate::proxy::{
 };
 use crate::session::{Event, EventSet, Head, PacketKind};
 use crate::sql::{self, Mode};
-use crate::wire::{ChangeUser, Com, Ok as OkPacket};
+use crate::wire::{Com, Ok as OkPacket};
 
 /// How much of a statement is looked at. What differs only behind that is one digest.
 const LOOKED_AT: usize = 16 << 10;
@@ -215,12 +215,8 @@ impl Digests {
     }
 
     fn login(&self, id: ConnId, packet: Incoming<'_>) {
-        if let Ok(Decoded::Auth(auth)) = packet.decode() {
-            self.clients.with_default(id, |client| {
-                client.user = auth.user.into();
-                client.schema = auth.database.unwrap_or_default().into();
-            });
-        }
+        self.clients
+            .with_default(id, |client| client.identity.login(packet));
     }
 
     /// A command has come; or it is shown again, as it was held back when it came.
@@ -231,12 +227,12 @@ impl Digests {
         };
         self.clients.with_default(id, |client| {
             let before = client.running.take();
-            client.next_schema = None;
-            let Some(what) = what(client, com, packet, options.max_length) else {
-                return;
-            };
+            client.identity.command(com, packet);
+            let what = what(client, com, packet, options.max_length);
+            let what = what.unwrap_or(What::Other);
             let held = before.filter(|before| before.held);
-            client.running = Some(Running {
+            // (What has no answer is never shown again, whoever holds it back.)
+            client.running = com.expects_answer().then(|| Running {
                 began: held.map_or_else(Instant::now, |held| held.began),
                 what,
                 outcome: Outcome::default(),
@@ -291,17 +287,10 @@ impl Digests {
             let Some(running) = client.running.take() else {
                 return;
             };
-            match running.what {
-                What::Prepare(_) => {}
-                What::ChangeSchema(schema) if running.outcome.failed => drop(schema),
-                What::ChangeSchema(schema) => client.schema = schema,
-                What::Statement => self.count(proxy, client, &running),
+            if let What::Statement = running.what {
+                self.count(proxy, client, &running);
             }
-            if !running.outcome.failed
-                && let Some(schema) = client.next_schema.take()
-            {
-                client.schema = schema;
-            }
+            client.identity.answered(running.outcome.failed);
         });
     }
 
@@ -314,12 +303,12 @@ impl Digests {
         key.set(0, |out| out.extend_from_slice(&client.text));
         key.set(1, |out| {
             if options.by_user == Apart::Apart {
-                out.extend_from_slice(&client.user);
+                out.extend_from_slice(&client.identity.user);
             }
         });
         key.set(2, |out| {
             if options.by_schema == Apart::Apart {
-                out.extend_from_slice(&client.schema);
+                out.extend_from_slice(&client.identity.schema);
             }
         });
         key.set(3, |out| {
@@ -339,7 +328,6 @@ fn what(client: &mut Client, com: Com, packet: Incoming<'_>, max_length: usize) 
         Com::QUERY => {
             let sql = packet.sql()?;
             write_digest(sql, max_length, &mut client.text);
-            client.next_schema = used_schema(sql);
             Some(What::Statement)
         }
         Com::STMT_PREPARE => {
@@ -352,20 +340,11 @@ fn what(client: &mut Client, com: Com, packet: Incoming<'_>, max_length: usize) 
             client.text.extend_from_slice(&digest);
             Some(What::Statement)
         }
-        Com::INIT_DB => Some(What::ChangeSchema(packet.payload.get(1..)?.into())),
         Com::STMT_CLOSE => {
             client.close(Head::of(packet.payload).statement());
             None
         }
-        Com::CHANGE_USER => {
-            client.close_all();
-            if let Ok(change) = ChangeUser::decode(packet.payload.get(1..)?) {
-                client.user = change.user.into();
-                client.schema = change.database.into();
-            }
-            None
-        }
-        Com::RESET_CONNECTION => {
+        Com::CHANGE_USER | Com::RESET_CONNECTION => {
             client.close_all();
             None
         }
@@ -380,18 +359,4 @@ fn write_digest(sql: &[u8], max_length: usize, out: &mut Vec<u8>) {
         out.truncate(max_length);
         out.extend_from_slice(b"...");
     }
-}
-
-/// The schema that `USE schema` changes to.
-fn used_schema(sql: &[u8]) -> Option<Box<[u8]>> {
-    let text = sql.trim_ascii();
-    let (word, name) = text.split_at_checked(3)?;
-    if !word.eq_ignore_ascii_case(b"USE") {
-        return None;
-    }
-    let name = name.strip_suffix(b";").unwrap_or(name).trim_ascii();
-    let quoted = name
-        .strip_prefix(b"`")
-        .and_then(|name| name.strip_suffix(b"`"));
-    Some(quoted.unwrap_or(name).into())
 }

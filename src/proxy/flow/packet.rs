@@ -1,5 +1,7 @@
 //! A packet that is handled whole: shown to hooks, forwarded or held back.
 
+use std::borrow::Cow;
+
 use super::own_errors::error_text;
 use crate::proxy::Proxy;
 use crate::proxy::hooks::{Incoming, Verdict};
@@ -64,6 +66,13 @@ impl Proxy {
         }
         let receiver = self.core().peer(id);
         let mut events = EventSet::NONE;
+        if received.step.kind == PacketKind::Command && self.core().remark.is_on(id) && !hold {
+            let core = self.core();
+            let commented = core.remark.put(&received.payload, received.capabilities);
+            if let Some(commented) = commented {
+                received.payload = Cow::Owned(commented);
+            }
+        }
         if !hold {
             match self.hand_over(&mut received, receiver) {
                 Some(fired) => events = fired,

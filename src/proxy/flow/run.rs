@@ -383,7 +383,7 @@ impl Proxy {
         let busy = core.conns.iter().any(|(_, conn)| {
             matches!(conn.role, Role::Client(_)) || conn.unsent() || conn.is_parting()
         });
-        if !busy {
+        if !busy && !core.guests.are_busy() {
             core.exit = Some(core.exit_code);
         }
     }

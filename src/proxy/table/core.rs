@@ -18,6 +18,7 @@ use super::channel::{Channel, Workshop};
 use super::conn::{Conn, HIGH_WATER, LOW_WATER, Listed, Role, Socket};
 use super::guests::Guests;
 use super::limits::Idle;
+use super::remark::Remark;
 use super::sides::{FarEnd, Stopped};
 use super::slice::Slice;
 use super::spare::SpareBuffers;
@@ -96,6 +97,8 @@ pub(crate) struct Core {
     pub script_timers: usize,
     /// A buffer for packets that are encoded.
     pub encoded: Vec<u8>,
+    /// A comment on the command that is being handled.
+    pub remark: Remark,
     /// Buffers of queues that have been written.
     pub spare: SpareBuffers,
     /// The present connection's share of this pass.
@@ -160,6 +163,7 @@ impl Core {
             guests: Guests::default(),
             serials: Serials::of_worker(worker.number(), first_serial),
             encoded: Vec::new(),
+            remark: Remark::default(),
             spare: SpareBuffers::default(),
             resolver: Resolver::new(poller.wake_handle()),
             poller,

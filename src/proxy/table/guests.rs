@@ -34,6 +34,11 @@ impl Guests {
         self.all.is_empty()
     }
 
+    /// Whether the end of the program should wait for any of them.
+    pub fn are_busy(&self) -> bool {
+        self.all.iter().any(|(_, entry)| entry.guest.is_busy())
+    }
+
     /// Whether any guest is to have a turn.
     pub fn are_waiting(&self) -> bool {
         !self.queue.is_empty()

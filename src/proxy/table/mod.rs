@@ -8,6 +8,7 @@
 //!   connections hold together
 //! - `slice`: how much of a pass of the loop one connection gets; `spare`: buffers for queues
 //! - `patience`: how a server's login fits into the time of the client that waits for it
+//! - `remark`: a comment in front of a query
 //! - `received`: what is said of a packet that was received; `admission`: whether there is room for another
 //!   client; `tls_clients`: TLS towards servers, by destination; `certificate_log`: warnings about
 //!   certificates of our own
@@ -27,6 +28,7 @@ pub(super) mod ownership;
 pub(super) mod pace;
 pub(super) mod patience;
 pub(super) mod received;
+pub(super) mod remark;
 pub(super) mod sides;
 pub(super) mod slice;
 pub(super) mod spare;

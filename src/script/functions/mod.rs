@@ -14,3 +14,4 @@ pub(super) mod sql_helpers;
 pub(super) mod sql_tables;
 pub(super) mod text;
 pub(super) mod timer;
+pub(super) mod traces;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::deposit::Deposit;
 
-use crate::observe::{CollectedRows, Digests, Sessions, StatementMemory, WatchedCommands};
+use crate::observe::{CollectedRows, Digests, Sessions, StatementMemory, Traces, WatchedCommands};
 use crate::pool::Pools;
 use crate::proxy::Proxy;
 
@@ -15,6 +15,10 @@ use crate::proxy::Proxy;
 pub struct Commons {
     /// `dpml.digests`.
     pub digests: Rc<Digests>,
+    /// `dpml.tracing`.
+    pub traces: Rc<Traces>,
+    /// The number of the state that sends spans: the newest one that has asked for traces.
+    pub tracer: Cell<u32>,
     /// Pools of connections.
     pub pools: Rc<Pools>,
     /// The sessions of servers that scripts want followed.
@@ -65,6 +69,7 @@ impl Commons {
         let commons = Rc::new(Commons::default());
         // In front of all: it has to know what became of everything.
         proxy.observe(commons.digests.clone());
+        proxy.observe(commons.traces.clone());
         // In front of the others: it holds commands back that the others see when there is a connection for them.
         proxy.observe(commons.pools.clone());
         // In front of those that may send another command in the place of a client's.
