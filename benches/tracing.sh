@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What statistics and traces cost: the CPU time of dpm for each point select on a private MariaDB, through a plain passthrough, through
-# one with digests, metrics and a hundredth of the queries traced, and through one with every query traced. All of them run at the same
-# time and are asked in turn, so that what else the machine does hits them alike; the medians are compared.
+# one with digests and metrics, through one that also traces a hundredth of the queries, and through one that traces all. They are asked
+# in turn, so that what else the machine does hits them alike: what is compared is the median of the ratios of all rounds.
 #
 #   benches/tracing.sh [--dpm FILE] [ROUNDS [QUERIES]]    15 rounds of 20000 queries
 #
@@ -49,7 +49,10 @@ until_works() {
     shift
     until "$@" >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ "$tries" -le 300 ] || fail "waited 30 seconds for $what"
+        if [ "$tries" -gt 300 ]; then
+            tail -n 20 "$work"/*.log >&2 || true
+            fail "waited 30 seconds for $what"
+        fi
         sleep 0.1
     done
 }
@@ -67,8 +70,9 @@ step "making its data folder" mariadb-install-db --no-defaults --user="$(id -un)
 cat >"$work/accounts.sql" <<SQL
 CREATE USER happy@'%' IDENTIFIED VIA mysql_native_password USING PASSWORD('wheefun');
 CREATE DATABASE bench;
-CREATE TABLE bench.points (id INT PRIMARY KEY, c CHAR(60), k INT);
-INSERT INTO bench.points SELECT seq, 'a text of about sixty characters, as there are in many tables', seq FROM seq_1_to_1000;
+USE bench;
+CREATE TABLE points (id INT PRIMARY KEY, c CHAR(80), k INT);
+INSERT INTO points SELECT seq, 'a text of about sixty characters, as there are in many tables', seq FROM seq_1_to_1000;
 GRANT ALL ON bench.* TO happy@'%';
 SQL
 port=$((RANDOM % 20000 + 20000))
@@ -82,7 +86,7 @@ in_background collector python3 -u benches/tracing/sink.py
 until_works "the collector" grep -q . "$work/collector.log"
 collector=$(head -n 1 "$work/collector.log")
 
-names=(none some all)
+names=(none counted some all)
 declare -A ports proxies
 for name in "${names[@]}"; do
     in_background "$name" "$dpm" --startfile benches/tracing/proxy.lua -- 127.0.0.1 "$port" "$collector" "$name"

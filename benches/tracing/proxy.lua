@@ -1,11 +1,13 @@
 -- A passthrough that observes nothing, what one does by default, or everything.
--- arg: host and port of the server, the collector's port, "none", "some" or "all"
+-- arg: host and port of the server, the collector's port, "none", "counted", "some" or "all"
 local dpml = require "dpml"
 
 local how = arg[4]
 if how ~= "none" then
     dpml.digests {}
     dpml.metrics(dpm.http_listener("127.0.0.1", 0))
+end
+if how == "some" or how == "all" then
     dpml.tracing {
         endpoint = ("http://127.0.0.1:%d/v1/traces"):format(tonumber(arg[3])),
         sample = how == "all" and 1 or 0.01, interval = 1, queue = 65536,

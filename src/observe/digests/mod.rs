@@ -245,7 +245,10 @@ impl Digests {
     /// A result has ended, or the answer has, or it is an error.
     fn answered(&self, client: ConnId, shown: Shown<'_>, packet: Incoming<'_>, bytes: u64) {
         let server = shown.conn;
-        if let (Event::ServerPrepared, Ok(Decoded::Prepared(ok))) = (shown.event, packet.decode()) {
+        // (Decoding is for what needs it: this is the hot path.)
+        if shown.event == Event::ServerPrepared
+            && let Ok(Decoded::Prepared(ok)) = packet.decode()
+        {
             return self.prepared(client, ok.statement_id);
         }
         self.with_running(client, |running| {

@@ -398,7 +398,10 @@ impl Traces {
     /// A result has ended, or the answer has, or it is an error.
     fn answered(&self, client: ConnId, shown: Shown<'_>, packet: Incoming<'_>, bytes: u64) {
         let server = shown.conn;
-        if let (Event::ServerPrepared, Ok(Decoded::Prepared(ok))) = (shown.event, packet.decode()) {
+        // (Decoding is for what needs it: this is the hot path.)
+        if shown.event == Event::ServerPrepared
+            && let Ok(Decoded::Prepared(ok)) = packet.decode()
+        {
             return self.prepared(client, ok.statement_id, ok.params);
         }
         let mut is_told = false;
@@ -423,7 +426,10 @@ impl Traces {
                 _ => {}
             }
         });
-        if is_told && let Ok(Decoded::Err(err)) = packet.decode() {
+        if is_told
+            && packet.kind == PacketKind::Err
+            && let Ok(Decoded::Err(err)) = packet.decode()
+        {
             self.failed(client, &err);
         }
     }
