@@ -1,5 +1,7 @@
 //! Upgrades, as this loop takes part in them.
 
+use std::sync::Arc;
+
 use crate::net::ServiceManager;
 use crate::proxy::Proxy;
 use crate::proxy::table::conn::Socket;
@@ -51,8 +53,9 @@ impl Proxy {
             Ok(Some(service_manager)) => {
                 service_manager.store_listeners();
                 service_manager.ready();
+                let service_manager = Arc::new(service_manager);
+                core.worker.tell_alive(&service_manager);
                 core.service_manager = Some(service_manager);
-                core.pulse();
             }
             Ok(None) => {}
             Err(error) => log::warn!("the service manager cannot be reached: {error}"),
