@@ -186,6 +186,10 @@ impl Sessions {
 }
 
 impl Observer for Sessions {
+    fn keeps(&self, _: &Proxy, conn: ConnId) -> Option<&'static str> {
+        self.has(conn).then_some("its script follows its session")
+    }
+
     fn wants(&self, proxy: &Proxy, conn: &Rc<ConnInfo>) -> EventSet {
         match conn.kind {
             ConnKind::Server if self.has(conn.id) => Event::ServerWaitAuth

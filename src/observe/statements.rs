@@ -153,6 +153,11 @@ fn rearm(proxy: &Proxy, id: ConnId) {
 // What passes -------------------------------------------------------------------------------------
 
 impl Observer for StatementMemory {
+    fn keeps(&self, _: &Proxy, conn: ConnId) -> Option<&'static str> {
+        let is_known = !self.ids(conn).is_empty();
+        is_known.then_some("its script decodes its prepared statements")
+    }
+
     fn wants(&self, proxy: &Proxy, conn: &Rc<ConnInfo>) -> EventSet {
         let id = conn.id;
         let tracked = self.is_tracked(proxy, id);

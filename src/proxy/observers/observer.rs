@@ -96,6 +96,11 @@ pub trait Observer {
     /// Their link is gone.
     fn unlinked(&self, _proxy: &Proxy, _client: ConnId, _server: ConnId) {}
 
+    /// Why this connection cannot go over to another process without that something is lost which only this observer knows.
+    fn keeps(&self, _proxy: &Proxy, _conn: ConnId) -> Option<&'static str> {
+        None
+    }
+
     /// All events have been handled, and the loop is about to wait; called after the hooks. What is
     /// sent here leaves before that.
     fn end_of_tick(&self, _proxy: &Proxy) {}

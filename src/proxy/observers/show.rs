@@ -132,6 +132,17 @@ impl Proxy {
         wish.has(event)
     }
 
+    /// Why one of two connections cannot go over to another process, as far as observers know.
+    pub(crate) fn kept_by_observers(&self, client: ConnId) -> Option<&'static str> {
+        let list = self.observers()?;
+        let ids = [Some(client), self.peer(client)];
+        let mut kept = list.iter().flat_map(|observer| {
+            let ids = ids.into_iter().flatten();
+            ids.filter_map(|id| observer.keeps(self, id))
+        });
+        kept.next()
+    }
+
     pub(crate) fn tell_opened(&self, info: &Rc<ConnInfo>) {
         let Some(list) = self.observers() else {
             return;

@@ -89,6 +89,9 @@ impl Proxy {
         if self.core().departures.settled.contains(&client) || !self.can_leave(client) {
             return;
         }
+        if let Some(why) = self.kept_by_observers(client) {
+            return self.core().let_stay(client, why);
+        }
         let text = match self.hooks().pack(client) {
             Packed::Text(text) => text,
             Packed::NotNow => return,

@@ -219,6 +219,7 @@ fn unix_sockets_are_handed_over_with_their_files() {
         let _client = UnixStream::connect(&path).expect("somebody listens");
         family.0.line(&format!("asked {pid}"));
     };
+    eventually("it listens there, too", || path.exists());
     asked(family.0.pid());
     let new = family.upgrade();
     gone(family.0.pid());

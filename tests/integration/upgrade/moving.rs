@@ -10,7 +10,9 @@ use mysql::{Conn, TxOpts};
 
 use super::{FUSE, Family, gone, installed, launch, signal};
 use crate::support::wire::{Answer, Wire, caps, com};
-use crate::support::{Dpm, Over, PASSWORD, USER, connect, eventually, let_time_pass, mariadb};
+use crate::support::{
+    Dpm, Over, PASSWORD, USER, connect, eventually, let_time_pass, mariadb, process,
+};
 
 const PLAIN: u32 = caps::BASE | caps::MULTI;
 
@@ -32,8 +34,10 @@ fn movable(options: &str) -> String {
     )
 }
 
-fn adopted(dpm: &Dpm) -> usize {
-    dpm.count("adopted in")
+/// So many clients have gone over so far.
+fn all_adopted(dpm: &Dpm, count: usize) {
+    eventually("they have gone over", || dpm.count("adopted in") >= count);
+    assert_eq!(dpm.count("adopted in"), count);
 }
 
 #[test]
@@ -52,7 +56,7 @@ fn clients_go_over_and_notice_nothing() {
         let old = family.last();
         family.upgrade();
         gone(old);
-        assert_eq!(adopted(&family.0), 2 * round);
+        all_adopted(&family.0, 2 * round);
         assert_eq!(plain.rows("SELECT 7"), [["7"]]);
         let row: (i64, String) = conn.exec_first(&statement, (41, "text")).unwrap().unwrap();
         assert_eq!(row, (42, "text".to_owned()));
@@ -118,7 +122,7 @@ fn compressed_clients_and_those_of_several_workers_go_over() {
         }
         family.upgrade();
         gone(old);
-        assert_eq!(adopted(&family.0), 6 * round);
+        all_adopted(&family.0, 6 * round);
         ask(&mut clients);
     }
 }
@@ -132,10 +136,10 @@ fn transactions_are_waited_for() {
     family.upgrade();
     conn.query("SELECT 1");
     let_time_pass(Duration::from_millis(300));
-    assert_eq!(adopted(&family.0), 0);
+    all_adopted(&family.0, 0);
     conn.query("ROLLBACK");
     gone(old);
-    assert_eq!(adopted(&family.0), 1);
+    all_adopted(&family.0, 1);
     assert_eq!(conn.rows("SELECT 7"), [["7"]]);
 }
 
@@ -332,7 +336,13 @@ fn nobody_notices_five_upgrades() {
     direct
         .query_drop("CREATE TABLE upgraded.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, client INT) ENGINE=InnoDB")
         .unwrap();
-    let family = Family::start(launch(&movable("")).quiet());
+    let flag = process::folder("flag").join("flag");
+    let waits = format!(
+        "{} local flag = io.open('{}') if flag then print('waits') while true do end end",
+        movable(""),
+        flag.display()
+    );
+    let family = Family::start(launch(&waits).quiet());
     let port = family.0.port();
     let (over, seen) = (Over::default(), Seen::default());
     std::thread::scope(|scope| {
@@ -346,7 +356,10 @@ fn nobody_notices_five_upgrades() {
             let old = family.last();
             if round == 3 {
                 // One that dies in the middle of its start.
+                fs::write(&flag, "").unwrap();
                 let new = family.begin_upgrade();
+                family.0.line("waits");
+                fs::remove_file(&flag).unwrap();
                 signal(new, "KILL");
                 eventually("the old one serves on", || {
                     family.0.wrote("this process serves on")
@@ -356,7 +369,7 @@ fn nobody_notices_five_upgrades() {
                 family.upgrade();
             }
             gone(old);
-            assert_eq!(adopted(&family.0), 50 * round, "all have moved");
+            all_adopted(&family.0, 50 * round);
             let before = seen.done.load(Ordering::Relaxed);
             eventually("they go on", || {
                 seen.done.load(Ordering::Relaxed) > before + 500
@@ -385,4 +398,65 @@ fn nobody_notices_five_upgrades() {
         at(0.999),
         at(1.0)
     );
+}
+
+/// A startfile with a listener of the library's.
+fn library(serves: &str) -> String {
+    format!(
+        "{FUSE}
+        local dpml = require('dpml')
+        local listener = dpm.listener('127.0.0.1', 0)
+        print('port ' .. listener:socket_port())
+        local server = {{ host = arg[1], port = tonumber(arg[2]) }}
+        {serves}"
+    )
+}
+
+#[test]
+fn clients_of_the_library_go_over_with_their_plug_ins() {
+    let plugin = "local seen = {}
+        dpml.passthrough_new_clients(listener, {
+            new_command = function(_, id) seen[id] = (seen[id] or 0) + 1 print('seen ' .. seen[id]) end,
+            save = function(client) return tostring(seen[client:id()] or 0) end,
+            restore = function(client, text) seen[client:id()] = tonumber(text) end,
+        }, server.host, server.port)";
+    let family = Family::start(launch(&library(plugin)));
+    let mut conn = Wire::login(family.0.port(), PLAIN);
+    for round in 1..=3 {
+        assert_eq!(conn.rows("SELECT 7"), [["7"]]);
+        family.0.line(&format!("seen {round}"));
+        let old = family.last();
+        family.upgrade();
+        gone(old);
+    }
+    assert_eq!(conn.rows("SELECT 7"), [["7"]]);
+    family.0.line("seen 4");
+}
+
+#[test]
+fn pooled_clients_go_over_with_their_sessions() {
+    let pool = "dpml.pool(listener, { users = { app = { password = 'a' } }, servers = { server },
+        backend = { user = 'happy', password = 'wheefun' }, size = 3 })";
+    let family = Family::start(launch(&library(pool)));
+    let login = || crate::support::connect_as(family.0.port(), "app", "a").unwrap();
+    let (mut conn, mut held) = (login(), login());
+    conn.query_drop("SET sql_mode = 'ANSI_QUOTES'").unwrap();
+    let statement = conn.prep("SELECT ? + 1").unwrap();
+    held.query_drop("BEGIN").unwrap();
+    held.query_drop("SELECT 1").unwrap();
+    let old = family.last();
+    family.upgrade();
+    let kept = |conn: &mut Conn| {
+        let mode: Option<String> = conn.query_first("SELECT @@sql_mode").unwrap();
+        assert_eq!(mode.as_deref(), Some("ANSI_QUOTES"));
+        assert_eq!(conn.exec_first(&statement, (41,)).unwrap(), Some(42));
+    };
+    kept(&mut conn);
+    held.query_drop("COMMIT").unwrap();
+    gone(old);
+    held.query_drop("SELECT 1").unwrap();
+    let old = family.last();
+    family.upgrade();
+    gone(old);
+    kept(&mut conn);
 }
