@@ -496,6 +496,9 @@ all! {
             Query("SET SESSION TRANSACTION READ ONLY"),
             Elsewhere,
             Execute(&[Integer(9), Integer(3)]),
+            Ping,
+            Query("SHOW WARNINGS"),
+            Query("SELECT ROW_COUNT()"),
             Query("SET SESSION TRANSACTION READ WRITE"),
             Untyped(&[Integer(6), Integer(-2)]),
         ]);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::operation::Operation;
+use crate::operation::{Operation, Parameter};
 use crate::support::outcome::{Block, Outcome, STATE_CHANGED, Told};
 use crate::support::wire::lenenc;
 
@@ -26,6 +26,9 @@ const EXEMPT: &[&str] = &[
 /// Messages that name a statement's number, which differs.
 const ABOUT_STATEMENTS: [&str; 2] = ["has no open cursor", "prepared statement handler"];
 
+/// SERVER_QUERY_WAS_SLOW: a matter of time.
+const WAS_SLOW: u16 = 0x0800;
+
 /// The reason with which the pool refused a statement: the stable name that its text begins with.
 pub fn reason(text: &str) -> Option<&str> {
     let (name, _) = text.split_once(':')?;
@@ -36,6 +39,7 @@ pub fn reason(text: &str) -> Option<&str> {
 /// An answer in words, in which the two databases have one name.
 pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> String {
     let lists_variables = matches!(operation, Operation::Query(sql) if sql.starts_with("SHOW") && sql.contains("VARIABLES"));
+    let has_null = matches!(operation, Operation::Execute(_, how) if how.parameters.contains(&Parameter::Null));
     let told_in_words = |told: &Told| told_in_words(told, operation, names);
     let mut text = String::new();
     for outcome in outcomes {
@@ -51,7 +55,7 @@ pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> S
             }
             Outcome::Rows { columns, rows, end } => {
                 for column in columns {
-                    let column = with_charset(column);
+                    let column = with_charset(column, has_null);
                     let _ = writeln!(text, "column {}", one_name(&column, names));
                 }
                 for row in rows {
@@ -73,7 +77,7 @@ pub fn shown(outcomes: &[Outcome], operation: &Operation, names: [&str; 2]) -> S
                 ..
             } => {
                 for definition in parameters.iter().chain(columns) {
-                    let definition = with_charset(definition);
+                    let definition = with_charset(definition, false);
                     let _ = writeln!(text, "definition {}", one_name(&definition, names));
                 }
                 writeln!(text, "prepared {} {}", parameters.len(), columns.len())
@@ -107,7 +111,7 @@ fn told_in_words(told: &Told, operation: &Operation, names: [&str; 2]) -> String
         "affected={} id={} status={:#x} warnings={} info='{}' {}",
         told.affected,
         told.insert_id,
-        told.status & !STATE_CHANGED,
+        told.status & !(STATE_CHANGED | WAS_SLOW),
         told.warnings,
         one_name(&told.info, names),
         blocks.join(" ")
@@ -116,13 +120,24 @@ fn told_in_words(told: &Told, operation: &Operation, names: [&str; 2]) -> String
 
 /// A column's definition in which one collation stands for all of its character set: which of them is told depends on
 /// the login, as `doc/POOLING.md` says.
-fn with_charset(definition: &[u8]) -> Vec<u8> {
+fn with_charset(definition: &[u8], has_null: bool) -> Vec<u8> {
     let mut definition = definition.to_vec();
     let mut at = 0;
+    let mut is_parameter = false;
     // Catalogue, schema, table and column under both names, and the length of what follows.
-    for _ in 0..6 {
+    for place in 0..6 {
         let (len, size) = lenenc(definition.get(at..).unwrap_or_default());
+        is_parameter |=
+            place == 4 && definition.get(at + size..at + size + len as usize) == Some(b"?");
         at += size + len as usize;
+    }
+    // MySQL tells of another length in the execute for which it prepares a statement again than in those after it.
+    if is_parameter && let Some(length) = definition.get_mut(at + 3..at + 7) {
+        length.fill(0);
+    }
+    // What it has resolved a parameter as that is NULL depends on the values before, as `doc/POOLING.md` says.
+    if is_parameter && has_null {
+        definition.truncate(at);
     }
     if let Some([low, high]) = definition.get_mut(at + 1..at + 3) {
         let number = charset_of(u16::from_le_bytes([*low, *high]));

@@ -28,7 +28,7 @@ use support::Flavour;
 /// How many statements prove the generator, on each server.
 const STATEMENTS: usize = 1_000;
 /// How many prove the pool.
-const OF_POOL: usize = 20_000;
+const OF_POOL: usize = 2_500;
 /// How long a statement may take on a busy machine, with all that is done about it.
 const PATIENCE: Duration = Duration::from_millis(60);
 

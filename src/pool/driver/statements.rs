@@ -366,6 +366,7 @@ impl Pools {
     ) {
         let com = payload.first().map_or(Com::SLEEP, |com| Com(*com));
         if com.expects_answer() {
+            (self.clients).with(client, |(_, client)| client.diagnostics.refused(&err));
             // It fails if the client is gone.
             let _ = proxy.send(client, Packet::Err(&err));
             return;
