@@ -10,6 +10,7 @@ mod support;
 #[path = "../../benches/proxies/tls.rs"]
 mod tls;
 
+mod administration;
 mod crowd;
 mod echo;
 mod listeners;
