@@ -214,6 +214,9 @@ function services.accept_clients(listener, options)
 
     function mover.pack(client, record)
         local session, why = by_client[client:id()], nil
+        if session.task and not service.handler and not session.task:is_over() then
+            return nil -- it works for a command that has no answer
+        end
         why = why_it_stays(service, session)
         if why then
             return nil, why

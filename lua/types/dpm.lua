@@ -1157,7 +1157,7 @@ function HttpExchange:on_close(fn) end
 function M.connect_unix(path, options) end
 
 ---Closes; what is queued is flushed. 1 if it was open.
----@param conn dpm.Connection|integer its number, if it is no listener
+---@param conn dpm.Connection
 ---@return 1|nil
 function M.close(conn) end
 
@@ -1404,6 +1404,11 @@ function M.deposit_secret(password) end
 ---@param word string
 ---@return dpm.Password?
 function M.withdraw_secret(word) end
+
+---Closes the client or server with this number, whichever startfile has it.
+---@param id integer
+---@return 1|nil
+function M.kill(id) end
 
 ---This worker's number, and how many there are.
 ---@return integer number

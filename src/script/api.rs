@@ -115,6 +115,7 @@ fn add_connections(functions: &Functions<'_>) -> mlua::Result<()> {
         resolve::resolve(runtime, args)
     })?;
     functions.add("dpm.close", close)?;
+    functions.add("dpm.kill", |_, runtime, args| kill(runtime, args))?;
     functions.add("dpm.wire_packet", send::wire_packet)?;
     functions.add("dpm.proxy_connect", |_, runtime, args| {
         runtime.check_depth(args)?;
@@ -421,9 +422,6 @@ fn connect_unix(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
 }
 
 fn close(_: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
-    if let Value::Integer(_) | Value::Number(_) = args.get(0) {
-        return close_numbered(runtime, args);
-    }
     let info = connection(args, 0, "conn")?;
     if !info.closed.get() {
         runtime.check_depth(args)?;
@@ -435,8 +433,8 @@ fn close(_: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
 }
 
 /// Closes the client or server with this number, whichever startfile has it.
-fn close_numbered(runtime: &Rc<Runtime>, args: &Args) -> Answer {
-    let serial = args.integer(0, "conn", u32::MAX.into())?;
+fn kill(runtime: &Rc<Runtime>, args: &Args) -> Answer {
+    let serial = args.integer(0, "id", u32::MAX.into())?;
     let proxy = runtime.proxy();
     let found = proxy.named(serial as u32).and_then(|id| proxy.info(id));
     match found.filter(|info| !info.kind.is_listener()) {

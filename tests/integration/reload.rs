@@ -461,3 +461,90 @@ both! {
         dpm.assert_no_errors();
     }
 }
+
+both! {
+    /// Nobody but the servers knows the passwords.
+    fn clients_with_accounts_of_the_server_move(server) {
+        let script = "dpml.pool(listener, { accounts = 'server', servers = { { host = SERVER.host, port = SERVER.port } }, size = 3 })";
+        let dpm = launch(server, script).start();
+        let mut client = connect_as(dpm.port(), USER, PASSWORD).unwrap();
+        client.query_drop("SELECT 1").unwrap();
+        for number in 2..4 {
+            reload(&dpm, script, number);
+            eventually_moved(&dpm);
+            let one: Option<i64> = client.query_first("SELECT 1").unwrap();
+            assert_eq!(one, Some(1));
+        }
+        connect_as(dpm.port(), USER, "wrong").unwrap_err();
+        assert!(!dpm.wrote(PASSWORD), "it is not in the log");
+    }
+}
+
+#[test]
+fn all_workers_use_a_startfile_or_none() {
+    let tells = |name: &str| {
+        format!(
+            "local worker = dpm.worker() print('{name} at ' .. worker) {}",
+            tells(name)
+        )
+    };
+    let dpm = launch(mariadb(), &tells("one"))
+        .option("--workers=2")
+        .start();
+    dpm.line("one at 2");
+    let mut root = administrator(&dpm);
+    let mut clients: Vec<_> = (0..4).map(|_| Wire::login(dpm.port(), PLAIN)).collect();
+    let halting = "if worker == 2 then error('not here') end";
+    write(&dpm, &format!("{} {halting}", tells("bad")));
+    match root.query("RELOAD") {
+        Answer::Err(1105, _, message) => {
+            assert!(
+                message.contains("worker 2: ") && message.contains("not here"),
+                "{message}"
+            );
+        }
+        answer => panic!("{answer:?}"),
+    }
+    for client in &mut clients {
+        client.rows("SELECT 'still'");
+    }
+    assert_eq!(dpm.count("one has SELECT 'still'"), 4);
+    write(&dpm, &tells("two"));
+    assert!(is_ok(&root.query("RELOAD")));
+    dpm.line("two at 1");
+    dpm.line("two at 2");
+    eventually("all have moved", || {
+        for client in &mut clients {
+            client.rows("SELECT 'moved'");
+        }
+        dpm.count("two has SELECT 'moved'") >= 8
+    });
+    Wire::login(dpm.port(), PLAIN).rows("SELECT 'new'");
+    dpm.line("two has SELECT 'new'");
+    assert!(!dpm.wrote("bad has"));
+}
+
+/// Plug-ins of the library let their clients go, in a chain, too.
+#[test]
+fn clients_of_ready_made_plug_ins_move() {
+    let script = passthrough(
+        "dpml.chain { dpml.slowlog {}, dpml.firewall { file = arg[5], learn = LEARN },
+             dpml.autoexplain { side = { host = arg[1], port = tonumber(arg[2]), user = arg[3], password = arg[4] } } }",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let learnt = folder.path().join("learnt");
+    let learning = script.replace("LEARN", "true");
+    let script = script.replace("LEARN", "false");
+    let dpm = launch(mariadb(), &learning).arg(learnt.display()).start();
+    let mut root = administrator(&dpm);
+    let mut client = Wire::login(dpm.port(), PLAIN);
+    client.rows("SELECT 1");
+    reload(&dpm, &script, 2);
+    dpm.settle();
+    assert_eq!(stays(&mut root), [["2", "NULL"]]);
+    client.rows("SELECT 2");
+    assert!(matches!(
+        client.query("SELECT 1 + 1"),
+        Answer::Err(1142, ..)
+    ));
+}

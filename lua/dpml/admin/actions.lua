@@ -13,7 +13,7 @@ local needed, at_end = service.needed, service.at_end
 -- Closes a connection of this worker; an OK.
 local function close(question)
     local id = question.id
-    if id >= 2 ^ 32 or id ~= math.floor(id) or not dpm.close(id) then
+    if id >= 2 ^ 32 or id ~= math.floor(id) or not dpm.kill(id) then
         error(errors.new(1094, "HY000", ("Unknown thread id: %.0f; SHOW CLIENTS and SHOW CONNECTIONS list them"):format(id)), 0)
     end
     return { affected_rows = 0 }

@@ -86,30 +86,32 @@ local WINDOW = 20 -- milliseconds
 local MOST = 2    -- clients that come in that time: the pool opens connections for them meanwhile
 
 -- Clients come one after the other, once there is a server for them, so that none waits for a pool that has no connections yet.
-local function gate(self)
+-- Returns whether one may come, and a function to be told that one has come.
+local function new_gate(self)
     local begun, count = 0, 0
-    return function()
+    local function is_open()
         local now = dpm.monotonic()
         if now - begun >= WINDOW then
             begun, count = now, 0
         end
-        if count >= MOST or not next(self.roles) then
-            return false
-        end
+        return count < MOST and next(self.roles) ~= nil
+    end
+    return is_open, function()
         count = count + 1
-        return true
     end
 end
 
 -- How the clients of this pool move.
 function moves.mover(self)
+    local ready, came = new_gate(self)
     return {
         kind = "pool",
-        ready = gate(self),
+        ready = ready,
         pack = function(client, record)
             return pack(self, client, record)
         end,
         adopt = function(client, _, record, resume)
+            came()
             return adopt(self, client, record, resume)
         end,
         left = function(client_id)

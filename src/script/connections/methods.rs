@@ -235,12 +235,17 @@ fn add_flow(methods: &Methods<'_>, runtime: &Rc<Runtime>) -> mlua::Result<()> {
     })?;
     let rt = runtime.clone();
     methods.add::<ConnObject>("pause", move |_, conn, _| {
-        rt.proxy().pause(conn.id());
+        // To a state that it has left it is closed.
+        if !conn.info().closed.get() {
+            rt.proxy().pause(conn.id());
+        }
         nothing()
     })?;
     let rt = runtime.clone();
     methods.add::<ConnObject>("resume", move |_, conn, _| {
-        rt.proxy().resume(conn.id());
+        if !conn.info().closed.get() {
+            rt.proxy().resume(conn.id());
+        }
         nothing()
     })
 }

@@ -25,6 +25,11 @@ pub fn wire_packet(lua: &Lua, runtime: &Rc<Runtime>, args: &Args) -> Answer {
     runtime.check_depth(args)?;
     let conn = connection(args, 0, "conn")?;
     let packet = args.userdata(1, "packet", WANTED)?;
+    if conn.closed.get() {
+        // Also if it only has moved to another state.
+        let (id, reason) = (conn.id.serial(), conn.reason());
+        return Err(named(args, &ProxyError::Closed { id, reason }));
+    }
     let sent = send(lua, runtime, conn.id, packet)?;
     let sent = sent.ok_or_else(|| args.expected(1, "packet", WANTED))?;
     sent.map_err(|error| match error {

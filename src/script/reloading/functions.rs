@@ -17,6 +17,11 @@ pub fn reload(runtime: &Rc<Runtime>, args: &Args) -> Answer {
     if !reloads.offered.get() {
         return Err(args.error("this program cannot run its startfile anew"));
     }
+    if runtime.staging.waits() {
+        return Err(
+            args.error("the startfile that is being reloaded cannot ask for another reload")
+        );
+    }
     let function = args.function_or_nil(0, "fn")?;
     let function = function
         .map(|function| runtime.refs.own(function))

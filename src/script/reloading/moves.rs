@@ -1,7 +1,7 @@
 //! Which clients of older states move to the one in use, and when.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::scripts::Scripts;
 use super::under_way::LOOK;
@@ -10,6 +10,9 @@ use crate::script::Script;
 
 /// How many clients are looked at in one go, so that others need not wait for a crowd that moves.
 const SLICE: usize = 8;
+
+/// How many that were answered in one pass of the loop are looked at.
+const ANSWERED: usize = 64;
 
 /// When those are looked at again that were not ready.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -42,9 +45,14 @@ impl Scripts {
             self.later.borrow_mut().clear();
             return;
         }
-        // In front: those who have just been answered may have the next command soon.
-        for client in rested {
-            self.candidates.borrow_mut().push_front(client);
+        // At once: those who have just been answered may have the next command soon. Who is left out is listed again at
+        // the next answer. Those of whom it is known why they stay are not asked at each.
+        for client in rested.into_iter().take(ANSWERED) {
+            let info = self.proxy.info(client);
+            let stays = info.is_some_and(|info| info.stays().is_some());
+            if !stays || self.may_ask_again() {
+                self.try_to_move(client);
+            }
         }
         for _ in 0..SLICE {
             let next = self.candidates.borrow_mut().pop_front();
@@ -62,6 +70,17 @@ impl Scripts {
             };
             self.proxy.schedule(pause, LOOK);
         }
+    }
+
+    /// Whether one of those may be asked again who stay.
+    fn may_ask_again(&self) -> bool {
+        let (since, asked) = self.asked_again.get();
+        let (since, asked) = match since.elapsed() < PAUSE {
+            true => (since, asked),
+            false => (Instant::now(), 0),
+        };
+        self.asked_again.set((since, asked + 1));
+        asked < SLICE
     }
 
     fn try_to_move(&self, client: ConnId) {

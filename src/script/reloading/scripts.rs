@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::commons::Commons;
 use super::under_way::UnderWay;
@@ -42,6 +43,8 @@ pub struct Scripts {
     pub(super) candidates: RefCell<VecDeque<ConnId>>,
     /// Those that may be able to at the next look.
     pub(super) later: RefCell<Vec<ConnId>>,
+    /// When a while began in which some clients that stay may be asked again, and how many were.
+    pub(super) asked_again: Cell<(Instant, usize)>,
     /// The timer of the next look is set.
     pub(super) looks: Cell<bool>,
 }
@@ -66,6 +69,7 @@ impl Scripts {
             under_way: RefCell::default(),
             candidates: RefCell::default(),
             later: RefCell::default(),
+            asked_again: Cell::new((Instant::now(), 0)),
             looks: Cell::new(false),
         });
         proxy.set_hooks(Rc::new(Dispatch(Rc::downgrade(&scripts))));
