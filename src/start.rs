@@ -105,8 +105,13 @@ impl Start {
         number: usize,
         startfile: &Startfile,
     ) -> Result<(), ScriptError> {
-        let prepared = self.prepare(Worker::new(program.clone(), number))?;
-        prepared.run_startfile(startfile)?;
+        let worker = Worker::new(program.clone(), number);
+        // A worker that takes the place of another begins with what a reload has brought.
+        let reloaded = worker
+            .in_use()
+            .map(|text| Startfile::of_source(self.startfile.as_deref(), text));
+        let prepared = self.prepare(worker)?;
+        prepared.run_startfile(reloaded.as_ref().unwrap_or(startfile))?;
         program.serves(number);
         prepared.proxy.run().map_err(ScriptError::new)?;
         Ok(())
