@@ -155,6 +155,8 @@ impl Course {
         let begun = Instant::now();
         let mut steps: Vec<Step> = Vec::new();
         let mut found = Vec::new();
+        // The statements about which something was asked in vain, without their numbers.
+        let mut learnt = BTreeSet::new();
         let mut last = 0;
         let mut sent = Instant::now();
         let mut deaths = match self.dying {
@@ -210,8 +212,15 @@ impl Course {
                     println!(
                         "{done}: {at} refused (late: {is_late}), {text}; the last first: {last:#?}"
                     );
-                    match is_late && reason == "diagnostics-wanted" {
+                    let is_question = reason == "diagnostics-wanted";
+                    // That is when the pool learns of the statement before.
+                    let about = last
+                        .get(1)
+                        .map(|text| text.replace(|c: char| c.is_ascii_digit(), ""));
+                    let is_first = is_question && learnt.insert(about);
+                    match is_late && is_question {
                         true => report.late += 1,
+                        false if is_first => report.refused.entry(reason).or_default()[0] += 1,
                         false => report.refused.entry(reason).or_default()[part] += 1,
                     }
                     self.leave_equal(server, &mut clients[at].0, at, &operation);
