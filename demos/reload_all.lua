@@ -1,5 +1,4 @@
--- reload_all.lua: a proxy whose whole startfile can be edited while it runs. Clients move to the new one between two
--- commands, with what this one knows of them: no connection is cut, and no query fails.
+-- reload_all.lua: a startfile that can be edited while it runs; clients move to the new one, with what it knew of them.
 -- Run: dpm --startfile demos/reload_all.lua -- [backend host] [port] [listen port]
 -- Look: SELECT 1; change GREETING, then `kill -HUP` the process; SELECT 1 in the same session.
 

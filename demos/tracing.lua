@@ -1,6 +1,6 @@
 -- tracing.lua: each query is a span in an OpenTelemetry collector, below the application's own span if the query names that.
 -- Run: dpm --startfile demos/tracing.lua -- [backend host] [port] [listen port] [ignored] [ignored] [collector's port]
--- Look: SELECT 1 /*traceparent='00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'*/; then at what the collector shows.
+-- Look: SELECT 1 /*traceparent='00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'*/; then at the collector.
 
 local dpml = require "dpml"
 local host, port = arg[1] or "127.0.0.1", tonumber(arg[2]) or 3306

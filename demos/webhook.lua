@@ -11,7 +11,8 @@ local PAUSE = 1000 -- milliseconds between two looks at the server
 
 local function tell(text)
     local ok, answer = pcall(dpml.http_request, {
-        url = webhook, headers = { ["Content-Type"] = "application/json" }, body = dpm.json_encode { text = text }, timeout = 5,
+        url = webhook, headers = { ["Content-Type"] = "application/json" }, timeout = 5,
+        body = dpm.json_encode { text = text },
     })
     if not ok or answer.status >= 300 then
         dpm.log("warn", "the webhook was not told: " .. (ok and "status " .. answer.status or tostring(answer)))

@@ -187,6 +187,8 @@ struct Accepting {
 impl Guest for Accepting {
     fn turn(&self, _: Readiness) -> Turn {
         if self.service.is_closed() {
+            // A script may keep the listener for as long as it likes, but not its socket.
+            drop(self.socket.take());
             return Turn::Over;
         }
         for _ in 0..ACCEPT_BATCH {

@@ -323,8 +323,13 @@ fn a_lone_binary_runs_every_demo() {
         let copy = folder.join("start.lua");
         // A line of its own, so that it ends once all is set up.
         let is_startfile = !demo.to_string_lossy().ends_with("_plugin.lua");
-        let tail = if is_startfile { "dpm.exit(42)" } else { "" };
-        std::fs::write(&copy, format!("{text}\n{tail}\n")).unwrap();
+        // (In front of what a startfile returns.)
+        let text = match (is_startfile, text.rsplit_once("\nreturn ")) {
+            (true, Some((body, result))) => format!("{body}\ndpm.exit(42)\nreturn {result}"),
+            (true, None) => format!("{text}\ndpm.exit(42)\n"),
+            (false, _) => text,
+        };
+        std::fs::write(&copy, text).unwrap();
         let mut command = process::command("env");
         command
             .args(["-i", "./dpm", "-s", "start.lua", "--", "127.0.0.1"])

@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::commons::Commons;
 use super::under_way::UnderWay;
 use crate::proxy::{ConnId, ConnInfo, Hooks, Incoming, Packed, Proxy, Verdict};
+use crate::script::functions::traces;
 use crate::script::hooks::LuaHooks;
 use crate::script::runtime::{KEYS, Origin};
 use crate::script::{Script, ScriptError};
@@ -260,6 +261,7 @@ impl Hooks for Dispatch {
         };
         let others = scripts.others.borrow().clone();
         for script in others.iter().chain([&scripts.present()]) {
+            traces::end_of_tick(&script.runtime);
             script.runtime.end_of_tick();
         }
         scripts.end_of_tick();
