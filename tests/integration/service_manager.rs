@@ -267,10 +267,11 @@ fn what_nobody_takes_is_told_and_scripts_programs_do_not_get_it() {
 
 #[test]
 fn descriptors_for_another_process_are_left_alone() {
-    let mut dpm = Launch::script(IDLE)
+    let mut dpm = Launch::script(&format!("{IDLE} print('begun')"))
         .env("LISTEN_FDS", "1")
         .env("LISTEN_PID", "1")
         .start();
+    dpm.line("begun");
     dpm.stats();
     assert!(!dpm.wrote("service manager"));
     assert_eq!(dpm.stop().code(), Some(0));
