@@ -24,7 +24,8 @@ const NOW_AND_THEN: f64 = 0.2;
 /// A pool of one connection on one port; the program ends when somebody connects to the other.
 const POOL: &str = "
     local dpml = require 'dpml'
-    local clients, control = dpm.listener('127.0.0.1', 0), dpm.listener('127.0.0.1', 0)
+    -- Global, as a listener that nobody refers to closes.
+    clients, control = dpm.listener('127.0.0.1', 0), dpm.listener('127.0.0.1', 0)
     control:register(dpm.MYC_CONNECT, function() dpm.exit(0) end)
     ports = { clients:socket_port(), control:socket_port() }
     dpml.digests { by = { 'user', 'schema', 'server' } }
