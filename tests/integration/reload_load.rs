@@ -11,7 +11,7 @@ use mysql::prelude::Queryable;
 use super::reload::{administrator, launch};
 use crate::support::client::connect_as;
 use crate::support::wire::Answer;
-use crate::support::{Server, both, connect, let_time_pass};
+use crate::support::{Server, both, connect, eventually, let_time_pass};
 
 const CLIENTS: usize = 50;
 const RELOADS: usize = 10;
@@ -110,8 +110,12 @@ fn ten_reloads(server: &Server, name: &str, script: &str, workers: usize) {
     };
     for _ in 0..RELOADS {
         let_time_pass(PAUSE);
-        let answer = root.query("RELOAD");
-        assert!(matches!(answer, Answer::Ok(_)), "{answer:?}");
+        // Not more than eight older startfiles may have clients, and a busy machine moves them more slowly.
+        eventually("the startfile is reloaded", || match root.query("RELOAD") {
+            Answer::Ok(_) => true,
+            Answer::Err(1105, _, why) if why.contains("older startfiles still have") => false,
+            answer => panic!("{answer:?}"),
+        });
         assert!(
             clients.iter().all(|client| !client.is_finished()),
             "a client has failed"
