@@ -107,3 +107,5 @@ seed('certificates', pack 'H*', $_)
   for '3082010a0282010100', '302a300506032b6570032100' . '11' x 32, '30820122300d06092a864886f70d01010105000382010f00';
 seed('certificates', "-----BEGIN $_-----\nMCowBQYDK2VwAyEA\n-----END $_-----\n")
   for 'CERTIFICATE', 'PRIVATE KEY', 'PUBLIC KEY', 'ENCRYPTED PRIVATE KEY';
+
+seed('pairs', 'dpm-pair' . pack('C', 1));
